@@ -1,0 +1,55 @@
+"""A first look: originals and their reconstructions, over training."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from musigma.module import AutoencoderModule
+from musigma.seeding import normal_noise
+
+
+class ImagePanel(L.Callback):
+    """Shows TensorBoard validation images above their reconstructions from a sampled z.
+
+    Always the same images and the same noise, so that the slider over steps shows learning.
+
+    Args:
+        every_n_epochs: how often a panel is drawn.
+        images: how many images, eight a row.
+    """
+
+    def __init__(self, every_n_epochs: int = 1, images: int = 16) -> None:
+        if every_n_epochs < 1 or images < 1:
+            raise ValueError("every_n_epochs and images must be at least 1")
+        self.every_n_epochs = every_n_epochs
+        self.images = images
+
+    @torch.no_grad()
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+        """Draw a panel."""
+        is_due = (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        if not boards or not is_due or trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        loader: Any = trainer.val_dataloaders
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        x = next(iter(loader)).x[: self.images]
+        model = pl_module.model
+        noise = normal_noise(len(x), model.latent_dim, seed=0).to(x.device)
+        x_hat = model.likelihood.mean(model.decode(model.encode(x).rsample(noise)))
+        to_unit = data.normalization.to_unit
+        panel = pair_rows(to_unit(x), to_unit(x_hat))
+        for board in boards:
+            board.experiment.add_image("val/reconstructions", panel, trainer.global_step)
+
+
+def pair_rows(above: Tensor, below: Tensor, columns: int = 8) -> Tensor:
+    """Two sets of images `[B, C, H, W]` in [0, 1] → one picture, rows of the two in turn."""
+    blank = above.new_zeros(-len(above) % columns, *above.shape[1:])
+    rows = [torch.cat([images, blank]).split(columns) for images in (above, below)]
+    pairs = torch.cat([torch.cat(pair) for pair in zip(*rows, strict=True)])
+    return make_grid(pairs.clamp(0, 1), nrow=columns)

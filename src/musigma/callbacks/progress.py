@@ -1,0 +1,65 @@
+"""Where the run stands, and what the loss is made of."""
+
+import logging
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import RichProgressBar
+from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+
+from musigma.module import AutoencoderModule
+
+log = logging.getLogger(__name__)
+
+SHOWN = ("loss", "distortion", "rate")
+
+
+class Progress(RichProgressBar):
+    """Lightning's Rich bar with loss, distortion and rate of the last batch and the time left.
+
+    After each epoch it leaves one line with the epoch's own figures, which the log keeps too.
+
+    Args:
+        every_n_batches: how often the bar moves; reading figures off the device makes it wait.
+    """
+
+    def __init__(self, every_n_batches: int = 20) -> None:
+        super().__init__()
+        self.every_n_batches = every_n_batches
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: AutoencoderModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Move the bar now and then."""
+        if batch_idx % self.every_n_batches == 0 or batch_idx + 1 == trainer.num_training_batches:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+        """Leave a line."""
+        super().on_train_epoch_end(trainer, pl_module)
+        figures = [f"{stage} {_in_words(pl_module.figures(stage))}" for stage in ("train", "val")]
+        if trainer.is_global_zero:
+            epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+            log.info("%s", "   ".join([epoch, *figures]))
+
+    def get_metrics(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> dict[str, Any]:
+        """The figures beside the bar."""
+        means = pl_module.means["train"].of_last_batch()
+        return {name: f"{means[name].item():.4g}" for name in SHOWN if name in means}
+
+    def configure_columns(self, trainer: L.Trainer) -> list[ProgressColumn]:
+        """What is being done, how far it is, and the time left; fits 80 characters."""
+        columns = TextColumn("{task.description}"), BarColumn(bar_width=12), TimeRemainingColumn()
+        return [*columns]
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+
+
+def _in_words(figures: dict[str, float]) -> str:
+    return " ".join(f"{name} {figures[name]:.4g}" for name in SHOWN if name in figures) or "-"

@@ -1,0 +1,49 @@
+"""How fast the run goes."""
+
+import time
+from typing import Any
+
+import lightning as L
+
+from musigma.module import AutoencoderModule
+
+
+class Throughput(L.Callback):
+    """Reports `train/images_per_second` of each epoch, over all devices, without validation."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+        """Start the clock, in the middle of an epoch too."""
+        self._images = 0
+        self._validating = 0.0
+        self._start = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+        """Start it again."""
+        self.on_train_start(trainer, pl_module)
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: AutoencoderModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Count the images of this rank."""
+        self._images += len(batch.x)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+        """Stop the clock."""
+        self._validation_start = time.perf_counter()
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+        """Let it go on."""
+        if not trainer.sanity_checking:
+            self._validating += time.perf_counter() - self._validation_start
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+        """Report."""
+        seconds = time.perf_counter() - self._start - self._validating
+        pl_module.log(
+            "train/images_per_second", self._images / seconds, reduce_fx="sum", sync_dist=True
+        )

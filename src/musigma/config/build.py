@@ -1,0 +1,95 @@
+"""The objects of a run, from its config."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from musigma.callbacks import HParams
+from musigma.config.instantiate import instantiate
+from musigma.data import ImageDataModule
+from musigma.errors import ConfigError
+from musigma.models import Autoencoder
+from musigma.module import AutoencoderModule
+
+Config = dict[str, Any]
+"""A resolved config: plain dicts, lists and values."""
+
+
+def build_data(config: Config) -> ImageDataModule:
+    """The data module; nothing is read yet."""
+    data: ImageDataModule = instantiate(config["data"], "data")
+    return data
+
+
+def build_model(config: Config, data: ImageDataModule) -> Autoencoder:
+    """The model, for images of the data's shape.
+
+    Raises:
+        ConfigError: if the likelihood is not for the data's pixels.
+    """
+    settings = {key: value for key, value in config["model"].items() if key != "objective"}
+    model: Autoencoder = instantiate(settings, "model", image_shape=data.image_shape)
+    pixels = data.normalization.pixels
+    if pixels not in model.likelihood.pixels:
+        raise ConfigError(
+            f"model.likelihood: {type(model.likelihood).__name__} is a density of "
+            f"{' or '.join(model.likelihood.pixels)} pixels, and data.normalization gives "
+            f"{pixels} ones; change one of the two"
+        )
+    return model
+
+
+def build_module(config: Config, data: ImageDataModule) -> AutoencoderModule:
+    """The LightningModule around the model."""
+    model = build_model(config, data)
+    objective = instantiate(config["model"]["objective"], "model.objective")
+    optimizer = instantiate(config["optimizer"], "optimizer")
+    scheduler = instantiate(config.get("scheduler") or None, "scheduler")
+    try:
+        return AutoencoderModule(
+            model, objective, optimizer=optimizer, scheduler=scheduler, seed=config["seed"]
+        )
+    except ValueError as error:
+        raise ConfigError(f"model: {error}") from error
+
+
+def build_trainer(config: Config, folder: Path) -> L.Trainer:
+    """The Trainer with its callbacks and loggers, all of which write into `folder`.
+
+    Raises:
+        ConfigError: if this machine cannot do what the trainer config asks for.
+    """
+    callbacks = [
+        instantiate(callback, f"callbacks.{name}")
+        for name, callback in (config.get("callbacks") or {}).items()
+        if callback is not None
+    ]
+    loggers = [
+        instantiate(logger, f"logger.{name}", save_dir=str(folder))
+        for name, logger in (config.get("logger") or {}).items()
+        if logger is not None
+    ]
+    try:
+        trainer: L.Trainer = instantiate(
+            config["trainer"],
+            "trainer",
+            callbacks=[*callbacks, HParams(flatten(config))],
+            logger=loggers or False,
+            default_root_dir=str(folder),
+        )
+    except (MisconfigurationException, RuntimeError) as error:
+        raise ConfigError(f"trainer: {error}") from error
+    return trainer
+
+
+def flatten(config: Config, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names: `{"model.latent_dim": 2, ...}`."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,57 @@
+"""What a command line asks for, read from Hydra."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from musigma.errors import ConfigError
+
+
+class Launch(NamedTuple):
+    """One job, as plain values.
+
+    Args:
+        config: the resolved config.
+        overrides: this job's overrides, as typed or as the sweep chose them.
+        parent: the folder that the run's folder goes into.
+        name: the readable part of the run folder's name.
+    """
+
+    config: dict[str, Any]
+    overrides: list[str]
+    parent: Path
+    name: str
+
+
+def quote_path(argument: str) -> str:
+    """`resume=a/b=c,d` → `resume='a/b=c,d'`: run folders have names that Hydra reads as grammar."""
+    name, _, path = argument.partition("=")
+    if name != "resume" or not path or path[0] in "\"'":
+        return argument
+    return "resume='{}'".format(path.replace("\\", "\\\\").replace("'", "\\'"))
+
+
+def read_launch(cfg: DictConfig) -> Launch:
+    """The job that Hydra is running.
+
+    Raises:
+        ConfigError: if a value is missing, or an interpolation leads nowhere.
+    """
+    try:
+        config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+    hydra = HydraConfig.get()
+    overrides = list(hydra.overrides.task)
+    logs = Path(config["log_dir"])
+    if hydra.mode == RunMode.MULTIRUN:
+        name = hydra.job.override_dirname or "default"
+        return Launch(config, overrides, Path(hydra.sweep.dir), name)
+    started = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    name = f"{started}_{config['name']}_seed{config['seed']}"
+    return Launch(config, overrides, logs / "runs", name)

@@ -1,0 +1,100 @@
+"""What a run says to the person who started it."""
+
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from rich.console import Console
+from rich.table import Table
+
+from musigma.data import ImageDataModule
+from musigma.module import AutoencoderModule
+from musigma.runs.folder import RunFolder
+
+UNITS = {
+    "loss": "nats per pixel, less a constant",
+    "distortion": "nats per image",
+    "rate": "nats per image",
+    "elbo": "nats per image",
+    "l1": "per pixel",
+    "mse": "per pixel",
+}
+
+KNOWN_NOISE = (
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
+    r"Total length of `list` across ranks is zero",  # data.val_size=0 means just that
+)
+
+
+class PrintHandler(logging.Handler):
+    """Prints log lines, so that they appear above a progress bar and not within it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        print(self.format(record), flush=True)
+
+
+def set_up_logging(first_process: bool = True) -> None:
+    """Our lines go to the terminal as they are; others speak up to warn, and so do we elsewhere."""
+    handler = PrintHandler()
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s", force=True)
+    logging.getLogger("musigma").setLevel(logging.INFO if first_process else logging.WARNING)
+    logging.captureWarnings(True)
+    for message in KNOWN_NOISE:
+        warnings.filterwarnings("ignore", message=message)
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.WARNING)
+
+
+def show_summary(
+    config: Mapping[str, Any],
+    module: AutoencoderModule,
+    data: ImageDataModule,
+    trainer: L.Trainer,
+    folder: Path,
+) -> None:
+    """What will run, before it runs."""
+    model = module.model
+    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    settings = ", ".join(
+        f"{key}={value}"
+        for key, value in config["model"]["objective"].items()
+        if not key.startswith("_")
+    )
+    device = trainer.strategy.root_device
+    processes = f", {trainer.world_size} processes" if trainer.world_size > 1 else ""
+    rows = {
+        "data": f"{config['data'].get('dataset', type(data).__name__)}, data source: {data.source}",
+        "model": f"{config['name']}: d = {model.latent_dim}, {model.posterior} posterior, "
+        f"{type(model.likelihood).__name__} likelihood, {parameters:,} parameters",
+        "objective": type(module.objective).__name__ + (f" ({settings})" if settings else ""),
+        "device": f"{device}, precision {trainer.precision}{processes}",
+        "run folder": str(folder),
+    }
+    for key, value in rows.items():
+        print(f"{key:<12}{value}", flush=True)
+
+
+def show_results(metrics: Mapping[str, float], folder: RunFolder, source: str) -> None:
+    """The figures of the best checkpoint, the run folder, and how to look closer."""
+    measured = "best checkpoint" if folder.checkpoint("best").exists() else "final weights"
+    stages = [s for s in ("val", "test") if any(name.startswith(s) for name in metrics)]
+    table = Table(title=f"{measured}, data source: {source}", title_justify="left")
+    table.add_column("")
+    for stage in stages:
+        table.add_column(stage, justify="right")
+    table.add_column("unit")
+    for name in dict.fromkeys(metric.partition("/")[2] for metric in metrics):
+        values = [metrics.get(f"{stage}/{name}") for stage in stages]
+        cells = ["" if value is None else f"{value:.4f}" for value in values]
+        table.add_row(name, *cells, UNITS.get(name, ""))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table)
+    console.print(f"run folder   {folder.path}")
+    console.print(f"look at it   tensorboard --logdir {folder.path}")

@@ -1,0 +1,122 @@
+"""The LightningDataModule for data that fits in memory."""
+
+from abc import abstractmethod
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from musigma.data.loader import Batch, TensorLoader
+from musigma.data.normalization import Normalization
+
+SPLIT_SEED = 0
+"""Validation images are the same in every run, whatever its seed."""
+
+
+class ImageDataModule(L.LightningDataModule):
+    """Train, validation and test loaders over images held once, on the training device.
+
+    A subclass says where the images come from, in `read` and in a word in `source`.
+
+    Args:
+        normalization: what is done to the grey levels.
+        image_shape: channels, height and width.
+        batch_size: training images a step on each device.
+        eval_batch_size: the same for validation and test.
+        val_size: how many of the training images are held out for validation; 0 for none.
+        seed: decides the order of the training images, together with the epoch.
+
+    Raises:
+        ValueError: if a size is not positive (`val_size`: negative).
+    """
+
+    def __init__(
+        self,
+        *,
+        normalization: Normalization,
+        image_shape: tuple[int, int, int],
+        batch_size: int = 128,
+        eval_batch_size: int = 1000,
+        val_size: int = 5000,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.source = "files"
+        for name, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, got {size}")
+        if val_size < 0:
+            raise ValueError(f"val_size must not be negative, got {val_size}")
+        self.normalization = normalization
+        self.image_shape = image_shape
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.val_size = val_size
+        self.seed = seed
+        self._sets: dict[str, tuple[Tensor, Tensor]] = {}
+
+    @abstractmethod
+    def read(self, train: bool) -> tuple[Tensor, Tensor]:
+        """Images `[N, C, H, W]` uint8 and labels `[N]` of the training or the test set."""
+
+    def setup(self, stage: str) -> None:
+        """Read what the stage needs, once; the test set only when it is time to test."""
+        if stage == "test":
+            if "test" not in self._sets:
+                self._sets["test"] = self._on_device(self.read(train=False))
+        elif "train" not in self._sets:
+            images, labels = self._on_device(self.read(train=True))
+            held_out = split(len(images), self.val_size).to(images.device)
+            self._sets["train"] = images[~held_out], labels[~held_out]
+            self._sets["val"] = images[held_out], labels[held_out]
+
+    def train_dataloader(self) -> TensorLoader:
+        """Shuffled anew each epoch, except where Lightning overfits a few batches."""
+        overfit = getattr(self.trainer, "overfit_batches", 0) > 0
+        return self._loader("train", self.batch_size, None if overfit else self.seed)
+
+    def val_dataloader(self) -> TensorLoader | list[TensorLoader]:
+        """The images held out, in a fixed order; an empty list where there are none."""
+        return self._loader("val", self.eval_batch_size) if self.val_size else []
+
+    def test_dataloader(self) -> TensorLoader:
+        """The test images in their own order."""
+        return self._loader("test", self.eval_batch_size)
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Nothing to do: batches are made where they are used."""
+        return batch
+
+    def _loader(self, name: str, batch_size: int, shuffle_seed: int | None = None) -> TensorLoader:
+        images, labels = self._sets[name]
+        return TensorLoader(
+            images,
+            labels,
+            batch_size=batch_size,
+            normalize=self.normalization,
+            shuffle_seed=shuffle_seed,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            world_size=self.trainer.world_size if self.trainer else 1,
+        )
+
+    def _on_device(self, tensors: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        device: Any = self.trainer.strategy.root_device if self.trainer else "cpu"
+        images, labels = tensors
+        return images.to(device), labels.to(device)
+
+
+def split(count: int, val_size: int) -> Tensor:
+    """Which of `count` images are held out: a mask `[count]`, the same for every seed.
+
+    Raises:
+        ValueError: if nothing would be left to train on.
+    """
+    if val_size >= count:
+        raise ValueError(f"val_size={val_size} leaves none of the {count} images to train on")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(SPLIT_SEED))
+    held_out = torch.zeros(count, dtype=torch.bool)
+    held_out[order[:val_size]] = True
+    return held_out

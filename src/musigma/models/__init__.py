@@ -1,0 +1,16 @@
+"""Networks as plain `nn.Module`s; a notebook can use them without Lightning or Hydra."""
+
+from musigma.models.autoencoder import Autoencoder
+from musigma.models.mlp import MLP
+from musigma.models.network import ImageShape, Network
+from musigma.models.posterior import NormalPosterior, PointPosterior, Posterior
+
+__all__ = [
+    "MLP",
+    "Autoencoder",
+    "ImageShape",
+    "Network",
+    "NormalPosterior",
+    "PointPosterior",
+    "Posterior",
+]

@@ -1,0 +1,95 @@
+"""The autoencoder: q(z|x) and p(x|z) around a bottleneck."""
+
+import torch
+from torch import Tensor, nn
+
+from musigma.models.network import ImageShape, Network
+from musigma.models.posterior import HEADS, Posterior, PosteriorKind, at_least_float32
+from musigma.objectives.likelihoods import Likelihood
+
+
+class Autoencoder(nn.Module):
+    """Encoder trunk, posterior head, decoder and likelihood: everything with weights.
+
+    `x` is `[B, *image_shape]`, `z` is `[B, d]` with d = `latent_dim`.
+
+    Args:
+        network: makes the encoder trunk and the decoder.
+        likelihood: p(x|z), which says how the decoder's output is meant.
+        latent_dim: d, the size of the bottleneck.
+        posterior: `normal` for N(mu, std²), `point` for a deterministic code.
+        image_shape: channels, height and width.
+
+    Raises:
+        ValueError: if `latent_dim` is not positive, `posterior` is unknown, or the network's
+            two halves do not have the shapes that `Network` asks for.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        likelihood: Likelihood,
+        *,
+        latent_dim: int = 2,
+        posterior: PosteriorKind = "normal",
+        image_shape: ImageShape = (1, 28, 28),
+    ) -> None:
+        super().__init__()
+        if latent_dim < 1:
+            raise ValueError(f"latent_dim must be at least 1, got {latent_dim}")
+        if posterior not in HEADS:
+            raise ValueError(f"posterior must be one of {', '.join(HEADS)}, got {posterior!r}")
+        self.latent_dim = latent_dim
+        self.posterior = posterior
+        self.image_shape = image_shape
+        self.encoder = network.encoder(image_shape)
+        self.head = HEADS[posterior](_features_of(self.encoder, image_shape), latent_dim)
+        self.decoder = network.decoder(latent_dim, image_shape)
+        self.likelihood = likelihood
+        _check_decoder(self.decoder, latent_dim, image_shape)
+
+    def encode(self, x: Tensor) -> Posterior:
+        """Images `[B, *image_shape]` → q(z|x), which unpacks as `mu, std`, each `[B, d]`."""
+        posterior: Posterior = self.head(self.encoder(x))
+        return posterior
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Codes `[..., d]` → the decoder's output `[..., *image_shape]`, p(x|z)'s parameters.
+
+        `likelihood.mean` turns that output into an image.
+        """
+        output = at_least_float32(self.decoder(z.flatten(0, -2)))
+        return output.unflatten(0, z.shape[:-1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images → their reconstructions from one draw of z, the same shape."""
+        return self.likelihood.mean(self.decode(self.encode(x).rsample()))
+
+
+@torch.no_grad()
+def _features_of(encoder: nn.Module, image_shape: ImageShape) -> int:
+    shape = tuple(_in_eval_mode(encoder, torch.zeros(2, *image_shape)).shape)
+    if len(shape) != 2 or shape[0] != 2:
+        raise ValueError(
+            f"the encoder must turn images [B, {', '.join(map(str, image_shape))}] into features "
+            f"[B, F]; for B = 2 it gave {list(shape)}"
+        )
+    return shape[1]
+
+
+@torch.no_grad()
+def _check_decoder(decoder: nn.Module, latent_dim: int, image_shape: ImageShape) -> None:
+    shape = tuple(_in_eval_mode(decoder, torch.zeros(2, latent_dim)).shape)
+    if shape != (2, *image_shape):
+        raise ValueError(
+            f"the decoder must turn codes [B, {latent_dim}] into images "
+            f"[B, {', '.join(map(str, image_shape))}]; for B = 2 it gave {list(shape)}"
+        )
+
+
+def _in_eval_mode(module: nn.Module, x: Tensor) -> Tensor:
+    """`module(x)` without touching its running statistics or the random state."""
+    was_training = module.training
+    y: Tensor = module.eval()(x)
+    module.train(was_training)
+    return y

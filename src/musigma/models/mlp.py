@@ -1,0 +1,64 @@
+"""The multilayer perceptron: the notebook's network by default."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from musigma.models.network import ImageShape
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    activation.__name__: activation
+    for activation in (nn.LeakyReLU, nn.ReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Softplus)
+}
+
+
+@dataclass(frozen=True)
+class MLP:
+    """Fully connected trunks: pixels → `encoder_sizes` → heads, z → `decoder_sizes` → pixels.
+
+    Args:
+        encoder_sizes: widths of the encoder's hidden layers, each followed by the activation;
+            none at all makes the encoder linear.
+        decoder_sizes: widths of the decoder's hidden layers.
+        activation: the name of an activation in `torch.nn`, one of `ACTIVATIONS`.
+
+    Raises:
+        ValueError: if a width is not positive or the activation is unknown.
+    """
+
+    encoder_sizes: Sequence[int] = (300, 300)
+    decoder_sizes: Sequence[int] = (300,)
+    activation: str = "LeakyReLU"
+
+    def __post_init__(self) -> None:
+        for name in ("encoder_sizes", "decoder_sizes"):
+            if any(size < 1 for size in getattr(self, name)):
+                raise ValueError(f"{name} must be positive, got {list(getattr(self, name))}")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(
+                f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}"
+            )
+
+    def encoder(self, image_shape: ImageShape) -> nn.Module:
+        """Images `[B, *image_shape]` → features `[B, encoder_sizes[-1]]`."""
+        return nn.Sequential(
+            nn.Flatten(), *self._hidden_layers(math.prod(image_shape), self.encoder_sizes)
+        )
+
+    def decoder(self, latent_dim: int, image_shape: ImageShape) -> nn.Module:
+        """Codes `[B, d]` → `[B, *image_shape]`, with nothing after the last linear layer."""
+        last_size = self.decoder_sizes[-1] if self.decoder_sizes else latent_dim
+        return nn.Sequential(
+            *self._hidden_layers(latent_dim, self.decoder_sizes),
+            nn.Linear(last_size, math.prod(image_shape)),
+            nn.Unflatten(1, image_shape),
+        )
+
+    def _hidden_layers(self, in_features: int, sizes: Sequence[int]) -> list[nn.Module]:
+        layers: list[nn.Module] = []
+        for size in sizes:
+            layers += [nn.Linear(in_features, size), ACTIVATIONS[self.activation]()]
+            in_features = size
+        return layers

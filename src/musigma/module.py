@@ -1,0 +1,171 @@
+"""The LightningModule: a model, an objective and an optimizer."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from musigma.data import Batch
+from musigma.epoch_means import EpochMeans
+from musigma.models import Autoencoder
+from musigma.models.posterior import PointPosterior
+from musigma.objectives import Draw, Objective
+from musigma.seeding import derive_seed, normal_noise, seed_noise
+
+Stage = Literal["train", "val", "test"]
+
+EVALUATION_SEED = 0
+"""Every run is evaluated with the same noise, so that differences are the models'."""
+
+
+class AutoencoderModule(L.LightningModule):
+    """Trains an autoencoder on an objective and reports named terms for train, val and test.
+
+    The loss is the objective in nats per pixel, less the likelihood's constant: with a Laplace
+    likelihood of scale 1 and no rate it is `F.l1_loss(x_hat, x)`, and with a rate it is
+    (D + β·R) / pixels up to that constant. Distortion, rate and ELBO are in nats per image;
+    `l1` and `mse` are mean errors per pixel of the reconstruction from a sampled z.
+
+    The noise of a training batch is a function of (seed, rank, epoch, batch). The noise of an
+    evaluated image is a function of its place in the data set.
+
+    Args:
+        model: what is trained.
+        objective: what is minimised.
+        optimizer: parameters → optimizer, such as a partial of a class in `torch.optim`.
+        scheduler: optimizer → scheduler, stepped once an epoch.
+        seed: of the noise in training.
+
+    Raises:
+        ValueError: if the objective needs a rate and the model's posterior is a point.
+    """
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        objective: Objective,
+        *,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = Adam,
+        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if objective.needs_rate and model.posterior == "point":
+            raise ValueError(
+                f"the objective {type(objective).__name__} weighs a rate, and a point posterior "
+                "has none: choose posterior normal, or the objective reconstruction"
+            )
+        self.model = model
+        self.objective = objective
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.seed = seed
+        self.means = {stage: EpochMeans() for stage in ("train", "val", "test")}
+        self.settings: dict[str, float] = {}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of one batch, a scalar."""
+        noise = torch.randn(
+            self.objective.samples, len(batch.x), self.model.latent_dim, device=self.device
+        )
+        loss = self._shared_step("train", batch, noise)
+        every_n_steps: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if (self.global_step + 1) % every_n_steps == 0:
+            means = self.means["train"].of_last_batch()
+            self.log_dict({f"train/{name}_step": value for name, value in means.items()})
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add one batch to the figures `val/...`."""
+        self._shared_step("val", batch, self.evaluation_noise[:, batch.row])
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add one batch to the figures `test/...`."""
+        self._shared_step("test", batch, self.evaluation_noise[:, batch.row])
+
+    def _shared_step(self, stage: Stage, batch: Batch, noise: Tensor) -> Tensor:
+        x = batch.x
+        posterior = self.model.encode(x)
+        z = posterior.rsample(noise)
+        output = self.model.decode(z)
+        std = None if isinstance(posterior, PointPosterior) else posterior.std
+        draw = Draw(self.model.likelihood.log_prob(x, output), z, posterior.mu, std)
+        objective, terms, self.settings = self.objective(draw, self.global_step)
+        pixels = math.prod(self.model.image_shape)
+        loss = objective / pixels - self.model.likelihood.constant
+        with torch.no_grad():
+            error = (self.model.likelihood.mean(output) - x).flatten(2)
+            errors = {
+                "l1": error.abs().mean((0, 2)),
+                "mse": error.square().mean((0, 2)),
+            }
+        self.means[stage].add({"loss": loss.detach().expand(len(x)), **terms, **errors})
+        return loss
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Make the batch's noise depend on where it is and on nothing that came before."""
+        place = (self.seed, self.global_rank, self.current_epoch, batch_idx)
+        seed_noise(self.device, derive_seed(*place))
+
+    def on_train_epoch_start(self) -> None:
+        """Begin the figures of an epoch."""
+        self.means["train"].reset()
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin the figures of a validation."""
+        self._begin_evaluation("val", self.trainer.val_dataloaders)
+
+    def on_test_epoch_start(self) -> None:
+        """Begin the figures of the test."""
+        self._begin_evaluation("test", self.trainer.test_dataloaders)
+
+    def on_train_epoch_end(self) -> None:
+        """Report the epoch's figures, the learning rate and the objective's settings."""
+        self._report("train")
+        settings = {**self.settings, "lr": self.trainer.optimizers[0].param_groups[0]["lr"]}
+        self.log_dict({f"train/{name}": value for name, value in settings.items()}, sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        """Report the validation's figures."""
+        self._report("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Report the test's figures."""
+        self._report("test")
+
+    def figures(self, stage: Stage) -> dict[str, float]:
+        """Means over the images of the present or last epoch, on all ranks; all must call it."""
+        reduce = self.trainer.strategy.reduce
+        return self.means[stage].compute(lambda sums: reduce(sums, reduce_op="sum"))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer over all parameters, and the scheduler where there is one."""
+        optimizer = self.optimizer(self.parameters())
+        if self.scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the figures of the epoch so far, and of the last validation."""
+        checkpoint["epoch_means"] = self.means["train"].state_dict()
+        checkpoint["validation"] = self.figures("val")
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the figures of the epoch."""
+        self.means["train"].load_state_dict(checkpoint["epoch_means"], self.device)
+
+    def _begin_evaluation(self, stage: Stage, loader: Any) -> None:
+        self.means[stage].reset()
+        shape = (self.objective.samples, len(loader.dataset), self.model.latent_dim)
+        self.evaluation_noise = normal_noise(*shape, seed=EVALUATION_SEED).to(self.device)
+
+    def _report(self, stage: Stage) -> None:
+        figures = self.figures(stage)
+        # Equal on all ranks already; sync_dist only says that this is known.
+        self.log_dict({f"{stage}/{name}": value for name, value in figures.items()}, sync_dist=True)

@@ -1,0 +1,40 @@
+"""What every likelihood p(x|z) offers."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+Pixels = Literal["real", "unit"]
+"""What pixels are: any real number, or grey levels in [0, 1]."""
+
+
+class Likelihood(nn.Module, ABC):
+    """A normalised density over a whole image, given the decoder's output for it.
+
+    `x` is `[B, C, H, W]`; `output` is `[..., B, C, H, W]`, with leading dimensions such as the
+    K draws of z. An instance may hold parameters of its own, a learned scale for example.
+    """
+
+    pixels: ClassVar[tuple[Pixels, ...]]
+    """The kinds of pixels that the density is for."""
+
+    constant: float = 0.0
+    """The part of −log p(x|z) that nothing changes, in nats per pixel; the loss leaves it out."""
+
+    @abstractmethod
+    def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
+        """Log p(x|z), `[..., B]`, in nats per image, all constants included."""
+
+    @abstractmethod
+    def mean(self, output: Tensor) -> Tensor:
+        """The mean image, in the pixels of the data, `[..., B, C, H, W]`."""
+
+    @abstractmethod
+    def sample(self, output: Tensor) -> Tensor:
+        """One image from p(x|z) for each output, `[..., B, C, H, W]`."""
+
+
+def sum_over_pixels(per_pixel: Tensor) -> Tensor:
+    """`[..., C, H, W]` → `[...]`."""
+    return per_pixel.flatten(-3).sum(-1)

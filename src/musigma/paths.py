@@ -1,0 +1,11 @@
+"""Where things lie when nobody says otherwise."""
+
+import os
+from pathlib import Path
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+
+def default_data_root() -> Path:
+    """The folder of the data sets: `$DATA_DIR`, else `data/` in the repository."""
+    return Path(os.environ.get("DATA_DIR") or PROJECT_ROOT / "data")

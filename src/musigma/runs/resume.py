@@ -1,0 +1,56 @@
+"""Going on with a run that stopped."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from musigma.errors import RunError
+from musigma.runs.folder import RunFolder
+
+
+def find_run(which: str, runs: Path) -> RunFolder:
+    """The run folder that `which` names; `latest` is the one in `runs` that was written last.
+
+    Raises:
+        RunError: if there is none.
+    """
+    if which != "latest":
+        return RunFolder.open(Path(which))
+    folders = [path.parent for path in runs.glob("*/config.yaml")]
+    if not folders:
+        raise RunError(f"There is no run in {runs} yet; name a run folder instead of `latest`.")
+    return RunFolder.open(max(folders, key=_last_written))
+
+
+def amended(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A run's own config with single values changed: `trainer.max_epochs=20`.
+
+    Raises:
+        RunError: if an override names a group or a setting that the run does not have.
+    """
+    node = OmegaConf.create(config)
+    for override in overrides:
+        name, _, value = override.partition("=")
+        if name == "resume":
+            continue
+        missing = object()
+        found = OmegaConf.select(node, name, default=missing)
+        if found is missing or isinstance(found, DictConfig):
+            raise RunError(
+                f"{override} cannot be changed when a run goes on: it keeps its own config, in "
+                "which only single values can be set, such as trainer.max_epochs=20"
+            )
+        try:
+            OmegaConf.update(node, name, OmegaConf.from_dotlist([f"value={value}"]).value)
+        except OmegaConfBaseException as error:
+            raise RunError(f"{override}: {error}") from error
+    plain = OmegaConf.to_container(node)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _last_written(folder: Path) -> float:
+    return max(path.stat().st_mtime for path in folder.iterdir())

@@ -1,0 +1,33 @@
+"""Random numbers as functions of where they are used, so that nothing needs to be remembered."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def derive_seed(*parts: int) -> int:
+    """A 64-bit seed that depends on all `parts`; nearby parts give unrelated seeds.
+
+    Raises:
+        ValueError: if a part is negative.
+    """
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
+
+
+def seed_noise(device: torch.device, seed: int) -> None:
+    """Seed the default generator of `device` and no other.
+
+    `torch.manual_seed` would seed every kind of device and take 100 times as long, and this
+    happens once a training step.
+    """
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    elif device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+
+
+def normal_noise(*shape: int, seed: int) -> Tensor:
+    """Standard normal float32 noise on the CPU, the same whatever device it is for."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))

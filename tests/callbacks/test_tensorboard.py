@@ -1,0 +1,62 @@
+"""What TensorBoard is given: scalars, a panel of images, and an HPARAMS tab with figures."""
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from musigma.callbacks.image_panel import pair_rows
+
+
+@pytest.fixture
+def board(run_here):
+    folder = run_here("model=vae", "seed=3", "model.objective.beta=2.0")
+    events = EventAccumulator(str(folder.path), {"scalars": 0, "images": 0})
+    events.Reload()
+    return folder, events
+
+
+def test_scalars_of_every_stage_are_there(board):
+    folder, events = board
+    scalars = set(events.Tags()["scalars"])
+    names = {"loss", "distortion", "rate", "elbo", "l1", "mse"}
+    assert {f"{stage}/{name}" for stage in ("train", "val", "test") for name in names} <= scalars
+    assert {"train/lr", "train/beta", "train/images_per_second", "train/loss_step"} <= scalars
+    assert [event.value for event in events.Scalars("train/beta")] == [2.0, 2.0]
+    (test,) = events.Scalars("test/elbo")
+    assert test.value == pytest.approx(folder.read_metrics()["metrics"]["test/elbo"])
+    assert all(event.value > 0 for event in events.Scalars("train/images_per_second"))
+
+
+def test_an_image_panel_is_drawn_after_every_epoch(board):
+    images = board[1].Images("val/reconstructions")
+    assert [image.step for image in images] == [5, 10]
+    assert images[0].width == 8 * 30 + 2
+    assert images[0].height == 4 * 30 + 2
+
+
+def test_hparams_tab_has_settings_and_declared_figures(board):
+    folder, _ = board
+    multiplexer = EventMultiplexer()
+    multiplexer.AddRunsFromDirectory(str(folder.path.parent))
+    multiplexer.Reload()
+    content = multiplexer.PluginRunToTagToContent("hparams")[folder.path.name]
+    data = {tag: plugin_data_pb2.HParamsPluginData.FromString(c) for tag, c in content.items()}
+    experiment = data["_hparams_/experiment"].experiment
+    declared = {info.name.tag for info in experiment.metric_infos}
+    assert declared == {f"test/{n}" for n in ("loss", "distortion", "rate", "elbo", "l1", "mse")}
+    settings = data["_hparams_/session_start_info"].session_start_info.hparams
+    assert settings["seed"].number_value == 3
+    assert settings["model.objective.beta"].number_value == 2
+    assert settings["data.source"].string_value == "sample"
+    assert settings["model.network.encoder_sizes"].string_value == "[32]"
+    assert data["_hparams_/session_end_info"].session_end_info.status == 1
+
+
+def test_panel_shows_originals_above_their_reconstructions():
+    above, below = torch.zeros(10, 1, 4, 4), torch.ones(10, 1, 4, 4)
+    panel = pair_rows(above, below, columns=4)[0].numpy()
+    rows = [panel[2 + 6 * row : 6 + 6 * row, 2:6].mean() for row in range(6)]
+    assert np.allclose(rows, [0, 1, 0, 1, 0, 1])

@@ -1,0 +1,91 @@
+"""Every shipped config composes, and builds what it says."""
+
+import pytest
+import torch
+
+from musigma.config.build import build_data, build_module, build_trainer, flatten
+from musigma.errors import ConfigError
+from musigma.paths import PROJECT_ROOT
+
+CONFIGS = PROJECT_ROOT / "configs"
+HERE = {"gpu": False, "gpu_mixed": False, "mps": torch.backends.mps.is_available()}
+
+
+def _options(group):
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("option", _options("model"))
+@pytest.mark.parametrize("data", _options("data"))
+def test_every_model_builds_on_every_data_set(option, data, compose_launch):
+    config = compose_launch(f"model={option}", f"data={data}").config
+    module = build_module(config, build_data(config))
+    expected = {"autoencoder": 563_286}.get(option, 563_888)
+    assert sum(p.numel() for p in module.parameters()) == expected
+
+
+@pytest.mark.parametrize("option", _options("optimizer"))
+@pytest.mark.parametrize("scheduler", _options("scheduler"))
+def test_every_optimizer_and_scheduler_builds(option, scheduler, compose_launch):
+    config = compose_launch(f"optimizer={option}", f"scheduler={scheduler}").config
+    module = build_module(config, build_data(config))
+    module.configure_optimizers()
+
+
+@pytest.mark.parametrize("option", _options("trainer"))
+def test_every_trainer_builds_or_says_what_is_missing(option, compose_launch, tmp_path):
+    launch = compose_launch(f"trainer={option}")
+    if option in HERE and not torch.cuda.is_available() and not HERE[option]:
+        with pytest.raises(ConfigError, match="trainer: "):
+            build_trainer(launch.config, tmp_path)
+    else:
+        build_trainer(launch.config, tmp_path)
+
+
+@pytest.mark.parametrize("option", _options("experiment"))
+def test_every_experiment_builds(option, compose_launch, tmp_path):
+    config = compose_launch(f"experiment={option}").config
+    build_module(config, build_data(config))
+    build_trainer(config, tmp_path)
+
+
+def test_the_notebook_experiment_is_the_default(compose_launch):
+    default, notebook = compose_launch().config, compose_launch("experiment=notebook").config
+    assert {**notebook, "name": None} == {**default, "name": None}
+
+
+@pytest.mark.parametrize("option", _options("debug"))
+def test_every_debug_mode_runs(option, run_here):
+    epochs = "trainer.max_epochs=1"
+    folder = run_here(f"debug={option}", epochs, "trainer.log_every_n_steps=1")
+    assert folder.read_metrics()["status"] == "completed"
+
+
+@pytest.mark.parametrize("option", ["none", "csv", "tensorboard", "[csv,tensorboard]"])
+def test_every_logger_writes_into_the_run_folder(option, run_here):
+    folder = run_here(f"logger={option}")
+    assert bool(list(folder.path.glob("csv/*/metrics.csv"))) == ("csv" in option)
+    assert bool(list(folder.path.glob("events.out.*"))) == ("tensorboard" in option)
+
+
+def test_a_rate_needs_a_distribution(compose_launch):
+    config = compose_launch("model=vae", "model.posterior=point").config
+    with pytest.raises(ConfigError, match="objective ELBO weighs a rate"):
+        build_module(config, build_data(config))
+
+
+def test_a_likelihood_refuses_pixels_that_it_is_not_for(compose_launch, monkeypatch):
+    from musigma.objectives.likelihoods import Laplace
+
+    monkeypatch.setattr(Laplace, "pixels", ("unit",))
+    config = compose_launch().config
+    with pytest.raises(ConfigError, match="Laplace is a density of unit pixels"):
+        build_module(config, build_data(config))
+
+
+def test_flatten_gives_dotted_names():
+    assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": None}) == {
+        "a.b": 1,
+        "a.c.d": [2],
+        "e": None,
+    }

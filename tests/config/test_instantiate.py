@@ -1,0 +1,64 @@
+"""Only what the project defines, and classes of a few libraries, can be named in a config."""
+
+import functools
+
+import pytest
+import torch
+
+from musigma.config.instantiate import instantiate
+from musigma.errors import ConfigError
+from musigma.models import MLP
+
+
+def test_builds_nested_objects_and_partials():
+    built = instantiate(
+        {"network": {"_target_": "musigma.models.MLP", "encoder_sizes": [5]}, "n": [1, {"a": 2}]},
+        "x",
+    )
+    assert built == {"network": MLP(encoder_sizes=[5]), "n": [1, {"a": 2}]}
+    adam = instantiate({"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.1}, "optimizer")
+    assert isinstance(adam, functools.partial)
+    assert adam.func is torch.optim.Adam
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "builtins.eval",
+        "subprocess.run",
+        "torch.load",
+        "torch.hub.load",
+        "torch.nn.functional.torch.hub.load",
+        "musigma.runs.environment.subprocess.run",
+        "musigma.paths.os.system",
+        "torch.nn.init.normal_",
+        "lightning.pytorch.trainer.trainer.os.system",
+        "lightning.fabric.Fabric",
+        "musigmax.models.MLP",
+        "",
+        None,
+        7,
+    ],
+)
+def test_other_targets_are_refused_before_anything_runs(target):
+    for config in ({"_target_": target}, {"inner": [{"_target_": target, "_partial_": True}]}):
+        with pytest.raises(ConfigError, match="not allowed"):
+            instantiate(config, "place")
+
+
+def test_unknown_target_is_named_with_its_place():
+    with pytest.raises(ConfigError, match=r"model.network._target_: there is no musigma.models.ML"):
+        instantiate({"network": {"_target_": "musigma.models.ML"}}, "model")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"_target_": "musigma.models.MLP", "activation": "Rel"}, "model: activation must be one"),
+        ({"_target_": "musigma.models.MLP", "sizes": [3]}, "model: .*unexpected keyword.*sizes"),
+    ],
+)
+def test_refused_arguments_name_the_place(config, message):
+    with pytest.raises(ConfigError, match=message):
+        instantiate(config, "model")

@@ -1,0 +1,99 @@
+"""Shared by all tests: everything runs offline, on small data, and writes to a folder of its own.
+
+`run_here` does in this process what `scripts/train.py` does; `run_script` runs the script itself.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+
+from musigma.config.launch import Launch, read_launch
+from musigma.config.resolvers import register_resolvers
+from musigma.paths import PROJECT_ROOT
+from musigma.runs.folder import RunFolder
+from musigma.training import run
+
+SMALL = [
+    "data.source=sample",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=2",
+    "model.network.encoder_sizes=[32]",
+    "model.network.decoder_sizes=[32]",
+    "trainer.log_every_n_steps=2",
+    "+trainer.limit_train_batches=5",
+]
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch, tmp_path):
+    """No settings from outside, and two threads at most."""
+    for name in ("DATA_DIR", "LOCAL_RANK", "MUSIGMA_RUN_FOLDER"):
+        monkeypatch.delenv(name, raising=False)
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+@pytest.fixture
+def compose_launch(tmp_path):
+    """Overrides → the `Launch` that scripts/train.py would make of them."""
+
+    def compose_them(*overrides: str) -> Launch:
+        register_resolvers()
+        with initialize_config_dir(str(PROJECT_ROOT / "configs"), version_base="1.3"):
+            overrides = (f"log_dir={tmp_path}/logs", *overrides)
+            cfg = compose("train", list(overrides), return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+        cfg = cfg.copy()
+        cfg._set_flag("struct", False)
+        cfg.pop("hydra")
+        return read_launch(cfg)
+
+    return compose_them
+
+
+@pytest.fixture
+def run_here(compose_launch):
+    """Overrides → the folder of a small run that was made in this process."""
+
+    def run_them(*overrides: str) -> RunFolder:
+        launch = compose_launch(*SMALL, *overrides)
+        before = set(launch.parent.glob("*"))
+        run(launch)
+        (path,) = set(launch.parent.glob("*")) - before
+        return RunFolder.open(path)
+
+    return run_them
+
+
+@pytest.fixture
+def run_script(tmp_path):
+    """Arguments → the finished process of `scripts/train.py` with them."""
+
+    def run_it(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "scripts/train.py", *arguments, f"log_dir={tmp_path}/logs"],
+            cwd=PROJECT_ROOT,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    return run_it
+
+
+@pytest.fixture
+def only_run(tmp_path):
+    """The folder of the one run that a test has made."""
+
+    def find() -> RunFolder:
+        (config,) = Path(tmp_path, "logs", "runs").glob("*/config.yaml")
+        return RunFolder.open(config.parent)
+
+    return find

@@ -1,0 +1,99 @@
+"""The loader: every image once, in an order that depends on seed and epoch alone."""
+
+import pytest
+import torch
+
+from musigma.data.loader import TensorLoader
+
+
+def _loader(count, **settings):
+    images = torch.arange(count).reshape(-1, 1, 1, 1).to(torch.uint8)
+    settings = {"batch_size": 4, "normalize": torch.Tensor.float, **settings}
+    return TensorLoader(images, torch.arange(count), **settings)
+
+
+def _seen(loader):
+    return torch.tensor([i for batch in loader for i in batch.row.tolist()])
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 8, 11])
+@pytest.mark.parametrize("seed", [None, 0, 7])
+def test_every_image_is_seen_exactly_once(count, seed):
+    loader = _loader(count, shuffle_seed=seed)
+    assert sorted(_seen(loader).tolist()) == list(range(count))
+    assert len(list(loader)) == len(loader)
+
+
+def test_batches_carry_the_images_of_their_rows():
+    for batch in _loader(10, shuffle_seed=3):
+        assert torch.equal(batch.x.flatten().long(), batch.row)
+        assert torch.equal(batch.y, batch.row)
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 4])
+@pytest.mark.parametrize("count", [8, 9, 12, 13, 16, 17, 25])
+@pytest.mark.parametrize("seed", [None, 0])
+def test_ranks_share_an_epoch_without_overlap_and_in_equal_steps(count, world_size, seed):
+    loaders = [
+        _loader(count, shuffle_seed=seed, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    seen = [_seen(loader) for loader in loaders]
+    assert sorted(torch.cat(seen).tolist()) == list(range(count))
+    assert len({len(list(loader)) for loader in loaders}) == 1
+    assert all(len(batch.x) > 0 for loader in loaders for batch in loader)
+    assert {len(loader) for loader in loaders} == {len(list(loaders[0]))}
+
+
+def test_more_ranks_than_images_is_an_error():
+    with pytest.raises(ValueError, match="3 images cannot be shared by 4 processes"):
+        _loader(3, world_size=4)
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    def order(seed, epoch):
+        loader = _loader(50, shuffle_seed=seed)
+        loader.sampler.set_epoch(epoch)
+        return _seen(loader).tolist()
+
+    assert order(0, 3) == order(0, 3)
+    assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1, 2)}) == 6
+
+
+def test_order_does_not_touch_the_global_random_state():
+    before = torch.get_rng_state()
+    _seen(_loader(50, shuffle_seed=0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_without_a_seed_the_order_is_the_data_sets():
+    assert _seen(_loader(11)).tolist() == list(range(11))
+
+
+@pytest.mark.parametrize("stop", [0, 1, 2, 3])
+def test_a_loaded_state_goes_on_with_the_batch_that_was_due(stop):
+    loader = _loader(11, shuffle_seed=5)
+    loader.sampler.set_epoch(2)
+    whole = _seen(loader).tolist()
+    batches = iter(loader)
+    taken = [next(batches).row for _ in range(stop)]
+    other = _loader(11, shuffle_seed=5)
+    other.sampler.set_epoch(2)
+    other.load_state_dict(loader.state_dict() if stop else {"epoch": 2, "next_step": 0})
+    assert [i for rows in taken for i in rows.tolist()] + _seen(other).tolist() == whole
+    assert _seen(other).tolist() == whole  # and the state served once
+
+
+def test_a_state_from_the_end_of_an_epoch_skips_nothing_in_the_next():
+    loader = _loader(11, shuffle_seed=5)
+    _seen(loader)
+    other = _loader(11, shuffle_seed=5)
+    other.load_state_dict(loader.state_dict())
+    other.sampler.set_epoch(1)
+    assert len(_seen(other)) == 11
+
+
+def test_an_epoch_that_was_cut_short_does_not_shorten_the_next():
+    loader = _loader(11, shuffle_seed=5)
+    next(iter(loader))
+    assert len(_seen(loader)) == 11

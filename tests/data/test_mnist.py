@@ -1,0 +1,98 @@
+"""The data module: canonical splits, and a sample that says it is one."""
+
+import logging
+
+import pytest
+import torch
+
+from musigma.data.datamodule import split
+from musigma.data.mnist import MNISTDataModule
+
+
+def _ready(**settings):
+    data = MNISTDataModule(**settings)
+    data.prepare_data()
+    data.setup("fit")
+    data.setup("test")
+    return data
+
+
+def _size(loader):
+    return len(loader.dataset)
+
+
+def test_files_are_split_55000_5000_10000(raw_folder):
+    data = _ready(root=raw_folder.parents[1], normalization="unit")
+    loaders = data.train_dataloader(), data.val_dataloader(), data.test_dataloader()
+    assert [_size(loader) for loader in loaders] == [55_000, 5_000, 10_000]
+    train, test = next(iter(loaders[0])), next(iter(loaders[2]))
+    assert train.x.shape == (128, 1, 28, 28)
+    assert test.x.shape == (1000, 1, 28, 28)
+    assert torch.all(train.x[:, :, 5] == torch.tensor(10 / 255))
+    assert torch.all(test.x[:, :, 5] == torch.tensor(20 / 255))
+    assert torch.equal(test.y, test.row % 10)
+
+
+def test_data_dir_says_where_the_files_are(raw_folder, monkeypatch):
+    monkeypatch.setenv("DATA_DIR", str(raw_folder.parents[1]))
+    assert MNISTDataModule().raw_folder == raw_folder
+
+
+def test_validation_images_do_not_depend_on_the_seed():
+    kept = [_ready(source="sample", seed=seed).val_dataloader() for seed in (0, 1)]
+    assert torch.equal(kept[0].dataset.tensors[0], kept[1].dataset.tensors[0])
+
+
+def test_split_takes_exactly_the_number_asked_for():
+    assert [int(split(100, size).sum()) for size in (0, 1, 50, 99)] == [0, 1, 50, 99]
+    with pytest.raises(ValueError, match="leaves none"):
+        split(100, 100)
+
+
+def test_without_validation_all_60000_are_trained_on(raw_folder):
+    data = _ready(root=raw_folder.parents[1], val_size=0)
+    assert _size(data.train_dataloader()) == 60_000
+    assert data.val_dataloader() == []
+
+
+def test_sample_is_split_4000_500_500_without_overlap():
+    data = _ready(source="sample")
+    loaders = data.train_dataloader(), data.val_dataloader(), data.test_dataloader()
+    assert [_size(loader) for loader in loaders] == [4_000, 500, 500]
+    images = torch.cat([loader.dataset.tensors[0] for loader in loaders])
+    assert len(images.flatten(1).unique(dim=0)) == 5_000
+    labels = torch.cat([loader.dataset.tensors[1] for loader in loaders])
+    assert labels.bincount().tolist() == [500] * 10
+
+
+def test_fallback_takes_the_sample_and_warns(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        data = _ready(root=tmp_path, mirrors=["http://127.0.0.1:9/"], fallback="sample")
+    assert data.source == "sample"
+    assert "training on a SAMPLE of 5,000 digits" in caplog.text
+    assert _size(data.train_dataloader()) == 4_000
+
+
+def test_fallback_is_not_used_where_there_are_files(raw_folder):
+    data = _ready(root=raw_folder.parents[1], fallback="sample")
+    assert data.source == "files"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"dataset": "SVHN"}, "dataset must be one of MNIST"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"eval_batch_size": 0}, "eval_batch_size must be at least 1"),
+        ({"val_size": -1}, "val_size must not be negative"),
+        ({"val_size": 60_000}, "val_size must be less than 60000"),
+        ({"std": 0.0}, "std must be positive"),
+        ({"normalization": "none"}, "normalization must be"),
+        ({"source": "web"}, "source must be"),
+        ({"fallback": "random"}, "fallback must be"),
+        ({"dataset": "KMNIST", "fallback": "sample"}, "cannot stand for KMNIST"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        MNISTDataModule(**settings)

@@ -1,0 +1,164 @@
+"""The default model is the notebook's, and any network of the right shapes fits."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from musigma.models import MLP, Autoencoder
+from musigma.models.mlp import ACTIVATIONS
+from musigma.models.posterior import STD_FLOOR
+from musigma.objectives.likelihoods import Laplace
+
+
+def _autoencoder(network=None, **settings):
+    return Autoencoder(network or MLP(), Laplace(), **settings)
+
+
+def _count(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+class Notebook(nn.Module):
+    """The notebook's model, written out anew as the oracle for ours."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(784, 300), nn.Linear(300, 300)
+        self.mu, self.std = nn.Linear(300, 2), nn.Linear(300, 2)
+        self.third, self.fourth = nn.Linear(2, 300), nn.Linear(300, 784)
+
+    def encode(self, x):
+        h = F.leaky_relu(self.second(F.leaky_relu(self.first(x.view(-1, 784)))))
+        return self.mu(h), F.softplus(self.std(h)) + 1e-6
+
+    def decode(self, z):
+        return self.fourth(F.leaky_relu(self.third(z))).view(-1, 1, 28, 28)
+
+
+def test_default_model_has_563888_parameters():
+    assert _count(_autoencoder()) == 563_888
+
+
+def test_default_model_equals_the_notebooks_on_the_same_weights():
+    ours, theirs = _autoencoder(), Notebook()
+    with torch.no_grad():
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            mine.copy_(other)
+    x = torch.randn(5, 1, 28, 28)
+    mu, std = ours.encode(x)
+    torch.testing.assert_close((mu, std), theirs.encode(x))
+    torch.testing.assert_close(ours.decode(mu), theirs.decode(mu))
+    torch.manual_seed(3)
+    x_hat = ours(x)
+    torch.manual_seed(3)
+    torch.testing.assert_close(x_hat, theirs.decode(torch.distributions.Normal(mu, std).rsample()))
+
+
+def test_point_posterior_has_no_std_head_and_no_noise():
+    model = _autoencoder(posterior="point")
+    assert _count(model) == 563_888 - 602
+    x = torch.randn(5, 1, 28, 28)
+    assert torch.equal(model(x), model(x))
+    mu, std = model.encode(x)
+    assert torch.equal(std, torch.zeros_like(mu))
+    assert torch.equal(model.encode(x).rsample(torch.randn(7, 5, 2))[6], mu)
+
+
+def test_decode_takes_any_leading_dimensions():
+    model, z = _autoencoder(), torch.randn(3, 5, 2)
+    output = model.decode(z)
+    assert output.shape == (3, 5, 1, 28, 28)
+    torch.testing.assert_close(output[1], model.decode(z[1]))
+
+
+def test_std_stays_above_its_floor():
+    model = _autoencoder()
+    nn.init.constant_(model.head.raw_std.bias, -200)
+    std = model.encode(torch.zeros(1, 1, 28, 28)).std
+    assert torch.all(std >= STD_FLOOR)
+
+
+def test_posterior_is_float32_under_autocast():
+    model, x = _autoencoder(), torch.randn(5, 1, 28, 28)
+    with torch.autocast("cpu", torch.bfloat16):
+        posterior = model.encode(x)
+        output = model.decode(posterior.rsample())
+    assert posterior.mu.dtype == posterior.std.dtype == output.dtype == torch.float32
+
+
+def test_rsample_is_mu_plus_std_times_noise():
+    posterior = _autoencoder().encode(torch.randn(5, 1, 28, 28))
+    noise = torch.randn(4, 5, 2)
+    torch.testing.assert_close(posterior.rsample(noise), posterior.mu + posterior.std * noise)
+
+
+class Strangers:
+    """A network that knows nothing of ours: convolutions and normalisation, RGB images."""
+
+    def encoder(self, image_shape):
+        channels = image_shape[0]
+        return nn.Sequential(
+            nn.Conv2d(channels, 4, 3, stride=2), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(3),
+            nn.Flatten(),
+        )  # fmt: skip
+
+    def decoder(self, latent_dim, image_shape):
+        channels, height, width = image_shape
+        return nn.Sequential(
+            nn.Linear(latent_dim, channels * height * width), nn.Unflatten(1, image_shape)
+        )
+
+
+def test_a_strangers_network_fits_and_is_not_disturbed():
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    model = _autoencoder(Strangers(), latent_dim=7, image_shape=(3, 32, 32))
+    assert model.training
+    assert model.encoder.training
+    assert model.encoder[1].num_batches_tracked == 0
+    torch.set_rng_state(state)
+    x = torch.randn(4, 3, 32, 32)
+    assert model.encode(x).mu.shape == (4, 7)
+    assert model(x).shape == x.shape
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_mlp_layers_and_activation_are_settable(name):
+    network = MLP(encoder_sizes=(20, 10), decoder_sizes=(10, 20, 30), activation=name)
+    model = _autoencoder(network, latent_dim=3)
+    kinds = [type(layer).__name__ for layer in model.decoder]
+    assert kinds == ["Linear", name, "Linear", name, "Linear", name, "Linear", "Unflatten"]
+    sizes = [layer.out_features for layer in model.decoder if isinstance(layer, nn.Linear)]
+    assert sizes == [10, 20, 30, 784]
+
+
+def test_mlp_without_hidden_layers_is_linear():
+    model = _autoencoder(MLP(encoder_sizes=(), decoder_sizes=()), posterior="point")
+    assert _count(model) == 784 * 2 + 2 + 2 * 784 + 784
+
+
+class _Flat(MLP):
+    def decoder(self, latent_dim, image_shape):
+        return nn.Linear(latent_dim, 784)
+
+
+class _Unflat(MLP):
+    def encoder(self, image_shape):
+        return nn.Conv2d(1, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: _autoencoder(latent_dim=0), "latent_dim must be at least 1"),
+        (lambda: _autoencoder(posterior="cauchy"), "posterior must be one of normal, point"),
+        (lambda: MLP(encoder_sizes=(0,)), "encoder_sizes must be positive"),
+        (lambda: MLP(activation="Relu"), "activation must be one of"),
+        (lambda: _autoencoder(_Flat()), r"decoder must turn codes .* it gave \[2, 784\]"),
+        (lambda: _autoencoder(_Unflat()), r"encoder must turn images .* it gave \[2, 4, 26, 26\]"),
+    ],
+)
+def test_what_cannot_be_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,70 @@
+"""A run folder: names that never collide, files that are always whole."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from musigma.errors import RunError
+from musigma.runs.folder import RunFolder
+from musigma.runs.resume import amended, find_run
+
+
+def test_the_same_name_a_hundred_times_gives_a_hundred_folders(tmp_path):
+    with ThreadPoolExecutor(16) as pool:
+        folders = list(pool.map(lambda _: RunFolder.create(tmp_path, "run").path, range(100)))
+    assert len(set(folders)) == 100
+    assert tmp_path / "run" in folders
+    assert tmp_path / "run_100" in folders
+
+
+def test_long_names_and_slashes_make_one_folder(tmp_path):
+    path = RunFolder.create(tmp_path, "a/b=" + "x" * 400).path
+    assert path.parent == tmp_path
+    assert path.name.startswith("a_b=x")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "logs").write_text("a file")
+    with pytest.raises(RunError, match="Cannot make a run folder in .*\n.*log_dir"):
+        RunFolder.create(tmp_path / "logs", "run")
+
+
+def test_config_comes_back_as_it_was(tmp_path):
+    folder = RunFolder.create(tmp_path, "run")
+    config = {"a": {"b": [1, 2.5, None, "β", True]}, "lr": 1e-3}
+    folder.write_config(config, ["a.b=[1]"])
+    assert RunFolder.open(folder.path).read_config() == config
+
+
+def test_metrics_are_added_to_and_stay_whole(tmp_path):
+    folder = RunFolder.create(tmp_path, "run")
+    folder.write_metrics(status="running", metrics={"a": 1.5})
+    folder.write_metrics(status="completed")
+    written = json.loads((folder.path / "metrics.json").read_text())
+    assert written["status"] == "completed"
+    assert written["metrics"] == {"a": 1.5}
+    assert not list(folder.path.glob("*.partial"))
+
+
+def test_what_is_not_a_run_folder_is_refused(tmp_path):
+    with pytest.raises(RunError, match=r"not a run folder.*config\.yaml"):
+        RunFolder.open(tmp_path)
+
+
+def test_latest_is_the_run_written_last(tmp_path):
+    for name in ("b", "a"):
+        RunFolder.create(tmp_path, name).write_config({}, [])
+    (tmp_path / "b" / "config.yaml").touch()
+    assert find_run("latest", tmp_path).path.name == "b"
+    with pytest.raises(RunError, match="There is no run in"):
+        find_run("latest", tmp_path / "nowhere")
+
+
+def test_single_values_can_be_amended_and_groups_cannot():
+    config = {"seed": 0, "trainer": {"max_epochs": 5, "precision": "32-true"}}
+    changed = amended(config, ["resume=latest", "trainer.max_epochs=20", "seed=3"])
+    assert changed == {"seed": 3, "trainer": {"max_epochs": 20, "precision": "32-true"}}
+    for override in ("trainer=cpu", "model=vae", "trainer.epochs=3"):
+        with pytest.raises(RunError, match="cannot be changed when a run goes on"):
+            amended(config, [override])

@@ -1,0 +1,65 @@
+"""A run opens again with nothing but its folder."""
+
+import shutil
+
+import pytest
+import torch
+
+import musigma
+from musigma.errors import RunError
+from musigma.runs.load import load_checkpoint
+
+
+def test_load_run_gives_the_trained_model_data_and_config(run_here):
+    folder = run_here("model=vae", "model.latent_dim=3")
+    model, data, config = musigma.load_run(folder.path)
+    assert not model.training
+    assert model.latent_dim == 3
+    assert data.source == "sample"
+    assert config["model"]["latent_dim"] == 3
+    stored = load_checkpoint(folder.checkpoint("best"))["state_dict"]
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, stored[f"model.{name}"])
+
+
+def test_a_moved_folder_opens(run_here, tmp_path):
+    folder = run_here()
+    before = musigma.load_run(folder.path).model.state_dict()
+    moved = shutil.move(folder.path, tmp_path / "elsewhere, renamed=1")
+    after = musigma.load_run(moved).model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_last_and_best_are_two_checkpoints(run_here):
+    folder = run_here("optimizer.lr=0.5", "trainer.max_epochs=4")
+    validations = [load_checkpoint(folder.checkpoint(n))["validation"] for n in ("best", "last")]
+    assert validations[0]["loss"] < validations[1]["loss"]
+    assert folder.read_metrics()["metrics"]["val/loss"] == validations[0]["loss"]
+
+
+def test_a_checkpoint_that_runs_code_is_refused(run_here, tmp_path):
+    folder = run_here()
+
+    class Malicious:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    torch.save({"state_dict": Malicious()}, folder.checkpoint("best"))
+    with pytest.raises(RunError, match="cannot be read as a checkpoint"):
+        musigma.load_run(folder.path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
+def test_a_damaged_checkpoint_is_named(run_here, content):
+    folder = run_here()
+    folder.checkpoint("best").write_bytes(content)
+    with pytest.raises(RunError, match=r"best\.ckpt cannot be read"):
+        musigma.load_run(folder.path)
+
+
+def test_a_missing_checkpoint_is_named(run_here):
+    folder = run_here()
+    folder.checkpoint("best").unlink()
+    with pytest.raises(RunError, match=r"There is no checkpoint .*best\.ckpt"):
+        musigma.load_run(folder.path)

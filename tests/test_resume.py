@@ -1,0 +1,62 @@
+"""A run that stops and goes on ends where it would have ended."""
+
+import json
+
+import pytest
+import torch
+
+from musigma.callbacks import GracefulStop
+from musigma.config.launch import quote_path
+from musigma.runs.load import load_checkpoint
+from musigma.training import run
+
+EPOCHS = ["trainer.max_epochs=3", "model=vae", "scheduler=cosine"]
+
+
+def _stop_at(monkeypatch, epoch, batch):
+    original = GracefulStop.on_train_batch_end
+
+    def stop(self, trainer, module, outputs, batch_, batch_idx):
+        if (trainer.current_epoch, batch_idx) == (epoch, batch):
+            self.stopping = True
+        original(self, trainer, module, outputs, batch_, batch_idx)
+
+    monkeypatch.setattr(GracefulStop, "on_train_batch_end", stop)
+
+
+def _flat(value, name=""):
+    if isinstance(value, dict):
+        return {
+            k: v for key, item in value.items() for k, v in _flat(item, f"{name}/{key}").items()
+        }
+    if isinstance(value, list | tuple):
+        return {k: v for i, item in enumerate(value) for k, v in _flat(item, f"{name}/{i}").items()}
+    return {name: value}
+
+
+@pytest.mark.parametrize("place", [(0, 2), (1, 0), (1, 3), (1, 4), (2, 1)])
+def test_interrupted_run_resumes_to_the_same_bits(
+    place, run_here, compose_launch, tmp_path, monkeypatch
+):
+    whole = run_here(*EPOCHS)
+    with monkeypatch.context() as patch:
+        _stop_at(patch, *place)
+        with pytest.raises(SystemExit) as stopped:
+            run_here(*EPOCHS)
+    assert stopped.value.code == 130
+    (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}
+    assert json.loads((path / "metrics.json").read_text())["status"] == "interrupted"
+    run(compose_launch(quote_path(f"resume={path}")))
+
+    for name in ("last", "best"):
+        expected = _flat(load_checkpoint(whole.checkpoint(name)))
+        found = _flat(load_checkpoint(path / "checkpoints" / f"{name}.ckpt"))
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(found[key], value), key
+            elif not key.startswith("/loops"):
+                assert found[key] == value, key
+    finished = json.loads((path / "metrics.json").read_text())
+    assert finished["status"] == "completed"
+    assert finished["metrics"] == whole.read_metrics()["metrics"]
