@@ -49,16 +49,11 @@ def test_a_run_tells_its_story_and_explains_itself(run_script, only_run):
 
 
 def test_multirun_gives_a_readable_folder_for_every_job(run_script, tmp_path):
-    done = run_script(
-        "-m", "model=autoencoder,stochastic_autoencoder,vae", "seed=0,1", *SMALL,
-        "hydra.job.config.override_dirname.exclude_keys="
-        "[log_dir,data.source,trainer.accelerator,trainer.max_epochs,"
-        "model.network.encoder_sizes,model.network.decoder_sizes]",
-    )  # fmt: skip
+    models = ("autoencoder", "stochastic_autoencoder", "vae")
+    done = run_script("-m", f"model={','.join(models)}", "seed=0,1", *SMALL)
     assert done.returncode == 0, done.stderr
     (sweep,) = (tmp_path / "logs" / "sweeps").iterdir()
     jobs = {path.name for path in sweep.iterdir() if path.is_dir()}
-    models = ("autoencoder", "stochastic_autoencoder", "vae")
     assert jobs == {f"model={model},seed={seed}" for model in models for seed in (0, 1)}
     losses = {
         json.loads((sweep / job / "metrics.json").read_text())["metrics"]["val/loss"]

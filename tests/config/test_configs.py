@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from musigma.config.build import build_data, build_module, build_trainer, flatten
+from musigma.config.build import build_data, build_module, build_trainer, compared_settings
 from musigma.errors import ConfigError
 from musigma.paths import PROJECT_ROOT
 
@@ -83,9 +83,11 @@ def test_a_likelihood_refuses_pixels_that_it_is_not_for(compose_launch, monkeypa
         build_module(config, build_data(config))
 
 
-def test_flatten_gives_dotted_names():
-    assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": None}) == {
-        "a.b": 1,
-        "a.c.d": [2],
-        "e": None,
-    }
+def test_runs_are_compared_by_their_settings_and_not_by_how_they_are_recorded(compose_launch):
+    settings = compared_settings(compose_launch("model=vae", "model.latent_dim=5").config)
+    assert settings["model.latent_dim"] == 5
+    assert settings["model.likelihood"] == "Laplace"
+    assert settings["optimizer"] == "Adam"
+    assert settings["model.network.encoder_sizes"] == [300, 300]
+    words = ("callbacks", "logger", "log_dir", "_target_", "_partial_")
+    assert not [name for name in settings for word in words if word in name]

@@ -75,7 +75,7 @@ def build_trainer(config: Config, folder: Path) -> L.Trainer:
         trainer: L.Trainer = instantiate(
             config["trainer"],
             "trainer",
-            callbacks=[*callbacks, HParams(flatten(config))],
+            callbacks=[*callbacks, HParams(compared_settings(config))],
             logger=loggers or False,
             default_root_dir=str(folder),
         )
@@ -84,12 +84,23 @@ def build_trainer(config: Config, folder: Path) -> L.Trainer:
     return trainer
 
 
-def flatten(config: Config, prefix: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted names: `{"model.latent_dim": 2, ...}`."""
+def compared_settings(config: Config) -> dict[str, Any]:
+    """What runs are compared by: settings by dotted name, and classes by the place they fill.
+
+    `{"model.latent_dim": 2, "model.likelihood": "Laplace", ...}`; what only says where and how
+    a run is recorded is left out.
+    """
+    recorded = ("callbacks", "logger", "log_dir", "resume")
+    return _flatten({key: value for key, value in config.items() if key not in recorded})
+
+
+def _flatten(config: Config, prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
+            flat |= _flatten(value, f"{prefix}{key}.")
+        elif key == "_target_":
+            flat[prefix.removesuffix(".")] = value.rpartition(".")[2]
+        elif key != "_partial_":
             flat[f"{prefix}{key}"] = value
     return flat

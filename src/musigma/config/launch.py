@@ -4,6 +4,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -50,8 +51,15 @@ def read_launch(cfg: DictConfig) -> Launch:
     overrides = list(hydra.overrides.task)
     logs = Path(config["log_dir"])
     if hydra.mode == RunMode.MULTIRUN:
-        name = hydra.job.override_dirname or "default"
-        return Launch(config, overrides, Path(hydra.sweep.dir), name)
+        sweep = Path(hydra.sweep.dir)
+        return Launch(config, overrides, sweep, ",".join(_varied(overrides, sweep)) or "default")
     started = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     name = f"{started}_{config['name']}_seed{config['seed']}"
     return Launch(config, overrides, logs / "runs", name)
+
+
+def _varied(overrides: list[str], sweep: Path) -> list[str]:
+    """The overrides of a job that are not the same for the whole sweep."""
+    command = yaml.safe_load((sweep / "multirun.yaml").read_text("utf-8"))
+    common = command["hydra"]["overrides"]["task"]
+    return [override.lstrip("+") for override in overrides if override not in common]
