@@ -158,3 +158,16 @@ def test_a_batch_can_be_overfitted(run_here):
     metrics = folder.read_metrics()["metrics"]
     untrained = run_here("trainer.max_epochs=1", "optimizer.lr=0").read_metrics()["metrics"]
     assert metrics["train/l1"] < 0.6 * untrained["train/l1"]
+
+
+def test_centred_output_begins_at_the_mean_image(run_here):
+    common = ("trainer.max_epochs=1", "optimizer.lr=0", "model/likelihood=bernoulli", "model=vae")
+    pixels = "data.normalization=binarize_dynamic"
+    plain = run_here(*common, pixels).read_metrics()["metrics"]
+    folder = run_here(*common, pixels, "model.center_output=true")
+    centred = folder.read_metrics()["metrics"]
+    assert centred["test/distortion"] < 0.5 * plain["test/distortion"]
+    model, data, _ = load_run(folder.path)
+    data.setup("fit")
+    found = model.decoder[-2].bias.reshape(1, 28, 28).sigmoid()
+    torch.testing.assert_close(found, data.mean_image().clamp(1e-3, 1 - 1e-3))

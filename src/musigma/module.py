@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from musigma.data import Batch
 from musigma.epoch_means import EpochMeans
 from musigma.models import Autoencoder
+from musigma.models.centering import set_output_bias
 from musigma.models.posterior import PointPosterior
 from musigma.objectives import Draw, Objective
 from musigma.seeding import derive_seed, normal_noise, seed_noise
@@ -69,12 +70,19 @@ class AutoencoderModule(L.LightningModule):
         self.means = {stage: EpochMeans() for stage in ("train", "val", "test")}
         self.settings: dict[str, float] = {}
 
+    def setup(self, stage: str) -> None:
+        """Begin at the mean image where the model asks for it; a checkpoint comes after this."""
+        if stage == "fit" and self.model.center_output:
+            data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+            mean = self.model.likelihood.output_of(data.mean_image())
+            set_output_bias(self.model.decoder, mean)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch, a scalar."""
         noise = torch.randn(
             self.objective.samples, len(batch.x), self.model.latent_dim, device=self.device
         )
-        loss = self._shared_step("train", batch, noise)
+        loss = self._shared_step("train", batch, noise, self.trainer.train_dataloader)
         every_n_steps: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if (self.global_step + 1) % every_n_steps == 0:
             means = self.means["train"].of_last_batch()
@@ -83,19 +91,22 @@ class AutoencoderModule(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch to the figures `val/...`."""
-        self._shared_step("val", batch, self.evaluation_noise[:, batch.row])
+        noise = self.evaluation_noise[:, batch.row]
+        self._shared_step("val", batch, noise, self.trainer.val_dataloaders)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch to the figures `test/...`."""
-        self._shared_step("test", batch, self.evaluation_noise[:, batch.row])
+        noise = self.evaluation_noise[:, batch.row]
+        self._shared_step("test", batch, noise, self.trainer.test_dataloaders)
 
-    def _shared_step(self, stage: Stage, batch: Batch, noise: Tensor) -> Tensor:
+    def _shared_step(self, stage: Stage, batch: Batch, noise: Tensor, loader: Any) -> Tensor:
         x = batch.x
         posterior = self.model.encode(x)
         z = posterior.rsample(noise)
         output = self.model.decode(z)
         std = None if isinstance(posterior, PointPosterior) else posterior.std
-        draw = Draw(self.model.likelihood.log_prob(x, output), z, posterior.mu, std)
+        log_likelihood = self.model.likelihood.log_prob(x, output)
+        draw = Draw(log_likelihood, z, posterior.mu, std, len(loader.dataset))
         objective, terms, self.settings = self.objective(draw, self.global_step)
         pixels = math.prod(self.model.image_shape)
         loss = objective / pixels - self.model.likelihood.constant

@@ -78,7 +78,7 @@ def run(launch: Launch) -> float | None:
         if trainer.is_global_zero:
             folder.write_metrics(status="completed", metrics=metrics)
             show_results(metrics, folder, data.source)
-    return _value_of(config["optimized_metric"], metrics)
+    return _value_of(config["optimized_metric"], metrics, module)
 
 
 class _Prepared(NamedTuple):
@@ -158,10 +158,11 @@ def _check_seed(seed: object) -> None:
         raise ConfigError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
 
 
-def _value_of(name: str | None, metrics: dict[str, float]) -> float | None:
-    has_validation = any(metric.startswith("val/") for metric in metrics)
-    if name is None or (name.startswith("val/") and not has_validation):
-        return None
+def _value_of(
+    name: str | None, metrics: dict[str, float], module: AutoencoderModule
+) -> float | None:
+    if name is None:
+        return metrics.get(f"val/{module.objective.monitor}")
     if name not in metrics:
         raise ConfigError(
             f"optimized_metric={name} is not among the figures of this run: {', '.join(metrics)}"

@@ -8,8 +8,10 @@ from musigma.data.loader import TensorLoader
 
 def _loader(count, **settings):
     images = torch.arange(count).reshape(-1, 1, 1, 1).to(torch.uint8)
-    settings = {"batch_size": 4, "normalize": torch.Tensor.float, **settings}
-    return TensorLoader(images, torch.arange(count), **settings)
+    shuffle = settings.pop("shuffle_seed", None)
+    if shuffle is not None:
+        settings |= {"shuffle": True, "seed": shuffle}
+    return TensorLoader(images, torch.arange(count), **{"batch_size": 4, **settings})
 
 
 def _seen(loader):

@@ -96,3 +96,27 @@ def test_fallback_is_not_used_where_there_are_files(raw_folder):
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         MNISTDataModule(**settings)
+
+
+@pytest.mark.parametrize("normalization", ["dequantize", "binarize_dynamic", "binarize_static"])
+def test_evaluated_pixels_are_drawn_once_whatever_the_seed(normalization):
+    sets = [
+        _ready(source="sample", normalization=normalization, seed=seed, eval_batch_size=size)
+        for seed, size in ((0, 500), (1, 77))
+    ]
+    for loaders in zip(*[(s.val_dataloader(), s.test_dataloader()) for s in sets], strict=True):
+        first, second = (torch.cat([batch.x for batch in loader]) for loader in loaders)
+        assert torch.equal(first, second)
+        again = torch.cat([batch.x for batch in loaders[0]])
+        assert torch.equal(first, again)
+
+
+def test_mean_image_is_that_of_the_training_pixels():
+    data = _ready(source="sample")
+    images = data.train_dataloader().dataset.tensors[0]
+    expected = (images.double() / 255 - 0.1307).div(0.3081).mean(0).float()
+    torch.testing.assert_close(data.mean_image(), expected, rtol=1e-4, atol=1e-5)
+    binary = _ready(source="sample", normalization="binarize_dynamic")
+    torch.testing.assert_close(
+        binary.mean_image(), images.double().div(255).mean(0).float(), rtol=0, atol=0.05
+    )

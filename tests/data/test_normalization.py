@@ -5,7 +5,15 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from musigma.data.normalization import Standardize, Unit
+from musigma.data.loader import TensorLoader
+from musigma.data.normalization import (
+    NORMALIZATIONS,
+    BinarizeDynamic,
+    BinarizeStatic,
+    Dequantize,
+    Standardize,
+    Unit,
+)
 
 GREYS = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
 
@@ -29,3 +37,56 @@ def test_normalizing_leaves_the_stored_images_alone():
     before = GREYS.clone()
     Standardize(0.5, 0.5)(GREYS)
     assert torch.equal(GREYS, before)
+
+
+MANY = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).expand(4000, 1, 16, 16)
+
+
+def test_binarized_pixels_are_one_with_the_probability_of_their_grey_level():
+    x = BinarizeDynamic()(MANY, torch.Generator().manual_seed(1))
+    assert set(x.unique().tolist()) == {0, 1}
+    expected = GREYS[0].float() / 255
+    error = (expected * (1 - expected) / len(MANY)).sqrt() + 1e-9
+    assert torch.all((x.mean(0) - expected).abs() < 5 * error)
+
+
+def test_static_binarization_is_drawn_once_and_kept():
+    prepared = BinarizeStatic().prepare(MANY[:50])
+    assert torch.equal(prepared, BinarizeStatic().prepare(MANY[:50]))
+    x = BinarizeStatic()(prepared, torch.Generator())
+    assert torch.equal(x, prepared.float())
+    assert set(x.unique().tolist()) == {0, 1}
+
+
+def test_dequantized_pixels_fill_the_cell_of_their_grey_level():
+    x = Dequantize()(MANY[:500], torch.Generator().manual_seed(1))
+    assert torch.equal((x * 256).floor().to(torch.uint8), MANY[:500])
+    assert (x * 256 % 1).mean().item() == pytest.approx(0.5, abs=0.01)
+    assert x.min() >= 0
+    assert x.max() < 1
+
+
+def test_the_common_scale_gains_923_nats_on_standardized_images():
+    """log p(x_unit) = log p(x_norm) − 784 · log 0.3081."""
+    assert 784 * Standardize(0.1307, 0.3081).log_unit_volume() == pytest.approx(923.03, abs=0.005)
+    assert Unit().log_unit_volume() == 0
+
+
+@pytest.mark.parametrize("name", NORMALIZATIONS)
+def test_training_pixels_are_a_function_of_seed_epoch_and_step(name):
+    normalization = NORMALIZATIONS[name](0.1307, 0.3081)
+    images = normalization.prepare(MANY[:32])
+
+    def epoch(seed, number, start=0):
+        loader = TensorLoader(
+            images, torch.arange(32), batch_size=8, normalization=normalization, seed=seed
+        )
+        loader.sampler.set_epoch(number)
+        loader.load_state_dict({"epoch": number, "next_step": start})
+        return torch.cat([batch.x for batch in loader])
+
+    assert torch.equal(epoch(0, 2), epoch(0, 2))
+    assert torch.equal(epoch(0, 2)[16:], epoch(0, 2, start=2))
+    changes = not torch.equal(epoch(0, 2), epoch(0, 3))
+    assert changes == normalization.is_random
+    assert (not torch.equal(epoch(0, 2), epoch(1, 2))) == normalization.is_random

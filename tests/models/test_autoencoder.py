@@ -5,10 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from musigma.models import MLP, Autoencoder
-from musigma.models.mlp import ACTIVATIONS
+from musigma.models import MLP, Autoencoder, Conv
+from musigma.models.activations import ACTIVATIONS
+from musigma.models.centering import set_output_bias
 from musigma.models.posterior import STD_FLOOR
-from musigma.objectives.likelihoods import Laplace
+from musigma.objectives.likelihoods import Bernoulli, Laplace
 
 
 def _autoencoder(network=None, **settings):
@@ -138,6 +139,34 @@ def test_mlp_without_hidden_layers_is_linear():
     assert _count(model) == 784 * 2 + 2 + 2 * 784 + 784
 
 
+@pytest.mark.parametrize("image_shape", [(1, 28, 28), (3, 32, 32), (1, 8, 12)])
+@pytest.mark.parametrize("channels", [(4,), (4, 8)])
+def test_conv_halves_the_image_and_brings_it_back(image_shape, channels):
+    model = _autoencoder(Conv(channels=channels, features=16), image_shape=image_shape)
+    x = torch.randn(2, *image_shape)
+    assert model.encode(x).mu.shape == (2, 2)
+    assert model(x).shape == x.shape
+    strides = [layer.stride for layer in model.encoder if isinstance(layer, nn.Conv2d)]
+    assert strides == [(2, 2)] * len(channels)
+
+
+@pytest.mark.parametrize("network", [MLP(), Conv()])
+@pytest.mark.parametrize("likelihood", [Laplace(), Bernoulli()])
+def test_output_bias_begins_at_the_mean_image(network, likelihood):
+    model = Autoencoder(network, likelihood)
+    mean = (
+        torch.rand(1, 28, 28) * 0.9 + 0.05
+        if isinstance(network, MLP)
+        else torch.full((1, 28, 28), 0.2)
+    )
+    for layer in model.decoder:
+        if hasattr(layer, "weight"):
+            nn.init.zeros_(layer.weight)
+    set_output_bias(model.decoder, likelihood.output_of(mean))
+    x = model.likelihood.mean(model.decode(torch.randn(3, 2)))
+    torch.testing.assert_close(x, mean.expand_as(x), rtol=1e-4, atol=1e-4)
+
+
 class _Flat(MLP):
     def decoder(self, latent_dim, image_shape):
         return nn.Linear(latent_dim, 784)
@@ -155,6 +184,11 @@ class _Unflat(MLP):
         (lambda: _autoencoder(posterior="cauchy"), "posterior must be one of normal, point"),
         (lambda: MLP(encoder_sizes=(0,)), "encoder_sizes must be positive"),
         (lambda: MLP(activation="Relu"), "activation must be one of"),
+        (lambda: Conv(channels=()), "channels and features must be positive"),
+        (lambda: Conv(features=0), "channels and features must be positive"),
+        (lambda: Conv(activation="relu"), "activation must be one of"),
+        (lambda: _autoencoder(Conv((2, 2, 2))), "28 × 28 cannot be halved 3 times"),
+        (lambda: set_output_bias(nn.Identity(), torch.zeros(1, 2, 2)), "ends in a layer with"),
         (lambda: _autoencoder(_Flat()), r"decoder must turn codes .* it gave \[2, 784\]"),
         (lambda: _autoencoder(_Unflat()), r"encoder must turn images .* it gave \[2, 4, 26, 26\]"),
     ],

@@ -21,14 +21,15 @@ class BestAndLast(Checkpoint):
     always whole.
 
     Args:
-        monitor: the figure that decides which is best; without validation images the last is.
+        monitor: the figure that decides which is best; by default what the objective names.
+            Without validation images the last checkpoint is the best.
         mode: whether less (`min`) or more (`max`) of it is better.
 
     Raises:
         ConfigError: after the first validation, if no such figure is reported.
     """
 
-    def __init__(self, monitor: str = "val/loss", mode: Literal["min", "max"] = "min") -> None:
+    def __init__(self, monitor: str | None = None, mode: Literal["min", "max"] = "min") -> None:
         if mode not in ("min", "max"):
             raise ValueError(f"mode must be min or max, got {mode!r}")
         self.monitor = monitor
@@ -39,12 +40,13 @@ class BestAndLast(Checkpoint):
         """Save the best, with the weights that were validated."""
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
-        if self.monitor not in trainer.callback_metrics:
+        monitor = self.monitor or f"val/{pl_module.objective.monitor}"
+        if monitor not in trainer.callback_metrics:
             raise ConfigError(
-                f"callbacks.checkpoint.monitor={self.monitor} is not among the figures of this "
-                f"run: {', '.join(sorted(trainer.callback_metrics))}"
+                f"callbacks.checkpoint.monitor={monitor} is not among the figures of this run: "
+                f"{', '.join(sorted(trainer.callback_metrics))}"
             )
-        score = float(trainer.callback_metrics[self.monitor])
+        score = float(trainer.callback_metrics[monitor])
         if self._is_better(score):
             self.best = score
             self.save(trainer, "best")

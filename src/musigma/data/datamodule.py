@@ -8,10 +8,7 @@ import torch
 from torch import Tensor
 
 from musigma.data.loader import Batch, TensorLoader
-from musigma.data.normalization import Normalization
-
-SPLIT_SEED = 0
-"""Validation images are the same in every run, whatever its seed."""
+from musigma.data.normalization import FIXED_SEED, Normalization
 
 
 class ImageDataModule(L.LightningDataModule):
@@ -25,7 +22,7 @@ class ImageDataModule(L.LightningDataModule):
         batch_size: training images a step on each device.
         eval_batch_size: the same for validation and test.
         val_size: how many of the training images are held out for validation; 0 for none.
-        seed: decides the order of the training images, together with the epoch.
+        seed: of the order of the training images and of what is random in their pixels.
 
     Raises:
         ValueError: if a size is not positive (`val_size`: negative).
@@ -61,20 +58,32 @@ class ImageDataModule(L.LightningDataModule):
         """Images `[N, C, H, W]` uint8 and labels `[N]` of the training or the test set."""
 
     def setup(self, stage: str) -> None:
-        """Read what the stage needs, once; the test set only when it is time to test."""
+        """Read what the stage needs, once; the test set only when it is time to test.
+
+        Images to evaluate are normalised here, so that what is random in it is drawn once, and
+        is the same in every run and on every machine.
+        """
         if stage == "test":
             if "test" not in self._sets:
-                self._sets["test"] = self._on_device(self.read(train=False))
+                self._keep("test", *self._read(train=False), normalized=True)
         elif "train" not in self._sets:
-            images, labels = self._on_device(self.read(train=True))
-            held_out = split(len(images), self.val_size).to(images.device)
-            self._sets["train"] = images[~held_out], labels[~held_out]
-            self._sets["val"] = images[held_out], labels[held_out]
+            images, labels = self._read(train=True)
+            held_out = split(len(images), self.val_size)
+            self._keep("train", images[~held_out], labels[~held_out])
+            self._keep("val", images[held_out], labels[held_out], normalized=True)
+
+    def mean_image(self) -> Tensor:
+        """The mean of the training images as the model sees them, `[C, H, W]`, after `setup`."""
+        images, _ = self._sets["train"]
+        generator = torch.Generator(images.device).manual_seed(FIXED_SEED)
+        chunks = images.split(5_000)
+        sums = [self.normalization(chunk, generator).double().sum(0) for chunk in chunks]
+        return (torch.stack(sums).sum(0) / len(images)).float()
 
     def train_dataloader(self) -> TensorLoader:
         """Shuffled anew each epoch, except where Lightning overfits a few batches."""
-        overfit = getattr(self.trainer, "overfit_batches", 0) > 0
-        return self._loader("train", self.batch_size, None if overfit else self.seed)
+        overfit = getattr(self.trainer, "overfit_batches", 0)
+        return self._loader("train", self.batch_size, self.normalization, shuffle=not overfit)
 
     def val_dataloader(self) -> TensorLoader | list[TensorLoader]:
         """The images held out, in a fixed order; an empty list where there are none."""
@@ -90,22 +99,34 @@ class ImageDataModule(L.LightningDataModule):
         """Nothing to do: batches are made where they are used."""
         return batch
 
-    def _loader(self, name: str, batch_size: int, shuffle_seed: int | None = None) -> TensorLoader:
+    def _read(self, train: bool) -> tuple[Tensor, Tensor]:
+        images, labels = self.read(train)
+        return self.normalization.prepare(images), labels
+
+    def _keep(self, name: str, images: Tensor, labels: Tensor, normalized: bool = False) -> None:
+        if normalized:
+            images = self.normalization(images, torch.Generator().manual_seed(FIXED_SEED))
+        device: Any = self.trainer.strategy.root_device if self.trainer else "cpu"
+        self._sets[name] = images.to(device), labels.to(device)
+
+    def _loader(
+        self,
+        name: str,
+        batch_size: int,
+        normalization: Normalization | None = None,
+        shuffle: bool = False,
+    ) -> TensorLoader:
         images, labels = self._sets[name]
         return TensorLoader(
             images,
             labels,
             batch_size=batch_size,
-            normalize=self.normalization,
-            shuffle_seed=shuffle_seed,
+            normalization=normalization,
+            seed=self.seed,
+            shuffle=shuffle,
             rank=self.trainer.global_rank if self.trainer else 0,
             world_size=self.trainer.world_size if self.trainer else 1,
         )
-
-    def _on_device(self, tensors: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        device: Any = self.trainer.strategy.root_device if self.trainer else "cpu"
-        images, labels = tensors
-        return images.to(device), labels.to(device)
 
 
 def split(count: int, val_size: int) -> Tensor:
@@ -116,7 +137,7 @@ def split(count: int, val_size: int) -> Tensor:
     """
     if val_size >= count:
         raise ValueError(f"val_size={val_size} leaves none of the {count} images to train on")
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(SPLIT_SEED))
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(FIXED_SEED))
     held_out = torch.zeros(count, dtype=torch.bool)
     held_out[order[:val_size]] = True
     return held_out

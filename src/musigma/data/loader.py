@@ -1,12 +1,13 @@
 """Batches as rows of one tensor: no per-image work, no worker processes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import SequentialSampler, TensorDataset
 
+from musigma.data.normalization import Normalization
 from musigma.seeding import derive_seed
 
 
@@ -68,12 +69,12 @@ class TensorLoader:
     batch, or joins the one before where there is less than one image a rank.
 
     Args:
-        images: uint8 images, `[N, C, H, W]`, on the device that the batches are wanted on.
+        images: `[N, C, H, W]`, on the device that the batches are wanted on.
         labels: `[N]`, on the same device.
         batch_size: images a step on each rank.
-        normalize: uint8 `[B, C, H, W]` → float32 `[B, C, H, W]`.
-        shuffle_seed: shuffles anew every epoch, as a function of this seed and the epoch; None
-            keeps the order.
+        normalization: makes float32 pixels of a batch of uint8 ones; None where they are made.
+        seed: of what the normalization draws, which is a function of (seed, rank, epoch, step).
+        shuffle: shuffles anew every epoch, as a function of (seed, epoch).
         rank: which of the processes this is.
         world_size: how many processes share the images.
 
@@ -87,8 +88,9 @@ class TensorLoader:
         labels: Tensor,
         *,
         batch_size: int,
-        normalize: Callable[[Tensor], Tensor],
-        shuffle_seed: int | None = None,
+        normalization: Normalization | None = None,
+        seed: int = 0,
+        shuffle: bool = False,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -96,9 +98,11 @@ class TensorLoader:
             raise ValueError(f"{len(images)} images cannot be shared by {world_size} processes")
         self.dataset = TensorDataset(images, labels)
         count = len(images)
-        self.sampler = InOrder(count) if shuffle_seed is None else Shuffled(count, shuffle_seed)
+        self.sampler = Shuffled(count, seed) if shuffle else InOrder(count)
         self.batch_sampler = None  # Lightning asks for it
-        self.normalize = normalize
+        self.normalization = normalization
+        self.seed = seed
+        self.generator = torch.Generator(images.device)
         self.rank = rank
         self.world_size = world_size
         self.step_size = batch_size * world_size
@@ -119,7 +123,15 @@ class TensorLoader:
             end = (step + 1) * self.step_size if step < len(self) - 1 else len(order)
             rows = order[step * self.step_size + self.rank : end : self.world_size]
             self._next_step = step + 1
-            yield Batch(self.normalize(images[rows]), labels[rows], rows)
+            yield Batch(self._pixels(images[rows], step), labels[rows], rows)
+
+    def _pixels(self, images: Tensor, step: int) -> Tensor:
+        if self.normalization is None:
+            return images
+        if self.normalization.is_random:
+            place = (self.seed, self.rank, self.sampler.epoch, step)
+            self.generator.manual_seed(derive_seed(*place))
+        return self.normalization(images, self.generator)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the iteration stands; with the seed it is all there is to remember."""

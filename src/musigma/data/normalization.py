@@ -1,27 +1,43 @@
 """From uint8 pixels to the numbers a model sees, and back."""
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from torch import Tensor
+import torch
+from torch import Generator, Tensor
 
-Pixels = Literal["real", "unit"]
+Pixels = Literal["real", "unit", "binary"]
+FIXED_SEED = 0
+"""What is drawn once and kept is the same in every run."""
 
 
 class Normalization(ABC):
-    """A fixed map from grey levels 0 … 255 to the model's pixels."""
+    """A map from grey levels 0 … 255 to the model's pixels, random for some."""
 
     pixels: ClassVar[Pixels]
-    """What the pixels are afterwards: any real number, or grey levels in [0, 1]."""
+    """What pixels are afterwards: any real number, a number in [0, 1], or 0 and 1."""
+
+    is_random: ClassVar[bool] = False
+    """Whether training images are drawn anew in every epoch."""
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """What is done once, when images are read: uint8 → uint8, `[N, C, H, W]`."""
+        return images
 
     @abstractmethod
-    def __call__(self, images: Tensor) -> Tensor:
-        """uint8 `[B, C, H, W]` → float32 `[B, C, H, W]`."""
+    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
+        """uint8 → float32, `[B, C, H, W]`, on the device of both."""
 
-    @abstractmethod
     def to_unit(self, x: Tensor) -> Tensor:
         """The model's pixels → the [0, 1] scale, for looking at."""
+        return x
+
+    def log_unit_volume(self) -> float:
+        """What log p of a pixel gains on the [0, 1] scale, in nats: the change of variables."""
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +48,7 @@ class Standardize(Normalization):
     mean: float
     std: float
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
         """uint8 → float32 with about zero mean and unit variance."""
         return images.float().div_(255).sub_(self.mean).div_(self.std)
 
@@ -40,17 +56,75 @@ class Standardize(Normalization):
         """X · std + mean."""
         return x * self.std + self.mean
 
+    def log_unit_volume(self) -> float:
+        """−log std: a density grows as its pixels are squeezed."""
+        return -math.log(self.std)
 
-@dataclass(frozen=True)
+
 class Unit(Normalization):
     """grey / 255."""
 
     pixels = "unit"
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
         """uint8 → float32 in [0, 1]."""
         return images.float().div_(255)
 
-    def to_unit(self, x: Tensor) -> Tensor:
-        """`x` as it is."""
-        return x
+
+class Dequantize(Normalization):
+    """(grey + u) / 256 with u uniform in [0, 1): a density of it bounds one of grey levels.
+
+    Theis, van den Oord and Bethge 2016, section 3.1.
+    """
+
+    pixels = "unit"
+    is_random = True
+
+    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
+        """uint8 → float32 in [0, 1)."""
+        return images.float().add_(_uniform(images, generator)).div_(256)
+
+
+class BinarizeDynamic(Normalization):
+    """1 with probability grey / 255, drawn anew in every epoch of training.
+
+    Burda, Grosse and Salakhutdinov 2016, section 5.
+    """
+
+    pixels = "binary"
+    is_random = True
+
+    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
+        """uint8 → 0.0 or 1.0."""
+        return (_uniform(images, generator) * 255 < images).float()
+
+
+class BinarizeStatic(Normalization):
+    """1 with probability grey / 255, drawn once and kept (Larochelle and Murray 2011)."""
+
+    pixels = "binary"
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Grey levels → 0 or 1."""
+        generator = Generator(images.device).manual_seed(FIXED_SEED)
+        return BinarizeDynamic()(images, generator).to(torch.uint8)
+
+    def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
+        """0 or 1 → 0.0 or 1.0."""
+        return images.float()
+
+
+NormalizationName = Literal[
+    "standardize", "unit", "dequantize", "binarize_dynamic", "binarize_static"
+]
+NORMALIZATIONS: dict[NormalizationName, Callable[[float, float], Normalization]] = {
+    "standardize": Standardize,
+    "unit": lambda mean, std: Unit(),
+    "dequantize": lambda mean, std: Dequantize(),
+    "binarize_dynamic": lambda mean, std: BinarizeDynamic(),
+    "binarize_static": lambda mean, std: BinarizeStatic(),
+}
+
+
+def _uniform(images: Tensor, generator: Generator | None) -> Tensor:
+    return torch.rand(images.shape, generator=generator, device=images.device)

@@ -1,6 +1,7 @@
 """Networks as plain `nn.Module`s; a notebook can use them without Lightning or Hydra."""
 
 from musigma.models.autoencoder import Autoencoder
+from musigma.models.conv import Conv
 from musigma.models.mlp import MLP
 from musigma.models.network import ImageShape, Network
 from musigma.models.posterior import NormalPosterior, PointPosterior, Posterior
@@ -8,6 +9,7 @@ from musigma.models.posterior import NormalPosterior, PointPosterior, Posterior
 __all__ = [
     "MLP",
     "Autoencoder",
+    "Conv",
     "ImageShape",
     "Network",
     "NormalPosterior",

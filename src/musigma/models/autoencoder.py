@@ -18,6 +18,7 @@ class Autoencoder(nn.Module):
         likelihood: p(x|z), which says how the decoder's output is meant.
         latent_dim: d, the size of the bottleneck.
         posterior: `normal` for N(mu, std²), `point` for a deterministic code.
+        center_output: whether training begins with the decoder's output at the mean image.
         image_shape: channels, height and width.
 
     Raises:
@@ -32,6 +33,7 @@ class Autoencoder(nn.Module):
         *,
         latent_dim: int = 2,
         posterior: PosteriorKind = "normal",
+        center_output: bool = False,
         image_shape: ImageShape = (1, 28, 28),
     ) -> None:
         super().__init__()
@@ -41,6 +43,7 @@ class Autoencoder(nn.Module):
             raise ValueError(f"posterior must be one of {', '.join(HEADS)}, got {posterior!r}")
         self.latent_dim = latent_dim
         self.posterior = posterior
+        self.center_output = center_output
         self.image_shape = image_shape
         self.encoder = network.encoder(image_shape)
         self.head = HEADS[posterior](_features_of(self.encoder, image_shape), latent_dim)

@@ -6,12 +6,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from musigma.models.activations import ACTIVATIONS, check_activation
 from musigma.models.network import ImageShape
-
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    activation.__name__: activation
-    for activation in (nn.LeakyReLU, nn.ReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Softplus)
-}
 
 
 @dataclass(frozen=True)
@@ -22,7 +18,8 @@ class MLP:
         encoder_sizes: widths of the encoder's hidden layers, each followed by the activation;
             none at all makes the encoder linear.
         decoder_sizes: widths of the decoder's hidden layers.
-        activation: the name of an activation in `torch.nn`, one of `ACTIVATIONS`.
+        activation: the name of an activation in `torch.nn`, one of
+            `musigma.models.activations.ACTIVATIONS`.
 
     Raises:
         ValueError: if a width is not positive or the activation is unknown.
@@ -36,10 +33,7 @@ class MLP:
         for name in ("encoder_sizes", "decoder_sizes"):
             if any(size < 1 for size in getattr(self, name)):
                 raise ValueError(f"{name} must be positive, got {list(getattr(self, name))}")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(
-                f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}"
-            )
+        check_activation(self.activation)
 
     def encoder(self, image_shape: ImageShape) -> nn.Module:
         """Images `[B, *image_shape]` → features `[B, encoder_sizes[-1]]`."""

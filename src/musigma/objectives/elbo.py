@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from musigma.objectives.objective import Draw, Loss, distortion_and_rate
+from musigma.objectives.objective import Draw, Loss, check_samples, common_terms, monitor_of
+from musigma.objectives.schedules import Schedule, as_schedule
 
 
 @dataclass(frozen=True)
@@ -14,26 +15,33 @@ class ELBO:
     reported `elbo` is −(D + R) whatever β is.
 
     Args:
-        beta: β, the weight of the rate.
+        beta: β, the weight of the rate, or a schedule of it.
         samples: K, the draws of z for each image.
 
     Raises:
         ValueError: if `beta` is negative or `samples` not positive.
     """
 
-    beta: float = 1.0
+    beta: float | Schedule = 1.0
     samples: int = 1
     needs_rate: ClassVar[bool] = True
+    uses_prior: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not self.beta >= 0:
-            raise ValueError(f"beta must not be negative, got {self.beta}")
-        if self.samples < 1:
-            raise ValueError(f"samples must be at least 1, got {self.samples}")
+        as_schedule(self.beta)
+        check_samples(self.samples)
+
+    @property
+    def monitor(self) -> str:
+        """`target` where β changes."""
+        return monitor_of(as_schedule(self.beta))
 
     def __call__(self, draw: Draw, step: int) -> Loss:
         """D + β·R, averaged over the batch."""
-        terms = distortion_and_rate(draw)
-        terms["elbo"] = -(terms["distortion"] + terms["rate"])
-        loss = (terms["distortion"] + self.beta * terms["rate"]).mean()
-        return Loss(loss, terms, {"beta": self.beta})
+        schedule = as_schedule(self.beta)
+        beta = schedule(step)
+        terms = common_terms(draw)
+        loss = (terms["distortion"] + beta * terms["rate"]).mean()
+        if self.monitor == "target":
+            terms["target"] = terms["distortion"] + schedule.end * terms["rate"]
+        return Loss(loss, terms, {"beta": beta})

@@ -5,6 +5,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from musigma.objectives.divergences import kl_to_standard_normal
+from musigma.objectives.schedules import Constant, Schedule
 
 
 class Draw(NamedTuple):
@@ -15,35 +16,36 @@ class Draw(NamedTuple):
         z: the draws, `[K, B, d]`.
         mu: the posterior's mean, `[B, d]`.
         std: its standard deviation, `[B, d]`; None where the posterior is a point.
+        dataset_size: how many images the batch was taken from.
     """
 
     log_likelihood: Tensor
     z: Tensor
     mu: Tensor
     std: Tensor | None
+    dataset_size: int
 
     def distortion(self) -> Tensor:
         """D = −E_q[log p(x|z)], `[B]`, nats per image, estimated from the K draws."""
         return -self.log_likelihood.mean(0)
 
-    def rate_per_dimension(self) -> Tensor | None:
-        """KL(q(z|x) ‖ N(0, I)) of each dimension, `[B, d]`, in nats; None for a point."""
-        return None if self.std is None else kl_to_standard_normal(self.mu, self.std)
+    def rate_per_dimension(self) -> Tensor:
+        """KL(q(z|x) ‖ N(0, I)) of each dimension, `[B, d]`, in nats.
 
+        Raises:
+            ValueError: if the posterior is a point, which has none.
+        """
+        return kl_to_standard_normal(self.mu, self.posterior_std())
 
-class Objective(Protocol):
-    """What is minimised. A plain object whose attributes are its settings."""
+    def posterior_std(self) -> Tensor:
+        """`std`, for those who cannot do without.
 
-    @property
-    def samples(self) -> int:
-        """K, the number of draws of z for each image."""
-
-    @property
-    def needs_rate(self) -> bool:
-        """Whether the posterior must be a distribution with a rate, and not a point."""
-
-    def __call__(self, draw: Draw, step: int) -> "Loss":
-        """The loss at optimizer step `step`."""
+        Raises:
+            ValueError: if the posterior is a point.
+        """
+        if self.std is None:
+            raise ValueError("a point posterior has no density and no rate")
+        return self.std
 
 
 class Loss(NamedTuple):
@@ -57,13 +59,54 @@ class Loss(NamedTuple):
 
     loss: Tensor
     terms: dict[str, Tensor]
-    settings: dict[str, float] = {}  # noqa: RUF012 (a NamedTuple's default; never written to)
+    settings: dict[str, float]
 
 
-def distortion_and_rate(draw: Draw) -> dict[str, Tensor]:
-    """The two terms that every objective reports; a point posterior has no rate."""
+class Objective(Protocol):
+    """What is minimised: a plain object whose attributes are its settings."""
+
+    @property
+    def samples(self) -> int:
+        """K, the number of draws of z for each image."""
+
+    @property
+    def needs_rate(self) -> bool:
+        """Whether the posterior must be a distribution with a rate, and not a point."""
+
+    @property
+    def uses_prior(self) -> bool:
+        """Whether codes are held to the prior N(0, I), so that log p(x) means something."""
+
+    @property
+    def monitor(self) -> str:
+        """The figure, less being better, that tells which of two checkpoints is better.
+
+        `loss`; or `target`, the loss with the last weight of a schedule, which unlike the loss
+        itself compares between steps.
+        """
+
+    def __call__(self, draw: Draw, step: int) -> Loss:
+        """The loss at optimizer step `step`."""
+
+
+def common_terms(draw: Draw) -> dict[str, Tensor]:
+    """What every objective reports, `[B]` each: distortion, and where there is a rate, that.
+
+    `elbo` is −(D + R), a bound on log p(x) whatever is being minimised.
+    """
     terms = {"distortion": draw.distortion()}
-    rate = draw.rate_per_dimension()
-    if rate is not None:
-        terms["rate"] = rate.sum(-1)
+    if draw.std is not None:
+        terms["rate"] = draw.rate_per_dimension().sum(-1)
+        terms["elbo"] = -(terms["distortion"] + terms["rate"])
     return terms
+
+
+def monitor_of(schedule: Schedule) -> str:
+    """What to monitor under a weight."""
+    return "loss" if isinstance(schedule, Constant) else "target"
+
+
+def check_samples(samples: int) -> None:
+    """Raise ValueError where K is not positive."""
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")

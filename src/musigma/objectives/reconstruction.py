@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from musigma.objectives.objective import Draw, Loss, distortion_and_rate
+from musigma.objectives.objective import Draw, Loss, check_samples, common_terms
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,15 @@ class Reconstruction:
 
     samples: int = 1
     needs_rate: ClassVar[bool] = False
+    uses_prior: ClassVar[bool] = False
+    monitor: ClassVar[str] = "loss"
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise ValueError(f"samples must be at least 1, got {self.samples}")
+        check_samples(self.samples)
 
     def __call__(self, draw: Draw, step: int) -> Loss:
         """D, averaged over the batch."""
-        terms = distortion_and_rate(draw)
-        return Loss(terms["distortion"].mean(), terms)
+        terms = common_terms(draw)
+        # With nothing to hold it to the prior the ELBO says nothing of the model.
+        terms.pop("elbo", None)
+        return Loss(terms["distortion"].mean(), terms, {})

@@ -1,39 +1,50 @@
 """The Laplace likelihood: L1 as a density."""
 
 import math
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from musigma.objectives.likelihoods.likelihood import Likelihood, sum_over_pixels
+from musigma.objectives.likelihoods.likelihood import Likelihood, check_scale, sum_over_pixels
 
 
 class Laplace(Likelihood):
-    """Independent Laplace pixels around the decoder's output, with one fixed scale b.
+    """Independent Laplace pixels around the decoder's output, with one scale b for all.
 
     log p(x|z) = Σ_pixels −|x − x̂| / b − log 2b, so its negative is the L1 loss, summed over
     pixels, divided by b, plus 784 · log 2b nats for 28 × 28 pixels (543.43 at b = 1).
 
     Args:
-        scale: b, in units of the pixels.
+        scale: b, in units of the pixels; where it is learned, its first value.
+        scale_is: `fixed`, or `learned` as a parameter.
 
     Raises:
-        ValueError: if `scale` is not positive.
+        ValueError: if `scale` is not positive or `scale_is` unknown.
     """
 
     pixels = ("real", "unit")
 
-    def __init__(self, scale: float = 1.0) -> None:
+    def __init__(self, scale: float = 1.0, scale_is: Literal["fixed", "learned"] = "fixed") -> None:
         super().__init__()
-        if not scale > 0:
-            raise ValueError(f"scale must be positive, got {scale}")
-        self.scale = scale
-        self.constant = math.log(2 * scale)
+        check_scale(scale, scale_is, ("fixed", "learned"))
+        learned = scale_is == "learned"
+        log_scale = torch.tensor(math.log(scale))
+        if learned:
+            self.log_scale: Tensor = nn.Parameter(log_scale)
+        else:
+            self.register_buffer("log_scale", log_scale, persistent=False)
+        self.constant = math.log(2) if learned else math.log(2 * scale)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """Log p(x|z), `[..., B]`, in nats per image."""
         distance = sum_over_pixels((x - output).abs())
-        return -distance / self.scale - x[0].numel() * self.constant
+        return -distance / self.log_scale.exp() - x[0].numel() * (self.log_scale + math.log(2))
+
+    def log_prob_of_pairs(self, x: Tensor, output: Tensor) -> Tensor:
+        """Log p(x_b|z_g), `[G, B]`."""
+        distance = torch.cdist(output.flatten(1), x.flatten(1), p=1)
+        return -distance / self.log_scale.exp() - x[0].numel() * (self.log_scale + math.log(2))
 
     def mean(self, output: Tensor) -> Tensor:
         """The location, which is both mean and median."""
@@ -41,8 +52,4 @@ class Laplace(Likelihood):
 
     def sample(self, output: Tensor) -> Tensor:
         """The location plus Laplace noise of scale b."""
-        return torch.distributions.Laplace(output, self.scale).sample()
-
-    def extra_repr(self) -> str:
-        """Shown when the module is printed."""
-        return f"scale={self.scale}"
+        return torch.distributions.Laplace(output, self.log_scale.exp()).sample()

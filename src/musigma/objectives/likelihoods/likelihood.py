@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-Pixels = Literal["real", "unit"]
-"""What pixels are: any real number, or grey levels in [0, 1]."""
+Pixels = Literal["real", "unit", "binary"]
+"""What pixels are: any real number, a number in [0, 1], or 0 and 1."""
 
 
 class Likelihood(nn.Module, ABC):
@@ -22,6 +22,9 @@ class Likelihood(nn.Module, ABC):
     constant: float = 0.0
     """The part of −log p(x|z) that nothing changes, in nats per pixel; the loss leaves it out."""
 
+    is_density: bool = True
+    """Whether exp(log_prob) sums to one over the pixels that it is given."""
+
     @abstractmethod
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """Log p(x|z), `[..., B]`, in nats per image, all constants included."""
@@ -34,7 +37,26 @@ class Likelihood(nn.Module, ABC):
     def sample(self, output: Tensor) -> Tensor:
         """One image from p(x|z) for each output, `[..., B, C, H, W]`."""
 
+    def output_of(self, mean: Tensor) -> Tensor:
+        """The decoder output whose mean image is about `mean`; where training may begin."""
+        return mean
+
+    def log_prob_of_pairs(self, x: Tensor, output: Tensor) -> Tensor:
+        """Log p(x_b|z_g) of every image with every output: `[B, …]`, `[G, …]` → `[G, B]`.
+
+        A likelihood that is linear in its statistics does this with one matrix product.
+        """
+        return self.log_prob(x, output.unsqueeze(1))
+
 
 def sum_over_pixels(per_pixel: Tensor) -> Tensor:
     """`[..., C, H, W]` → `[...]`."""
     return per_pixel.flatten(-3).sum(-1)
+
+
+def check_scale(scale: float, learning: str, known: tuple[str, ...]) -> None:
+    """Raise ValueError where a scale is not positive or is learned in an unknown way."""
+    if not scale > 0:
+        raise ValueError(f"scale must be positive, got {scale}")
+    if learning not in known:
+        raise ValueError(f"scale_is must be one of {', '.join(known)}, got {learning!r}")

@@ -1,0 +1,16 @@
+"""What a trained model is worth: estimators of log p(x). Tensors in, numbers out."""
+
+from musigma.evaluation.importance import ImportanceEstimate, importance_estimate
+from musigma.evaluation.meaning import why_no_importance_weights, why_no_log_p
+from musigma.evaluation.pareto import pareto_k
+from musigma.evaluation.quadrature import QuadratureEstimate, quadrature_estimate
+
+__all__ = [
+    "ImportanceEstimate",
+    "QuadratureEstimate",
+    "importance_estimate",
+    "pareto_k",
+    "quadrature_estimate",
+    "why_no_importance_weights",
+    "why_no_log_p",
+]

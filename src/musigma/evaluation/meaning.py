@@ -1,0 +1,26 @@
+"""When log p(x) means something, and why not when it does not."""
+
+from musigma.models import Autoencoder
+from musigma.objectives import Objective
+
+
+def why_no_log_p(model: Autoencoder, objective: Objective) -> str | None:
+    """Why log p(x) = log ∫ p(x|z) N(z; 0, I) dz says nothing of this model; None where it does."""
+    if not model.likelihood.is_density:
+        return (
+            "its likelihood is cross-entropy of grey levels, which is no density: train on "
+            "binarised pixels, or with the continuous_bernoulli likelihood"
+        )
+    if not objective.uses_prior:
+        return (
+            "it was trained without a rate, so nothing holds its codes to the prior N(0, I) that "
+            "log p(x) integrates over: train with model.objective=elbo, for example"
+        )
+    return None
+
+
+def why_no_importance_weights(model: Autoencoder, objective: Objective) -> str | None:
+    """Why q(z|x) cannot be the proposal of importance weights; None where it can."""
+    if model.posterior == "point":
+        return "its posterior is a point, and importance weights divide by its density"
+    return why_no_log_p(model, objective)

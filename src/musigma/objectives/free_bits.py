@@ -1,0 +1,38 @@
+"""Free bits: a rate that is not paid for until it is large enough."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from musigma.objectives.objective import Draw, Loss, check_samples, common_terms
+
+
+@dataclass(frozen=True)
+class FreeBits:
+    """Minimises D + Σ_j max(λ, R_j), with R_j the rate of dimension j averaged over the batch.
+
+    Kingma et al. 2016, equation 15. The reported `rate` is the whole rate.
+
+    Args:
+        floor: λ, in nats per dimension.
+        samples: K, the draws of z for each image.
+
+    Raises:
+        ValueError: if `floor` is negative or `samples` not positive.
+    """
+
+    floor: float = 0.25
+    samples: int = 1
+    needs_rate: ClassVar[bool] = True
+    uses_prior: ClassVar[bool] = True
+    monitor: ClassVar[str] = "loss"
+
+    def __post_init__(self) -> None:
+        if not self.floor >= 0:
+            raise ValueError(f"floor must not be negative, got {self.floor}")
+        check_samples(self.samples)
+
+    def __call__(self, draw: Draw, step: int) -> Loss:
+        """D averaged over the batch, plus the rates above their floor."""
+        terms = common_terms(draw)
+        paid = draw.rate_per_dimension().mean(0).clamp(min=self.floor).sum()
+        return Loss(terms["distortion"].mean() + paid, terms, {})

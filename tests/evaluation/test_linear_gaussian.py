@@ -1,0 +1,157 @@
+"""The linear-Gaussian oracle: every estimator against a log p(x) that is known exactly."""
+
+import pytest
+import torch
+
+from musigma.evaluation import importance_estimate, quadrature_estimate
+from musigma.models import MLP, Autoencoder
+from musigma.module import AutoencoderModule
+from musigma.objectives import ELBO, IWAE, Draw
+from musigma.objectives.likelihoods import Gaussian
+from oracles import LinearGaussian
+
+
+def _generator():
+    return torch.Generator().manual_seed(0)
+
+
+def _bound(model, x, samples, repeats=200):
+    """IWAE-K of every image, the mean of many repetitions, and its standard error."""
+    torch.manual_seed(0)
+    mu, std = model.encode(x)
+    bounds = []
+    for _ in range(repeats):
+        z = mu + std * torch.randn(samples, *mu.shape, dtype=torch.float64)
+        draw = Draw(model.likelihood.log_prob(x, model.decode(z)), z, mu, std, len(x))
+        bounds.append(IWAE(samples=samples)(draw, 0).terms["iwae"].detach())
+    bounds = torch.stack(bounds)
+    return bounds.mean(0), bounds.std(0) / repeats**0.5
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_encoder_gives_the_true_posterior(d):
+    oracle = LinearGaussian(d)
+    torch.testing.assert_close(tuple(oracle.model().encode(oracle.x)), oracle.posterior())
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_with_the_true_posterior_every_weight_is_p_of_x(d):
+    oracle = LinearGaussian(d)
+    estimate = importance_estimate(oracle.model(), oracle.x, samples=50, generator=_generator())
+    torch.testing.assert_close(estimate.log_p, oracle.log_p(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(estimate.effective_samples, torch.full((210,), 50.0).double())
+    assert torch.all(estimate.standard_error < 1e-6)
+
+
+@pytest.mark.parametrize(("shift", "stretch"), [(0.0, 1.0), (0.3, 1.0), (0.0, 1.4), (0.2, 0.8)])
+def test_elbo_is_log_p_less_the_divergence_of_the_posteriors(shift, stretch):
+    oracle = LinearGaussian()
+    estimate = importance_estimate(
+        oracle.model(shift, stretch), oracle.x, samples=20_000, generator=_generator()
+    )
+    torch.testing.assert_close(estimate.elbo, oracle.elbo(shift, stretch), rtol=0, atol=0.06)
+    assert estimate.elbo.mean().item() == pytest.approx(
+        oracle.elbo(shift, stretch).mean().item(), abs=0.005
+    )
+
+
+def test_bounds_rise_with_k_from_the_elbo_to_log_p():
+    oracle = LinearGaussian()
+    shift, stretch = 0.4, 1.3
+    model = oracle.model(shift, stretch)
+    means = [_bound(model, oracle.x, samples) for samples in (1, 3, 10, 50)]
+    values = [mean.mean().item() for mean, _ in means]
+    errors = [(error.square().mean() / len(oracle.x)).sqrt().item() for _, error in means]
+    log_p, elbo = oracle.log_p().mean().item(), oracle.elbo(shift, stretch).mean().item()
+    assert values[0] == pytest.approx(elbo, abs=4 * errors[0])
+    for lower, upper, error in zip(values, [*values[1:], log_p], errors, strict=True):
+        assert lower < upper + 4 * error
+    assert values[0] < values[1] < values[2] < values[3]
+    assert values[3] == pytest.approx(log_p, abs=0.02)
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_importance_weighted_nll_lies_within_its_standard_errors(d):
+    oracle = LinearGaussian(d)
+    estimate = importance_estimate(
+        oracle.model(0.2, 1.2), oracle.x, samples=2000, generator=_generator()
+    )
+    deviation = (estimate.log_p - oracle.log_p()) / estimate.standard_error
+    assert torch.all(deviation.abs() < 4.5)
+    assert deviation.std().item() == pytest.approx(1, abs=0.2)
+    assert torch.all(estimate.pareto_k < 0.7)
+
+
+def test_too_narrow_a_posterior_is_seen_in_the_tail_of_its_weights():
+    oracle = LinearGaussian()
+    narrow = importance_estimate(
+        oracle.model(0.0, 0.3), oracle.x, samples=2000, generator=_generator()
+    )
+    assert narrow.pareto_k.median() > 0.7
+    assert narrow.effective_samples.median() < 1500
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_quadrature_is_exact(d):
+    oracle = LinearGaussian(d)
+    estimate = quadrature_estimate(oracle.model(), oracle.x)
+    assert estimate.converged.all()
+    torch.testing.assert_close(estimate.log_p, oracle.log_p(), rtol=0, atol=1e-3)
+
+
+def test_quadrature_in_float32_is_exact_to_a_thousandth_of_a_nat():
+    oracle = LinearGaussian()
+    estimate = quadrature_estimate(oracle.model().float(), oracle.x.float())
+    torch.testing.assert_close(estimate.log_p, oracle.log_p(), rtol=0, atol=1e-3)
+
+
+def test_quadrature_says_so_where_its_grid_is_too_coarse():
+    oracle = LinearGaussian(sigma=0.004)
+    estimate = quadrature_estimate(oracle.model(), oracle.x[:20], first=32, largest=64)
+    assert not estimate.converged.all()
+
+
+def test_quadrature_says_so_where_the_codes_lie_beyond_its_rim():
+    oracle = LinearGaussian(d=1)
+    far = (oracle.b + 9 * oracle.w[:, 0] * 10).reshape(1, 1, 3, 4)
+    assert not quadrature_estimate(oracle.model(), far).converged.any()
+
+
+def test_quadrature_refuses_three_dimensions():
+    with pytest.raises(ValueError, match="importance weights"):
+        quadrature_estimate(LinearGaussian(d=3).model(), LinearGaussian(d=3).x)
+
+
+def test_trained_on_its_data_the_vae_reaches_the_optimum():
+    """The maximum-likelihood log p(x) of probabilistic PCA, by its eigenvalues."""
+    oracle = LinearGaussian(count=2000)
+    values = torch.linalg.eigvalsh(torch.cov(oracle.flat.T, correction=0)).flip(0)
+    d, p = oracle.d, len(values)
+    noise = values[d:].mean()
+    # Tipping and Bishop 1999, equation 6 at the maximum.
+    best = -0.5 * (
+        p * torch.log(torch.tensor(2 * torch.pi))
+        + values[:d].log().sum()
+        + (p - d) * noise.log()
+        + p
+    )
+    torch.manual_seed(0)
+    network = MLP(encoder_sizes=(), decoder_sizes=())
+    likelihood = Gaussian(1.0, "learned")
+    model = Autoencoder(network, likelihood, latent_dim=d, image_shape=(1, 3, 4)).double()
+    module = AutoencoderModule(model, ELBO(samples=8))
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.02)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1500)
+    for _ in range(1500):
+        mu, std = model.encode(oracle.x)
+        z = mu + std * torch.randn(8, *mu.shape, dtype=torch.float64)
+        draw = Draw(likelihood.log_prob(oracle.x, model.decode(z)), z, mu, std, len(oracle.x))
+        loss = module.objective(draw, 0).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+    assert -loss.item() == pytest.approx(best.item(), abs=0.03)
+    found = quadrature_estimate(model.eval(), oracle.x).log_p.mean().item()
+    assert found == pytest.approx(best.item(), abs=0.005)
+    assert likelihood.log_scale.exp().item() == pytest.approx(noise.sqrt().item(), rel=0.01)

@@ -1,0 +1,369 @@
+"""The traps of this field: each wrong variant is put in, and an oracle must notice.
+
+`test_oracles_hold` shows that the oracles pass on the code as it is; `test_trap_is_caught` that
+each fails on a mistake that a well-known repository has made.
+"""
+
+import math
+
+import pytest
+import torch
+
+from musigma.config.build import build_data, build_module
+from musigma.data import mnist
+from musigma.epoch_means import EpochMeans
+from musigma.errors import ConfigError
+from musigma.models.posterior import NormalPosterior
+from musigma.module import AutoencoderModule
+from musigma.objectives import ELBO, IWAE, Draw, FreeBits, iwae, objective
+from musigma.objectives.likelihoods import Bernoulli, Gaussian, bernoulli, gaussian
+from musigma.objectives.schedules import Linear
+from musigma.runs.load import load_checkpoint
+from oracles import Images, LinearGaussian, quiet_trainer
+
+# --- oracles -----------------------------------------------------------------------------------
+
+
+def figures(beta=4.0, stage="test"):
+    """What a Trainer reports of the linear-Gaussian model, with the true posterior."""
+    oracle = LinearGaussian(count=2030)
+    module = AutoencoderModule(oracle.model(), ELBO(beta=beta, samples=10))
+    trainer = quiet_trainer()
+    data = Images(oracle.x, batch_size=100)
+    getattr(trainer, "test" if stage == "test" else "validate")(module, data, verbose=False)
+    return oracle, module.figures(stage)
+
+
+def check_figures():
+    """Distortion, rate, ELBO and loss are the closed forms, as means over images."""
+    oracle, found = figures()
+    mean, std = oracle.posterior()
+    kl = torch.distributions.kl_divergence
+    normal = torch.distributions.Normal
+    rate = kl(normal(mean, std), normal(0.0, 1.0)).sum(1).mean().item()
+    log_p = oracle.log_p().mean().item()
+    assert found["rate"] == pytest.approx(rate, rel=1e-5)
+    assert found["elbo"] == pytest.approx(log_p, abs=0.02)
+    assert found["distortion"] == pytest.approx(-log_p - rate, abs=0.02)
+    spread = oracle.w @ (std[0] ** 2 * torch.eye(oracle.d)) @ oracle.w.T
+    residual = (oracle.flat - oracle.b - mean @ oracle.w.T).square().sum(1) + spread.trace()
+    assert found["mse"] == pytest.approx(residual.mean().item() / 12, rel=0.01)
+
+
+def check_validation_loss():
+    """The validation loss weighs the rate as the training loss does."""
+    _, found = figures(beta=4.0, stage="val")
+    constant = 0.5 * math.log(2 * math.pi) + math.log(0.6)
+    expected = (found["distortion"] + 4 * found["rate"]) / 12 - constant
+    assert found["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def check_bound():
+    """IWAE-50 lies under log p(x), and close to it, under a posterior that is off."""
+    oracle = LinearGaussian(count=2000)
+    model = oracle.model(0.4, 1.3)
+    torch.manual_seed(0)
+    mu, std = model.encode(oracle.x)
+    z = mu + std * torch.randn(50, *mu.shape, dtype=torch.float64)
+    draw = Draw(model.likelihood.log_prob(oracle.x, model.decode(z)), z, mu, std, 2000)
+    loss, terms, _ = IWAE(samples=50)(draw, 0)
+    gap = (oracle.log_p() - terms["iwae"]).mean().item()
+    assert -0.005 < gap < 0.02
+    assert loss.item() == pytest.approx(-terms["iwae"].mean().item())
+
+
+def check_doubly_reparameterized_gradient():
+    """The mean of the encoder's gradient is the standard estimator's."""
+    torch.manual_seed(0)
+    noise = torch.randn(16, 20_000, 1, dtype=torch.float64)
+    gradients = []
+    for gradient in ("standard", "doubly_reparameterized"):
+        mu = torch.full((20_000, 1), 0.3, dtype=torch.float64, requires_grad=True)
+        log_std = torch.full((20_000, 1), -0.2, dtype=torch.float64, requires_grad=True)
+        z = mu + log_std.exp() * noise
+        draw = Draw(-0.5 * (2 * z - 1).square().sum(-1), z, mu, log_std.exp(), 1)
+        IWAE(samples=16, gradient=gradient)(draw, 0).loss.backward()
+        gradients.append(20_000 * torch.cat([mu.grad, log_std.grad], 1))
+    error = sum(g.var(0) for g in gradients).div(20_000).sqrt()
+    assert torch.all((gradients[0].mean(0) - gradients[1].mean(0)).abs() < 4 * error)
+
+
+def check_schedule():
+    """β is that of the optimizer step, however often one validates."""
+    oracle = LinearGaussian(count=200)
+    module = AutoencoderModule(oracle.model().train(), ELBO(beta=Linear(steps=20)))
+    trainer = quiet_trainer(max_epochs=2, val_check_interval=1, log_every_n_steps=1)
+    trainer.fit(module, Images(oracle.x, batch_size=40))
+    assert trainer.callback_metrics["train/beta"].item() == pytest.approx(9 / 20)
+
+
+def check_free_bits():
+    """The floor is in nats per dimension, of a rate in nats."""
+    mu = torch.tensor([[0.1, 2.0], [0.3, 1.0]])
+    std = torch.tensor([[0.9, 0.5], [1.0, 0.6]])
+    draw = Draw(torch.full((1, 2), -100.0), mu.unsqueeze(0), mu, std, 2)
+    normal = torch.distributions.Normal
+    rate = torch.distributions.kl_divergence(normal(mu, std), normal(0.0, 1.0)).mean(0)
+    assert rate[0] < 0.25 < rate[1]
+    assert FreeBits(floor=0.25)(draw, 0).loss.item() == pytest.approx(100.25 + rate[1].item())
+
+
+def check_extreme_logits():
+    """Logits of ±100 give the loss and gradients that they should, in bfloat16 too."""
+    for dtype in (torch.float32, torch.bfloat16):
+        logits = torch.tensor([100.0, -100.0], dtype=dtype).reshape(1, 1, 1, 2).requires_grad_()
+        wrong = torch.tensor([0.0, 1.0], dtype=dtype).reshape(1, 1, 1, 2)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            loss = -Bernoulli().log_prob(wrong, logits).sum()
+        loss.backward()
+        assert loss.item() == pytest.approx(200, rel=0.01)
+        torch.testing.assert_close(logits.grad.flatten().float(), torch.tensor([1.0, -1.0]))
+
+
+def check_pixels():
+    """A Bernoulli refuses standardised pixels before anything is computed."""
+    config = {
+        "data": {"_target_": "musigma.data.MNISTDataModule"},
+        "model": {
+            "_target_": "musigma.models.Autoencoder",
+            "network": {"_target_": "musigma.models.MLP"},
+            "likelihood": {"_target_": "musigma.objectives.likelihoods.Bernoulli"},
+            "objective": {"_target_": "musigma.objectives.ELBO"},
+        },
+        "optimizer": None,
+        "seed": 0,
+    }
+    with pytest.raises(ConfigError, match="Bernoulli is a density of binary pixels"):
+        build_module(config, build_data(config))
+
+
+def check_splits():
+    """Test images are the canonical ones, and validation images come from the training set."""
+    data = mnist.MNISTDataModule(source="sample")
+    data.setup("fit")
+    data.setup("test")
+    train, val, test = (data._sets[name][0] for name in ("train", "val", "test"))
+    assert (len(train), len(val), len(test)) == (4000, 500, 500)
+    canonical = data.normalization(mnist.sample_digits(train=False)[0])
+    assert torch.equal(test, canonical)
+
+
+# --- traps -------------------------------------------------------------------------------------
+
+
+def mean_over_pixels(patch):
+    wrong = lambda per_pixel: per_pixel.flatten(-3).mean(-1)  # noqa: E731
+    patch.setattr(gaussian, "sum_over_pixels", wrong)
+
+
+def rate_averaged_over_dimensions(patch):
+    right = Draw.rate_per_dimension
+    patch.setattr(Draw, "rate_per_dimension", lambda self: right(self) / self.mu.shape[1])
+
+
+def rate_turned_over(patch):
+    wrong = lambda mu, std: 0.5 * ((mu.square() + 1) / std.square() - 1) + std.log()  # noqa: E731
+    patch.setattr(objective, "kl_to_standard_normal", wrong)
+
+
+def mu_decoded_in_evaluation(patch):
+    patch.setattr(NormalPosterior, "rsample", lambda self, noise=None: self.mu.expand_as(noise))
+
+
+def noise_scaled_down(patch):
+    patch.setattr(
+        NormalPosterior, "rsample", lambda self, noise=None: self.mu + 0.5 * self.std * noise
+    )
+
+
+def variance_for_standard_deviation(patch):
+    patch.setattr(
+        NormalPosterior, "rsample", lambda self, noise=None: self.mu + self.std.square() * noise
+    )
+
+
+def dropped_constant(patch):
+    right = Gaussian.log_prob
+    patch.setattr(
+        Gaussian,
+        "log_prob",
+        lambda self, x, output: right(self, x, output) + 6 * math.log(2 * math.pi),
+    )
+
+
+def return_inside_the_batch_loop(patch):
+    right = AutoencoderModule.test_step
+    patch.setattr(
+        AutoencoderModule,
+        "test_step",
+        lambda self, batch, batch_idx: right(self, batch, batch_idx) if batch_idx == 0 else None,
+    )
+
+
+def divided_by_the_number_of_batches(patch):
+    def add(self, terms):
+        self._names = tuple(terms)
+        means = torch.stack([term.double().mean() for term in terms.values()])
+        self._sums = means if self._sums is None else self._sums + means
+        self._images += 1
+
+    patch.setattr(EpochMeans, "add", add)
+
+
+def validation_with_another_beta(patch):
+    right = ELBO.__call__
+
+    def call(self, draw, step):
+        return right(self if torch.is_grad_enabled() else ELBO(samples=self.samples), draw, step)
+
+    patch.setattr(ELBO, "__call__", call)
+
+
+def missing_logsumexp(patch):
+    patch.setattr(iwae, "log_mean_exp", lambda log_w: log_w.mean(0))
+
+
+def weighted_sum_of_log_weights(patch):
+    patch.setattr(iwae, "log_mean_exp", lambda log_w: (log_w.softmax(0) * log_w).sum(0))
+
+
+def forgotten_log_k(patch):
+    patch.setattr(iwae, "log_mean_exp", lambda log_w: log_w.logsumexp(0))
+
+
+def weights_turned_over(patch):
+    right = iwae.log_weights
+    patch.setattr(iwae, "log_weights", lambda *arguments: -right(*arguments))
+
+
+def weights_not_detached(patch):
+    def wrong(log_w, z):
+        weights = log_w.softmax(0)
+        z.register_hook(lambda gradient: weights.detach().unsqueeze(-1) * gradient)
+        return -(weights * log_w).sum(0).mean()
+
+    patch.setattr(iwae, "_doubly_reparameterized", wrong)
+
+
+def posterior_not_detached(patch):
+    right = IWAE.__call__
+
+    def call(self, draw, step):
+        if self.gradient == "standard":
+            return right(self, draw, step)
+        log_w = iwae.log_weights(draw, draw.mu, draw.std)
+        return objective.Loss(iwae._doubly_reparameterized(log_w, draw.z), {}, {})
+
+    patch.setattr(IWAE, "__call__", call)
+
+
+def schedule_that_counts_its_calls(patch):
+    calls = iter(range(10**6))
+    patch.setattr(Linear, "__call__", lambda self, step: min(next(calls) / self.steps, 1.0))
+
+
+def schedule_that_counts_epochs(patch):
+    patch.setattr(Linear, "__call__", lambda self, step: min(step // 5 / self.steps, 1.0))
+
+
+def free_bits_after_rescaling(patch):
+    right = FreeBits.__call__
+
+    def call(self, draw, step):
+        loss = right(self, draw, step)
+        paid = (draw.rate_per_dimension().mean(0) / 784).clamp(min=self.floor).sum()
+        return loss._replace(loss=loss.terms["distortion"].mean() + paid)
+
+    patch.setattr(FreeBits, "__call__", call)
+
+
+def free_bits_for_the_whole_rate(patch):
+    def call(self, draw, step):
+        rate = draw.rate_per_dimension().mean(0).sum()
+        return objective.Loss(draw.distortion().mean() + rate.clamp(min=self.floor), {}, {})
+
+    patch.setattr(FreeBits, "__call__", call)
+
+
+def cross_entropy_of_probabilities(patch):
+    patch.setattr(
+        Bernoulli,
+        "log_prob",
+        lambda self, x, output: bernoulli.sum_over_pixels(
+            x * output.sigmoid().log() + (1 - x) * (1 - output.sigmoid()).log()
+        ),
+    )
+
+
+def cross_entropy_of_any_pixels(patch):
+    right = Bernoulli.__init__
+
+    def init(self, grey_levels=False):
+        right(self, grey_levels)
+        self.pixels = ("binary", "unit", "real")
+
+    patch.setattr(Bernoulli, "__init__", init)
+
+
+def train_and_test_merged_and_split_anew(patch):
+    halves = mnist.sample_digits(True), mnist.sample_digits(False)
+    images, labels = (torch.cat(pair) for pair in zip(*halves, strict=True))
+    order = torch.randperm(5000, generator=torch.Generator().manual_seed(1))
+
+    def wrong(self, train):
+        rows = order[:4500] if train else order[4500:]
+        return images[rows], labels[rows]
+
+    patch.setattr(mnist.MNISTDataModule, "read", wrong)
+
+
+TRAPS = {
+    mean_over_pixels: check_figures,
+    rate_averaged_over_dimensions: check_figures,
+    rate_turned_over: check_figures,
+    mu_decoded_in_evaluation: check_figures,
+    noise_scaled_down: check_figures,
+    variance_for_standard_deviation: check_figures,
+    dropped_constant: check_figures,
+    return_inside_the_batch_loop: check_figures,
+    divided_by_the_number_of_batches: check_figures,
+    validation_with_another_beta: check_validation_loss,
+    missing_logsumexp: check_bound,
+    weighted_sum_of_log_weights: check_bound,
+    forgotten_log_k: check_bound,
+    weights_turned_over: check_bound,
+    weights_not_detached: check_doubly_reparameterized_gradient,
+    posterior_not_detached: check_doubly_reparameterized_gradient,
+    schedule_that_counts_its_calls: check_schedule,
+    schedule_that_counts_epochs: check_schedule,
+    free_bits_after_rescaling: check_free_bits,
+    free_bits_for_the_whole_rate: check_free_bits,
+    cross_entropy_of_probabilities: check_extreme_logits,
+    cross_entropy_of_any_pixels: check_pixels,
+    train_and_test_merged_and_split_anew: check_splits,
+}
+
+
+@pytest.mark.parametrize("check", dict.fromkeys(TRAPS.values()), ids=lambda f: f.__name__)
+def test_oracles_hold(check):
+    check()
+
+
+@pytest.mark.parametrize("trap", TRAPS, ids=lambda f: f.__name__)
+def test_trap_is_caught(trap, monkeypatch):
+    trap(monkeypatch)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        TRAPS[trap]()
+
+
+def test_a_schedule_survives_in_its_checkpoint(run_here):
+    """β depends on nothing but the optimizer step, which every checkpoint holds."""
+    folder = run_here("model=annealed_vae", "model.objective.beta.steps=20")
+    checkpoint = load_checkpoint(folder.checkpoint("last"))
+    assert checkpoint["global_step"] == 10
+    assert Linear(steps=20)(checkpoint["global_step"]) == 0.5
+
+
+def test_seed_0_is_a_seed(run_here):
+    runs = [run_here("seed=0").read_metrics()["metrics"] for _ in range(2)]
+    assert runs[0] == runs[1]
