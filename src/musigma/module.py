@@ -107,7 +107,7 @@ class AutoencoderModule(L.LightningModule):
         std = None if isinstance(posterior, PointPosterior) else posterior.std
         log_likelihood = self.model.likelihood.log_prob(x, output)
         draw = Draw(log_likelihood, z, posterior.mu, std, len(loader.dataset))
-        objective, terms, self.settings = self.objective(draw, self.global_step)
+        objective, terms, settings = self.objective(draw, self.global_step)
         pixels = math.prod(self.model.image_shape)
         loss = objective / pixels - self.model.likelihood.constant
         with torch.no_grad():
@@ -116,6 +116,8 @@ class AutoencoderModule(L.LightningModule):
                 "l1": error.abs().mean((0, 2)),
                 "mse": error.square().mean((0, 2)),
             }
+        if stage == "train":
+            self.settings = settings
         self.means[stage].add({"loss": loss.detach().expand(len(x)), **terms, **errors})
         return loss
 

@@ -47,11 +47,11 @@ def test_with_the_true_posterior_every_weight_is_p_of_x(d):
 def test_elbo_is_log_p_less_the_divergence_of_the_posteriors(shift, stretch):
     oracle = LinearGaussian()
     estimate = importance_estimate(
-        oracle.model(shift, stretch), oracle.x, samples=20_000, generator=_generator()
+        oracle.model(shift, stretch), oracle.x, samples=2000, generator=_generator()
     )
-    torch.testing.assert_close(estimate.elbo, oracle.elbo(shift, stretch), rtol=0, atol=0.06)
+    torch.testing.assert_close(estimate.elbo, oracle.elbo(shift, stretch), rtol=0, atol=0.2)
     assert estimate.elbo.mean().item() == pytest.approx(
-        oracle.elbo(shift, stretch).mean().item(), abs=0.005
+        oracle.elbo(shift, stretch).mean().item(), abs=0.01
     )
 
 
@@ -94,21 +94,24 @@ def test_too_narrow_a_posterior_is_seen_in_the_tail_of_its_weights():
 @pytest.mark.parametrize("d", [1, 2])
 def test_quadrature_is_exact(d):
     oracle = LinearGaussian(d)
-    estimate = quadrature_estimate(oracle.model(), oracle.x)
+    estimate = quadrature_estimate(oracle.model(), oracle.x[::5], side=128)
     assert estimate.converged.all()
-    torch.testing.assert_close(estimate.log_p, oracle.log_p(), rtol=0, atol=1e-3)
+    torch.testing.assert_close(estimate.log_p, oracle.log_p()[::5], rtol=0, atol=1e-3)
 
 
 def test_quadrature_in_float32_is_exact_to_a_thousandth_of_a_nat():
     oracle = LinearGaussian()
-    estimate = quadrature_estimate(oracle.model().float(), oracle.x.float())
-    torch.testing.assert_close(estimate.log_p, oracle.log_p(), rtol=0, atol=1e-3)
+    estimate = quadrature_estimate(oracle.model().float(), oracle.x[::5].float(), side=128)
+    torch.testing.assert_close(estimate.log_p, oracle.log_p()[::5], rtol=0, atol=1e-3)
 
 
 def test_quadrature_says_so_where_its_grid_is_too_coarse():
     oracle = LinearGaussian(sigma=0.004)
-    estimate = quadrature_estimate(oracle.model(), oracle.x[:20], first=32, largest=64)
-    assert not estimate.converged.all()
+    coarse = quadrature_estimate(oracle.model(), oracle.x[:20], side=64, divisions=1)
+    assert not coarse.converged.any()
+    fine = quadrature_estimate(oracle.model(), oracle.x[:20])
+    assert fine.converged.all()
+    torch.testing.assert_close(fine.log_p, oracle.log_p()[:20], rtol=0, atol=1e-3)
 
 
 def test_quadrature_says_so_where_the_codes_lie_beyond_its_rim():
@@ -140,9 +143,9 @@ def test_trained_on_its_data_the_vae_reaches_the_optimum():
     likelihood = Gaussian(1.0, "learned")
     model = Autoencoder(network, likelihood, latent_dim=d, image_shape=(1, 3, 4)).double()
     module = AutoencoderModule(model, ELBO(samples=8))
-    optimizer = torch.optim.Adam(module.parameters(), lr=0.02)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1500)
-    for _ in range(1500):
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.04)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 800)
+    for _ in range(800):
         mu, std = model.encode(oracle.x)
         z = mu + std * torch.randn(8, *mu.shape, dtype=torch.float64)
         draw = Draw(likelihood.log_prob(oracle.x, model.decode(z)), z, mu, std, len(oracle.x))
@@ -152,6 +155,6 @@ def test_trained_on_its_data_the_vae_reaches_the_optimum():
         optimizer.step()
         scheduler.step()
     assert -loss.item() == pytest.approx(best.item(), abs=0.03)
-    found = quadrature_estimate(model.eval(), oracle.x).log_p.mean().item()
-    assert found == pytest.approx(best.item(), abs=0.005)
+    found = importance_estimate(model.eval(), oracle.x, samples=100, generator=_generator())
+    assert found.log_p.mean().item() == pytest.approx(best.item(), abs=0.005)
     assert likelihood.log_scale.exp().item() == pytest.approx(noise.sqrt().item(), rel=0.01)

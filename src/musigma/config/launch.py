@@ -32,9 +32,9 @@ class Launch(NamedTuple):
 def quote_path(argument: str) -> str:
     """`resume=a/b=c,d` → `resume='a/b=c,d'`: run folders have names that Hydra reads as grammar."""
     name, _, path = argument.partition("=")
-    if name != "resume" or not path or path[0] in "\"'":
+    if name not in ("resume", "run") or not path or path[0] in "\"'":
         return argument
-    return "resume='{}'".format(path.replace("\\", "\\\\").replace("'", "\\'"))
+    return "{}='{}'".format(name, path.replace("\\", "\\\\").replace("'", "\\'"))
 
 
 def read_launch(cfg: DictConfig) -> Launch:

@@ -94,6 +94,11 @@ class RunFolder:
         metrics = {**self.read_metrics(), **entries, "written": now}
         self._write("metrics.json", json.dumps(metrics, indent=2) + "\n")
 
+    def write_evaluation(self, metrics: dict[str, Any]) -> None:
+        """`evaluation/metrics.json`."""
+        (self.path / "evaluation").mkdir(exist_ok=True)
+        self._write("evaluation/metrics.json", json.dumps(metrics, indent=2) + "\n")
+
     def read_metrics(self) -> dict[str, Any]:
         """What `metrics.json` holds; nothing where it is not there yet."""
         path = self.path / "metrics.json"

@@ -1,0 +1,71 @@
+"""What the README says works as it is written there."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from musigma.paths import PROJECT_ROOT
+
+README = (PROJECT_ROOT / "README.md").read_text("utf-8")
+
+
+def _block_after(text, language):
+    return re.search(rf"{re.escape(text)}.*?```{language}\n(.*?)```", README, re.DOTALL)[1]
+
+
+def test_the_worked_example_of_an_objective_trains(tmp_path):
+    for folder in ("src", "configs", "scripts"):
+        shutil.copytree(PROJECT_ROOT / folder, tmp_path / folder)
+    for path, language in (
+        ("src/musigma/objectives/code_penalty.py", "python"),
+        ("configs/model/objective/code_penalty.yaml", "yaml"),
+    ):
+        (tmp_path / path).write_text(_block_after(f"`{path}`:", language))
+    command = re.search(r"Then `python (.*?)` trains it", README, re.DOTALL)[1]
+    small = ["data.source=sample", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
+    done = subprocess.run(
+        [sys.executable, *shlex.split(command), *small],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "CodePenalty (weight=0.1)" in done.stdout
+    assert re.search(r"│ size +│ +\d", done.stdout)
+
+
+@pytest.mark.parametrize(
+    "command", sorted(set(re.findall(r"^python scripts/train\.py (.*?)(?:  +#.*)?$", README, re.M)))
+)
+def test_commands_compose(command):
+    """Each command of the README is understood; what they do is tested elsewhere."""
+    # A sweep is as good as its first job.
+    first_job = re.sub(r"=([^\[, ]+),[^ ]+", r"=\1", command)
+    arguments = [a for a in shlex.split(first_job) if a not in ("-m", "--help")]
+    done = subprocess.run(
+        [sys.executable, "scripts/train.py", "--cfg", "job", *arguments],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_model_is_in_the_readme():
+    names = {path.stem for path in (PROJECT_ROOT / "configs" / "model").glob("*.yaml")}
+    table = README.partition("| `model=` | minimises |")[2].partition("\n\n")[0]
+    assert names == set(re.findall(r"`(\w+)`(?=[ ,|(])", table)) - {"wae`"}
+
+
+def test_every_path_in_the_readme_exists():
+    made_by_the_reader = "code_penalty"
+    for path in re.findall(r"`((?:src|tests|configs|scripts)/[\w/.]+)`", README):
+        assert made_by_the_reader in path or (PROJECT_ROOT / path).exists(), path
