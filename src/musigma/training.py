@@ -12,6 +12,7 @@ import lightning as L
 
 from musigma.callbacks import BestAndLast
 from musigma.config.build import Config, build_data, build_module, build_trainer
+from musigma.config.check import check_config
 from musigma.config.launch import Launch
 from musigma.console import set_up_logging, show_results, show_summary
 from musigma.data import ImageDataModule
@@ -103,6 +104,7 @@ def _prepare(launch: Launch) -> _Prepared:
         known = find_run(resume, launch.parent)
         config = amended(known.read_config(), launch.overrides)
 
+    check_config(config)
     _check_seed(config["seed"])
     L.seed_everything(config["seed"], verbose=False)
     data = build_data(config)

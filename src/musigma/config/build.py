@@ -48,11 +48,16 @@ def build_module(config: Config, data: ImageDataModule) -> AutoencoderModule:
     optimizer = instantiate(config["optimizer"], "optimizer")
     scheduler = instantiate(config.get("scheduler") or None, "scheduler")
     try:
-        return AutoencoderModule(
+        module = AutoencoderModule(
             model, objective, optimizer=optimizer, scheduler=scheduler, seed=config["seed"]
         )
     except ValueError as error:
         raise ConfigError(f"model: {error}") from error
+    try:
+        module.configure_optimizers()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"optimizer or scheduler: {error}") from error
+    return module
 
 
 def build_trainer(config: Config, folder: Path) -> L.Trainer:

@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor
 
-Pixels = Literal["real", "unit", "binary"]
+from musigma.objectives.likelihoods import Pixels
+
 FIXED_SEED = 0
 """What is drawn once and kept is the same in every run."""
 

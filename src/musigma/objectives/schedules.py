@@ -1,9 +1,10 @@
 """Weights that change over training, as functions of the optimizer step."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """A weight for each optimizer step, and the one that it ends with."""
 

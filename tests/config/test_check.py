@@ -1,0 +1,103 @@
+"""Configs are held against signatures before anything is built, and all faults are named."""
+
+import copy
+
+import pytest
+
+from musigma.config.check import check_config
+from musigma.errors import ConfigError
+from musigma.paths import PROJECT_ROOT
+
+CONFIGS = PROJECT_ROOT / "configs"
+OPTIONS = [
+    f"{group}={path.stem}"
+    for group in (
+        "data", "model", "optimizer", "scheduler", "trainer", "logger", "experiment", "debug",
+        "model/likelihood", "model/network", "model/objective",
+    )
+    for path in sorted((CONFIGS / group).glob("*.yaml"))
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_shipped_config_passes(option, compose_launch):
+    check_config(compose_launch(option).config)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.latent_dim=eight", "='eight': Input should be a valid integer"),
+        ("model.latent_dim=2.5", "=2.5: Input should be a valid integer"),
+        ("+model.latent_dm=3", "has no argument latent_dm; did you mean latent_dim?"),
+        ("model.posterior=cauchy", "='cauchy': Input should be 'normal' or 'point'"),
+        ("model.network.encoder_sizes=300", "=300: Input should be"),
+        ("model.network.encoder_sizes=[a]", "=['a']: Input should be a valid integer"),
+        ("model.objective.beta=four", "='four': Input should be a valid number"),
+        ("optimizer.lr=fast", "='fast': Input should be a valid number"),
+        ("+optimizer.learning_rate=1", "torch.optim.Adam has no argument learning_rate"),
+        ("data.batch_size=many", "='many': Input should be a valid integer"),
+        ("data.normalization=none", "='none': Input should be 'standardize'"),
+        ("+data.roots=x", "has no argument roots; did you mean root?"),
+        ("trainer.max_epochs=ten", "='ten': Input should be"),
+        ("+trainer.epochs=3", "lightning.pytorch.Trainer has no argument epochs"),
+        ("+callbacks.progress.every=3", "has no argument every"),
+        ("callbacks.checkpoint.mode=least", "='least': Input should be 'min' or 'max'"),
+        ("~model.network", " is missing: musigma.models.Autoencoder needs it"),
+        ("model.likelihood._target_=os.system", ": os.system is not allowed"),
+    ],
+)
+def test_a_fault_is_named_with_its_place(override, message, compose_launch):
+    with pytest.raises(ConfigError) as error:
+        check_config(compose_launch("model=vae", override).config)
+    place = override.strip("+~").partition("=")[0]
+    assert str(error.value).startswith(place)
+    assert message in str(error.value)
+
+
+def test_all_faults_are_named_at_once(compose_launch):
+    launch = compose_launch("model.latent_dim=eight", "+data.roots=x", "optimizer.lr=fast")
+    with pytest.raises(ConfigError) as error:
+        check_config(launch.config)
+    for place in ("model.latent_dim", "data.roots", "optimizer.lr"):
+        assert place in str(error.value)
+
+
+def test_renamed_and_retyped_settings_never_pass(compose_launch):
+    """Every setting of ours, under another name or with a mapping for a value, is noticed."""
+    config = compose_launch("model=vae").config
+    for group in ("data", "model", "callbacks"):
+        for path in _settings(config[group]):
+            renamed, node = _copy_at(config, group, path)
+            node[f"{path[-1]}x"] = node.pop(path[-1])
+            with pytest.raises(ConfigError):
+                check_config(renamed)
+            retyped, node = _copy_at(config, group, path)
+            node[path[-1]] = [["neither"], "nor"]
+            with pytest.raises(ConfigError):
+                check_config(retyped)
+
+
+def _settings(node, path=()):
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _settings(value, (*path, key))
+        elif key != "_target_":
+            yield (*path, key)
+
+
+def _copy_at(config, group, path):
+    changed = copy.deepcopy(config)
+    node = changed[group]
+    for key in path[:-1]:
+        node = node[key]
+    return changed, node
+
+
+@pytest.mark.parametrize("override", ["optimizer.lr=-1", "+optimizer.eps=-1"])
+def test_values_that_the_optimizer_refuses_are_refused_at_once(override, compose_launch):
+    from musigma.config.build import build_data, build_module
+
+    config = compose_launch(override).config
+    with pytest.raises(ConfigError, match="optimizer or scheduler: Invalid"):
+        build_module(config, build_data(config))
