@@ -60,8 +60,10 @@ def test_the_elbo_is_the_one_that_training_reported(run_here):
         (["experiment=grey_levels", "data.val_size=500"], "no density"),
     ],
 )
-def test_what_has_no_meaning_is_refused_with_a_reason(run_here, overrides, reason):
+def test_what_has_no_meaning_is_refused_with_a_reason(run_here, overrides, reason, capsys):
     folder = run_here(*overrides)
+    no_density = "cross-entropies of grey levels, and no likelihoods" in capsys.readouterr().out
+    assert no_density == (reason == "no density")
     with pytest.raises(RunError, match=reason):
         _measure(folder)
     assert not (folder.path / "evaluation").exists()

@@ -11,14 +11,15 @@ from rich.console import Console
 from rich.table import Table
 
 from musigma.data import ImageDataModule
+from musigma.models import Autoencoder
 from musigma.module import AutoencoderModule
 from musigma.runs.folder import RunFolder
 
+IN_NATS = ("distortion", "rate", "elbo", "iwae", "target", "mutual_information")
+IN_NATS += ("total_correlation", "dimension_wise_rate")
 UNITS = {
     "loss": "nats per pixel, less a constant",
-    "distortion": "nats per image",
-    "rate": "nats per image",
-    "elbo": "nats per image",
+    **dict.fromkeys(IN_NATS, "nats per image"),
     "l1": "per pixel",
     "mse": "per pixel",
 }
@@ -70,7 +71,8 @@ def show_summary(
     device = trainer.strategy.root_device
     processes = f", {trainer.world_size} processes" if trainer.world_size > 1 else ""
     rows = {
-        "data": f"{config['data'].get('dataset', type(data).__name__)}, data source: {data.source}",
+        "data": f"{config['data'].get('dataset', type(data).__name__)}, "
+        f"{type(data.normalization).__name__} pixels, data source: {data.source}",
         "model": f"{config['name']}: d = {model.latent_dim}, {model.posterior} posterior, "
         f"{type(model.likelihood).__name__} likelihood, {parameters:,} parameters",
         "objective": type(module.objective).__name__ + (f" ({settings})" if settings else ""),
@@ -81,7 +83,9 @@ def show_summary(
         print(f"{key:<12}{value}", flush=True)
 
 
-def show_results(metrics: Mapping[str, float], folder: RunFolder, source: str) -> None:
+def show_results(
+    metrics: Mapping[str, float], folder: RunFolder, model: Autoencoder, source: str
+) -> None:
     """The figures of the best checkpoint, the run folder, and how to look closer."""
     measured = "best checkpoint" if folder.checkpoint("best").exists() else "final weights"
     stages = [s for s in ("val", "test") if any(name.startswith(s) for name in metrics)]
@@ -96,5 +100,7 @@ def show_results(metrics: Mapping[str, float], folder: RunFolder, source: str) -
         table.add_row(name, *cells, UNITS.get(name, ""))
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
+    if not model.likelihood.is_density:
+        console.print("These are cross-entropies of grey levels, and no likelihoods.")
     console.print(f"run folder   {folder.path}")
     console.print(f"look at it   tensorboard --logdir {folder.path}")

@@ -78,7 +78,7 @@ def run(launch: Launch) -> float | None:
         metrics = train(module, data, trainer, resume_from=resume_from, test=config["test"])
         if trainer.is_global_zero:
             folder.write_metrics(status="completed", metrics=metrics)
-            show_results(metrics, folder, data.source)
+            show_results(metrics, folder, module.model, data.source)
     return _value_of(config["optimized_metric"], metrics, module)
 
 
