@@ -15,8 +15,16 @@ from musigma.models import Autoencoder
 from musigma.module import AutoencoderModule
 from musigma.runs.folder import RunFolder
 
-IN_NATS = ("distortion", "rate", "elbo", "iwae", "target", "mutual_information")
-IN_NATS += ("total_correlation", "dimension_wise_rate")
+IN_NATS = (
+    "distortion",
+    "rate",
+    "elbo",
+    "iwae",
+    "target",
+    "mutual_information",
+    "total_correlation",
+    "dimension_wise_rate",
+)
 UNITS = {
     "loss": "nats per pixel, less a constant",
     **dict.fromkeys(IN_NATS, "nats per image"),
