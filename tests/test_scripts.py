@@ -62,7 +62,8 @@ def test_multirun_gives_a_readable_folder_for_every_job(run_script, tmp_path):
     assert len(losses) == 6
 
 
-def test_ctrl_c_keeps_a_checkpoint_and_the_message_goes_on(run_script, only_run, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_keeps_a_checkpoint_and_the_message_goes_on(number, only_run, tmp_path):
     arguments = [f"log_dir={tmp_path}/logs", *SMALL, "trainer.max_epochs=2000", "name='a=b'"]
     process = subprocess.Popen(
         [sys.executable, "scripts/train.py", *arguments],
@@ -73,7 +74,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_the_message_goes_on(run_script, only_run,
     )
     while "epoch 2/2000" not in process.stdout.readline():
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     folder = only_run()

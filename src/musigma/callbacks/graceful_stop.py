@@ -1,4 +1,4 @@
-"""Ctrl-C between two batches, and not within one."""
+"""Stopping between two batches, and not within one."""
 
 import logging
 import signal
@@ -13,22 +13,25 @@ from musigma.module import AutoencoderModule
 
 log = logging.getLogger(__name__)
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
 
 class GracefulStop(L.Callback):
-    """On the first Ctrl-C, finishes the batch, saves `last.ckpt` and stops the run.
+    """Asked to stop, finishes the batch, saves `last.ckpt` and stops the run.
 
+    Ctrl-C, SIGTERM and SIGUSR1 ask, the latter two as Slurm does before it takes a machine away.
     A second Ctrl-C stops at once. With several processes Lightning's own handling stays: the
     run stops at once and keeps the checkpoint of the last epoch.
     """
 
     def __init__(self) -> None:
         self.stopping = False
-        self._previous: Any = None
+        self._previous: dict[int, Any] = {}
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
-        """Listen for Ctrl-C."""
+        """Listen."""
         if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._note)
+            self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
 
     def on_train_batch_end(
         self,
@@ -63,9 +66,10 @@ class GracefulStop(L.Callback):
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self.stopping = True
         self._restore()
-        log.warning("Stopping after this batch. Ctrl-C again stops at once.")
+        name = signal.Signals(signum).name
+        log.warning("%s: stopping after this batch. Ctrl-C again stops at once.", name)
 
     def _restore(self) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self._previous = None
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}

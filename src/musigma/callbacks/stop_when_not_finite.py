@@ -1,0 +1,50 @@
+"""The end of a run whose loss is no number any more."""
+
+import math
+from typing import Any
+
+import lightning as L
+
+from musigma.errors import RunError
+from musigma.module import AutoencoderModule
+
+
+class StopWhenNotFinite(L.Callback):
+    """Stops a run once a term of its loss is infinite or not a number.
+
+    It does so before the epoch's checkpoint is written, so the last good one stays.
+
+    Args:
+        every_n_batches: how often it looks; looking makes a GPU wait.
+    """
+
+    def __init__(self, every_n_batches: int = 20) -> None:
+        if every_n_batches < 1:
+            raise ValueError(f"every_n_batches must be at least 1, got {every_n_batches}")
+        self.every_n_batches = every_n_batches
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: AutoencoderModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Look now and then, and after the last batch of an epoch.
+
+        Raises:
+            RunError: names the step and the terms.
+        """
+        due = (batch_idx + 1) % self.every_n_batches == 0
+        if not due and batch_idx + 1 < trainer.num_training_batches:
+            return
+        means = {name: float(v) for name, v in pl_module.means["train"].of_last_batch().items()}
+        broken = [f"{name} = {value}" for name, value in means.items() if not math.isfinite(value)]
+        if broken:
+            raise RunError(
+                f"At step {trainer.global_step} the figures of a batch were no numbers: "
+                f"{', '.join(broken)}.\nThe checkpoint of the epoch before is kept. Try a smaller "
+                "optimizer.lr, +trainer.gradient_clip_val=0.01, or debug=anomaly to find the "
+                "operation."
+            )

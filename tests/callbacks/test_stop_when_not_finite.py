@@ -1,0 +1,38 @@
+"""A run whose loss is no number stops, says so, and keeps what was good."""
+
+import json
+
+import pytest
+import torch
+
+from musigma.errors import RunError
+from musigma.module import AutoencoderModule
+from musigma.runs.load import load_checkpoint
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good_checkpoint(
+    run_here, tmp_path, monkeypatch
+):
+    original = AutoencoderModule.training_step
+
+    def step(self, batch, batch_idx):
+        if self.current_epoch == 1:
+            torch.nn.init.constant_(self.model.decoder[0].bias, float("nan"))
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(AutoencoderModule, "training_step", step)
+    with pytest.raises(RunError, match=r"At step 10 .* loss = nan, distortion = nan.*\n.*lr"):
+        run_here("model=vae")
+    (folder,) = (tmp_path / "logs" / "runs").iterdir()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["status"] == "failed"
+    assert "loss = nan" in metrics["error"]
+    for name in ("last", "best"):
+        checkpoint = load_checkpoint(folder / "checkpoints" / f"{name}.ckpt")
+        assert checkpoint["epoch"] == 0
+        assert all(torch.isfinite(v).all() for v in checkpoint["state_dict"].values())
+
+
+def test_a_learning_rate_that_is_far_too_large_ends_in_that_error(run_here):
+    with pytest.raises(RunError, match="figures of a batch were no numbers"):
+        run_here("model=vae", "optimizer.lr=1e25")
