@@ -69,3 +69,12 @@ def test_every_path_in_the_readme_exists():
     made_by_the_reader = "code_penalty"
     for path in re.findall(r"`((?:src|tests|configs|scripts)/[\w/.]+)`", README):
         assert made_by_the_reader in path or (PROJECT_ROOT / path).exists(), path
+
+
+def test_a_run_opens_in_a_notebook_as_shown(run_here):
+    folder = run_here("model=vae")
+    code = _block_after("It opens again with nothing else:", "python")
+    names = {}
+    exec(code.replace("logs/runs/...", str(folder.path)), names)
+    assert names["x_hat"].shape == names["x"].shape == (500, 1, 28, 28)
+    assert names["mu"].shape == names["std"].shape == (500, 2)

@@ -131,7 +131,7 @@ def test_trained_on_its_data_the_vae_reaches_the_optimum():
     values = torch.linalg.eigvalsh(torch.cov(oracle.flat.T, correction=0)).flip(0)
     d, p = oracle.d, len(values)
     noise = values[d:].mean()
-    # Tipping and Bishop 1999, equation 6 at the maximum.
+    # Tipping and Bishop 1999: the log-likelihood at its maximum.
     best = -0.5 * (
         p * torch.log(torch.tensor(2 * torch.pi))
         + values[:d].log().sum()

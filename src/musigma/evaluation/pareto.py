@@ -11,7 +11,7 @@ def pareto_k(log_weights: Tensor) -> Tensor:
 
     Below 0.7 the estimate can be trusted; above 1 the weights have no mean to estimate. The tail
     is the largest min(K/5, 3√K) weights, the fit that of Zhang and Stephens 2009, drawn a little
-    towards ½ as ten more observations would (Vehtari et al. 2024, section 3 and appendix G).
+    towards ½ as ten more observations would (Vehtari et al. 2024).
 
     Raises:
         ValueError: if K is below 25, too few for a tail.
@@ -28,7 +28,7 @@ def pareto_k(log_weights: Tensor) -> Tensor:
 
 
 def _fit_shape(excess: Tensor) -> Tensor:
-    """The posterior mean of Zhang and Stephens 2009, section 4; `excess` ascends, `[n, B]`."""
+    """The posterior mean of Zhang and Stephens 2009; `excess` ascends, `[n, B]`."""
     n = len(excess)
     candidates = 30 + int(math.sqrt(n))
     place = torch.arange(1, candidates + 1, dtype=excess.dtype).unsqueeze(1) - 0.5

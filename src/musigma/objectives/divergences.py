@@ -34,7 +34,7 @@ def mmd_to_standard_normal(z: Tensor, squared_width: float) -> Tensor:
 
     With the kernel exp(−|x − y|² / 2h²) both expectations over the prior have closed forms, so
     no draws of it are needed: MMD² = mean_{i≠j} k(z_i, z_j) − 2 mean_i E_y k(z_i, y) + E k(x, y)
-    (Gretton et al. 2012, equation 3; Rustamov 2021, section 3). Unbiased.
+    (Gretton et al. 2012, equation 3; the closed forms: Rustamov 2021). Unbiased.
 
     Args:
         z: draws, `[B, d]`, B at least 2.

@@ -19,8 +19,8 @@ class IWAE:
     Args:
         samples: K, the draws of z for each image.
         gradient: `standard`, or `doubly_reparameterized`, an unbiased estimate of the same
-            gradient for the encoder whose signal does not vanish as K grows (Tucker et al.
-            2019, equation 8).
+            gradient for the encoder whose signal does not vanish as K grows (IWAE-DReG: Tucker
+            et al. 2019).
 
     Raises:
         ValueError: if `samples` is not positive or `gradient` unknown.

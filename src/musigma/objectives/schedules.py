@@ -49,7 +49,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Cyclical:
-    """`cycles` times from `start` to `end` (Fu et al. 2019, equation 6), then constant.
+    """`cycles` times from `start` to `end` (Fu et al. 2019), then constant.
 
     Args:
         steps: of all cycles together.

@@ -17,7 +17,7 @@ class TCVAE:
 
     MI = E log q(z|x)/q(z), the index-code mutual information; TC = E log q(z)/Π_j q(z_j), the
     total correlation; DW = E Σ_j log q(z_j)/p(z_j), the dimension-wise rate. q(z) is estimated
-    from the batch by minibatch-weighted sampling: Chen et al. 2018, equations 2, 4 and S3. That
+    from the batch by minibatch-weighted sampling: Chen et al. 2018, equations 2 and 4. That
     estimate depends on the batch size, so the three compare only at the same one.
 
     Args:

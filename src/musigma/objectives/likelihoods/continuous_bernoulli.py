@@ -15,8 +15,8 @@ NEAR_ZERO = 0.1
 class ContinuousBernoulli(Likelihood):
     """Independent pixels in [0, 1] with density C(λ) λˣ (1 − λ)¹⁻ˣ; the output is λ's logit l.
 
-    In terms of l the normaliser is C = l / tanh(l / 2) (Loaiza-Ganem and Cunningham 2019,
-    equation 7), and the density is a truncated exponential, e^{l x} · l / (eˡ − 1).
+    Loaiza-Ganem and Cunningham 2019. In terms of l the normaliser is C = l / tanh(l / 2), and the
+    density is a truncated exponential, e^{l x} · l / (eˡ − 1).
     """
 
     pixels = ("unit",)
