@@ -12,7 +12,8 @@ class MMD:
     """Minimises D + (1 − α)·R + (α + λ − 1)·MMD²(q(z) ‖ N(0, I)).
 
     InfoVAE with an MMD: Zhao, Song and Ermon 2019. With α = 1 no rate is paid: that is the
-    MMD-VAE, and with a point posterior the WAE-MMD (Tolstikhin et al. 2018, algorithm 2). MMD² has no unit and is far below 1, hence a large λ.
+    MMD-VAE, and with a point posterior the WAE-MMD (Tolstikhin et al. 2018, algorithm 2). MMD²
+    has no unit and is far below 1, hence a large λ.
 
     Args:
         alpha: α, at most 1; at α = 0 the whole rate is paid.
