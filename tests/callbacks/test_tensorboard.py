@@ -7,7 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from musigma.callbacks.image_panel import pair_rows
+from musigma.figures import pair_rows
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
-from torchvision.utils import make_grid
 
+from musigma.figures import pair_rows
 from musigma.module import AutoencoderModule
 from musigma.seeding import normal_noise
 
@@ -45,11 +44,3 @@ class ImagePanel(L.Callback):
         panel = pair_rows(to_unit(x), to_unit(x_hat))
         for board in boards:
             board.experiment.add_image("val/reconstructions", panel, trainer.global_step)
-
-
-def pair_rows(above: Tensor, below: Tensor, columns: int = 8) -> Tensor:
-    """Two sets of images `[B, C, H, W]` in [0, 1] → one picture, rows of the two in turn."""
-    blank = above.new_zeros(-len(above) % columns, *above.shape[1:])
-    rows = [torch.cat([images, blank]).split(columns) for images in (above, below)]
-    pairs = torch.cat([torch.cat(pair) for pair in zip(*rows, strict=True)])
-    return make_grid(pairs.clamp(0, 1), nrow=columns)
