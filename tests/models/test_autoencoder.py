@@ -1,12 +1,14 @@
 """The default model is the notebook's, and any network of the right shapes fits."""
 
+from typing import get_args
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from musigma.models import MLP, Autoencoder, Conv
-from musigma.models.activations import ACTIVATIONS
+from musigma.models.activations import Activation
 from musigma.models.centering import set_output_bias
 from musigma.models.posterior import STD_FLOOR
 from musigma.objectives.likelihoods import Bernoulli, Laplace
@@ -124,7 +126,7 @@ def test_a_strangers_network_fits_and_is_not_disturbed():
     assert model(x).shape == x.shape
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", get_args(Activation))
 def test_mlp_layers_and_activation_are_settable(name):
     network = MLP(encoder_sizes=(20, 10), decoder_sizes=(10, 20, 30), activation=name)
     model = _autoencoder(network, latent_dim=3)
@@ -180,13 +182,19 @@ class _Unflat(MLP):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: _autoencoder(latent_dim=0), "latent_dim must be at least 1"),
-        (lambda: _autoencoder(posterior="cauchy"), "posterior must be one of normal, point"),
-        (lambda: MLP(encoder_sizes=(0,)), "encoder_sizes must be positive"),
-        (lambda: MLP(activation="Relu"), "activation must be one of"),
-        (lambda: Conv(channels=()), "channels and features must be positive"),
-        (lambda: Conv(features=0), "channels and features must be positive"),
-        (lambda: Conv(activation="relu"), "activation must be one of"),
+        (lambda: _autoencoder(latent_dim=0), "latent_dim\n  Input should be greater"),
+        (
+            lambda: _autoencoder(posterior="cauchy"),
+            "posterior\n  Input should be 'normal' or 'point'",
+        ),
+        (lambda: MLP(encoder_sizes=(0,)), r"encoder_sizes.0\n  Input should be greater"),
+        (lambda: MLP(activation="Relu"), "activation\n  Input should be 'LeakyReLU'"),
+        (
+            lambda: Conv(channels=()),
+            "channels\n  Value error|channels\n  Value should have at least 1",
+        ),
+        (lambda: Conv(features=0), "features\n  Input should be greater"),
+        (lambda: Conv(activation="relu"), "activation\n  Input should be 'LeakyReLU'"),
         (lambda: _autoencoder(Conv((2, 2, 2))), "28 × 28 cannot be halved 3 times"),
         (lambda: set_output_bias(nn.Identity(), torch.zeros(1, 2, 2)), "ends in a layer with"),
         (lambda: _autoencoder(_Flat()), r"decoder must turn codes .* it gave \[2, 784\]"),

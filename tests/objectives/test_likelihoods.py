@@ -223,10 +223,10 @@ def test_grey_levels_under_a_bernoulli_are_no_density():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Gaussian(0.0), "scale must be positive"),
-        (lambda: Laplace(float("nan")), "scale must be positive"),
-        (lambda: Laplace(1.0, "optimal"), "scale_is must be one of fixed, learned"),
-        (lambda: Gaussian(1.0, "best"), "scale_is must be one of"),
+        (lambda: Gaussian(scale=0.0), "scale\n  Input should be greater than 0"),
+        (lambda: Laplace(scale=float("nan")), "scale\n  Input should be a finite"),
+        (lambda: Laplace(scale_is="optimal"), "scale_is\n  Input should be 'fixed' or"),
+        (lambda: Gaussian(scale_is="best"), "scale_is\n  Input should be 'fixed'"),
     ],
 )
 def test_settings_out_of_range_are_refused(make, message):

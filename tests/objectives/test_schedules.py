@@ -43,5 +43,5 @@ def test_a_number_is_a_constant_schedule():
     ],
 )
 def test_schedules_out_of_range_are_refused(make):
-    with pytest.raises(ValueError, match="must"):
+    with pytest.raises(ValueError, match="Input should be"):
         make()

@@ -1,14 +1,16 @@
 """The LightningDataModule for data that fits in memory."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Annotated, Any
 
 import lightning as L
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from musigma.data.loader import Batch, TensorLoader
 from musigma.data.normalization import FIXED_SEED, Normalization
+from musigma.ranges import Count, Seed, checked
 
 
 class ImageDataModule(L.LightningDataModule):
@@ -28,23 +30,19 @@ class ImageDataModule(L.LightningDataModule):
         ValueError: if a size is not positive (`val_size`: negative).
     """
 
+    @checked
     def __init__(
         self,
         *,
         normalization: Normalization,
         image_shape: tuple[int, int, int],
-        batch_size: int = 128,
-        eval_batch_size: int = 1000,
-        val_size: int = 5000,
-        seed: int = 0,
+        batch_size: Count = 128,
+        eval_batch_size: Count = 1000,
+        val_size: Annotated[int, Field(ge=0)] = 5000,
+        seed: Seed = 0,
     ) -> None:
         super().__init__()
         self.source = "files"
-        for name, size in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if size < 1:
-                raise ValueError(f"{name} must be at least 1, got {size}")
-        if val_size < 0:
-            raise ValueError(f"val_size must not be negative, got {val_size}")
         self.normalization = normalization
         self.image_shape = image_shape
         self.batch_size = batch_size

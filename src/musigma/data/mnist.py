@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import Tensor
 from torchvision import datasets
 
@@ -16,10 +17,11 @@ from musigma.data.sample import TRAIN as SAMPLE_TRAIN
 from musigma.data.sample import sample_digits
 from musigma.errors import DataError
 from musigma.paths import default_data_root
+from musigma.ranges import Count, Finite, Positive, Seed, checked
 
 log = logging.getLogger(__name__)
 
-DATASETS = {cls.__name__: cls for cls in (datasets.MNIST, datasets.FashionMNIST, datasets.KMNIST)}
+Dataset = Literal["MNIST", "FashionMNIST", "KMNIST"]
 Source = Literal["files", "sample"]
 
 
@@ -46,36 +48,23 @@ class MNISTDataModule(ImageDataModule):
         ValueError: if a setting is out of range.
     """
 
+    @checked
     def __init__(
         self,
         *,
-        dataset: str = "MNIST",
-        mean: float = 0.1307,
-        std: float = 0.3081,
+        dataset: Dataset = "MNIST",
+        mean: Finite = 0.1307,
+        std: Positive = 0.3081,
         root: str | Path | None = None,
         normalization: NormalizationName = "standardize",
-        batch_size: int = 128,
-        eval_batch_size: int = 1000,
-        val_size: int = 5000,
-        seed: int = 0,
+        batch_size: Count = 128,
+        eval_batch_size: Count = 1000,
+        val_size: Annotated[int, Field(ge=0, lt=SPLITS["train"])] = 5000,
+        seed: Seed = 0,
         mirrors: Sequence[str] | None = None,
         source: Source = "files",
         fallback: Literal["sample"] | None = None,
     ) -> None:
-        if dataset not in DATASETS:
-            raise ValueError(f"dataset must be one of {', '.join(DATASETS)}, got {dataset!r}")
-        if normalization not in NORMALIZATIONS:
-            raise ValueError(
-                f"normalization must be one of {', '.join(NORMALIZATIONS)}, got {normalization!r}"
-            )
-        if not std > 0:
-            raise ValueError(f"std must be positive, got {std}")
-        if source not in ("files", "sample"):
-            raise ValueError(f"source must be files or sample, got {source!r}")
-        if fallback not in (None, "sample"):
-            raise ValueError(f"fallback must be sample or null, got {fallback!r}")
-        if val_size >= SPLITS["train"]:
-            raise ValueError(f"val_size must be less than {SPLITS['train']}, got {val_size}")
         super().__init__(
             normalization=NORMALIZATIONS[normalization](mean, std),
             image_shape=(1, 28, 28),
@@ -84,7 +73,7 @@ class MNISTDataModule(ImageDataModule):
             val_size=val_size,
             seed=seed,
         )
-        self.dataset = DATASETS[dataset]
+        self.dataset: type[datasets.MNIST] = getattr(datasets, dataset)
         self.root = Path(root or default_data_root()).expanduser()
         self.mirrors = mirrors
         self.source = source

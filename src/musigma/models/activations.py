@@ -1,14 +1,13 @@
 """The activations that a network can be given by name."""
 
+from typing import Literal
+
 from torch import nn
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    activation.__name__: activation
-    for activation in (nn.LeakyReLU, nn.ReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Tanh, nn.Softplus)
-}
+Activation = Literal["LeakyReLU", "ReLU", "ELU", "GELU", "SiLU", "Tanh", "Softplus"]
 
 
-def check_activation(name: str) -> None:
-    """Raise ValueError where there is no activation of that name."""
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
+def activation_layer(name: Activation) -> nn.Module:
+    """The layer of that name in `torch.nn`, with torch's own settings."""
+    layer: nn.Module = getattr(nn, name)()
+    return layer

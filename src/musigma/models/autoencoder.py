@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from musigma.models.network import ImageShape, Network
 from musigma.models.posterior import HEADS, Posterior, PosteriorKind, at_least_float32
 from musigma.objectives.likelihoods import Likelihood
+from musigma.ranges import Count, checked
 
 
 class Autoencoder(nn.Module):
@@ -26,21 +27,18 @@ class Autoencoder(nn.Module):
             two halves do not have the shapes that `Network` asks for.
     """
 
+    @checked
     def __init__(
         self,
         network: Network,
         likelihood: Likelihood,
         *,
-        latent_dim: int = 2,
+        latent_dim: Count = 2,
         posterior: PosteriorKind = "normal",
         center_output: bool = False,
         image_shape: ImageShape = (1, 28, 28),
     ) -> None:
         super().__init__()
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim must be at least 1, got {latent_dim}")
-        if posterior not in HEADS:
-            raise ValueError(f"posterior must be one of {', '.join(HEADS)}, got {posterior!r}")
         self.latent_dim = latent_dim
         self.posterior = posterior
         self.center_output = center_output

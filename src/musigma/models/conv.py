@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Annotated
 
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import nn
 
-from musigma.models.activations import ACTIVATIONS, check_activation
+from musigma.models.activations import Activation, activation_layer
 from musigma.models.network import ImageShape
+from musigma.ranges import CHECKED, Count
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Conv:
     """Strided convolutions that halve the image, one for each entry of `channels`, and back.
 
@@ -27,17 +30,9 @@ class Conv:
             made, if the image cannot be halved that often.
     """
 
-    channels: Sequence[int] = (32, 64)
-    features: int = 256
-    activation: str = "LeakyReLU"
-
-    def __post_init__(self) -> None:
-        if not self.channels or any(size < 1 for size in (*self.channels, self.features)):
-            raise ValueError(
-                "channels and features must be positive, got "
-                f"channels={list(self.channels)}, features={self.features}"
-            )
-        check_activation(self.activation)
+    channels: Annotated[Sequence[Count], Field(min_length=1)] = (32, 64)
+    features: Count = 256
+    activation: Activation = "LeakyReLU"
 
     def encoder(self, image_shape: ImageShape) -> nn.Module:
         """Images `[B, *image_shape]` → features `[B, features]`."""
@@ -67,7 +62,7 @@ class Conv:
         return nn.Sequential(*layers)
 
     def _activation(self) -> nn.Module:
-        return ACTIVATIONS[self.activation]()
+        return activation_layer(self.activation)
 
     def _smallest(self, image_shape: ImageShape) -> ImageShape:
         _, height, width = image_shape

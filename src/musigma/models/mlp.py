@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from pydantic.dataclasses import dataclass
 from torch import nn
 
-from musigma.models.activations import ACTIVATIONS, check_activation
+from musigma.models.activations import Activation, activation_layer
 from musigma.models.network import ImageShape
+from musigma.ranges import CHECKED, Count
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class MLP:
     """Fully connected trunks: pixels → `encoder_sizes` → heads, z → `decoder_sizes` → pixels.
 
@@ -18,22 +19,15 @@ class MLP:
         encoder_sizes: widths of the encoder's hidden layers, each followed by the activation;
             none at all makes the encoder linear.
         decoder_sizes: widths of the decoder's hidden layers.
-        activation: the name of an activation in `torch.nn`, one of
-            `musigma.models.activations.ACTIVATIONS`.
+        activation: the name of an activation in `torch.nn`.
 
     Raises:
         ValueError: if a width is not positive or the activation is unknown.
     """
 
-    encoder_sizes: Sequence[int] = (300, 300)
-    decoder_sizes: Sequence[int] = (300,)
-    activation: str = "LeakyReLU"
-
-    def __post_init__(self) -> None:
-        for name in ("encoder_sizes", "decoder_sizes"):
-            if any(size < 1 for size in getattr(self, name)):
-                raise ValueError(f"{name} must be positive, got {list(getattr(self, name))}")
-        check_activation(self.activation)
+    encoder_sizes: Sequence[Count] = (300, 300)
+    decoder_sizes: Sequence[Count] = (300,)
+    activation: Activation = "LeakyReLU"
 
     def encoder(self, image_shape: ImageShape) -> nn.Module:
         """Images `[B, *image_shape]` → features `[B, encoder_sizes[-1]]`."""
@@ -53,6 +47,6 @@ class MLP:
     def _hidden_layers(self, in_features: int, sizes: Sequence[int]) -> list[nn.Module]:
         layers: list[nn.Module] = []
         for size in sizes:
-            layers += [nn.Linear(in_features, size), ACTIVATIONS[self.activation]()]
+            layers += [nn.Linear(in_features, size), activation_layer(self.activation)]
             in_features = size
         return layers

@@ -1,12 +1,13 @@
 """What a network must offer to be the two halves of an autoencoder."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
 ImageShape = tuple[int, int, int]  # channels, height, width
 
 
+@runtime_checkable
 class Network(Protocol):
     """A recipe for an encoder trunk and a decoder; any `nn.Module`s of these shapes will do."""
 

@@ -1,13 +1,15 @@
 """Controlled capacity: a rate that is told how large to be."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
-from musigma.objectives.objective import Draw, Loss, check_samples, common_terms, monitor_of
+from pydantic.dataclasses import dataclass
+
+from musigma.objectives.objective import Draw, Loss, common_terms, monitor_of
 from musigma.objectives.schedules import Schedule, as_schedule
+from musigma.ranges import CHECKED, Count, Weight
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Capacity:
     """Minimises D + γ·|R − C|, with R averaged over the batch (Burgess et al. 2018, equation 8).
 
@@ -20,17 +22,11 @@ class Capacity:
         ValueError: if `capacity` or `gamma` is negative, or `samples` not positive.
     """
 
-    capacity: float | Schedule = 10.0
-    gamma: float = 10.0
-    samples: int = 1
+    capacity: Weight | Schedule = 10.0
+    gamma: Weight = 10.0
+    samples: Count = 1
     needs_rate: ClassVar[bool] = True
     uses_prior: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        as_schedule(self.capacity)
-        if not self.gamma >= 0:
-            raise ValueError(f"gamma must not be negative, got {self.gamma}")
-        check_samples(self.samples)
 
     @property
     def monitor(self) -> str:

@@ -1,13 +1,15 @@
 """The evidence lower bound, with a weight on the rate."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
-from musigma.objectives.objective import Draw, Loss, check_samples, common_terms, monitor_of
+from pydantic.dataclasses import dataclass
+
+from musigma.objectives.objective import Draw, Loss, common_terms, monitor_of
 from musigma.objectives.schedules import Schedule, as_schedule
+from musigma.ranges import CHECKED, Count, Weight
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class ELBO:
     """Minimises D + β·R; at β = 1 that is −ELBO.
 
@@ -22,14 +24,10 @@ class ELBO:
         ValueError: if `beta` is negative or `samples` not positive.
     """
 
-    beta: float | Schedule = 1.0
-    samples: int = 1
+    beta: Weight | Schedule = 1.0
+    samples: Count = 1
     needs_rate: ClassVar[bool] = True
     uses_prior: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        as_schedule(self.beta)
-        check_samples(self.samples)
 
     @property
     def monitor(self) -> str:

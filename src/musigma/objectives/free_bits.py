@@ -1,12 +1,14 @@
 """Free bits: a rate that is not paid for until it is large enough."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
-from musigma.objectives.objective import Draw, Loss, check_samples, common_terms
+from pydantic.dataclasses import dataclass
+
+from musigma.objectives.objective import Draw, Loss, common_terms
+from musigma.ranges import CHECKED, Count, Weight
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class FreeBits:
     """Minimises D + Σ_j max(λ, R_j), with R_j the rate of dimension j averaged over the batch.
 
@@ -20,16 +22,11 @@ class FreeBits:
         ValueError: if `floor` is negative or `samples` not positive.
     """
 
-    floor: float = 0.25
-    samples: int = 1
+    floor: Weight = 0.25
+    samples: Count = 1
     needs_rate: ClassVar[bool] = True
     uses_prior: ClassVar[bool] = True
     monitor: ClassVar[str] = "loss"
-
-    def __post_init__(self) -> None:
-        if not self.floor >= 0:
-            raise ValueError(f"floor must not be negative, got {self.floor}")
-        check_samples(self.samples)
 
     def __call__(self, draw: Draw, step: int) -> Loss:
         """D averaged over the batch, plus the rates above their floor."""

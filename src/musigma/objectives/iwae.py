@@ -1,16 +1,17 @@
 """The importance-weighted bound."""
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from musigma.objectives.divergences import log_normal, log_standard_normal
-from musigma.objectives.objective import Draw, Loss, check_samples, common_terms
+from musigma.objectives.objective import Draw, Loss, common_terms
+from musigma.ranges import CHECKED, Count
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class IWAE:
     """Minimises −log (1/K) Σ_k w_k with w = p(x|z) p(z) / q(z|x); K = 1 is the ELBO.
 
@@ -26,18 +27,11 @@ class IWAE:
         ValueError: if `samples` is not positive or `gradient` unknown.
     """
 
-    samples: int = 5
+    samples: Count = 5
     gradient: Literal["standard", "doubly_reparameterized"] = "standard"
     needs_rate: ClassVar[bool] = True
     uses_prior: ClassVar[bool] = True
     monitor: ClassVar[str] = "loss"
-
-    def __post_init__(self) -> None:
-        check_samples(self.samples)
-        if self.gradient not in ("standard", "doubly_reparameterized"):
-            raise ValueError(
-                f"gradient must be standard or doubly_reparameterized, got {self.gradient!r}"
-            )
 
     def __call__(self, draw: Draw, step: int) -> Loss:
         """−log mean w, averaged over the batch."""

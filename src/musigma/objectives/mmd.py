@@ -1,13 +1,16 @@
 """MMD: the aggregate posterior held to the prior, and not each posterior."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from musigma.objectives.divergences import mmd_to_standard_normal
-from musigma.objectives.objective import Draw, Loss, check_samples, common_terms
+from musigma.objectives.objective import Draw, Loss, common_terms
+from musigma.ranges import CHECKED, Count, Finite, Positive
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class MMD:
     """Minimises D + (1 − α)·R + (α + λ − 1)·MMD²(q(z) ‖ N(0, I)).
 
@@ -25,21 +28,16 @@ class MMD:
         ValueError: if a setting is out of range.
     """
 
-    alpha: float = 1.0
-    weight: float = 1000.0
-    squared_width: float = 1.0
-    samples: int = 1
+    alpha: Annotated[Finite, Field(le=1)] = 1.0
+    weight: Finite = 1000.0
+    squared_width: Positive = 1.0
+    samples: Count = 1
     uses_prior: ClassVar[bool] = True
     monitor: ClassVar[str] = "loss"
 
     def __post_init__(self) -> None:
-        if not self.alpha <= 1:
-            raise ValueError(f"alpha must be at most 1, got {self.alpha}")
         if not self.alpha + self.weight >= 1:
             raise ValueError(f"alpha + weight must be at least 1, got {self.alpha + self.weight}")
-        if not self.squared_width > 0:
-            raise ValueError(f"squared_width must be positive, got {self.squared_width}")
-        check_samples(self.samples)
 
     @property
     def needs_rate(self) -> bool:

@@ -1,6 +1,6 @@
 """What an objective is given and what it gives back."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -62,6 +62,7 @@ class Loss(NamedTuple):
     settings: dict[str, float]
 
 
+@runtime_checkable
 class Objective(Protocol):
     """What is minimised: a plain object whose attributes are its settings."""
 
@@ -104,9 +105,3 @@ def common_terms(draw: Draw) -> dict[str, Tensor]:
 def monitor_of(schedule: Schedule) -> str:
     """What to monitor under a weight."""
     return "loss" if isinstance(schedule, Constant) else "target"
-
-
-def check_samples(samples: int) -> None:
-    """Raise ValueError where K is not positive."""
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, got {samples}")

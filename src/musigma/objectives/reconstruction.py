@@ -1,12 +1,14 @@
 """Reconstruction alone: the autoencoder without a rate."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
-from musigma.objectives.objective import Draw, Loss, check_samples, common_terms
+from pydantic.dataclasses import dataclass
+
+from musigma.objectives.objective import Draw, Loss, common_terms
+from musigma.ranges import CHECKED, Count
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Reconstruction:
     """Minimises the distortion D; the rate, where there is one, is reported and not weighed.
 
@@ -14,13 +16,10 @@ class Reconstruction:
         samples: K, the draws of z for each image.
     """
 
-    samples: int = 1
+    samples: Count = 1
     needs_rate: ClassVar[bool] = False
     uses_prior: ClassVar[bool] = False
     monitor: ClassVar[str] = "loss"
-
-    def __post_init__(self) -> None:
-        check_samples(self.samples)
 
     def __call__(self, draw: Draw, step: int) -> Loss:
         """D, averaged over the batch."""

@@ -1,7 +1,11 @@
 """Weights that change over training, as functions of the optimizer step."""
 
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from musigma.ranges import CHECKED, Count, Weight
 
 
 @runtime_checkable
@@ -16,18 +20,18 @@ class Schedule(Protocol):
         """The weight at optimizer step `step`, which counts from 0."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Constant:
     """The same weight always."""
 
-    end: float
+    end: Weight
 
     def __call__(self, step: int) -> float:
         """`end`."""
         return self.end
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Linear:
     """From `start` to `end` in `steps` steps, then constant (Bowman et al. 2016, section 3.1).
 
@@ -35,19 +39,16 @@ class Linear:
         ValueError: if `steps` is not positive or a weight is negative.
     """
 
-    steps: int
-    start: float = 0.0
-    end: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check(self.start, self.end, self.steps)
+    steps: Count
+    start: Weight = 0.0
+    end: Weight = 1.0
 
     def __call__(self, step: int) -> float:
         """The weight at `step`."""
         return self.start + (self.end - self.start) * min(step / self.steps, 1.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class Cyclical:
     """`cycles` times from `start` to `end` (Fu et al. 2019), then constant.
 
@@ -62,16 +63,11 @@ class Cyclical:
         ValueError: if a count is not positive, a weight negative, or `ramp` not in (0, 1].
     """
 
-    steps: int
-    cycles: int = 4
-    ramp: float = 0.5
-    start: float = 0.0
-    end: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check(self.start, self.end, min(self.steps, self.cycles))
-        if not 0 < self.ramp <= 1:
-            raise ValueError(f"ramp must be in (0, 1], got {self.ramp}")
+    steps: Count
+    cycles: Count = 4
+    ramp: Annotated[float, Field(gt=0, le=1)] = 0.5
+    start: Weight = 0.0
+    end: Weight = 1.0
 
     def __call__(self, step: int) -> float:
         """The weight at `step`."""
@@ -88,14 +84,5 @@ def as_schedule(weight: "float | Schedule") -> Schedule:
         ValueError: if it is negative or not a number.
     """
     if isinstance(weight, int | float):
-        if not weight >= 0:
-            raise ValueError(f"a weight must not be negative, got {weight}")
         return Constant(float(weight))
     return weight
-
-
-def _check(start: float, end: float, count: int) -> None:
-    if count < 1:
-        raise ValueError(f"steps and cycles must be at least 1, got {count}")
-    if not (start >= 0 and end >= 0):
-        raise ValueError(f"weights must not be negative, got start={start}, end={end}")

@@ -1,17 +1,18 @@
 """β-TCVAE: the rate taken apart, and its total correlation weighed alone."""
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar
 
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from musigma.objectives.divergences import log_normal_per_dimension, log_standard_normal
-from musigma.objectives.objective import Draw, Loss, check_samples, common_terms, monitor_of
+from musigma.objectives.objective import Draw, Loss, common_terms, monitor_of
 from musigma.objectives.schedules import Schedule, as_schedule
+from musigma.ranges import CHECKED, Count, Weight
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=CHECKED)
 class TCVAE:
     """Minimises D + α·MI + β·TC + γ·DW, which at 1, 1, 1 is −ELBO with R estimated from z.
 
@@ -30,20 +31,12 @@ class TCVAE:
         ValueError: if a weight is negative or `samples` not positive.
     """
 
-    beta: float | Schedule = 6.0
-    alpha: float = 1.0
-    gamma: float = 1.0
-    samples: int = 1
+    beta: Weight | Schedule = 6.0
+    alpha: Weight = 1.0
+    gamma: Weight = 1.0
+    samples: Count = 1
     needs_rate: ClassVar[bool] = True
     uses_prior: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        as_schedule(self.beta)
-        if not (self.alpha >= 0 and self.gamma >= 0):
-            raise ValueError(
-                f"alpha and gamma must not be negative, got {self.alpha} and {self.gamma}"
-            )
-        check_samples(self.samples)
 
     @property
     def monitor(self) -> str:

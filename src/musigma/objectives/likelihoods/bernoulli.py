@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from musigma.objectives.likelihoods.likelihood import Likelihood, Pixels, sum_over_pixels
+from musigma.ranges import checked
 
 CLIP = 1e-3
 
@@ -20,6 +21,7 @@ class Bernoulli(Likelihood):
             nats, and it compares with no other likelihood.
     """
 
+    @checked
     def __init__(self, grey_levels: bool = False) -> None:
         super().__init__()
         self.is_density = not grey_levels

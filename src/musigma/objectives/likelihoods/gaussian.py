@@ -6,7 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from musigma.objectives.likelihoods.likelihood import Likelihood, check_scale, sum_over_pixels
+from musigma.objectives.likelihoods.likelihood import Likelihood, sum_over_pixels
+from musigma.ranges import Positive, checked
 
 MOMENTUM = 0.01
 
@@ -29,11 +30,11 @@ class Gaussian(Likelihood):
 
     pixels = ("real", "unit")
 
+    @checked
     def __init__(
-        self, scale: float = 1.0, scale_is: Literal["fixed", "learned", "optimal"] = "fixed"
+        self, scale: Positive = 1.0, scale_is: Literal["fixed", "learned", "optimal"] = "fixed"
     ) -> None:
         super().__init__()
-        check_scale(scale, scale_is, ("fixed", "learned", "optimal"))
         self.scale_is = scale_is
         log_scale = torch.tensor(math.log(scale))
         if scale_is == "learned":

@@ -6,7 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from musigma.objectives.likelihoods.likelihood import Likelihood, check_scale, sum_over_pixels
+from musigma.objectives.likelihoods.likelihood import Likelihood, sum_over_pixels
+from musigma.ranges import Positive, checked
 
 
 class Laplace(Likelihood):
@@ -25,9 +26,11 @@ class Laplace(Likelihood):
 
     pixels = ("real", "unit")
 
-    def __init__(self, scale: float = 1.0, scale_is: Literal["fixed", "learned"] = "fixed") -> None:
+    @checked
+    def __init__(
+        self, scale: Positive = 1.0, scale_is: Literal["fixed", "learned"] = "fixed"
+    ) -> None:
         super().__init__()
-        check_scale(scale, scale_is, ("fixed", "learned"))
         learned = scale_is == "learned"
         log_scale = torch.tensor(math.log(scale))
         if learned:

@@ -52,11 +52,3 @@ class Likelihood(nn.Module, ABC):
 def sum_over_pixels(per_pixel: Tensor) -> Tensor:
     """`[..., C, H, W]` → `[...]`."""
     return per_pixel.flatten(-3).sum(-1)
-
-
-def check_scale(scale: float, learning: str, known: tuple[str, ...]) -> None:
-    """Raise ValueError where a scale is not positive or is learned in an unknown way."""
-    if not scale > 0:
-        raise ValueError(f"scale must be positive, got {scale}")
-    if learning not in known:
-        raise ValueError(f"scale_is must be one of {', '.join(known)}, got {learning!r}")
