@@ -97,9 +97,9 @@ def test_a_signal_keeps_a_checkpoint_and_the_message_goes_on(number, only_run, t
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model.latent_dim=0", "model: latent_dim must be at least 1, got 0"),
-        ("data.batch_size=0", "data: batch_size must be at least 1"),
-        ("seed=-1", "seed must be a whole number"),
+        ("model.latent_dim=0", "model.latent_dim=0: Input should be greater than or equal to 1"),
+        ("data.batch_size=0", "data.batch_size=0: Input should be greater than or equal to 1"),
+        ("seed=-1", "seed=-1: Input should be greater than or equal to 0"),
         ("model.posterior=point", "objective ELBO weighs a rate"),
         ("trainer=gpu", "trainer: No supported gpu backend found"),
         ("resume=nowhere", "nowhere is not a run folder"),

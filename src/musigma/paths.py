@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = PROJECT_ROOT / "configs"
 
 
 def default_data_root() -> Path:

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from musigma.callbacks import HParams
-from musigma.config.instantiate import instantiate
+from musigma.config.instantiate import find_target, instantiate
 from musigma.data import ImageDataModule
 from musigma.errors import ConfigError
 from musigma.models import Autoencoder
@@ -57,22 +58,28 @@ def build_module(config: Config, data: ImageDataModule) -> AutoencoderModule:
         module.configure_optimizers()
     except (TypeError, ValueError) as error:
         raise ConfigError(f"optimizer or scheduler: {error}") from error
+    if config.get("compile", False):
+        for part in model.children():
+            part.compile()  # in place, so that checkpoints keep their names
     return module
 
 
-def build_trainer(config: Config, folder: Path) -> L.Trainer:
+def build_trainer(config: Config, folder: Path, first_step: int | None = None) -> L.Trainer:
     """The Trainer with its callbacks and loggers, all of which write into `folder`.
+
+    Where the run goes on from `first_step`, TensorBoard forgets what was logged from there on.
 
     Raises:
         ConfigError: if this machine cannot do what the trainer config asks for.
     """
-    callbacks = [
-        instantiate(callback, f"callbacks.{name}")
-        for name, callback in (config.get("callbacks") or {}).items()
-        if callback is not None
-    ]
+    resumes = first_step is not None
+    callbacks = build_callbacks(config)
     loggers = [
-        instantiate(logger, f"logger.{name}", save_dir=str(folder))
+        instantiate(
+            {**logger, "purge_step": first_step} if resumes and _is_board(logger) else logger,
+            f"logger.{name}",
+            save_dir=str(folder),
+        )
         for name, logger in (config.get("logger") or {}).items()
         if logger is not None
     ]
@@ -83,10 +90,39 @@ def build_trainer(config: Config, folder: Path) -> L.Trainer:
             callbacks=[*callbacks, HParams(compared_settings(config))],
             logger=loggers or False,
             default_root_dir=str(folder),
+            # Without a checkpoint callback Lightning would add its own.
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         )
-    except (MisconfigurationException, RuntimeError) as error:
+    except (ImportError, RuntimeError) as error:
         raise ConfigError(f"trainer: {error}") from error
+    check_precision(config["trainer"].get("precision"), trainer.strategy.root_device.type)
     return trainer
+
+
+def build_callbacks(config: Config) -> list[L.Callback]:
+    """The callbacks that are not null."""
+    callbacks = config.get("callbacks") or {}
+    return [
+        instantiate(callback, f"callbacks.{name}")
+        for name, callback in callbacks.items()
+        if callback is not None
+    ]
+
+
+def check_precision(precision: str | int | None, device: str) -> None:
+    """Hold a precision against the kind of device.
+
+    Raises:
+        ConfigError: for 16-bit floats on a CPU, where Lightning would quietly take others.
+    """
+    if str(precision).startswith("16") and device == "cpu":
+        raise ConfigError(
+            f"trainer.precision: {precision} is for GPUs; on the CPU take bf16-mixed or 32-true"
+        )
+
+
+def _is_board(logger: Config) -> bool:
+    return find_target(logger["_target_"], "logger") is TensorBoardLogger
 
 
 def compared_settings(config: Config) -> dict[str, Any]:

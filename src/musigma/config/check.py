@@ -2,103 +2,209 @@
 
 import difflib
 import inspect
+import json
+import types
 import typing
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from musigma.config.instantiate import find_target
+from musigma.config.settings import GIVEN_LATER, KEPT_ASIDE, PASSED_ON, RANGES, TrainSettings
 from musigma.errors import ConfigError
+from musigma.ranges import CHECKED
 
-GIVEN_LATER = {
-    "model": {"image_shape", "objective"},
-    "trainer": {"callbacks", "logger", "default_root_dir"},
-    "logger.*": {"save_dir"},
-}
-"""Arguments that the run itself supplies, by the place of their target."""
+
+class Problem(NamedTuple):
+    """Something that cannot be right.
+
+    Args:
+        place: where in the config it is, dotted.
+        message: what is wrong and what would be right.
+    """
+
+    place: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}{self.message}"
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """Check every `_target_` in a resolved config: names, required arguments and types.
+    """Check names, required entries, types and ranges in a resolved config of train.yaml.
 
     Raises:
         ConfigError: lists everything that is wrong, each with its place.
     """
-    problems = [problem for key, value in config.items() for problem in _walk(value, key)]
-    if problems:
-        raise ConfigError("\n".join(problems))
+    if problems := find_problems(config):
+        raise ConfigError("\n".join(map(str, problems)))
 
 
-def _walk(node: Any, place: str) -> list[str]:
-    if isinstance(node, list):
-        return [p for i, value in enumerate(node) for p in _walk(value, f"{place}[{i}]")]
-    if not isinstance(node, Mapping):
-        return []
-    problems = _check_call(node, place) if "_target_" in node else []
-    return problems + [p for key, value in node.items() for p in _walk(value, f"{place}.{key}")]
+def find_problems(config: Mapping[str, Any], settings: type = TrainSettings) -> list[Problem]:
+    """Everything that is wrong with names, required entries, types and ranges.
+
+    Args:
+        config: plain values, resolved.
+        settings: a TypedDict that says what each entry is or builds.
+    """
+    hints = typing.get_type_hints(settings, include_extras=True)
+    known = {
+        name: _Argument(typing.get_args(hint)[0], False)
+        if typing.get_origin(hint) is typing.NotRequired
+        else _Argument(hint, True)
+        for name, hint in hints.items()
+    }
+    return list(_check_entries(config, known, "", "the config"))
 
 
-def _check_call(node: Mapping[str, Any], place: str) -> list[str]:
-    try:
-        target = find_target(node["_target_"], place)
-    except ConfigError as error:
-        return [str(error)]
-    parent = place.rpartition(".")[0]
-    later = GIVEN_LATER.get(place, set()) | GIVEN_LATER.get(f"{parent}.*", set())
-    arguments = {k: v for k, v in node.items() if k not in ("_target_", "_partial_", *later)}
-    parameters = inspect.signature(target).parameters
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    problems = [
-        _unknown(name, place, list(parameters), node["_target_"])
-        for name in arguments
-        if name not in parameters and not open_ended
-    ]
-    if not node.get("_partial_", False):
-        problems += [
-            f"{place}.{name} is missing: {node['_target_']} needs it"
-            for name, parameter in parameters.items()
-            if parameter.default is parameter.empty
-            and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-            and name not in arguments
-            and name not in later
-        ]
-    hints = _hints(target)
-    for name, value in arguments.items():
-        if name in parameters and name in hints and (problem := _mistyped(value, hints[name])):
-            problems.append(f"{place}.{name}={value!r}: {problem}")
-    return problems
+class _Argument(NamedTuple):
+    hint: Any
+    is_required: bool
 
 
-def _unknown(name: str, place: str, known: list[str], target: str) -> str:
+def _check_entries(
+    entries: Mapping[str, Any],
+    known: Mapping[str, _Argument],
+    place: str,
+    owner: str,
+    given_later: frozenset[str] | set[str] = frozenset(),
+) -> Iterator[Problem]:
+    prefix = f"{place}." if place else ""
+    for name, value in entries.items():
+        where = f"{prefix}{name}"
+        if name in given_later:
+            yield Problem(where, ": is set by the run itself; leave it out")
+        elif name in known:
+            yield from _check_value(value, RANGES.get(where, known[name].hint), where)
+        else:
+            yield Problem(where, _unknown(name, [k for k in known if k not in given_later], owner))
+    for name, argument in known.items():
+        if argument.is_required and name not in entries and name not in given_later:
+            yield Problem(f"{prefix}{name}", f" is missing: {owner} needs it")
+
+
+def _unknown(name: str, known: Sequence[str], owner: str) -> str:
     nearest = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"it takes {', '.join(known)}"
-    return f"{place}.{name}: {target} has no argument {name}; {hint}"
+    takes = f"it takes {', '.join(known)}" if known else "it takes none"
+    hint = f"did you mean {nearest[0]}?" if nearest else takes
+    return f": {owner} has no argument {name}; {hint}"
 
 
-def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    function = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
+def _check_value(value: Any, hint: Any, place: str) -> Iterator[Problem]:
+    """Hold a value against what it should be, or describe."""
+    kinds = _members(hint)
+    if isinstance(value, Mapping):
+        entries = [typing.get_args(kind)[1] for kind in kinds if typing.get_origin(kind) is dict]
+        if "_target_" in value:
+            yield from _check_description(value, kinds, place)
+        elif entries:
+            for name, entry in value.items():
+                yield from _check_value(entry, entries[0], f"{place}.{name}")
+        elif value or "." in place or type(None) not in kinds:  # an empty group is none
+            yield Problem(place, f"={_shown(value)}: {_wanted(kinds)}")
+    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        items = [typing.get_args(kind) for kind in kinds if typing.get_origin(kind) is list]
+        for i, item in enumerate(value):
+            yield from _check_value(item, items[0][0] if items else Any, f"{place}[{i}]")
+    elif message := _mistyped(value, hint):
+        yield Problem(place, f"={_shown(value)}: {message}")
+
+
+def _check_description(
+    node: Mapping[str, Any], kinds: Sequence[Any], place: str
+) -> Iterator[Problem]:
+    """Hold a mapping with a `_target_` against the target, and the target against its place."""
+    name = node["_target_"]
     try:
-        return typing.get_type_hints(function)
-    except (NameError, TypeError):  # a library's annotations for type checkers alone
-        return {}
+        target = find_target(name, place)
+    except ConfigError as error:
+        yield Problem(place, str(error).removeprefix(place))
+        return
+    recipes = [kind for kind in kinds if typing.get_origin(kind) is Callable]
+    is_partial = node.get("_partial_", False)
+    if not isinstance(is_partial, bool) or (is_partial != bool(recipes) and kinds != [Any]):
+        right = "true" if recipes else "false, or left out"
+        yield Problem(f"{place}._partial_", f"={_shown(is_partial)}: should be {right} here")
+    wanted = [typing.get_args(recipe)[1] for recipe in recipes] or kinds
+    if not _may_be(target, wanted):
+        yield Problem(f"{place}._target_", f"={name}: {_wanted(wanted)}")
+        return
+    known, takes_any = arguments_of(target)
+    arguments = {k: v for k, v in node.items() if k not in ("_target_", "_partial_")}
+    if takes_any:
+        known = {name: _Argument(Any, False) for name in arguments} | known
+    if recipes:  # the rest is given when it is called
+        known = {name: argument._replace(is_required=False) for name, argument in known.items()}
+    for beside, hint in KEPT_ASIDE.get(place, {}).items():
+        known[beside] = _Argument(hint, True)
+    later = GIVEN_LATER.get(place) or GIVEN_LATER.get(f"{place.rpartition('.')[0]}.*", set())
+    yield from _check_entries(arguments, known, place, name, later)
+
+
+def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, _Argument], bool]:
+    """The named arguments of a target, and whether it takes any others."""
+    try:
+        parameters = inspect.signature(target, eval_str=True).parameters.values()
+    except NameError:  # a library's annotations for type checkers alone
+        parameters = inspect.signature(target).parameters.values()
+    named = {
+        p.name: _Argument(
+            Any if isinstance(p.annotation, str) else p.annotation, p.default is p.empty
+        )
+        for p in parameters
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    if takes_any and target in PASSED_ON:
+        others, takes_any = arguments_of(PASSED_ON[target])
+        named = others | named
+    return named, takes_any
 
 
 def _mistyped(value: Any, hint: Any) -> str | None:
-    """What is wrong with the type of a plain value; nested targets are not built yet."""
-    if isinstance(value, Mapping) or (
-        isinstance(value, list) and any(isinstance(item, Mapping) for item in value)
-    ):
-        return None
+    """What is wrong with a plain value, as strictly as JSON is: no text for numbers."""
     try:
-        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
-    except PydanticUserError:  # a type with a config of its own
-        return None
-    try:
-        adapter.validate_python(value)
+        adapter = TypeAdapter(hint, config=CHECKED)
+        adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        # A union has an error for each of its members; the first is the one meant.
-        return error.errors()[0]["msg"]
-    except TypeError:  # a protocol that cannot be asked
+        # A union has an error for each of its members; of those that a plain value can be, the
+        # first is the one meant.
+        messages = [e["msg"] for e in error.errors() if e["type"] != "needs_python_object"]
+        return messages[0] if messages else _wanted(_members(hint))
+    except (PydanticUserError, TypeError):  # a type that cannot be asked
         return None
     return None
+
+
+def _members(hint: Any) -> list[Any]:
+    """The members of a union, or the one hint, each without its annotations."""
+    if typing.get_origin(hint) is typing.Annotated:
+        return _members(typing.get_args(hint)[0])
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return [member for part in typing.get_args(hint) for member in _members(part)]
+    return [Any if hint is inspect.Parameter.empty else hint]
+
+
+def _may_be(target: Any, kinds: Sequence[Any]) -> bool:
+    """Whether what a target makes can be of one of these kinds, as far as its class tells."""
+    classes = [kind for kind in kinds if inspect.isclass(kind) and not _is_protocol(kind)]
+    if not inspect.isclass(target) or len(classes) < len(kinds):
+        return True
+    return issubclass(target, tuple(classes))
+
+
+def _wanted(kinds: Sequence[Any]) -> str:
+    """What belongs here, in words."""
+    names = [getattr(kind, "__name__", str(kind)) for kind in kinds if kind is not type(None)]
+    described = any(inspect.isclass(k) and k.__module__ != "builtins" for k in kinds)
+    return f"should be {' or '.join(names)}" + (", described with a _target_" if described else "")
+
+
+def _is_protocol(kind: Any) -> bool:
+    return getattr(kind, "_is_protocol", False)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -5,6 +5,9 @@ import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from pydantic import ValidationError
+
 from musigma.errors import ConfigError, UserError
 
 PROJECT = __name__.partition(".")[0]
@@ -88,5 +91,8 @@ def _call(target: Any, arguments: dict[str, Any], place: str) -> Any:
         return target(**arguments)
     except UserError:
         raise
-    except (TypeError, ValueError) as error:
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError("\n".join(f"{place}.{fault}" for fault in faults)) from error
+    except (TypeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(f"{place}: {error}") from error

@@ -1,0 +1,134 @@
+"""The jobs of a command line, composed and checked before the first of them starts."""
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from musigma.config.sources import source_of
+from musigma.errors import ConfigError
+from musigma.paths import CONFIGS
+
+ONLY_SHOWS = ("help", "hydra_help", "info", "cfg", "shell_completion", "experimental_rerun")
+"""Hydra's options that run no job."""
+
+
+def check_jobs(script: str, arguments: Sequence[str]) -> None:
+    """Compose and check every job that the arguments of a script ask for.
+
+    Args:
+        script: its name, which is that of its config too.
+        arguments: the script's, without its own name.
+
+    Raises:
+        ConfigError: lists everything that is wrong in any of them, each fault with its place and
+            with the override or the file that it came from.
+    """
+    options = get_args_parser().parse_args(list(arguments))
+    if any(getattr(options, name) for name in ONLY_SHOWS):
+        return
+    overrides = list(options.overrides)
+    if options.config_dir:
+        overrides.append(f"hydra.searchpath=[file://{options.config_dir}]")
+    name = options.config_name or script
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        jobs = _sweep(name, overrides) if options.multirun else [overrides]
+        problems = [text for job in jobs for text in _problems_of(script, name, job)]
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
+
+
+def _sweep(config_name: str, overrides: list[str]) -> list[list[str]]:
+    """The overrides of each job; where a search chooses them, of one job without them."""
+    parsed = _parse(overrides)
+    fixed = [o.input_line for o in parsed if o.input_line and not o.is_sweep_override()]
+    sweeper: Any = _compose(config_name, fixed).config.hydra.sweeper
+    if "BasicSweeper" not in sweeper.get("_target_", "BasicSweeper"):
+        return [fixed]
+    swept = [f"{name}={values}" for name, values in (sweeper.get("params") or {}).items()]
+    (jobs,) = BasicSweeper.split_arguments(_parse([*swept, *overrides]), max_batch_size=None)
+    return jobs
+
+
+def _parse(overrides: list[str]) -> list[Any]:
+    try:
+        return OverridesParser.create().parse_overrides(overrides)
+    except OverrideParseException as error:
+        raise ConfigError(f"{error.override}: {str(error).splitlines()[0]}") from error
+
+
+def _problems_of(script: str, config_name: str, overrides: list[str]) -> Iterator[str]:
+    _parse(overrides)
+    config, fitting, problems = _compose(config_name, overrides)
+    yield from problems
+    if config.get("resume"):  # a run that goes on has a config of its own
+        return
+    from musigma.config.rules import find_problems_of_job  # imports torch
+
+    HydraConfig.instance().set_config(config)
+    for problem in find_problems_of_job(script, config):
+        source = source_of(problem.place, config_name, fitting)
+        yield f"{problem}  ({source})" if source else str(problem)
+
+
+class _Composed(NamedTuple):
+    """A config, the overrides that it was composed with, and what is wrong with the others."""
+
+    config: DictConfig
+    fitting: list[str]
+    problems: list[str]
+
+
+def _compose(config_name: str, overrides: list[str]) -> _Composed:
+    """Compose without the overrides that do not fit."""
+    fitting, faults = list(overrides), {}
+    while True:
+        try:
+            config = compose(config_name, fitting, return_hydra_config=True)
+            break
+        except (HydraException, OmegaConfBaseException) as error:
+            culprit = next((o for o in fitting if _is_about(o, error)), None)
+            if culprit is None:
+                raise ConfigError(str(error)) from error
+            fitting.remove(culprit)
+            faults[culprit] = error
+    problems = [_explain(culprit, error, config) for culprit, error in faults.items()]
+    return _Composed(config, fitting, problems)
+
+
+def _is_about(override: str, error: Exception) -> bool:
+    named = re.search(r"'([^']+)'", str(error).partition("Could not find")[2] or str(error))
+    key, _, value = override.lstrip("+~").partition("=")
+    return named is not None and named[1] in (key, f"{key}/{value}", override)
+
+
+def _explain(override: str, error: Exception, config: DictConfig) -> str:
+    key, _, value = override.lstrip("+~").partition("=")
+    if isinstance(error, MissingConfigException):
+        options = list(error.options or [])
+        nearest = difflib.get_close_matches(value, options, 1)
+        meant = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(options)}"
+        return f"{override}: there is no {key} of that name; {meant}"
+    if "not in" in str(error.__cause__) and "override" in str(error):
+        plain: Any = OmegaConf.to_container(config)
+        nearest = difflib.get_close_matches(key, list(_names(plain)), 1)
+        meant = f"did you mean {nearest[0]}?" if nearest else "--cfg job prints them all"
+        return f"{override}: there is no setting {key}; {meant}"
+    return f"{override}: {str(error).splitlines()[0]}"
+
+
+def _names(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Every setting and group by its dotted name."""
+    for key, value in config.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _names(value, f"{prefix}{key}.")

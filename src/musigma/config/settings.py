@@ -1,0 +1,85 @@
+"""What the entries of a config are, or build."""
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+import lightning as L
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from pydantic import Field
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.tensorboard import SummaryWriter
+
+from musigma.data import ImageDataModule
+from musigma.models import Autoencoder
+from musigma.objectives import Objective
+from musigma.ranges import Count, Seed, Weight
+
+
+class TrainSettings(TypedDict):
+    """`configs/train.yaml`, composed: settings, and descriptions of the objects of a run."""
+
+    name: str
+    seed: Seed
+    compile: NotRequired[bool]
+    test: bool
+    resume: str | None
+    optimized_metric: str | None
+    log_dir: str
+    data: ImageDataModule
+    model: Autoencoder
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    scheduler: Callable[[Optimizer], LRScheduler] | None
+    trainer: L.Trainer
+    callbacks: dict[str, L.Callback | None]
+    logger: dict[str, Logger | None]
+
+
+class EvaluateSettings(TypedDict):
+    """`configs/evaluate.yaml`."""
+
+    run: str
+    checkpoint: Literal["best", "last"]
+    images: Annotated[int, Field(ge=2)] | None
+    samples: Annotated[int, Field(ge=25)]
+    seed: Seed
+    log_dir: str
+
+
+class ExportSettings(TypedDict):
+    """`configs/export.yaml`."""
+
+    run: str
+    checkpoint: Literal["best", "last"]
+    log_dir: str
+
+
+SETTINGS: dict[str, type] = {
+    "train": TrainSettings,
+    "evaluate": EvaluateSettings,
+    "export": ExportSettings,
+}
+"""What the config of each script holds, by the script's name."""
+
+GIVEN_LATER = {
+    "model": {"image_shape"},
+    "trainer": {"callbacks", "logger", "default_root_dir", "enable_checkpointing"},
+    "logger.*": {"save_dir"},
+}
+"""Arguments that the run itself supplies, by the place of their target."""
+
+KEPT_ASIDE: dict[str, dict[str, Any]] = {"model": {"objective": Objective}}
+"""Entries that are described beside the arguments of a target and are none of them."""
+
+RANGES = {
+    "trainer.max_epochs": Annotated[int, Field(ge=-1)] | None,
+    "trainer.log_every_n_steps": Annotated[int, Field(ge=0)] | None,
+    "trainer.check_val_every_n_epoch": Count | None,
+    "trainer.accumulate_grad_batches": Count,
+    "trainer.gradient_clip_val": Weight | None,
+}
+"""Ranges of a library's arguments that the library itself does not hold them to."""
+
+PASSED_ON = {TensorBoardLogger: SummaryWriter}
+"""Whom a target gives the arguments to that it does not name itself."""

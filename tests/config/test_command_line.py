@@ -1,0 +1,182 @@
+"""Every job of a command line is composed and checked before the first one starts."""
+
+import subprocess
+import sys
+
+import pytest
+
+from musigma.config.command_line import check_jobs
+from musigma.config.resolvers import register_resolvers
+from musigma.errors import ConfigError
+from musigma.paths import CONFIGS, PROJECT_ROOT
+
+EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def _resolvers():
+    register_resolvers()
+
+
+def _faults(*arguments, script="train"):
+    with pytest.raises(ConfigError) as error:
+        check_jobs(script, list(arguments))
+    return str(error.value).splitlines()
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_passes_whole(experiment):
+    check_jobs("train", [f"experiment={experiment}"])
+
+
+@pytest.mark.parametrize(
+    ("argument", "fault"),
+    [
+        (
+            "model.latent_dm=3",
+            "there is no setting model.latent_dm; did you mean model.latent_dim?",
+        ),
+        ("modle=vae", "there is no setting modle; did you mean model?"),
+        ("model=vea", "there is no model of that name; did you mean vae?"),
+        (
+            "model/likelihood=laplas",
+            "there is no model/likelihood of that name; did you mean laplace?",
+        ),
+        ("experiment=mine", "there is no experiment of that name; there are binary_vae"),
+        ("+model.latent_dim=3", "Could not append to config. An item is already at"),
+        ("~model.foo", "Could not delete from config. 'model.foo' does not exist."),
+        ("model.latent_dim=[1", "no viable alternative at input"),
+        ("latent_dim", "Error parsing override 'latent_dim'"),
+    ],
+)
+def test_an_override_that_does_not_compose_is_named(argument, fault):
+    (line,) = _faults(argument)
+    assert line.startswith(f"{argument}: {fault}")
+
+
+@pytest.mark.parametrize(
+    ("argument", "fault"),
+    [
+        ("model.latent_dim=eight", "model.latent_dim='eight': Input should be a valid integer"),
+        ("model.latent_dim=0", "model.latent_dim=0: Input should be greater than or equal to 1"),
+        ("+model.latent_dims=3", "model.latent_dims: musigma.models.Autoencoder has no argument"),
+        ("data.batch_size=0", "data.batch_size=0: Input should be greater than or equal to 1"),
+        ("data.val_size=60000", "data.val_size=60000: Input should be less than 60000"),
+        ("model.objective.samples=1.5", "model.objective.samples=1.5: Input should be a valid int"),
+        ("optimizer.lr=-1", "optimizer or scheduler: Invalid learning rate"),
+        ("trainer.log_every_n_steps=-1", "trainer.log_every_n_steps=-1: Input should be greater"),
+        ("seed=-1", "seed=-1: Input should be greater than or equal to 0"),
+        ("seed=???", "seed is missing: it has no default, so give it a value"),
+        ("test=3", "test=3: Input should be a valid boolean"),
+        ("name=${nothing}", "name: Interpolation key 'nothing' not found"),
+        ("+logger.tensorboard.flush=3", "logger.tensorboard.flush: lightning.pytorch.loggers"),
+        (
+            "model.network._target_=musigma.objectives.ELBO",
+            "model.network.encoder_sizes: musigma.objectives.ELBO has no",
+        ),
+        ("model.likelihood=bernoulli", "model.likelihood='bernoulli': should be Likelihood, descr"),
+        ("optimizer._target_=torch.nn.Linear", "optimizer._target_=torch.nn.Linear: should be Op"),
+    ],
+)
+def test_a_setting_that_cannot_be_right_is_named_with_its_override(argument, fault):
+    lines = [line for line in _faults(argument) if not line.startswith("data.seed")]
+    assert lines[0].startswith(fault)
+    if not argument.startswith(("optimizer.lr", "model.network")):
+        assert argument in lines[0].partition("  (from ")[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["model/likelihood=bernoulli"], "Bernoulli is a density of binary pixels, and data"),
+        (["model=vae", "model.posterior=point"], "the objective ELBO weighs a rate, and a point"),
+        (["trainer=cpu", "trainer.precision=16-mixed"], "16-mixed is for GPUs; on the CPU take"),
+        (["model/network=conv", "model.network.channels=[8,8,8]"], "cannot be halved 3 times"),
+        (["data.dataset=KMNIST", "data.source=sample"], "it cannot stand for KMNIST"),
+    ],
+)
+def test_pairs_that_do_not_fit_are_named(arguments, fault):
+    assert any(fault in line for line in _faults(*arguments))
+
+
+def test_a_fault_in_a_file_is_named_with_the_file(tmp_path):
+    mine = tmp_path / "experiment" / "mine.yaml"
+    mine.parent.mkdir()
+    mine.write_text("# @package _global_\nmodel:\n  latent_dims: 3\noptimizer:\n  lr: fast\n")
+    lines = _faults("experiment=mine", f"--config-dir={tmp_path}")
+    assert [line.rpartition("  (")[2] for line in lines] == [f"from {mine})"] * 2
+    (line,) = _faults("model.posterior=point", "model=vae")
+    assert line.endswith("(from model.posterior=point)")
+
+
+def test_all_faults_are_named_at_once():
+    lines = _faults("model.latent_dm=3", "model=vea", "+data.roots=x", "optimizer.lr=fast")
+    assert len(lines) == 4
+
+
+def test_a_sweep_checks_all_its_jobs_first():
+    lines = _faults("-m", "model=vae,vea", "seed=0,x", "model.latent_dim=2,0,8")
+    assert any(line.startswith("model=vea: ") for line in lines)
+    assert any("seed='x'" in line and "from seed=x" in line for line in lines)
+    assert any(line.endswith("(from model.latent_dim=0)") for line in lines)
+    assert len(lines) == len(set(lines))
+    check_jobs("train", ["-m", "model=vae,autoencoder", "seed=range(0,3)"])
+
+
+@pytest.mark.parametrize(
+    ("script", "argument", "fault"),
+    [
+        ("evaluate", "checkpoint=first", "checkpoint='first': Input should be 'best' or 'last'"),
+        ("evaluate", "samples=3", "samples=3: Input should be greater than or equal to 25"),
+        ("export", "checkpoint=3", "checkpoint=3: Input should be 'best' or 'last'"),
+    ],
+)
+def test_the_other_scripts_are_checked_too(script, argument, fault):
+    (line,) = _faults(argument, script=script)
+    assert line.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "hydra.launcher._target_=os.system",
+        "+hydra.callbacks.x._target_=os.system",
+        "+hydra.job_logging.formatters.x.()=os.system",
+        "hydra.sweeper._target_=${name}",
+        "model.network._target_=os.system",
+        "model.network._target_=musigma.runs.environment.subprocess.run",
+        "+callbacks.x._target_=lightning.pytorch.utilities.rank_zero.os.system",
+        "model._target_=${oc.env:PATH}",
+        "model={_target_:builtins.eval,_args_:[1]}",
+    ],
+)
+def test_what_could_run_code_is_refused_before_anything_is_built(argument):
+    assert any("_target_" in line or "()" in line for line in _faults(argument))
+
+
+@pytest.mark.parametrize("asked", ["0", "1"])
+def test_a_fault_is_exit_status_2_and_a_traceback_only_if_asked_for(asked):
+    done = subprocess.run(
+        [sys.executable, "scripts/train.py", "model.latent_dm=3"],
+        cwd=PROJECT_ROOT,
+        env={"PATH": "", "HYDRA_FULL_ERROR": asked},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "did you mean model.latent_dim?" in done.stderr
+    assert ("Traceback" in done.stderr) == (asked == "1")
+    assert done.returncode == (1 if asked == "1" else 2)
+
+
+def test_showing_a_config_imports_no_torch():
+    for flag in ("--help", "--cfg=job"):
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "scripts/train.py", flag],
+            cwd=PROJECT_ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "| torch\n" not in done.stderr
+        assert "model" in done.stdout

@@ -1,0 +1,146 @@
+"""No mutation of a shipped config passes silently or ends in a traceback."""
+
+import copy
+import functools
+
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from musigma.config.resolvers import register_resolvers
+from musigma.config.rules import find_problems_of_job
+from musigma.paths import CONFIGS
+
+GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "callbacks", "logger", "experiment")
+SHIPPED = [
+    "",
+    *(f"{g}={path.stem}" for g in GROUPS for path in sorted((CONFIGS / g).glob("*.yaml"))),
+]
+EVERY_EXAMPLE_ONCE = settings(max_examples=150, deadline=None, derandomize=True)
+
+
+@functools.cache
+def _composed(option):
+    register_resolvers()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        cfg = compose("train", [option] if option else [], return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    hydra = cfg.hydra
+    OmegaConf.set_struct(cfg, False)
+    cfg.pop("hydra")
+    return OmegaConf.to_container(cfg, resolve=True), hydra
+
+
+def _problems(option, config):
+    job = OmegaConf.create(config)
+    job.hydra = _composed(option)[1]
+    return [str(problem) for problem in find_problems_of_job("train", job)]
+
+
+def _places(node, path=()):
+    for key, value in node.items():
+        yield (*path, key)
+        if isinstance(value, dict):
+            yield from _places(value, (*path, key))
+
+
+@st.composite
+def _place_in_a_config(draw):
+    option = draw(st.sampled_from(SHIPPED))
+    path = draw(st.sampled_from(list(_places(_composed(option)[0]))))
+    return option, path
+
+
+def _copy_at(option, path):
+    config = copy.deepcopy(_composed(option)[0])
+    node = config
+    for key in path[:-1]:
+        node = node[key]
+    return config, node
+
+
+def _dotted(path):
+    return ".".join(path)
+
+
+@EVERY_EXAMPLE_ONCE
+@given(_place_in_a_config(), st.sampled_from(["{}x", "{}_", "X{}", "unknown"]))
+def test_a_renamed_key_is_named(place, pattern):
+    option, path = place
+    config, node = _copy_at(option, path)
+    name = pattern.format(path[-1])
+    node[name] = node.pop(path[-1])
+    problems = _problems(option, config)
+    if path[0] in ("callbacks", "logger") and len(path) == 2:  # names of one's own choice
+        assert not problems
+    else:
+        place = _dotted(path[:-1] if path[-1] == "_target_" else path)
+        assert any(name in problem or place in problem for problem in problems)
+
+
+@EVERY_EXAMPLE_ONCE
+@given(_place_in_a_config(), st.sampled_from([{"a": 1}, [["b"]], [{"c": 2}]]))
+def test_a_mapping_or_a_list_of_lists_is_named_wherever_it_stands(place, value):
+    option, path = place
+    config, node = _copy_at(option, path)
+    node[path[-1]] = value
+    assert any(_dotted(path) in problem for problem in _problems(option, config))
+
+
+@EVERY_EXAMPLE_ONCE
+@given(_place_in_a_config(), st.sampled_from(["text", "8", "1e-3", "true", ""]))
+def test_text_in_place_of_a_number_or_a_description_is_named(place, text):
+    option, path = place
+    config, node = _copy_at(option, path)
+    before = node[path[-1]]
+    node[path[-1]] = text
+    problems = _problems(option, config)
+    if isinstance(before, int | float | list | dict) and path != ("trainer", "devices"):
+        assert any(_dotted(path) in problem for problem in problems)
+
+
+@EVERY_EXAMPLE_ONCE
+@given(_place_in_a_config(), st.sampled_from([3.5, True, -7, []]))
+def test_a_value_that_may_fit_ends_in_no_traceback(place, value):
+    option, path = place
+    config, node = _copy_at(option, path)
+    node[path[-1]] = value
+    _problems(option, config)
+
+
+NO_DEFAULT = {"network", "likelihood", "objective", "steps", "milestones", "T_max", "_target_"}
+
+
+@EVERY_EXAMPLE_ONCE
+@given(_place_in_a_config())
+def test_a_dropped_value_is_missed_where_it_has_no_default(place):
+    option, path = place
+    config, node = _copy_at(option, path)
+    del node[path[-1]]
+    problems = _problems(option, config)
+    if path[-1] in NO_DEFAULT or (len(path) == 1 and path[0] != "compile"):
+        assert any(_dotted(path[:-1]) in problem for problem in problems)
+
+
+@EVERY_EXAMPLE_ONCE
+@given(_place_in_a_config())
+def test_a_missing_mark_is_missed_everywhere(place):
+    option, path = place
+    config, node = _copy_at(option, path)
+    node[path[-1]] = "???"
+    assert any(problem.startswith(_dotted(path)) for problem in _problems(option, config))
+
+
+@EVERY_EXAMPLE_ONCE
+@given(_place_in_a_config(), st.sampled_from(["unknown", "latent_dims", "_targets_", "lr2"]))
+def test_an_added_key_is_named(place, name):
+    option, path = place
+    config, node = _copy_at(option, path)
+    node[name] = 1
+    if path[:-1] != () and path[0] == "callbacks" and len(path) == 2:
+        expected = f"callbacks.{name}"
+    else:
+        expected = _dotted((*path[:-1], name))
+    assert any(expected in problem for problem in _problems(option, config))

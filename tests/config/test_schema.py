@@ -1,0 +1,46 @@
+"""An editor that knows the schema says of the shipped configs that they are right."""
+
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+from omegaconf import OmegaConf
+
+from musigma.config.schema import json_schema
+from musigma.paths import CONFIGS
+
+
+@pytest.fixture(scope="module")
+def validator():
+    schema = json_schema(CONFIGS)
+    Draft7Validator.check_schema(schema)
+    return Draft7Validator(schema)
+
+
+def test_every_shipped_file_is_right(validator):
+    for path in CONFIGS.rglob("*.yaml"):
+        content = OmegaConf.to_container(OmegaConf.load(path))  # PyYAML reads 1e-3 as text
+        assert not list(validator.iter_errors(content)), path
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("_target_: musigma.models.MLP\nencoder_size: [3]", []),
+        ("_target_: musigma.models.MLP\nencoder_sizes: [0]", ["encoder_sizes"]),
+        ("_target_: musigma.models.MLP\nactivation: relu", ["activation"]),
+        (
+            "model:\n  likelihood:\n    _target_: musigma.objectives.likelihoods.Laplace\n    scale: 0",
+            ["model", "likelihood", "scale"],
+        ),
+        ("_target_: lightning.pytorch.Trainer\nmax_epochs: ten", ["max_epochs"]),
+        ("- a list", []),
+    ],
+)
+def test_what_is_wrong_is_underlined(validator, text, place):
+    (error,) = validator.iter_errors(yaml.safe_load(text))
+    assert list(error.absolute_path) == place
+
+
+def test_interpolations_are_right_everywhere(validator):
+    text = "_target_: lightning.pytorch.Trainer\nmax_epochs: ${epochs}"
+    assert validator.is_valid(yaml.safe_load(text))
