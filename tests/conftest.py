@@ -3,6 +3,7 @@
 `run_here` does in this process what `scripts/train.py` does; `run_script` runs the script itself.
 """
 
+import functools
 import os
 import subprocess
 import sys
@@ -57,11 +58,17 @@ def compose_launch(tmp_path):
 
 
 @pytest.fixture
-def run_here(compose_launch):
+def compose_small(compose_launch):
+    """Overrides → the `Launch` of a run that takes a second."""
+    return functools.partial(compose_launch, *SMALL)
+
+
+@pytest.fixture
+def run_here(compose_small):
     """Overrides → the folder of a small run that was made in this process."""
 
     def run_them(*overrides: str) -> RunFolder:
-        launch = compose_launch(*SMALL, *overrides)
+        launch = compose_small(*overrides)
         before = set(launch.parent.glob("*"))
         run(launch)
         (path,) = set(launch.parent.glob("*")) - before

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from curves import scalars_of
 from musigma.callbacks import GracefulStop
 from musigma.config.launch import quote_path
 from musigma.runs.load import load_checkpoint
@@ -57,6 +58,26 @@ def test_interrupted_run_resumes_to_the_same_bits(
                 assert torch.equal(found[key], value), key
             elif not key.startswith("/loops"):
                 assert found[key] == value, key
+    assert scalars_of(path) == scalars_of(whole.path)
     finished = json.loads((path / "metrics.json").read_text())
     assert finished["status"] == "completed"
     assert finished["metrics"] == whole.read_metrics()["metrics"]
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own, when it traces
+def test_a_compiled_run_has_the_names_of_a_plain_one_and_each_goes_on_from_the_other(
+    run_here, compose_launch, monkeypatch
+):
+    # The eager backend runs the same operations; whether a compiler is here does not matter.
+    compile_ = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda part: compile_(part, backend="eager"))
+    plain = run_here("model=vae")
+    compiled = run_here("model=vae", "compile=true")
+    states = [load_checkpoint(run.checkpoint("last"))["state_dict"] for run in (plain, compiled)]
+    assert states[0].keys() == states[1].keys()
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value)
+    for folder, setting in ((plain, "true"), (compiled, "false")):
+        go_on = quote_path(f"resume={folder.path}")
+        run(compose_launch(go_on, "trainer.max_epochs=3", f"compile={setting}"))
+        assert folder.read_metrics()["status"] == "completed"

@@ -34,9 +34,11 @@ class EpochMeans:
         self._images += values.shape[1]
         self._names = tuple(terms)
 
-    def of_last_batch(self) -> dict[str, Tensor]:
-        """The means of the batch added last, as scalars on the device."""
-        return {} if self._batch is None else dict(zip(self._names, self._batch, strict=True))
+    def of_last_batch(self) -> dict[str, float]:
+        """The means of the batch added last; the device must wait for them."""
+        if self._batch is None:
+            return {}
+        return dict(zip(self._names, self._batch.tolist(), strict=True))
 
     def compute(self, sum_over_ranks: Callable[[Tensor], Any] | None = None) -> dict[str, float]:
         """The means of all images added by all ranks."""

@@ -17,6 +17,7 @@ from musigma.models import Autoencoder
 from musigma.models.centering import set_output_bias
 from musigma.models.posterior import PointPosterior
 from musigma.objectives import Draw, Objective
+from musigma.ranges import Seed, checked
 from musigma.seeding import derive_seed, normal_noise, seed_noise
 
 Stage = Literal["train", "val", "test"]
@@ -47,6 +48,7 @@ class AutoencoderModule(L.LightningModule):
         ValueError: if the objective needs a rate and the model's posterior is a point.
     """
 
+    @checked
     def __init__(
         self,
         model: Autoencoder,
@@ -54,7 +56,7 @@ class AutoencoderModule(L.LightningModule):
         *,
         optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = Adam,
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> None:
         super().__init__()
         if objective.needs_rate and model.posterior == "point":
@@ -84,9 +86,10 @@ class AutoencoderModule(L.LightningModule):
         )
         loss = self._shared_step("train", batch, noise, self.trainer.train_dataloader)
         every_n_steps: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if (self.global_step + 1) % every_n_steps == 0:
+        if every_n_steps and (self.global_step + 1) % every_n_steps == 0:
             means = self.means["train"].of_last_batch()
-            self.log_dict({f"train/{name}_step": value for name, value in means.items()})
+            figures = {f"train/{name}_step": value for name, value in means.items()}
+            self._log_now(figures, step=self.global_step)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -140,9 +143,9 @@ class AutoencoderModule(L.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Report the epoch's figures, the learning rate and the objective's settings."""
-        self._report("train")
-        settings = {**self.settings, "lr": self.trainer.optimizers[0].param_groups[0]["lr"]}
-        self.log_dict({f"train/{name}": value for name, value in settings.items()}, sync_dist=True)
+        lr: float = self.trainer.optimizers[0].param_groups[0]["lr"]
+        figures = {**self.figures("train"), **self.settings, "lr": lr}
+        self.report({f"train/{name}": value for name, value in figures.items()})
 
     def on_validation_epoch_end(self) -> None:
         """Report the validation's figures."""
@@ -151,6 +154,11 @@ class AutoencoderModule(L.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Report the test's figures."""
         self._report("test")
+
+    def report(self, figures: dict[str, float]) -> None:
+        """Hand figures of an epoch of training, equal on all ranks, to callbacks and loggers."""
+        self.log_dict(figures, sync_dist=True, logger=False)
+        self._log_now(figures, step=self.global_step - 1)
 
     def figures(self, stage: Stage) -> dict[str, float]:
         """Means over the images of the present or last epoch, on all ranks; all must call it."""
@@ -167,11 +175,22 @@ class AutoencoderModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the figures of the epoch so far, and of the last validation."""
         checkpoint["epoch_means"] = self.means["train"].state_dict()
+        checkpoint["settings"] = self.settings
         checkpoint["validation"] = self.figures("val")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the figures of the epoch."""
         self.means["train"].load_state_dict(checkpoint["epoch_means"], self.device)
+        self.settings = checkpoint.get("settings", {})  # absent before version 0.2
+
+    def _log_now(self, figures: dict[str, float], step: int) -> None:
+        """Hand figures to the loggers before a checkpoint of this step is written.
+
+        Lightning would do so after it: of a run that is killed between the two and goes on, the
+        curves would lack a point.
+        """
+        for logger in self.trainer.loggers:
+            logger.log_metrics(figures, step=step)
 
     def _begin_evaluation(self, stage: Stage, loader: Any) -> None:
         self.means[stage].reset()

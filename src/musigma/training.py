@@ -1,10 +1,7 @@
 """One run, from its config to its results."""
 
 import logging
-import shlex
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,7 +19,8 @@ from musigma.module import AutoencoderModule
 from musigma.runs.environment import describe_environment
 from musigma.runs.folder import RunFolder
 from musigma.runs.load import load_checkpoint
-from musigma.runs.resume import amended, find_run
+from musigma.runs.recording import recorded
+from musigma.runs.resume import amended, find_run, newest_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -69,14 +67,15 @@ def run(launch: Launch) -> float | None:
     """
     set_up_logging(first_process=folder_to_join() is None)
     config, folder, data, module, trainer, resume_from = _prepare(launch)
-    with others_join(folder.path, launch.overrides), _recorded(folder, trainer):
-        if trainer.is_global_zero:
+    first = trainer.is_global_zero
+    with others_join(folder.path, launch.overrides), recorded(folder) if first else nullcontext():
+        if first:
             folder.write_config(config, launch.overrides)
             folder.write_environment(describe_environment(str(trainer.strategy.root_device)))
-            folder.write_metrics(status="running", data_source=data.source)
+            folder.write_metrics(status="running", error=None, data_source=data.source)
             show_summary(config, module, data, trainer, folder.path)
         metrics = train(module, data, trainer, resume_from=resume_from, test=config["test"])
-        if trainer.is_global_zero:
+        if first:
             folder.write_metrics(status="completed", metrics=metrics)
             show_results(metrics, folder, module.model, data.source)
     return _value_of(config["optimized_metric"], metrics, module)
@@ -102,62 +101,30 @@ def _prepare(launch: Launch) -> _Prepared:
         config = known.read_config()
     elif resume is not None:
         known = find_run(resume, launch.parent)
+        known.claim()
         config = amended(known.read_config(), launch.overrides)
 
     check_config(config)
-    _check_seed(config["seed"])
     L.seed_everything(config["seed"], verbose=False)
     data = build_data(config)
     data.prepare_data()
     if "source" in config["data"]:
         config["data"]["source"] = data.source
     module = build_module(config, data)
+    checkpoint, first_step = None, None
+    if known and resume is not None:
+        checkpoint = newest_checkpoint(known)
+        first_step = load_checkpoint(checkpoint)["global_step"] if checkpoint else 0
     folder = known or RunFolder.create(launch.parent, launch.name)
+    if known is None:
+        folder.claim()
     try:
-        trainer = build_trainer(config, folder.path)
+        trainer = build_trainer(config, folder.path, first_step)
     except UserError:
         if known is None:
             folder.discard()
         raise
-
-    last = folder.checkpoint("last") if resume is not None else None
-    if last is not None and not last.exists():
-        log.warning("%s is not there: the run had saved nothing yet and begins anew", last)
-        last = None
-    return _Prepared(config, folder, data, module, trainer, last)
-
-
-@contextmanager
-def _recorded(folder: RunFolder, trainer: L.Trainer) -> Iterator[None]:
-    """Keep `train.log`, and have `metrics.json` tell the truth however the run ends."""
-    if not trainer.is_global_zero:
-        yield
-        return
-    start = time.perf_counter()
-    handler = logging.FileHandler(folder.path / "train.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
-    logging.getLogger().addHandler(handler)
-    try:
-        yield
-    except KeyboardInterrupt:
-        folder.write_metrics(status="interrupted")
-        log.warning(
-            "Stopped. Go on with: python scripts/train.py resume=%s", shlex.quote(str(folder.path))
-        )
-        raise SystemExit(130) from None
-    except BaseException as error:
-        folder.write_metrics(status="failed", error=f"{type(error).__name__}: {error}")
-        log.error("Failed: %s", error)
-        raise
-    finally:
-        folder.write_metrics(seconds=round(time.perf_counter() - start, 2))
-        logging.getLogger().removeHandler(handler)
-        handler.close()
-
-
-def _check_seed(seed: object) -> None:
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise ConfigError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
+    return _Prepared(config, folder, data, module, trainer, checkpoint)
 
 
 def _value_of(

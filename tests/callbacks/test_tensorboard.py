@@ -32,7 +32,7 @@ def test_scalars_of_every_stage_are_there(board):
 
 def test_an_image_panel_is_drawn_after_every_epoch(board):
     images = board[1].Images("val/reconstructions")
-    assert [image.step for image in images] == [5, 10]
+    assert [image.step for image in images] == [4, 9]
     assert images[0].width == 8 * 30 + 2
     assert images[0].height == 4 * 30 + 2
 

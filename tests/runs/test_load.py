@@ -1,13 +1,20 @@
 """A run opens again with nothing but its folder."""
 
 import shutil
+from pathlib import Path
 
+import lightning as L
 import pytest
 import torch
 
 import musigma
+from musigma.data import MNISTDataModule
 from musigma.errors import RunError
+from musigma.module import AutoencoderModule
+from musigma.objectives import ELBO
+from musigma.runs.folder import VERSION, RunFolder
 from musigma.runs.load import load_checkpoint
+from musigma.training import run
 
 
 def test_load_run_gives_the_trained_model_data_and_config(run_here):
@@ -28,6 +35,37 @@ def test_a_moved_folder_opens(run_here, tmp_path):
     moved = shutil.move(folder.path, tmp_path / "elsewhere, renamed=1")
     after = musigma.load_run(moved).model.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_a_run_of_an_older_version_opens_with_the_same_figures(tmp_path):
+    folder = Path(__file__).parent / "written_by_0.1.0"
+    module = AutoencoderModule(musigma.load_run(folder).model, ELBO())
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    trainer.test(module, datamodule=MNISTDataModule(source="sample"), verbose=False)
+    written = RunFolder.open(folder).read_metrics()["metrics"]
+    for name, value in module.figures("test").items():
+        assert value == pytest.approx(written[f"test/{name}"], rel=1e-5)
+
+
+def test_a_run_of_an_older_version_goes_on(tmp_path, compose_launch):
+    path = shutil.copytree(Path(__file__).parent / "written_by_0.1.0", tmp_path / "old")
+    run(compose_launch(f"resume={path}", "trainer.max_epochs=4"))
+    assert load_checkpoint(path / "checkpoints" / "last.ckpt")["epoch"] == 3
+
+
+def test_a_run_that_this_version_cannot_open_names_the_version_that_wrote_it(run_here):
+    folder = run_here()
+    path = folder.path / "config.yaml"
+    config = path.read_text()
+    assert RunFolder.open(folder.path).written_by() == VERSION
+    path.write_text(config.replace(f"written_by: {VERSION}", "written_by: 9.9.9"))
+    path.write_text(path.read_text().replace("models.MLP", "models.Transformer"))
+    with pytest.raises(RunError, match="there is no musigma.models.Transformer") as error:
+        musigma.load_run(folder.path)
+    assert "written by musigma 9.9.9" in str(error.value)
+    path.write_text(config.replace("latent_dim: 2", "latent_dim: 3"))
+    with pytest.raises(RunError, match="size mismatch"):
+        musigma.load_run(folder.path)
 
 
 def test_last_and_best_are_two_checkpoints(run_here):

@@ -1,6 +1,7 @@
 """Two checkpoints a run: the best and the last."""
 
 import math
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,8 +9,10 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from musigma.callbacks.boards import boards
 from musigma.errors import ConfigError
 from musigma.module import AutoencoderModule
+from musigma.ranges import checked
 
 Name = Literal["best", "last"]
 
@@ -17,8 +20,8 @@ Name = Literal["best", "last"]
 class BestAndLast(Checkpoint):
     """Writes `checkpoints/last.ckpt` after every epoch, `best.ckpt` after the best validation.
 
-    Each file is written beside its place and then moved there, so a file of either name is
-    always whole.
+    Each file is written beside its place, reaches the disk and is then moved there, so a file of
+    either name is always whole. The last one before is kept as `previous.ckpt`.
 
     Args:
         monitor: the figure that decides which is best; by default what the objective names.
@@ -29,9 +32,8 @@ class BestAndLast(Checkpoint):
         ConfigError: after the first validation, if no such figure is reported.
     """
 
+    @checked
     def __init__(self, monitor: str | None = None, mode: Literal["min", "max"] = "min") -> None:
-        if mode not in ("min", "max"):
-            raise ValueError(f"mode must be min or max, got {mode!r}")
         self.monitor = monitor
         self.mode = mode
         self.best: float | None = None
@@ -62,9 +64,20 @@ class BestAndLast(Checkpoint):
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         path = self.path(trainer, name)
-        trainer.save_checkpoint(path.with_suffix(".partial"))
-        if trainer.is_global_zero:
-            path.with_suffix(".partial").replace(path)
+        partial = path.with_suffix(".partial")
+        try:
+            trainer.save_checkpoint(partial)
+            if trainer.is_global_zero:
+                for board in boards(trainer):  # the curves up to here, and no gap on resuming
+                    board.flush()
+                with partial.open("rb") as file:
+                    os.fsync(file.fileno())
+                if name == "last" and path.exists():
+                    path.replace(path.with_stem("previous"))
+                partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
         trainer.strategy.barrier()
 
     @staticmethod

@@ -6,6 +6,7 @@ import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
+from musigma.callbacks.boards import boards
 from musigma.module import AutoencoderModule
 
 
@@ -49,16 +50,11 @@ class HParams(L.Callback):
             return
         names = [f"test/{name}" for name in pl_module.means["train"].of_last_batch()]
         experiment, start, self._end = hparams(self.settings, dict.fromkeys(names, 0.0))
-        for writer in _writers(trainer):
-            writer.add_summary(experiment)
-            writer.add_summary(start)
+        for board in boards(trainer):
+            board._get_file_writer().add_summary(experiment)
+            board._get_file_writer().add_summary(start)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
         """Say that the run came to its end."""
-        for writer in _writers(trainer) if self._end is not None else []:
-            writer.add_summary(self._end)
-
-
-def _writers(trainer: L.Trainer) -> list[Any]:
-    boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-    return [board.experiment._get_file_writer() for board in boards]
+        for board in boards(trainer) if self._end is not None else []:
+            board._get_file_writer().add_summary(self._end)

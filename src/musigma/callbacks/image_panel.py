@@ -4,10 +4,11 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 
+from musigma.callbacks.boards import boards
 from musigma.figures import pair_rows
 from musigma.module import AutoencoderModule
+from musigma.ranges import Count, checked
 from musigma.seeding import normal_noise
 
 
@@ -21,9 +22,8 @@ class ImagePanel(L.Callback):
         images: how many images, eight a row.
     """
 
-    def __init__(self, every_n_epochs: int = 1, images: int = 16) -> None:
-        if every_n_epochs < 1 or images < 1:
-            raise ValueError("every_n_epochs and images must be at least 1")
+    @checked
+    def __init__(self, every_n_epochs: Count = 1, images: Count = 16) -> None:
         self.every_n_epochs = every_n_epochs
         self.images = images
 
@@ -31,8 +31,8 @@ class ImagePanel(L.Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
         """Draw a panel."""
         is_due = (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if not boards or not is_due or trainer.sanity_checking or not trainer.is_global_zero:
+        writers = boards(trainer)
+        if not writers or not is_due or trainer.sanity_checking or not trainer.is_global_zero:
             return
         loader: Any = trainer.val_dataloaders
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -42,5 +42,5 @@ class ImagePanel(L.Callback):
         x_hat = model.likelihood.mean(model.decode(model.encode(x).rsample(noise)))
         to_unit = data.normalization.to_unit
         panel = pair_rows(to_unit(x), to_unit(x_hat))
-        for board in boards:
-            board.experiment.add_image("val/reconstructions", panel, trainer.global_step)
+        for board in writers:
+            board.add_image("val/reconstructions", panel, trainer.global_step - 1)

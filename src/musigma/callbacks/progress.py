@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from musigma.module import AutoencoderModule
+from musigma.ranges import Count, checked
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,8 @@ class Progress(RichProgressBar):
         every_n_batches: how often the bar moves; reading figures off the device makes it wait.
     """
 
-    def __init__(self, every_n_batches: int = 20) -> None:
+    @checked
+    def __init__(self, every_n_batches: Count = 20) -> None:
         super().__init__()
         self.every_n_batches = every_n_batches
 
@@ -50,7 +52,7 @@ class Progress(RichProgressBar):
     def get_metrics(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> dict[str, Any]:
         """The figures beside the bar."""
         means = pl_module.means["train"].of_last_batch()
-        return {name: f"{means[name].item():.4g}" for name in SHOWN if name in means}
+        return {name: f"{means[name]:.4g}" for name in SHOWN if name in means}
 
     def configure_columns(self, trainer: L.Trainer) -> list[ProgressColumn]:
         """What is being done, how far it is, and the time left; fits 80 characters."""

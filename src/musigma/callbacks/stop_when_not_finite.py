@@ -7,6 +7,7 @@ import lightning as L
 
 from musigma.errors import RunError
 from musigma.module import AutoencoderModule
+from musigma.ranges import Count, checked
 
 
 class StopWhenNotFinite(L.Callback):
@@ -18,9 +19,8 @@ class StopWhenNotFinite(L.Callback):
         every_n_batches: how often it looks; looking makes a GPU wait.
     """
 
-    def __init__(self, every_n_batches: int = 20) -> None:
-        if every_n_batches < 1:
-            raise ValueError(f"every_n_batches must be at least 1, got {every_n_batches}")
+    @checked
+    def __init__(self, every_n_batches: Count = 20) -> None:
         self.every_n_batches = every_n_batches
 
     def on_train_batch_end(
@@ -39,7 +39,7 @@ class StopWhenNotFinite(L.Callback):
         due = (batch_idx + 1) % self.every_n_batches == 0
         if not due and batch_idx + 1 < trainer.num_training_batches:
             return
-        means = {name: float(v) for name, v in pl_module.means["train"].of_last_batch().items()}
+        means = pl_module.means["train"].of_last_batch()
         broken = [f"{name} = {value}" for name, value in means.items() if not math.isfinite(value)]
         if broken:
             raise RunError(

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import lightning as L
+import torch
 
 from musigma.module import AutoencoderModule
 
@@ -44,6 +45,6 @@ class Throughput(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
         """Report."""
         seconds = time.perf_counter() - self._start - self._validating
-        pl_module.log(
-            "train/images_per_second", self._images / seconds, reduce_fx="sum", sync_dist=True
-        )
+        rate = torch.tensor(self._images / seconds, device=pl_module.device)
+        total = trainer.strategy.reduce(rate, reduce_op="sum")
+        pl_module.report({"train/images_per_second": float(total)})

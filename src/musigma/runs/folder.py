@@ -3,14 +3,19 @@
 import json
 import os
 from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from musigma.errors import RunError
 
 LONGEST_NAME = 120
+VERSION = metadata.version("musigma")
+UNKNOWN = "0.1.0 or older"
+"""The version of a run that does not say."""
 
 
 class RunFolder:
@@ -22,6 +27,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = FileLock(path / ".lock", thread_local=False)
 
     @classmethod
     def create(cls, parent: Path, name: str) -> "RunFolder":
@@ -65,23 +71,57 @@ class RunFolder:
             )
         return cls(path)
 
+    def claim(self) -> None:
+        """Keep other processes from writing here, until `release` or this process's end.
+
+        Raises:
+            RunError: if another process does.
+        """
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise RunError(
+                f"{self.path} belongs to a run that is still going.\n"
+                "Wait for it, or stop it first: Ctrl-C or SIGTERM lets it save where it is."
+            ) from None
+
+    def release(self) -> None:
+        """Let others write here."""
+        self._lock.release()
+
     def discard(self) -> None:
         """Remove a folder in which nothing has been written yet."""
+        self.release()
+        Path(self._lock.lock_file).unlink(missing_ok=True)
         (self.path / "checkpoints").rmdir()
         self.path.rmdir()
 
     def checkpoint(self, name: str) -> Path:
-        """`best` or `last`."""
+        """`best`, `last`, or `previous`: the one that was last before."""
         return self.path / "checkpoints" / f"{name}.ckpt"
 
     def write_config(self, config: dict[str, Any], overrides: list[str]) -> None:
-        """`config.yaml`, resolved and plain, and `overrides.yaml`."""
+        """`config.yaml`, resolved and plain, with the version that wrote it; `overrides.yaml`."""
+        config = {"written_by": VERSION, **config}
         self._write("config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         self._write("overrides.yaml", yaml.safe_dump(overrides, allow_unicode=True))
 
     def read_config(self) -> dict[str, Any]:
         """The config that the run was made with."""
-        config: dict[str, Any] = yaml.safe_load((self.path / "config.yaml").read_text("utf-8"))
+        return {key: value for key, value in self._read_config().items() if key != "written_by"}
+
+    def written_by(self) -> str:
+        """The version of musigma that made the run."""
+        return self._read_config().get("written_by", UNKNOWN)
+
+    def _read_config(self) -> dict[str, Any]:
+        path = self.path / "config.yaml"
+        try:
+            config = yaml.safe_load(path.read_text("utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunError(f"{path} cannot be read as YAML: {error}") from error
+        if not isinstance(config, dict):
+            raise RunError(f"{path} holds no config: is it damaged?")
         return config
 
     def write_environment(self, text: str) -> None:
@@ -89,10 +129,16 @@ class RunFolder:
         self._write("environment.txt", text)
 
     def write_metrics(self, **entries: Any) -> None:
-        """Set entries of `metrics.json`; the others stay."""
+        """Set entries of `metrics.json`, or remove them with None; the others stay."""
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         metrics = {**self.read_metrics(), **entries, "written": now}
-        self._write("metrics.json", json.dumps(metrics, indent=2) + "\n")
+        metrics = {name: value for name, value in metrics.items() if value is not None}
+        text = json.dumps(metrics, indent=2) + "\n"
+        try:
+            self._write("metrics.json", text)
+        except OSError:
+            if not self._fits_in_place("metrics.json", text):
+                raise
 
     def write_evaluation(self, metrics: dict[str, Any]) -> None:
         """`evaluation/metrics.json`."""
@@ -102,14 +148,31 @@ class RunFolder:
     def read_metrics(self) -> dict[str, Any]:
         """What `metrics.json` holds; nothing where it is not there yet."""
         path = self.path / "metrics.json"
-        metrics: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        try:
+            metrics: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        except ValueError as error:
+            raise RunError(f"{path} is damaged: {error}. Remove it and go on.") from error
         return metrics
+
+    def _fits_in_place(self, name: str, text: str) -> bool:
+        """Overwrite a file in the room that it has: on a full disk there is no other."""
+        path = self.path / name
+        if not path.exists() or len(text.encode()) > path.stat().st_blocks * 512:
+            return False
+        with path.open("r+", encoding="utf-8") as file:
+            file.write(text)
+            file.truncate()
+        return True
 
     def _write(self, name: str, text: str) -> None:
         """Beside its place first, so that a file of this name is always whole."""
         partial = self.path / f"{name}.partial"
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.path / name)
+        try:
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self.path / name)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise

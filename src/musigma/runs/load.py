@@ -1,15 +1,21 @@
 """Opening a run again."""
 
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import safetensors.torch
 import torch
+from torch import Tensor
 
 from musigma.config.build import build_data, build_model
 from musigma.data import ImageDataModule
-from musigma.errors import RunError
+from musigma.errors import ConfigError, RunError
 from musigma.models import Autoencoder
-from musigma.runs.folder import RunFolder
+from musigma.runs.folder import VERSION, RunFolder
+
+WEIGHTS = "model.safetensors"
+"""Where an exported run has its weights; it has no checkpoints."""
 
 
 class Run(NamedTuple):
@@ -24,18 +30,26 @@ def load_run(folder: str | Path, checkpoint: str = "best") -> Run:
     """The trained model of a run folder, in evaluation mode on the CPU, with its data and config.
 
     Args:
-        folder: the run folder.
-        checkpoint: `best` or `last`.
+        folder: the run folder, or what was exported of one.
+        checkpoint: `best` or `last`; an export holds one state only.
 
     Raises:
-        RunError: if the folder or the checkpoint is not there or cannot be read.
+        RunError: if the folder or the checkpoint is not there, cannot be read, or was written by
+            a version whose models are not this one's.
     """
     run = RunFolder.open(Path(folder))
     config = run.read_config()
-    data = build_data(config)
-    model = build_model(config, data)
-    weights = load_checkpoint(run.checkpoint(checkpoint))["state_dict"]
-    model.load_state_dict({key.removeprefix("model."): value for key, value in weights.items()})
+    exported = run.path / WEIGHTS
+    weights = load_weights(exported) if exported.exists() else _weights_of(run, checkpoint)
+    try:
+        data = build_data(config)
+        model = build_model(config, data)
+        model.load_state_dict(weights)
+    except (ConfigError, KeyError, RuntimeError) as error:
+        raise RunError(
+            f"{run.path} does not open with musigma {VERSION}: {error}\n"
+            f"It was written by musigma {run.written_by()}; its environment.txt names the commit."
+        ) from error
     return Run(model.eval(), data, config)
 
 
@@ -46,9 +60,34 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         RunError: if it is not there, damaged, or holds anything else.
     """
     try:
+        with zipfile.ZipFile(path) as parts:  # torch itself does not look at the checksums
+            damaged = parts.testzip()
+        if damaged:
+            raise RunError(f"{path} is damaged: the checksum of its part {damaged} is wrong")
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise RunError(f"There is no checkpoint {path}: did the run finish an epoch?") from error
+    except RunError:
+        raise
     except Exception as error:
         raise RunError(f"{path} cannot be read as a checkpoint: {error}") from error
     return checkpoint
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The weights in a safetensors file, by their names in the model, on the CPU.
+
+    Raises:
+        RunError: if it is not there or damaged.
+    """
+    try:
+        return safetensors.torch.load_file(path)
+    except FileNotFoundError as error:
+        raise RunError(f"There are no weights {path}: was the run exported?") from error
+    except Exception as error:
+        raise RunError(f"{path} cannot be read as weights: {error}; export again") from error
+
+
+def _weights_of(run: RunFolder, checkpoint: str) -> dict[str, Tensor]:
+    weights = load_checkpoint(run.checkpoint(checkpoint))["state_dict"]
+    return {key.removeprefix("model."): value for key, value in weights.items()}

@@ -1,5 +1,6 @@
 """Going on with a run that stopped."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from musigma.errors import RunError
 from musigma.runs.folder import RunFolder
+from musigma.runs.load import load_checkpoint
+
+log = logging.getLogger(__name__)
 
 
 def find_run(which: str, runs: Path) -> RunFolder:
@@ -23,6 +27,31 @@ def find_run(which: str, runs: Path) -> RunFolder:
     if not folders:
         raise RunError(f"There is no run in {runs} yet; name a run folder instead of `latest`.")
     return RunFolder.open(max(folders, key=_last_written))
+
+
+def newest_checkpoint(folder: RunFolder) -> Path | None:
+    """The newest checkpoint that is whole; None if the run had saved nothing yet.
+
+    Raises:
+        RunError: if there are checkpoints, and all are damaged.
+    """
+    damaged: list[RunError] = []
+    for path in map(folder.checkpoint, ("last", "previous", "best")):
+        if not path.exists():
+            continue
+        try:
+            load_checkpoint(path)
+        except RunError as error:
+            log.warning("%s", error)
+            damaged.append(error)
+            continue
+        if damaged or path.stem != "last":
+            log.warning("going on from %s instead", path)
+        return path
+    if damaged:
+        raise RunError(f"No checkpoint of {folder.path} is whole: {damaged[0]}")
+    log.warning("%s had saved nothing yet and begins anew", folder.path)
+    return None
 
 
 def amended(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

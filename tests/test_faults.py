@@ -1,0 +1,235 @@
+"""What goes wrong around a run: one clear error, and nothing lost that was written."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from musigma.config.launch import quote_path
+from musigma.errors import ConfigError, DataError, RunError
+from musigma.paths import PROJECT_ROOT
+from musigma.runs.folder import RunFolder
+from musigma.runs.load import load_checkpoint
+from musigma.runs.resume import newest_checkpoint
+from musigma.training import run
+
+SMALL = ["data.source=sample", "trainer.accelerator=cpu", "model.network.decoder_sizes=[64]"]
+
+
+def _flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "a flipped bit", "missing"])
+def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(
+    damage, run_here, compose_launch, capsys
+):
+    whole = run_here("trainer.max_epochs=3", "model=vae")
+    folder = run_here("trainer.max_epochs=2", "model=vae")
+    last = folder.checkpoint("last")
+    if damage == "empty":
+        last.write_bytes(b"")
+    elif damage == "cut":
+        last.write_bytes(last.read_bytes()[:-1000])
+    elif damage == "a flipped bit":
+        _flip_a_byte(last)
+    else:
+        last.unlink()
+    capsys.readouterr()
+    run(compose_launch(quote_path(f"resume={folder.path}"), "trainer.max_epochs=3"))
+    said = capsys.readouterr().out
+    assert "previous.ckpt instead" in said
+    assert ("last.ckpt" in said) == (damage != "missing")
+    expected = load_checkpoint(whole.checkpoint("last"))["state_dict"]
+    found = load_checkpoint(folder.checkpoint("last"))["state_dict"]
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_a_run_without_any_whole_checkpoint_says_so(run_here):
+    folder = run_here()
+    for name in ("last", "previous", "best"):
+        _flip_a_byte(folder.checkpoint(name))
+    with pytest.raises(RunError, match=r"No checkpoint of .* is whole"):
+        newest_checkpoint(folder)
+
+
+def test_a_run_that_is_still_going_is_not_resumed(run_here, compose_launch):
+    folder = run_here()
+    other = RunFolder.open(folder.path)
+    other.claim()
+    with pytest.raises(RunError, match="belongs to a run that is still going"):
+        run(compose_launch(quote_path(f"resume={folder.path}")))
+    other.release()
+    run(compose_launch(quote_path(f"resume={folder.path}")))
+
+
+def test_the_claim_of_a_killed_process_dies_with_it(tmp_path):
+    folder = RunFolder.create(tmp_path, "run")
+    code = (
+        "import sys, time; from pathlib import Path; from musigma.runs.folder import RunFolder\n"
+        "folder = RunFolder(Path(sys.argv[1])); folder.claim(); print('claimed', flush=True)\n"
+        "time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder.path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "claimed\n"
+    with pytest.raises(RunError, match="still going"):
+        folder.claim()
+    process.kill()
+    process.communicate()
+    folder.claim()
+    folder.release()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")
+def test_a_checkpoint_that_cannot_be_written_loses_nothing(tmp_path, only_run):
+    # The third epoch's checkpoint meets a limit on the size of files, as it would a full disk.
+    code = (
+        "import resource, sys; sys.argv = sys.argv[1:]\n"
+        "from musigma.callbacks import BestAndLast\n"
+        "save = BestAndLast.save\n"
+        "def limited(self, trainer, name):\n"
+        "    if trainer.current_epoch == 2:\n"
+        "        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "    save(self, trainer, name)\n"
+        "BestAndLast.save = limited\n"
+        "import runpy; runpy.run_path('scripts/train.py', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train.py", *SMALL, f"log_dir={tmp_path}/logs"],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    folder = only_run()
+    assert f"{folder.path} could not be written: " in done.stderr
+    assert f"Make room, then: python scripts/train.py resume={folder.path}" in done.stderr
+    metrics = folder.read_metrics()
+    assert metrics["status"] == "failed"
+    assert "File too large" in metrics["error"]
+    assert not list((folder.path / "checkpoints").glob("*.partial"))
+    assert load_checkpoint(newest_checkpoint(folder))["epoch"] == 1
+    assert "Failed: " in (folder.path / "train.log").read_text()
+
+
+def test_metrics_fit_into_the_room_they_have_on_a_full_disk(tmp_path, monkeypatch):
+    folder = RunFolder.create(tmp_path, "run")
+    folder.write_metrics(status="running", metrics={"a": 1})
+
+    def full(name, text):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folder, "_write", full)
+    folder.write_metrics(status="failed", metrics=None)
+    assert json.loads((folder.path / "metrics.json").read_text())["status"] == "failed"
+    with pytest.raises(OSError, match="No space left"):
+        folder.write_metrics(metrics={"a": "x" * 100_000})
+    assert folder.read_metrics()["status"] == "failed"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoint(
+    value, run_here, monkeypatch, tmp_path
+):
+    from musigma.objectives.likelihoods import Laplace
+
+    original = Laplace.log_prob
+    calls = []
+
+    def broken(self, x, output):
+        calls.append(1)
+        return original(self, x, output) * (value if self.training and len(calls) > 12 else 1)
+
+    monkeypatch.setattr(Laplace, "log_prob", broken)
+    with pytest.raises(RunError, match=r"At step \d+ .*distortion = -?(nan|inf)") as error:
+        run_here("model=vae", "trainer.max_epochs=4")
+    assert "Try a smaller" in str(error.value)
+    (config,) = (tmp_path / "logs" / "runs").glob("*/config.yaml")
+    folder = RunFolder.open(config.parent)
+    assert folder.read_metrics()["status"] == "failed"
+    state = load_checkpoint(folder.checkpoint("last"))["state_dict"]
+    assert all(math.isfinite(value.double().sum()) for value in state.values())
+
+
+def test_data_that_was_damaged_since_stops_a_run_before_it_goes_on(
+    run_here, compose_launch, monkeypatch
+):
+    folder = run_here()
+    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+
+    def damaged(self):
+        raise DataError("train-images-idx3-ubyte has 17 bytes, and should have 47,040,016")
+
+    monkeypatch.setattr("musigma.data.MNISTDataModule.prepare_data", damaged)
+    with pytest.raises(DataError, match="17 bytes"):
+        run(compose_launch(quote_path(f"resume={folder.path}"), "trainer.max_epochs=5"))
+    after = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_a_clock_set_back_loses_nothing(run_here, compose_launch, monkeypatch):
+    folder = run_here("trainer.max_epochs=2", "model=vae")
+    whole = run_here("trainer.max_epochs=3", "model=vae")
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - 7 * 24 * 3600)
+    run(compose_launch(quote_path(f"resume={folder.path}"), "trainer.max_epochs=3"))
+    expected = load_checkpoint(whole.checkpoint("last"))["state_dict"]
+    found = load_checkpoint(folder.checkpoint("last"))["state_dict"]
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert folder.read_metrics()["seconds"] > 0
+
+
+@pytest.mark.parametrize("text", ["{", "a: [", "just text", ""])
+def test_a_damaged_config_is_named(text, run_here, compose_launch):
+    folder = run_here()
+    (folder.path / "config.yaml").write_text(text)
+    with pytest.raises(RunError, match=r"config\.yaml"):
+        run(compose_launch(quote_path(f"resume={folder.path}")))
+
+
+def test_a_config_that_was_edited_is_checked_when_the_run_goes_on(run_here, compose_launch):
+    folder = run_here()
+    path = folder.path / "config.yaml"
+    path.write_text(path.read_text().replace("musigma.models.MLP", "os.system"))
+    with pytest.raises(ConfigError, match=r"os\.system is not allowed"):
+        run(compose_launch(quote_path(f"resume={folder.path}")))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_a_second_process_is_refused_while_the_first_trains(tmp_path, only_run):
+    arguments = [*SMALL, "trainer.max_epochs=3000", f"log_dir={tmp_path}/logs"]
+    script = [sys.executable, "scripts/train.py"]
+    first = subprocess.Popen(
+        [*script, *arguments],
+        cwd=PROJECT_ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ},
+    )
+    while "epoch 1/3000" not in first.stdout.readline():
+        assert first.poll() is None
+    second = subprocess.run(
+        [*script, "resume=latest", f"log_dir={tmp_path}/logs"],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert second.returncode == 2
+    assert "belongs to a run that is still going" in second.stderr
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=60)
+    assert only_run().read_metrics()["status"] == "interrupted"
