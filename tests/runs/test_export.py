@@ -1,0 +1,244 @@
+"""An exported model opens elsewhere as what it was, or says why it cannot."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+import yaml
+from torch import nn
+from torch.testing import assert_close
+
+import musigma
+from musigma.errors import RunError
+from musigma.models import MLP, Autoencoder, Conv
+from musigma.objectives.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Laplace
+from musigma.paths import PROJECT_ROOT
+from musigma.runs import export
+from musigma.runs.export import export_run, load_weights
+from musigma.runs.load import Run, load_run
+
+FILES = {"config.yaml", "model.safetensors", "encode.pt2", "decode.pt2"}
+SMALL = MLP([16], [16])
+
+
+def _run(model):
+    """A run as export_run sees it; the data plays no part."""
+    return Run(model, None, {"model": {"latent_dim": model.latent_dim}, "lr": 1e-5, "name": "β"})
+
+
+def _assert_opens_as(model, folder):
+    encode = torch.export.load(folder / "encode.pt2").module()
+    decode = torch.export.load(folder / "decode.pt2").module()
+    for rows in (1, 3, 257):
+        x, z = torch.randn(rows, *model.image_shape), torch.randn(rows, model.latent_dim)
+        mu, std = encode(x)
+        assert_close((mu, std), tuple(model.encode(x)))
+        assert mu.shape == std.shape == z.shape
+        assert_close(decode(z), model.likelihood.mean(model.decode(z)))
+
+
+def _assert_same_bits(weights, model):
+    expected = model.state_dict()
+    assert weights.keys() == expected.keys()
+    for name, value in weights.items():
+        assert value.dtype == expected[name].dtype
+        assert torch.equal(value.view(torch.int32), expected[name].view(torch.int32))
+
+
+def test_an_exported_run_is_four_files_that_open_as_its_model(run_here, tmp_path):
+    folder = run_here("model=vae", "model.latent_dim=3")
+    run = load_run(folder.path)
+    written = export_run(run, tmp_path / "made" / "here")
+    assert set(written) == set((tmp_path / "made" / "here").iterdir())
+    assert {path.name for path in written} == FILES
+    assert {path.stat().st_mode for path in written} == {
+        (folder.path / "config.yaml").stat().st_mode
+    }
+    assert yaml.safe_load((tmp_path / "made" / "here" / "config.yaml").read_text()) == run.config
+    _assert_opens_as(run.model, tmp_path / "made" / "here")
+    _assert_same_bits(load_weights(tmp_path / "made" / "here" / "model.safetensors"), run.model)
+
+
+def test_load_run_opens_an_export_as_it_opens_the_run(run_here, tmp_path):
+    folder = run_here("model=sigma_vae", "model.latent_dim=3")
+    model, data, config = load_run(folder.path)
+    export_run(load_run(folder.path), tmp_path / "export")
+    opened = musigma.load_run(tmp_path / "export")
+    assert opened.config == config
+    assert opened.data.source == data.source
+    assert not opened.model.training
+    _assert_same_bits(opened.model.state_dict(), model)
+
+
+@pytest.mark.parametrize(
+    ("network", "likelihood", "settings"),
+    [
+        (SMALL, Laplace(0.3, "learned"), {"latent_dim": 5}),
+        (SMALL, Gaussian(0.3, "optimal"), {"latent_dim": 1}),
+        (SMALL, ContinuousBernoulli(), {"posterior": "point"}),
+        (Conv((4, 8), 16), Bernoulli(), {"latent_dim": 3}),
+        (Conv((4,), 8), Laplace(), {"posterior": "point", "image_shape": (3, 6, 10)}),
+    ],
+    ids=["learned scale", "optimal scale", "point", "conv", "colour"],
+)
+def test_every_kind_of_model_opens_as_it_was(network, likelihood, settings, tmp_path):
+    model = Autoencoder(network, likelihood, **settings).eval()
+    export_run(_run(model), tmp_path)
+    _assert_opens_as(model, tmp_path)
+    with safetensors.safe_open(tmp_path / "model.safetensors", "pt") as file:
+        assert file.metadata() == {"format": "pt"}
+    _assert_same_bits(safetensors.torch.load_file(tmp_path / "model.safetensors"), model)
+
+
+def test_encoder_and_decoder_hold_their_own_weights_only(tmp_path):
+    model = Autoencoder(SMALL, Laplace(0.3, "learned"))
+    export_run(_run(model), tmp_path)
+    names = {}
+    for part in ("encode", "decode"):
+        program = torch.export.load(tmp_path / f"{part}.pt2")
+        names[part] = {name.partition(".")[0] for name in program.state_dict}
+    assert names == {"encode": {"encoder", "head"}, "decode": {"decoder", "likelihood"}}
+
+
+def test_the_exported_model_evaluates_and_the_one_in_hand_stays_as_it_is(tmp_path):
+    model = Autoencoder(SMALL, Laplace())
+    model.encoder.append(nn.Sequential(nn.BatchNorm1d(16), nn.Dropout(0.5)))
+    model.encode(torch.randn(8, 1, 28, 28))
+    export_run(_run(model.train()), tmp_path)
+    assert model.training
+    _assert_opens_as(model.eval(), tmp_path)
+
+
+def test_tied_weights_are_exported(tmp_path):
+    model = Autoencoder(MLP([16], [16, 16]), Laplace(), latent_dim=16)
+    model.decoder[2].weight = model.decoder[0].weight
+    export_run(_run(model.eval()), tmp_path)
+    _assert_opens_as(model, tmp_path)
+    _assert_same_bits(load_weights(tmp_path / "model.safetensors"), model)
+
+
+def test_torch_alone_opens_the_encoder_and_the_decoder(tmp_path):
+    model = Autoencoder(SMALL, Laplace()).eval()
+    export_run(_run(model), tmp_path)
+    x = torch.randn(4, 1, 28, 28)
+    torch.save(x, tmp_path / "x.pt")
+    code = (
+        "import sys, torch\n"
+        "mu, std = torch.export.load('encode.pt2').module()(torch.load('x.pt'))\n"
+        "torch.save(torch.export.load('decode.pt2').module()(mu).detach(), 'x_mean.pt')\n"
+        "assert 'musigma' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert_close(torch.load(tmp_path / "x_mean.pt"), model.decode(model.encode(x).mu).detach())
+
+
+class _Branching(nn.Linear):
+    """A layer that torch.export cannot trace."""
+
+    def forward(self, x):
+        return super().forward(x) if x.sum() > 0 else super().forward(-x)
+
+
+def test_a_model_that_cannot_be_traced_leaves_the_last_export_whole(tmp_path):
+    model = Autoencoder(SMALL, Laplace())
+    export_run(_run(model), tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    model.decoder[0] = _Branching(2, 16)
+    with pytest.raises(RunError, match="cannot be exported into"):
+        export_run(_run(model), tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def _other_weights(monkeypatch):
+    save = safetensors.torch.save
+
+    def save_others(weights, metadata):
+        return save({name: value.nextafter(value + 1) for name, value in weights.items()}, metadata)
+
+    monkeypatch.setattr(safetensors.torch, "save", save_others)
+
+
+def _other_encoder(monkeypatch):
+    def forward(self, x):
+        mu, std = self.head(self.encoder(x))
+        return mu, std * 1.0001
+
+    monkeypatch.setattr(export._Encode, "forward", forward)
+
+
+def _decoder_without_its_mean(monkeypatch):
+    monkeypatch.setattr(export._Decode, "forward", lambda self, z: self.decoder(z))
+
+
+def _other_config(monkeypatch):
+    monkeypatch.setattr(export.yaml, "safe_dump", lambda *_, **__: "{}")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "name"),
+    [
+        (_other_config, "config.yaml"),
+        (_other_weights, "model.safetensors"),
+        (_other_encoder, "encode.pt2"),
+        (_decoder_without_its_mean, "decode.pt2"),
+    ],
+)
+def test_a_file_that_opens_as_something_else_is_named_and_not_kept(
+    break_it, name, monkeypatch, tmp_path
+):
+    break_it(monkeypatch)
+    with pytest.raises(RunError, match=name):
+        export_run(_run(Autoencoder(SMALL, Bernoulli())), tmp_path / "export")
+    assert not list((tmp_path / "export").iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "export").write_text("in the way")
+    with pytest.raises(RunError, match=r"cannot be exported into .*export"):
+        export_run(_run(Autoencoder(SMALL, Laplace())), tmp_path / "export")
+
+
+@pytest.mark.parametrize("damage", [b"", b"not weights", slice(-1), slice(20)])
+def test_damaged_weights_are_named(damage, tmp_path):
+    path = tmp_path / "model.safetensors"
+    safetensors.torch.save_file({"weight": torch.ones(3)}, path)
+    path.write_bytes(path.read_bytes()[damage] if isinstance(damage, slice) else damage)
+    with pytest.raises(RunError, match=r"model\.safetensors cannot be read as weights"):
+        load_weights(path)
+
+
+def test_missing_weights_are_named(tmp_path):
+    with pytest.raises(RunError, match=r"There are no weights .*model\.safetensors"):
+        load_weights(tmp_path / "model.safetensors")
+
+
+def _script(*arguments):
+    return subprocess.run(
+        [sys.executable, "scripts/export.py", *arguments],
+        cwd=PROJECT_ROOT,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_script_exports_the_latest_run_and_prints_how_to_open_it(run_here, tmp_path):
+    folder = run_here("model=vae", "name='a=b'")
+    done = _script("run=latest", "checkpoint=last", f"log_dir={tmp_path}/logs")
+    assert done.returncode == 0, done.stderr
+    _assert_opens_as(load_run(folder.path, "last").model, folder.path / "export")
+    for name in FILES - {"config.yaml"}:
+        assert f"('{folder.path / 'export' / name}')" in done.stdout
+    assert f"musigma.load_run('{folder.path / 'export'}')" in done.stdout
+
+
+def test_the_script_says_what_cannot_be_exported(tmp_path):
+    done = _script("run=nowhere", f"log_dir={tmp_path}/logs")
+    assert done.returncode == 2
+    assert "nowhere is not a run folder" in done.stderr
+    assert "Traceback" not in done.stderr
