@@ -2,13 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+OLDEST := .github/constraints/oldest.txt
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test lint format tensorboard clean
+.PHONY: help install train test test-oldest lint format schema tensorboard doctor clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: $(STAMP)  ## make .venv and install musigma with its tools
 
@@ -23,6 +24,14 @@ train: $(STAMP)  ## train the default model; ARGS="model=vae seed=1" are overrid
 test: $(STAMP)  ## run the tests; ARGS="-k loader" are pytest's
 	$(BIN)/python -m pytest $(ARGS)
 
+test-oldest: .venv-oldest/.installed  ## run them with the oldest versions; Python 3.11 or 3.12
+	.venv-oldest/bin/python -m pytest $(ARGS)
+
+.venv-oldest/.installed: pyproject.toml $(OLDEST)
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/pip install --quiet --editable '.[dev]' --constraint $(OLDEST)
+	touch $@
+
 lint: $(STAMP)  ## check style, types and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,9 +42,15 @@ format: $(STAMP)  ## put the code into the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+schema: $(STAMP)  ## write configs/schema.json, by which editors check the config files
+	$(BIN)/python scripts/schema.py
+
 tensorboard: $(STAMP)  ## look at the runs in a browser
 	$(BIN)/tensorboard --logdir logs
 
+doctor: $(STAMP)  ## say whether this machine is ready to train, and what to do if not
+	$(BIN)/python scripts/doctor.py
+
 clean:  ## remove .venv and caches; runs and data stay
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache src/*.egg-info
+	rm -rf .venv .venv-oldest .mypy_cache .pytest_cache .ruff_cache .import_linter_cache src/*.egg-info
 	find src scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

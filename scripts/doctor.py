@@ -1,0 +1,13 @@
+"""Say whether this machine is ready to train and, where it is not, what to do."""
+
+import argparse
+import sys
+
+try:
+    from musigma.doctor import report
+except ModuleNotFoundError:
+    sys.exit(f"musigma is not installed in {sys.executable}.\nTry: pip install -e '.[dev]'")
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    sys.exit(report())

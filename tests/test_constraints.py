@@ -1,0 +1,44 @@
+"""The versions in .github/constraints, held against pyproject.toml."""
+
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from musigma.paths import PROJECT_ROOT
+
+PROJECT = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+NEEDED = [Requirement(line) for line in PROJECT["dependencies"]]
+DEV = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
+
+
+def pins(name: str) -> dict[str, Version]:
+    """Package → the one version that a file allows."""
+    lines = (PROJECT_ROOT / ".github/constraints" / name).read_text("utf-8").splitlines()
+    found = {}
+    for pinned in map(Requirement, (line for line in lines if not line.startswith("#"))):
+        (only,) = pinned.specifier
+        assert only.operator == "==", pinned
+        assert not pinned.marker, pinned
+        found[canonicalize_name(pinned.name)] = Version(only.version)
+    return found
+
+
+@pytest.mark.parametrize("needed", NEEDED, ids=str)
+def test_the_oldest_version_is_the_floor(needed):
+    (floor,) = needed.specifier
+    assert floor.operator == ">="
+    assert pins("oldest.txt")[canonicalize_name(needed.name)] == Version(floor.version)
+
+
+def test_the_oldest_versions_are_of_requirements_and_allowed():
+    allowed = {canonicalize_name(needed.name): needed.specifier for needed in NEEDED + DEV}
+    for name, version in pins("oldest.txt").items():
+        assert version in allowed[name]
+
+
+@pytest.mark.parametrize("needed", NEEDED + DEV, ids=str)
+def test_the_tested_version_is_pinned_and_allowed(needed):
+    assert pins("tested.txt")[canonicalize_name(needed.name)] in needed.specifier
