@@ -6,8 +6,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from musigma.config.command_line import check_jobs
-from musigma.config.launch import quote_path
+from musigma.config.command_line import read_command_line
 from musigma.config.resolvers import register_resolvers
 from musigma.errors import plain_errors
 
@@ -31,7 +30,6 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = map(quote_path, sys.argv[1:])
     with plain_errors():
-        check_jobs("export", sys.argv[1:])
+        sys.argv[1:], _ = read_command_line("export", sys.argv[1:])
     main()

@@ -5,8 +5,8 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from musigma.config.command_line import check_jobs
-from musigma.config.launch import quote_path, read_launch
+from musigma.config.command_line import read_command_line
+from musigma.config.launch import read_launch
 from musigma.config.resolvers import register_resolvers
 from musigma.errors import plain_errors
 
@@ -16,14 +16,24 @@ register_resolvers()
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
 @plain_errors()
 def main(cfg: DictConfig) -> float | None:
-    """Read the command line and run it."""
+    """Read one job and run it."""
+    launch = read_launch(cfg)
+    if launch.in_sweep:
+        from musigma.sweeps.job import run_job
+
+        return run_job(launch)
     from musigma.training import run
 
-    return run(read_launch(cfg))
+    return run(launch)
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = map(quote_path, sys.argv[1:])
     with plain_errors():
-        check_jobs("train", sys.argv[1:])
+        sys.argv[1:], jobs = read_command_line("train", sys.argv[1:])
+    if jobs:
+        from musigma.sweeps.plan import show_failures, show_plan
+
+        show_plan(jobs)
     main()
+    if jobs and show_failures(jobs):
+        sys.exit(1)

@@ -4,6 +4,7 @@
 """
 
 import functools
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -93,6 +94,15 @@ def run_script(tmp_path):
         )
 
     return run_it
+
+
+@pytest.fixture
+def processes(monkeypatch):
+    """A context whose processes have everything imported, and the data read, when they start."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["warm"])
+    return context
 
 
 @pytest.fixture

@@ -1,11 +1,8 @@
 """Killed at any moment, a run can go on, and ends where it would have ended."""
 
-import multiprocessing
 import random
 import time
-from pathlib import Path
 
-import pytest
 import torch
 
 from curves import scalars_of
@@ -22,15 +19,6 @@ SHORT = [
     "callbacks.image_panel=null",
 ]
 KILLS = 50
-
-
-@pytest.fixture
-def processes(monkeypatch):
-    """A context whose processes have everything imported, and the data read, when they start."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["warm"])
-    return context
 
 
 def _start(processes, launch):

@@ -10,6 +10,7 @@ import lightning as L
 from musigma.callbacks import BestAndLast
 from musigma.config.build import Config, build_data, build_module, build_trainer
 from musigma.config.check import check_config
+from musigma.config.identity import identity
 from musigma.config.launch import Launch
 from musigma.console import set_up_logging, show_results, show_summary
 from musigma.data import ImageDataModule
@@ -58,27 +59,38 @@ def train(
     return {f"{stage}/{name}": value for stage in figures for name, value in figures[stage].items()}
 
 
-def run(launch: Launch) -> float | None:
+def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
     """Do what a command line asked for and return its `optimized_metric`.
+
+    Args:
+        launch: the job.
+        folder: where to do it, claimed already; what was begun there goes on. By default a new
+            folder, or the one that the job resumes.
 
     Raises:
         UserError: if something is wrong that the user can mend; nothing expensive has begun.
         SystemExit: with status 130, if the user stopped it.
     """
     set_up_logging(first_process=folder_to_join() is None)
-    config, folder, data, module, trainer, resume_from = _prepare(launch)
+    config, folder, data, module, trainer, resume_from = _prepare(launch, folder)
     first = trainer.is_global_zero
     with others_join(folder.path, launch.overrides), recorded(folder) if first else nullcontext():
         if first:
             folder.write_config(config, launch.overrides)
             folder.write_environment(describe_environment(str(trainer.strategy.root_device)))
-            folder.write_metrics(status="running", error=None, data_source=data.source)
+            folder.write_metrics(
+                status="running",
+                identity=identity(launch.config),
+                data_source=data.source,
+                monitor=module.objective.monitor,
+                error=None,
+            )
             show_summary(config, module, data, trainer, folder.path)
         metrics = train(module, data, trainer, resume_from=resume_from, test=config["test"])
         if first:
             folder.write_metrics(status="completed", metrics=metrics)
             show_results(metrics, folder, module.model, data.source)
-    return _value_of(config["optimized_metric"], metrics, module)
+    return value_of(config["optimized_metric"], metrics, module.objective.monitor)
 
 
 class _Prepared(NamedTuple):
@@ -90,11 +102,10 @@ class _Prepared(NamedTuple):
     resume_from: Path | None
 
 
-def _prepare(launch: Launch) -> _Prepared:
+def _prepare(launch: Launch, known: RunFolder | None) -> _Prepared:
     """Everything that can go wrong before the first step, cheapest first."""
     resume = launch.config["resume"]
     joined = folder_to_join()
-    known: RunFolder | None = None
     config = launch.config
     if joined is not None:
         known = RunFolder.open(joined)
@@ -112,7 +123,7 @@ def _prepare(launch: Launch) -> _Prepared:
         config["data"]["source"] = data.source
     module = build_module(config, data)
     checkpoint, first_step = None, None
-    if known and resume is not None:
+    if known and (resume is not None or known.was_begun()):
         checkpoint = newest_checkpoint(known)
         first_step = load_checkpoint(checkpoint)["global_step"] if checkpoint else 0
     folder = known or RunFolder.create(launch.parent, launch.name)
@@ -127,11 +138,14 @@ def _prepare(launch: Launch) -> _Prepared:
     return _Prepared(config, folder, data, module, trainer, checkpoint)
 
 
-def _value_of(
-    name: str | None, metrics: dict[str, float], module: AutoencoderModule
-) -> float | None:
+def value_of(name: str | None, metrics: dict[str, float], monitor: str) -> float | None:
+    """The figure that a sweep's search looks at; by default what the objective monitors.
+
+    Raises:
+        ConfigError: if there is no figure of that name.
+    """
     if name is None:
-        return metrics.get(f"val/{module.objective.monitor}")
+        return metrics.get(f"val/{monitor}")
     if name not in metrics:
         raise ConfigError(
             f"optimized_metric={name} is not among the figures of this run: {', '.join(metrics)}"

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from musigma.config.command_line import check_jobs
+from musigma.config.command_line import read_command_line
 from musigma.config.resolvers import register_resolvers
 from musigma.errors import ConfigError
 from musigma.paths import CONFIGS, PROJECT_ROOT
@@ -20,13 +20,13 @@ def _resolvers():
 
 def _faults(*arguments, script="train"):
     with pytest.raises(ConfigError) as error:
-        check_jobs(script, list(arguments))
+        read_command_line(script, list(arguments))
     return str(error.value).splitlines()
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_passes_whole(experiment):
-    check_jobs("train", [f"experiment={experiment}"])
+    read_command_line("train", [f"experiment={experiment}"])
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,10 @@ def test_a_sweep_checks_all_its_jobs_first():
     assert any("seed='x'" in line and "from seed=x" in line for line in lines)
     assert any(line.endswith("(from model.latent_dim=0)") for line in lines)
     assert len(lines) == len(set(lines))
-    check_jobs("train", ["-m", "model=vae,autoencoder", "seed=range(0,3)"])
+    command = read_command_line("train", ["-m", "model=vae,autoencoder", "seed=range(0,3)"])
+    assert [job.name for job in command.jobs][:2] == ["model=vae,seed=0", "model=vae,seed=1"]
+    assert {job.parent.name for job in command.jobs} == {"model,seed"}
+    assert command.arguments[-2:] == ["sweep='model,seed'", "varied=['model','seed']"]
 
 
 @pytest.mark.parametrize(
@@ -180,3 +183,11 @@ def test_showing_a_config_imports_no_torch():
         )
         assert "| torch\n" not in done.stderr
         assert "model" in done.stdout
+
+
+@pytest.mark.parametrize("study", sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml")))
+def test_every_job_of_every_study_passes(study):
+    command = read_command_line("train", ["-m", f"study={study}"])
+    assert command.jobs
+    assert {job.parent.name for job in command.jobs} == {study}
+    assert len({job.name for job in command.jobs}) == len(command.jobs)

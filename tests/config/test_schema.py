@@ -28,14 +28,12 @@ def test_every_shipped_file_is_right(validator):
         ("_target_: musigma.models.MLP\nencoder_size: [3]", []),
         ("_target_: musigma.models.MLP\nencoder_sizes: [0]", ["encoder_sizes"]),
         ("_target_: musigma.models.MLP\nactivation: relu", ["activation"]),
-        (
-            "model:\n  likelihood:\n    _target_: musigma.objectives.likelihoods.Laplace\n    scale: 0",
-            ["model", "likelihood", "scale"],
-        ),
+        ("likelihood:\n  _target_: musigma.objectives.likelihoods.Laplace\n  scale: 0",
+         ["likelihood", "scale"]),
         ("_target_: lightning.pytorch.Trainer\nmax_epochs: ten", ["max_epochs"]),
         ("- a list", []),
     ],
-)
+)  # fmt: skip
 def test_what_is_wrong_is_underlined(validator, text, place):
     (error,) = validator.iter_errors(yaml.safe_load(text))
     assert list(error.absolute_path) == place

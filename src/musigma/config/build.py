@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from musigma.callbacks import HParams
+from musigma.config.identity import flatten
 from musigma.config.instantiate import find_target, instantiate
 from musigma.data import ImageDataModule
 from musigma.errors import ConfigError
@@ -131,17 +132,16 @@ def compared_settings(config: Config) -> dict[str, Any]:
     `{"model.latent_dim": 2, "model.likelihood": "Laplace", ...}`; what only says where and how
     a run is recorded is left out.
     """
-    recorded = ("callbacks", "logger", "log_dir", "resume")
-    return _flatten({key: value for key, value in config.items() if key not in recorded})
-
-
-def _flatten(config: Config, prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        elif key == "_target_":
-            flat[prefix.removesuffix(".")] = value.rpartition(".")[2]
-        elif key != "_partial_":
-            flat[f"{prefix}{key}"] = value
-    return flat
+    recorded = ("callbacks", "logger", "log_dir", "resume", "sweep", "varied")
+    settings = flatten({key: value for key, value in config.items() if key not in recorded})
+    classes = {
+        name.removesuffix("._target_"): value.rpartition(".")[2]
+        for name, value in settings.items()
+        if name.endswith("._target_")
+    }
+    plain = {
+        name: value
+        for name, value in settings.items()
+        if not name.endswith(("._target_", "._partial_"))
+    }
+    return classes | plain

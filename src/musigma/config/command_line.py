@@ -14,6 +14,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from musigma.config.launch import Launch, quote_path, read_launch, short_names
 from musigma.config.sources import source_of
 from musigma.errors import ConfigError
 from musigma.paths import CONFIGS
@@ -22,7 +23,19 @@ ONLY_SHOWS = ("help", "hydra_help", "info", "cfg", "shell_completion", "experime
 """Hydra's options that run no job."""
 
 
-def check_jobs(script: str, arguments: Sequence[str]) -> None:
+class CommandLine(NamedTuple):
+    """What a script was asked for.
+
+    Args:
+        arguments: for Hydra; of a sweep they name its folder and what it varies.
+        jobs: each job of a sweep whose jobs are known before; otherwise none.
+    """
+
+    arguments: list[str]
+    jobs: list[Launch]
+
+
+def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
     """Compose and check every job that the arguments of a script ask for.
 
     Args:
@@ -33,30 +46,60 @@ def check_jobs(script: str, arguments: Sequence[str]) -> None:
         ConfigError: lists everything that is wrong in any of them, each fault with its place and
             with the override or the file that it came from.
     """
-    options = get_args_parser().parse_args(list(arguments))
+    arguments = list(map(quote_path, arguments))
+    options = get_args_parser().parse_args(arguments)
     if any(getattr(options, name) for name in ONLY_SHOWS):
-        return
+        return CommandLine(arguments, [])
     overrides = list(options.overrides)
     if options.config_dir:
         overrides.append(f"hydra.searchpath=[file://{options.config_dir}]")
     name = options.config_name or script
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        jobs = _sweep(name, overrides) if options.multirun else [overrides]
-        problems = [text for job in jobs for text in _problems_of(script, name, job)]
-    if problems:
-        raise ConfigError("\n".join(dict.fromkeys(problems)))
+        sweep = _sweep(name, overrides) if options.multirun else None
+        problems = [
+            text
+            for job in (sweep.jobs if sweep else [overrides])
+            for text in _problems_of(script, name, job)
+        ]
+        if problems:
+            raise ConfigError("\n".join(dict.fromkeys(problems)))
+        if sweep is None:
+            return CommandLine(arguments, [])
+        jobs = [_launch(name, job) for job in sweep.jobs] if sweep.is_grid else []
+        return CommandLine([*arguments, *sweep.names], jobs)
 
 
-def _sweep(config_name: str, overrides: list[str]) -> list[list[str]]:
-    """The overrides of each job; where a search chooses them, of one job without them."""
+class _Sweep(NamedTuple):
+    """The overrides of each job, whether they are all there are, and those that name the sweep."""
+
+    jobs: list[list[str]]
+    is_grid: bool
+    names: list[str]
+
+
+def _sweep(config_name: str, overrides: list[str]) -> _Sweep:
     parsed = _parse(overrides)
     fixed = [o.input_line for o in parsed if o.input_line and not o.is_sweep_override()]
-    sweeper: Any = _compose(config_name, fixed).config.hydra.sweeper
-    if "BasicSweeper" not in sweeper.get("_target_", "BasicSweeper"):
-        return [fixed]
-    swept = [f"{name}={values}" for name, values in (sweeper.get("params") or {}).items()]
+    config = _compose(config_name, fixed).config
+    sweeper: Any = config.hydra.sweeper
+    params = dict(sweeper.get("params") or {})
+    typed = [o.key_or_group for o in parsed if o.is_sweep_override()]
+    varied = list(dict.fromkeys([*params, *typed]))
+    name = config.sweep or ",".join(short_names(varied)) or "single"
+    quoted = ",".join(f"'{key}'" for key in varied)
+    names = [f"sweep='{name}'", f"varied=[{quoted}]"]
+    mode = "hydra.mode=MULTIRUN"
+    if "BasicSweeper" not in sweeper.get("_target_", ""):  # a search chooses as it goes
+        return _Sweep([[*fixed, *names, mode]], False, names)
+    swept = [f"{key}={values}" for key, values in params.items()]
     (jobs,) = BasicSweeper.split_arguments(_parse([*swept, *overrides]), max_batch_size=None)
-    return jobs
+    return _Sweep([[*job, *names, mode] for job in jobs], True, names)
+
+
+def _launch(config_name: str, overrides: list[str]) -> Launch:
+    config = _compose(config_name, overrides).config
+    HydraConfig.instance().set_config(config)
+    return read_launch(OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"]))
 
 
 def _parse(overrides: list[str]) -> list[Any]:

@@ -1,16 +1,19 @@
 """What a command line asks for, read from Hydra."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from musigma.config.identity import identity
 from musigma.errors import ConfigError
+
+LONGEST_NAME = 100
 
 
 class Launch(NamedTuple):
@@ -21,12 +24,14 @@ class Launch(NamedTuple):
         overrides: this job's overrides, as typed or as the sweep chose them.
         parent: the folder that the run's folder goes into.
         name: the readable part of the run folder's name.
+        in_sweep: whether it is one of many.
     """
 
     config: dict[str, Any]
     overrides: list[str]
     parent: Path
     name: str
+    in_sweep: bool = False
 
 
 def quote_path(argument: str) -> str:
@@ -38,7 +43,7 @@ def quote_path(argument: str) -> str:
 
 
 def read_launch(cfg: DictConfig) -> Launch:
-    """The job that Hydra is running.
+    """The job that `HydraConfig` is set to.
 
     Raises:
         ConfigError: if a value is missing, or an interpolation leads nowhere.
@@ -51,15 +56,31 @@ def read_launch(cfg: DictConfig) -> Launch:
     overrides = list(hydra.overrides.task)
     logs = Path(config["log_dir"])
     if hydra.mode == RunMode.MULTIRUN:
-        sweep = Path(hydra.sweep.dir)
-        return Launch(config, overrides, sweep, ",".join(_varied(overrides, sweep)) or "default")
+        name = job_name(overrides, config["varied"] or [])
+        if len(name) > LONGEST_NAME:
+            name = f"{name[:LONGEST_NAME]}_{identity(config)}"
+        return Launch(config, overrides, logs / "sweeps" / config["sweep"], name, in_sweep=True)
     started = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     name = f"{started}_{config['name']}_seed{config['seed']}"
     return Launch(config, overrides, logs / "runs", name)
 
 
-def _varied(overrides: list[str], sweep: Path) -> list[str]:
-    """The overrides of a job that are not the same for the whole sweep."""
-    command = yaml.safe_load((sweep / "multirun.yaml").read_text("utf-8"))
-    common = command["hydra"]["overrides"]["task"]
-    return [override.lstrip("+") for override in overrides if override not in common]
+def job_name(overrides: Sequence[str], varied: Sequence[str]) -> str:
+    """What is particular about a job: `model=vae,beta=4,seed=1`.
+
+    Args:
+        overrides: the job's.
+        varied: the names of the settings that the sweep varies.
+    """
+    short = dict(zip(varied, short_names(varied), strict=True))
+    parts = (override.lstrip("+").partition("=") for override in overrides)
+    return ",".join(f"{short[key]}={value}" for key, _, value in parts if key in short) or "default"
+
+
+def short_names(settings: Sequence[str]) -> list[str]:
+    """`model.objective.beta` → `beta`, where no other setting ends so."""
+    last = [name.replace("/", ".").rpartition(".")[2] for name in settings]
+    return [
+        short if last.count(short) == 1 else name
+        for name, short in zip(settings, last, strict=True)
+    ]

@@ -24,6 +24,8 @@ class TrainSettings(TypedDict):
     seed: Seed
     compile: NotRequired[bool]
     test: bool
+    sweep: NotRequired[str | None]
+    varied: NotRequired[list[str] | None]
     resume: str | None
     optimized_metric: str | None
     log_dir: str

@@ -71,6 +71,19 @@ class RunFolder:
             )
         return cls(path)
 
+    @classmethod
+    def at(cls, path: Path) -> "RunFolder":
+        """The folder of that very path, made if it is not there.
+
+        Raises:
+            RunError: if it cannot be made.
+        """
+        try:
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"Cannot make the run folder {path}: {error}") from error
+        return cls(path)
+
     def claim(self) -> None:
         """Keep other processes from writing here, until `release` or this process's end.
 
@@ -95,6 +108,10 @@ class RunFolder:
         Path(self._lock.lock_file).unlink(missing_ok=True)
         (self.path / "checkpoints").rmdir()
         self.path.rmdir()
+
+    def was_begun(self) -> bool:
+        """Whether a run has written here; of one that joins it, whether that goes on."""
+        return any((self.path / "checkpoints").iterdir()) or any(self.path.glob("events*"))
 
     def checkpoint(self, name: str) -> Path:
         """`best`, `last`, or `previous`: the one that was last before."""
@@ -144,6 +161,23 @@ class RunFolder:
         """`evaluation/metrics.json`."""
         (self.path / "evaluation").mkdir(exist_ok=True)
         self._write("evaluation/metrics.json", json.dumps(metrics, indent=2) + "\n")
+
+    def write_failure(self, traceback: str) -> None:
+        """`failure.txt`."""
+        self._write("failure.txt", traceback)
+
+    def remove_failure(self) -> None:
+        """Forget that the run failed before."""
+        (self.path / "failure.txt").unlink(missing_ok=True)
+
+    def is_claimed(self) -> bool:
+        """Whether a process is writing here."""
+        try:
+            self.claim()
+        except RunError:
+            return True
+        self.release()
+        return False
 
     def read_metrics(self) -> dict[str, Any]:
         """What `metrics.json` holds; nothing where it is not there yet."""

@@ -1,0 +1,51 @@
+"""What a job is, apart from where and how it is recorded."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from fnmatch import fnmatch
+from typing import Any
+
+CHANGES_NOTHING = (
+    "name",
+    "resume",
+    "sweep",
+    "varied",
+    "optimized_metric",
+    "log_dir",
+    "logger*",
+    "callbacks.progress*",
+    "callbacks.throughput*",
+    "callbacks.image_panel*",
+    "callbacks.graceful_stop*",
+    "data.root",
+    "data.mirrors*",
+    "data.fallback",
+    "trainer.enable_model_summary",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "trainer.profiler*",
+)
+"""Settings, as patterns of dotted names, that leave a run's figures as they are."""
+
+
+def identity(config: Mapping[str, Any]) -> str:
+    """A hash of what a resolved config says about a run's figures: 8 hexadecimal digits."""
+    settings = {
+        name: value
+        for name, value in flatten(config).items()
+        if not any(fnmatch(name, pattern) for pattern in CHANGES_NOTHING)
+    }
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by their dotted names; lists stay whole."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
