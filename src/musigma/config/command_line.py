@@ -55,18 +55,12 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
         overrides.append(f"hydra.searchpath=[file://{options.config_dir}]")
     name = options.config_name or script
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        sweep = _sweep(name, overrides) if options.multirun else None
-        problems = [
-            text
-            for job in (sweep.jobs if sweep else [overrides])
-            for text in _problems_of(script, name, job)
-        ]
-        if problems:
-            raise ConfigError("\n".join(dict.fromkeys(problems)))
-        if sweep is None:
-            return CommandLine(arguments, [])
-        jobs = [_launch(name, job) for job in sweep.jobs] if sweep.is_grid else []
-        return CommandLine([*arguments, *sweep.names], jobs)
+        sweep = _sweep(name, overrides) if options.multirun else _Sweep([overrides], False, [])
+        checked = [_check(script, name, job) for job in sweep.jobs]
+    if problems := [problem for job in checked for problem in job.problems]:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
+    launches = [job.launch for job in checked if job.launch]
+    return CommandLine([*arguments, *sweep.names], launches if sweep.is_grid else [])
 
 
 class _Sweep(NamedTuple):
@@ -96,12 +90,6 @@ def _sweep(config_name: str, overrides: list[str]) -> _Sweep:
     return _Sweep([[*job, *names, mode] for job in jobs], True, names)
 
 
-def _launch(config_name: str, overrides: list[str]) -> Launch:
-    config = _compose(config_name, overrides).config
-    HydraConfig.instance().set_config(config)
-    return read_launch(OmegaConf.masked_copy(config, [str(k) for k in config if k != "hydra"]))
-
-
 def _parse(overrides: list[str]) -> list[Any]:
     try:
         return OverridesParser.create().parse_overrides(overrides)
@@ -109,18 +97,26 @@ def _parse(overrides: list[str]) -> list[Any]:
         raise ConfigError(f"{error.override}: {str(error).splitlines()[0]}") from error
 
 
-def _problems_of(script: str, config_name: str, overrides: list[str]) -> Iterator[str]:
+class _Checked(NamedTuple):
+    problems: list[str]
+    launch: Launch | None = None
+
+
+def _check(script: str, config_name: str, overrides: list[str]) -> _Checked:
     _parse(overrides)
     config, fitting, problems = _compose(config_name, overrides)
-    yield from problems
     if config.get("resume"):  # a run that goes on has a config of its own
-        return
+        return _Checked(problems)
     from musigma.config.rules import find_problems_of_job  # imports torch
 
     HydraConfig.instance().set_config(config)
     for problem in find_problems_of_job(script, config):
         source = source_of(problem.place, config_name, fitting)
-        yield f"{problem}  ({source})" if source else str(problem)
+        problems.append(f"{problem}  ({source})" if source else str(problem))
+    if problems or script != "train":
+        return _Checked(problems)
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    return _Checked([], read_launch(own))
 
 
 class _Composed(NamedTuple):

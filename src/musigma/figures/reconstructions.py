@@ -1,8 +1,13 @@
 """Originals and their reconstructions, one above the other."""
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
+
+from musigma.figures.style import TILE, in_columns, new_figure, show_images
+
+COLUMNS = 10
 
 
 def pair_rows(above: Tensor, below: Tensor, columns: int = 8) -> Tensor:
@@ -11,3 +16,17 @@ def pair_rows(above: Tensor, below: Tensor, columns: int = 8) -> Tensor:
     rows = [torch.cat([images, blank]).split(columns) for images in (above, below)]
     pairs = torch.cat([torch.cat(pair) for pair in zip(*rows, strict=True)])
     return make_grid(pairs.clamp(0, 1), nrow=columns)
+
+
+def draw_reconstructions(x: Tensor, from_mu: Tensor, from_sample: Tensor) -> Figure:
+    """Originals, and what is decoded of μ and of one draw of z; `[B, C, H, W]` in [0, 1] each.
+
+    The two differ by what the posterior's noise costs; for a point posterior they are the same.
+    """
+    # [R, 3, K, C, H, W]: ten images a block, each block with its three rows.
+    blocks = torch.stack([in_columns(images, COLUMNS) for images in (x, from_mu, from_sample)], 1)
+    width, height = TILE * blocks.shape[2] + 1.2, (3 * TILE + 0.2) * len(blocks) + 0.4
+    figure = new_figure(width, height, "Images and their reconstructions")
+    for axes, block in zip(figure.subplots(len(blocks), squeeze=False)[:, 0], blocks, strict=True):
+        show_images(axes, block, rows=("original", "from μ", "from a draw of z"))
+    return figure
