@@ -34,7 +34,7 @@ class QuadratureEstimate(NamedTuple):
 
 @torch.no_grad()
 def quadrature_estimate(
-    model: Autoencoder, x: Tensor, *, tolerance: float = 1e-3, side: int = 512, divisions: int = 6
+    model: Autoencoder, x: Tensor, *, tolerance: float = 1e-3, side: int = 128, divisions: int = 6
 ) -> QuadratureEstimate:
     """∫ p(x|z) N(z; 0, I) dz over [−8, 8]ᵈ by the midpoint rule.
 

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from musigma.figures.style import TILE, in_columns, new_figure, show_images
+from musigma.figures.style import in_columns, new_figure, picture_size, show_images
 
 COLUMNS = 10
 
@@ -23,10 +23,12 @@ def draw_reconstructions(x: Tensor, from_mu: Tensor, from_sample: Tensor) -> Fig
 
     The two differ by what the posterior's noise costs; for a point posterior they are the same.
     """
-    # [R, 3, K, C, H, W]: ten images a block, each block with its three rows.
+    # Ten images a block, and three rows in each: [R, 3, K, C, H, W].
     blocks = torch.stack([in_columns(images, COLUMNS) for images in (x, from_mu, from_sample)], 1)
-    width, height = TILE * blocks.shape[2] + 1.2, (3 * TILE + 0.2) * len(blocks) + 0.4
-    figure = new_figure(width, height, "Images and their reconstructions")
-    for axes, block in zip(figure.subplots(len(blocks), squeeze=False)[:, 0], blocks, strict=True):
-        show_images(axes, block, rows=("original", "from μ", "from a draw of z"))
+    width, height = picture_size(blocks.flatten(0, 1))
+    figure = new_figure(width + 1.1, height + 0.2 * len(blocks) + 0.2)
+    all_axes = figure.subplots(len(blocks), squeeze=False)[:, 0]
+    for axes, block in zip(all_axes, blocks, strict=True):
+        title = "Images and their reconstructions" if axes is all_axes[0] else ""
+        show_images(axes, block, title, rows=("original", "from μ", "from a draw of z"))
     return figure
