@@ -57,10 +57,24 @@ class ExportSettings(TypedDict):
     log_dir: str
 
 
+class PredictSettings(TypedDict):
+    """`configs/predict.yaml`."""
+
+    task: Literal["encode", "decode", "sample"]
+    run: str
+    checkpoint: Literal["best", "last"]
+    input: str
+    count: Count
+    seed: Seed
+    output: str | None
+    log_dir: str
+
+
 SETTINGS: dict[str, type] = {
     "train": TrainSettings,
     "evaluate": EvaluateSettings,
     "export": ExportSettings,
+    "predict": PredictSettings,
 }
 """What the config of each script holds, by the script's name."""
 
