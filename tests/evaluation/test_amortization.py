@@ -1,0 +1,32 @@
+"""The gap between log p(x) and the ELBO, taken apart where both parts are known."""
+
+import torch
+from oracles import LinearGaussian
+
+from musigma.evaluation.amortization import best_elbo
+
+
+def _best(model, x):
+    return best_elbo(model, x, generator=torch.Generator().manual_seed(0))
+
+
+def test_where_the_family_holds_the_posterior_the_best_elbo_is_log_p():
+    known = LinearGaussian(count=20)
+    best = _best(known.model(shift=0.3, stretch=1.7), known.x)
+    # The encoder's own ELBO is far below, all of it the gap of amortisation.
+    assert (known.log_p() - known.elbo(shift=0.3, stretch=1.7)).min() > 0.3
+    torch.testing.assert_close(best, known.log_p(), atol=0.05, rtol=0)
+
+
+def test_a_perfect_encoder_cannot_be_improved():
+    known = LinearGaussian(count=20)
+    torch.testing.assert_close(_best(known.model(), known.x), known.log_p(), atol=0.05, rtol=0)
+
+
+def test_the_model_is_left_as_it_was():
+    known = LinearGaussian(count=5)
+    model = known.model(shift=0.3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    _best(model, known.x)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
