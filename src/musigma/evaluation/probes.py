@@ -1,0 +1,138 @@
+"""What the codes say of the classes: probes and clusters, by scikit-learn."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+TRAINING_CODES = 10_000
+"""Probes and clusters are fitted on so many training codes, drawn by a fixed seed."""
+SEED = 0
+INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+NEIGHBOURS = (50, 20, 10, 5, 3, 1)
+
+# Such small fits lose more time to threads than they win, and add up in no fixed order in them.
+one_thread = threadpool_limits.wrap(1)
+
+
+class Codes(NamedTuple):
+    """Posterior means `mu` `[N, d]` of a set of images, and their labels `y` `[N]`."""
+
+    mu: Tensor
+    y: Tensor
+
+
+class Probe(NamedTuple):
+    """How well classes can be read off the codes.
+
+    Args:
+        accuracy: the share of test codes that are classified rightly.
+        error: its binomial standard error, √(a (1 − a) / N).
+        chosen: the setting that did best on the validation codes: C or k.
+    """
+
+    accuracy: float
+    error: float
+    chosen: float
+
+
+class ClusterAgreement(NamedTuple):
+    """How far clusters of codes are the classes: 1 for the same partition, about 0 for chance.
+
+    Args:
+        adjusted_rand: the adjusted Rand index (Hubert and Arabie 1985).
+        normalized_information: mutual information over the mean of the two entropies.
+        clusters: how many there are, one for each class.
+    """
+
+    adjusted_rand: float
+    normalized_information: float
+    clusters: int
+
+
+def linear_probe(train: Codes, val: Codes, test: Codes) -> Probe:
+    """Multinomial logistic regression with an L2 penalty of weight 1/C.
+
+    Codes are standardised by the training codes' statistics; fitted on at most 10,000 training
+    codes, C chosen on the validation codes, reported on the test codes.
+
+    Raises:
+        ValueError: if there are no validation codes.
+    """
+    return _probe(
+        lambda c: make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)),
+        INVERSE_PENALTIES,
+        train,
+        val,
+        test,
+    )
+
+
+def neighbours_probe(train: Codes, val: Codes, test: Codes) -> Probe:
+    """The majority among the k nearest training codes, in Euclidean distance.
+
+    Fitted, chosen and reported as `linear_probe` is, but in the codes' own scale: standardised,
+    a dimension that carries nothing would count as much as any other.
+
+    Raises:
+        ValueError: if there are no validation codes.
+    """
+    settings = [k for k in NEIGHBOURS if k <= min(len(train.mu), TRAINING_CODES)]
+    return _probe(KNeighborsClassifier, settings, train, val, test)
+
+
+@one_thread
+def cluster_agreement(train: Codes, test: Codes) -> ClusterAgreement:
+    """k-means with as many clusters as classes, held against the classes of the test codes.
+
+    Fitted without labels on at most 10,000 training codes in their own scale, where distances
+    are the decoder's; the best of ten starts by a fixed seed.
+    """
+    fitted_on, _ = _arrays(_some(train))
+    codes, labels = _arrays(test)
+    clusters = len(train.y.unique())
+    found = KMeans(clusters, n_init=10, random_state=SEED).fit(fitted_on).predict(codes)
+    return ClusterAgreement(
+        float(adjusted_rand_score(labels, found)),
+        float(normalized_mutual_info_score(labels, found)),
+        clusters,
+    )
+
+
+@one_thread
+def _probe(
+    classifier: Callable[[Any], Any],
+    settings: Sequence[float],
+    train: Codes,
+    val: Codes,
+    test: Codes,
+) -> Probe:
+    """The classifier whose setting did best on `val`, the earlier one where two did as well."""
+    if len(val.mu) == 0:
+        raise ValueError("a probe chooses its setting on validation codes, and there are none")
+    fitted_on = _arrays(_some(train))
+    fits = [classifier(value).fit(*fitted_on) for value in settings]
+    best = int(np.argmax([fit.score(*_arrays(val)) for fit in fits]))
+    accuracy = float(fits[best].score(*_arrays(test)))
+    error = math.sqrt(accuracy * (1 - accuracy) / len(test.mu))
+    return Probe(accuracy, error, settings[best])
+
+
+def _some(codes: Codes) -> Codes:
+    order = torch.randperm(len(codes.mu), generator=torch.Generator().manual_seed(SEED))
+    rows = order[:TRAINING_CODES].to(codes.mu.device)
+    return Codes(codes.mu[rows], codes.y[rows])
+
+
+def _arrays(codes: Codes) -> tuple[Any, Any]:
+    return codes.mu.double().cpu().numpy(), codes.y.cpu().numpy()

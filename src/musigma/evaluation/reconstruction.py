@@ -1,0 +1,76 @@
+"""How far reconstructions are from their images."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class ReconstructionErrors(NamedTuple):
+    """Errors of B images, `[B]` each.
+
+    Args:
+        l1: mean absolute error per pixel, in the data's own (normalised) scale.
+        mse: mean squared error per pixel, in that scale.
+        psnr: peak signal-to-noise ratio, in dB, on the [0, 1] scale with a peak of 1.
+    """
+
+    l1: Tensor
+    mse: Tensor
+    psnr: Tensor
+
+
+class ClassMeans(NamedTuple):
+    """Means over the images of each of C classes, `[C]` each.
+
+    Args:
+        label: the classes, ascending.
+        mean: of the values.
+        error: its standard error; NaN for a class of one image.
+    """
+
+    label: Tensor
+    mean: Tensor
+    error: Tensor
+
+
+def reconstruction_errors(
+    x: Tensor, x_hat: Tensor, to_unit: Callable[[Tensor], Tensor]
+) -> ReconstructionErrors:
+    """Errors of each image, both `[B, C, H, W]` in the data's own scale.
+
+    PSNR is −10 log₁₀ of the mean squared error on the [0, 1] scale, of the reconstruction as it
+    is, not clipped; infinite where it is exact.
+
+    Args:
+        x: normalised images.
+        x_hat: their reconstructions.
+        to_unit: normalised pixels → the [0, 1] scale, such as `Normalization.to_unit`.
+    """
+    difference = (x_hat - x).flatten(1).double()
+    on_unit_scale = (to_unit(x_hat) - to_unit(x)).flatten(1).double()
+    return ReconstructionErrors(
+        l1=difference.abs().mean(1),
+        mse=difference.square().mean(1),
+        psnr=-10 * on_unit_scale.square().mean(1).log10(),
+    )
+
+
+def class_means(values: Tensor, y: Tensor) -> ClassMeans:
+    """Means and standard errors by class of one value an image, `[B]`, with labels `[B]`."""
+    labels = y.unique()
+    groups = [values[y == label] for label in labels]
+    means = [group.mean() for group in groups]
+    errors = [
+        group.std() / len(group) ** 0.5 if len(group) > 1 else group.new_tensor(float("nan"))
+        for group in groups
+    ]
+    return ClassMeans(labels, values.new_tensor(means), values.new_tensor(errors))
+
+
+def worst(errors: Tensor, count: int) -> Tensor:
+    """The images with the largest errors `[B]`: their places `[count]`, the worst first.
+
+    Of equal errors the earlier image comes first; fewer than `count` images are all of them.
+    """
+    return errors.argsort(descending=True, stable=True)[:count]

@@ -1,0 +1,107 @@
+"""Codes in a plane, coloured by class."""
+
+import math
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.collections import EllipseCollection
+from matplotlib.colors import to_rgba_array
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from musigma.figures.style import CLASS_COLOURS, INK, name_of, new_figure, plot_axes
+
+ELLIPSES = 100
+"""So many posteriors are drawn, evenly spaced among the images."""
+
+
+def draw_latent_scatter(
+    mu: Tensor, y: Tensor, std: Tensor | None = None, dimensions: tuple[int, int] = (0, 1)
+) -> Figure:
+    """The posterior means `[N, d]` in two dimensions, with their classes `y`, `[N]`.
+
+    Args:
+        mu: posterior means.
+        y: labels.
+        std: `[N, d]`, for ellipses of one standard deviation; None for a point posterior.
+        dimensions: which two are the axes; the most active ones, where d is over 2.
+    """
+    pair = list(dimensions)
+    points, y = mu[:, pair].detach().cpu(), y.cpu()
+    rows = torch.linspace(0, len(mu) - 1, min(ELLIPSES, len(mu))).long()
+    title = f"μ of {len(mu):,} images by class"
+    figure = new_figure(6.5, 6)
+    axes = figure.subplots()
+    if std is not None:
+        title += f", with one standard deviation of q(z|x) for {len(rows)} of them"
+        widths, heights = 2 * std[:, pair].detach().cpu()[rows].T.numpy()
+        ellipses = EllipseCollection(
+            widths,
+            heights,
+            [0.0],
+            units="xy",
+            offsets=points[rows].numpy(),
+            offset_transform=axes.transData,
+            facecolors=to_rgba_array(_colours(y[rows]), 0.35),
+            edgecolors=INK,
+            linewidths=0.4,
+        )
+        axes.add_collection(ellipses)
+    _scatter(axes, points, y)
+    plot_axes(axes, f"μ of {name_of(pair[0])}", f"μ of {name_of(pair[1])}", title)
+    return figure
+
+
+def draw_latent_pca(mu: Tensor, y: Tensor) -> Figure:
+    """The posterior means `[N, d]`, d at least 2, along their two principal components, by class.
+
+    A component points to where its largest weight is positive.
+    """
+    codes = mu.detach().cpu().double()
+    centred = codes - codes.mean(0)
+    _, values, vectors = torch.linalg.svd(centred, full_matrices=False)
+    largest = vectors[:2].gather(1, vectors[:2].abs().argmax(1, keepdim=True))
+    shares = values.square() / values.square().sum()
+    figure = new_figure(6.5, 6)
+    axes = figure.subplots()
+    _scatter(axes, centred @ (vectors[:2] * largest.sign()).T, y.cpu())
+    first, second = (
+        f"principal component {i + 1} ({shares[i]:.0%} of the variance)" for i in (0, 1)
+    )
+    title = f"μ of {len(mu):,} images by class, principal components"
+    plot_axes(axes, first, second, title)
+    return figure
+
+
+def _scatter(axes: Axes, points: Tensor, y: Tensor) -> None:
+    """Points `[N, 2]`, and the name of each class at its median, or as near as there is room."""
+    across, upwards = points.T.numpy()
+    size = min(max(20_000 / len(points), 4), 16)
+    axes.scatter(across, upwards, size, _colours(y), alpha=0.7, linewidths=0, rasterized=True)
+    labels = y.unique()
+    medians = torch.stack([points[y == label].median(0).values for label in labels])
+    extent = (points.amax(0) - points.amin(0)).max().item()
+    places = _apart(medians, 0.055 * extent).tolist()
+    for label, (left, up), colour in zip(labels.tolist(), places, _colours(labels), strict=True):
+        ring = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": colour}
+        text = axes.text(left, up, str(label), color=INK, ha="center", va="center", bbox=ring)
+        text.set_fontweight("bold")
+        axes.scatter([], [], 30, colour, label=str(label))
+    columns = math.ceil(len(labels) / 16)
+    axes.legend(
+        title="class", ncols=columns, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False
+    )
+    axes.set_aspect("equal", adjustable="datalim")
+
+
+def _apart(points: Tensor, distance: float) -> Tensor:
+    """Points `[C, 2]`, those nearer to one another than `distance` pushed away by turns."""
+    for _ in range(100):
+        offsets = points.unsqueeze(1) - points
+        gaps = offsets.norm(dim=2, keepdim=True).clamp(min=1e-12)
+        points = points + ((distance - gaps).clamp(min=0) / 2 * offsets / gaps).sum(1)
+    return points
+
+
+def _colours(y: Tensor) -> list[str]:
+    return [CLASS_COLOURS[label % len(CLASS_COLOURS)] for label in y.tolist()]
