@@ -1,10 +1,10 @@
-"""Measure a trained run on test images. `--help` shows what can be chosen."""
+"""Measure and draw trained runs. `--help` shows what can be chosen."""
 
 import sys
 from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from musigma.config.command_line import read_command_line
 from musigma.config.resolvers import register_resolvers
@@ -16,11 +16,12 @@ register_resolvers()
 @hydra.main(version_base="1.3", config_path="../configs", config_name="evaluate")
 @plain_errors()
 def main(cfg: DictConfig) -> None:
-    """Read the command line and measure."""
-    from musigma.measuring import measure
+    """Read the command line and evaluate."""
+    from musigma.evaluating import evaluate
 
+    runs = list(cfg.run) if isinstance(cfg.run, ListConfig) else [cfg.run]
     settings = {key: cfg[key] for key in ("checkpoint", "images", "samples", "seed")}
-    measure(cfg.run, Path(cfg.log_dir) / "runs", **settings)
+    evaluate(runs, Path(cfg.log_dir) / "runs", **settings)
 
 
 if __name__ == "__main__":

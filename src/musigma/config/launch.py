@@ -37,7 +37,7 @@ class Launch(NamedTuple):
 def quote_path(argument: str) -> str:
     """`resume=a/b=c,d` → `resume='a/b=c,d'`: run folders have names that Hydra reads as grammar."""
     name, _, path = argument.partition("=")
-    if name not in ("resume", "run") or not path or path[0] in "\"'":
+    if name not in ("resume", "run", "sweep") or not path or path[0] in "[\"'":
         return argument
     return "{}='{}'".format(name, path.replace("\\", "\\\\").replace("'", "\\'"))
 

@@ -41,7 +41,7 @@ class TrainSettings(TypedDict):
 class EvaluateSettings(TypedDict):
     """`configs/evaluate.yaml`."""
 
-    run: str
+    run: str | list[str]
     checkpoint: Literal["best", "last"]
     images: Annotated[int, Field(ge=2)] | None
     samples: Annotated[int, Field(ge=25)]
@@ -70,11 +70,20 @@ class PredictSettings(TypedDict):
     log_dir: str
 
 
+class ReportSettings(TypedDict):
+    """`configs/report.yaml`."""
+
+    sweep: str
+    metric: str | None
+    log_dir: str
+
+
 SETTINGS: dict[str, type] = {
     "train": TrainSettings,
     "evaluate": EvaluateSettings,
     "export": ExportSettings,
     "predict": PredictSettings,
+    "report": ReportSettings,
 }
 """What the config of each script holds, by the script's name."""
 

@@ -1,7 +1,7 @@
 """The LightningDataModule for data that fits in memory."""
 
 from abc import abstractmethod
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import lightning as L
 import torch
@@ -90,6 +90,11 @@ class ImageDataModule(L.LightningDataModule):
     def test_dataloader(self) -> TensorLoader:
         """The test images in their own order."""
         return self._loader("test", self.eval_batch_size)
+
+    def evaluation_loader(self, name: Literal["train", "val", "test"]) -> TensorLoader:
+        """The images of a set as evaluation sees them: in their own order, normalised."""
+        normalization = self.normalization if name == "train" else None
+        return self._loader(name, self.eval_batch_size, normalization)
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int

@@ -1,0 +1,28 @@
+"""Write one page that says which run of a sweep was best. `--help` shows what can be chosen."""
+
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from musigma.config.command_line import read_command_line
+from musigma.config.resolvers import register_resolvers
+from musigma.errors import plain_errors
+
+register_resolvers()
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="report")
+@plain_errors()
+def main(cfg: DictConfig) -> None:
+    """Read the command line and report."""
+    from musigma.sweeps.report import report
+
+    report(cfg.sweep, Path(cfg.log_dir) / "sweeps", metric=cfg.metric)
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        sys.argv[1:], _ = read_command_line("report", sys.argv[1:])
+    main()

@@ -1,0 +1,36 @@
+"""From values and figures to one self-contained HTML file."""
+
+import base64
+import io
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+ENVIRONMENT = Environment(
+    loader=PackageLoader("musigma", "pages"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def render(template: str, **values: Any) -> str:
+    """A page; text among the values is escaped."""
+    return ENVIRONMENT.get_template(template).render(**values)
+
+
+def embedded(figure: Figure) -> str:
+    """A figure as a `data:` address, SVG or PNG, whichever is smaller."""
+    files = []
+    for kind, suffix in (("svg+xml", "svg"), ("png", "png")):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=suffix, dpi=120)
+        files.append(address(kind, buffer.getvalue()))
+    return min(files, key=len)
+
+
+def address(kind: str, content: bytes) -> str:
+    """An image as a `data:` address."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

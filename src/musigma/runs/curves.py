@@ -1,0 +1,18 @@
+"""The curves of a run, read back from TensorBoard's events."""
+
+from pathlib import Path
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+Curves = dict[str, tuple[list[int], list[float]]]
+"""Name → steps and values."""
+
+
+def read_curves(folder: Path) -> Curves:
+    """Every scalar that a run logged; none where it logged to TensorBoard nothing."""
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    return {
+        tag: ([e.step for e in events.Scalars(tag)], [e.value for e in events.Scalars(tag)])
+        for tag in events.Tags()["scalars"]
+    }

@@ -1,0 +1,146 @@
+"""The figures of a sweep's page, each as an image that the page can hold."""
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from matplotlib.image import imsave
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from musigma.console import UNITS
+from musigma.figures import pair_rows
+from musigma.figures.curves import Curve, draw_learning_curves
+from musigma.figures.latent_plane import plane_codes
+from musigma.figures.parameter_plot import Series, draw_parameter
+from musigma.figures.rate_distortion import Point, draw_rate_distortion
+from musigma.pages.render import address, embedded
+from musigma.runs.load import Run, load_run
+from musigma.seeding import normal_noise
+from musigma.sweeps.collect import SweepRun, read_curves
+from musigma.sweeps.compare import Comparison, Group, Scale, scale_of
+from musigma.sweeps.varied import label_of, text_of
+
+MOST_CURVES = 60
+"""Runs whose curves are read and drawn."""
+
+SIDE = 12
+"""Images along each side of a latent plane."""
+
+
+class Picture(NamedTuple):
+    """An image as a `data:` address, or none, and what it is of or why there is none."""
+
+    source: str
+    caption: str
+
+
+def rate_distortion_planes(compared: Comparison) -> Iterator[Picture]:
+    """A plane for each kind of distortion, on the common scale where that brings more together."""
+    stage = (compared.figure or "").partition("/")[0]
+    rate = f"{stage}/rate"
+    groups = [group for group in compared.groups if group.has(rate)]
+    kinds = {
+        figure: dict.fromkeys(group.scale(figure) for group in groups)
+        for figure in (f"{stage}/distortion", f"{stage}/distortion_unit")
+        if all(group.has(figure) for group in groups)
+    }
+    figure = min(kinds, key=lambda name: len(kinds[name]), default="")
+    for scale in kinds.get(figure, ()):
+        points = [
+            Point(g.label, g.means[rate], g.means[figure], g.errors[rate], g.errors[figure])
+            for g in groups
+            if g.scale(figure) == scale
+        ]
+        yield Picture(embedded(draw_rate_distortion(points)), ", ".join(scale))
+
+
+def parameter_plots(compared: Comparison) -> Iterator[Picture]:
+    """The deciding figure against each setting that varied; apart for those it does not compare."""
+    figure = compared.figure or ""
+    for winner in compared.winners:
+        for name in winner.groups[0].settings:
+            lines: dict[str, list[Group]] = {}
+            for group in winner.groups:
+                others = {compared.varied[n]: v for n, v in group.settings.items() if n != name}
+                lines.setdefault(label_of(others), []).append(group)
+            if len({text_of(group.settings[name]) for group in winner.groups}) > 1:
+                series = [
+                    Series(
+                        label,
+                        [group.settings[name] for group in line],
+                        [group.means[figure] for group in line],
+                        [group.errors[figure] for group in line],
+                    )
+                    for label, line in lines.items()
+                ]
+                drawn = draw_parameter(series, parameter=name, y=_with_unit(figure))
+                yield Picture(embedded(drawn), ", ".join(winner.scale))
+
+
+def curve_plots(compared: Comparison, unfinished: Sequence[SweepRun]) -> Iterator[Picture]:
+    """Validation's ELBO and deciding figure over training; apart for runs that do not compare."""
+    labels = {run.path: group.label for group in compared.groups for run in group.runs}
+    decider = (compared.figure or "loss").rpartition("/")[2].removesuffix("_unit")
+    tags = list(dict.fromkeys(["val/elbo", f"val/{decider}"]))
+    overlaid: dict[tuple[str, Scale], list[Curve]] = {}
+    for run in [*compared.runs(), *unfinished][:MOST_CURVES]:
+        label = labels.get(run.path, f"{run.path.name} ({run.status})")
+        for tag, curve in read_curves(run, label, tags).items():
+            overlaid.setdefault((tag, scale_of(run, tag)), []).append(curve)
+    for (tag, scale), curves in sorted(overlaid.items(), key=lambda item: tags.index(item[0][0])):
+        drawn = draw_learning_curves(curves, y=_with_unit(tag))
+        yield Picture(embedded(drawn), ", ".join(scale))
+
+
+@torch.no_grad()
+def thumbnails(run: SweepRun) -> list[Picture]:
+    """Samples and latent plane of a run's best checkpoint; reconstructions where it has no prior.
+
+    The plane, of d = 2, is decoded at the quantiles of the prior, or where codes are held to
+    none, at those of the codes of test images.
+    """
+    try:
+        return list(_thumbnails(load_run(run.path), run.kind is not None and run.kind.uses_prior))
+    except Exception as error:  # one model that does not open must not cost the page
+        return [Picture("", f"no picture: {error}")]
+
+
+def _thumbnails(run: Run, uses_prior: bool) -> Iterator[Picture]:
+    model, data, _ = run
+    codes = plane_codes(SIDE)
+
+    def decoded(z: Tensor) -> Tensor:
+        return data.normalization.to_unit(model.likelihood.mean(model.decode(z))).clamp(0, 1)
+
+    if uses_prior:
+        samples = decoded(normal_noise(64, model.latent_dim, seed=0))
+        yield Picture(_pixels(make_grid(samples, padding=0)), "means of samples")
+    else:
+        data.setup("test")
+        x: Any = data.test_dataloader().dataset.tensors[0][:1000]
+        posterior = model.encode(x)
+        z = posterior.rsample(normal_noise(len(x), model.latent_dim, seed=0))
+        pairs = pair_rows(data.normalization.to_unit(x[:16]), decoded(z[:16]))
+        yield Picture(_pixels(pairs), "no prior, so samples mean nothing: reconstructions")
+    if model.latent_dim == 2:
+        if not uses_prior:
+            levels = torch.special.ndtr(codes).flatten(0, 1)
+            columns = [posterior.mu[:, j].quantile(levels[:, j]) for j in range(2)]
+            codes = torch.stack(columns, 1).unflatten(0, (SIDE, SIDE))
+        plane = make_grid(decoded(codes).flatten(0, 1), nrow=SIDE, padding=0)
+        of = "the prior" if uses_prior else "the codes"
+        yield Picture(_pixels(plane), f"latent plane at quantiles of {of}")
+
+
+def _with_unit(figure: str) -> str:
+    unit = UNITS.get(figure.partition("/")[2].removesuffix("_unit"))
+    return f"{figure} ({unit})" if unit else figure
+
+
+def _pixels(picture: Tensor) -> str:
+    """A picture `[3, H, W]` in [0, 1], pixel by pixel."""
+    buffer = io.BytesIO()
+    imsave(buffer, picture.permute(1, 2, 0).numpy(), format="png")
+    return address("png", buffer.getvalue())

@@ -1,0 +1,175 @@
+"""One page that says who won: collect, compare, draw, write."""
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from musigma.console import IN_NATS, set_up_logging
+from musigma.pages.render import render
+from musigma.sweeps.collect import GREY, SweepRun, collect, find_sweep
+from musigma.sweeps.compare import Comparison, compare, is_higher_better, told_apart
+from musigma.sweeps.pictures import (
+    MOST_CURVES,
+    curve_plots,
+    parameter_plots,
+    rate_distortion_planes,
+    thumbnails,
+)
+from musigma.sweeps.varied import ABSENT, SEEDS, table_of, text_of, what_is_common
+
+log = logging.getLogger(__name__)
+
+MOST_THUMBNAILS = 24
+MOST_PLOTS = 8
+"""Of one sort."""
+MIXED = "≠"
+"""Marks a figure that does not compare all runs."""
+
+
+def report(sweep: str, sweeps: Path, *, metric: str | None = None) -> Path:
+    """Print a sweep's table; write `report.html` and `report.csv` into its folder.
+
+    Args:
+        sweep: a sweep folder, its name, or `latest`.
+        sweeps: where names and `latest` look.
+        metric: the figure that says which run is best; see `deciding_figure`.
+
+    Returns:
+        the page.
+
+    Raises:
+        RunError: if there is no such sweep, it holds no runs, or none of them has the metric.
+    """
+    set_up_logging()
+    folder = find_sweep(sweep, sweeps)
+    runs = collect(folder)
+    compared = compare(runs, metric)
+    unfinished = [run for run in runs if not run.is_done]
+    verdicts = list(_verdicts(compared))
+    notes = list(_notes(compared))
+    _show(compared, verdicts, notes, unfinished)
+    table_of(runs, compared.varied).to_csv(folder / "report.csv", index=False)
+    first = f" of the first {MOST_CURVES} runs" if len(runs) > MOST_CURVES else ""
+    plots = {
+        "Rate and distortion": rate_distortion_planes(compared),
+        f"{compared.figure} against what varied": parameter_plots(compared),
+        f"Learning curves{first}": curve_plots(compared, unfinished),
+    }
+    with_model = [run for run in [*compared.runs(), *unfinished] if run.is_done or run.has_model()]
+    page = render(
+        "sweep.html.jinja",
+        number=number,
+        text=text_of,
+        nan=math.nan,
+        MIXED=MIXED,
+        MOST_PLOTS=MOST_PLOTS,
+        SEEDS=SEEDS,
+        name=folder.resolve().name,
+        written=datetime.now().strftime("%Y-%m-%d %H:%M"),
+        counts=Counter(run.status for run in runs),
+        data=sorted({run.kind.data for run in runs if run.kind}),
+        verdicts=verdicts,
+        notes=notes,
+        common=what_is_common(runs),
+        compared=compared,
+        best=[item for winner in compared.crowned() for item in (winner.groups[0], winner.run)],
+        plots={title: list(islice(drawn, MOST_PLOTS)) for title, drawn in plots.items()},
+        thumbnails=[(run, thumbnails(run)) for run in with_model[:MOST_THUMBNAILS]],
+        without_thumbnails=len(with_model[MOST_THUMBNAILS:]),
+        unfinished=unfinished,
+    )
+    path = folder / "report.html"
+    path.write_text(page, "utf-8")
+    log.info("written to   %s", path)
+    return path
+
+
+def _verdicts(compared: Comparison) -> Iterator[str]:
+    """Who won, by how much, and whether that may be chance."""
+    figure = compared.figure or ""
+    better = "higher" if is_higher_better(figure) else "lower"
+    among = told_apart([winner.scale for winner in compared.winners])
+    for winner in compared.crowned():
+        best, *others = winner.groups
+        text = f"{best.label}: {figure} {number(best.means[figure], figure, best.errors[figure])}"
+        text += f" ({better} is better)"
+        if len(best.runs) > 1:
+            text += f", mean ± standard error of {len(best.runs)} runs"
+        if others:
+            gap = abs(best.means[figure] - others[0].means[figure])
+            text += f"; next is {others[0].label}, {number(gap, figure)} behind"
+            error = math.hypot(best.errors[figure], others[0].errors[figure])
+            if gap < 2 * error:
+                text += f", which may be chance (standard error {number(error, figure)})"
+        scope = among[compared.winners.index(winner)]
+        yield f"{text}. Best single run: {winner.run.path.name}." + (
+            f" Among {scope}." * bool(scope)
+        )
+
+
+def _notes(compared: Comparison) -> Iterator[str]:
+    """What a reader must know before comparing figures."""
+    runs, figure = compared.runs(), compared.figure or ""
+    sources = sorted({run.kind.data for run in runs if run.kind})
+    if len(sources) > 1:
+        yield f"These runs saw different data ({', '.join(sources)}) and do not compare."
+    mixed = [name for name in compared.figures if compared.mixed(name)]
+    if figure in mixed:
+        whole = [
+            f for f in compared.figures if f not in mixed and all(f in r.metrics for r in runs)
+        ]
+        alone = len(compared.winners) - len(compared.crowned())
+        yield (
+            f"{figure} does not compare all of these runs: they are of {len(compared.winners)} "
+            "kinds, each with a winner of its own"
+            + (f"; {alone} kinds hold one setting only, and so no winner" if alone else "")
+            + (f". What does compare all: metric={' or '.join(whole)}" if whole else "")
+            + "."
+        )
+    if mixed:
+        yield f"Marked {MIXED}, as they do not compare all rows: {', '.join(mixed)}."
+    if any(run.kind and run.kind.density == GREY for run in runs):
+        yield "Among these are cross-entropies of grey levels under a Bernoulli: no likelihoods."
+
+
+def _show(
+    compared: Comparison,
+    verdicts: Sequence[str],
+    notes: Sequence[str],
+    unfinished: Sequence[SweepRun],
+) -> None:
+    names = [name for name in compared.varied if name not in SEEDS]
+    table = Table(title="mean ± standard error over seeds", title_justify="left")
+    for name in names:
+        table.add_column(Text(compared.varied[name]))
+    for name in ("runs", *compared.figures):
+        mark = f" {MIXED}" if compared.mixed(name) else ""
+        table.add_column(Text(name + mark), justify="right")
+    for group in compared.groups:
+        cells = [text_of(group.settings[name]) for name in names]
+        figures = [number(group.means[f], f, group.errors[f]) for f in compared.figures]
+        table.add_row(*map(Text, [*cells, f"{len(group.runs)}/{group.started}", *figures]))
+    console = Console(highlight=False, soft_wrap=True, width=1000)  # columns are never squeezed
+    if compared.groups:
+        console.print(table)
+    for line in (*notes, *(f"best         {verdict}" for verdict in verdicts)):
+        console.print(line, markup=False)
+    for run in unfinished:
+        console.print(f"{run.status:<12} {run.path.name}  {run.error}".rstrip(), markup=False)
+
+
+def number(value: float, figure: str, error: float = math.nan) -> str:
+    """A figure with its standard error: nats per image in hundredths, others in four decimals."""
+    places = 2 if figure.partition("/")[2].removesuffix("_unit") in IN_NATS else 4
+    if math.isnan(value):
+        return ABSENT
+    text = f"{value:.{places}f}" + ("" if math.isnan(error) else f" ± {error:.{places}f}")
+    return text.replace("-", "−")

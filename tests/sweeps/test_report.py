@@ -1,0 +1,374 @@
+"""The page of a sweep, on run folders made up here and on a small real sweep."""
+
+import copy
+import csv
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from musigma.config.launch import Launch
+from musigma.errors import RunError
+from musigma.runs.folder import RunFolder
+from musigma.sweeps.collect import collect, find_sweep
+from musigma.sweeps.compare import compare, deciding_figure
+from musigma.sweeps.job import run_job
+from musigma.sweeps.report import report
+from musigma.sweeps.varied import what_is_common, what_varied
+
+LIKELIHOODS = "musigma.objectives.likelihoods"
+CONFIG: dict[str, Any] = {
+    "name": "vae",
+    "seed": 0,
+    "test": True,
+    "varied": ["model.objective.beta", "seed"],
+    "data": {
+        "_target_": "musigma.data.MNISTDataModule",
+        "dataset": "MNIST",
+        "mean": 0.1307,
+        "std": 0.3081,
+        "normalization": "standardize",
+        "seed": 0,
+        "source": "sample",
+    },
+    "model": {
+        "_target_": "musigma.models.Autoencoder",
+        "latent_dim": 2,
+        "network": {
+            "_target_": "musigma.models.MLP",
+            "encoder_sizes": [8],
+            "decoder_sizes": [8],
+        },
+        "likelihood": {"_target_": f"{LIKELIHOODS}.Laplace", "scale": 1.0},
+        "objective": {"_target_": "musigma.objectives.ELBO", "beta": 1.0, "samples": 1},
+    },
+    "optimizer": {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 1e-3},
+    "trainer": {"_target_": "lightning.pytorch.Trainer", "max_epochs": 10},
+    "log_dir": "logs",
+}
+
+
+def synthetic_run(
+    parent: Path,
+    run_name: str,
+    /,
+    *,
+    elbo: float = -800.0,
+    status: str | None = "completed",
+    error: str | None = None,
+    epochs: int = 0,
+    metrics: dict[str, float] | None = None,
+    **settings: Any,
+) -> Path:
+    """A run folder without a checkpoint; `settings` has dots as double underscores."""
+    config = copy.deepcopy(CONFIG)
+    for key, value in settings.items():
+        *places, last = key.split("__")
+        node = config
+        for place in places:
+            node = node[place]
+        node[last] = value
+    if "seed" in settings:
+        config["data"]["seed"] = settings["seed"]
+    folder = RunFolder.create(parent, run_name)
+    folder.write_config(config, [])
+    figures = {"elbo": elbo, "distortion": -elbo - 5, "rate": 5.0, "loss": -elbo / 784, "l1": 0.3}
+    if status:
+        folder.write_metrics(
+            status=status,
+            data_source=config["data"]["source"],
+            error=error,
+            metrics=metrics or {f"{s}/{n}": v for s in ("val", "test") for n, v in figures.items()},
+            seconds=1.5,
+        )
+    if epochs:
+        writer = EventFileWriter(str(folder.path))
+        for epoch in range(epochs):
+            for figure, value in figures.items():
+                scalar = Summary.Value(tag=f"val/{figure}", simple_value=value / (1 + epoch))
+                summary = Summary(value=[scalar])
+                writer.add_event(Event(step=430 * epoch, wall_time=epoch, summary=summary))
+        writer.close()
+    return folder.path
+
+
+def beta_sweep(parent: Path, **elbos: list[float]) -> None:
+    """Runs of `beta_0_1=[elbo of seed 0, of seed 1]` and so on."""
+    for name, of_seeds in elbos.items():
+        beta = float(name.removeprefix("beta_").replace("_", "."))
+        for seed, elbo in enumerate(of_seeds):
+            label = f"beta={beta:g},seed={seed}"
+            synthetic_run(parent, label, elbo=elbo, seed=seed, model__objective__beta=beta)
+
+
+def page_of(sweep: Path, **options: Any) -> str:
+    return report(str(sweep), sweep.parent, **options).read_text("utf-8")
+
+
+def rows_of(page: str) -> list[str]:
+    """The first cell of each row of the first table."""
+    table = page.partition("<tbody>")[2].partition("</tbody>")[0]
+    return re.findall(r"<tr[^>]*>\s*<td[^>]*>([^<]*)", table)
+
+
+def notes_of(page: str) -> str:
+    return "\n".join(re.findall(r'class="note">(.*?)</p>', page))
+
+
+def verdicts_of(page: str) -> list[str]:
+    return re.findall(r'class="verdict">★ (.*?)</p>', page)
+
+
+def test_settings_that_differ_are_what_varied_without_their_copies(tmp_path):
+    beta_sweep(tmp_path, beta_1=[-800, -801], beta_4=[-820, -821])
+    runs = collect(tmp_path)
+    assert what_varied(runs) == {"model.objective.beta": "beta", "seed": "seed"}
+    assert what_is_common(runs)["model.latent_dim"] == "2"
+    assert "seed" not in what_is_common(runs)
+
+
+def test_what_a_preset_sets_does_not_count_as_varied(tmp_path):
+    synthetic_run(tmp_path, "a", varied=["model"], name="vae")
+    synthetic_run(tmp_path, "b", varied=["model"], name="beta_vae", model__objective__beta=4.0)
+    assert list(what_varied(collect(tmp_path))) == ["name"]
+
+
+def test_what_a_search_draws_anew_for_each_run_all_counts_as_varied(tmp_path):
+    asked = ["optimizer.lr", "model.objective.beta"]
+    for number in range(3):
+        draw = {"optimizer__lr": 10.0**-number, "model__objective__beta": 1.5 * number}
+        synthetic_run(tmp_path, str(number), varied=asked, **draw)
+    assert set(what_varied(collect(tmp_path))) == set(asked)
+
+
+def test_means_and_standard_errors_over_seeds_are_numpys(tmp_path):
+    elbos = [-800.0, -803.5, -799.25]
+    beta_sweep(tmp_path, beta_1=elbos, beta_4=[-820.0])
+    first, second = compare(collect(tmp_path)).groups
+    assert first.means["test/elbo"] == pytest.approx(np.mean(elbos))
+    assert first.errors["test/elbo"] == pytest.approx(np.std(elbos, ddof=1) / np.sqrt(3))
+    assert second.label == "beta=4"
+    assert math.isnan(second.errors["test/elbo"])
+
+
+def test_groups_are_sorted_from_best_to_worst(tmp_path):
+    beta_sweep(tmp_path, beta_0_1=[-830, -820], beta_1=[-801, -800], beta_4=[-805, -798])
+    page = page_of(tmp_path)
+    assert rows_of(page) == ["1", "4", "0.1"]
+    assert re.findall(r'<tr class="best">\s*<td[^>]*>([^<]*)', page) == ["1", "beta=4,seed=1"]
+    (verdict,) = verdicts_of(page)
+    assert verdict.startswith("beta=1: test/elbo −800.50 ± 0.50 (higher is better)")
+    assert "next is beta=4, 1.00 behind, which may be chance" in verdict
+    assert "Best single run: beta=4,seed=1." in verdict
+
+
+def test_losses_of_different_objectives_do_not_decide_and_are_marked(tmp_path):
+    beta_sweep(tmp_path, beta_1=[-800], beta_4=[-820])
+    runs = collect(tmp_path)
+    assert deciding_figure(runs, None) == "test/elbo"
+    page = page_of(tmp_path, metric="test/loss")
+    assert "test/loss does not compare all of these runs: they are of 2 kinds" in notes_of(page)
+    assert "2 kinds hold one setting only" in notes_of(page)
+    assert "metric=test/elbo or test/distortion" in notes_of(page)
+    assert "No two of these compare by test/loss." in page
+    assert verdicts_of(page) == []
+
+
+def test_losses_of_one_objective_decide_and_less_is_better(tmp_path):
+    for lr, elbo in ((1e-3, -800.0), (1e-2, -790.0)):
+        synthetic_run(tmp_path, f"lr={lr}", elbo=elbo, optimizer__lr=lr)
+    compared = compare(collect(tmp_path))
+    assert compared.figure == "test/loss"
+    assert compared.winners[0].run.path.name == "lr=0.01"
+    assert notes_of(page_of(tmp_path)) == ""
+
+
+def test_validation_decides_where_nothing_was_tested(tmp_path):
+    synthetic_run(tmp_path, "a", metrics={"val/loss": 0.3, "train/loss": 0.2})
+    assert deciding_figure(collect(tmp_path), None) == "val/loss"
+
+
+def test_densities_of_scaled_pixels_compare_on_the_common_scale(tmp_path):
+    synthetic_run(tmp_path, "standardize", elbo=-780.0)
+    synthetic_run(tmp_path, "unit", elbo=150.0, data__normalization="unit")
+    compared = compare(collect(tmp_path))
+    gain = -784 * math.log(0.3081)
+    assert compared.figure == "test/elbo_unit"
+    assert len(compared.winners) == 1
+    assert compared.winners[0].run.path.name == "unit"
+    by_name = {run.path.name: run.metrics for run in compared.runs()}
+    assert by_name["standardize"]["test/elbo_unit"] == pytest.approx(-780 + gain)
+    assert by_name["standardize"]["test/distortion_unit"] == pytest.approx(775 - gain)
+    assert by_name["unit"]["test/elbo_unit"] == 150.0
+    assert compared.mixed("test/elbo")
+    assert not compared.mixed("test/elbo_unit")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"data__normalization": "dequantize"},
+        {
+            "data__normalization": "binarize_dynamic",
+            "model__likelihood": {"_target_": f"{LIKELIHOODS}.Bernoulli"},
+        },
+        {
+            "data__normalization": "unit",
+            "model__likelihood": {"_target_": f"{LIKELIHOODS}.Bernoulli", "grey_levels": True},
+        },
+        {"data__source": "files"},
+        {"data__dataset": "FashionMNIST", "data__source": "files"},
+    ],
+    ids=["dequantized", "binary", "grey levels", "source", "data set"],
+)
+def test_each_of_what_does_not_compare_has_a_winner_of_its_own(tmp_path, other):
+    for lr in (0.1, 0.2):
+        synthetic_run(tmp_path, f"one, {lr=}", elbo=-780 - lr, optimizer__lr=lr)
+        synthetic_run(tmp_path, f"other, {lr=}", elbo=-100 - lr, optimizer__lr=lr, **other)
+    page = page_of(tmp_path, metric="test/elbo")
+    first, second = verdicts_of(page)
+    assert "Best single run: one, lr=0.1. Among" in first
+    assert "Best single run: other, lr=0.1. Among" in second
+    assert "2 kinds, each with a winner of its own" in notes_of(page)
+    assert ("no likelihoods" in notes_of(page)) == ("grey_levels" in str(other))
+    assert ("different data" in notes_of(page)) == ("data__source" in other)
+
+
+def test_different_likelihoods_of_the_same_pixels_compare_by_elbo_but_not_by_loss(tmp_path):
+    synthetic_run(tmp_path, "laplace")
+    gaussian = {"_target_": f"{LIKELIHOODS}.Gaussian", "scale": 1.0}
+    synthetic_run(tmp_path, "gaussian", model__likelihood=gaussian)
+    compared = compare(collect(tmp_path))
+    assert compared.figure == "test/elbo"
+    assert not compared.mixed("test/elbo")
+    assert compared.mixed("test/loss")
+
+
+def test_a_broken_sweep_still_has_its_page(tmp_path):
+    synthetic_run(tmp_path, "good", epochs=2)
+    (synthetic_run(tmp_path, "damaged") / "metrics.json").write_text("{")
+    (synthetic_run(tmp_path, "a list") / "metrics.json").write_text("[]")
+    (synthetic_run(tmp_path, "no config") / "config.yaml").write_text(": [")
+    synthetic_run(tmp_path, "old class", model__likelihood={"_target_": "musigma.Gone"})
+    synthetic_run(tmp_path, "killed one", status="running")
+    synthetic_run(tmp_path, "not begun", status=None)
+    synthetic_run(tmp_path, "nan", elbo=math.nan, model__objective__beta=9)
+    running = RunFolder(synthetic_run(tmp_path, "alive", status="running"))
+    running.claim()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "config.yaml").write_text("{}")
+    (tmp_path / "no run").mkdir()
+    status = {run.path.name: run.status for run in collect(tmp_path)}
+    assert status == {
+        "good": "completed",
+        "damaged": "damaged",
+        "a list": "damaged",
+        "no config": "damaged",
+        "old class": "damaged",
+        "killed one": "killed",
+        "not begun": "killed",
+        "nan": "completed",
+        "alive": "running",
+    }
+    page = page_of(tmp_path)
+    running.release()
+    assert "no picture: There is no checkpoint" in page
+    assert "<b>killed one</b>: killed" in page
+    assert all(name in page for name in status)
+    assert len(verdicts_of(page)) == 1
+
+
+def test_a_failure_is_shown_with_its_traceback(tmp_path):
+    failed = synthetic_run(tmp_path, "x", status="failed", error="ValueError: too large")
+    RunFolder(failed).write_failure("Traceback (most recent call last):\n  here\n")
+    page = page_of(tmp_path)
+    assert "failed: ValueError: too large" in page
+    assert "<pre>Traceback (most recent call last):" in page
+    assert "No run has come to its end with figures yet" in page
+
+
+def test_hostile_names_and_tracebacks_are_text(tmp_path, capsys):
+    name = "<script>alert(1)<_script>$\\bad{[bold]"
+    synthetic_run(tmp_path, name, seed=0, name=name, epochs=1)
+    synthetic_run(tmp_path, "other", seed=1, name="[/bold]")
+    failed = synthetic_run(tmp_path, "failed", status="failed", error="<script>alert(2)</script>")
+    RunFolder(failed).write_failure("<script>alert(3)</script>")
+    page = page_of(tmp_path)
+    assert page.count("<script") == 1  # our own
+    assert "&lt;script&gt;alert(3)&lt;/script&gt;" in page
+    assert "[/bold]" in capsys.readouterr().out
+
+
+def test_the_page_needs_nothing_but_itself(tmp_path):
+    beta_sweep(tmp_path, beta_1=[-800], beta_4=[-820])
+    page = page_of(tmp_path)
+    sources = re.findall(r'(?:src|href)="([^"]{0,20})', page)
+    assert sources
+    assert all(source.startswith("data:image/") for source in sources)
+
+
+def test_the_page_says_so_where_it_stops_drawing(tmp_path):
+    for number in range(9):
+        beta = float(number)
+        synthetic_run(tmp_path, f"{beta=}", model__objective__beta=beta, epochs=1)
+    page = page_of(tmp_path, metric="test/loss")
+    assert page.count("No more than 8 plots are drawn here.") == 1  # losses of nine objectives
+
+
+def test_the_csv_has_a_row_for_each_run_and_every_figure(tmp_path):
+    beta_sweep(tmp_path, beta_1=[-800.125, -801], beta_4=[-820])
+    synthetic_run(tmp_path, "z", status="failed", seed=5)
+    page_of(tmp_path)
+    with (tmp_path / "report.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == [*["completed"] * 3, "failed"]
+    assert rows[0]["beta"] == "1.0"
+    assert rows[0]["test/elbo"] == "-800.125"
+    assert "val/loss" in rows[0]
+    assert "test/elbo_unit" in rows[0]
+
+
+def test_a_sweep_is_found_by_path_by_name_and_as_the_latest(tmp_path):
+    run = synthetic_run(tmp_path / "lr,seed", "a")
+    assert find_sweep("lr,seed", tmp_path) == find_sweep("latest", tmp_path) == run.parent
+    assert find_sweep(str(run.parent), Path("elsewhere")) == run.parent
+
+
+def test_a_sweep_that_is_not_there_or_is_empty_is_a_clear_error(tmp_path):
+    with pytest.raises(RunError, match="no sweep in"):
+        report("latest", tmp_path)
+    synthetic_run(tmp_path / "betas", "a")
+    with pytest.raises(RunError, match=r"no sweep beta, .* Did you mean betas\?"):
+        report("beta", tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RunError, match="holds no runs"):
+        report("empty", tmp_path)
+
+
+def test_a_metric_that_no_run_has_is_a_clear_error(tmp_path):
+    synthetic_run(tmp_path, "a")
+    with pytest.raises(RunError, match=r"metric=test/elbow: no run has that figure; .*test/elbo"):
+        report(str(tmp_path), tmp_path, metric="test/elbow")
+
+
+def test_a_real_sweep_shows_curves_samples_and_reconstructions(tmp_path, compose_small):
+    parent = tmp_path / "logs" / "sweeps" / "models"
+    for model in ("vae", "autoencoder"):
+        launch: Launch = compose_small(f"model={model}", "trainer.max_epochs=1")
+        run_job(launch._replace(parent=parent, name=f"model={model}", in_sweep=True))
+    page = report("models", parent.parent).read_text("utf-8")
+    assert ">means of samples<" in page
+    assert ">latent plane at quantiles of the prior<" in page
+    assert ">no prior, so samples mean nothing: reconstructions<" in page
+    assert ">latent plane at quantiles of the codes<" in page
+    assert "Learning curves" in page
+    assert "Rate and distortion" in page
+    metrics = json.loads((parent / "model=vae" / "metrics.json").read_text("utf-8"))["metrics"]
+    assert f"{metrics['test/loss']:.4f}" in page
