@@ -38,7 +38,7 @@ from musigma.seeding import derive_seed, normal_noise
 
 IMAGES_AT_ONCE = 100
 ROWS = 1000
-GAP_IMAGES = 100
+GAP_IMAGES = 50
 """So many images have their own best posterior searched for."""
 
 Metrics = dict[str, Any]

@@ -13,7 +13,7 @@ def best_elbo(
     x: Tensor,
     *,
     generator: Generator,
-    steps: int = 400,
+    steps: int = 300,
     pairs: int = 5,
     lr: float = 0.05,
 ) -> Tensor:

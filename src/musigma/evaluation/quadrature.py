@@ -12,8 +12,10 @@ from musigma.objectives.divergences import log_standard_normal
 HALF_WIDTH = 8.0
 """Cells cover [−8, 8]ᵈ; the prior's mass beyond is below 10⁻¹⁴."""
 RIM = 7.0
-DEPTH = 10.0
+DEPTH = 15.0
 """Cells whose density is within this many nats of the largest are divided."""
+RESOLVED = 0.1
+"""A change of log p(x), in nats, below which the cells are about as fine as the integrand."""
 CODES_AT_ONCE = 8192
 IMAGES_AT_ONCE = 50
 
@@ -34,7 +36,7 @@ class QuadratureEstimate(NamedTuple):
 
 @torch.no_grad()
 def quadrature_estimate(
-    model: Autoencoder, x: Tensor, *, tolerance: float = 1e-3, side: int = 128, divisions: int = 8
+    model: Autoencoder, x: Tensor, *, tolerance: float = 1e-3, side: int = 128, divisions: int = 9
 ) -> QuadratureEstimate:
     """∫ p(x|z) N(z; 0, I) dz over [−8, 8]ᵈ by the midpoint rule.
 
@@ -110,7 +112,9 @@ def _integrate(
         log_p = finer
         largest = torch.full_like(log_p, -math.inf)
         largest.scatter_reduce_(0, children.image, children.log_joint, "amax")
+        # Once the mode is resolved, what is far below it can be left as it is.
         matters = children.log_joint > largest[children.image] - DEPTH
+        matters |= (change > RESOLVED)[children.image]
         cells = children.where((change >= tolerance)[children.image] & matters)
     return QuadratureEstimate(log_p, change, (change < tolerance) & ~cut_off)
 
