@@ -14,14 +14,14 @@ register_resolvers()
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="evaluate")
-@plain_errors()
 def main(cfg: DictConfig) -> None:
     """Read the command line and evaluate."""
-    from musigma.evaluating import evaluate
+    with plain_errors():
+        from musigma.evaluating import evaluate
 
-    runs = list(cfg.run) if isinstance(cfg.run, ListConfig) else [cfg.run]
-    settings = {key: cfg[key] for key in ("checkpoint", "images", "samples", "seed")}
-    evaluate(runs, Path(cfg.log_dir) / "runs", **settings)
+        runs = list(cfg.run) if isinstance(cfg.run, ListConfig) else [cfg.run]
+        settings = {key: cfg[key] for key in ("checkpoint", "images", "samples", "seed")}
+        evaluate(runs, Path(cfg.log_dir) / "runs", **settings)
 
 
 if __name__ == "__main__":

@@ -14,19 +14,19 @@ register_resolvers()
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="export")
-@plain_errors()
 def main(cfg: DictConfig) -> None:
     """Read the command line and export."""
-    from musigma.runs.export import export_run
-    from musigma.runs.load import load_run
-    from musigma.runs.resume import find_run
+    with plain_errors():
+        from musigma.runs.export import export_run
+        from musigma.runs.load import load_run
+        from musigma.runs.resume import find_run
 
-    folder = find_run(cfg.run, Path(cfg.log_dir) / "runs").path
-    written = export_run(load_run(folder, cfg.checkpoint), folder / "export")
-    for path, opening in written.items():
-        print(f"{path.name:<18} {opening}")
-    print("x and x_mean are images [B, C, H, W] in the model's own pixels (data.normalization)")
-    print(f"written to   {folder / 'export'}")
+        folder = find_run(cfg.run, Path(cfg.log_dir) / "runs").path
+        written = export_run(load_run(folder, cfg.checkpoint), folder / "export")
+        for path, opening in written.items():
+            print(f"{path.name:<18} {opening}")
+        print("x and x_mean are images [B, C, H, W] in the model's own pixels (data.normalization)")
+        print(f"written to   {folder / 'export'}")
 
 
 if __name__ == "__main__":

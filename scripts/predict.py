@@ -14,14 +14,14 @@ register_resolvers()
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="predict")
-@plain_errors()
 def main(cfg: DictConfig) -> None:
     """Read the command line and predict."""
-    from musigma.predicting import predict
+    with plain_errors():
+        from musigma.predicting import predict
 
-    settings = {key: cfg[key] for key in ("checkpoint", "input", "count", "seed", "output")}
-    written = predict(cfg.task, cfg.run, Path(cfg.log_dir) / "runs", **settings)
-    print(f"written to   {written}")
+        settings = {key: cfg[key] for key in ("checkpoint", "input", "count", "seed", "output")}
+        written = predict(cfg.task, cfg.run, Path(cfg.log_dir) / "runs", **settings)
+        print(f"written to   {written}")
 
 
 if __name__ == "__main__":

@@ -14,12 +14,12 @@ register_resolvers()
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="report")
-@plain_errors()
 def main(cfg: DictConfig) -> None:
     """Read the command line and report."""
-    from musigma.sweeps.report import report
+    with plain_errors():
+        from musigma.sweeps.report import report
 
-    report(cfg.sweep, Path(cfg.log_dir) / "sweeps", metric=cfg.metric)
+        report(cfg.sweep, Path(cfg.log_dir) / "sweeps", metric=cfg.metric)
 
 
 if __name__ == "__main__":

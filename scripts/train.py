@@ -14,17 +14,17 @@ register_resolvers()
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="train")
-@plain_errors()
 def main(cfg: DictConfig) -> float | None:
     """Read one job and run it."""
-    launch = read_launch(cfg)
-    if launch.in_sweep:
-        from musigma.sweeps.job import run_job
+    with plain_errors():
+        launch = read_launch(cfg)
+        if launch.in_sweep:
+            from musigma.sweeps.job import run_job
 
-        return run_job(launch)
-    from musigma.training import run
+            return run_job(launch)
+        from musigma.training import run
 
-    return run(launch)
+        return run(launch)
 
 
 if __name__ == "__main__":
@@ -34,6 +34,9 @@ if __name__ == "__main__":
         from musigma.sweeps.plan import show_failures, show_plan
 
         show_plan(jobs)
-    main()
-    if jobs and show_failures(jobs):
+    try:
+        main()
+    finally:
+        failed = show_failures(jobs) if jobs else 0
+    if failed:
         sys.exit(1)

@@ -24,7 +24,7 @@ class RunError(UserError):
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Within it, or in a function that it decorates, a UserError is a message and exit status 2.
+    """Within it a UserError is a message and exit status 2.
 
     With `HYDRA_FULL_ERROR=1` in the environment it keeps its traceback.
     """

@@ -44,8 +44,8 @@ def train(
     """
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=True)
-    except SystemExit:  # what Lightning makes of Ctrl-C
-        if trainer.interrupted:
+    except SystemExit as end:
+        if trainer.interrupted and end.code in (None, 0, 1):  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from None
         raise
     path = BestAndLast.path(trainer, "best")

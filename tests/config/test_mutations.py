@@ -110,6 +110,7 @@ def test_a_value_that_may_fit_ends_in_no_traceback(place, value):
     _problems(option, config)
 
 
+OPTIONAL = {"compile", "sweep", "varied"}
 NO_DEFAULT = {"network", "likelihood", "objective", "steps", "milestones", "T_max", "_target_"}
 
 
@@ -120,7 +121,7 @@ def test_a_dropped_value_is_missed_where_it_has_no_default(place):
     config, node = _copy_at(option, path)
     del node[path[-1]]
     problems = _problems(option, config)
-    if path[-1] in NO_DEFAULT or (len(path) == 1 and path[0] != "compile"):
+    if path[-1] in NO_DEFAULT or (len(path) == 1 and path[0] not in OPTIONAL):
         assert any(_dotted(path[:-1]) in problem for problem in problems)
 
 

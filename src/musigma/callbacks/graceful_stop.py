@@ -14,24 +14,29 @@ from musigma.module import AutoencoderModule
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+REQUEUE = signal.SIGUSR2
+"""What submitit sends to a job whose time is up; its handler puts the job back into the queue."""
 
 
 class GracefulStop(L.Callback):
     """Asked to stop, finishes the batch, saves `last.ckpt` and stops the run.
 
     Ctrl-C, SIGTERM and SIGUSR1 ask, the latter two as Slurm does before it takes a machine away.
-    A second Ctrl-C stops at once. With several processes Lightning's own handling stays: the
+    A second Ctrl-C stops at once. A SIGUSR2 that submitit listens to is handed on to it once the
+    checkpoint is saved. With several processes Lightning's own handling stays: the
     run stops at once and keeps the checkpoint of the last epoch.
     """
 
     def __init__(self) -> None:
         self.stopping = False
+        self._received: int | None = None
         self._previous: dict[int, Any] = {}
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
         """Listen."""
         if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
+            numbers = (*SIGNALS, *([REQUEUE] if callable(signal.getsignal(REQUEUE)) else []))
+            self._previous = {number: signal.signal(number, self._note) for number in numbers}
 
     def on_train_batch_end(
         self,
@@ -46,12 +51,12 @@ class GracefulStop(L.Callback):
             for callback in trainer.checkpoint_callbacks:
                 if isinstance(callback, BestAndLast):
                     callback.save(trainer, "last")
-            raise KeyboardInterrupt
+            self._stop()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
         """Stop here if asked to while the last epoch was ending."""
         if self.stopping:
-            raise KeyboardInterrupt
+            self._stop()
 
     def teardown(self, trainer: L.Trainer, pl_module: AutoencoderModule, stage: str) -> None:
         """Stop listening."""
@@ -63,8 +68,13 @@ class GracefulStop(L.Callback):
         """Stop listening."""
         self._restore()
 
+    def _stop(self) -> None:
+        if self._received == REQUEUE:
+            signal.raise_signal(REQUEUE)  # submitit's handler is back, and exits
+        raise KeyboardInterrupt
+
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        self.stopping = True
+        self.stopping, self._received = True, signum
         self._restore()
         name = signal.Signals(signum).name
         log.warning("%s: stopping after this batch. Ctrl-C again stops at once.", name)

@@ -30,6 +30,9 @@ def recorded(folder: RunFolder) -> Iterator[None]:
             folder.write_metrics(status="interrupted")
             log.warning("Stopped. Go on with: %s", go_on)
             raise SystemExit(130) from None
+        except SystemExit:  # submitit takes the run elsewhere
+            folder.write_metrics(status="interrupted")
+            raise
         except BaseException as error:
             with suppress(OSError):
                 folder.write_metrics(status="failed", error=f"{type(error).__name__}: {error}")

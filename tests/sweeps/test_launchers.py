@@ -1,0 +1,87 @@
+"""The same sweep gives the same figures, whoever starts its jobs; each launcher is an extra."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from musigma.paths import PROJECT_ROOT
+
+SMALL = (
+    "model=vae,autoencoder",
+    "seed=0,1",
+    "data.source=sample",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=1",
+    "model.network.encoder_sizes=[16]",
+    "model.network.decoder_sizes=[16]",
+    "+trainer.limit_train_batches=3",
+    "callbacks.image_panel=null",
+)
+
+
+def _needs(plugin):
+    there = importlib.util.find_spec("hydra_plugins") and importlib.util.find_spec(
+        f"hydra_plugins.{plugin}"
+    )
+    return pytest.mark.skipif(not there, reason=f"{plugin} is not installed")
+
+
+def _sweep(logs, *arguments):
+    done = subprocess.run(
+        [sys.executable, "scripts/train.py", "-m", *arguments, f"log_dir={logs}"],
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "HYDRA_FULL_ERROR": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return {
+        path.parent.name: json.loads(path.read_text())
+        for path in (logs / "sweeps").glob("*/*/metrics.json")
+    }
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return _sweep(tmp_path_factory.mktemp("plain"), *SMALL)
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        pytest.param("all_cores", marks=_needs("hydra_joblib_launcher")),
+        pytest.param("slurm_local", marks=_needs("hydra_submitit_launcher")),
+        pytest.param("ray_local", marks=_needs("hydra_ray_launcher")),
+    ],
+)
+def test_every_launcher_gives_the_same_figures(launcher, plain, tmp_path):
+    found = _sweep(tmp_path, *SMALL, f"hydra/launcher={launcher}")
+    assert found.keys() == plain.keys()
+    for name, run in plain.items():
+        assert found[name]["status"] == "completed"
+        for figure, value in run["metrics"].items():
+            assert found[name]["metrics"][figure] == pytest.approx(value, rel=1e-5), (name, figure)
+
+
+@_needs("hydra_optuna_sweeper")
+def test_a_search_is_kept_on_disk_and_goes_on(tmp_path):
+    search = (
+        "model=vae",
+        *SMALL[2:],
+        "hydra/sweeper=search",
+        "sweep=search",
+        "optimizer.lr=tag(log,interval(1e-4,1e-2))",
+    )
+    first = _sweep(tmp_path, *search, "hydra.sweeper.n_trials=2")
+    assert len(first) == 2
+    assert (tmp_path / "sweeps" / "search" / "study.db").exists()
+    second = _sweep(tmp_path, *search, "hydra.sweeper.n_trials=2")
+    assert len(second) >= 3
+    assert all(run["status"] == "completed" for run in second.values())
+    assert first.items() <= second.items()
