@@ -1,9 +1,9 @@
 """The gap between log p(x) and the ELBO, taken apart where both parts are known."""
 
 import torch
-from oracles import LinearGaussian
 
 from musigma.evaluation.amortization import best_elbo
+from oracles import LinearGaussian
 
 
 def _best(model, x):
