@@ -35,8 +35,13 @@ def newest_checkpoint(folder: RunFolder) -> Path | None:
     Raises:
         RunError: if there are checkpoints, and all are damaged.
     """
+    paths = [folder.checkpoint(name) for name in ("last", "previous", "best")]
+    # `best` alone is from before the first epoch's end, whose curves may be there already.
+    if not any(path.exists() for path in paths[:2]):
+        log.warning("%s had saved nothing yet and begins anew", folder.path)
+        return None
     damaged: list[RunError] = []
-    for path in map(folder.checkpoint, ("last", "previous", "best")):
+    for path in paths:
         if not path.exists():
             continue
         try:
@@ -48,10 +53,7 @@ def newest_checkpoint(folder: RunFolder) -> Path | None:
         if damaged or path.stem != "last":
             log.warning("going on from %s instead", path)
         return path
-    if damaged:
-        raise RunError(f"No checkpoint of {folder.path} is whole: {damaged[0]}")
-    log.warning("%s had saved nothing yet and begins anew", folder.path)
-    return None
+    raise RunError(f"No checkpoint of {folder.path} is whole: {damaged[0]}")
 
 
 def amended(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
