@@ -47,6 +47,7 @@ def test_a_run_of_an_older_version_opens_with_the_same_figures(tmp_path):
         assert value == pytest.approx(written[f"test/{name}"], rel=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:The loaded checkpoint was produced with Lightning")
 def test_a_run_of_an_older_version_goes_on(tmp_path, compose_launch):
     path = shutil.copytree(Path(__file__).parent / "written_by_0.1.0", tmp_path / "old")
     run(compose_launch(f"resume={path}", "trainer.max_epochs=4"))
