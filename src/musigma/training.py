@@ -10,7 +10,6 @@ import lightning as L
 from musigma.callbacks import BestAndLast
 from musigma.config.build import Config, build_data, build_module, build_trainer
 from musigma.config.check import check_config
-from musigma.config.identity import identity
 from musigma.config.launch import Launch
 from musigma.console import set_up_logging, show_results, show_summary
 from musigma.data import ImageDataModule
@@ -80,7 +79,6 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
             folder.write_environment(describe_environment(str(trainer.strategy.root_device)))
             folder.write_metrics(
                 status="running",
-                identity=identity(launch.config),
                 data_source=data.source,
                 monitor=module.objective.monitor,
                 error=None,
