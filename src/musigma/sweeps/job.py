@@ -9,6 +9,7 @@ from musigma.config.launch import Launch
 from musigma.console import set_up_logging
 from musigma.errors import RunError
 from musigma.runs.folder import RunFolder
+from musigma.sweeps.gpus import take_gpu
 from musigma.training import run, value_of
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,9 @@ def run_job(launch: Launch) -> float | None:
     another process is doing.
     """
     set_up_logging()
+    trainer = launch.config["trainer"]
+    if trainer.get("devices") == 1 and trainer.get("accelerator") != "cpu":
+        take_gpu(Path(launch.config["log_dir"]) / ".gpus")
     folder = RunFolder.at(job_path(launch))
     try:
         folder.claim()

@@ -1,0 +1,39 @@
+"""The GPUs of a machine, dealt out to the processes of its sweeps."""
+
+import functools
+import os
+import platform
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+
+
+def take_gpu(locks: Path) -> None:
+    """Keep this process to one GPU from now on, one that the fewest others have.
+
+    Has no effect where there is at most one, or once this process has used CUDA.
+
+    Args:
+        locks: the folder where processes tell each other what they have.
+    """
+    if (gpus := torch.cuda.device_count()) > 1:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = visible.split(",") if visible else map(str, range(gpus))
+        os.environ["CUDA_VISIBLE_DEVICES"], _ = deal(tuple(names), locks)
+
+
+@functools.cache  # a process that asks again keeps what it has
+def deal(gpus: tuple[str, ...], locks: Path) -> tuple[str, FileLock]:
+    """One of `gpus`, and the lock by which this process has it until it ends."""
+    locks.mkdir(parents=True, exist_ok=True)
+    others = 0
+    while True:
+        for gpu in gpus:
+            lock = FileLock(locks / f"{platform.node()}_{gpu}_{others}", thread_local=False)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            return gpu, lock
+        others += 1

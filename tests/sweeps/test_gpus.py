@@ -1,0 +1,68 @@
+"""The GPUs of a machine are shared evenly by processes, for as long as each of them lives."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from musigma.sweeps.gpus import deal, take_gpu
+
+HOLD = """
+import sys
+from pathlib import Path
+from musigma.sweeps.gpus import deal
+gpu, lock = deal(("0", "1"), Path(sys.argv[1]))
+assert deal(("0", "1"), Path(sys.argv[1]))[0] == gpu
+print(gpu, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Starts a process that has a GPU until it is killed; returns it and the GPU's name."""
+    started = []
+
+    def start():
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, tmp_path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process, process.stdout.readline().strip()
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_processes_share_gpus_evenly_and_leave_them_when_killed(holder, tmp_path):
+    first, gpu_of_first = holder()
+    _, gpu_of_second = holder()
+    assert {gpu_of_first, gpu_of_second} == {"0", "1"}
+    _, gpu_of_third = holder()
+    assert deal(("0", "1"), tmp_path)[0] != gpu_of_third  # two on each
+    first.kill()
+    first.communicate()
+    _, gpu_of_last = holder()
+    assert gpu_of_last == gpu_of_first
+
+
+def test_a_process_sees_its_own_gpu_alone(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,GPU-abc")
+    take_gpu(tmp_path)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4"
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_without_a_choice_nothing_changes(monkeypatch, tmp_path, count):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    take_gpu(tmp_path)
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
