@@ -1,6 +1,7 @@
 """One run, from its config to its results."""
 
 import logging
+import math
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -139,13 +140,14 @@ def _prepare(launch: Launch, known: RunFolder | None) -> _Prepared:
 def value_of(name: str | None, metrics: dict[str, float], monitor: str) -> float | None:
     """The figure that a sweep's search looks at; by default what the objective monitors.
 
+    None where it is not a number: to a search such a run has failed.
+
     Raises:
         ConfigError: if there is no figure of that name.
     """
-    if name is None:
-        return metrics.get(f"val/{monitor}")
-    if name not in metrics:
+    if name is not None and name not in metrics:
         raise ConfigError(
             f"optimized_metric={name} is not among the figures of this run: {', '.join(metrics)}"
         )
-    return metrics[name]
+    value = metrics.get(name or f"val/{monitor}", math.nan)
+    return None if math.isnan(value) else value

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -185,9 +186,31 @@ def test_showing_a_config_imports_no_torch():
         assert "model" in done.stdout
 
 
-@pytest.mark.parametrize("study", sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml")))
+STUDIES = sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("study", [study for study in STUDIES if study != "search"])
 def test_every_job_of_every_study_passes(study):
     command = read_command_line("train", ["-m", f"study={study}"])
     assert command.jobs
     assert {job.parent.name for job in command.jobs} == {study}
     assert len({job.name for job in command.jobs}) == len(command.jobs)
+
+
+@pytest.mark.parametrize(
+    ("argument", "plugin", "extra"),
+    [
+        ("study=search", "hydra_optuna_sweeper", "optuna"),
+        ("hydra/launcher=all_cores", "hydra_joblib_launcher", "joblib"),
+        ("hydra/launcher=ray_local", "hydra_ray_launcher", "ray"),
+        ("hydra/launcher=slurm", "hydra_submitit_launcher", "submitit"),
+        ("hydra/launcher=slurm_local", "hydra_submitit_launcher", "submitit"),
+    ],
+)
+def test_what_a_plugin_brings_passes_or_names_its_extra(argument, plugin, extra):
+    command = ["-m", argument, "seed=0"]
+    if find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{plugin}"):
+        read_command_line("train", command)
+    else:
+        (line,) = _faults(*command)
+        assert line.endswith(f"needs what is not installed here: pip install -e '.[{extra}]'")

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -69,19 +70,39 @@ def test_every_launcher_gives_the_same_figures(launcher, plain, tmp_path):
             assert found[name]["metrics"][figure] == pytest.approx(value, rel=1e-5), (name, figure)
 
 
+SEARCH = (
+    "model=vae",
+    *SMALL[2:],
+    "hydra/sweeper=search",
+    "sweep=search",
+    "optimizer.lr=tag(log,interval(1e-4,1e-2))",
+)
+
+
 @_needs("hydra_optuna_sweeper")
-def test_a_search_is_kept_on_disk_and_goes_on(tmp_path):
-    search = (
-        "model=vae",
-        *SMALL[2:],
-        "hydra/sweeper=search",
-        "sweep=search",
-        "optimizer.lr=tag(log,interval(1e-4,1e-2))",
-    )
-    first = _sweep(tmp_path, *search, "hydra.sweeper.n_trials=2")
+def test_a_search_is_kept_on_disk_and_is_done_when_it_has_its_trials(tmp_path):
+    first = _sweep(tmp_path, *SEARCH, "hydra.sweeper.n_trials=2")
     assert len(first) == 2
-    assert (tmp_path / "sweeps" / "search" / "study.db").exists()
-    second = _sweep(tmp_path, *search, "hydra.sweeper.n_trials=2")
-    assert len(second) >= 3
-    assert all(run["status"] == "completed" for run in second.values())
-    assert first.items() <= second.items()
+    assert _sweep(tmp_path, *SEARCH, "hydra.sweeper.n_trials=2") == first
+    more = _sweep(tmp_path, *SEARCH, "hydra.sweeper.n_trials=3")
+    assert len(more) == 3
+    assert first.items() <= more.items()
+
+
+@_needs("hydra_optuna_sweeper")
+def test_a_killed_search_takes_up_the_trial_that_it_was_at(tmp_path):
+    search = (*SEARCH, "hydra.sweeper.n_trials=3")
+    command = [sys.executable, "scripts/train.py", "-m", *search, f"log_dir={tmp_path}"]
+    with subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.DEVNULL) as process:
+        while len(begun := _names(tmp_path)) < 2:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    runs = _sweep(tmp_path, *search)
+    assert runs.keys() == _names(tmp_path)
+    assert begun <= runs.keys()
+    assert [run["status"] for run in runs.values()] == ["completed"] * 3
+
+
+def _names(logs):
+    return {path.parent.name for path in (logs / "sweeps").glob("*/*/checkpoints")}

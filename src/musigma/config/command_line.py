@@ -22,6 +22,15 @@ from musigma.paths import CONFIGS
 ONLY_SHOWS = ("help", "hydra_help", "info", "cfg", "shell_completion", "experimental_rerun")
 """Hydra's options that run no job."""
 
+EXTRAS = {
+    "hydra/launcher/joblib": "joblib",
+    "hydra/launcher/ray": "ray",
+    "hydra/launcher/submitit_local": "submitit",
+    "hydra/launcher/submitit_slurm": "submitit",
+    "hydra/sweeper/optuna": "optuna",
+}
+"""Configs that Hydra's plugins bring, and the extra that installs each plugin."""
+
 
 class CommandLine(NamedTuple):
     """What a script was asked for.
@@ -135,6 +144,9 @@ def _compose(config_name: str, overrides: list[str]) -> _Composed:
             config = compose(config_name, fitting, return_hydra_config=True)
             break
         except (HydraException, OmegaConfBaseException) as error:
+            if extra := EXTRAS.get(str(getattr(error, "missing_cfg_file", ""))):
+                needs = f"needs what is not installed here: pip install -e '.[{extra}]'"
+                raise ConfigError(f"{' '.join(overrides)}: {needs}") from error
             culprit = next((o for o in fitting if _is_about(o, error)), None)
             if culprit is None:
                 raise ConfigError(str(error)) from error

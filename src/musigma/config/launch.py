@@ -14,6 +14,7 @@ from musigma.config.identity import identity
 from musigma.errors import ConfigError
 
 LONGEST_NAME = 100
+LONGEST_NUMBER = 8
 
 
 class Launch(NamedTuple):
@@ -68,13 +69,24 @@ def read_launch(cfg: DictConfig) -> Launch:
 def job_name(overrides: Sequence[str], varied: Sequence[str]) -> str:
     """What is particular about a job: `model=vae,beta=4,seed=1`.
 
+    Two jobs may share one: `job_path` keeps them apart.
+
     Args:
         overrides: the job's.
         varied: the names of the settings that the sweep varies.
     """
     short = dict(zip(varied, short_names(varied), strict=True))
     parts = (override.lstrip("+").partition("=") for override in overrides)
-    return ",".join(f"{short[key]}={value}" for key, _, value in parts if key in short) or "default"
+    named = (f"{short[key]}={_rounded(value)}" for key, _, value in parts if key in short)
+    return ",".join(named) or "default"
+
+
+def _rounded(value: str) -> str:
+    """A number that a search drew, to four digits; other values as they are."""
+    try:
+        return f"{float(value):.4g}" if len(value) > LONGEST_NUMBER else value
+    except ValueError:
+        return value
 
 
 def short_names(settings: Sequence[str]) -> list[str]:
