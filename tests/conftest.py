@@ -6,6 +6,7 @@
 import functools
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -83,15 +84,22 @@ def run_script(tmp_path):
     """Arguments → the finished process of `scripts/train.py` with them."""
 
     def run_it(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "scripts/train.py", *arguments, f"log_dir={tmp_path}/logs"],
+        command = [sys.executable, "scripts/train.py", *arguments, f"log_dir={tmp_path}/logs"]
+        with subprocess.Popen(
+            command,
             cwd=PROJECT_ROOT,
             env={**os.environ, **environment},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=300,
-            check=False,
-        )
+            start_new_session=True,
+        ) as process:
+            try:
+                output, errors = process.communicate(timeout=300)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)  # the other ranks of a run too
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
     return run_it
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -73,6 +74,7 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
     Raises:
         ConfigError: if this machine cannot do what the trainer config asks for.
     """
+    torch.set_float32_matmul_precision(config.get("matmul_precision", "highest"))
     resumes = first_step is not None
     callbacks = build_callbacks(config)
     loggers = [

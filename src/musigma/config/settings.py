@@ -23,6 +23,7 @@ class TrainSettings(TypedDict):
     name: str
     seed: Seed
     compile: NotRequired[bool]
+    matmul_precision: NotRequired[Literal["highest", "high", "medium"]]
     test: bool
     sweep: NotRequired[str | None]
     varied: NotRequired[list[str] | None]
@@ -78,12 +79,21 @@ class ReportSettings(TypedDict):
     log_dir: str
 
 
+class BenchmarkSettings(TrainSettings):
+    """`configs/benchmark.yaml`."""
+
+    tables: list[Literal["epoch", "batch_sizes", "precisions", "scale", "commands"]]
+    rounds: Count
+    output: str
+
+
 SETTINGS: dict[str, type] = {
     "train": TrainSettings,
     "evaluate": EvaluateSettings,
     "export": ExportSettings,
     "predict": PredictSettings,
     "report": ReportSettings,
+    "benchmark": BenchmarkSettings,
 }
 """What the config of each script holds, by the script's name."""
 

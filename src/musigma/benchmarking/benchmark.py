@@ -1,0 +1,203 @@
+"""The tables of a benchmark: what is measured, and how it is shown."""
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, NamedTuple
+
+import torch
+from hydra import compose
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from musigma.benchmarking import pipelines
+from musigma.benchmarking.commands import EndAtFirstStep, time_commands
+from musigma.benchmarking.race import Row, race
+from musigma.benchmarking.repeated import RepeatedMNIST
+from musigma.config.build import Config
+from musigma.console import set_up_logging
+
+NOTEBOOK, BARE, OURS, PRODUCTS = "notebook", "bare loop", "scripts/train.py", "matrix products"
+PIPELINES = {
+    NOTEBOOK: pipelines.notebook,
+    BARE: pipelines.bare_loop,
+    OURS: pipelines.training,
+    PRODUCTS: pipelines.products,
+}
+WIDTH = 130
+TableName = Literal["epoch", "batch_sizes", "precisions", "scale", "commands"]
+
+
+class Entry(NamedTuple):
+    """One race: the overrides of `scripts/train.py`'s config, and who takes part."""
+
+    overrides: tuple[str, ...]
+    pipelines: tuple[str, ...] = (OURS,)
+
+
+class Contestant(NamedTuple):
+    """A pipeline with its overrides, in words."""
+
+    setting: str
+    pipeline: str
+
+
+def benchmark(
+    tables: Sequence[TableName], *, overrides: Sequence[str], rounds: int, output: Path
+) -> None:
+    """Measure, show, and write to a JSON file.
+
+    Args:
+        tables: which.
+        overrides: of the config that `scripts/train.py` composes.
+        rounds: how often everything is measured.
+        output: the file.
+    """
+    set_up_logging(first_process=False)
+    console = Console(highlight=False, width=WIDTH)
+    found: dict[str, Any] = {"machine": _machine(), "overrides": list(overrides), "rounds": rounds}
+    console.print(found["machine"])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for name in tables:
+        if name == "commands":
+            found[name] = _time_commands(overrides, rounds)
+            console.print(_table_of_commands(found[name]))
+        else:
+            rows = _race(list(_entries(name)), overrides, rounds)
+            found[name] = [
+                {**key._asdict(), "epochs": [asdict(epoch) for epoch in row.epochs]}
+                for key, row in rows.items()
+            ]
+            console.print(_table(name, rows))
+            console.print(*_parts(rows), sep="\n")
+        output.write_text(json.dumps(found, indent=2) + "\n")
+    console.print(f"written to {output}")
+
+
+def _entries(table: TableName) -> Iterator[Entry]:
+    if table == "epoch":
+        yield Entry((), tuple(PIPELINES))
+    elif table == "batch_sizes":
+        for size in (32, 128, 512, 1024, 4096):
+            yield Entry((f"data.batch_size={size}",), (BARE, OURS, PRODUCTS))
+    elif table == "precisions":
+        for setting in (
+            "matmul_precision=highest",
+            "matmul_precision=medium",
+            "trainer.precision=bf16-mixed",
+        ):
+            yield Entry((setting,), (OURS, PRODUCTS))
+            yield Entry((setting, "compile=true"), (OURS, PRODUCTS))
+    elif table == "scale":
+        steps = "+trainer.limit_train_batches=400"  # the same for every number of images
+        repeated = f"data._target_={RepeatedMNIST.__module__}.{RepeatedMNIST.__qualname__}"
+        for times in (1, 10, 100):
+            yield Entry((repeated, f"+data.times={times}", steps))
+        for size in (2, 16, 64):
+            yield Entry((f"model.latent_dim={size}", steps))
+        for size in (100, 300, 1000):
+            sizes = f"{{encoder_sizes:[{size},{size}],decoder_sizes:[{size}]}}"
+            yield Entry((f"model.network={sizes}", steps))
+
+
+def _race(entries: Sequence[Entry], overrides: Sequence[str], rounds: int) -> dict[Contestant, Row]:
+    contestants = {}
+    for entry in entries:
+        config = _config(*overrides, *entry.overrides)
+        for name in entry.pipelines:
+            key = Contestant(" ".join(entry.overrides), name)
+            contestants[key] = partial(PIPELINES[name], config=config)
+    return race(contestants, rounds)
+
+
+def _config(*overrides: str) -> Config:
+    composed = compose("train", ["name=benchmark", *overrides])  # by the script's own Hydra
+    config: Any = OmegaConf.to_container(composed, resolve=True)
+    return config
+
+
+def _table(title: str, rows: Mapping[Contestant, Row]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("", no_wrap=True)
+    for column in (
+        "s/epoch",
+        "images/s",
+        "lowest",
+        "highest",
+        "to bare loop",
+        "to products",
+        "MiB",
+    ):
+        table.add_column(column, justify="right")
+    for key, row in rows.items():
+        ratios = []
+        for other in (BARE, PRODUCTS):
+            base = rows.get(Contestant(key.setting, other))
+            ratios.append(f"{row.seconds / base.seconds:.2f}" if base else "")
+        lowest, middle, highest = row.images_per_second
+        table.add_row(
+            f"{key.pipeline} {key.setting}",
+            f"{row.seconds:.2f}",
+            *(f"{rate:,.0f}" for rate in (middle, lowest, highest)),
+            *ratios,
+            f"{row.memory:,.0f}",
+        )
+    return table
+
+
+def _parts(rows: Mapping[Contestant, Row]) -> Iterator[str]:
+    """Of the default setting, what each callback costs."""
+    if (row := rows.get(Contestant("", OURS))) is None:
+        return
+    for name, seconds in row.parts.items():
+        yield f"  {name:<20} {1000 * seconds:8.1f} ms/epoch  {seconds / row.seconds:6.2%}"
+
+
+def _time_commands(overrides: Sequence[str], rounds: int) -> dict[str, list[float]]:
+    ends = f"+callbacks.end._target_={EndAtFirstStep.__module__}.{EndAtFirstStep.__qualname__}"
+    with TemporaryDirectory() as folder:
+        train = ["scripts/train.py", *overrides, f"log_dir={folder}"]
+        evaluate = ["scripts/evaluate.py", "run=latest", f"log_dir={folder}"]
+        time_commands({"": [*train, "trainer.max_epochs=1", "name=evaluated"]}, 0)
+        return time_commands(
+            {
+                "scripts/train.py --help": ["scripts/train.py", "--help"],
+                "scripts/train.py --cfg job": ["scripts/train.py", "--cfg", "job"],
+                "import torch": ["-c", "import torch"],
+                "import lightning.pytorch": ["-c", "import lightning.pytorch"],
+                "scripts/train.py to its first step": [*train, ends],
+                "scripts/evaluate.py": evaluate,
+            },
+            rounds,
+        )
+
+
+def _table_of_commands(seconds: Mapping[str, Sequence[float]]) -> Table:
+    table = Table("command", title="commands", title_justify="left")
+    for column in ("s", "lowest", "highest"):
+        table.add_column(column, justify="right")
+    for name, values in seconds.items():
+        table.add_row(
+            name, *(f"{value:.2f}" for value in (median(values), min(values), max(values)))
+        )
+    return table
+
+
+def _machine() -> str:
+    """In words: processor, threads, torch, and the GPU where there is one."""
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next(
+            (line.partition(": ")[2] for line in lines if line.startswith("model name")), cpu
+        )
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU: not measured"
+    threads = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    return f"{cpu}, {threads}; torch {torch.__version__}; {gpu}"

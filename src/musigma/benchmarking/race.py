@@ -1,0 +1,140 @@
+"""Pipelines that take turns, an epoch each, in processes of their own."""
+
+import multiprocessing
+import os
+import resource
+import time
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from statistics import median
+from typing import TypeVar
+
+import torch
+
+from musigma.console import set_up_logging
+
+
+@dataclass
+class Epoch:
+    """What an epoch took.
+
+    Args:
+        seconds: from its beginning to that of the next.
+        images: trained on.
+        memory: the process's peak so far over what its imports took, in MiB; of a GPU's memory
+            where there is one.
+        parts: seconds that went into named parts of it.
+    """
+
+    seconds: float
+    images: int
+    memory: float
+    parts: dict[str, float]
+
+
+class Pace:
+    """Where a pipeline waits for its turn.
+
+    Args:
+        pipe: to the process that gives the turns.
+    """
+
+    def __init__(self, pipe: Connection) -> None:
+        self.pipe = pipe
+        self.parts: dict[str, float] = {}
+        self._imports = _peak_memory()
+        self._start: float | None = None
+
+    def next_epoch(self, images: int) -> None:
+        """Report the epoch that has ended, with its images, and wait until the next may begin."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        if self._start is not None:
+            seconds = time.perf_counter() - self._start
+            memory = _peak_memory() - self._imports
+            self.pipe.send(Epoch(seconds, images, memory, dict(self.parts)))
+        self.pipe.recv()
+        self.parts.clear()
+        self._start = time.perf_counter()
+
+
+Key = TypeVar("Key", bound=Hashable)
+Pipeline = Callable[[Pace], None]
+"""Trains for ever, and calls `Pace.next_epoch` before each epoch."""
+
+
+@dataclass
+class Row:
+    """What a pipeline did in all its turns."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """An epoch's, the median."""
+        return median(epoch.seconds for epoch in self.epochs)
+
+    @property
+    def images_per_second(self) -> list[float]:
+        """The lowest, the median and the highest."""
+        rates = sorted(epoch.images / epoch.seconds for epoch in self.epochs)
+        return [rates[0], median(rates), rates[-1]]
+
+    @property
+    def memory(self) -> float:
+        """The peak, in MiB."""
+        return max(epoch.memory for epoch in self.epochs)
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Seconds an epoch, medians by name."""
+        names = {name for epoch in self.epochs for name in epoch.parts}
+        return {
+            name: median(epoch.parts.get(name, 0.0) for epoch in self.epochs)
+            for name in sorted(names)
+        }
+
+
+def race(pipelines: Mapping[Key, Pipeline], rounds: int) -> dict[Key, Row]:
+    """Let pipelines take turns, so that whatever else the machine does meets all of them.
+
+    The first turn of each, which warms it up, does not count. One that is not at its turn sleeps.
+
+    Args:
+        pipelines: by name; they are pickled.
+        rounds: turns that count.
+    """
+    context = multiprocessing.get_context("spawn")
+    rows = {name: Row() for name in pipelines}
+    pipes, processes = {}, []
+    try:
+        for name, pipeline in pipelines.items():
+            pipes[name], theirs = context.Pipe()
+            processes.append(context.Process(target=_run, args=(pipeline, theirs), daemon=True))
+            processes[-1].start()
+            theirs.close()
+        for turn in range(rounds + 1):
+            for name, row in rows.items():
+                pipes[name].send("go")
+                epoch = pipes[name].recv()
+                if turn > 0:
+                    row.epochs.append(epoch)
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+    return rows
+
+
+def _run(pipeline: Pipeline, pipe: Connection) -> None:
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    set_up_logging(first_process=False)
+    pipeline(Pace(pipe))
+
+
+def _peak_memory() -> float:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -1,0 +1,63 @@
+"""Pipelines take turns, and what they report is what is shown; nothing here depends on time."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from musigma.benchmarking.race import Epoch, Row, race
+from musigma.paths import PROJECT_ROOT
+
+
+def _three_images(pace):
+    while True:
+        pace.next_epoch(3)
+        pace.parts["reading"] = 0.25
+
+
+def _breaks(pace):
+    pace.next_epoch(1)
+    raise ValueError
+
+
+def test_every_pipeline_has_its_turns_and_the_first_does_not_count():
+    rows = race({"a": _three_images, ("b", 2): _three_images}, rounds=2)
+    assert list(rows) == ["a", ("b", 2)]
+    for row in rows.values():
+        assert [epoch.images for epoch in row.epochs] == [3, 3]
+        assert row.parts == {"reading": 0.25}
+
+
+def test_a_pipeline_that_breaks_ends_the_race():
+    with pytest.raises(EOFError):
+        race({"a": _three_images, "b": _breaks}, rounds=1)
+
+
+def test_a_row_is_its_median_epoch():
+    row = Row([Epoch(seconds, 60, seconds, {}) for seconds in (3.0, 1.0, 2.0)])
+    assert row.seconds == 2.0
+    assert row.images_per_second == [20, 30, 60]
+    assert row.memory == 3.0
+
+
+def test_the_script_measures_all_pipelines_and_commands(tmp_path):
+    output = tmp_path / "benchmark.json"
+    small = "model.network={encoder_sizes:[16],decoder_sizes:[16]}"
+    command = ["tables=[epoch]", "rounds=1", "data.source=sample", small, f"output={output}"]
+    done = subprocess.run(
+        [sys.executable, "scripts/benchmark.py", *command],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(output.read_text())["epoch"]
+    names = ["notebook", "bare loop", "scripts/train.py", "matrix products"]
+    assert [row["pipeline"] for row in rows] == names
+    for row in rows:
+        (epoch,) = row["epochs"]
+        assert epoch["images"] == 4000
+        assert row["pipeline"] in done.stdout
+    assert "BestAndLast" in done.stdout
