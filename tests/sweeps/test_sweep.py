@@ -85,6 +85,16 @@ def test_the_same_command_again_does_nothing_and_another_one_adds(sweep, tmp_pat
     assert (folder / "mine" / "seed=2" / "checkpoints" / "last.ckpt").exists()
 
 
+def test_a_job_whose_data_fell_back_to_the_sample_is_done_all_the_same(sweep, tmp_path):
+    nowhere = ("data.source=files", f"data.root={tmp_path}/none", "data.fallback=sample")
+    for _ in range(2):
+        process, folder = sweep("seed=0", *nowhere, "data.mirrors=[http://127.0.0.1:9/]")
+        process.join()
+    assert "seed=0   is done already" in (tmp_path / "said").read_text()
+    (path,) = folder.glob("*/*/config.yaml")
+    assert RunFolder(path.parent).read_config()["data"]["source"] == "sample"
+
+
 def test_jobs_of_one_name_and_other_settings_do_not_collide(sweep):
     for epochs in (1, 2):
         process, folder = sweep("model=vae,autoencoder", f"trainer.max_epochs={epochs}")
