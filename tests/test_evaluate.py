@@ -71,6 +71,8 @@ def test_what_has_no_meaning_is_left_out_with_a_reason(run_here, overrides, reas
     assert ("active_units" in metrics["latent"]) == (reason == "no density")
     assert reason in (folder.path / "report.html").read_text()
     assert (folder.path / "figures" / "samples.png").exists() == (reason == "no density")
+    is_plane = len(metrics["latent"]["spread"]) == 2
+    assert (folder.path / "figures" / "latent_plane.png").exists() == is_plane
 
 
 def test_figures_are_those_that_training_reported(run_here):

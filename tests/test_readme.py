@@ -73,7 +73,7 @@ def test_every_path_in_the_readme_exists():
 
 def test_a_run_opens_in_a_notebook_as_shown(run_here):
     folder = run_here("model=vae")
-    code = _block_after("It opens again with nothing else:", "python")
+    code = _block_after("The folder opens again with nothing else:", "python")
     names = {}
     exec(code.replace("logs/runs/...", str(folder.path)), names)
     assert names["x_hat"].shape == names["x"].shape == (500, 1, 28, 28)

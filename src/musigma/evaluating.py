@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from musigma.console import UNITS, set_up_logging
-from musigma.drawing import Drawn, draw
+from musigma.drawing import draw
+from musigma.figures.latent_space import Drawing
 from musigma.measuring import Metrics, encoded, measure
 from musigma.pages.render import embedded, render
 from musigma.runs.curves import read_curves
@@ -63,7 +64,7 @@ def _evaluate(
         **measure(run, test, images=images, samples=samples, seed=seed),
     }
     folder.write_evaluation(metrics)
-    pictures = [_kept(folder, drawn) for drawn in draw(run, test, read_curves(folder.path))]
+    pictures = [_kept(folder, drawing) for drawing in draw(run, test, read_curves(folder.path))]
     rows = list(_rows(metrics))
     folder.write_page(
         render(
@@ -84,17 +85,18 @@ def _evaluate(
     return metrics
 
 
-class _Picture(NamedTuple):
+class _Kept(NamedTuple):
     name: str
     caption: str
     source: str
 
 
-def _kept(folder: RunFolder, drawn: Drawn) -> _Picture:
-    if drawn.figure is None:
-        return _Picture(drawn.name, drawn.caption, "")
-    folder.write_figure(drawn.name, drawn.figure)
-    return _Picture(drawn.name, drawn.caption, embedded(drawn.figure))
+def _kept(folder: RunFolder, drawing: Drawing) -> _Kept:
+    if drawing.draw is None:
+        return _Kept(drawing.name, drawing.caption, "")
+    figure = drawing.draw()
+    folder.write_figure(drawing.name, figure)
+    return _Kept(drawing.name, drawing.caption, embedded(figure))
 
 
 class _Row(NamedTuple):

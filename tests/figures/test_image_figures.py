@@ -1,5 +1,6 @@
 """Figures made of images: what is shown is what was handed in, where it belongs."""
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import Normal
@@ -72,6 +73,17 @@ def test_the_plane_is_shown_as_it_was_decoded_with_its_coordinates(shape):
     assert _labels(axes.yaxis) == ["1.3", "0.5", "0.0", "−0.5", "−1.3"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("z₀", "z₁")
     assert "5 × 5 quantiles of the prior" in axes.get_title()
+
+
+def test_without_a_prior_the_plane_spans_the_quantiles_of_mu():
+    mu = _images(999, 2) * torch.tensor([30.0, 1.0]) + torch.tensor([-9.0, 0.0])
+    codes = plane_codes(4, mu)
+    for j, found in enumerate((codes[0, :, 0], codes[:, 0, 1].flip(0))):
+        expected = np.quantile(mu[:, j].double().numpy(), [0.125, 0.375, 0.625, 0.875])
+        assert found.tolist() == pytest.approx(expected, rel=1e-6)
+    (axes,) = draw_latent_plane(_images(4, 4, 1, 6, 6), mu).axes
+    assert _labels(axes.xaxis) == [f"{value:.1f}".replace("-", "−") for value in codes[0, :, 0]]
+    assert "4 × 4 quantiles of μ" in axes.get_title()
 
 
 def test_a_traversal_moves_one_dimension_and_leaves_the_others():

@@ -21,6 +21,7 @@ SMALL = (
     "model.network.decoder_sizes=[16]",
     "+trainer.limit_train_batches=3",
     "callbacks.image_panel=null",
+    "callbacks.latent_panel=null",
 )
 
 

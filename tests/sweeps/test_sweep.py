@@ -20,6 +20,7 @@ SMALL = (
     "model.network.decoder_sizes=[16]",
     "+trainer.limit_train_batches=4",
     "callbacks.image_panel=null",
+    "callbacks.latent_panel=null",
 )
 
 

@@ -7,6 +7,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 
 def boards(trainer: L.Trainer) -> list[Any]:
-    """A `SummaryWriter` for each TensorBoard logger; on ranks but the first it does nothing."""
-    loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-    return [logger.experiment for logger in loggers]
+    """A `SummaryWriter` for each TensorBoard logger, in the first process; none in the others."""
+    loggers = trainer.loggers if trainer.is_global_zero else []
+    return [logger.experiment for logger in loggers if isinstance(logger, TensorBoardLogger)]

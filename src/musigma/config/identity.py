@@ -17,6 +17,7 @@ CHANGES_NOTHING = (
     "callbacks.progress*",
     "callbacks.throughput*",
     "callbacks.image_panel*",
+    "callbacks.latent_panel*",
     "callbacks.graceful_stop*",
     "data.root",
     "data.mirrors*",

@@ -96,6 +96,15 @@ class ImageDataModule(L.LightningDataModule):
         normalization = self.normalization if name == "train" else None
         return self._loader(name, self.eval_batch_size, normalization)
 
+    def first_images(self, count: int) -> tuple[Tensor, Tensor]:
+        """Images held out, normalised, and their labels; training images where there are none."""
+        images, labels = (part[:count] for part in self._sets["val" if self.val_size else "train"])
+        if not self.val_size:
+            images = self.normalization(
+                images, torch.Generator(images.device).manual_seed(FIXED_SEED)
+            )
+        return images, labels
+
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:

@@ -7,29 +7,33 @@ from torch import Tensor
 from musigma.figures.style import name_of, picture_figure, tick_of
 
 
-def plane_codes(n: int) -> Tensor:
-    """The prior's quantiles (i + ½) / n in both dimensions, `[n, n, 2]`.
+def plane_codes(n: int, mu: Tensor | None = None) -> Tensor:
+    """The quantiles (i + ½) / n in both dimensions, `[n, n, 2]`: of the prior, or of codes.
 
-    Each code stands for 1/n² of the prior's mass. z₀ rises from left to right, z₁ from the bottom
+    Each of the prior stands for 1/n² of its mass. z₀ rises from left to right, z₁ from the bottom
     row to the top one, as in a plot.
+
+    Args:
+        n: how many in each dimension.
+        mu: `[N, 2]`, for a model that was trained without a rate; its codes lie where they like.
     """
-    z = torch.special.ndtri((torch.arange(n, dtype=torch.float64) + 0.5) / n).float()
-    return torch.stack([z.expand(n, n), z.flip(0).unsqueeze(1).expand(n, n)], 2)
+    levels = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+    if mu is None:
+        z = torch.special.ndtri(levels).expand(2, n)
+    else:
+        z = mu.double().quantile(levels, dim=0).T
+    return torch.stack([z[0].expand(n, n), z[1].flip(0).unsqueeze(1).expand(n, n)], 2).float()
 
 
-def draw_latent_plane(images: Tensor) -> Figure:
-    """What `plane_codes(n)` decode to: `[n, n, C, H, W]` in [0, 1].
-
-    For d = 2, and for a model whose codes are held to the prior N(0, I); without a rate the codes
-    of images lie elsewhere, and this shows what the model has never been trained on.
-    """
+def draw_latent_plane(images: Tensor, mu: Tensor | None = None) -> Figure:
+    """What `plane_codes(n, mu)` decode to, `[n, n, C, H, W]` in [0, 1], for d = 2."""
     n = len(images)
-    z = [tick_of(value) for value in plane_codes(n)[0, :, 0].tolist()]
+    codes = plane_codes(n, mu)
     return picture_figure(
         images,
-        f"The latent plane, decoded at {n} × {n} quantiles of the prior",
-        rows=z[::-1],
-        columns=z,
+        f"The latent plane, decoded at {n} × {n} quantiles of {'the prior' if mu is None else 'μ'}",
+        rows=[tick_of(value) for value in codes[:, 0, 1].tolist()],
+        columns=[tick_of(value) for value in codes[0, :, 0].tolist()],
         x=name_of(0),
         y=name_of(1),
         gap=0,

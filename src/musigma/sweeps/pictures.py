@@ -109,7 +109,6 @@ def thumbnails(run: SweepRun) -> list[Picture]:
 
 def _thumbnails(run: Run, uses_prior: bool) -> Iterator[Picture]:
     model, data, _ = run
-    codes = plane_codes(SIDE)
 
     def decoded(z: Tensor) -> Tensor:
         return data.normalization.to_unit(model.likelihood.mean(model.decode(z))).clamp(0, 1)
@@ -125,10 +124,7 @@ def _thumbnails(run: Run, uses_prior: bool) -> Iterator[Picture]:
         pairs = pair_rows(data.normalization.to_unit(x[:16]), decoded(z[:16]))
         yield Picture(_pixels(pairs), "no prior, so samples mean nothing: reconstructions")
     if model.latent_dim == 2:
-        if not uses_prior:
-            levels = torch.special.ndtr(codes).flatten(0, 1)
-            columns = [posterior.mu[:, j].quantile(levels[:, j]) for j in range(2)]
-            codes = torch.stack(columns, 1).unflatten(0, (SIDE, SIDE))
+        codes = plane_codes(SIDE, None if uses_prior else posterior.mu)
         plane = make_grid(decoded(codes).flatten(0, 1), nrow=SIDE, padding=0)
         of = "the prior" if uses_prior else "the codes"
         yield Picture(_pixels(plane), f"latent plane at quantiles of {of}")

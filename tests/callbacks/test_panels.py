@@ -1,0 +1,313 @@
+"""TensorBoard's pictures: the same images and noise, where they mean something, at no cost in bits.
+
+Steps are counted from 0, and a small run has five an epoch.
+"""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from google.protobuf import text_format
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+from torch import nn
+
+from musigma.callbacks import GracefulStop, ImagePanel, LatentPanel
+from musigma.callbacks.boards import boards
+from musigma.callbacks.latent_panel import sprites
+from musigma.callbacks.panel import looking_at
+from musigma.config.launch import quote_path
+from musigma.data.datamodule import ImageDataModule
+from musigma.data.normalization import Unit
+from musigma.data.sample import sample_digits
+from musigma.models import Autoencoder
+from musigma.models.mlp import MLP
+from musigma.module import AutoencoderModule
+from musigma.objectives import ELBO
+from musigma.objectives.likelihoods import Laplace
+from musigma.runs.load import load_checkpoint, load_run
+from musigma.training import run
+
+IMAGES = 40
+
+
+def _panel(**settings):
+    """The override that small runs of other tests do without."""
+    settings = {"every_n_epochs": 2, "images": IMAGES, **settings}
+    arguments = ",".join(f"{name}:{value}" for name, value in settings.items())
+    return f"callbacks.latent_panel={{_target_:musigma.callbacks.LatentPanel,{arguments}}}"
+
+
+def _events(path):
+    events = EventAccumulator(str(path), {"images": 0, "histograms": 0})
+    events.Reload()
+    return events
+
+
+def _pictures(path):
+    """Tag → step → PNG, the steps in the order in which they were written."""
+    events = _events(path)
+    return {
+        tag: [(image.step, image.encoded_image_string) for image in events.Images(tag)]
+        for tag in events.Tags()["images"]
+    }
+
+
+def _steps(path):
+    pictures = _pictures(path)
+    return {tag: [step for step, _ in shown] for tag, shown in pictures.items()}
+
+
+def _grey(png):
+    """The grey levels of a PNG, `[H, W]`."""
+    with Image.open(png) as image:
+        return np.asarray(image.convert("L")).astype(int)
+
+
+def _held_out():
+    """The first images that the sample's 500 held out ones begin with, and their labels."""
+    images, labels = sample_digits(train=True)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    rows = order[:500].sort().values[:IMAGES]
+    return images[rows], labels[rows]
+
+
+def test_panels_follow_the_first_epoch_every_nth_from_there_and_the_last(run_here):
+    folder = run_here("model=vae", "trainer.max_epochs=4", _panel())
+    for tag, shown in _pictures(folder.path).items():
+        expected = [4, 9, 14, 19] if tag == "val/reconstructions" else [4, 14, 19]
+        assert [step for step, _ in shown] == expected
+        assert len({png for _, png in shown}) == len(shown), tag  # as the model learns
+
+
+@pytest.mark.parametrize(
+    ("overrides", "pictures", "histograms"),
+    [
+        ("model=stochastic_autoencoder", "latent_scatter latent_plane", "mu std"),
+        ("model=autoencoder model.latent_dim=20", "latent_scatter", "mu"),
+        ("model=vae", "latent_scatter latent_plane samples rates", "mu std"),
+        ("model=wae model.latent_dim=3", "latent_scatter samples", "mu"),
+        (
+            "model=vae model.latent_dim=1 trainer.precision=64-true",
+            "samples traversals rates",
+            "mu std",
+        ),
+        (
+            "model=vae model.latent_dim=20 trainer.precision=bf16-mixed",
+            "latent_scatter samples traversals rates",
+            "mu std",
+        ),
+    ],
+)
+def test_what_means_nothing_for_a_model_is_not_shown(overrides, pictures, histograms, run_here):
+    folder = run_here(*overrides.split(), "trainer.max_epochs=1", _panel())
+    tags = _events(folder.path).Tags()
+    expected = {"reconstructions", *pictures.split()}
+    assert set(tags["images"]) == {f"val/{name}" for name in expected}
+    assert set(tags["histograms"]) == {f"val/{name}" for name in histograms.split()}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        [
+            "data.normalization=binarize_dynamic",
+            "model/likelihood=bernoulli",
+            "data.val_size=0",
+        ],
+    ],
+)
+def test_a_model_that_does_not_learn_gives_the_same_pictures_at_every_step(overrides, run_here):
+    pictures = _pictures(run_here("model=vae", "optimizer.lr=0", _panel(), *overrides).path)
+    assert len(pictures) == 5
+    for tag, shown in pictures.items():
+        assert [step for step, _ in shown] == [4, 9]
+        assert len({png for _, png in shown}) == 1, tag
+
+
+def test_without_held_out_images_training_images_are_shown(run_here):
+    folder = run_here("data.val_size=0", "trainer.max_epochs=1", _panel())
+    tags = _events(folder.path).Tags()
+    assert set(tags["images"]) == {
+        f"train/{name}" for name in ("latent_plane", "latent_scatter", "reconstructions")
+    }
+    ((_, png),) = _pictures(folder.path)["train/reconstructions"]
+    first = sample_digits(train=True)[0][0, 0].numpy()
+    assert (
+        np.abs(_grey(io.BytesIO(png))[2:30, 2:30] - first).max() <= 1
+    )  # it was normalised and brought back
+
+
+def test_histograms_are_of_mu_and_std_of_the_first_images_held_out(run_here):
+    folder = run_here("model=vae", "model.latent_dim=3", _panel())
+    model, _, _ = load_run(folder.path, "last")
+    images, _ = _held_out()
+    with torch.no_grad():
+        codes = model.encode((images / 255 - 0.1307) / 0.3081)
+    for name, code in codes._asdict().items():
+        events = _events(folder.path).Histograms(f"val/{name}")
+        assert [event.step for event in events] == [4, 9]
+        found, values = events[-1].histogram_value, code.double().flatten().numpy()
+        assert found.num == values.size == IMAGES * 3
+        assert (found.min, found.max) == pytest.approx((values.min(), values.max()), abs=1e-5)
+        assert found.sum == pytest.approx(values.sum(), abs=1e-3)
+        assert found.sum_squares == pytest.approx((values**2).sum(), rel=1e-5)
+        below = np.cumsum(found.bucket)
+        for limit, count in zip(found.bucket_limit, below, strict=True):
+            assert (values < limit - 1e-5).sum() <= count <= (values <= limit + 1e-5).sum()
+
+
+def test_the_projector_has_codes_labels_and_images_of_the_trained_model(run_here):
+    folder = run_here("model=vae", _panel())
+    config = text_format.Parse(
+        (folder.path / "projector_config.pbtxt").read_text(), ProjectorConfig()
+    )
+    (embedding,) = config.embeddings
+    images, labels = _held_out()
+    codes = np.loadtxt(folder.path / embedding.tensor_path, delimiter="\t")
+    model, _, _ = load_run(folder.path, "last")
+    with torch.no_grad():
+        mu = model.encode((images / 255 - 0.1307) / 0.3081).mu
+    assert codes[:, :2] == pytest.approx(mu.numpy(), abs=1e-4)
+    assert not codes[:, 2:].any()
+    found = (folder.path / embedding.metadata_path).read_text().split()
+    assert found == [str(label) for label in labels.tolist()]
+    assert [*embedding.sprite.single_image_dim] == [28, 28]
+    sprite = _grey(folder.path / embedding.sprite.image_path)
+    assert sprite.shape == (7 * 28, 7 * 28)
+    assert np.abs(sprite[28:56, 56:84] - images[7 + 2, 0].numpy()).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((3, 3, 8, 5), (3, 3, 8, 8)), ((3, 1, 5, 8), (3, 1, 8, 8)), ((101, 1, 900, 20), 744)],
+)
+def test_sprites_are_squares_that_tensorboard_can_hold(shape, expected):
+    squares = sprites(torch.ones(shape))
+    expected = (*shape[:2], expected, expected) if isinstance(expected, int) else expected
+    assert squares.shape == expected
+    if expected[-1] == 8:
+        assert squares.sum() == torch.ones(shape).sum()
+
+
+class _Colours(ImageDataModule):
+    def read(self, train):
+        generator = torch.Generator().manual_seed(int(train))
+        images = torch.randint(256, (60, *self.image_shape), generator=generator)
+        return images.to(torch.uint8), torch.arange(60) % 4
+
+
+def test_images_of_any_shape_are_shown(tmp_path):
+    data = _Colours(normalization=Unit(), image_shape=(3, 9, 5), batch_size=20, val_size=20)
+    network = MLP(encoder_sizes=[8], decoder_sizes=[8])
+    model = Autoencoder(network, Laplace(), latent_dim=3, image_shape=data.image_shape)
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        default_root_dir=tmp_path,
+        logger=TensorBoardLogger(tmp_path, name="", version=""),
+        callbacks=[ImagePanel(), LatentPanel(images=IMAGES)],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+    trainer.fit(AutoencoderModule(model, ELBO()), datamodule=data)
+    names = ("latent_scatter", "rates", "reconstructions", "samples", "traversals")
+    assert set(_steps(tmp_path)) == {f"val/{name}" for name in names}
+    (sprite,) = tmp_path.glob("*/*/sprite.png")
+    assert _grey(sprite).shape == (5 * 9, 5 * 9)
+
+
+def test_panels_leave_the_training_bits_alone(run_here):
+    states = [
+        load_checkpoint(run_here("model=vae", *overrides).checkpoint("last"))
+        for overrides in (["callbacks.image_panel=null"], [_panel(every_n_epochs=1)])
+    ]
+    for name, value in states[0]["state_dict"].items():
+        assert torch.equal(states[1]["state_dict"][name], value), name
+    moments = [state["optimizer_states"][0]["state"] for state in states]
+    for key, entries in moments[0].items():
+        assert all(torch.equal(moments[1][key][name], v) for name, v in entries.items())
+
+
+def test_looking_at_a_model_changes_nothing_of_it():
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(), nn.BatchNorm1d(3))
+    model[3].eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    random = torch.get_rng_state()
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    with looking_at(model):
+        assert torch.equal(model(x), model(x))
+        assert not model(x).requires_grad
+    assert [part.training for part in model] == [True, True, True, False]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_looking_at_a_compiled_model_compiles_nothing():
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    model = nn.Linear(3, 3)
+    model.compile(backend=backend)
+    with looking_at(model):
+        model(torch.zeros(5, 3))
+    assert not graphs
+    model(torch.zeros(5, 3))
+    assert len(graphs) == 1
+
+
+@pytest.mark.parametrize("option", ["logger=csv", "logger=none", "debug=fast_dev_run"])
+def test_without_a_tensorboard_logger_panels_do_nothing(option, run_here, monkeypatch):
+    def seen(*_):
+        raise AssertionError("nobody looks at it")
+
+    monkeypatch.setattr(LatentPanel, "seen", seen)
+    monkeypatch.setattr(ImagePanel, "seen", seen)
+    folder = run_here(option, _panel())
+    assert folder.read_metrics()["status"] == "completed"
+    assert not list(folder.path.glob("events*"))
+
+
+def test_only_the_first_process_has_boards(tmp_path, monkeypatch):
+    logger = TensorBoardLogger(tmp_path, name="", version="")
+    trainer = Trainer(accelerator="cpu", logger=logger, enable_checkpointing=False)
+    assert len(boards(trainer)) == 1
+    monkeypatch.setattr(type(trainer.strategy), "is_global_zero", False)
+    assert boards(trainer) == []
+
+
+def test_a_run_that_goes_on_has_each_step_once(run_here, compose_launch, tmp_path, monkeypatch):
+    """One that was interrupted, then made longer, then lost its last checkpoint."""
+    original = GracefulStop.on_train_batch_end
+
+    def stop(self, trainer, module, outputs, batch, batch_idx):
+        self.stopping = trainer.current_epoch == 1 and batch_idx == 2
+        original(self, trainer, module, outputs, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GracefulStop, "on_train_batch_end", stop)
+        with pytest.raises(SystemExit):
+            run_here("model=vae", _panel())
+    (path,) = (tmp_path / "logs" / "runs").iterdir()
+    resume = quote_path(f"resume={path}")
+    assert _steps(path)["val/samples"] == [4]
+    run(compose_launch(resume))
+    assert _steps(path)["val/samples"] == [4, 9]
+    run(compose_launch(resume, "trainer.max_epochs=4"))
+    (path / "checkpoints" / "last.ckpt").unlink()
+    run(compose_launch(resume))
+    assert _steps(path)["val/samples"] == [4, 9, 14, 19]
+    assert _steps(path)["val/reconstructions"] == [4, 9, 14, 19]
+    config = (path / "projector_config.pbtxt").read_text()
+    assert config.count("tensor_name") == 1
+    assert "val_mu:00019" in config
