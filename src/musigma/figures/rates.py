@@ -16,7 +16,8 @@ def draw_rates(rate: Tensor, active: Tensor) -> Figure:
         active: which are active, a mask `[d]`.
     """
     order = rate.argsort(descending=True, stable=True)
-    figure = new_figure(max(5, 0.25 * len(rate) + 1), 3.5)
+    room = max(6, len(rate))  # a bar should not look like a wall
+    figure = new_figure(max(5, 0.25 * len(rate) + 1.5), 3.5)
     axes = figure.subplots()
     kinds = (("active", BLUE, "", active[order]), ("inactive", PALE, "///", ~active[order]))
     for name, colour, hatch, chosen in kinds:
@@ -25,7 +26,8 @@ def draw_rates(rate: Tensor, active: Tensor) -> Figure:
             heights = rate[order][places].tolist()
             axes.bar(places, heights, color=colour, hatch=hatch, edgecolor="white", label=name)
     axes.set_xticks(range(len(rate)), [name_of(j) for j in order.tolist()])
-    axes.legend(frameon=False)
+    axes.set_xlim((len(rate) - 1 - room) / 2, (len(rate) - 1 + room) / 2)
+    figure.legend(loc="outside right upper", frameon=False)
     title = f"{rate.sum():.2f} nats per image, {int(active.sum())} of {len(rate)} units active"
     plot_axes(axes, "latent dimension", "rate (nats per image)", title)
     return figure
