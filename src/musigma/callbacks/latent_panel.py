@@ -79,9 +79,12 @@ class LatentPanel(Panel):
 
 
 def sprites(x: Tensor) -> Tensor:
-    """Images `[N, C, H, W]` as squares that fit, side by side, into TensorBoard's largest one."""
-    *_, height, width = x.shape
+    """Images as squares that fit into the projector's one picture, `[N, C, H, W]` → `[N, C, S, S]`.
+
+    Of channels other than one of grey or three of colour the first is left.
+    """
+    _, channels, height, width = x.shape
     side = max(height, width)
-    square = F.pad(x, (0, side - width, 0, side - height))
+    square = F.pad(x if channels in (1, 3) else x[:, :1], (0, side - width, 0, side - height))
     fitting = LARGEST_SPRITE // math.ceil(len(x) ** 0.5)
     return square if side <= fitting else F.interpolate(square, size=fitting, mode="area")

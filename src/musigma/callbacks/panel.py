@@ -76,14 +76,14 @@ class Panel(L.Callback):
         """The images, and what the model says of them now."""
         data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
         model, to_unit = pl_module.model, data.normalization.to_unit
-        images, labels = data.first_images(self.images)
+        stage, images, labels = data.first_images(self.images)
         x = trainer.precision_plugin.convert_input(images)
 
         def decoded(z: Tensor) -> Tensor:
             return to_unit(model.likelihood.mean(model.decode(z.to(x)))).clamp(0, 1)
 
         return Seen(
-            stage="val" if data.val_size else "train",
+            stage=stage,
             step=trainer.global_step - 1,
             x=to_unit(images).clamp(0, 1),
             y=labels,

@@ -96,14 +96,17 @@ class ImageDataModule(L.LightningDataModule):
         normalization = self.normalization if name == "train" else None
         return self._loader(name, self.eval_batch_size, normalization)
 
-    def first_images(self, count: int) -> tuple[Tensor, Tensor]:
-        """Images held out, normalised, and their labels; training images where there are none."""
-        images, labels = (part[:count] for part in self._sets["val" if self.val_size else "train"])
-        if not self.val_size:
-            images = self.normalization(
-                images, torch.Generator(images.device).manual_seed(FIXED_SEED)
-            )
-        return images, labels
+    def first_images(self, count: int) -> tuple[Literal["train", "val"], Tensor, Tensor]:
+        """Images to look at in training: the set they are of, normalised pixels, and labels.
+
+        They are the first that are held out, or where none are, the first to train on.
+        """
+        name: Literal["train", "val"] = "val" if len(self._sets["val"][0]) else "train"
+        images, labels = (part[:count] for part in self._sets[name])
+        if name == "train":
+            generator = torch.Generator(images.device).manual_seed(FIXED_SEED)
+            images = self.normalization(images, generator)
+        return name, images, labels
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
