@@ -22,6 +22,7 @@ from musigma.runs.folder import RunFolder
 from musigma.runs.load import load_checkpoint
 from musigma.runs.recording import recorded
 from musigma.runs.resume import amended, find_run, newest_checkpoint
+from musigma.runs.tracking import tracked
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,11 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
     set_up_logging(first_process=folder_to_join() is None)
     config, folder, data, module, trainer, resume_from = _prepare(launch, folder)
     first = trainer.is_global_zero
-    with others_join(folder.path, launch.overrides), recorded(folder) if first else nullcontext():
+    with (
+        others_join(folder.path, launch.overrides),
+        recorded(folder) if first else nullcontext(),
+        tracked(trainer.loggers) as runs,
+    ):
         if first:
             folder.write_config(config, launch.overrides)
             folder.write_environment(describe_environment(str(trainer.strategy.root_device)))
@@ -82,6 +87,7 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
                 status="running",
                 data_source=data.source,
                 monitor=module.objective.monitor,
+                tracked=runs or None,
                 error=None,
             )
             show_summary(config, module, data, trainer, folder.path)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
 from musigma.callbacks.boards import boards
@@ -31,9 +31,13 @@ class HParams(L.Callback):
 
     def setup(self, trainer: L.Trainer, pl_module: AutoencoderModule, stage: str) -> None:
         """Hand the settings over."""
-        for logger in trainer.loggers if stage == "fit" else []:
+        for logger in trainer.loggers if stage == "fit" and trainer.is_global_zero else []:
             if isinstance(logger, TensorBoardLogger):
                 logger.hparams.update(self.settings)
+            elif isinstance(logger, MLFlowLogger):  # in a run that goes on none may change
+                known = logger.experiment.get_run(logger.run_id).data.params
+                new = {name: v for name, v in self.settings.items() if name not in known}
+                logger.log_hyperparams(new)
             else:
                 logger.log_hyperparams(self.settings)
 

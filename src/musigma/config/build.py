@@ -15,6 +15,8 @@ from musigma.data import ImageDataModule
 from musigma.errors import ConfigError
 from musigma.models import Autoencoder
 from musigma.module import AutoencoderModule
+from musigma.runs.folder import RunFolder
+from musigma.runs.tracking import of_this_run
 
 Config = dict[str, Any]
 """A resolved config: plain dicts, lists and values."""
@@ -69,17 +71,17 @@ def build_module(config: Config, data: ImageDataModule) -> AutoencoderModule:
 def build_trainer(config: Config, folder: Path, first_step: int | None = None) -> L.Trainer:
     """The Trainer with its callbacks and loggers, all of which write into `folder`.
 
-    Where the run goes on from `first_step`, TensorBoard forgets what was logged from there on.
+    Where the run goes on from `first_step`, TensorBoard forgets what was logged from there on,
+    and other loggers go on with the run that they had.
 
     Raises:
         ConfigError: if this machine cannot do what the trainer config asks for.
     """
     torch.set_float32_matmul_precision(config.get("matmul_precision", "highest"))
-    resumes = first_step is not None
     callbacks = build_callbacks(config)
     loggers = [
         instantiate(
-            {**logger, "purge_step": first_step} if resumes and _is_board(logger) else logger,
+            {**_of_this_run(logger, folder, first_step), **logger},
             f"logger.{name}",
             save_dir=str(folder),
         )
@@ -124,8 +126,11 @@ def check_precision(precision: str | int | None, device: str) -> None:
         )
 
 
-def _is_board(logger: Config) -> bool:
-    return find_target(logger["_target_"], "logger") is TensorBoardLogger
+def _of_this_run(logger: Config, folder: Path, first_step: int | None) -> Config:
+    target = find_target(logger["_target_"], "logger")
+    if target is TensorBoardLogger:
+        return {} if first_step is None else {"purge_step": first_step}
+    return {**of_this_run(target, RunFolder(folder))}
 
 
 def compared_settings(config: Config) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Holding a config against the signatures of what it builds, before anything is built."""
 
 import difflib
+import importlib.util
 import inspect
 import json
 import types
@@ -11,7 +12,14 @@ from typing import Any, NamedTuple
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from musigma.config.instantiate import find_target
-from musigma.config.settings import GIVEN_LATER, KEPT_ASIDE, PASSED_ON, RANGES, TrainSettings
+from musigma.config.settings import (
+    EXTRAS,
+    GIVEN_LATER,
+    KEPT_ASIDE,
+    PASSED_ON,
+    RANGES,
+    TrainSettings,
+)
 from musigma.errors import ConfigError
 from musigma.ranges import CHECKED
 
@@ -130,6 +138,10 @@ def _check_description(
     if not _may_be(target, wanted):
         yield Problem(f"{place}._target_", f"={name}: {_wanted(wanted)}")
         return
+    extra = EXTRAS.get(target)
+    if extra and not importlib.util.find_spec(extra):
+        yield Problem(place, f" needs the extra {extra}: pip install -e '.[{extra}]'")
+        return
     known, takes_any = arguments_of(target)
     arguments = {k: v for k, v in node.items() if k not in ("_target_", "_partial_")}
     if takes_any:
@@ -157,7 +169,7 @@ def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, _Argument], bool
     }
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     if takes_any and target in PASSED_ON:
-        others, takes_any = arguments_of(PASSED_ON[target])
+        others, takes_any = arguments_of(PASSED_ON[target]())
         named = others | named
     return named, takes_any
 

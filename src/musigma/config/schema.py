@@ -10,7 +10,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
 
 from musigma.config.check import arguments_of
 from musigma.config.instantiate import find_target
-from musigma.config.settings import KEPT_ASIDE
+from musigma.config.settings import EXTRAS, KEPT_ASIDE
 from musigma.ranges import CHECKED
 
 NESTED = {"if": {"type": "object"}, "then": {"$ref": "#/$defs/node"}}
@@ -27,6 +27,7 @@ def json_schema(configs: Path) -> dict[str, Any]:
             "then": {"properties": _settings_of(name), "additionalProperties": False},
         }
         for name in sorted(names)
+        if find_target(name, "schema") not in EXTRAS  # the same schema with and without them
     ]
     node = {"type": ["object", "null"], "additionalProperties": NESTED, "allOf": cases}
     return {

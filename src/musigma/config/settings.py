@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import lightning as L
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from pydantic import Field
 from torch import nn
 from torch.optim import Optimizer
@@ -116,5 +116,18 @@ RANGES = {
 }
 """Ranges of a library's arguments that the library itself does not hold them to."""
 
-PASSED_ON = {TensorBoardLogger: SummaryWriter}
+
+def _wandb_init() -> Callable[..., Any]:
+    import wandb
+
+    return wandb.init
+
+
+PASSED_ON: dict[type, Callable[[], Callable[..., Any]]] = {
+    TensorBoardLogger: lambda: SummaryWriter,
+    WandbLogger: _wandb_init,
+}
 """Whom a target gives the arguments to that it does not name itself."""
+
+EXTRAS = {WandbLogger: "wandb", MLFlowLogger: "mlflow"}
+"""What a target needs that is not installed with the project: the extra, and its package."""

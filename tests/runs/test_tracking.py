@@ -1,0 +1,79 @@
+"""Weights & Biases and MLflow, offline: a run of ours is one of theirs, however often it stops."""
+
+import importlib.util
+
+import pytest
+
+from extras import needs
+from musigma.config.command_line import read_command_line
+from musigma.config.launch import quote_path
+from musigma.config.resolvers import register_resolvers
+from musigma.errors import ConfigError, RunError
+from musigma.training import run
+
+pytestmark = pytest.mark.filterwarnings("default")  # both use what others have deprecated
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+@pytest.mark.parametrize("package", ["wandb", "mlflow"])
+def test_a_logger_without_its_package_is_an_error_that_names_the_extra(package, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == package else find(n))
+    register_resolvers()
+    with pytest.raises(ConfigError) as error:
+        read_command_line("train", [f"logger={package}"])
+    assert str(error.value) == (
+        f"logger.{package} needs the extra {package}: pip install -e '.[{package}]'"
+        f"  (from configs/logger/{package}.yaml)"
+    )
+
+
+@needs("wandb")
+def test_every_run_is_a_run_of_wandb_that_lies_in_its_folder_and_goes_on(run_here, compose_launch):
+    first, second = run_here("logger=wandb"), run_here("logger=wandb", "seed=1")
+    names = [folder.read_metrics()["tracked"]["WandbLogger"] for folder in (first, second)]
+    assert names[0] != names[1]
+    run(compose_launch(quote_path(f"resume={first.path}"), "trainer.max_epochs=3"))
+    assert len(list(first.path.glob(f"wandb/offline-run-*-{names[0]}"))) == 2
+    for written in first.path.glob("wandb/offline-run-*/*.wandb"):
+        assert b"test/distortion" in written.read_bytes()
+    assert len(list(second.path.glob(f"wandb/offline-run-*-{names[1]}"))) == 1
+
+
+@needs("wandb")
+def test_a_misspelt_setting_of_wandb_is_found_before_it_starts():
+    register_resolvers()
+    with pytest.raises(ConfigError, match=r"logger.wandb.grup: .* did you mean group\?"):
+        read_command_line("train", ["logger=wandb", "+logger.wandb.grup=mine"])
+
+
+@needs("mlflow")
+def test_a_run_of_mlflow_has_the_settings_and_figures_and_goes_on(
+    run_here, compose_launch, tmp_path
+):
+    from mlflow.tracking import MlflowClient
+
+    folder = run_here("model=vae", "logger=mlflow")
+    run(compose_launch(quote_path(f"resume={folder.path}"), "trainer.max_epochs=3"))
+    client = MlflowClient(f"sqlite:///{tmp_path}/logs/mlflow.db")
+    (found,) = client.search_runs([client.get_experiment_by_name("musigma").experiment_id])
+    assert found.info.run_id == folder.read_metrics()["tracked"]["MLFlowLogger"]
+    assert found.info.run_name == folder.path.name
+    assert found.info.status == "FINISHED"
+    assert found.data.params["model.latent_dim"] == "2"
+    for name, value in folder.read_metrics()["metrics"].items():
+        if name.startswith("test/"):
+            assert found.data.metrics[name] == pytest.approx(value)
+    losses = client.get_metric_history(found.info.run_id, "val/loss")
+    assert [loss.step for loss in losses] == [4, 9, 14]
+
+
+@needs("mlflow")
+def test_a_server_that_does_not_answer_is_one_clear_error(run_here, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(RunError, match="MLFlowLogger cannot begin: .*127.0.0.1"):
+        run_here("logger=mlflow", "logger.mlflow.tracking_uri=http://127.0.0.1:9")
