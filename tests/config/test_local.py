@@ -1,0 +1,55 @@
+"""Settings of one machine, in configs/local: for every script, or for training alone."""
+
+import shutil
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from musigma.config.command_line import read_command_line
+from musigma.config.resolvers import register_resolvers
+from musigma.config.settings import SETTINGS
+from musigma.errors import ConfigError
+from musigma.paths import CONFIGS
+
+
+@pytest.fixture
+def configs(tmp_path, monkeypatch):
+    """A copy of all configs, without those of this machine."""
+    copy = shutil.copytree(CONFIGS, tmp_path / "configs", ignore=shutil.ignore_patterns("local"))
+    (copy / "local").mkdir()
+    monkeypatch.setattr("musigma.config.command_line.CONFIGS", copy)
+    register_resolvers()
+    return copy
+
+
+def composed(configs, script, *overrides):
+    with initialize_config_dir(str(configs), version_base="1.3"):
+        return compose(script, list(overrides))
+
+
+@pytest.mark.parametrize("script", SETTINGS)
+def test_every_script_takes_the_settings_of_this_machine_if_there_are_any(script, configs):
+    assert composed(configs, script).log_dir.endswith("logs")
+    (configs / "local" / "default.yaml").write_text("log_dir: /scratch/logs\n")
+    assert composed(configs, script).log_dir == "/scratch/logs"
+    assert composed(configs, script, "log_dir=here").log_dir == "here"
+
+
+def test_training_has_settings_of_its_own_and_may_choose_files(configs):
+    text = "defaults:\n  - override /trainer: cpu\ndata:\n  root: /scratch/data\n"
+    (configs / "local" / "train.yaml").write_text(text)
+    config = composed(configs, "train", "experiment=notebook")
+    assert (config.data.root, config.trainer.accelerator) == ("/scratch/data", "cpu")
+    assert composed(configs, "train", "trainer=auto").trainer.accelerator == "auto"
+    assert "data" not in composed(configs, "evaluate")
+
+
+@pytest.mark.parametrize("script", SETTINGS)
+def test_a_fault_in_them_is_named_with_the_file(script, configs):
+    path = configs / "local" / "default.yaml"
+    path.write_text("log_dirs: /scratch/logs\n")
+    with pytest.raises(ConfigError) as error:
+        read_command_line(script, [])
+    (line,) = str(error.value).splitlines()
+    assert line.startswith("log_dirs: the config has no argument log_dirs; did you mean log_dir?")
+    assert line.endswith(f"(from {path})")
