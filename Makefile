@@ -6,7 +6,7 @@ OLDEST := .github/constraints/oldest.txt
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-oldest lint format schema tensorboard doctor clean
+.PHONY: help install train test test-quick test-oldest lint format schema tensorboard doctor fork clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,9 @@ train: $(STAMP)  ## train the default model; ARGS="model=vae seed=1" are overrid
 
 test: $(STAMP)  ## run the tests; ARGS="-k loader" are pytest's
 	$(BIN)/python -m pytest $(ARGS)
+
+test-quick: $(STAMP)  ## run those that take seconds, in about two minutes
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 test-oldest: .venv-oldest/.installed  ## run them with the oldest versions; Python 3.11 or 3.12
 	.venv-oldest/bin/python -m pytest $(ARGS)
@@ -50,6 +53,9 @@ tensorboard: $(STAMP)  ## look at the runs in a browser
 
 doctor: $(STAMP)  ## say whether this machine is ready to train, and what to do if not
 	$(BIN)/python scripts/doctor.py
+
+fork: $(STAMP)  ## make this template NAME=your_project; ARGS="--new-history"
+	$(BIN)/python scripts/fork.py $(NAME) $(ARGS)
 
 clean:  ## remove .venv and caches; runs and data stay
 	rm -rf .venv .venv-oldest .mypy_cache .pytest_cache .ruff_cache .import_linter_cache src/*.egg-info

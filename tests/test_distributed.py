@@ -7,6 +7,8 @@ from musigma.callbacks import BestAndLast
 from musigma.config.build import build_data, build_module, build_trainer
 from musigma.runs.load import load_checkpoint
 
+pytestmark = pytest.mark.slow
+
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.source=sample")
 SMALL = ("trainer.max_epochs=2", "data.batch_size=63", "data.eval_batch_size=77")
 

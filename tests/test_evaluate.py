@@ -14,6 +14,16 @@ from musigma.evaluation import importance_estimate
 from musigma.paths import PROJECT_ROOT
 from musigma.runs.load import load_run
 
+pytestmark = pytest.mark.slow
+
+BINARY = ["model/likelihood=bernoulli", "data.normalization=binarize_dynamic"]
+GREY_LEVELS = [
+    "model/likelihood=bernoulli",
+    "model.likelihood.grey_levels=true",
+    "model.latent_dim=20",
+    "data.normalization=unit",
+]
+
 
 def _measure(folder, **settings):
     settings = {"checkpoint": "best", "images": 20, "samples": 100, "seed": 0, **settings}
@@ -22,7 +32,7 @@ def _measure(folder, **settings):
 
 
 def test_a_run_is_measured_and_explains_its_figures(run_here):
-    folder = run_here("experiment=binary_vae", "model.latent_dim=2", "trainer.max_epochs=2")
+    folder = run_here("model=vae", *BINARY)
     metrics = _measure(folder)
     assert metrics == json.loads((folder.path / "evaluation" / "metrics.json").read_text())
     assert (metrics["images"], metrics["samples"], metrics["seed"]) == (20, 100, 0)
@@ -58,7 +68,7 @@ def test_the_elbo_is_the_one_that_training_reported(run_here):
     [
         (["model=stochastic_autoencoder"], "trained without a rate"),
         (["model=autoencoder"], "trained without a rate"),
-        (["experiment=grey_levels", "data.val_size=500"], "no density"),
+        (["model=vae", *GREY_LEVELS], "no density"),
     ],
 )
 def test_what_has_no_meaning_is_left_out_with_a_reason(run_here, overrides, reason, capsys):

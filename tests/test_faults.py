@@ -19,6 +19,8 @@ from musigma.runs.load import load_checkpoint
 from musigma.runs.resume import newest_checkpoint
 from musigma.training import run
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["data.source=sample", "trainer.accelerator=cpu", "model.network.decoder_sizes=[64]"]
 
 

@@ -3,6 +3,7 @@
 import random
 import time
 
+import pytest
 import torch
 
 from curves import scalars_of
@@ -10,6 +11,8 @@ from musigma.config.launch import quote_path
 from musigma.runs.folder import RunFolder
 from musigma.runs.load import load_checkpoint
 from musigma.training import run
+
+pytestmark = pytest.mark.slow
 
 SHORT = [
     "model=vae",

@@ -148,6 +148,7 @@ def test_bf16_mixed_trains_and_agrees_with_float32(run_here):
         assert mixed[name] == pytest.approx(exact[name], rel=5e-3), name
 
 
+@pytest.mark.slow
 def test_a_batch_can_be_overfitted(run_here):
     folder = run_here(
         "debug=overfit",

@@ -13,6 +13,8 @@ from musigma.errors import DataError, RunError
 from musigma.paths import PROJECT_ROOT
 from musigma.predicting import predict
 
+pytestmark = pytest.mark.slow
+
 DEFAULTS = {"checkpoint": "best", "input": "test", "count": 9, "seed": 0, "output": None}
 
 

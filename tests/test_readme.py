@@ -18,6 +18,7 @@ def _block_after(text, language):
     return re.search(rf"{re.escape(text)}.*?```{language}\n(.*?)```", README, re.DOTALL)[1]
 
 
+@pytest.mark.slow
 def test_the_worked_example_of_an_objective_trains(tmp_path):
     for folder in ("src", "configs", "scripts"):
         shutil.copytree(PROJECT_ROOT / folder, tmp_path / folder)

@@ -11,6 +11,8 @@ from musigma.config.launch import quote_path
 from musigma.runs.load import load_checkpoint
 from musigma.training import run
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = ["trainer.max_epochs=3", "model=vae", "scheduler=cosine"]
 
 

@@ -11,6 +11,8 @@ import yaml
 
 from musigma.paths import PROJECT_ROOT
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     "data.source=sample",
     "trainer.accelerator=cpu",

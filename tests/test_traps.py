@@ -21,6 +21,8 @@ from musigma.objectives.schedules import Linear
 from musigma.runs.load import load_checkpoint
 from oracles import Images, LinearGaussian, quiet_trainer
 
+pytestmark = pytest.mark.slow
+
 # --- oracles -----------------------------------------------------------------------------------
 
 

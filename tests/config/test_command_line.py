@@ -43,7 +43,7 @@ def test_every_experiment_passes_whole(experiment):
             "model/likelihood=laplas",
             "there is no model/likelihood of that name; did you mean laplace?",
         ),
-        ("experiment=mine", "there is no experiment of that name; there are binary_vae"),
+        ("experiment=mine", "there is no experiment of that name; there are "),
         ("+model.latent_dim=3", "Could not append to config. An item is already at"),
         ("~model.foo", "Could not delete from config. 'model.foo' does not exist."),
         ("model.latent_dim=[1", "no viable alternative at input"),

@@ -5,7 +5,7 @@ import functools
 import pytest
 import torch
 
-from musigma.config.instantiate import instantiate
+from musigma.config.instantiate import PROJECT, instantiate
 from musigma.errors import ConfigError
 from musigma.models import MLP
 
@@ -35,7 +35,7 @@ def test_builds_nested_objects_and_partials():
         "torch.nn.init.normal_",
         "lightning.pytorch.trainer.trainer.os.system",
         "lightning.fabric.Fabric",
-        "musigmax.models.MLP",
+        f"{PROJECT}x.models.MLP",
         "",
         None,
         7,

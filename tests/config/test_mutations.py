@@ -3,6 +3,7 @@
 import copy
 import functools
 
+import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hypothesis import given, settings
@@ -13,6 +14,8 @@ from extras import MISSING
 from musigma.config.resolvers import register_resolvers
 from musigma.config.rules import find_problems_of_job
 from musigma.paths import CONFIGS
+
+pytestmark = pytest.mark.slow
 
 GROUPS = ("data", "model", "optimizer", "scheduler", "trainer", "callbacks", "logger", "experiment")
 SHIPPED = [

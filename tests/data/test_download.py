@@ -104,6 +104,7 @@ def _download_in_a_process(resources, root, mirror):
     download(MNIST, root, [mirror])
 
 
+@pytest.mark.slow
 def test_two_processes_download_once_and_both_find_the_files(server, resources, tmp_path):
     address, requests = server
     download(MNIST, tmp_path / "alone", [f"{address}/"])

@@ -1,9 +1,12 @@
 """The gap between log p(x) and the ELBO, taken apart where both parts are known."""
 
+import pytest
 import torch
 
 from musigma.evaluation.amortization import best_elbo
 from oracles import LinearGaussian
+
+pytestmark = pytest.mark.slow
 
 
 def _best(model, x):

@@ -16,6 +16,8 @@ from musigma.models import MLP, Autoencoder
 from musigma.objectives import ELBO, MMD, Reconstruction
 from musigma.objectives.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Laplace
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "likelihood", [Laplace(0.5), Gaussian(0.5), Bernoulli(), ContinuousBernoulli()]

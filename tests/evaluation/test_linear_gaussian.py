@@ -10,6 +10,8 @@ from musigma.objectives import ELBO, IWAE, Draw
 from musigma.objectives.likelihoods import Gaussian
 from oracles import LinearGaussian
 
+pytestmark = pytest.mark.slow
+
 
 def _generator():
     return torch.Generator().manual_seed(0)

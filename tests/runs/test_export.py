@@ -21,6 +21,8 @@ from musigma.runs import export
 from musigma.runs.export import export_run, load_weights
 from musigma.runs.load import Run, load_run
 
+pytestmark = pytest.mark.slow
+
 FILES = {"config.yaml", "model.safetensors", "encode.pt2", "decode.pt2"}
 SMALL = MLP([16], [16])
 

@@ -11,7 +11,10 @@ from musigma.config.resolvers import register_resolvers
 from musigma.errors import ConfigError, RunError
 from musigma.training import run
 
-pytestmark = pytest.mark.filterwarnings("default")  # both use what others have deprecated
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("default"),  # both use what others have deprecated
+]
 
 
 @pytest.fixture(autouse=True)

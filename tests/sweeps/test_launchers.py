@@ -11,6 +11,8 @@ import pytest
 
 from musigma.paths import PROJECT_ROOT
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     "model=vae,autoencoder",
     "seed=0,1",

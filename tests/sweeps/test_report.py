@@ -23,6 +23,8 @@ from musigma.sweeps.job import run_job
 from musigma.sweeps.report import report
 from musigma.sweeps.varied import what_is_common, what_varied
 
+pytestmark = pytest.mark.slow
+
 LIKELIHOODS = "musigma.objectives.likelihoods"
 CONFIG: dict[str, Any] = {
     "name": "vae",

@@ -11,6 +11,8 @@ from musigma.config.identity import identity
 from musigma.config.launch import job_name, short_names
 from musigma.runs.folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     "data.source=sample",
     "trainer.accelerator=cpu",

@@ -1,0 +1,251 @@
+"""Make this template a project of your own: another name, version 0.1.0, a new changelog.
+
+Works in place, in a clean git checkout of the template, on tracked files only. Everything is
+checked and worked out before the first file is changed. What it did is one commit, and this script
+and its tests are no part of it.
+"""
+
+import argparse
+import builtins
+import importlib.util
+import io
+import itertools
+import keyword
+import re
+import shutil
+import subprocess
+import sys
+import tokenize
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TEMPLATE = "musigma"
+WORDS = re.compile(rf"(?<![A-Za-z0-9_]){TEMPLATE}(?![A-Za-z0-9_])")
+CONSTANTS = re.compile(rf"(?<![A-Za-z0-9_]){TEMPLATE.upper()}(?=_)")
+LEFT_BEHIND = ("scripts/fork.py", "tests/test_fork.py")
+KEPT_AS_IT_IS = ("LICENSE",)
+EXAMPLES = re.compile(r"configs/experiment/(?!notebook\.yaml)")
+
+Plan = dict[str, bytes | None]
+"""Tracked path → what it will hold; None if it goes."""
+
+
+class ForkError(Exception):
+    """Why this cannot be forked; nothing has been changed."""
+
+
+def main() -> int:
+    """Fork as the command line says; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("name", help="of the package and the project, such as my_project")
+    parser.add_argument("--new-history", action="store_true", help="begin with a single commit")
+    parser.add_argument(
+        "--without-examples",
+        action="store_true",
+        help="drop configs/experiment but for notebook.yaml, and its figures in the README",
+    )
+    parser.add_argument("--no-check", action="store_true", help="do not lint and test at the end")
+    asked = parser.parse_args()
+    try:
+        files = tracked_files()
+        version = check_template(files)
+        check_name(asked.name, files)
+        plan = worked_out(files, asked.name, version, asked.without_examples)
+    except ForkError as error:
+        print(f"\n{error}\nNothing has been changed.", file=sys.stderr)
+        return 2
+    try:
+        carry_out(plan, asked.name)
+        commit(f"{asked.name}, made from {TEMPLATE} {version}", asked.new_history)
+    except BaseException:
+        print("\nUndo it with: git reset --hard && git clean -fd src", file=sys.stderr)
+        raise
+    print(f"{TEMPLATE} {version} is now {asked.name} 0.1.0, in one commit; its code is in src/.")
+    print("What is left to you: the git remote, and words of your own in README and CITATION.cff.")
+    print(f"Runs made before, in logs/, open with {TEMPLATE} only.")
+    return 0 if asked.no_check else checked()
+
+
+def git(*arguments: str) -> str:
+    """What git answers.
+
+    Raises:
+        ForkError: if it refuses.
+    """
+    done = subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise ForkError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def tracked_files() -> dict[str, bytes]:
+    """Tracked path → content, of a checkout in which nothing would be lost.
+
+    Raises:
+        ForkError: if this is no git checkout, if it is not clean, or if git does not know who
+            commits.
+    """
+    try:
+        root = Path(git("rev-parse", "--show-toplevel"))
+    except (ForkError, OSError) as error:
+        raise ForkError(
+            f"{ROOT} is no git checkout, so nothing could be undone: {error}"
+        ) from error
+    if root.resolve() != ROOT:
+        raise ForkError(f"{ROOT} is a part of the checkout {root}; fork a clone of the template")
+    if changes := git("status", "--porcelain"):
+        raise ForkError(f"There are changes that are not committed; commit or remove:\n{changes}")
+    git("var", "GIT_AUTHOR_IDENT")
+    git("var", "GIT_COMMITTER_IDENT")
+    paths = git("ls-files", "-z").rstrip("\0").split("\0")
+    return {path: (ROOT / path).read_bytes() for path in paths if not (ROOT / path).is_symlink()}
+
+
+def check_template(files: dict[str, bytes]) -> str:
+    """The template's version.
+
+    Raises:
+        ForkError: if this is not the template any more, or there is no ruff to put it in order.
+    """
+    project = tomllib.loads(files["pyproject.toml"].decode())["project"]
+    if project["name"] != TEMPLATE or f"src/{TEMPLATE}/__init__.py" not in files:
+        raise ForkError(f"This is {project['name']}, and not the template {TEMPLATE} any more.")
+    if not importlib.util.find_spec("ruff"):
+        raise ForkError(
+            f"{sys.executable} has no ruff, which sorts the imports.\n"
+            "Try: make fork NAME=..., or pip install -e '.[dev]'"
+        )
+    return str(project["version"])
+
+
+def check_name(name: str, files: dict[str, bytes]) -> None:
+    """Hold the new name against all that it could be mistaken for.
+
+    Raises:
+        ForkError: says why another name is needed.
+    """
+    project = tomllib.loads(files["pyproject.toml"].decode())["project"]
+    extras = project["optional-dependencies"]
+    needed = [*project["dependencies"], *extras, *itertools.chain(*extras.values())]
+    packages = {re.split(r"[^\w.-]", one)[0].lower().replace("-", "_") for one in needed}
+    folders = {path.partition("/")[0] for path in files}
+    if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
+        reason = "is no name of a package: lower-case letters, digits and single _, such as my_vae"
+    elif name == TEMPLATE:
+        reason = "is the template's own name"
+    elif keyword.iskeyword(name) or keyword.issoftkeyword(name) or hasattr(builtins, name):
+        reason = "is a word of Python"
+    elif name in sys.stdlib_module_names:
+        reason = "is a module of Python's standard library"
+    elif name in packages:
+        reason = "is a package that the project needs"
+    elif importlib.util.find_spec(name):
+        reason = "can be imported here already"
+    elif name in folders or (ROOT / "src" / name).exists():
+        reason = "is a folder of the project"
+    elif name in used_words(files):
+        reason = "is a name that the code uses for something else"
+    else:
+        return
+    raise ForkError(f"{name} {reason}. Choose another name.")
+
+
+def used_words(files: dict[str, bytes]) -> set[str]:
+    """Every name in the code: a package of that name would hide, or be hidden by, what has it."""
+    return {
+        token.string
+        for path, content in files.items()
+        if path.endswith(".py")
+        for token in tokenize.tokenize(io.BytesIO(content).readline)
+        if token.type == tokenize.NAME
+    }
+
+
+def worked_out(files: dict[str, bytes], name: str, version: str, without_examples: bool) -> Plan:
+    """What the tracked files will hold; those that stay as they are, are not in it.
+
+    Raises:
+        ForkError: if the template holds its name where it would not be found, or not what is cut.
+    """
+    plan: Plan = {}
+    for path, content in files.items():
+        if path in LEFT_BEHIND or (without_examples and EXAMPLES.match(path)):
+            plan[path] = None
+        elif path not in KEPT_AS_IT_IS and is_text(content):
+            text = content.decode()
+            if TEMPLATE in CONSTANTS.sub("", WORDS.sub("", text)).lower():
+                raise ForkError(f"{path} holds {TEMPLATE} as a part of another word.")
+            renamed = CONSTANTS.sub(name.upper(), WORDS.sub(name, text))
+            renamed = edited(path, renamed, name, version, without_examples)
+            if renamed != text:
+                plan[path] = renamed.encode()
+    return plan
+
+
+def is_text(content: bytes) -> bool:
+    """Whether it is text, in UTF-8."""
+    try:
+        return "\0" not in content.decode()
+    except UnicodeDecodeError:
+        return False
+
+
+def edited(path: str, text: str, name: str, version: str, without_examples: bool) -> str:
+    """Versions set back, a changelog that begins, and nothing about forking."""
+    if path == "CHANGELOG.md":
+        return f"# Changelog\n\n## 0.1.0\n\nMade from {TEMPLATE} {version}.\n"
+    edits = {
+        "pyproject.toml": [(r'^version = ".*"$', 'version = "0.1.0"')],
+        "CITATION.cff": [(r"^version: .*$", "version: 0.1.0")],
+        "Makefile": [(r"^fork:.*\n(\t.*\n)+\n", ""), (r"^(\.PHONY:.*) fork\b", r"\1")],
+        "README.md": [(r"^## Fork it\n(?s:.*?)^(?=## )", "")],
+    }.get(path, [])
+    if path == "README.md" and without_examples:
+        edits.append((r"^Against published figures(?s:.*?)(?=^GPU figures)", ""))
+    for pattern, replacement in edits:
+        text, found = re.subn(pattern, replacement, text, flags=re.MULTILINE)
+        if found != 1:
+            raise ForkError(f"{path} holds {pattern} {found} times, and should once.")
+    return text
+
+
+def carry_out(plan: Plan, name: str) -> None:
+    """Write, rename the package's folder, and put in order what another name puts out of order."""
+    for path, content in plan.items():
+        if content is None:
+            (ROOT / path).unlink()
+        else:
+            (ROOT / path).write_bytes(content)
+    git("mv", f"src/{TEMPLATE}", f"src/{name}")
+    shutil.rmtree(ROOT / "src" / f"{TEMPLATE}.egg-info", ignore_errors=True)
+    ruff("check", "--fix", "--exit-zero")
+    ruff("format")
+    ruff("check", "--select", "E501", "--add-noqa")  # text that a longer name made too long
+
+
+def ruff(*arguments: str) -> None:
+    """Run ruff on the whole project."""
+    subprocess.run([sys.executable, "-m", "ruff", *arguments, "--quiet", "."], cwd=ROOT, check=True)
+
+
+def commit(message: str, new_history: bool) -> None:
+    """One commit of everything, with the template's last one or with none before it."""
+    git("add", "--all")
+    parents = [] if new_history else ["-p", "HEAD"]
+    git("update-ref", "HEAD", git("commit-tree", git("write-tree"), *parents, "-m", message))
+
+
+def checked() -> int:
+    """Lint and the quick tests of the new project; the exit status."""
+    if Path(sys.prefix) == ROOT / ".venv":
+        uninstall = ["-m", "pip", "uninstall", "--quiet", "--yes", TEMPLATE]
+        subprocess.run([sys.executable, *uninstall], check=False)
+    print("Its own check: make lint test-quick", flush=True)
+    return subprocess.run(["make", "lint", "test-quick"], cwd=ROOT, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

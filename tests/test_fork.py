@@ -1,0 +1,233 @@
+"""The template becomes another project, or is left as it is."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from musigma.paths import PROJECT_ROOT
+
+pytestmark = pytest.mark.slow
+
+LONG, SHORT = "a_project_with_quite_a_long_name", "zz"
+SMALL = (
+    "data.source=sample",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=1",
+    "+trainer.limit_train_batches=2",
+)
+
+
+def git(folder, *arguments):
+    return subprocess.run(
+        ["git", "-c", "core.quotepath=off", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+def run(folder, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": "", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def files_of(folder):
+    return {path: (folder / path).read_bytes() for path in git(folder, "ls-files").splitlines()}
+
+
+@pytest.fixture(scope="module")
+def make_template(tmp_path_factory):
+    """→ a clean checkout of what lies here, with one commit."""
+    if not (PROJECT_ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+
+    def make():
+        folder = tmp_path_factory.mktemp("template")
+        for path in git(PROJECT_ROOT, "ls-files", "-co", "--exclude-standard").splitlines():
+            if (PROJECT_ROOT / path).is_file():
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(PROJECT_ROOT / path, folder / path)
+        git(folder, "init", "--quiet")
+        git(folder, "config", "user.name", "somebody")
+        git(folder, "config", "user.email", "somebody@example.com")
+        git(folder, "add", "--all")
+        git(folder, "commit", "--quiet", "--message", "the template")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def template(make_template):
+    """One that no test changes."""
+    return make_template()
+
+
+def forked(make_template, name, *options):
+    """A fork, the files before, and variables by which its package counts as installed."""
+    folder = make_template()
+    before = files_of(folder)
+    done = run(folder, "scripts/fork.py", name, "--no-check", *options)
+    assert done.returncode == 0, done.stderr
+    info = folder / ".installed" / f"{name}-0.1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\n")
+    assert git(folder, "status", "--porcelain") == "?? .installed/\n"
+    return folder, before, {"PYTHONPATH": f"{folder}/src:{folder}/.installed"}
+
+
+@pytest.fixture(scope="module")
+def fork(make_template):
+    return forked(make_template, LONG)
+
+
+@pytest.fixture(scope="module")
+def small_fork(make_template):
+    return forked(make_template, SHORT, "--new-history", "--without-examples")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("my-project", "is no name of a package"),
+        ("MyProject", "is no name of a package"),
+        ("2d", "is no name of a package"),
+        ("_private", "is no name of a package"),
+        ("a.b", "is no name of a package"),
+        ("../x", "is no name of a package"),
+        ("naïve", "is no name of a package"),
+        ("", "is no name of a package"),
+        ("musigma", "is the template's own name"),
+        ("lambda", "is a word of Python"),
+        ("match", "is a word of Python"),
+        ("list", "is a word of Python"),
+        ("tomllib", "is a module of Python's standard library"),
+        ("torch", "is a package that the project needs"),
+        ("hydra_core", "is a package that the project needs"),
+        ("wandb", "is a package that the project needs"),
+        ("pluggy", "can be imported here already"),
+        ("train", "can be imported here already"),
+        ("configs", "is a folder of the project"),
+        ("oracles", "is a name that the code uses for something else"),
+        ("vae", "is a name that the code uses for something else"),
+        ("dist", "is a name that the code uses for something else"),
+    ],
+)
+def test_a_name_that_is_none_or_taken_is_refused(template, name, reason):
+    done = run(template, "scripts/fork.py", "--no-check", name)
+    assert done.returncode == 2
+    assert f"{name} {reason}" in done.stderr
+    assert "Nothing has been changed." in done.stderr
+    assert git(template, "status", "--porcelain") == ""
+
+
+def test_what_could_not_be_undone_is_refused(template, tmp_path):
+    copy = shutil.copytree(template, tmp_path / "copy")
+    (copy / "notes.txt").touch()
+    done = run(copy, "scripts/fork.py", LONG)
+    assert done.returncode == 2
+    assert "not committed; commit or remove:\n?? notes.txt" in done.stderr
+    (copy / "notes.txt").unlink()
+    shutil.rmtree(copy / ".git")
+    for outside in (False, True):
+        if outside:
+            git(tmp_path, "init", "--quiet")
+        done = run(copy, "scripts/fork.py", LONG, GIT_CEILING_DIRECTORIES=str(tmp_path.parent))
+        assert done.returncode == 2
+        assert ("a part of the checkout" if outside else "is no git checkout") in done.stderr
+    assert (copy / "src" / "musigma").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "reason"),
+    [
+        ("pyproject.toml", 'name = "musigma"', 'name = "other"', "This is other, and not"),
+        ("README.md", "# musigma", "# premusigma", "README.md holds musigma as a part of another"),
+        ("README.md", "## Fork it", "## Fork", "README.md holds .* 0 times, and should once"),
+    ],
+)
+def test_a_template_that_is_not_as_it_was_is_refused(template, tmp_path, path, old, new, reason):
+    copy = shutil.copytree(template, tmp_path / "copy")
+    (copy / path).write_text((copy / path).read_text().replace(old, new, 1))
+    git(copy, "commit", "--quiet", "--all", "--message", "changed")
+    done = run(copy, "scripts/fork.py", LONG)
+    assert done.returncode == 2
+    assert re.search(reason, done.stderr), done.stderr
+    assert git(copy, "status", "--porcelain") == ""
+
+
+def test_nothing_bears_the_old_name_but_what_says_where_it_comes_from(fork, small_fork):
+    for (folder, before, _), name in ((fork, LONG), (small_fork, SHORT)):
+        after = files_of(folder)
+        found = {path for path, content in after.items() if b"musigma" in content.lower()}
+        assert found == {"LICENSE", "CHANGELOG.md"}
+        assert not [path for path in after if "musigma" in path or "fork" in path]
+        assert (folder / "src" / name).is_dir()
+        assert not (folder / "src" / "musigma").exists()
+        assert "fork" not in (folder / "Makefile").read_text()
+        assert "fork" not in (folder / "README.md").read_text().lower()
+        assert f'name = "{name}"\nversion = "0.1.0"\n' in after["pyproject.toml"].decode()
+        assert f"title: {name}\n" in after["CITATION.cff"].decode()
+        binary = [path for path, content in before.items() if b"\0" in content]
+        assert binary
+        for path in (*binary, "LICENSE"):
+            assert after[path] == before[path]
+
+
+def test_the_history_goes_on_or_begins(fork, small_fork):
+    subjects = git(fork[0], "log", "--format=%s").splitlines()
+    assert len(subjects) == 2
+    assert subjects[0].startswith(f"{LONG}, made from musigma ")
+    assert len(git(small_fork[0], "log", "--format=%s").splitlines()) == 1
+
+
+def test_examples_go_if_asked(fork, small_fork):
+    experiments = [sorted(f[0].glob("configs/experiment/*")) for f in (fork, small_fork)]
+    assert len(experiments[0]) > 1
+    assert [path.name for path in experiments[1]] == ["notebook.yaml"]
+    for (folder, *_), there in ((fork, True), (small_fork, False)):
+        assert ("Against published figures" in (folder / "README.md").read_text()) == there
+
+
+def test_the_fork_is_in_order(fork, small_fork):
+    for folder, _, installed in (fork, small_fork):
+        for command in (["check", "."], ["format", "--check", "."]):
+            done = run(folder, "-m", "ruff", *command)
+            assert done.returncode == 0, done.stdout
+        code = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports())"
+        done = run(folder, "-c", code, **installed)
+        assert done.returncode == 0, done.stdout
+        assert "3 kept, 0 broken" in done.stdout
+
+
+def test_the_fork_trains_and_opens_what_it_trained(fork, tmp_path):
+    folder, _, installed = fork
+    done = run(folder, "scripts/train.py", "model=vae", *SMALL, f"log_dir={tmp_path}", **installed)
+    assert done.returncode == 0, done.stderr
+    (made,) = tmp_path.glob("runs/*")
+    assert "musigma" not in (made / "config.yaml").read_text()
+    code = f"import {LONG}; print({LONG}.load_run({str(made)!r}).model.latent_dim)"
+    done = run(folder, "-c", code, **installed)
+    assert done.stdout == "2\n", done.stderr
+
+
+def test_tests_pass_in_a_fork(small_fork):
+    folder, _, installed = small_fork
+    tests = ("tests/config/test_instantiate.py", "tests/config/test_local.py")
+    older = "tests/runs/test_load.py::test_a_run_of_an_older_version_opens_with_the_same_figures"
+    done = run(folder, "-m", "pytest", "-q", *tests, older, **installed)
+    assert done.returncode == 0, done.stdout
+    assert "passed" in done.stdout
+    assert "skipped" not in done.stdout
