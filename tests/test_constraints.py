@@ -1,8 +1,9 @@
-"""The versions in .github/constraints, held against pyproject.toml."""
+"""Versions, wherever they stand, held against pyproject.toml."""
 
 import tomllib
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -41,3 +42,11 @@ def test_the_oldest_versions_are_of_requirements_and_allowed():
 @pytest.mark.parametrize("needed", NEEDED + DEV, ids=str)
 def test_the_tested_version_is_pinned_and_allowed(needed):
     assert pins("tested.txt")[canonicalize_name(needed.name)] in needed.specifier
+
+
+def test_the_citation_and_the_changelog_are_of_this_version():
+    citation = yaml.safe_load((PROJECT_ROOT / "CITATION.cff").read_text("utf-8"))
+    changelog = (PROJECT_ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert str(citation["version"]) == PROJECT["version"]
+    assert citation["title"] == PROJECT["name"]
+    assert changelog.partition("\n## ")[2].splitlines()[0] == PROJECT["version"]

@@ -11,6 +11,7 @@ import pytest
 
 from musigma.paths import PROJECT_ROOT
 
+WORKFLOWS = sorted(PROJECT_ROOT.glob(".github/workflows/*"))
 README = (PROJECT_ROOT / "README.md").read_text("utf-8")
 
 
@@ -70,6 +71,14 @@ def test_every_path_in_the_readme_exists():
     made_by_the_reader = "code_penalty"
     for path in re.findall(r"`((?:src|tests|configs|scripts)/[\w/.]+)`", README):
         assert made_by_the_reader in path or (PROJECT_ROOT / path).exists(), path
+
+
+def test_every_make_target_that_is_named_exists():
+    makefile = (PROJECT_ROOT / "Makefile").read_text("utf-8")
+    for path in ("README.md", "CONTRIBUTING.md", ".pre-commit-config.yaml", *WORKFLOWS):
+        text = (PROJECT_ROOT / path).read_text("utf-8")
+        for target in re.findall(r"(?:^|`|: )make ([a-z][a-z-]*)|target: ([a-z-]+)", text, re.M):
+            assert re.search(rf"^{''.join(target)}:", makefile, re.M), (path, target)
 
 
 def test_a_run_opens_in_a_notebook_as_shown(run_here):
