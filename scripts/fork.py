@@ -228,7 +228,7 @@ def carry_out(plan: Plan, name: str) -> None:
 
 def ruff(*arguments: str) -> None:
     """Run ruff on the whole project."""
-    subprocess.run([sys.executable, "-m", "ruff", *arguments, "--quiet", "."], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "ruff", *arguments, "--silent", "."], cwd=ROOT, check=True)
 
 
 def commit(message: str, new_history: bool) -> None:
@@ -244,7 +244,9 @@ def checked() -> int:
         uninstall = ["-m", "pip", "uninstall", "--quiet", "--yes", TEMPLATE]
         subprocess.run([sys.executable, *uninstall], check=False)
     print("Its own check: make lint test-quick", flush=True)
-    return subprocess.run(["make", "lint", "test-quick"], cwd=ROOT, check=False).returncode
+    # Where make runs this script, its ARGS are this script's.
+    make = ["make", "lint", "test-quick", "ARGS="]
+    return subprocess.run(make, cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":

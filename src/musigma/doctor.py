@@ -67,7 +67,7 @@ def packages() -> Iterator[Finding]:
 
 
 def imports() -> Iterator[Finding]:
-    """Whether torch and torchvision are made for one another, and all of musigma can be loaded."""
+    """Whether torch and torchvision fit one another, and all of musigma can be loaded."""
     torch, torchvision = _version("torch"), _version("torchvision")
     if not (torch and torchvision):
         return

@@ -48,7 +48,7 @@ def load_run(folder: str | Path, checkpoint: str = "best") -> Run:
     except (ConfigError, KeyError, RuntimeError) as error:
         raise RunError(
             f"{run.path} does not open with musigma {VERSION}: {error}\n"
-            f"It was written by musigma {run.written_by()}; its environment.txt names the commit."
+            f"It was written by musigma {run.written_by()}; environment.txt names the commit."
         ) from error
     return Run(model.eval(), data, config)
 
