@@ -228,7 +228,9 @@ def carry_out(plan: Plan, name: str) -> None:
 
 def ruff(*arguments: str) -> None:
     """Run ruff on the whole project."""
-    subprocess.run([sys.executable, "-m", "ruff", *arguments, "--silent", "."], cwd=ROOT, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "ruff", *arguments, "--silent", "."], cwd=ROOT, check=True
+    )
 
 
 def commit(message: str, new_history: bool) -> None:

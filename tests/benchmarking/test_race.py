@@ -10,6 +10,9 @@ from musigma.benchmarking.race import Epoch, Row, race
 from musigma.paths import PROJECT_ROOT
 
 
+pytestmark = pytest.mark.slow
+
+
 def _three_images(pace):
     while True:
         pace.next_epoch(3)
