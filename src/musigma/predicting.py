@@ -12,7 +12,8 @@ from torchvision.utils import make_grid
 from musigma.config.instantiate import instantiate
 from musigma.console import set_up_logging
 from musigma.data import ImageDataModule
-from musigma.data.folder import read_images
+from musigma.data.datamodule import NO_LABEL
+from musigma.data.files import is_image_file, read_files
 from musigma.data.normalization import FIXED_SEED
 from musigma.errors import DataError, RunError
 from musigma.models import Autoencoder
@@ -37,8 +38,8 @@ def predict(
 ) -> Path:
     """Do a task with a run's model and write what it gives; returns where.
 
-    `encode` writes `mu` and `std` `[N, d]` and `label` or `name` `[N]`; `decode` writes `x`
-    `[N, C, H, W]` on the [0, 1] scale and a grid of it; `sample` writes a grid alone.
+    `encode` writes `mu` and `std` `[N, d]` and, if known, `label` or `name` `[N]`; `decode` writes
+    `x` `[N, C, H, W]` on the [0, 1] scale and a grid of it; `sample` writes a grid alone.
 
     Args:
         task: what to do.
@@ -91,16 +92,23 @@ def decode(run: Run, z: Tensor) -> Tensor:
 def _images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any]]:
     """Normalised images and what is known about them."""
     if source not in ("test", "val"):
-        pixels, names = read_images(Path(source), data.image_shape)
+        folder = Path(source)
+        if not folder.is_dir():
+            raise DataError(f"{folder} is no folder of images")
+        if not (paths := sorted(filter(is_image_file, folder.iterdir()))):
+            raise DataError(f"{folder} holds no image files")
+        pixels = data.normalization.prepare(
+            read_files(paths, data.image_shape, resize=data.resizes)
+        )
         generator = torch.Generator().manual_seed(FIXED_SEED)
-        return data.normalization(data.normalization.prepare(pixels), generator), {"name": names}
+        return data.normalization(pixels, generator), {"name": [path.name for path in paths]}
     data.prepare_data()
     data.setup("test" if source == "test" else "fit")
     loader = data.test_dataloader() if source == "test" else data.val_dataloader()
     if isinstance(loader, list):
         raise DataError("this run held no images out for validation: data.val_size is 0")
     x, y = loader.dataset.tensors
-    return x, {"label": y.numpy()}
+    return x, {"label": y.numpy()} if NO_LABEL not in y else {}
 
 
 def _codes(path: Path, model: Autoencoder) -> Tensor:

@@ -1,5 +1,7 @@
 """Every shipped config composes, and builds what it says."""
 
+import math
+
 import pytest
 import torch
 
@@ -18,9 +20,12 @@ def _options(group):
 @pytest.mark.parametrize("option", _options("model"))
 @pytest.mark.parametrize("data", _options("data"))
 def test_every_model_builds_on_every_data_set(option, data, compose_launch):
-    config = compose_launch(f"model={option}", f"data={data}").config
+    needed = ["data.path=images"] if data in ("image_folder", "tensor_file") else []
+    config = compose_launch(f"model={option}", f"data={data}", *needed).config
     module = build_module(config, build_data(config))
     expected = 563_286 if module.model.posterior == "point" else 563_888
+    more_pixels = math.prod(module.model.image_shape) - 784
+    expected += (300 + 300 + 1) * more_pixels
     assert sum(p.numel() for p in module.parameters()) == expected
 
 

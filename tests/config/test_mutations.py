@@ -27,6 +27,7 @@ SHIPPED = [
         if path.stem not in MISSING
     ),
 ]
+WITH_A_PATH = ("data=image_folder", "data=tensor_file")
 EVERY_EXAMPLE_ONCE = settings(max_examples=150, deadline=None, derandomize=True)
 
 
@@ -34,7 +35,8 @@ EVERY_EXAMPLE_ONCE = settings(max_examples=150, deadline=None, derandomize=True)
 def _composed(option):
     register_resolvers()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        cfg = compose("train", [option] if option else [], return_hydra_config=True)
+        needed = ["data.path=images"] if option in WITH_A_PATH else []
+        cfg = compose("train", [*filter(None, [option]), *needed], return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
     hydra = cfg.hydra
     OmegaConf.set_struct(cfg, False)

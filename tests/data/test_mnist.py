@@ -46,7 +46,8 @@ def test_validation_images_do_not_depend_on_the_seed():
 
 def test_split_takes_exactly_the_number_asked_for():
     assert [int(split(100, size).sum()) for size in (0, 1, 50, 99)] == [0, 1, 50, 99]
-    with pytest.raises(ValueError, match="leaves none"):
+    assert [int(split(100, share).sum()) for share in (0.001, 0.1, 0.5)] == [1, 10, 50]
+    with pytest.raises(DataError, match="holding out 100 images leaves none of 100"):
         split(100, 100)
 
 

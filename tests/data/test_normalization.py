@@ -1,5 +1,7 @@
 """Normalisation agrees with torchvision's and can be undone."""
 
+import math
+
 import pytest
 import torch
 from PIL import Image
@@ -24,6 +26,23 @@ def test_standardize_equals_torchvision_to_the_bit():
     )
     image = Image.fromarray(GREYS[0, 0].numpy())
     assert torch.equal(Standardize(0.1307, 0.3081)(GREYS)[0], torchvision(image))
+
+
+COLOURED = torch.stack([GREYS[0, 0], GREYS[0, 0].T, 255 - GREYS[0, 0]])[None]
+MEANS, STDS = [0.49, 0.48, 0.45], [0.25, 0.2, 0.3]
+
+
+def test_each_channel_has_a_mean_and_a_std_of_its_own():
+    torchvision = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEANS, STDS)])
+    image = Image.fromarray(COLOURED[0].permute(1, 2, 0).numpy())
+    normalization = Standardize(MEANS, STDS)
+    x = normalization(COLOURED)
+    assert torch.equal(x[0], torchvision(image))
+    for back in (normalization.to_unit(x), normalization.to_unit(x.expand(4, 2, -1, -1, -1))[1]):
+        torch.testing.assert_close(back[:1], COLOURED.double().div(255).float())
+    # Three densities of 256 pixels each, each squeezed by its own std.
+    gain = normalization.log_unit_volume() * COLOURED.numel()
+    assert gain == pytest.approx(-256 * sum(map(math.log, STDS)))
 
 
 @pytest.mark.parametrize("normalization", [Standardize(0.1307, 0.3081), Unit()])

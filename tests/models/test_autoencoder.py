@@ -195,7 +195,7 @@ class _Unflat(MLP):
         ),
         (lambda: Conv(features=0), "features\n  Input should be greater"),
         (lambda: Conv(activation="relu"), "activation\n  Input should be 'LeakyReLU'"),
-        (lambda: _autoencoder(Conv((2, 2, 2))), "28 × 28 cannot be halved 3 times"),
+        (lambda: _autoencoder(Conv((2,) * 5)), "28 × 28 cannot be halved 5 times"),
         (lambda: set_output_bias(nn.Identity(), torch.zeros(1, 2, 2)), "ends in a layer with"),
         (lambda: _autoencoder(_Flat()), r"decoder must turn codes .* it gave \[2, 784\]"),
         (lambda: _autoencoder(_Unflat()), r"encoder must turn images .* it gave \[2, 4, 26, 26\]"),

@@ -168,9 +168,12 @@ def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, _Argument], bool
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    if takes_any and target in PASSED_ON:
-        others, takes_any = arguments_of(PASSED_ON[target]())
-        named = others | named
+    kinds = target.__mro__ if isinstance(target, type) else ()
+    onto = next((PASSED_ON[kind] for kind in kinds if kind in PASSED_ON), None)
+    if takes_any and onto:
+        others, takes_any = arguments_of(onto())
+        # It may give some of them itself.
+        named = {name: other._replace(is_required=False) for name, other in others.items()} | named
     return named, takes_any
 
 

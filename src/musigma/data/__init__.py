@@ -1,7 +1,16 @@
 """Pixels in: data sets, normalisation, the batch loader and the LightningDataModule."""
 
 from musigma.data.datamodule import ImageDataModule
+from musigma.data.image_folder import ImageFolderDataModule
 from musigma.data.loader import Batch, TensorLoader
 from musigma.data.mnist import MNISTDataModule
+from musigma.data.tensor_file import TensorFileDataModule
 
-__all__ = ["Batch", "ImageDataModule", "MNISTDataModule", "TensorLoader"]
+__all__ = [
+    "Batch",
+    "ImageDataModule",
+    "ImageFolderDataModule",
+    "MNISTDataModule",
+    "TensorFileDataModule",
+    "TensorLoader",
+]

@@ -1,7 +1,7 @@
 """The LightningDataModule for data that fits in memory."""
 
 from abc import abstractmethod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import lightning as L
 import torch
@@ -9,41 +9,75 @@ from pydantic import Field
 from torch import Tensor
 
 from musigma.data.loader import Batch, TensorLoader
-from musigma.data.normalization import FIXED_SEED, Normalization
-from musigma.ranges import Count, Seed, checked
+from musigma.data.normalization import (
+    FIXED_SEED,
+    NORMALIZATIONS,
+    Means,
+    Normalization,
+    NormalizationName,
+    Stds,
+)
+from musigma.errors import DataError
+from musigma.ranges import Count, ImageShape, Seed, checked
+
+Size = Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)]
+"""So many images, or such a share of all."""
+
+NO_LABEL = -1
+"""The label of an image that has none."""
+
+TEST_SHARE = 0.1
+"""Of images that are in no test set of their own, such a share is held out as one."""
 
 
 class ImageDataModule(L.LightningDataModule):
     """Train, validation and test loaders over images held once, on the training device.
 
-    A subclass says where the images come from, in `read` and in a word in `source`.
+    A subclass says where the images come from, in `read` and in a word in `source`, and hands on
+    the arguments that it does not name. Runs compare where the `name` of their data is the same.
 
     Args:
-        normalization: what is done to the grey levels.
         image_shape: channels, height and width.
+        normalization: `standardize` for (x − mean) / std, `unit` for [0, 1], `dequantize`,
+            `binarize_dynamic`, `binarize_static`; see `musigma.data.normalization`.
+        mean: the mean of the training pixels on the [0, 1] scale, or that of each channel; for
+            `standardize`.
+        std: their standard deviation, likewise.
         batch_size: training images a step on each device.
         eval_batch_size: the same for validation and test.
-        val_size: how many of the training images are held out for validation; 0 for none.
+        val_size: how many of the training images are held out for validation, or which share of
+            them; 0 for none.
         seed: of the order of the training images and of what is random in their pixels.
 
     Raises:
-        ValueError: if a size is not positive (`val_size`: negative).
+        ValueError: if a setting is out of range.
     """
+
+    resizes: ClassVar[bool] = False
+    """Whether image files of any size are made to fit."""
 
     @checked
     def __init__(
         self,
         *,
-        normalization: Normalization,
-        image_shape: tuple[int, int, int],
+        image_shape: ImageShape,
+        normalization: NormalizationName = "unit",
+        mean: Means | None = None,
+        std: Stds | None = None,
         batch_size: Count = 128,
         eval_batch_size: Count = 1000,
-        val_size: Annotated[int, Field(ge=0)] = 5000,
+        val_size: Size = 0.1,
         seed: Seed = 0,
     ) -> None:
         super().__init__()
+        for what, value in (("mean", mean), ("std", std)):
+            if isinstance(value, list) and len(value) != image_shape[0]:
+                raise ValueError(
+                    f"{what} has {len(value)} numbers, and an image {image_shape[0]} channels"
+                )
+        self.name = type(self).__name__
         self.source = "files"
-        self.normalization = normalization
+        self.normalization = NORMALIZATIONS[normalization](mean, std)
         self.image_shape = image_shape
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
@@ -53,7 +87,10 @@ class ImageDataModule(L.LightningDataModule):
 
     @abstractmethod
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
-        """Images `[N, C, H, W]` uint8 and labels `[N]` of the training or the test set."""
+        """Images `[N, C, H, W]` uint8 and labels `[N]` of the training or the test set.
+
+        Labels count from 0, and are all −1 where there are none.
+        """
 
     def setup(self, stage: str) -> None:
         """Read what the stage needs, once; the test set only when it is time to test.
@@ -85,7 +122,7 @@ class ImageDataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> TensorLoader | list[TensorLoader]:
         """The images held out, in a fixed order; an empty list where there are none."""
-        return self._loader("val", self.eval_batch_size) if self.val_size else []
+        return self._loader("val", self.eval_batch_size) if len(self._sets["val"][0]) else []
 
     def test_dataloader(self) -> TensorLoader:
         """The test images in their own order."""
@@ -144,15 +181,16 @@ class ImageDataModule(L.LightningDataModule):
         )
 
 
-def split(count: int, val_size: int) -> Tensor:
+def split(count: int, size: Size) -> Tensor:
     """Which of `count` images are held out: a mask `[count]`, the same for every seed.
 
     Raises:
-        ValueError: if nothing would be left to train on.
+        DataError: if nothing would be left to train on.
     """
-    if val_size >= count:
-        raise ValueError(f"val_size={val_size} leaves none of the {count} images to train on")
+    held_out = size if isinstance(size, int) else max(1, round(size * count))
+    if held_out >= count:
+        raise DataError(f"holding out {held_out} images leaves none of {count} to train on")
     order = torch.randperm(count, generator=torch.Generator().manual_seed(FIXED_SEED))
-    held_out = torch.zeros(count, dtype=torch.bool)
-    held_out[order[:val_size]] = True
-    return held_out
+    mask = torch.zeros(count, dtype=torch.bool)
+    mask[order[:held_out]] = True
+    return mask

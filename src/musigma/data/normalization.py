@@ -2,14 +2,21 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from itertools import repeat
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Generator, Tensor
 
 from musigma.objectives.likelihoods import Pixels
+from musigma.ranges import Finite, Positive
+
+Means = Finite | Annotated[list[Finite], Field(min_length=1)]
+Stds = Positive | Annotated[list[Positive], Field(min_length=1)]
+"""One number for all channels, or one for each."""
 
 FIXED_SEED = 0
 """What is drawn once and kept is the same in every run."""
@@ -37,7 +44,10 @@ class Normalization(ABC):
         return x
 
     def log_unit_volume(self) -> float:
-        """What log p of a pixel gains on the [0, 1] scale, in nats: the change of variables."""
+        """What log p of a pixel gains on the [0, 1] scale, in nats: the change of variables.
+
+        Where channels differ, their mean.
+        """
         return 0.0
 
 
@@ -46,20 +56,26 @@ class Standardize(Normalization):
     """(grey / 255 − mean) / std, to the bit what torchvision's ToTensor and Normalize give."""
 
     pixels = "real"
-    mean: float
-    std: float
+    mean: Means
+    std: Stds
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
         """uint8 → float32 with about zero mean and unit variance."""
-        return images.float().div_(255).sub_(self.mean).div_(self.std)
+        x = images.float().div_(255)
+        # With plain numbers, as tensors of them would have to be moved to the device.
+        for channel, mean, std in zip(x.unbind(1), _each(self.mean), _each(self.std), strict=False):
+            channel.sub_(mean).div_(std)
+        return x
 
     def to_unit(self, x: Tensor) -> Tensor:
-        """X · std + mean."""
-        return x * self.std + self.mean
+        """X · std + mean, `[..., C, H, W]`."""
+        channels = zip(x.unbind(-3), _each(self.mean), _each(self.std), strict=False)
+        return torch.stack([channel * std + mean for channel, mean, std in channels], -3)
 
     def log_unit_volume(self) -> float:
         """−log std: a density grows as its pixels are squeezed."""
-        return -math.log(self.std)
+        stds = self.std if isinstance(self.std, list) else [self.std]
+        return -sum(map(math.log, stds)) / len(stds)
 
 
 class Unit(Normalization):
@@ -118,13 +134,28 @@ class BinarizeStatic(Normalization):
 NormalizationName = Literal[
     "standardize", "unit", "dequantize", "binarize_dynamic", "binarize_static"
 ]
-NORMALIZATIONS: dict[NormalizationName, Callable[[float, float], Normalization]] = {
-    "standardize": Standardize,
+
+
+def _standardize(mean: Means | None, std: Stds | None) -> Standardize:
+    if mean is None or std is None:
+        raise ValueError(
+            "normalization standardize needs mean and std, those of the training pixels on the "
+            "[0, 1] scale: one number, or one for each channel; unit needs neither"
+        )
+    return Standardize(mean, std)
+
+
+NORMALIZATIONS: dict[NormalizationName, Callable[[Means | None, Stds | None], Normalization]] = {
+    "standardize": _standardize,
     "unit": lambda mean, std: Unit(),
     "dequantize": lambda mean, std: Dequantize(),
     "binarize_dynamic": lambda mean, std: BinarizeDynamic(),
     "binarize_static": lambda mean, std: BinarizeStatic(),
 }
+
+
+def _each(value: float | list[float]) -> Iterable[float]:
+    return value if isinstance(value, list) else repeat(value)
 
 
 def _uniform(images: Tensor, generator: Generator | None) -> Tensor:

@@ -3,14 +3,13 @@
 from musigma.models.autoencoder import Autoencoder
 from musigma.models.conv import Conv
 from musigma.models.mlp import MLP
-from musigma.models.network import ImageShape, Network
+from musigma.models.network import Network
 from musigma.models.posterior import NormalPosterior, PointPosterior, Posterior
 
 __all__ = [
     "MLP",
     "Autoencoder",
     "Conv",
-    "ImageShape",
     "Network",
     "NormalPosterior",
     "PointPosterior",

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from musigma.models.network import ImageShape, Network
+from musigma.models.network import Network
 from musigma.models.posterior import HEADS, Posterior, PosteriorKind, at_least_float32
 from musigma.objectives.likelihoods import Likelihood
-from musigma.ranges import Count, checked
+from musigma.ranges import Count, ImageShape, checked
 
 
 class Autoencoder(nn.Module):

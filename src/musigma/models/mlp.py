@@ -7,8 +7,7 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 from musigma.models.activations import Activation, activation_layer
-from musigma.models.network import ImageShape
-from musigma.ranges import CHECKED, Count
+from musigma.ranges import CHECKED, Count, ImageShape
 
 
 @dataclass(frozen=True, config=CHECKED)

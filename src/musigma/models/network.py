@@ -4,7 +4,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import nn
 
-ImageShape = tuple[int, int, int]  # channels, height, width
+from musigma.ranges import ImageShape
 
 
 @runtime_checkable

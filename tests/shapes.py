@@ -1,0 +1,31 @@
+"""A small data set in colour: red discs, green squares and blue stripes, some of them noisy."""
+
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+NAMES = ("disc", "square", "stripes")
+
+
+def coloured_shapes(count, side=32, seed=0):
+    """Images `[N, 3, side, side]` uint8 and labels `[N]`, 0 to 2 in turn."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 3
+    images = torch.randint(0, 40, (count, 3, side, side), generator=generator, dtype=torch.uint8)
+    rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    for image, label in zip(images, labels.tolist(), strict=True):
+        top, left = torch.randint(side // 4, 3 * side // 4, (2,), generator=generator).tolist()
+        away = torch.stack([(rows - top).abs(), (columns - left).abs()])
+        masks = away.square().sum(0) < side, away.amax(0) < side // 6, (rows - top) % 8 < 3
+        image[label][masks[label]] = 220
+    return images, labels
+
+
+def write_folder(folder: Path, images, labels=None):
+    """An image file for each, in a folder for each class if there are labels."""
+    for number, image in enumerate(images):
+        place = folder if labels is None else folder / NAMES[labels[number]]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(place / f"{number:03}.png")
+    return folder
