@@ -79,7 +79,7 @@ def show_summary(
     device = trainer.strategy.root_device
     processes = f", {trainer.world_size} processes" if trainer.world_size > 1 else ""
     rows = {
-        "data": f"{config['data'].get('dataset', type(data).__name__)}, "
+        "data": f"{data.name}, "
         f"{type(data.normalization).__name__} pixels, data source: {data.source}",
         "model": f"{config['name']}: d = {model.latent_dim}, {model.posterior} posterior, "
         f"{type(model.likelihood).__name__} likelihood, {parameters:,} parameters",

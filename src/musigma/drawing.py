@@ -11,7 +11,7 @@ from musigma.evaluation.reconstruction import class_means, reconstruction_errors
 from musigma.figures.class_errors import draw_class_errors
 from musigma.figures.interpolations import draw_interpolations, interpolation_codes
 from musigma.figures.latent_space import Drawing, Images, latent_drawings
-from musigma.figures.reconstructions import draw_reconstructions
+from musigma.figures.reconstructions import draw_reconstructions, draw_worst
 from musigma.figures.training_curves import draw_training_curves
 from musigma.measuring import Encoded, objective_of
 from musigma.runs.load import Run
@@ -19,6 +19,7 @@ from musigma.runs.load import Run
 SHOWN = 10
 STEPS = 9
 WORST = 8
+NO_CLASSES = "left out: the test images are of one class, or of none"
 
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
@@ -60,13 +61,26 @@ def draw(run: Run, test: Encoded, curves: Curves) -> Iterator[Drawing]:
     )
     yield Drawing(
         "interpolations",
-        "Decoded along straight lines between the μ of images of two classes.",
+        "Decoded along straight lines between the μ of two images, of two classes if there are.",
         partial(_interpolations, test, shown, decoded),
     )
+    l1 = reconstruction_errors(test.x, test.x_hat, data.normalization.to_unit).l1
+    by_class = len(test.y.unique()) > 1
+    if by_class:
+        caption = "Mean absolute error of the test images by class, with standard errors."
+        yield Drawing("class_errors", caption, partial(_class_errors, l1, test.y))
+    else:
+        yield Drawing("class_errors", NO_CLASSES)
+    rows = worst(l1, WORST)
     yield Drawing(
-        "class_errors",
-        "Mean absolute error by class with standard errors, and the worst test images.",
-        partial(_class_errors, run, test, shown),
+        "worst_reconstructions",
+        "The test images with the largest mean absolute errors, above their reconstructions.",
+        partial(
+            draw_worst,
+            shown(test.x[rows]),
+            shown(test.x_hat[rows]),
+            [f"{int(test.y[row])}: " * by_class + f"{float(l1[row]):.2f}" for row in rows],
+        ),
     )
     if curves:
         caption = "Training and validation, D and R apart."
@@ -74,23 +88,16 @@ def draw(run: Run, test: Encoded, curves: Curves) -> Iterator[Drawing]:
 
 
 def _interpolations(test: Encoded, shown: Images, decoded: Images) -> Figure:
-    """Between the first images of classes 0 and 1, 2 and 3, and so on."""
-    first = [int((test.y == label).nonzero()[0]) for label in test.y.unique()]
+    """Between the first images of classes 0 and 1, 2 and 3, and so on; without classes, of all."""
+    labels = test.y.unique()[:SHOWN]
+    first = [int((test.y == label).nonzero()[0]) for label in labels]
+    first = first if len(first) > 1 else [*range(min(SHOWN, len(test.y)))]
     starts, ends = first[0:-1:2], first[1::2]
     codes = interpolation_codes(test.mu[starts], test.mu[ends], STEPS)
     return draw_interpolations(decoded(codes), shown(test.x[starts]), shown(test.x[ends]))
 
 
-def _class_errors(run: Run, test: Encoded, shown: Images) -> Figure:
-    l1 = reconstruction_errors(test.x, test.x_hat, run.data.normalization.to_unit).l1
-    means = class_means(l1, test.y)
-    rows = worst(l1, WORST)
-    return draw_class_errors(
-        means.mean,
-        means.error,
-        quantity="l1 (per pixel)",
-        classes=[str(int(label)) for label in means.label],
-        x=shown(test.x[rows]),
-        x_hat=shown(test.x_hat[rows]),
-        captions=[f"{int(test.y[row])}: {float(l1[row]):.2f}" for row in rows],
-    )
+def _class_errors(l1: Tensor, y: Tensor) -> Figure:
+    means = class_means(l1, y)
+    classes = [str(int(label)) for label in means.label]
+    return draw_class_errors(means.mean, means.error, quantity="l1 (per pixel)", classes=classes)

@@ -16,7 +16,7 @@ from musigma.measuring import Metrics, encoded, measure
 from musigma.pages.render import embedded, render
 from musigma.runs.curves import read_curves
 from musigma.runs.folder import RunFolder
-from musigma.runs.load import load_run
+from musigma.runs.load import Run, load_run
 from musigma.runs.resume import find_run
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def _evaluate(
         render(
             "run.html.jinja",
             name=folder.path.resolve().name,
-            summary=_summary(run.config, metrics),
+            summary=_summary(run, metrics),
             measured=_measured(metrics),
             no_log_p=metrics.get("no_log_p"),
             rows=rows,
@@ -149,18 +149,21 @@ def _rows(metrics: Metrics) -> Iterator[_Row]:
             probe = classes[name]
             value, error = f"{probe['accuracy']:.2%}", f"{probe['error']:.2%}"
             yield _Row(f"{name.replace('_', ' ')} of μ", value, error, "test accuracy")
-    rand, information = (classes["k_means"][k] for k in ("adjusted_rand", "normalized_information"))
-    yield _Row("k-means against classes, ARI", f"{rand:.3f}", "", "1: the same, 0: chance")
-    yield _Row("k-means against classes, NMI", f"{information:.3f}", "", "1: the same")
+    if "k_means" in classes:
+        clusters = classes["k_means"]
+        rand, information = clusters["adjusted_rand"], clusters["normalized_information"]
+        yield _Row("k-means against classes, ARI", f"{rand:.3f}", "", "1: the same, 0: chance")
+        yield _Row("k-means against classes, NMI", f"{information:.3f}", "", "1: the same")
 
 
-def _summary(config: dict[str, Any], metrics: Metrics) -> str:
+def _summary(run: Run, metrics: Metrics) -> str:
+    config = run.config
     model, data = config["model"], config["data"]
     likelihood = model["likelihood"]["_target_"].rpartition(".")[2]
     return (
         f"{config['name']}: d = {model['latent_dim']}, {model['posterior']} posterior, "
-        f"{likelihood} likelihood, {data.get('dataset', '')} {data.get('normalization', '')} "
-        f"pixels, data source: {metrics['data_source']}, seed {config['seed']}"
+        f"{likelihood} likelihood, {run.data.name}, {data.get('normalization', '')} pixels, "
+        f"data source: {metrics['data_source']}, seed {config['seed']}"
     )
 
 
@@ -172,6 +175,8 @@ def _measured(metrics: Metrics) -> str:
     if "images" in metrics:
         text += f" ELBO and log p(x) on {metrics['images']:,} of them, {metrics['samples']} samples"
         text += f" each, seed {metrics['seed']}."
+    if not metrics["classes"]:
+        text += " The training images are of one class, or of none: probes are left out."
     if "gap_images" in metrics:
         text += f" The parts of the gap on {metrics['gap_images']}."
     return text

@@ -144,6 +144,8 @@ def _latent(model: Autoencoder, objective: Objective, test: Encoded) -> Metrics:
 def _classes(run: Run, test: Encoded) -> Metrics:
     """What can be read off the codes; fitted on training images, chosen on validation images."""
     train, held_out, tested = _codes(run, "train"), _codes(run, "val"), Codes(test.mu, test.y)
+    if len(train.y.unique()) < 2:
+        return {}
     clusters = cluster_agreement(train, tested)
     figures: Metrics = {"k_means": clusters._asdict()}
     if len(held_out.mu):
@@ -155,10 +157,11 @@ def _classes(run: Run, test: Encoded) -> Metrics:
 @torch.no_grad()
 def _codes(run: Run, name: Literal["train", "val"]) -> Codes:
     """The codes of training or validation images as the data set holds them."""
-    loader = run.data.evaluation_loader(name)
-    batches = [(run.model.encode(batch.x).mu, batch.y) for batch in loader]
-    if not batches:
+    data = run.data
+    loader = data.evaluation_loader("train") if name == "train" else data.val_dataloader()
+    if isinstance(loader, list):  # no images are held out
         return Codes(torch.empty(0, run.model.latent_dim), torch.empty(0))
+    batches = [(run.model.encode(batch.x).mu, batch.y) for batch in loader]
     return Codes(*map(torch.cat, zip(*batches, strict=True)))
 
 

@@ -16,6 +16,7 @@ from musigma.data.datamodule import NO_LABEL
 from musigma.data.files import is_image_file, read_files
 from musigma.data.normalization import FIXED_SEED
 from musigma.errors import DataError, RunError
+from musigma.figures.style import viewable
 from musigma.models import Autoencoder
 from musigma.runs.load import Run, load_run
 from musigma.runs.resume import find_run
@@ -138,5 +139,5 @@ def _prior_codes(run: Run, count: int, seed: int) -> Tensor:
 
 def _write_grid(x: Tensor, path: Path) -> None:
     columns = max(1, round(len(x) ** 0.5))
-    grid = make_grid(x, nrow=columns, padding=1, pad_value=0.5)
+    grid = make_grid(viewable(x), nrow=columns, padding=1, pad_value=0.5)
     Image.fromarray((grid * 255).round().byte().permute(1, 2, 0).numpy()).save(path)

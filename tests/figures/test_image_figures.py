@@ -8,7 +8,7 @@ from torch.distributions import Normal
 from musigma.figures.class_errors import draw_class_errors
 from musigma.figures.interpolations import draw_interpolations, interpolation_codes
 from musigma.figures.latent_plane import draw_latent_plane, plane_codes
-from musigma.figures.reconstructions import draw_reconstructions, pair_rows
+from musigma.figures.reconstructions import draw_reconstructions, draw_worst, pair_rows
 from musigma.figures.samples import image_grid
 from musigma.figures.traversals import draw_traversals, traversal_codes
 
@@ -148,23 +148,32 @@ def test_pixels_beyond_the_scale_are_clipped():
 
 
 @SHAPES
-def test_class_errors_have_bars_and_the_worst_images_their_reconstructions(shape):
+def test_the_worst_images_stand_above_their_reconstructions(shape):
     x, x_hat = _images(2, 4, *shape)
+    (axes,) = draw_worst(x, x_hat, ["a", "b", "c", "d"]).axes
+    torch.testing.assert_close(_shown(axes, 2, 4), torch.stack([x, x_hat]))
+    assert _labels(axes.xaxis) == ["a", "b", "c", "d"]
+
+
+def test_class_errors_have_bars():
     figure = draw_class_errors(
         torch.tensor([0.3, 0.1]),
         torch.tensor([0.02, 0.01]),
         quantity="l1 per pixel",
         classes=["cat", "dog"],
-        x=x,
-        x_hat=x_hat,
-        captions=["a", "b", "c", "d"],
     )
-    above, below = figure.axes
-    points, _, (bars,) = above.containers[0]
+    (axes,) = figure.axes
+    points, _, (bars,) = axes.containers[0]
     assert points.get_ydata().tolist() == pytest.approx([0.3, 0.1])
     ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
     assert ends == [pytest.approx([0.28, 0.32]), pytest.approx([0.09, 0.11])]
-    assert _labels(above.xaxis) == ["cat", "dog"]
-    assert (above.get_xlabel(), above.get_ylabel()) == ("class", "l1 per pixel")
-    torch.testing.assert_close(_shown(below, 2, 4), torch.stack([x, x_hat]))
-    assert _labels(below.xaxis) == ["a", "b", "c", "d"]
+    assert _labels(axes.xaxis) == ["cat", "dog"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("class", "l1 per pixel")
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+def test_of_other_than_grey_and_colour_the_first_channel_is_shown(channels):
+    images = _images(4, 4, channels, 6, 5)
+    (axes,) = draw_latent_plane(images).axes
+    torch.testing.assert_close(_shown(axes, 4, 4, gap=0), images[:, :, :1])
+    assert torch.equal(pair_rows(*images[:2]), pair_rows(*images[:2, :, :1]))

@@ -15,7 +15,7 @@ from musigma.figures.interpolations import draw_interpolations
 from musigma.figures.latent_plane import draw_latent_plane
 from musigma.figures.latent_scatter import draw_latent_pca, draw_latent_scatter
 from musigma.figures.rates import draw_rates
-from musigma.figures.reconstructions import draw_reconstructions
+from musigma.figures.reconstructions import draw_reconstructions, draw_worst
 from musigma.figures.samples import image_grid
 from musigma.figures.style import BLUE, CLASS_COLOURS
 from musigma.figures.training_curves import draw_training_curves
@@ -44,6 +44,7 @@ def _every_figure(shape=(1, 6, 6)):
         "reconstructions": draw_reconstructions(*images[:3]),
         "scatter": draw_latent_scatter(mu, y, std),
         "scatter of points": draw_latent_scatter(mu, y),
+        "scatter of many classes": draw_latent_scatter(mu, torch.arange(len(y)), std),
         "pca": draw_latent_pca(mu, y),
         "plane": draw_latent_plane(images),
         "traversals": draw_traversals(images, [-2.0, -1.0, 1.0, 2.0], rate),
@@ -52,9 +53,12 @@ def _every_figure(shape=(1, 6, 6)):
         "rates": draw_rates(rate, rate > 0.2),
         "curves": draw_training_curves(CURVES),
         "class errors": draw_class_errors(
-            values, values / 10, quantity="mse", classes=words, x=images[0], x_hat=images[1],
-            captions=words,
+            values, values / 10, quantity="mse", classes=words
         ),
+        "many class errors": draw_class_errors(
+            torch.rand(100), torch.rand(100), quantity="mse", classes=[*map(str, range(100))]
+        ),
+        "worst": draw_worst(images[0], images[1], words),
     }  # fmt: skip
 
 
@@ -144,6 +148,20 @@ def test_there_may_be_more_classes_than_colours():
     figure = draw_latent_scatter(mu, torch.arange(500) % 47, std)
     figure.savefig(io.BytesIO())
     assert len(figure.axes[0].get_legend().texts) == 47
+
+
+@pytest.mark.parametrize(("labels", "title"), [(51, " by class"), (1, ""), (0, "")])
+def test_classes_are_named_where_there_are_some_and_not_too_many(labels, title):
+    mu, _, std = _codes(count=500, d=3)
+    y = torch.arange(500) % labels if labels else torch.full((500,), -1)
+    for figure in (draw_latent_scatter(mu, y, std), draw_latent_pca(mu, y)):
+        (axes,) = figure.axes
+        assert axes.get_legend() is None
+        assert not axes.texts
+        assert axes.get_title().startswith(f"μ of 500 images{title},")
+        assert len({to_hex(c) for c in axes.collections[-1].get_facecolors()}) == min(
+            max(labels, 1), 10
+        )
 
 
 def test_pca_turns_the_plane_of_largest_variance_to_the_reader():

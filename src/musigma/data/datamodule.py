@@ -128,7 +128,7 @@ class ImageDataModule(L.LightningDataModule):
         """The test images in their own order."""
         return self._loader("test", self.eval_batch_size)
 
-    def evaluation_loader(self, name: Literal["train", "val", "test"]) -> TensorLoader:
+    def evaluation_loader(self, name: Literal["train", "test"]) -> TensorLoader:
         """The images of a set as evaluation sees them: in their own order, normalised."""
         normalization = self.normalization if name == "train" else None
         return self._loader(name, self.eval_batch_size, normalization)

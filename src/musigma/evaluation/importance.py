@@ -11,8 +11,7 @@ from musigma.models import Autoencoder
 from musigma.objectives.divergences import kl_to_standard_normal, log_standard_normal
 from musigma.objectives.iwae import log_mean_exp
 
-ROWS = 8192
-"""Codes decoded at once."""
+PIXELS_AT_ONCE = 8192 * 784
 
 
 class ImportanceEstimate(NamedTuple):
@@ -33,6 +32,11 @@ class ImportanceEstimate(NamedTuple):
     elbo: Tensor
 
 
+def codes_at_once(model: Autoencoder) -> int:
+    """How many codes may be decoded together: 8192 to images of MNIST's size, fewer to larger."""
+    return max(1, PIXELS_AT_ONCE // math.prod(model.image_shape))
+
+
 @torch.no_grad()
 def importance_estimate(
     model: Autoencoder, x: Tensor, *, samples: int, generator: Generator
@@ -48,7 +52,7 @@ def importance_estimate(
     log_w = torch.empty(samples, len(x), dtype=torch.float64)
     log_likelihood = torch.zeros(len(x), dtype=torch.float64)
     mu, std = model.encode(x)
-    step = max(1, ROWS // len(x))
+    step = max(1, codes_at_once(model) // len(x))
     for start in range(0, samples, step):
         count = min(step, samples - start)
         noise = torch.randn(count, *mu.shape, generator=generator).to(mu)

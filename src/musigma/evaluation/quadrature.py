@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from musigma.evaluation.importance import codes_at_once
 from musigma.models import Autoencoder
 from musigma.objectives.divergences import log_standard_normal
 
@@ -16,7 +17,6 @@ DEPTH = 15.0
 """Cells whose density is within this many nats of the largest are divided."""
 RESOLVED = 0.1
 """A change of log p(x), in nats, below which the cells are about as fine as the integrand."""
-CODES_AT_ONCE = 8192
 IMAGES_AT_ONCE = 50
 
 
@@ -126,7 +126,7 @@ def _on_grid(model: Autoencoder, x: Tensor, side: int) -> tuple[Tensor, Tensor]:
     grid = torch.cartesian_prod(*[axis] * model.latent_dim).reshape(-1, model.latent_dim)
     log_px = [
         model.likelihood.log_prob_of_pairs(x, model.decode(z.to(x))).double().cpu()
-        for z in grid.split(CODES_AT_ONCE)
+        for z in grid.split(codes_at_once(model))
     ]
     return torch.cat(log_px) + log_standard_normal(grid).unsqueeze(1), grid
 
@@ -154,9 +154,10 @@ def _divide(model: Autoencoder, x: Tensor, cells: _Cells, width: float) -> _Cell
     offsets = torch.cartesian_prod(*[quarter] * d).reshape(-1, d)
     z = (cells.z.unsqueeze(1) + offsets).reshape(-1, d)
     image = cells.image.repeat_interleave(len(offsets))
+    rows = codes_at_once(model)
     log_px = [
         model.likelihood.log_prob(x[i.to(x.device)], model.decode(part.to(x))).double().cpu()
-        for i, part in zip(image.split(CODES_AT_ONCE), z.split(CODES_AT_ONCE), strict=True)
+        for i, part in zip(image.split(rows), z.split(rows), strict=True)
     ]
     return _Cells(image, z, torch.cat(log_px) + log_standard_normal(z))
 

@@ -1,45 +1,31 @@
-"""Which classes, and which images, are reconstructed badly."""
+"""Which classes are reconstructed badly."""
 
 from collections.abc import Sequence
 
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from musigma.figures.style import BLUE, new_figure, picture_size, plot_axes, show_images
+from musigma.figures.style import BLUE, MOST_CLASSES, new_figure, plot_axes
 
 
 def draw_class_errors(
-    mean: Tensor,
-    error: Tensor,
-    *,
-    quantity: str,
-    classes: Sequence[str],
-    x: Tensor,
-    x_hat: Tensor,
-    captions: Sequence[str],
+    mean: Tensor, error: Tensor, *, quantity: str, classes: Sequence[str]
 ) -> Figure:
-    """An error by class, and the worst-reconstructed images above their reconstructions.
+    """An error by class, `[C]`, with its standard error, `[C]`; over 50 classes are only counted.
 
     Args:
-        mean: of the error, for each class, `[C]`.
-        error: its standard error, `[C]`.
+        mean: of the error, for each class.
+        error: of that mean.
         quantity: what the error is, with its unit.
         classes: their names.
-        x: the worst images, `[B, C, H, W]` in [0, 1].
-        x_hat: their reconstructions.
-        captions: a few words under each of them, such as its class and its error.
     """
-    pairs = torch.stack([x, x_hat])
-    width, height = picture_size(pairs)
-    figure = new_figure(max(6, width + 1.1), 3 + height + 0.5)
-    above, below = figure.subplots(2, height_ratios=[3, height + 0.5])
+    figure = new_figure(max(6, 0.25 * min(len(classes), 40)), 3)
+    axes = figure.subplots()
     places = range(len(classes))
-    above.errorbar(
+    axes.errorbar(
         places, mean.tolist(), error.tolist(), fmt="o", color=BLUE, markersize=4, capsize=4
     )
-    above.set_xticks(places, classes)
-    plot_axes(above, "class", quantity, f"{quantity} by class, mean ± standard error")
-    rows = ("original", "reconstruction")
-    show_images(below, pairs, "Worst-reconstructed images", rows=rows, columns=captions)
+    if len(classes) <= MOST_CLASSES:
+        axes.set_xticks(places, classes)
+    plot_axes(axes, "class", quantity, f"{quantity} by class, mean ± standard error")
     return figure

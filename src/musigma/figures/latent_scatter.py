@@ -9,7 +9,14 @@ from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from musigma.figures.style import CLASS_COLOURS, INK, name_of, new_figure, plot_axes
+from musigma.figures.style import (
+    CLASS_COLOURS,
+    INK,
+    MOST_CLASSES,
+    name_of,
+    new_figure,
+    plot_axes,
+)
 
 ELLIPSES = 100
 """So many posteriors are drawn, evenly spaced among the images."""
@@ -18,18 +25,18 @@ ELLIPSES = 100
 def draw_latent_scatter(
     mu: Tensor, y: Tensor, std: Tensor | None = None, dimensions: tuple[int, int] = (0, 1)
 ) -> Figure:
-    """The posterior means `[N, d]` in two dimensions, with their classes `y`, `[N]`.
+    """The posterior means `[N, d]` in two dimensions, with their classes.
 
     Args:
         mu: posterior means.
-        y: labels.
+        y: labels, `[N]`; if all are the same, it is as if there were none.
         std: `[N, d]`, for ellipses of one standard deviation; None for a point posterior.
         dimensions: which two are the axes; the most active ones, where d is over 2.
     """
     pair = list(dimensions)
     points, y = mu[:, pair].detach().cpu(), y.cpu()
     rows = torch.linspace(0, len(mu) - 1, min(ELLIPSES, len(mu))).long()
-    title = f"μ of {len(mu):,} images by class"
+    title = f"μ of {len(mu):,} images{_by_class(y)}"
     figure = new_figure(6.5, 6)
     axes = figure.subplots()
     if std is not None:
@@ -68,17 +75,23 @@ def draw_latent_pca(mu: Tensor, y: Tensor) -> Figure:
     first, second = (
         f"principal component {i + 1} ({shares[i]:.0%} of the variance)" for i in (0, 1)
     )
-    title = f"μ of {len(mu):,} images by class, principal components"
+    title = f"μ of {len(mu):,} images{_by_class(y)}, principal components"
     plot_axes(axes, first, second, title)
     return figure
 
 
 def _scatter(axes: Axes, points: Tensor, y: Tensor) -> None:
-    """Points `[N, 2]`, and the name of each class at its median, or as near as there is room."""
+    """Points `[N, 2]`, and the name of each class at its median, or as near as there is room.
+
+    Over 50 classes have no names, and share colours.
+    """
     across, upwards = points.T.numpy()
     size = min(max(20_000 / len(points), 4), 16)
     axes.scatter(across, upwards, size, _colours(y), alpha=0.7, linewidths=0, rasterized=True)
+    axes.set_aspect("equal", adjustable="datalim")
     labels = y.unique()
+    if not 1 < len(labels) <= MOST_CLASSES:
+        return
     medians = torch.stack([points[y == label].median(0).values for label in labels])
     extent = (points.amax(0) - points.amin(0)).max().item()
     places = _apart(medians, 0.055 * extent).tolist()
@@ -91,7 +104,6 @@ def _scatter(axes: Axes, points: Tensor, y: Tensor) -> None:
     axes.legend(
         title="class", ncols=columns, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False
     )
-    axes.set_aspect("equal", adjustable="datalim")
 
 
 def _apart(points: Tensor, distance: float) -> Tensor:
@@ -103,5 +115,9 @@ def _apart(points: Tensor, distance: float) -> Tensor:
     return points
 
 
+def _by_class(y: Tensor) -> str:
+    return " by class" if len(y.unique()) > 1 else ""
+
+
 def _colours(y: Tensor) -> list[str]:
-    return [CLASS_COLOURS[label % len(CLASS_COLOURS)] for label in y.tolist()]
+    return [CLASS_COLOURS[label % len(CLASS_COLOURS)] for label in y.clamp(min=0).tolist()]

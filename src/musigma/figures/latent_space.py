@@ -88,12 +88,13 @@ def _scatters(mu: Tensor, std: Tensor | None, y: Tensor) -> Iterator[Drawing]:
         return
     first, second = spread(mu).argsort(descending=True)[:2].sort().values.tolist()
     of = "both dimensions" if d == 2 else "the two dimensions in which μ varies most"
+    by_class = " by class" if len(y.unique()) > 1 else ""
     ellipses = ", with posteriors of some as ellipses" if std is not None else ""
     yield Drawing(
         "latent_scatter",
-        f"μ by class, in {of}{ellipses}.",
+        f"μ{by_class}, in {of}{ellipses}.",
         partial(draw_latent_scatter, mu, y, std, (first, second)),
     )
     if d > 2:
-        caption = "μ by class, along their two principal components."
+        caption = f"μ{by_class}, along their two principal components."
         yield Drawing("latent_pca", caption, partial(draw_latent_pca, mu, y))

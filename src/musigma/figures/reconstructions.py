@@ -1,17 +1,27 @@
 """Originals and their reconstructions, one above the other."""
 
+from collections.abc import Sequence
+
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from musigma.figures.style import in_columns, new_figure, picture_size, show_images
+from musigma.figures.style import (
+    in_columns,
+    new_figure,
+    picture_figure,
+    picture_size,
+    show_images,
+    viewable,
+)
 
 COLUMNS = 10
 
 
 def pair_rows(above: Tensor, below: Tensor, columns: int = 8) -> Tensor:
     """Two sets of images `[B, C, H, W]` in [0, 1] → one picture, rows of the two in turn."""
+    above, below = viewable(above), viewable(below)
     blank = above.new_zeros(-len(above) % columns, *above.shape[1:])
     rows = [torch.cat([images, blank]).split(columns) for images in (above, below)]
     pairs = torch.cat([torch.cat(pair) for pair in zip(*rows, strict=True)])
@@ -32,3 +42,19 @@ def draw_reconstructions(x: Tensor, from_mu: Tensor, from_sample: Tensor) -> Fig
         title = "Images and their reconstructions" if axes is all_axes[0] else ""
         show_images(axes, block, title, rows=("original", "from μ", "from a draw of z"))
     return figure
+
+
+def draw_worst(x: Tensor, x_hat: Tensor, captions: Sequence[str]) -> Figure:
+    """The images that are reconstructed worst, above their reconstructions.
+
+    Args:
+        x: originals, `[B, C, H, W]` in [0, 1].
+        x_hat: their reconstructions.
+        captions: a few words under each of them, such as its class and its error.
+    """
+    return picture_figure(
+        torch.stack([x, x_hat]),
+        "Worst-reconstructed images",
+        rows=("original", "reconstruction"),
+        columns=captions,
+    )

@@ -16,6 +16,9 @@ CLASS_COLOURS = (
 )
 """The eight of Okabe and Ito, distinct to colour-blind eyes, then a grey and a wine red."""
 
+MOST_CLASSES = 50
+"""Classes whose names there is room for."""
+
 TILE = 0.62
 """The width of an image among others, in inches."""
 
@@ -45,7 +48,7 @@ def show_images(
     columns: Sequence[str] = (),
     gap: int = 1,
 ) -> None:
-    """Images in rows and columns, `[R, K, C, H, W]` in [0, 1], C 1 or 3, as one picture.
+    """Images in rows and columns, `[R, K, C, H, W]` in [0, 1], as one picture.
 
     Args:
         axes: where; afterwards image (r, k) is centred on x = k, y = r.
@@ -55,7 +58,7 @@ def show_images(
         columns: a label for each column; none if empty.
         gap: white pixels on each side of an image.
     """
-    tiles = F.pad(images.detach().cpu().float().clamp(0, 1), [gap] * 4, value=1.0)
+    tiles = F.pad(viewable(images).detach().cpu().float().clamp(0, 1), [gap] * 4, value=1.0)
     picture = tiles.permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2)
     shown = picture.squeeze(2) if picture.shape[2] == 1 else picture
     edges = (-0.5, tiles.shape[1] - 0.5, tiles.shape[0] - 0.5, -0.5)
@@ -66,6 +69,11 @@ def show_images(
     axes.set_xticks(range(len(columns)), columns)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelsize="small")
+
+
+def viewable(images: Tensor) -> Tensor:
+    """`[..., C, H, W]`, of which in other than grey and colour only the first channel is left."""
+    return images if images.shape[-3] in (1, 3) else images[..., :1, :, :]
 
 
 def picture_size(images: Tensor, tile: float = TILE) -> tuple[float, float]:

@@ -179,7 +179,7 @@ def _kind(config: dict[str, Any], source: str) -> tuple[Kind, float]:
     elif isinstance(normalization, Dequantize):
         density = common = "density of dequantized pixels"
     kind = Kind(
-        f"{config['data'].get('dataset', type(data).__name__)} ({source})",
+        f"{data.name} ({source})",
         f"{pixels} pixels",
         density,
         common,

@@ -15,6 +15,7 @@ from musigma.figures.curves import Curve, draw_learning_curves
 from musigma.figures.latent_plane import plane_codes
 from musigma.figures.parameter_plot import Series, draw_parameter
 from musigma.figures.rate_distortion import Point, draw_rate_distortion
+from musigma.figures.style import viewable
 from musigma.pages.render import address, embedded
 from musigma.runs.load import Run, load_run
 from musigma.seeding import normal_noise
@@ -111,7 +112,8 @@ def _thumbnails(run: Run, uses_prior: bool) -> Iterator[Picture]:
     model, data, _ = run
 
     def decoded(z: Tensor) -> Tensor:
-        return data.normalization.to_unit(model.likelihood.mean(model.decode(z))).clamp(0, 1)
+        x = data.normalization.to_unit(model.likelihood.mean(model.decode(z))).clamp(0, 1)
+        return viewable(x)
 
     if uses_prior:
         samples = decoded(normal_noise(64, model.latent_dim, seed=0))
@@ -121,7 +123,7 @@ def _thumbnails(run: Run, uses_prior: bool) -> Iterator[Picture]:
         x: Any = data.test_dataloader().dataset.tensors[0][:1000]
         posterior = model.encode(x)
         z = posterior.rsample(normal_noise(len(x), model.latent_dim, seed=0))
-        pairs = pair_rows(data.normalization.to_unit(x[:16]), decoded(z[:16]))
+        pairs = pair_rows(viewable(data.normalization.to_unit(x[:16])), decoded(z[:16]))
         yield Picture(_pixels(pairs), "no prior, so samples mean nothing: reconstructions")
     if model.latent_dim == 2:
         codes = plane_codes(SIDE, None if uses_prior else posterior.mu)
