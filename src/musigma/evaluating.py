@@ -17,7 +17,7 @@ from musigma.pages.render import embedded, render
 from musigma.runs.curves import read_curves
 from musigma.runs.folder import RunFolder
 from musigma.runs.load import Run, load_run
-from musigma.runs.resume import find_run
+from musigma.runs.resume import find_runs
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def evaluate(
     """Evaluate runs one after the other; returns what each `evaluation/metrics.json` holds.
 
     Args:
-        runs: run folders, or `latest`.
+        runs: run folders, folders of such, or `latest`.
         known: where `latest` looks.
         checkpoint: `best` or `last`.
         images: how many test images log p(x) is measured on, drawn by a fixed seed; None for all.
@@ -45,7 +45,7 @@ def evaluate(
         RunError: if a folder is no run; nothing has been measured then.
     """
     set_up_logging()
-    folders = [find_run(run, known) for run in runs]
+    folders = [folder for run in runs for folder in find_runs(run, known)]
     return [_evaluate(folder, checkpoint, images, samples, seed) for folder in folders]
 
 

@@ -85,7 +85,7 @@ def synthetic_run(
     if status:
         folder.write_metrics(
             status=status,
-            data_source=config["data"]["source"],
+            data_source=config["data"].get("source", "files"),
             error=error,
             metrics=metrics or {f"{s}/{n}": v for s in ("val", "test") for n, v in figures.items()},
             seconds=1.5,
@@ -134,6 +134,29 @@ def test_settings_that_differ_are_what_varied_without_their_copies(tmp_path):
     assert what_varied(runs) == {"model.objective.beta": "beta", "seed": "seed"}
     assert what_is_common(runs)["model.latent_dim"] == "2"
     assert "seed" not in what_is_common(runs)
+
+
+def test_runs_from_another_machine_do_not_differ_by_where_things_lie(tmp_path):
+    own = {
+        "data__root": "/data",
+        "log_dir": "/work/logs",
+        "logger": {"csv": {"_target_": "lightning.pytorch.loggers.CSVLogger"}},
+    }
+    synthetic_run(tmp_path, "theirs", seed=1, **own)
+    synthetic_run(tmp_path, "mine", data__root=None)
+    runs = collect(tmp_path)
+    assert what_varied(runs) == {"seed": "seed"}
+    (group,) = compare(runs).groups
+    assert len(group.runs) == 2
+
+
+def test_data_of_one_name_are_one_data_set_wherever_they_lie(tmp_path):
+    data = {"_target_": "musigma.data.ImageFolderDataModule", "image_shape": [3, 8, 8]}
+    for name, path in (("mine", "flowers"), ("theirs", "/data/flowers"), ("other", "/data/cats")):
+        synthetic_run(tmp_path, name, data={**data, "path": path})
+    other, mine, theirs = sorted(collect(tmp_path), key=lambda run: run.path.name != "other")
+    assert mine.kind == theirs.kind != other.kind
+    assert mine.settings["data.path"] == theirs.settings["data.path"] == "flowers"
 
 
 def test_what_a_preset_sets_does_not_count_as_varied(tmp_path):

@@ -32,13 +32,14 @@ CHANGES_NOTHING = (
 
 def identity(config: Mapping[str, Any]) -> str:
     """A hash of what a resolved config says about a run's figures: 8 hexadecimal digits."""
-    settings = {
-        name: value
-        for name, value in flatten(config).items()
-        if not any(fnmatch(name, pattern) for pattern in CHANGES_NOTHING)
-    }
+    settings = {name: value for name, value in flatten(config).items() if changes_figures(name)}
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def changes_figures(name: str) -> bool:
+    """Whether a setting, by its dotted name, may change a run's figures."""
+    return not any(fnmatch(name, pattern) for pattern in CHANGES_NOTHING)
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -29,6 +29,16 @@ def find_run(which: str, runs: Path) -> RunFolder:
     return RunFolder.open(max(folders, key=_last_written))
 
 
+def find_runs(which: str, runs: Path) -> list[RunFolder]:
+    """The run folder that `which` names, or all those in the folder that it names, by name.
+
+    Raises:
+        RunError: if there is none.
+    """
+    inside = sorted(path.parent for path in Path(which).glob("*/config.yaml"))
+    return [RunFolder(path) for path in inside] or [find_run(which, runs)]
+
+
 def newest_checkpoint(folder: RunFolder) -> Path | None:
     """The newest checkpoint that is whole; None if the run had saved nothing yet.
 

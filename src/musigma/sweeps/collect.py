@@ -139,6 +139,8 @@ def _read(folder: RunFolder) -> SweepRun:
     try:
         config = folder.read_config()
         settings = compared_settings(config)
+        if "data.path" in settings:  # the same data may lie elsewhere on another machine
+            settings["data.path"] = Path(settings["data.path"]).name
         known = folder.read_metrics()
         status = known.get("status", "running")
         if status == "running" and not folder.is_claimed():

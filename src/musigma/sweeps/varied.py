@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from musigma.config.identity import changes_figures
 from musigma.config.launch import short_names
 from musigma.sweeps.collect import SweepRun
 
@@ -15,13 +16,17 @@ ABSENT = "–"
 def what_varied(runs: Sequence[SweepRun]) -> dict[str, str]:
     """The settings in which runs differ, by dotted name, with their short names; seeds last.
 
-    Left out is what only follows: a copy of another setting (`data.seed` of `seed`), and what is
-    the same wherever a name or a class is the same (as a preset sets it), unless the sweep was
-    asked to vary it.
+    Left out, unless the sweep was asked to vary it, is what changes no figure, such as where the
+    data lie; and what only follows: a copy of another setting (`data.seed` of `seed`), and what is
+    the same wherever a name or a class is the same (as a preset sets it).
     """
     columns = _columns(runs)
-    differing = {name: column for name, column in columns.items() if len(set(column)) > 1}
     asked = {name.replace("/", ".") for run in runs for name in run.asked}
+    differing = {
+        name: column
+        for name, column in columns.items()
+        if len(set(column)) > 1 and (name in asked | {"name"} or changes_figures(name))
+    }
     choices = {n for n in differing if any(isinstance(r.settings.get(n), str) for r in runs)}
 
     def least_likely_to_follow(name: str) -> tuple[bool, bool, int, bool]:
