@@ -1,4 +1,4 @@
-"""Command lines, run as they would be typed, but one after the other in one process."""
+"""Command lines and code, as they would be typed, but one after the other in one process."""
 
 import json
 import os
@@ -7,24 +7,41 @@ import subprocess
 import sys
 
 RUNNER = """
-import json, runpy, sys
-for arguments in json.loads(sys.argv[1]):
-    print("$", *arguments, flush=True)
-    sys.argv = arguments
-    try:
-        runpy.run_path(arguments[0], run_name="__main__")
-    except SystemExit as end:
-        if end.code:
-            raise
+import json, runpy, subprocess, sys
+names = {"__name__": "notebook"}
+for kind, step in json.load(sys.stdin):
+    print("$", step, flush=True)
+    if kind == "code":
+        exec(step, names)
+    elif kind == "shell":
+        subprocess.run(step, shell=True, check=True)
+    else:
+        sys.argv = step
+        try:
+            runpy.run_path(step[0], run_name="__main__")
+        except SystemExit as end:
+            if end.code:
+                raise
 """
 
 
-def run_commands(commands, cwd):
-    """What `python scripts/...` and so on print, run in `cwd` with the package in its `src`."""
+def script(command):
+    """`python scripts/... ...`, or the same without `python`, as a step."""
+    return "script", shlex.split(command.removeprefix("python "))
+
+
+def run_steps(steps, cwd):
+    """What the steps print, run in `cwd` with the package in its `src`.
+
+    A step is `("script", arguments)`, `("shell", line)` or `("code", text)`; all code shares its
+    names, as the cells of a notebook do.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "DATA_DIR"}
     done = subprocess.run(
-        [sys.executable, "-c", RUNNER, json.dumps([shlex.split(command) for command in commands])],
+        [sys.executable, "-c", RUNNER],
+        input=json.dumps(steps),
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(cwd / "src")},
+        env={**environment, "PYTHONPATH": str(cwd / "src")},
         capture_output=True,
         text=True,
         check=False,

@@ -125,10 +125,11 @@ SHOWN = {
 
 
 def _rows(metrics: Metrics) -> Iterator[_Row]:
-    for name, (title, unit) in SHOWN.items():
-        if name in metrics:
-            figure = metrics[name]
-            digits = 4 if unit == UNITS["l1"] else 2
+    for name in dict.fromkeys([*SHOWN, *metrics]):
+        figure = metrics.get(name)
+        if isinstance(figure, dict) and figure.keys() == {"mean", "error"}:
+            title, unit = SHOWN.get(name, (name.replace("_", " "), ""))
+            digits = 2 if unit in (NATS, "dB") else 4
             yield _Row(title, f"{figure['mean']:.{digits}f}", f"{figure['error']:.{digits}f}", unit)
     latent, classes = metrics["latent"], metrics["classes"]
     d = len(latent["spread"])

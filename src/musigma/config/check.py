@@ -20,6 +20,7 @@ from musigma.config.settings import (
     RANGES,
     TrainSettings,
 )
+from musigma.data import ImageDataModule
 from musigma.errors import ConfigError
 from musigma.ranges import CHECKED
 
@@ -168,13 +169,20 @@ def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, _Argument], bool
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    kinds = target.__mro__ if isinstance(target, type) else ()
-    onto = next((PASSED_ON[kind] for kind in kinds if kind in PASSED_ON), None)
+    onto = _passed_on_to(target)
     if takes_any and onto:
-        others, takes_any = arguments_of(onto())
+        others, takes_any = arguments_of(onto)
         # It may give some of them itself.
         named = {name: other._replace(is_required=False) for name, other in others.items()} | named
     return named, takes_any
+
+
+def _passed_on_to(target: Callable[..., Any]) -> Callable[..., Any] | None:
+    """Whom a target gives the arguments to that it does not name itself, where that is known."""
+    if isinstance(target, type) and issubclass(target, ImageDataModule):
+        return target.__base__
+    known = PASSED_ON.get(target)
+    return known() if known else None
 
 
 def _mistyped(value: Any, hint: Any) -> str | None:

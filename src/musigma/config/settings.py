@@ -124,11 +124,10 @@ def _wandb_init() -> Callable[..., Any]:
 
 
 PASSED_ON: dict[type, Callable[[], Callable[..., Any]]] = {
-    ImageDataModule: lambda: ImageDataModule,
     TensorBoardLogger: lambda: SummaryWriter,
     WandbLogger: _wandb_init,
 }
-"""Whom a class, or one made from it, gives the arguments to that it does not name itself."""
+"""Whom a target gives the arguments to that it does not name itself."""
 
 EXTRAS = {WandbLogger: "wandb", MLFlowLogger: "mlflow"}
 """What a target needs that is not installed with the project: the extra, and its package."""

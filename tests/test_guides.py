@@ -1,0 +1,181 @@
+"""What the guides say works as it is written there, in a copy of the repository."""
+
+import functools
+import importlib.util
+import json
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from scipy.integrate import quad
+
+from commands import run_steps, script
+from fenced import blocks, commands, write_files
+from musigma.paths import PROJECT_ROOT
+from shapes import coloured_shapes, write_folder
+
+GUIDES = PROJECT_ROOT / ".github" / "guides"
+OWN, ELSEWHERE = (blocks((GUIDES / f"{name}.md").read_text()) for name in ("your-own", "elsewhere"))
+SMALL = {
+    "train": "trainer=cpu trainer.max_epochs=1 +trainer.limit_train_batches=2 "
+    "callbacks.image_panel=null",
+    "evaluate": "images=2 samples=25",
+    "report": "",
+}
+# CIFAR-10 without its checksums, so that a few images can stand for it.
+STAND_IN = """
+from torchvision.datasets import CIFAR10
+CIFAR10.train_list, CIFAR10.test_list = (
+    [[name, None] for name, _ in files] for files in (CIFAR10.train_list, CIFAR10.test_list)
+)
+CIFAR10.meta = {**CIFAR10.meta, "md5": None}
+"""
+
+
+def _small(command):
+    """The same on few images; a setting that a command gives is its own."""
+    name = re.search(r"scripts/(\w+)\.py", command)[1]
+    given = {setting.partition("=")[0] for setting in command.split()}
+    more = [s for s in SMALL[name].split() if s.partition("=")[0] not in given]
+    if name == "train" and " data=" not in command:
+        more.append("data.source=sample")
+    return script(" ".join([command, *more]))
+
+
+def _write_cifar10(folder):
+    folder.mkdir(parents=True)
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        images, labels = coloured_shapes(50 if name == "test_batch" else 1020)
+        entry = {"data": images.flatten(1).numpy(), "labels": labels.tolist()}
+        (folder / name).write_bytes(pickle.dumps(entry))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": ["a", "b", "c"]}))
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the repository to which the guides' files have been added."""
+    root = tmp_path_factory.mktemp("guides")
+    for folder in ("src", "configs", "scripts"):
+        shutil.copytree(PROJECT_ROOT / folder, root / folder)
+    write_files([*OWN, *ELSEWHERE], root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def own(copy):
+    """What following the first guide prints."""
+    write_folder(copy / "photos", *coloured_shapes(60, side=40))
+    _write_cifar10(copy / "data" / "cifar-10-batches-py")
+    steps = [("code", STAND_IN)]
+    for block in OWN:
+        if block.language == "bash":
+            steps += map(_small, commands([block]))
+        elif block.language == "python" and not block.path:
+            steps.append(("code", block.text))
+    return run_steps(steps, copy)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "photos 3 × 32 × 32, Unit pixels",
+        "images.npz, Unit pixels",
+        "images.npz, Standardize pixels",
+        "CIFAR10, Standardize pixels",
+        "CodePenalty (weight=0.1)",
+        "│ size ",
+        "StudentT likelihood",
+        "│ edge error ",
+        "best         encoder_sizes=",
+    ],
+)
+def test_following_the_first_guide_makes_what_it_says(words, own):
+    assert words in own, own
+
+
+def test_a_number_and_a_figure_of_one_s_own_stand_on_the_page(own, copy):
+    (page,) = (copy / "logs" / "runs").glob("*/report.html")
+    assert (page.parent / "figures" / "std_histogram.png").exists()
+    assert "How sure the encoder is." in page.read_text()
+    metrics = json.loads((page.parent / "evaluation" / "metrics.json").read_text())
+    assert 0 < metrics["edge_error"]["mean"] < 1
+
+
+def test_codes_are_kept_and_training_stops_early(own, copy):
+    (first,) = (copy / "logs" / "runs").glob("*/codes/1.npz")
+    with np.load(first) as codes:
+        assert codes["mu"].shape == (500, 2)
+        assert len(codes["label"]) == 500
+
+
+def test_the_density_of_the_guide_is_one(copy):
+    names = {}
+    exec((copy / "src/musigma/objectives/likelihoods/student_t.py").read_text(), names)
+    likelihood = names["StudentT"](degrees=4.0, scale=0.7)
+
+    def density(pixel):
+        x = torch.full((1, 1, 1, 1), pixel, dtype=torch.float64)
+        return likelihood.log_prob(x, torch.zeros_like(x)).exp().item()
+
+    assert quad(density, -np.inf, np.inf)[0] == pytest.approx(1)
+
+
+def test_following_the_second_guide_makes_what_it_says(own, copy):
+    runs = copy / "logs" / "runs"
+    for path, name in zip(sorted(runs.glob("*_vae_*"))[1:3], ("mine", "theirs"), strict=True):
+        path.rename(runs / name)
+    theirs = runs / "theirs" / "config.yaml"
+    theirs.write_text(theirs.read_text().replace("root: null", "root: /their/data"))
+    steps = []
+    for block in ELSEWHERE:
+        if block.language == "bash" and "launcher" not in block.text:
+            lines = commands([block])
+            steps += [_small(line) if "scripts/" in line else ("shell", line) for line in lines]
+        elif block.language == "python":
+            steps.append(("code", block.text.replace("logs/runs/...", "logs/runs/mine")))
+    facts = "images.shape, len(figures), metrics['test_images'], module.global_step"
+    said = run_steps([*steps, ("code", f"print({facts})")], copy)
+    assert "torch.Size([5, 9, 1, 28, 28]) 10 500 32" in said
+    assert {path.name for path in (copy / "comparison").iterdir()} == {
+        *("mine", "theirs", "report.csv", "report.html")
+    }
+    for name in ("mine", "theirs"):
+        assert (copy / "comparison" / name / "report.html").exists()
+    assert "best         Laplace" in said or "best         StudentT" in said
+
+
+LAUNCHES = [c for c in commands(ELSEWHERE) if "launcher" in c]
+
+
+@pytest.mark.parametrize("command", LAUNCHES)
+def test_a_command_for_a_cluster_composes(command, copy):
+    plugin = "hydra_ray_launcher" if "ray" in command else "hydra_submitit_launcher"
+    spec = importlib.util.find_spec("hydra_plugins")
+    if spec is None or importlib.util.find_spec(f"hydra_plugins.{plugin}") is None:
+        pytest.skip(f"{plugin} is not installed")
+    arguments = command.removeprefix("python scripts/train.py -m ").split()
+    done = subprocess.run(
+        [sys.executable, "scripts/train.py", "--cfg", "hydra", *arguments],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    launcher = yaml.safe_load(done.stdout)["hydra"]["launcher"]
+    for argument in arguments:
+        if argument.lstrip("+").startswith("hydra.launcher."):
+            path, _, value = argument.lstrip("+").removeprefix("hydra.launcher.").partition("=")
+            node = functools.reduce(dict.__getitem__, path.split("."), launcher)
+            assert node == yaml.safe_load(value)
+    if "cluster" in command:
+        assert (launcher["partition"], launcher["timeout_min"]) == ("gpu", 600)
+        assert launcher["gpus_per_node"] == 1
