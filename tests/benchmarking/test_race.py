@@ -9,7 +9,6 @@ import pytest
 from musigma.benchmarking.race import Epoch, Row, race
 from musigma.paths import PROJECT_ROOT
 
-
 pytestmark = pytest.mark.slow
 
 

@@ -123,7 +123,7 @@ def _wandb_init() -> Callable[..., Any]:
     return wandb.init
 
 
-PASSED_ON: dict[type, Callable[[], Callable[..., Any]]] = {
+PASSED_ON: dict[Any, Callable[[], Callable[..., Any]]] = {
     TensorBoardLogger: lambda: SummaryWriter,
     WandbLogger: _wandb_init,
 }
