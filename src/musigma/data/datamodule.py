@@ -1,7 +1,7 @@
-"""The LightningDataModule for data that fits in memory."""
+"""The LightningDataModule for data that fits in memory, the device's or the host's."""
 
 from abc import abstractmethod
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import lightning as L
 import torch
@@ -17,6 +17,7 @@ from musigma.data.normalization import (
     NormalizationName,
     Stds,
 )
+from musigma.data.placement import placed
 from musigma.errors import DataError
 from musigma.ranges import Count, ImageShape, Seed, checked
 
@@ -33,8 +34,9 @@ TEST_SHARE = 0.1
 class ImageDataModule(L.LightningDataModule):
     """Train, validation and test loaders over images held once, on the training device.
 
-    A subclass says where the images come from, in `read` and in a word in `source`, and hands on
-    the arguments that it does not name. Runs compare where the `name` of their data is the same.
+    Where they would take more than half of a GPU's free memory they stay in the host's. A subclass
+    says where the images come from, in `read` and in a word in `source`, and hands on the arguments
+    that it does not name. Runs compare where the `name` of their data is the same.
 
     Args:
         image_shape: channels, height and width.
@@ -139,7 +141,7 @@ class ImageDataModule(L.LightningDataModule):
         They are the first that are held out, or where none are, the first to train on.
         """
         name: Literal["train", "val"] = "val" if len(self._sets["val"][0]) else "train"
-        images, labels = (part[:count] for part in self._sets[name])
+        images, labels = (part[:count].to(self._device) for part in self._sets[name])
         if name == "train":
             generator = torch.Generator(images.device).manual_seed(FIXED_SEED)
             images = self.normalization(images, generator)
@@ -158,8 +160,12 @@ class ImageDataModule(L.LightningDataModule):
     def _keep(self, name: str, images: Tensor, labels: Tensor, normalized: bool = False) -> None:
         if normalized:
             images = self.normalization(images, torch.Generator().manual_seed(FIXED_SEED))
-        device: Any = self.trainer.strategy.root_device if self.trainer else "cpu"
-        self._sets[name] = images.to(device), labels.to(device)
+        images = placed(images, self._device)
+        self._sets[name] = images, labels.to(images.device)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
     def _loader(
         self,
@@ -178,6 +184,7 @@ class ImageDataModule(L.LightningDataModule):
             shuffle=shuffle,
             rank=self.trainer.global_rank if self.trainer else 0,
             world_size=self.trainer.world_size if self.trainer else 1,
+            device=self._device,
         )
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import SequentialSampler, TensorDataset
 
 from musigma.data.normalization import Normalization
+from musigma.data.placement import sent
 from musigma.seeding import derive_seed
 
 
@@ -69,7 +70,7 @@ class TensorLoader:
     batch, or joins the one before where there is less than one image a rank.
 
     Args:
-        images: `[N, C, H, W]`, on the device that the batches are wanted on.
+        images: `[N, C, H, W]`.
         labels: `[N]`, on the same device.
         batch_size: images a step on each rank.
         normalization: makes float32 pixels of a batch of uint8 ones; None where they are made.
@@ -77,6 +78,7 @@ class TensorLoader:
         shuffle: shuffles anew every epoch, as a function of (seed, epoch).
         rank: which of the processes this is.
         world_size: how many processes share the images.
+        device: where batches are wanted; by default where the images are.
 
     Raises:
         ValueError: if there are fewer images than processes.
@@ -93,6 +95,7 @@ class TensorLoader:
         shuffle: bool = False,
         rank: int = 0,
         world_size: int = 1,
+        device: torch.device | None = None,
     ) -> None:
         if len(images) < world_size:
             raise ValueError(f"{len(images)} images cannot be shared by {world_size} processes")
@@ -102,7 +105,8 @@ class TensorLoader:
         self.batch_sampler = None  # Lightning asks for it
         self.normalization = normalization
         self.seed = seed
-        self.generator = torch.Generator(images.device)
+        self.device = device or images.device
+        self.generator = torch.Generator(self.device)
         self.rank = rank
         self.world_size = world_size
         self.step_size = batch_size * world_size
@@ -123,7 +127,8 @@ class TensorLoader:
             end = (step + 1) * self.step_size if step < len(self) - 1 else len(order)
             rows = order[step * self.step_size + self.rank : end : self.world_size]
             self._next_step = step + 1
-            yield Batch(self._pixels(images[rows], step), labels[rows], rows)
+            x, y, row = (sent(part, self.device) for part in (images[rows], labels[rows], rows))
+            yield Batch(self._pixels(x, step), y, row)
 
     def _pixels(self, images: Tensor, step: int) -> Tensor:
         if self.normalization is None:
