@@ -127,7 +127,10 @@ class TensorLoader:
             end = (step + 1) * self.step_size if step < len(self) - 1 else len(order)
             rows = order[step * self.step_size + self.rank : end : self.world_size]
             self._next_step = step + 1
-            x, y, row = (sent(part, self.device) for part in (images[rows], labels[rows], rows))
+            x, y, row = (
+                sent(part, self.device)
+                for part in (images.index_select(0, rows), labels[rows], rows)
+            )
             yield Batch(self._pixels(x, step), y, row)
 
     def _pixels(self, images: Tensor, step: int) -> Tensor:
