@@ -150,6 +150,16 @@ def test_runs_from_another_machine_do_not_differ_by_where_things_lie(tmp_path):
     assert len(group.runs) == 2
 
 
+def test_of_runs_put_together_by_hand_all_that_differs_is_shown(tmp_path):
+    laplace = {"_target_": f"{LIKELIHOODS}.Laplace", "scale": 2.0}
+    synthetic_run(tmp_path, "mine", varied=None, model__latent_dim=3, model__likelihood=laplace)
+    gaussian = {"_target_": f"{LIKELIHOODS}.Gaussian", "scale": 1.0}
+    synthetic_run(tmp_path, "theirs", varied=None, model__likelihood=gaussian)
+    assert set(what_varied(collect(tmp_path))) == {
+        *("model.latent_dim", "model.likelihood", "model.likelihood.scale")
+    }
+
+
 def test_data_of_one_name_are_one_data_set_wherever_they_lie(tmp_path):
     data = {"_target_": "musigma.data.ImageFolderDataModule", "image_shape": [3, 8, 8]}
     for name, path in (("mine", "flowers"), ("theirs", "/data/flowers"), ("other", "/data/cats")):

@@ -17,8 +17,9 @@ def what_varied(runs: Sequence[SweepRun]) -> dict[str, str]:
     """The settings in which runs differ, by dotted name, with their short names; seeds last.
 
     Left out, unless the sweep was asked to vary it, is what changes no figure, such as where the
-    data lie; and what only follows: a copy of another setting (`data.seed` of `seed`), and what is
-    the same wherever a name or a class is the same (as a preset sets it).
+    data lie; a copy of another setting (`data.seed` of `seed`); and in a sweep what is the same
+    wherever a name or a class is the same (as a preset sets it). Of runs that were put together by
+    hand, nobody has said what sets them apart, and all of that is shown.
     """
     columns = _columns(runs)
     asked = {name.replace("/", ".") for run in runs for name in run.asked}
@@ -28,6 +29,7 @@ def what_varied(runs: Sequence[SweepRun]) -> dict[str, str]:
         if len(set(column)) > 1 and (name in asked | {"name"} or changes_figures(name))
     }
     choices = {n for n in differing if any(isinstance(r.settings.get(n), str) for r in runs)}
+    is_sweep = all(run.asked for run in runs if run.settings)
 
     def least_likely_to_follow(name: str) -> tuple[bool, bool, int, bool]:
         return name not in asked, name not in choices, -len(set(columns[name])), name != "name"
@@ -37,7 +39,7 @@ def what_varied(runs: Sequence[SweepRun]) -> dict[str, str]:
         column = columns[name]
         is_copy = any(column == columns[other] for other in varied)
         is_implied = any(_follows(column, columns[n]) for n in choices.intersection(varied))
-        if name in asked or not (is_copy or is_implied):
+        if name in asked or not (is_copy or (is_sweep and is_implied)):
             varied.append(name)
     ordered = sorted(varied, key=lambda name: (name in SEEDS, list(columns).index(name)))
     typed = ["model" if name == "name" and "model" in asked else name for name in ordered]
