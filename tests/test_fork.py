@@ -197,8 +197,9 @@ def test_examples_go_if_asked(fork, small_fork):
     experiments = [sorted(f[0].glob("configs/experiment/*")) for f in (fork, small_fork)]
     assert len(experiments[0]) > 1
     assert [path.name for path in experiments[1]] == ["notebook.yaml"]
-    for (folder, *_), there in ((fork, True), (small_fork, False)):
-        assert ("Against published figures" in (folder / "README.md").read_text()) == there
+    readmes = [(f[0] / "README.md").read_text() for f in (fork, small_fork)]
+    assert ["Against published figures" in readme for readme in readmes] == [True, False]
+    assert set(re.findall(r"experiment=(\w+)", readmes[1])) == {"notebook"}
 
 
 def test_the_fork_is_in_order(fork, small_fork):

@@ -21,11 +21,13 @@ from fenced import blocks, commands, write_files
 from musigma.paths import PROJECT_ROOT
 from shapes import coloured_shapes, write_folder
 
+pytestmark = pytest.mark.slow
+
 GUIDES = PROJECT_ROOT / ".github" / "guides"
 OWN, ELSEWHERE = (blocks((GUIDES / f"{name}.md").read_text()) for name in ("your-own", "elsewhere"))
 SMALL = {
     "train": "trainer=cpu trainer.max_epochs=1 +trainer.limit_train_batches=2 "
-    "callbacks.image_panel=null",
+    "callbacks.image_panel=null callbacks.latent_panel=null",
     "evaluate": "images=2 samples=25",
     "report": "",
 }

@@ -13,6 +13,8 @@ from musigma.paths import PROJECT_ROOT
 from musigma.training import run
 from shapes import coloured_shapes, write_folder
 
+pytestmark = pytest.mark.slow
+
 FOLDER = (
     "data=image_folder data.path={shapes} data.image_shape=[3,30,33] data.batch_size=20 "
     "data.normalization=standardize data.mean=[0.2,0.21,0.22] data.std=[0.2,0.25,0.3] "

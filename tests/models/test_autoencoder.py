@@ -141,7 +141,7 @@ def test_mlp_without_hidden_layers_is_linear():
     assert _count(model) == 784 * 2 + 2 + 2 * 784 + 784
 
 
-@pytest.mark.parametrize("image_shape", [(1, 28, 28), (3, 32, 32), (1, 8, 12)])
+@pytest.mark.parametrize("image_shape", [(1, 28, 28), (3, 32, 32), (1, 8, 12), (2, 7, 13)])
 @pytest.mark.parametrize("channels", [(4,), (4, 8)])
 def test_conv_halves_the_image_and_brings_it_back(image_shape, channels):
     model = _autoencoder(Conv(channels=channels, features=16), image_shape=image_shape)
