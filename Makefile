@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 OLDEST := .github/constraints/oldest.txt
+ALL_CORES := --numprocesses auto --dist loadfile
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -22,13 +23,13 @@ train: $(STAMP)  ## train the default model; ARGS="model=vae seed=1" are overrid
 	$(BIN)/python scripts/train.py data.fallback=sample $(ARGS)
 
 test: $(STAMP)  ## run the tests; ARGS="-k loader" are pytest's
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(ALL_CORES) $(ARGS)
 
 test-quick: $(STAMP)  ## run those that take seconds, in about two minutes
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest $(ALL_CORES) -m "not slow" $(ARGS)
 
 test-oldest: .venv-oldest/.installed  ## run them with the oldest versions; Python 3.11 or 3.12
-	.venv-oldest/bin/python -m pytest $(ARGS)
+	.venv-oldest/bin/python -m pytest $(ALL_CORES) $(ARGS)
 
 .venv-oldest/.installed: pyproject.toml $(OLDEST)
 	$(PYTHON) -m venv .venv-oldest
