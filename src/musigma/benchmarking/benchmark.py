@@ -164,16 +164,19 @@ def _time_commands(overrides: Sequence[str], rounds: int) -> dict[str, list[floa
     ends = f"+callbacks.end._target_={EndAtFirstStep.__module__}.{EndAtFirstStep.__qualname__}"
     with TemporaryDirectory() as folder:
         train = ["scripts/train.py", *overrides, f"log_dir={folder}"]
-        evaluate = ["scripts/evaluate.py", "run=latest", f"log_dir={folder}"]
-        time_commands({"": [*train, "trainer.max_epochs=1", "name=evaluated"]}, 0)
+        time_commands({"": [*train, "trainer.max_epochs=1"]}, 0)
         return time_commands(
             {
                 "scripts/train.py --help": ["scripts/train.py", "--help"],
                 "scripts/train.py --cfg job": ["scripts/train.py", "--cfg", "job"],
                 "import torch": ["-c", "import torch"],
                 "import lightning.pytorch": ["-c", "import lightning.pytorch"],
-                "scripts/train.py to its first step": [*train, ends],
-                "scripts/evaluate.py": evaluate,
+                "scripts/train.py to its first step": [
+                    *train[:-1],
+                    f"log_dir={folder}/begun",
+                    ends,
+                ],
+                "scripts/evaluate.py": ["scripts/evaluate.py", "run=latest", train[-1]],
             },
             rounds,
         )

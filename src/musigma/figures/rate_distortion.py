@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from musigma.figures.axes import one_plot, plain
-from musigma.figures.style import BLUE, PALE
+from musigma.figures.axes import add_legend, colours, one_plot, plain
+from musigma.figures.style import PALE
 
-MOST_LABELS = 30
+LABEL = 34.0, 12.0
+"""The room that a label takes, in points."""
 
 
 class Point(NamedTuple):
     """A model's rate and distortion with their standard errors, in nats per image.
 
-    An error that nobody knows is NaN.
+    Points of one series have one colour. An error that nobody knows is NaN.
     """
 
     label: str
@@ -23,27 +25,30 @@ class Point(NamedTuple):
     distortion: float
     rate_error: float = np.nan
     distortion_error: float = np.nan
+    series: str = ""
 
 
 def draw_rate_distortion(points: Sequence[Point], title: str = "") -> Figure:
-    """Distortion over rate, with lines of equal ELBO = −(D + R); of over 30 points none is named.
+    """Distortion over rate, with lines of equal ELBO = −(D + R).
 
-    After Alemi et al. 2018, figure 1.
+    A label that would cover another one is left out. After Alemi et al. 2018, figure 1.
     """
     figure, axes = one_plot(title, "rate R (nats per image)", "distortion D (nats per image)")
-    table = np.array([point[1:] for point in points], dtype=float)
-    rate, distortion, *errors = table.T
-    rate_error, distortion_error = np.nan_to_num(errors)
-    axes.errorbar(
-        rate,
-        distortion,
-        xerr=rate_error,
-        yerr=distortion_error,
-        fmt="o",
-        color=BLUE,
-        ecolor=PALE,
-        capsize=2,
-    )
+    names = list(dict.fromkeys(point.series for point in points))
+    for name, colour in zip(names, colours(len(names)), strict=True):
+        mine = sorted((p for p in points if p.series == name), key=lambda point: point.rate)
+        axes.errorbar(
+            [point.rate for point in mine],
+            [point.distortion for point in mine],
+            xerr=np.nan_to_num([point.rate_error for point in mine]),
+            yerr=np.nan_to_num([point.distortion_error for point in mine]),
+            fmt="o-" if name else "o",
+            color=colour,
+            capsize=2,
+            linewidth=1,
+            markersize=4,
+            label=plain(name),
+        )
     axes.margins(0.15)
     right, top = axes.get_xlim(), axes.get_ylim()
     grid = np.meshgrid(np.linspace(*right), np.linspace(*top))
@@ -51,14 +56,24 @@ def draw_rate_distortion(points: Sequence[Point], title: str = "") -> Figure:
         *grid, -(grid[0] + grid[1]), colors=PALE, linewidths=0.8, linestyles="solid"
     )
     axes.clabel(lines, fmt="ELBO %.0f", fontsize="x-small")
-    for point in points if len(points) <= MOST_LABELS else ():
-        is_right = point.rate > sum(right) / 2
+    _name(axes, points)
+    add_legend(figure, names)
+    return figure
+
+
+def _name(axes: Axes, points: Sequence[Point]) -> None:
+    """Label the points, in their order, where there is room."""
+    places = axes.transData.transform([(point.rate, point.distortion) for point in points])
+    places *= 72 / axes.figure.dpi
+    taken: list[np.ndarray] = []
+    for point, place in zip(points, places, strict=True):
+        if any((abs(place - other) < LABEL).all() for other in taken):
+            continue
+        taken.append(place)
         axes.annotate(
             plain(point.label),
             (point.rate, point.distortion),
-            (-5 if is_right else 5, 5),
+            (4, 4),
             textcoords="offset points",
-            ha="right" if is_right else "left",
             fontsize="small",
         )
-    return figure

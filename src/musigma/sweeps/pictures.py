@@ -48,13 +48,28 @@ def rate_distortion_planes(compared: Comparison) -> Iterator[Picture]:
         if all(group.has(figure) for group in groups)
     }
     figure = min(kinds, key=lambda name: len(kinds[name]), default="")
+    joined = _fewest_values(groups)
     for scale in kinds.get(figure, ()):
         points = [
-            Point(g.label, g.means[rate], g.means[figure], g.errors[rate], g.errors[figure])
+            Point(
+                label_of({compared.varied[n]: v for n, v in g.settings.items() if n != joined}),
+                g.means[rate],
+                g.means[figure],
+                g.errors[rate],
+                g.errors[figure],
+                f"{compared.varied[joined]}={text_of(g.settings[joined])}" if joined else "",
+            )
             for g in groups
             if g.scale(figure) == scale
         ]
         yield Picture(embedded(draw_rate_distortion(points)), ", ".join(scale))
+
+
+def _fewest_values(groups: Sequence[Group]) -> str | None:
+    """Of several settings that varied, the one by which a plane's points are joined."""
+    names = list(groups[0].settings) if groups else []
+    values = {name: {text_of(group.settings[name]) for group in groups} for name in names}
+    return min(names, key=lambda name: len(values[name])) if len(names) > 1 else None
 
 
 def parameter_plots(compared: Comparison) -> Iterator[Picture]:
