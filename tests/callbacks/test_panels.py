@@ -22,7 +22,6 @@ from musigma.callbacks.latent_panel import sprites
 from musigma.callbacks.panel import looking_at
 from musigma.config.launch import quote_path
 from musigma.data.datamodule import ImageDataModule
-from musigma.data.normalization import Unit
 from musigma.data.sample import sample_digits
 from musigma.models import Autoencoder
 from musigma.models.mlp import MLP
@@ -206,7 +205,7 @@ class _Colours(ImageDataModule):
 
 
 def test_images_of_any_shape_are_shown(tmp_path):
-    data = _Colours(normalization=Unit(), image_shape=(3, 9, 5), batch_size=20, val_size=20)
+    data = _Colours(image_shape=(3, 9, 5), batch_size=20, val_size=20)
     network = MLP(encoder_sizes=[8], decoder_sizes=[8])
     model = Autoencoder(network, Laplace(), latent_dim=3, image_shape=data.image_shape)
     trainer = Trainer(

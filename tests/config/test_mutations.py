@@ -121,7 +121,7 @@ def test_a_value_that_may_fit_ends_in_no_traceback(place, value):
     _problems(option, config)
 
 
-OPTIONAL = {"compile", "sweep", "varied"}
+OPTIONAL = {"compile", "matmul_precision", "sweep", "varied"}
 NO_DEFAULT = {"network", "likelihood", "objective", "steps", "milestones", "T_max", "_target_"}
 
 

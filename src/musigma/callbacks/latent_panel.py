@@ -11,6 +11,7 @@ from torch import Tensor
 from musigma.callbacks.boards import boards
 from musigma.callbacks.panel import Panel, Seen, looking_at
 from musigma.figures.latent_space import latent_drawings
+from musigma.figures.style import viewable
 from musigma.module import AutoencoderModule
 from musigma.ranges import Count, checked
 
@@ -81,10 +82,10 @@ class LatentPanel(Panel):
 def sprites(x: Tensor) -> Tensor:
     """Images as squares that fit into the projector's one picture, `[N, C, H, W]` → `[N, C, S, S]`.
 
-    Of channels other than one of grey or three of colour the first is left.
+    C is 1 or 3 afterwards.
     """
-    _, channels, height, width = x.shape
+    *_, height, width = x.shape
     side = max(height, width)
-    square = F.pad(x if channels in (1, 3) else x[:, :1], (0, side - width, 0, side - height))
+    square = F.pad(viewable(x), (0, side - width, 0, side - height))
     fitting = LARGEST_SPRITE // math.ceil(len(x) ** 0.5)
     return square if side <= fitting else F.interpolate(square, size=fitting, mode="area")
