@@ -170,7 +170,6 @@ def _time_commands(overrides: Sequence[str], rounds: int) -> dict[str, list[floa
                 "scripts/train.py --help": ["scripts/train.py", "--help"],
                 "scripts/train.py --cfg job": ["scripts/train.py", "--cfg", "job"],
                 "import torch": ["-c", "import torch"],
-                "import lightning.pytorch": ["-c", "import lightning.pytorch"],
                 "scripts/train.py to its first step": [
                     *train[:-1],
                     f"log_dir={folder}/begun",

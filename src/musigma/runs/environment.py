@@ -13,9 +13,8 @@ from musigma.paths import PROJECT_ROOT
 def describe_environment(device: str) -> str:
     """Python, machine, device, git commit (with the difference if there is one) and packages."""
     commit = _git("rev-parse", "HEAD") or "not a git checkout"
-    packages = sorted(
-        {f"{dist.name}=={dist.version}" for dist in metadata.distributions()}, key=str.lower
-    )
+    known = (distribution.metadata for distribution in metadata.distributions())  # parsed once
+    packages = sorted({f"{one['Name']}=={one['Version']}" for one in known}, key=str.lower)
     lines = [
         f"python {platform.python_version()} ({sys.executable})",
         f"platform {platform.platform()}, {torch.get_num_threads()} threads",
