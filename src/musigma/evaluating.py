@@ -185,14 +185,15 @@ def _measured(metrics: Metrics) -> str:
 
 def _ran(folder: RunFolder, config: dict[str, Any]) -> dict[str, Any]:
     metrics = folder.read_metrics()
-    first, *_ = [*folder.read_environment().splitlines(), ""]
+    head, _, _ = folder.read_environment().partition("\n\n")  # python, platform, device, commit
+    ran_on = dict(line.split(" ", 1) for line in head.splitlines() if " " in line)
     return {
         "status": metrics.get("status", "unknown"),
         "written": metrics.get("written", "unknown"),
         "seconds of training and test": metrics.get("seconds", "unknown"),
         "epochs": config["trainer"].get("max_epochs", "unknown"),
         "precision": config["trainer"].get("precision", "32-true"),
-        "python": first,
+        **ran_on,
         "musigma": folder.written_by(),
     }
 
