@@ -122,7 +122,7 @@ def small_fork(make_template):
         ("configs", "is a folder of the project"),
         ("oracles", "is a name that the code uses for something else"),
         ("vae", "is a name that the code uses for something else"),
-        ("dist", "is a name that the code uses for something else"),
+        ("launch", "is a name that the code uses for something else"),
     ],
 )
 def test_a_name_that_is_none_or_taken_is_refused(template, name, reason):
