@@ -139,7 +139,7 @@ def test_settings_that_differ_are_what_varied_without_their_copies(tmp_path):
 def test_runs_from_another_machine_do_not_differ_by_where_things_lie(tmp_path):
     own = {
         "data__root": "/data",
-        "log_dir": "/work/logs",
+        "log_dir": "/elsewhere/logs",
         "logger": {"csv": {"_target_": "lightning.pytorch.loggers.CSVLogger"}},
     }
     synthetic_run(tmp_path, "theirs", seed=1, **own)
