@@ -33,9 +33,7 @@ def draw(run: Run, test: Encoded, curves: Curves) -> Iterator[Drawing]:
         curves: its training curves, `train/loss` and so on → steps and values.
     """
     model, data, _ = run
-
-    def shown(x: Tensor) -> Tensor:
-        return data.normalization.to_unit(x).clamp(0, 1)
+    shown = data.normalization.shown
 
     @torch.no_grad()
     def decoded(z: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ def decode(run: Run, z: Tensor) -> Tensor:
     """The mean images of codes `[N, d]`: `[N, C, H, W]` on the [0, 1] scale."""
     model = run.model
     means = [model.likelihood.mean(model.decode(rows)) for rows in z.split(ROWS)]
-    return run.data.normalization.to_unit(torch.cat(means)).clamp(0, 1)
+    return run.data.normalization.shown(torch.cat(means))
 
 
 def _images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any]]:

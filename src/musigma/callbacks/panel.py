@@ -75,17 +75,17 @@ class Panel(L.Callback):
     def seen(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> Seen:
         """The images, and what the model says of them now."""
         data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        model, to_unit = pl_module.model, data.normalization.to_unit
+        model, shown = pl_module.model, data.normalization.shown
         stage, images, labels = data.first_images(self.images)
         x = trainer.precision_plugin.convert_input(images)
 
         def decoded(z: Tensor) -> Tensor:
-            return to_unit(model.likelihood.mean(model.decode(z.to(x)))).clamp(0, 1)
+            return shown(model.likelihood.mean(model.decode(z.to(x))))
 
         return Seen(
             stage=stage,
             step=trainer.global_step - 1,
-            x=to_unit(images).clamp(0, 1),
+            x=shown(images),
             y=labels,
             posterior=model.encode(x),
             decoded=decoded,

@@ -43,6 +43,10 @@ class Normalization(ABC):
         """The model's pixels → the [0, 1] scale, for looking at."""
         return x
 
+    def shown(self, x: Tensor) -> Tensor:
+        """The model's pixels as a picture: what is outside of [0, 1] is cut off."""
+        return self.to_unit(x).clamp(0, 1)
+
     def log_unit_volume(self) -> float:
         """What log p of a pixel gains on the [0, 1] scale, in nats: the change of variables.
 

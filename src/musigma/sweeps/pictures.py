@@ -127,8 +127,7 @@ def _thumbnails(run: Run, uses_prior: bool) -> Iterator[Picture]:
     model, data, _ = run
 
     def decoded(z: Tensor) -> Tensor:
-        x = data.normalization.to_unit(model.likelihood.mean(model.decode(z))).clamp(0, 1)
-        return viewable(x)
+        return viewable(data.normalization.shown(model.likelihood.mean(model.decode(z))))
 
     if uses_prior:
         samples = decoded(normal_noise(64, model.latent_dim, seed=0))
@@ -138,7 +137,7 @@ def _thumbnails(run: Run, uses_prior: bool) -> Iterator[Picture]:
         x: Any = data.test_dataloader().dataset.tensors[0][:1000]
         posterior = model.encode(x)
         z = posterior.rsample(normal_noise(len(x), model.latent_dim, seed=0))
-        pairs = pair_rows(viewable(data.normalization.to_unit(x[:16])), decoded(z[:16]))
+        pairs = pair_rows(viewable(data.normalization.shown(x[:16])), decoded(z[:16]))
         yield Picture(_pixels(pairs), "no prior, so samples mean nothing: reconstructions")
     if model.latent_dim == 2:
         codes = plane_codes(SIDE, None if uses_prior else posterior.mu)
