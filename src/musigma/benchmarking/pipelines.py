@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
@@ -29,17 +29,15 @@ from musigma.training import train
 
 def notebook(pace: Pace, config: Config) -> None:
     """Torchvision transforms of each image, a DataLoader, and a plain loop."""
-    data, model = _set_up(config)
-    device = next(model.parameters()).device
-    loader = DataLoader(_Transformed(_grey(data)), batch_size=data.batch_size, shuffle=True)
-    _loop(pace, config, model, lambda: (x.to(device) for x in loader), len(_grey(data)))
+    data, model, grey, device = _set_up(config)
+    loader = DataLoader(_Transformed(grey), batch_size=data.batch_size, shuffle=True)
+    _loop(pace, config, model, lambda: (x.to(device) for x in loader), len(grey))
 
 
 def bare_loop(pace: Pace, config: Config) -> None:
     """Normalised images in memory, a permutation for each epoch, and a plain loop."""
-    data, model = _set_up(config)
-    device = next(model.parameters()).device
-    x = data.normalization(_grey(data)).to(device)
+    data, model, grey, device = _set_up(config)
+    x = data.normalization(grey).to(device)
 
     def batches() -> Iterable[Tensor]:
         order = torch.randperm(len(x), device=device)
@@ -50,11 +48,9 @@ def bare_loop(pace: Pace, config: Config) -> None:
 
 def products(pace: Pace, config: Config) -> None:
     """The matrix products of the network's linear layers, forwards and backwards, alone."""
-    data, model = _set_up(config)
-    device = next(model.parameters()).device
+    data, model, grey, device = _set_up(config)
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     sizes = [(layer.in_features, layer.out_features) for layer in layers]
-    images = len(_grey(data))
     dtype = torch.bfloat16 if config["trainer"]["precision"] == "bf16-mixed" else torch.float32
 
     def step(batch_size: int) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -69,10 +65,10 @@ def products(pace: Pace, config: Config) -> None:
                 todo.append((y, w.T, torch.empty_like(x)))
         return todo
 
-    full, rest = divmod(images, data.batch_size)
+    full, rest = divmod(len(grey), data.batch_size)
     steps = [step(data.batch_size)] * full + [step(rest)] * bool(rest)
     while True:
-        pace.next_epoch(images)
+        pace.next_epoch(len(grey))
         for todo in steps:
             for a, b, out in todo:
                 torch.mm(a, b, out=out)
@@ -130,18 +126,22 @@ def _time_hooks(callback: Any, parts: dict[str, float]) -> None:
         setattr(callback, hook, wraps(method)(timed))
 
 
-def _set_up(config: Config) -> tuple[ImageDataModule, Autoencoder]:
+class _SetUp(NamedTuple):
+    data: ImageDataModule
+    model: Autoencoder
+    grey: Tensor
+    device: torch.device
+
+
+def _set_up(config: Config) -> _SetUp:
     torch.manual_seed(config["seed"])
+    torch.set_float32_matmul_precision(config["matmul_precision"])
     data = build_data(config)
     data.prepare_data()
     data.setup("fit")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return data, build_model(config, data).to(device)
-
-
-def _grey(data: ImageDataModule) -> Tensor:
-    images: Tensor = data.train_dataloader().dataset.tensors[0]
-    return images
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    grey: Tensor = data.train_dataloader().dataset.tensors[0]
+    return _SetUp(data, build_model(config, data).to(device), grey, device)
 
 
 def _loop(
