@@ -1,11 +1,17 @@
 """What TensorBoard is given: scalars, a panel of images, and an HPARAMS tab with figures."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+from tensorboard.context import RequestContext
+from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.plugins.hparams.backend_context import Context
 
 from musigma.figures import pair_rows
 
@@ -37,16 +43,29 @@ def test_an_image_panel_is_drawn_after_every_epoch(board):
     assert images[0].height == 4 * 30 + 2
 
 
-def test_hparams_tab_has_settings_and_declared_figures(board):
+def test_hparams_tab_begins_with_what_differs_and_knows_the_test_figures(run_here):
+    folders = [run_here("model=vae", f"model.objective.beta={beta}") for beta in (1.0, 2.0)]
+    multiplexer = EventMultiplexer()
+    multiplexer.AddRunsFromDirectory(str(folders[0].path.parent))
+    multiplexer.Reload()
+    flags = SimpleNamespace(generic_data="true")
+    provider = MultiplexerDataProvider(multiplexer, str(folders[0].path.parent))
+    backend = Context(TBContext(data_provider=provider, flags=flags))
+    runs = backend.hparams_metadata(RequestContext(), "")
+    tab = backend.experiment_from_metadata(RequestContext(), "", True, runs, None)
+    assert [info.name for info in tab.hparam_infos if info.differs] == ["model.objective.beta"]
+    assert tab.hparam_infos[0].name == "model.objective.beta"
+    figures = {info.name.tag for info in tab.metric_infos}
+    assert {f"test/{n}" for n in ("loss", "distortion", "rate", "elbo", "l1", "mse")} <= figures
+
+
+def test_hparams_tab_has_the_settings_of_a_run(board):
     folder, _ = board
     multiplexer = EventMultiplexer()
     multiplexer.AddRunsFromDirectory(str(folder.path.parent))
     multiplexer.Reload()
     content = multiplexer.PluginRunToTagToContent("hparams")[folder.path.name]
     data = {tag: plugin_data_pb2.HParamsPluginData.FromString(c) for tag, c in content.items()}
-    experiment = data["_hparams_/experiment"].experiment
-    declared = {info.name.tag for info in experiment.metric_infos}
-    assert declared == {f"test/{n}" for n in ("loss", "distortion", "rate", "elbo", "l1", "mse")}
     settings = data["_hparams_/session_start_info"].session_start_info.hparams
     assert settings["seed"].number_value == 3
     assert settings["model.objective.beta"].number_value == 2

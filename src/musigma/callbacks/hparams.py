@@ -11,11 +11,10 @@ from musigma.module import AutoencoderModule
 
 
 class HParams(L.Callback):
-    """Tells the loggers the run's settings, and TensorBoard which figures belong to them.
+    """Tells the loggers the run's settings.
 
-    TensorBoard's own call would write made-up values for figures that are not there yet; here
-    the names of the test figures are declared after the first batch, and their values are the
-    scalars that the test writes.
+    TensorBoard is not told which figures belong to them: from a run that declares none it works out
+    itself which figures there are and in which settings runs differ, and puts those first.
 
     Args:
         settings: config values by their dotted name.
@@ -27,11 +26,10 @@ class HParams(L.Callback):
             for name, value in settings.items()
             if value is not None
         }
-        self._end: Any = None
 
-    def setup(self, trainer: L.Trainer, pl_module: AutoencoderModule, stage: str) -> None:
+    def on_fit_start(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
         """Hand the settings over."""
-        for logger in trainer.loggers if stage == "fit" and trainer.is_global_zero else []:
+        for logger in trainer.loggers if trainer.is_global_zero else []:
             if isinstance(logger, TensorBoardLogger):
                 logger.hparams.update(self.settings)
             elif isinstance(logger, MLFlowLogger):  # in a run that goes on none may change
@@ -40,25 +38,11 @@ class HParams(L.Callback):
                 logger.log_hyperparams(new)
             else:
                 logger.log_hyperparams(self.settings)
-
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: AutoencoderModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Declare settings and figures to TensorBoard, once."""
-        if self._end is not None or not trainer.is_global_zero:
-            return
-        names = [f"test/{name}" for name in pl_module.means["train"].of_last_batch()]
-        experiment, start, self._end = hparams(self.settings, dict.fromkeys(names, 0.0))
+        _, self._start, self._end = hparams(self.settings, {})
         for board in boards(trainer):
-            board._get_file_writer().add_summary(experiment)
-            board._get_file_writer().add_summary(start)
+            board._get_file_writer().add_summary(self._start)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
         """Say that the run came to its end."""
-        for board in boards(trainer) if self._end is not None else []:
+        for board in boards(trainer):
             board._get_file_writer().add_summary(self._end)
