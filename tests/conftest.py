@@ -3,16 +3,20 @@
 `run_here` does in this process what `scripts/train.py` does; `run_script` runs the script itself.
 """
 
+import os
+
+# Before torch is imported, and for processes that tests start: threads of tests that run side by
+# side would fight for the cores, and small tensors gain nothing from a second one.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import functools
 import multiprocessing
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
@@ -36,10 +40,9 @@ SMALL = [
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, tmp_path):
-    """No settings from outside, and two threads at most."""
+    """No settings from outside."""
     for name in ("DATA_DIR", "LOCAL_RANK", "MUSIGMA_RUN_FOLDER"):
         monkeypatch.delenv(name, raising=False)
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 
 @pytest.fixture
