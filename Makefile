@@ -7,7 +7,7 @@ ALL_CORES := --numprocesses auto --dist loadfile
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-quick test-oldest lint format schema tensorboard doctor fork clean
+.PHONY: help install train test test-quick test-extras test-oldest lint format schema tensorboard doctor fork clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,6 +27,10 @@ test: $(STAMP)  ## run the tests; ARGS="-k loader" are pytest's
 
 test-quick: $(STAMP)  ## run those that take seconds, in about two minutes
 	$(BIN)/python -m pytest $(ALL_CORES) -m "not slow" $(ARGS)
+
+test-extras: $(STAMP)  ## install launchers, search and wandb, and run what needs them
+	$(BIN)/pip install --quiet --editable '.[joblib,submitit,ray,optuna,wandb]'
+	$(BIN)/python -m pytest tests/sweeps/test_launchers.py tests/runs/test_tracking.py $(ARGS)
 
 test-oldest: .venv-oldest/.installed  ## run them with the oldest versions; Python 3.11 or 3.12
 	.venv-oldest/bin/python -m pytest $(ALL_CORES) $(ARGS)

@@ -6,8 +6,16 @@ import pytest
 
 from musigma.config.settings import EXTRAS
 
-MISSING = [package for package in EXTRAS.values() if not importlib.util.find_spec(package)]
+
+def is_here(module):
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it is in
+        return False
 
 
-def needs(package):
-    return pytest.mark.skipif(package in MISSING, reason=f"{package} is not installed")
+MISSING = [package for package in EXTRAS.values() if not is_here(package)]
+
+
+def needs(module):
+    return pytest.mark.skipif(not is_here(module), reason=f"{module} is not installed")

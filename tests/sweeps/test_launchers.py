@@ -1,14 +1,16 @@
 """The same sweep gives the same figures, whoever starts its jobs; each launcher is an extra."""
 
-import importlib.util
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 
 import pytest
 
+from extras import needs
 from musigma.paths import PROJECT_ROOT
 
 pytestmark = pytest.mark.slow
@@ -27,24 +29,25 @@ SMALL = (
 )
 
 
-def _needs(plugin):
-    there = importlib.util.find_spec("hydra_plugins") and importlib.util.find_spec(
-        f"hydra_plugins.{plugin}"
-    )
-    return pytest.mark.skipif(not there, reason=f"{plugin} is not installed")
-
-
-def _sweep(logs, *arguments):
-    done = subprocess.run(
+def _start(logs, *arguments):
+    return subprocess.Popen(
         [sys.executable, "scripts/train.py", "-m", *arguments, f"log_dir={logs}"],
         cwd=PROJECT_ROOT,
         env={**os.environ, "HYDRA_FULL_ERROR": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=400,
-        check=False,
     )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+def _sweep(logs, *arguments):
+    with _start(logs, *arguments) as process:
+        output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output[-6000:]
+    return _runs(logs)
+
+
+def _runs(logs):
     return {
         path.parent.name: json.loads(path.read_text())
         for path in (logs / "sweeps").glob("*/*/metrics.json")
@@ -59,9 +62,9 @@ def plain(tmp_path_factory):
 @pytest.mark.parametrize(
     "launcher",
     [
-        pytest.param("all_cores", marks=_needs("hydra_joblib_launcher")),
-        pytest.param("slurm_local", marks=_needs("hydra_submitit_launcher")),
-        pytest.param("ray_local", marks=_needs("hydra_ray_launcher")),
+        pytest.param("all_cores", marks=needs("hydra_plugins.hydra_joblib_launcher")),
+        pytest.param("slurm_local", marks=needs("hydra_plugins.hydra_submitit_launcher")),
+        pytest.param("ray_local", marks=needs("hydra_plugins.hydra_ray_launcher")),
     ],
 )
 def test_every_launcher_gives_the_same_figures(launcher, plain, tmp_path):
@@ -82,7 +85,7 @@ SEARCH = (
 )
 
 
-@_needs("hydra_optuna_sweeper")
+@needs("hydra_plugins.hydra_optuna_sweeper")
 def test_a_search_is_kept_on_disk_and_is_done_when_it_has_its_trials(tmp_path):
     first = _sweep(tmp_path, *SEARCH, "hydra.sweeper.n_trials=2")
     assert len(first) == 2
@@ -92,11 +95,10 @@ def test_a_search_is_kept_on_disk_and_is_done_when_it_has_its_trials(tmp_path):
     assert first.items() <= more.items()
 
 
-@_needs("hydra_optuna_sweeper")
+@needs("hydra_plugins.hydra_optuna_sweeper")
 def test_a_killed_search_takes_up_the_trial_that_it_was_at(tmp_path):
     search = (*SEARCH, "hydra.sweeper.n_trials=3")
-    command = [sys.executable, "scripts/train.py", "-m", *search, f"log_dir={tmp_path}"]
-    with subprocess.Popen(command, cwd=PROJECT_ROOT, stdout=subprocess.DEVNULL) as process:
+    with _start(tmp_path, *search) as process:
         while len(begun := _names(tmp_path)) < 2:
             assert process.poll() is None
             time.sleep(0.01)
@@ -105,6 +107,22 @@ def test_a_killed_search_takes_up_the_trial_that_it_was_at(tmp_path):
     assert runs.keys() == _names(tmp_path)
     assert begun <= runs.keys()
     assert [run["status"] for run in runs.values()] == ["completed"] * 3
+
+
+@needs("hydra_plugins.hydra_optuna_sweeper")
+def test_two_searches_side_by_side_do_no_trial_twice_and_lose_none(tmp_path):
+    search = (*SEARCH, "hydra.sweeper.n_trials=3")
+    with _start(tmp_path, *search) as one, _start(tmp_path, *search) as other:
+        outputs = [process.communicate(timeout=400)[0] for process in (one, other)]
+    assert [one.returncode, other.returncode] == [0, 0], outputs
+    runs = _runs(tmp_path)
+    assert 3 <= len(runs) <= 6
+    assert {run["status"] for run in runs.values()} == {"completed"}
+    with contextlib.closing(sqlite3.connect(tmp_path / "sweeps/search/study.db")) as study:
+        states = [state for (state,) in study.execute("SELECT state FROM trials")]
+        proposed = [lr for (lr,) in study.execute("SELECT param_value FROM trial_params")]
+    assert set(states) == {"COMPLETE"}
+    assert len(set(proposed)) == len(states) == len(runs)
 
 
 def _names(logs):
