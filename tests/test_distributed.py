@@ -5,6 +5,7 @@ import torch
 
 from musigma.callbacks import BestAndLast
 from musigma.config.build import build_data, build_module, build_trainer
+from musigma.evaluating import evaluate
 from musigma.runs.load import load_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -36,16 +37,21 @@ def test_two_processes_agree_with_one_on_the_same_checkpoint(run_script, only_ru
         assert metrics[f"test/{name}"] == pytest.approx(value, rel=1e-6), name
 
 
-def test_two_processes_take_the_gradient_of_the_batch_they_share(run_script, only_run, run_here):
+def test_two_processes_train_the_model_that_one_trains(run_script, only_run, run_here):
     """Without noise, two ranks with 50 images each do what one process with 100 does."""
     common = ("model=autoencoder", "trainer.max_epochs=2", "trainer.log_every_n_steps=1")
     sizes = ("model.network.encoder_sizes=[32]", "model.network.decoder_sizes=[32]")
     done = run_script(*TWO, *common, *sizes, "data.batch_size=50", "+trainer.limit_train_batches=4")
     assert done.returncode == 0, done.stderr
-    shared = load_checkpoint(only_run().checkpoint("last"))["state_dict"]
+    shared = only_run()
     alone = run_here(*common, "data.batch_size=100", "trainer.limit_train_batches=4")
+    weights = load_checkpoint(shared.checkpoint("last"))["state_dict"]
     for name, value in load_checkpoint(alone.checkpoint("last"))["state_dict"].items():
-        torch.testing.assert_close(shared[name], value, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-5)
+    settings = {"checkpoint": "last", "images": 20, "samples": 25, "seed": 0}
+    ours, theirs = evaluate([str(shared.path), str(alone.path)], shared.path, **settings)
+    for figure in ("distortion", "l1", "mse", "psnr"):
+        assert ours[figure] == pytest.approx(theirs[figure], rel=1e-4), figure
 
 
 def test_every_job_of_a_sweep_runs_in_two_processes(run_script, tmp_path):
