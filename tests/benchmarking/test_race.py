@@ -43,6 +43,15 @@ def test_a_row_is_its_median_epoch():
     assert row.memory == 3.0
 
 
+def test_ratios_are_of_epochs_that_had_the_same_turn():
+    """The machine slows down threefold after the first turn; the ratio stays."""
+    ours, theirs = (
+        Row([Epoch(pace * seconds, 60, 0.0, {}) for seconds in (1.0, 3.0, 3.0)])
+        for pace in (1.5, 1.0)
+    )
+    assert ours.ratios(theirs) == [1.5, 1.5, 1.5]
+
+
 def test_the_script_measures_all_pipelines_and_commands(tmp_path):
     output = tmp_path / "benchmark.json"
     small = "model.network={encoder_sizes:[16],decoder_sizes:[16]}"

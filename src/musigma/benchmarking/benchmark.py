@@ -140,7 +140,7 @@ def _table(title: str, rows: Mapping[Contestant, Row]) -> Table:
         ratios = []
         for other in (BARE, PRODUCTS):
             base = rows.get(Contestant(key.setting, other))
-            ratios.append(f"{row.seconds / base.seconds:.2f}" if base else "")
+            ratios.append("{1:.2f} ({0:.2f}–{2:.2f})".format(*row.ratios(base)) if base else "")
         lowest, middle, highest = row.images_per_second
         table.add_row(
             f"{key.pipeline} {key.setting}",

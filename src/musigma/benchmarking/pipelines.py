@@ -20,7 +20,14 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from musigma.benchmarking.race import Pace
-from musigma.config.build import Config, build_data, build_model, build_module, build_trainer
+from musigma.config.build import (
+    Config,
+    build_data,
+    build_model,
+    build_module,
+    build_trainer,
+    spare_driver_lookups,
+)
 from musigma.data import Batch, ImageDataModule
 from musigma.models import Autoencoder
 from musigma.module import AutoencoderModule
@@ -136,6 +143,7 @@ class _SetUp(NamedTuple):
 def _set_up(config: Config) -> _SetUp:
     torch.manual_seed(config["seed"])
     torch.set_float32_matmul_precision(config["matmul_precision"])
+    spare_driver_lookups()
     data = build_data(config)
     data.prepare_data()
     data.setup("fit")

@@ -81,6 +81,15 @@ class Row:
         rates = sorted(epoch.images / epoch.seconds for epoch in self.epochs)
         return [rates[0], median(rates), rates[-1]]
 
+    def ratios(self, base: "Row") -> list[float]:
+        """To another's epochs, turn by turn: the lowest, the median and the highest.
+
+        A machine that others use changes its pace from minute to minute; in a turn it is the same.
+        """
+        turns = zip(self.epochs, base.epochs, strict=True)
+        ratios = sorted(ours.seconds / theirs.seconds for ours, theirs in turns)
+        return [ratios[0], median(ratios), ratios[-1]]
+
     @property
     def memory(self) -> float:
         """The peak, in MiB."""

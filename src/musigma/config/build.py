@@ -1,5 +1,6 @@
 """The objects of a run, from its config."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
         ConfigError: if this machine cannot do what the trainer config asks for.
     """
     torch.set_float32_matmul_precision(config.get("matmul_precision", "highest"))
+    spare_driver_lookups()
     callbacks = build_callbacks(config)
     loggers = [
         instantiate(
@@ -102,6 +104,15 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
         raise ConfigError(f"trainer: {error}") from error
     check_precision(config["trainer"].get("precision"), trainer.strategy.root_device.type)
     return trainer
+
+
+def spare_driver_lookups() -> None:
+    """Keep torch from looking for NVIDIA's driver at every optimizer step where there is no GPU.
+
+    Lightning makes it do so, by an environment variable that it sets when it is imported.
+    """
+    if not torch.cuda.is_available():
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
 
 
 def build_callbacks(config: Config) -> list[L.Callback]:
