@@ -36,14 +36,15 @@ TableName = Literal["epoch", "batch_sizes", "precisions", "scale", "commands"]
 
 
 class Entry(NamedTuple):
-    """One race: the overrides of `scripts/train.py`'s config, and who takes part."""
+    """A setting in words, the overrides of `scripts/train.py`'s config, and who takes part."""
 
+    setting: str
     overrides: tuple[str, ...]
     pipelines: tuple[str, ...] = (OURS,)
 
 
 class Contestant(NamedTuple):
-    """A pipeline with its overrides, in words."""
+    """A pipeline in a setting."""
 
     setting: str
     pipeline: str
@@ -83,28 +84,28 @@ def benchmark(
 
 def _entries(table: TableName) -> Iterator[Entry]:
     if table == "epoch":
-        yield Entry((), tuple(PIPELINES))
+        yield Entry("", (), tuple(PIPELINES))
     elif table == "batch_sizes":
         for size in (32, 128, 512, 1024, 4096):
-            yield Entry((f"data.batch_size={size}",), (BARE, OURS, PRODUCTS))
+            yield Entry(f"batch {size:,}", (f"data.batch_size={size}",), (BARE, OURS, PRODUCTS))
     elif table == "precisions":
         for setting in (
             "matmul_precision=highest",
             "matmul_precision=medium",
             "trainer.precision=bf16-mixed",
         ):
-            yield Entry((setting,), (OURS, PRODUCTS))
-        yield Entry(("compile=true",))  # compiles for minutes before its first turn ends
+            yield Entry(setting, (setting,), (OURS, PRODUCTS))
+        yield Entry("compile=true", ("compile=true",))  # compiles before its first turn ends
     elif table == "scale":
         steps = "+trainer.limit_train_batches=400"  # the same for every number of images
         repeated = f"data._target_={RepeatedMNIST.__module__}.{RepeatedMNIST.__qualname__}"
         for times in (1, 10, 100):
-            yield Entry((repeated, f"+data.times={times}", steps))
+            yield Entry(f"{times} × the images", (repeated, f"+data.times={times}", steps))
         for size in (2, 16, 64):
-            yield Entry((f"model.latent_dim={size}", steps))
+            yield Entry(f"latent_dim {size}", (f"model.latent_dim={size}", steps))
         for size in (100, 300, 1000):
             sizes = f"{{encoder_sizes:[{size},{size}],decoder_sizes:[{size}]}}"
-            yield Entry((f"model.network={sizes}", steps))
+            yield Entry(f"hidden sizes {size:,}", (f"model.network={sizes}", steps))
 
 
 def _race(entries: Sequence[Entry], overrides: Sequence[str], rounds: int) -> dict[Contestant, Row]:
@@ -112,7 +113,7 @@ def _race(entries: Sequence[Entry], overrides: Sequence[str], rounds: int) -> di
     for entry in entries:
         config = _config(*overrides, *entry.overrides)
         for name in entry.pipelines:
-            key = Contestant(" ".join(entry.overrides), name)
+            key = Contestant(entry.setting, name)
             contestants[key] = partial(PIPELINES[name], config=config)
     return race(contestants, rounds)
 
@@ -143,7 +144,7 @@ def _table(title: str, rows: Mapping[Contestant, Row]) -> Table:
             ratios.append("{1:.2f} ({0:.2f}–{2:.2f})".format(*row.ratios(base)) if base else "")
         lowest, middle, highest = row.images_per_second
         table.add_row(
-            f"{key.pipeline} {key.setting}",
+            f"{key.pipeline}  {key.setting}",
             f"{row.seconds:.2f}",
             *(f"{rate:,.0f}" for rate in (middle, lowest, highest)),
             *ratios,

@@ -22,7 +22,7 @@ from musigma.paths import CONFIGS
 ONLY_SHOWS = ("help", "hydra_help", "info", "cfg", "shell_completion", "experimental_rerun")
 """Hydra's options that run no job."""
 
-EXTRAS = {
+PLUGINS = {
     "hydra/launcher/joblib": "joblib",
     "hydra/launcher/ray": "ray",
     "hydra/launcher/submitit_local": "submitit",
@@ -144,7 +144,7 @@ def _compose(config_name: str, overrides: list[str]) -> _Composed:
             config = compose(config_name, fitting, return_hydra_config=True)
             break
         except (HydraException, OmegaConfBaseException) as error:
-            if extra := EXTRAS.get(str(getattr(error, "missing_cfg_file", ""))):
+            if extra := PLUGINS.get(str(getattr(error, "missing_cfg_file", ""))):
                 needs = f"needs what is not installed here: pip install -e '.[{extra}]'"
                 raise ConfigError(f"{' '.join(overrides)}: {needs}") from error
             culprit = next((o for o in fitting if _is_about(o, error)), None)
