@@ -92,7 +92,7 @@ def own(copy):
         "images.npz, Standardize pixels",
         "CIFAR10, Standardize pixels",
         "CodePenalty (weight=0.1)",
-        "│ size ",
+        "│ penalty ",
         "StudentT likelihood",
         "│ edge error ",
         "best         encoder_sizes=",

@@ -9,7 +9,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from musigma.console import UNITS, set_up_logging
+from musigma.console import NATS, UNITS, set_up_logging
 from musigma.drawing import draw
 from musigma.figures.latent_space import Drawing
 from musigma.measuring import Metrics, encoded, measure
@@ -106,7 +106,6 @@ class _Row(NamedTuple):
     unit: str
 
 
-NATS = "nats per image"
 SHOWN = {
     "distortion": ("distortion D", NATS),
     "rate": ("rate R", NATS),

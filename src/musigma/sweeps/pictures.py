@@ -9,7 +9,7 @@ from matplotlib.image import imsave
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from musigma.console import UNITS
+from musigma.console import NATS, UNITS
 from musigma.figures import pair_rows
 from musigma.figures.curves import Curve, draw_learning_curves
 from musigma.figures.latent_plane import plane_codes
@@ -147,8 +147,7 @@ def _thumbnails(run: Run, uses_prior: bool) -> Iterator[Picture]:
 
 
 def _with_unit(figure: str) -> str:
-    unit = UNITS.get(figure.partition("/")[2].removesuffix("_unit"))
-    return f"{figure} ({unit})" if unit else figure
+    return f"{figure} ({UNITS.get(figure.partition('/')[2], NATS)})"
 
 
 def _pixels(picture: Tensor) -> str:

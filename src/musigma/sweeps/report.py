@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from musigma.console import IN_NATS, set_up_logging
+from musigma.console import UNITS, set_up_logging
 from musigma.pages.render import render
 from musigma.sweeps.collect import GREY, SweepRun, collect, find_sweep
 from musigma.sweeps.compare import Comparison, compare, is_higher_better, told_apart
@@ -168,7 +168,7 @@ def _show(
 
 def number(value: float, figure: str, error: float = math.nan) -> str:
     """A figure with its standard error: nats per image in hundredths, others in four decimals."""
-    places = 2 if figure.partition("/")[2].removesuffix("_unit") in IN_NATS else 4
+    places = 4 if figure.partition("/")[2] in UNITS else 2
     if math.isnan(value):
         return ABSENT
     text = f"{value:.{places}f}" + ("" if math.isnan(error) else f" ± {error:.{places}f}")
