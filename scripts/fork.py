@@ -204,7 +204,7 @@ def edited(path: str, text: str, name: str, version: str, without_examples: bool
         "README.md": [(r"^## Fork it\n(?s:.*?)^(?=## )", "")],
     }.get(path, [])
     if path == "README.md" and without_examples:
-        edits.append((r"^Against published figures(?s:.*?)(?=^GPU figures)", ""))
+        edits.append((r"^Against published figures(?s:.*?)(?=^## Speed)", ""))
     for pattern, replacement in edits:
         text, found = re.subn(pattern, replacement, text, flags=re.MULTILINE)
         if found != 1:
