@@ -184,7 +184,7 @@ def test_a_folder_that_is_not_as_it_should_be_is_named(make, message, tmp_path):
         (lambda path: path.write_bytes(b"no image"), r"a\.png cannot be read as an image"),
         (
             lambda path: Image.fromarray(np.zeros((32, 32), np.uint16)).save(path),
-            r"a\.png holds I(;16)? pixels: save it with 8 bits",
+            r"a\.png holds I;16 pixels: save it with 8 bits",
         ),
     ],
 )

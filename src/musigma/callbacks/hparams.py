@@ -38,9 +38,9 @@ class HParams(L.Callback):
                 logger.log_hyperparams(new)
             else:
                 logger.log_hyperparams(self.settings)
-        _, self._start, self._end = hparams(self.settings, {})
+        _, start, self._end = hparams(self.settings, {})
         for board in boards(trainer):
-            board._get_file_writer().add_summary(self._start)
+            board._get_file_writer().add_summary(start)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
         """Say that the run came to its end."""
