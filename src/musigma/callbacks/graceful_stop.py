@@ -1,8 +1,9 @@
 """Stopping between two batches, and not within one."""
 
-import logging
+import os
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -10,8 +11,6 @@ import lightning as L
 
 from musigma.callbacks.checkpoints import BestAndLast
 from musigma.module import AutoencoderModule
-
-log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 REQUEUE = signal.SIGUSR2
@@ -77,7 +76,10 @@ class GracefulStop(L.Callback):
         self.stopping, self._received = True, signum
         self._restore()
         name = signal.Signals(signum).name
-        log.warning("%s: stopping after this batch. Ctrl-C again stops at once.", name)
+        text = f"\n{name}: stopping after this batch. Ctrl-C again stops at once.\n"
+        # The signal may have come in the middle of a print, within which there must be no other.
+        with suppress(OSError):
+            os.write(1, text.encode())
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():
