@@ -38,7 +38,7 @@ def run_job(launch: Launch) -> float | None:
             return value_of(launch.config["optimized_metric"], known["metrics"], known["monitor"])
         folder.remove_failure()
         folder.write_config(launch.config, launch.overrides)
-        folder.write_metrics(identity=identity(launch.config))
+        folder.write_metrics(status="running", error=None, identity=identity(launch.config))
         return run(launch, folder)
     except Exception as error:
         folder.write_failure(traceback.format_exc())
