@@ -69,7 +69,7 @@ def test_broken_packages_are_explained_and_malicious_ones_never_imported(pretend
     assert "Traceback" not in done.stderr
     for words in (
         "2.6.3 is MALICIOUS",
-        "0.20.0 is too old, needed: >=0.21",
+        "0.20.0 is too old, needed: >=0.23",
         "0.20.0 is made for torch==2.5.0, and torch is ",
         "torchvision cannot be imported: RuntimeError: operator torchvision::nms does not exist",
         "pip install --force-reinstall torch torchvision",

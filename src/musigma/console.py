@@ -14,17 +14,7 @@ from musigma.data import ImageDataModule
 from musigma.models import Autoencoder
 from musigma.module import AutoencoderModule
 from musigma.runs.folder import RunFolder
-
-NATS = "nats per image"
-"""The unit of what objectives report."""
-
-UNITS = {
-    "loss": "nats per pixel, less a constant",
-    "l1": "per pixel",
-    "mse": "per pixel",
-    "mmd": "MMD², without a unit",
-}
-"""The units of the other figures."""
+from musigma.units import unit_of
 
 KNOWN_NOISE = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
@@ -99,7 +89,7 @@ def show_results(
     for name in dict.fromkeys(metric.partition("/")[2] for metric in metrics):
         values = [metrics.get(f"{stage}/{name}") for stage in stages]
         cells = ["" if value is None else f"{value:.4f}" for value in values]
-        table.add_row(name, *cells, UNITS.get(name, NATS))
+        table.add_row(name, *cells, unit_of(name))
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
     if not model.likelihood.is_density:

@@ -88,7 +88,7 @@ def devices() -> Iterator[Finding]:
         return
     import torch
 
-    yield Finding("ok", "cpu", f"{_cpu_name()}, torch uses {torch.get_num_threads()} threads")
+    yield Finding("ok", "cpu", f"{cpu_name()}, torch uses {torch.get_num_threads()} threads")
     with warnings.catch_warnings(record=True) as caught:  # of an old driver or GPU
         warnings.simplefilter("always")
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -198,7 +198,8 @@ def _import_failure(name: str) -> str:
     return ""
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor, as it calls itself."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.+)", info.read_text("utf-8") if info.exists() else "")
     return found[1] if found else platform.processor() or platform.machine()

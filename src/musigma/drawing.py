@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -13,7 +12,7 @@ from musigma.figures.interpolations import draw_interpolations, interpolation_co
 from musigma.figures.latent_space import Drawing, Images, latent_drawings
 from musigma.figures.reconstructions import draw_reconstructions, draw_worst
 from musigma.figures.training_curves import draw_training_curves
-from musigma.measuring import Encoded, objective_of
+from musigma.measuring import Encoded
 from musigma.runs.load import Run
 
 SHOWN = 10
@@ -32,13 +31,7 @@ def draw(run: Run, test: Encoded, curves: Curves) -> Iterator[Drawing]:
         test: its test images.
         curves: its training curves, `train/loss` and so on → steps and values.
     """
-    model, data, _ = run
-    shown = data.normalization.shown
-
-    @torch.no_grad()
-    def decoded(z: Tensor) -> Tensor:
-        return shown(model.likelihood.mean(model.decode(z)))
-
+    shown, decoded = run.data.normalization.shown, run.decoded
     some = slice(SHOWN)
     yield Drawing(
         "reconstructions",
@@ -52,17 +45,17 @@ def draw(run: Run, test: Encoded, curves: Curves) -> Iterator[Drawing]:
     )
     yield from latent_drawings(
         test.mu,
-        test.std if model.posterior == "normal" else None,
+        test.std if run.model.posterior == "normal" else None,
         test.y,
         decoded,
-        has_prior=objective_of(run).uses_prior,
+        has_prior=run.objective().uses_prior,
     )
     yield Drawing(
         "interpolations",
         "Decoded along straight lines between the μ of two images, of two classes if there are.",
         partial(_interpolations, test, shown, decoded),
     )
-    l1 = reconstruction_errors(test.x, test.x_hat, data.normalization.to_unit).l1
+    l1 = reconstruction_errors(test.x, test.x_hat, run.data.normalization.to_unit).l1
     by_class = len(test.y.unique()) > 1
     if by_class:
         caption = "Mean absolute error of the test images by class, with standard errors."

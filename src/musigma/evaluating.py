@@ -9,7 +9,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from musigma.console import NATS, UNITS, set_up_logging
+from musigma.console import set_up_logging
 from musigma.drawing import draw
 from musigma.figures.latent_space import Drawing
 from musigma.measuring import Metrics, encoded, measure
@@ -18,6 +18,7 @@ from musigma.runs.curves import read_curves
 from musigma.runs.folder import RunFolder
 from musigma.runs.load import Run, load_run
 from musigma.runs.resume import find_runs
+from musigma.units import NATS, UNITS
 
 log = logging.getLogger(__name__)
 

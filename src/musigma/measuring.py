@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from musigma.config.instantiate import instantiate
 from musigma.evaluation import (
     ImportanceEstimate,
     importance_estimate,
@@ -64,12 +63,6 @@ class Encoded(NamedTuple):
     log_likelihood: Tensor
 
 
-def objective_of(run: Run) -> Objective:
-    """What the run minimised."""
-    objective: Objective = instantiate(run.config["model"]["objective"], "model.objective")
-    return objective
-
-
 @torch.no_grad()
 def encoded(model: Autoencoder, x: Tensor, y: Tensor) -> Encoded:
     """What the model says of images `[N, C, H, W]`, with the noise of every evaluation."""
@@ -97,7 +90,7 @@ def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: 
         samples: K, the importance samples for each image.
         seed: of those samples.
     """
-    objective = objective_of(run)
+    objective = run.objective()
     metrics: Metrics = {"test_images": len(test.x), **_reconstruction(run, test)}
     metrics["latent"] = _latent(run.model, objective, test)
     metrics["classes"] = _classes(run, test)

@@ -9,11 +9,10 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from musigma.config.instantiate import instantiate
 from musigma.console import set_up_logging
 from musigma.data import ImageDataModule
 from musigma.data.datamodule import NO_LABEL
-from musigma.data.files import is_image_file, read_files
+from musigma.data.image_files import is_image_file, read_files
 from musigma.data.normalization import FIXED_SEED
 from musigma.errors import DataError, RunError
 from musigma.figures.style import viewable
@@ -66,7 +65,7 @@ def predict(
         np.savez(path, **encode(opened.model, *_images(opened.data, input)))
         return path
     z = _codes(Path(input), opened.model) if task == "decode" else _prior_codes(opened, count, seed)
-    x = decode(opened, z)
+    x = torch.cat([opened.decoded(rows) for rows in z.split(ROWS)])
     if task == "decode":
         np.savez(path, x=x.numpy())
     _write_grid(x, path.with_suffix(".png"))
@@ -80,14 +79,6 @@ def encode(model: Autoencoder, x: Tensor, about: dict[str, Any]) -> dict[str, An
     mu = torch.cat([posterior.mu for posterior in posteriors])
     std = torch.cat([posterior.std for posterior in posteriors])
     return {"mu": mu.numpy(), "std": std.numpy(), **about}
-
-
-@torch.no_grad()
-def decode(run: Run, z: Tensor) -> Tensor:
-    """The mean images of codes `[N, d]`: `[N, C, H, W]` on the [0, 1] scale."""
-    model = run.model
-    means = [model.likelihood.mean(model.decode(rows)) for rows in z.split(ROWS)]
-    return run.data.normalization.shown(torch.cat(means))
 
 
 def _images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any]]:
@@ -128,8 +119,7 @@ def _codes(path: Path, model: Autoencoder) -> Tensor:
 
 
 def _prior_codes(run: Run, count: int, seed: int) -> Tensor:
-    objective = instantiate(run.config["model"]["objective"], "model.objective")
-    if not objective.uses_prior:
+    if not run.objective().uses_prior:
         raise RunError(
             "this model was trained without a rate: nothing holds its codes to N(0, I), so "
             "samples from it mean nothing"

@@ -8,7 +8,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from musigma.data import ImageFolderDataModule, TensorFileDataModule
-from musigma.data.files import read_files
+from musigma.data.image_files import read_files
 from musigma.errors import DataError
 from shapes import coloured_shapes, write_folder
 

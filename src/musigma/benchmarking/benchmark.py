@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -23,6 +22,7 @@ from musigma.benchmarking.race import Row, race
 from musigma.benchmarking.repeated import RepeatedMNIST
 from musigma.config.build import Config
 from musigma.console import set_up_logging
+from musigma.doctor import cpu_name
 
 NOTEBOOK, BARE, OURS, PRODUCTS = "notebook", "bare loop", "scripts/train.py", "matrix products"
 PIPELINES = {
@@ -195,12 +195,6 @@ def _table_of_commands(seconds: Mapping[str, Sequence[float]]) -> Table:
 
 def _machine() -> str:
     """In words: processor, threads, torch, and the GPU where there is one."""
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next(
-            (line.partition(": ")[2] for line in lines if line.startswith("model name")), cpu
-        )
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU: not measured"
     threads = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
-    return f"{cpu}, {threads}; torch {torch.__version__}; {gpu}"
+    return f"{cpu_name()}, {threads}; torch {torch.__version__}; {gpu}"

@@ -16,6 +16,7 @@ from musigma.data import ImageDataModule
 from musigma.errors import ConfigError
 from musigma.models import Autoencoder
 from musigma.module import AutoencoderModule
+from musigma.objectives import Objective
 from musigma.runs.folder import RunFolder
 from musigma.runs.tracking import of_this_run
 
@@ -47,10 +48,16 @@ def build_model(config: Config, data: ImageDataModule) -> Autoencoder:
     return model
 
 
+def build_objective(config: Config) -> Objective:
+    """What is minimised."""
+    objective: Objective = instantiate(config["model"]["objective"], "model.objective")
+    return objective
+
+
 def build_module(config: Config, data: ImageDataModule) -> AutoencoderModule:
     """The LightningModule around the model."""
     model = build_model(config, data)
-    objective = instantiate(config["model"]["objective"], "model.objective")
+    objective = build_objective(config)
     optimizer = instantiate(config["optimizer"], "optimizer")
     scheduler = instantiate(config.get("scheduler") or None, "scheduler")
     try:

@@ -51,16 +51,23 @@ def download(dataset: type[MNIST], root: Path, mirrors: Sequence[str] | None = N
 
 def _download_into(raw: Path, dataset: type[MNIST], mirrors: Sequence[str] | None) -> None:
     with tempfile.TemporaryDirectory(dir=raw.parent, prefix=".download-") as folder:
-        source = type(dataset.__name__, (dataset,), {"mirrors": list(mirrors or dataset.mirrors)})
         fetched = Path(folder) / dataset.__name__ / "raw"
         fetched.mkdir(parents=True)
         for archive in raw.glob("*.gz"):
             shutil.copy(archive, fetched)
-        try:
-            with _socket_timeout(SECONDS_WITHOUT_AN_ANSWER):
-                source(folder, download=True)
-        except (RuntimeError, OSError, EOFError) as error:
-            raise DataError(f"The download of {dataset.__name__} failed: {error}") from error
+        failures = []
+        # One at a time: of several, older torchvisions give up at the first that sends bad files.
+        for mirror in mirrors or dataset.mirrors:
+            source = type(dataset.__name__, (dataset,), {"mirrors": [mirror]})
+            try:
+                with _socket_timeout(SECONDS_WITHOUT_AN_ANSWER):
+                    source(folder, download=True)
+                break
+            except (RuntimeError, OSError, EOFError) as error:
+                failures.append(f"{mirror}: {str(error).strip().splitlines()[-1]}")
+        else:
+            reasons = "\n".join(failures)
+            raise DataError(f"The download of {dataset.__name__} failed:\n{reasons}")
         check_raw_files(fetched)
         for name in missing_files(raw):
             (fetched / name).replace(raw / name)

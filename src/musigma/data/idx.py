@@ -1,5 +1,6 @@
 """Checks of raw IDX files, the format in which MNIST and its relatives are distributed."""
 
+import math
 import struct
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def check_raw_files(folder: Path) -> None:
 def _check_file(path: Path, magic: int, shape: tuple[int, ...]) -> bytes:
     """The bytes after the header, for label files; images are checked by their size."""
     header = struct.pack(f">{1 + len(shape)}I", magic, *shape)
-    size = len(header) + _product(shape)
+    size = len(header) + math.prod(shape)
     with path.open("rb") as file:
         found = file.read(len(header))
         body = file.read() if magic == LABELS_MAGIC else b""
@@ -58,13 +59,6 @@ def _check_file(path: Path, magic: int, shape: tuple[int, ...]) -> bytes:
     if path.stat().st_size != size:
         raise _damaged(path, f"has {path.stat().st_size:,} bytes, and should have {size:,}")
     return body
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    product = 1
-    for size in shape:
-        product *= size
-    return product
 
 
 def _damaged(path: Path, what: str) -> DataError:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from musigma.data.datamodule import NO_LABEL, TEST_SHARE, ImageDataModule, split
-from musigma.data.files import is_image_file, read_files
+from musigma.data.image_files import is_image_file, read_files
 from musigma.errors import DataError
 from musigma.ranges import ImageShape, checked
 

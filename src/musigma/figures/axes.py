@@ -20,7 +20,7 @@ MOST_NAMED = 12
 """Labels that a legend can hold."""
 
 
-def one_plot(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+def one_plot(x: str, y: str, title: str = "") -> tuple[Figure, Axes]:
     """A figure of one plot, with its axes named."""
     figure = new_figure(6.4, 4.4, plain(title))
     axes = figure.add_subplot()

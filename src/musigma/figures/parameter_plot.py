@@ -22,9 +22,9 @@ class Series(NamedTuple):
     errors: Sequence[float]
 
 
-def draw_parameter(series: Sequence[Series], *, parameter: str, y: str, title: str = "") -> Figure:
+def draw_parameter(series: Sequence[Series], *, parameter: str, y: str) -> Figure:
     """Lines where the setting is a number, on a logarithmic axis if it spans decades; else dots."""
-    figure, axes = one_plot(title, parameter, y)
+    figure, axes = one_plot(parameter, y)
     everything = [value for one in series for value in one.values]
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in everything)
     names = sorted({str(value) for value in everything})

@@ -28,12 +28,12 @@ class Point(NamedTuple):
     series: str = ""
 
 
-def draw_rate_distortion(points: Sequence[Point], title: str = "") -> Figure:
+def draw_rate_distortion(points: Sequence[Point]) -> Figure:
     """Distortion over rate, with lines of equal ELBO = −(D + R).
 
     A label that would cover another one is left out. After Alemi et al. 2018, figure 1.
     """
-    figure, axes = one_plot(title, "rate R (nats per image)", "distortion D (nats per image)")
+    figure, axes = one_plot("rate R (nats per image)", "distortion D (nats per image)")
     names = list(dict.fromkeys(point.series for point in points))
     for name, colour in zip(names, colours(len(names)), strict=True):
         mine = sorted((p for p in points if p.series == name), key=lambda point: point.rate)

@@ -5,12 +5,9 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from musigma.figures.style import BLUE, VERMILLION, new_figure, plot_axes
+from musigma.units import unit_of
 
-UNITS = {
-    "loss": "nats per pixel, less a constant",
-    "distortion": "nats per image",
-    "rate": "nats per image",
-}
+PANELS = ("loss", "distortion", "rate")
 COLOURS = {"train": BLUE, "val": VERMILLION}
 
 
@@ -26,9 +23,9 @@ def draw_training_curves(
     Raises:
         ValueError: if nothing is left to draw.
     """
-    panels = [name for name in UNITS if any(f"{stage}/{name}" in curves for stage in COLOURS)]
+    panels = [name for name in PANELS if any(f"{stage}/{name}" in curves for stage in COLOURS)]
     if not panels:
-        raise ValueError(f"no curve of {', '.join(UNITS)} among {', '.join(curves) or 'nothing'}")
+        raise ValueError(f"no curve of {', '.join(PANELS)} among {', '.join(curves) or 'nothing'}")
     figure = new_figure(3.5 * len(panels) + 0.2, 3)
     for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for stage, colour in COLOURS.items():
@@ -36,5 +33,5 @@ def draw_training_curves(
                 steps, values = curves[f"{stage}/{name}"]
                 axes.plot(steps, values, "o-", color=colour, markersize=3, label=stage)
         axes.legend(frameon=False)
-        plot_axes(axes, "optimizer step", UNITS[name], name)
+        plot_axes(axes, "optimizer step", unit_of(name), name)
     return figure

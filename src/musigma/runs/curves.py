@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_accumulator import (
+    DEFAULT_SIZE_GUIDANCE,
+    SCALARS,
+    EventAccumulator,
+)
 
 Curves = dict[str, tuple[list[int], list[float]]]
 """Name → steps and values."""
@@ -10,9 +14,11 @@ Curves = dict[str, tuple[list[int], list[float]]]
 
 def read_curves(folder: Path) -> Curves:
     """Every scalar that a run logged; none where it logged to TensorBoard nothing."""
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    # Every scalar, and as little as can be of all else.
+    sizes = {**dict.fromkeys(DEFAULT_SIZE_GUIDANCE, 1), SCALARS: 0}
+    events = EventAccumulator(str(folder), size_guidance=sizes)
     events.Reload()
     return {
         tag: ([e.step for e in events.Scalars(tag)], [e.value for e in events.Scalars(tag)])
-        for tag in events.Tags()["scalars"]
+        for tag in events.Tags()[SCALARS]
     }

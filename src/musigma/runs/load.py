@@ -8,10 +8,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from musigma.config.build import build_data, build_model
+from musigma.config.build import build_data, build_model, build_objective
 from musigma.data import ImageDataModule
 from musigma.errors import ConfigError, RunError
 from musigma.models import Autoencoder
+from musigma.objectives import Objective
 from musigma.runs.folder import VERSION, RunFolder
 
 WEIGHTS = "model.safetensors"
@@ -24,6 +25,15 @@ class Run(NamedTuple):
     model: Autoencoder
     data: ImageDataModule
     config: dict[str, Any]
+
+    def objective(self) -> Objective:
+        """What the run minimised."""
+        return build_objective(self.config)
+
+    @torch.no_grad()
+    def decoded(self, z: Tensor) -> Tensor:
+        """Codes `[..., d]` → the mean images of p(x|z), `[..., C, H, W]` on the [0, 1] scale."""
+        return self.data.normalization.shown(self.model.likelihood.mean(self.model.decode(z)))
 
 
 def load_run(folder: str | Path, checkpoint: str = "best") -> Run:

@@ -2,16 +2,15 @@
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from musigma.config.build import build_data, compared_settings
+from musigma.config.build import build_data, build_objective, compared_settings
 from musigma.config.instantiate import instantiate
 from musigma.data.normalization import Dequantize
 from musigma.errors import RunError, UserError
-from musigma.figures.curves import Curve
 from musigma.runs.folder import RunFolder
 
 SIGN_OF_DENSITY = {"elbo": 1, "iwae": 1, "distortion": -1}
@@ -119,20 +118,6 @@ def collect(sweep: Path) -> list[SweepRun]:
     return runs
 
 
-def read_curves(run: SweepRun, label: str, tags: Iterable[str]) -> dict[str, Curve]:
-    """The run's figures over its steps, from TensorBoard's events, by tag; those that there are."""
-    from tensorboard.backend.event_processing import event_accumulator as events
-
-    sizes = {**dict.fromkeys(events.DEFAULT_SIZE_GUIDANCE, 1), events.SCALARS: 0}
-    accumulator = events.EventAccumulator(str(run.path), size_guidance=sizes)
-    accumulator.Reload()
-    curves = {}
-    for tag in set(tags).intersection(accumulator.Tags()[events.SCALARS]):
-        points = accumulator.Scalars(tag)
-        curves[tag] = Curve(label, [p.step for p in points], [p.value for p in points])
-    return curves
-
-
 def _read(folder: RunFolder) -> SweepRun:
     failure = folder.path / "failure.txt"
     traceback = failure.read_text("utf-8", errors="replace") if failure.exists() else ""
@@ -171,7 +156,7 @@ def _kind(config: dict[str, Any], source: str) -> tuple[Kind, float]:
     data = build_data(config)
     normalization = data.normalization
     likelihood = instantiate(config["model"]["likelihood"], "model.likelihood")
-    objective = instantiate(config["model"]["objective"], "model.objective")
+    objective = build_objective(config)
     pixels = _described(normalization, vars(normalization))
     density, common = f"density of {pixels} pixels", "density of [0, 1] pixels"
     if not likelihood.is_density:

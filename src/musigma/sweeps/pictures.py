@@ -9,19 +9,20 @@ from matplotlib.image import imsave
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from musigma.console import NATS, UNITS
 from musigma.figures import pair_rows
-from musigma.figures.curves import Curve, draw_learning_curves
 from musigma.figures.latent_plane import plane_codes
+from musigma.figures.learning_curves import Curve, draw_learning_curves
 from musigma.figures.parameter_plot import Series, draw_parameter
 from musigma.figures.rate_distortion import Point, draw_rate_distortion
 from musigma.figures.style import viewable
 from musigma.pages.render import address, embedded
+from musigma.runs.curves import read_curves
 from musigma.runs.load import Run, load_run
 from musigma.seeding import normal_noise
-from musigma.sweeps.collect import SweepRun, read_curves
+from musigma.sweeps.collect import SweepRun
 from musigma.sweeps.compare import Comparison, Group, Scale, scale_of
 from musigma.sweeps.varied import label_of, text_of
+from musigma.units import unit_of
 
 MOST_CURVES = 60
 """Runs whose curves are read and drawn."""
@@ -103,7 +104,9 @@ def curve_plots(compared: Comparison, unfinished: Sequence[SweepRun]) -> Iterato
     overlaid: dict[tuple[str, Scale], list[Curve]] = {}
     for run in [*compared.runs(), *unfinished][:MOST_CURVES]:
         label = labels.get(run.path, f"{run.path.name} ({run.status})")
-        for tag, curve in read_curves(run, label, tags).items():
+        logged = read_curves(run.path)
+        for tag in [tag for tag in tags if tag in logged]:
+            curve = Curve(label, *logged[tag])
             overlaid.setdefault((tag, scale_of(run, tag)), []).append(curve)
     for (tag, scale), curves in sorted(overlaid.items(), key=lambda item: tags.index(item[0][0])):
         drawn = draw_learning_curves(curves, y=_with_unit(tag))
@@ -127,7 +130,7 @@ def _thumbnails(run: Run, uses_prior: bool) -> Iterator[Picture]:
     model, data, _ = run
 
     def decoded(z: Tensor) -> Tensor:
-        return viewable(data.normalization.shown(model.likelihood.mean(model.decode(z))))
+        return viewable(run.decoded(z))
 
     if uses_prior:
         samples = decoded(normal_noise(64, model.latent_dim, seed=0))
@@ -147,7 +150,7 @@ def _thumbnails(run: Run, uses_prior: bool) -> Iterator[Picture]:
 
 
 def _with_unit(figure: str) -> str:
-    return f"{figure} ({UNITS.get(figure.partition('/')[2], NATS)})"
+    return f"{figure} ({unit_of(figure)})"
 
 
 def _pixels(picture: Tensor) -> str:

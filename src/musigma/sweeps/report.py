@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from musigma.console import UNITS, set_up_logging
+from musigma.console import set_up_logging
 from musigma.pages.render import render
 from musigma.sweeps.collect import GREY, SweepRun, collect, find_sweep
 from musigma.sweeps.compare import Comparison, compare, is_higher_better, told_apart
@@ -24,6 +24,7 @@ from musigma.sweeps.pictures import (
     thumbnails,
 )
 from musigma.sweeps.varied import ABSENT, SEEDS, table_of, text_of, what_is_common
+from musigma.units import NATS, unit_of
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ def _show(
 
 def number(value: float, figure: str, error: float = math.nan) -> str:
     """A figure with its standard error: nats per image in hundredths, others in four decimals."""
-    places = 4 if figure.partition("/")[2] in UNITS else 2
+    places = 2 if unit_of(figure) == NATS else 4
     if math.isnan(value):
         return ABSENT
     text = f"{value:.{places}f}" + ("" if math.isnan(error) else f" ± {error:.{places}f}")

@@ -17,9 +17,9 @@ class Curve(NamedTuple):
     values: Sequence[float]
 
 
-def draw_learning_curves(curves: Sequence[Curve], *, y: str, title: str = "") -> Figure:
+def draw_learning_curves(curves: Sequence[Curve], *, y: str) -> Figure:
     """All curves in one plot; a curve of a single point is a dot."""
-    figure, axes = one_plot(title, "optimizer steps", y)
+    figure, axes = one_plot("optimizer steps", y)
     labels = list(dict.fromkeys(curve.label for curve in curves))
     colour = dict(zip(labels, colours(len(labels)), strict=True))
     unnamed = set(labels)
