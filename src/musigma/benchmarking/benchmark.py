@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from musigma.benchmarking import pipelines
-from musigma.benchmarking.commands import EndAtFirstStep, time_commands
+from musigma.benchmarking.commands import EndAtFirstStep, Took, time_commands
 from musigma.benchmarking.race import Row, race
 from musigma.benchmarking.repeated import RepeatedMNIST
 from musigma.config.build import Config
@@ -32,7 +32,7 @@ PIPELINES = {
     PRODUCTS: pipelines.products,
 }
 WIDTH = 130
-TableName = Literal["epoch", "batch_sizes", "precisions", "scale", "commands"]
+TableName = Literal["epoch", "batch_sizes", "precisions", "scale", "sweeps", "commands"]
 
 
 class Entry(NamedTuple):
@@ -67,9 +67,11 @@ def benchmark(
     console.print(found["machine"])
     output.parent.mkdir(parents=True, exist_ok=True)
     for name in tables:
-        if name == "commands":
-            found[name] = _time_commands(overrides, rounds)
-            console.print(_table_of_commands(found[name]))
+        if name in ("sweeps", "commands"):
+            time_them = _time_sweeps if name == "sweeps" else _time_commands
+            took = time_them(overrides, rounds)
+            found[name] = {key: [one._asdict() for one in all_] for key, all_ in took.items()}
+            console.print(_table_of_commands(name, took))
         else:
             rows = _race(list(_entries(name)), overrides, rounds)
             found[name] = [
@@ -161,7 +163,19 @@ def _parts(rows: Mapping[Contestant, Row]) -> Iterator[str]:
         yield f"  {name:<20} {1000 * seconds:8.1f} ms/epoch  {seconds / row.seconds:6.2%}"
 
 
-def _time_commands(overrides: Sequence[str], rounds: int) -> dict[str, list[float]]:
+def _time_sweeps(overrides: Sequence[str], rounds: int) -> dict[str, list[Took]]:
+    """Sweeps of runs of one epoch of 4,000 digits, one after the other in one process."""
+    short = ("data.source=sample", "trainer.max_epochs=1")
+    with TemporaryDirectory() as folder:
+        sweep = ["scripts/train.py", "-m", *overrides, *short, f"log_dir={folder}/{{turn}}"]
+        sweeps = {
+            f"runs in a sweep: {count}": [*sweep, f"seed=range({count})", f"sweep={count}"]
+            for count in (1, 4, 16)
+        }
+        return time_commands(sweeps, rounds)
+
+
+def _time_commands(overrides: Sequence[str], rounds: int) -> dict[str, list[Took]]:
     ends = f"+callbacks.end._target_={EndAtFirstStep.__module__}.{EndAtFirstStep.__qualname__}"
     with TemporaryDirectory() as folder:
         train = ["scripts/train.py", *overrides, f"log_dir={folder}"]
@@ -182,14 +196,14 @@ def _time_commands(overrides: Sequence[str], rounds: int) -> dict[str, list[floa
         )
 
 
-def _table_of_commands(seconds: Mapping[str, Sequence[float]]) -> Table:
-    table = Table("command", title="commands", title_justify="left")
-    for column in ("s", "lowest", "highest"):
+def _table_of_commands(title: str, took: Mapping[str, Sequence[Took]]) -> Table:
+    table = Table("", title=title, title_justify="left")
+    for column in ("s", "lowest", "highest", "MiB"):
         table.add_column(column, justify="right")
-    for name, values in seconds.items():
-        table.add_row(
-            name, *(f"{value:.2f}" for value in (median(values), min(values), max(values)))
-        )
+    for name, all_ in took.items():
+        seconds = [one.seconds for one in all_]
+        cells = [f"{value:.2f}" for value in (median(seconds), min(seconds), max(seconds))]
+        table.add_row(name, *cells, f"{max(one.memory for one in all_):,.0f}")
     return table
 
 

@@ -3,13 +3,22 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import lightning as L
 
 from musigma.module import AutoencoderModule
 from musigma.paths import PROJECT_ROOT
+
+# A process is charged with the memory of the one that started it, so that one must be small.
+STOPWATCH = """
+import resource, subprocess, sys, time
+start = time.perf_counter()
+nowhere = subprocess.DEVNULL
+subprocess.run(sys.argv[1:], check=True, stdout=nowhere, stderr=nowhere)
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 
 
 class EndAtFirstStep(L.Callback):
@@ -22,23 +31,35 @@ class EndAtFirstStep(L.Callback):
         os._exit(0)
 
 
-def time_commands(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each command, `rounds` times each, in turns; the first turn does not count.
+class Took(NamedTuple):
+    """What a command took: seconds, and its peak memory in MiB."""
+
+    seconds: float
+    memory: float
+
+
+def time_commands(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, list[Took]]:
+    """What each command takes, `rounds` times each, in turns; the first turn does not count.
 
     Args:
-        commands: Python's arguments by a name.
+        commands: Python's arguments by a name; `{turn}` in them is the number of the turn.
         rounds: turns that count.
 
     Raises:
         CalledProcessError: if a command fails.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    took: dict[str, list[Took]] = {name: [] for name in commands}
     for turn in range(rounds + 1):
         for name, arguments in commands.items():
-            start = time.perf_counter()
-            subprocess.run(
-                [sys.executable, *arguments], cwd=PROJECT_ROOT, check=True, capture_output=True
-            )
+            here = [argument.replace("{turn}", str(turn)) for argument in arguments]
+            one = _time([sys.executable, *here])
             if turn > 0:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
+                took[name].append(one)
+    return took
+
+
+def _time(command: Sequence[str]) -> Took:
+    stopwatch = [sys.executable, "-c", STOPWATCH, *command]
+    done = subprocess.run(stopwatch, cwd=PROJECT_ROOT, check=True, capture_output=True, text=True)
+    seconds, kibibytes = done.stdout.split()
+    return Took(float(seconds), int(kibibytes) / 2**10)

@@ -82,7 +82,7 @@ class ReportSettings(TypedDict):
 class BenchmarkSettings(TrainSettings):
     """`configs/benchmark.yaml`."""
 
-    tables: list[Literal["epoch", "batch_sizes", "precisions", "scale", "commands"]]
+    tables: list[Literal["epoch", "batch_sizes", "precisions", "scale", "sweeps", "commands"]]
     rounds: Count
     output: str
 
