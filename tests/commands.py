@@ -2,9 +2,13 @@
 
 import json
 import os
+import re
 import shlex
+import shutil
 import subprocess
 import sys
+
+from musigma.paths import PROJECT_ROOT
 
 RUNNER = """
 import json, runpy, subprocess, sys
@@ -25,9 +29,39 @@ for kind, step in json.load(sys.stdin):
 """
 
 
+SMALL = {
+    "train": "trainer=cpu trainer.max_epochs=1 +trainer.limit_train_batches=2 "
+    "callbacks.image_panel=null callbacks.latent_panel=null",
+    "evaluate": "images=2 samples=25",
+    "report": "",
+}
+
+
 def script(command):
     """`python scripts/... ...`, or the same without `python`, as a step."""
     return "script", shlex.split(command.removeprefix("python "))
+
+
+def copy_repository(root):
+    """What the scripts need of the repository, in the folder `root`."""
+    for folder in ("src", "configs", "scripts"):
+        shutil.copytree(PROJECT_ROOT / folder, root / folder)
+    return root
+
+
+def small(command):
+    """`python scripts/... ...`, or the same without `python`, on few images, as a step.
+
+    A setting that the command gives is its own; so are all of one that trains nothing anew.
+    """
+    name = re.search(r"scripts/(\w+)\.py", command)[1]
+    given = {setting.partition("=")[0] for setting in command.split()}
+    more = [s for s in SMALL[name].split() if s.partition("=")[0] not in given]
+    if name == "train" and " data=" not in command:
+        more.append("data.source=sample")
+    if given & {"resume", "--help", "-sc"}:
+        more = []
+    return script(" ".join([command, *more]))
 
 
 def run_steps(steps, cwd):

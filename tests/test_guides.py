@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import re
-import shutil
 import subprocess
 import sys
 
@@ -16,7 +15,7 @@ import torch
 import yaml
 from scipy.integrate import quad
 
-from commands import run_steps, script
+from commands import copy_repository, run_steps, small
 from fenced import blocks, commands, write_files
 from musigma.paths import PROJECT_ROOT
 from shapes import coloured_shapes, write_folder
@@ -25,12 +24,6 @@ pytestmark = pytest.mark.slow
 
 GUIDES = PROJECT_ROOT / ".github" / "guides"
 OWN, ELSEWHERE = (blocks((GUIDES / f"{name}.md").read_text()) for name in ("your-own", "elsewhere"))
-SMALL = {
-    "train": "trainer=cpu trainer.max_epochs=1 +trainer.limit_train_batches=2 "
-    "callbacks.image_panel=null callbacks.latent_panel=null",
-    "evaluate": "images=2 samples=25",
-    "report": "",
-}
 # CIFAR-10 without its checksums, so that a few images can stand for it.
 STAND_IN = """
 from torchvision.datasets import CIFAR10
@@ -39,16 +32,6 @@ CIFAR10.train_list, CIFAR10.test_list = (
 )
 CIFAR10.meta = {**CIFAR10.meta, "md5": None}
 """
-
-
-def _small(command):
-    """The same on few images; a setting that a command gives is its own."""
-    name = re.search(r"scripts/(\w+)\.py", command)[1]
-    given = {setting.partition("=")[0] for setting in command.split()}
-    more = [s for s in SMALL[name].split() if s.partition("=")[0] not in given]
-    if name == "train" and " data=" not in command:
-        more.append("data.source=sample")
-    return script(" ".join([command, *more]))
 
 
 def _write_cifar10(folder):
@@ -63,9 +46,7 @@ def _write_cifar10(folder):
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
     """A copy of the repository to which the guides' files have been added."""
-    root = tmp_path_factory.mktemp("guides")
-    for folder in ("src", "configs", "scripts"):
-        shutil.copytree(PROJECT_ROOT / folder, root / folder)
+    root = copy_repository(tmp_path_factory.mktemp("guides"))
     write_files([*OWN, *ELSEWHERE], root)
     return root
 
@@ -78,7 +59,7 @@ def own(copy):
     steps = [("code", STAND_IN)]
     for block in OWN:
         if block.language == "bash":
-            steps += map(_small, commands([block]))
+            steps += map(small, commands([block]))
         elif block.language == "python" and not block.path:
             steps.append(("code", block.text))
     return run_steps(steps, copy)
@@ -139,7 +120,7 @@ def test_following_the_second_guide_makes_what_it_says(own, copy):
     for block in ELSEWHERE:
         if block.language == "bash" and "launcher" not in block.text:
             lines = commands([block])
-            steps += [_small(line) if "scripts/" in line else ("shell", line) for line in lines]
+            steps += [small(line) if "scripts/" in line else ("shell", line) for line in lines]
         elif block.language == "python":
             steps.append(("code", block.text.replace("logs/runs/...", "logs/runs/mine")))
     facts = "images.shape, len(figures), metrics['test_images'], module.global_step"

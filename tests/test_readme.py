@@ -1,35 +1,37 @@
 """What the README says works as it is written there."""
 
 import re
-import shlex
-import subprocess
-import sys
 
 import pytest
 
-from fenced import blocks
+from commands import copy_repository, run_steps, small
+from fenced import blocks, commands
 from musigma.paths import PROJECT_ROOT
 
 WORKFLOWS = sorted(PROJECT_ROOT.glob(".github/workflows/*"))
 README = (PROJECT_ROOT / "README.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize(
-    "command", sorted(set(re.findall(r"^python scripts/train\.py (.*?)(?:  +#.*)?$", README, re.M)))
-)
-def test_commands_compose(command):
-    """Each command of the README is understood; what they do is tested elsewhere."""
-    # A sweep is as good as its first job.
-    first_job = re.sub(r"=([^\[, ]+),[^ ]+", r"=\1", command)
-    arguments = [a for a in shlex.split(first_job) if a not in ("-m", "--help")]
-    done = subprocess.run(
-        [sys.executable, "scripts/train.py", "--cfg", "job", *arguments],
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+@pytest.mark.slow
+def test_its_commands_run_one_after_the_other(tmp_path):
+    lines = [line for line in commands(blocks(README)) if "python scripts/" in line]
+    assert len(lines) > 10
+    typed = [re.search(r"python scripts/[^)]*", line)[0] for line in lines]
+    # Of the ready sweep, which has nine weights, one.
+    typed = [
+        command.replace("study=beta", "study=beta model.objective.beta=1") for command in typed
+    ]
+    said = run_steps([small(command) for command in typed], copy_repository(tmp_path))
+    for words in (
+        "d = 8, normal posterior",
+        "ELBO (beta=4, samples=1)",
+        "complete -o nospace",
+        "cpu, precision 32-true, 2 processes",
+    ):
+        assert words in said, words
+    assert len([*tmp_path.glob("logs/runs/*/report.html")]) == 1
+    sweeps = {path.parent.name for path in tmp_path.glob("logs/sweeps/*/report.html")}
+    assert sweeps == {"model,seed", "beta"}
 
 
 def test_every_model_is_in_the_readme():
