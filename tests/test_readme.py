@@ -17,16 +17,17 @@ def test_its_commands_run_one_after_the_other(tmp_path):
     lines = [line for line in commands(blocks(README)) if "python scripts/" in line]
     assert len(lines) > 10
     typed = [re.search(r"python scripts/[^)]*", line)[0] for line in lines]
-    # Of the ready sweep, which has nine weights, one.
+    # Fewer runs: one weight of the ready sweep's nine, one seed instead of three.
     typed = [
-        command.replace("study=beta", "study=beta model.objective.beta=1") for command in typed
+        command.replace("study=beta", "study=beta model.objective.beta=1").replace("=0,1,2", "=0")
+        for command in typed
+        if "trainer=ddp" not in command  # tests/test_distributed.py
     ]
     said = run_steps([small(command) for command in typed], copy_repository(tmp_path))
     for words in (
         "d = 8, normal posterior",
         "ELBO (beta=4, samples=1)",
         "complete -o nospace",
-        "cpu, precision 32-true, 2 processes",
     ):
         assert words in said, words
     assert len([*tmp_path.glob("logs/runs/*/report.html")]) == 1
