@@ -74,6 +74,15 @@ def test_bad_download_leaves_nothing_behind(server, tmp_path, fault):
     assert _nothing_is_left(tmp_path)
 
 
+def test_every_mirror_is_named_even_where_its_error_has_no_words(tmp_path, monkeypatch):
+    def fails(*_):
+        raise ConnectionResetError
+
+    monkeypatch.setattr(MNIST, "download", fails)
+    with pytest.raises(DataError, match="\nhttp://a/: ConnectionResetError\nhttp://b/: Conn"):
+        download(MNIST, tmp_path, ["http://a/", "http://b/"])
+
+
 @pytest.mark.parametrize("fault", ["truncated", "corrupted"])
 def test_the_next_mirror_is_tried(server, tmp_path, fault, raw_files):
     download(MNIST, tmp_path, [f"{server[0]}/{fault}/", f"{server[0]}/"])

@@ -64,7 +64,8 @@ def _download_into(raw: Path, dataset: type[MNIST], mirrors: Sequence[str] | Non
                     source(folder, download=True)
                 break
             except (RuntimeError, OSError, EOFError) as error:
-                failures.append(f"{mirror}: {str(error).strip().splitlines()[-1]}")
+                reason = str(error).strip().rpartition("\n")[2] or type(error).__name__
+                failures.append(f"{mirror}: {reason}")
         else:
             reasons = "\n".join(failures)
             raise DataError(f"The download of {dataset.__name__} failed:\n{reasons}")
