@@ -56,11 +56,11 @@ def small(command):
     """
     name = re.search(r"scripts/(\w+)\.py", command)[1]
     given = {setting.partition("=")[0] for setting in command.split()}
+    if given & {"resume", "--help", "-sc"}:
+        return script(command)
     more = [s for s in SMALL[name].split() if s.partition("=")[0] not in given]
     if name == "train" and " data=" not in command:
         more.append("data.source=sample")
-    if given & {"resume", "--help", "-sc"}:
-        more = []
     return script(" ".join([command, *more]))
 
 

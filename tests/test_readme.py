@@ -1,6 +1,9 @@
 """What the README says works as it is written there."""
 
 import re
+import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -10,6 +13,24 @@ from musigma.paths import PROJECT_ROOT
 
 WORKFLOWS = sorted(PROJECT_ROOT.glob(".github/workflows/*"))
 README = (PROJECT_ROOT / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "command", sorted(set(re.findall(r"^python scripts/train\.py (.*?)(?:  +#.*)?$", README, re.M)))
+)
+def test_commands_compose(command):
+    """Each command of the README is understood; what they do is tested elsewhere."""
+    # A sweep is as good as its first job.
+    first_job = re.sub(r"=([^\[, ]+),[^ ]+", r"=\1", command)
+    arguments = [a for a in shlex.split(first_job) if a not in ("-m", "--help")]
+    done = subprocess.run(
+        [sys.executable, "scripts/train.py", "--cfg", "job", *arguments],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
