@@ -45,7 +45,7 @@ def test_every_shipped_config_passes(option, compose_launch):
         ("trainer.max_epochs=ten", "='ten': Input should be"),
         ("+trainer.epochs=3", "lightning.pytorch.Trainer has no argument epochs"),
         ("+callbacks.progress.every=3", "has no argument every"),
-        ("callbacks.checkpoint.mode=least", "='least': Input should be 'min' or 'max'"),
+        ("+callbacks.checkpoint.mode=least", "='least': Input should be 'min' or 'max'"),
         ("~model.network", " is missing: musigma.models.Autoencoder needs it"),
         ("model.likelihood._target_=os.system", ": os.system is not allowed"),
     ],

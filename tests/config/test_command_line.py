@@ -33,11 +33,6 @@ def test_every_experiment_passes_whole(experiment):
 @pytest.mark.parametrize(
     ("argument", "fault"),
     [
-        (
-            "model.latent_dm=3",
-            "there is no setting model.latent_dm; did you mean model.latent_dim?",
-        ),
-        ("modle=vae", "there is no setting modle; did you mean model?"),
         ("model=vea", "there is no model of that name; did you mean vae?"),
         (
             "model/likelihood=laplas",
@@ -48,6 +43,8 @@ def test_every_experiment_passes_whole(experiment):
         ("~model.foo", "Could not delete from config. 'model.foo' does not exist."),
         ("model.latent_dim=[1", "no viable alternative at input"),
         ("latent_dim", "Error parsing override 'latent_dim'"),
+        ("model=3", "Config group override must be a string or a list"),
+        ("hydra.foo=3", "Could not override 'hydra.foo'"),
     ],
 )
 def test_an_override_that_does_not_compose_is_named(argument, fault):
@@ -61,6 +58,14 @@ def test_an_override_that_does_not_compose_is_named(argument, fault):
         ("model.latent_dim=eight", "model.latent_dim='eight': Input should be a valid integer"),
         ("model.latent_dim=0", "model.latent_dim=0: Input should be greater than or equal to 1"),
         ("+model.latent_dims=3", "model.latent_dims: musigma.models.Autoencoder has no argument"),
+        (
+            "model.latent_dm=3",
+            "model.latent_dm: musigma.models.Autoencoder has no argument latent_",
+        ),
+        ("modle=vae", "modle: the config has no argument modle; did you mean model?"),
+        ("scheduler.gamma=0.3", "scheduler={'gamma': 0.3}: should be LRScheduler, described with"),
+        ("trainer.callbacks=[]", "trainer.callbacks: is set by the run itself; leave it out"),
+        ("trainer.gradient_clip_val=-1", "trainer.gradient_clip_val=-1: Input should be greater"),
         ("data.batch_size=0", "data.batch_size=0: Input should be greater than or equal to 1"),
         ("data.val_size=60000", "data.val_size=60000: Input should be less than 60000"),
         ("model.objective.samples=1.5", "model.objective.samples=1.5: Input should be a valid int"),
@@ -98,6 +103,41 @@ def test_a_setting_that_cannot_be_right_is_named_with_its_override(argument, fau
 )
 def test_pairs_that_do_not_fit_are_named(arguments, fault):
     assert any(fault in line for line in _faults(*arguments))
+
+
+def test_arguments_that_no_file_names_are_set_like_the_others():
+    given = ["optimizer.betas=[0.5,0.9]", "trainer.gradient_clip_val=1.0", "model.latent_dim=3"]
+    (job,) = read_command_line("train", ["-m", "model=vae", *given, "seed=0"]).jobs
+    assert job.config["optimizer"]["betas"] == [0.5, 0.9]
+    assert job.config["trainer"]["gradient_clip_val"] == 1.0
+    assert job.overrides[1:4] == given
+
+
+def test_arguments_that_no_file_names_are_swept_like_the_others():
+    command = read_command_line("train", ["-m", "trainer.gradient_clip_val=0.1,1.0", "seed=0,1"])
+    assert [job.config["trainer"]["gradient_clip_val"] for job in command.jobs] == [0.1, 0.1, 1, 1]
+    assert command.jobs[0].name == "gradient_clip_val=0.1,seed=0"
+    assert {job.parent.name for job in command.jobs} == {"gradient_clip_val,seed"}
+    assert "++trainer.gradient_clip_val=0.1,1.0" in command.arguments
+
+
+def test_a_study_says_itself_that_it_varies_what_no_file_names(tmp_path):
+    mine = tmp_path / "study" / "mine.yaml"
+    mine.parent.mkdir()
+    text = "# @package _global_\nhydra:\n  sweeper:\n    params:\n      {}trainer.min_epochs: 1,2\n"
+    mine.write_text(text.format(""))
+    (line,) = _faults("-m", "study=mine", f"--config-dir={tmp_path}")
+    assert line.endswith("write it as ++trainer.min_epochs there, as no file has it")
+    mine.write_text(text.format("++"))
+    jobs = read_command_line("train", ["-m", "study=mine", f"--config-dir={tmp_path}"]).jobs
+    assert [job.name for job in jobs] == ["min_epochs=1", "min_epochs=2"]
+
+
+def test_a_config_is_shown_with_arguments_that_no_file_names():
+    shown = ["--cfg=job", "trainer.min_epochs=2", "model=vae"]
+    assert read_command_line("train", shown).arguments == [shown[0], f"++{shown[1]}", shown[2]]
+    (line,) = _faults("--cfg=job", "-m", "seed=0,1")
+    assert line.startswith("--multirun runs jobs")
 
 
 def test_a_fault_in_a_file_is_named_with_the_file(tmp_path):
@@ -168,22 +208,9 @@ def test_a_fault_is_exit_status_2_and_a_traceback_only_if_asked_for(asked):
         text=True,
         check=False,
     )
-    assert "did you mean model.latent_dim?" in done.stderr
+    assert "did you mean latent_dim?" in done.stderr
     assert ("Traceback" in done.stderr) == (asked == "1")
     assert done.returncode == (1 if asked == "1" else 2)
-
-
-def test_showing_a_config_imports_no_torch():
-    for flag in ("--help", "--cfg=job"):
-        done = subprocess.run(
-            [sys.executable, "-X", "importtime", "scripts/train.py", flag],
-            cwd=PROJECT_ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        assert "| torch\n" not in done.stderr
-        assert "model" in done.stdout
 
 
 STUDIES = sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml"))

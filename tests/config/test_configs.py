@@ -1,11 +1,14 @@
 """Every shipped config composes, and builds what it says."""
 
+import inspect
 import math
 
 import pytest
 import torch
+import yaml
 
 from musigma.config.build import build_data, build_module, build_trainer, compared_settings
+from musigma.config.instantiate import find_target
 from musigma.errors import ConfigError
 from musigma.paths import PROJECT_ROOT
 
@@ -15,6 +18,27 @@ HERE = {"gpu": False, "gpu_mixed": False, "mps": torch.backends.mps.is_available
 
 def _options(group):
     return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+
+
+def test_what_a_file_offers_to_change_begins_as_the_signature_has_it():
+    """`model=vae` is `ELBO()`; only presets, which have no target of their own, change things."""
+    compared = 0
+    for path in CONFIGS.rglob("*.yaml"):
+        content = yaml.safe_load(path.read_text("utf-8")) or {}
+        for node in [content, *content.values()]:
+            if isinstance(node, dict) and node.get("_target_", "").startswith("musigma."):
+                for name, default in _defaults(node["_target_"]):
+                    if name in node:
+                        assert node[name] == default, f"{path}: {name}"
+                        compared += 1
+    assert compared > 30
+
+
+def _defaults(target):
+    for parameter in inspect.signature(find_target(target, "")).parameters.values():
+        default = parameter.default
+        if default is not parameter.empty:
+            yield parameter.name, list(default) if isinstance(default, tuple) else default
 
 
 @pytest.mark.parametrize("option", _options("model"))

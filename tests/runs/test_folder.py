@@ -68,3 +68,5 @@ def test_single_values_can_be_amended_and_groups_cannot():
     for override in ("trainer=cpu", "model=vae", "trainer.epochs=3"):
         with pytest.raises(RunError, match="cannot be changed when a run goes on"):
             amended(config, [override])
+    config["trainer"]["_target_"] = "lightning.pytorch.Trainer"
+    assert amended(config, ["trainer.gradient_clip_val=1"])["trainer"]["gradient_clip_val"] == 1

@@ -45,6 +45,6 @@ class StopWhenNotFinite(L.Callback):
             raise RunError(
                 f"At step {trainer.global_step} the figures of a batch were no numbers: "
                 f"{', '.join(broken)}.\nThe checkpoint of the epoch before is kept. Try a smaller "
-                "optimizer.lr, +trainer.gradient_clip_val=0.01, or debug=anomaly to find the "
+                "optimizer.lr, trainer.gradient_clip_val=0.01, or debug=anomaly to find the "
                 "operation."
             )

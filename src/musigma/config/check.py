@@ -135,7 +135,7 @@ def _check_description(
     if not isinstance(is_partial, bool) or (is_partial != bool(recipes) and kinds != [Any]):
         right = "true" if recipes else "false, or left out"
         yield Problem(f"{place}._partial_", f"={_shown(is_partial)}: should be {right} here")
-    wanted = [typing.get_args(recipe)[1] for recipe in recipes] or kinds
+    wanted = _made(kinds)
     if not _may_be(target, wanted):
         yield Problem(f"{place}._target_", f"={name}: {_wanted(wanted)}")
         return
@@ -219,9 +219,19 @@ def _may_be(target: Any, kinds: Sequence[Any]) -> bool:
 
 def _wanted(kinds: Sequence[Any]) -> str:
     """What belongs here, in words."""
-    names = [getattr(kind, "__name__", str(kind)) for kind in kinds if kind is not type(None)]
-    described = any(inspect.isclass(k) and k.__module__ != "builtins" for k in kinds)
+    made = [kind for kind in _made(kinds) if kind is not type(None)]
+    names = [kind.__name__ if inspect.isclass(kind) else _spelt(kind) for kind in made]
+    described = any(inspect.isclass(kind) and kind.__module__ != "builtins" for kind in made)
     return f"should be {' or '.join(names)}" + (", described with a _target_" if described else "")
+
+
+def _spelt(hint: Any) -> str:
+    return str(hint).replace("typing.", "")
+
+
+def _made(kinds: Sequence[Any]) -> list[Any]:
+    """What recipes among the kinds make, in their stead."""
+    return [typing.get_args(k)[1] if typing.get_origin(k) is Callable else k for k in kinds]
 
 
 def _is_protocol(kind: Any) -> bool:

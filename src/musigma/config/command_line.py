@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from hydra import compose, initialize_config_dir
@@ -57,46 +57,83 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
     """
     arguments = list(map(quote_path, arguments))
     options = get_args_parser().parse_args(arguments)
-    if any(getattr(options, name) for name in ONLY_SHOWS):
-        return CommandLine(arguments, [])
+    if options.multirun and (options.cfg or options.info):
+        raise ConfigError("--multirun runs jobs, and --cfg and --info only show: take one of them")
     overrides = list(options.overrides)
     if options.config_dir:
         overrides.append(f"hydra.searchpath=[file://{options.config_dir}]")
     name = options.config_name or script
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        sweep = _sweep(name, overrides) if options.multirun else _Sweep([overrides], False, [])
+        if any(getattr(options, name) for name in ONLY_SHOWS):
+            added = _added(_compose(name, overrides).fitting) if options.cfg else ()
+            return CommandLine(_adding(added, arguments), [])
+        sweep = _sweep(name, overrides) if options.multirun else _Sweep([overrides])
         checked = [_check(script, name, job) for job in sweep.jobs]
-    if problems := [problem for job in checked for problem in job.problems]:
+    problems = [problem for job in checked for problem in job.problems]
+    added = {*sweep.added, *(key for job in checked for key in _added(job.fitting))}
+    problems += [
+        f"hydra.sweeper.params.{key}: write it as ++{key} there, as no file has it"
+        for key in sweep.params
+        if key in added
+    ]
+    if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
     launches = [job.launch for job in checked if job.launch]
-    return CommandLine([*arguments, *sweep.names], launches if sweep.is_grid else [])
+    arguments = [*_adding(added, arguments), *sweep.names]
+    return CommandLine(arguments, launches if sweep.is_grid else [])
+
+
+def _adding(added: Collection[str], overrides: Iterable[str]) -> list[str]:
+    """`a.b=c` → `++a.b=c` where `a.b` is among what no config file has."""
+    return [f"++{o}" if o.partition("=")[0] in added else o for o in overrides]
+
+
+def _added(overrides: Iterable[str]) -> set[str]:
+    return {_key(override) for override in overrides if override.startswith("++")}
 
 
 class _Sweep(NamedTuple):
-    """The overrides of each job, whether they are all there are, and those that name the sweep."""
+    """The jobs of a sweep.
+
+    Args:
+        jobs: the overrides of each.
+        is_grid: whether these are all there are.
+        names: the overrides that name the sweep.
+        added: what was typed that no config file has.
+        params: what a config file varies.
+    """
 
     jobs: list[list[str]]
-    is_grid: bool
-    names: list[str]
+    is_grid: bool = False
+    names: Sequence[str] = ()
+    added: Collection[str] = ()
+    params: Collection[str] = ()
 
 
 def _sweep(config_name: str, overrides: list[str]) -> _Sweep:
     parsed = _parse(overrides)
     fixed = [o.input_line for o in parsed if o.input_line and not o.is_sweep_override()]
     config = _compose(config_name, fixed).config
+    added = {o.key_or_group for o in parsed if _is_absent(o.key_or_group, config)}
+    overrides, fixed = _adding(added, overrides), _adding(added, fixed)
     sweeper: Any = config.hydra.sweeper
     params = dict(sweeper.get("params") or {})
     typed = [o.key_or_group for o in parsed if o.is_sweep_override()]
-    varied = list(dict.fromkeys([*params, *typed]))
+    varied = list(dict.fromkeys([*map(_key, params), *typed]))
     name = config.sweep or ",".join(short_names(varied)) or "single"
     quoted = ",".join(f"'{key}'" for key in varied)
     names = [f"sweep='{name}'", f"varied=[{quoted}]"]
     mode = "hydra.mode=MULTIRUN"
     if "BasicSweeper" not in sweeper.get("_target_", ""):  # a search chooses as it goes
-        return _Sweep([[*fixed, *names, mode]], False, names)
+        return _Sweep([[*fixed, *names, mode]], False, names, added)
     swept = [f"{key}={values}" for key, values in params.items()]
     (jobs,) = BasicSweeper.split_arguments(_parse([*swept, *overrides]), max_batch_size=None)
-    return _Sweep([[*job, *names, mode] for job in jobs], True, names)
+    return _Sweep([[*job, *names, mode] for job in jobs], True, names, added, params)
+
+
+def _is_absent(key: str, config: DictConfig) -> bool:
+    """Whether no config file has a setting; `key` may also be a group, which is none."""
+    return "." in key and OmegaConf.select(config, key, default=_is_absent) is _is_absent
 
 
 def _parse(overrides: list[str]) -> list[Any]:
@@ -107,6 +144,7 @@ def _parse(overrides: list[str]) -> list[Any]:
 
 
 class _Checked(NamedTuple):
+    fitting: list[str]
     problems: list[str]
     launch: Launch | None = None
 
@@ -115,7 +153,7 @@ def _check(script: str, config_name: str, overrides: list[str]) -> _Checked:
     _parse(overrides)
     config, fitting, problems = _compose(config_name, overrides)
     if config.get("resume"):  # a run that goes on has a config of its own
-        return _Checked(problems)
+        return _Checked(fitting, problems)
     from musigma.config.rules import find_problems_of_job  # imports torch
 
     HydraConfig.instance().set_config(config)
@@ -123,13 +161,17 @@ def _check(script: str, config_name: str, overrides: list[str]) -> _Checked:
         source = source_of(problem.place, config_name, fitting)
         problems.append(f"{problem}  ({source})" if source else str(problem))
     if problems or script != "train":
-        return _Checked(problems)
+        return _Checked(fitting, problems)
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    return _Checked([], read_launch(own))
+    return _Checked(fitting, [], read_launch(own))
 
 
 class _Composed(NamedTuple):
-    """A config, the overrides that it was composed with, and what is wrong with the others."""
+    """A config, the overrides that it was composed with, and what is wrong with the others.
+
+    A setting that no file has was added, with `++`: it may be an argument that only the signature
+    of its target names, and the check knows whether it is.
+    """
 
     config: DictConfig
     fitting: list[str]
@@ -143,16 +185,19 @@ def _compose(config_name: str, overrides: list[str]) -> _Composed:
         try:
             config = compose(config_name, fitting, return_hydra_config=True)
             break
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
             if extra := PLUGINS.get(str(getattr(error, "missing_cfg_file", ""))):
                 needs = f"needs what is not installed here: pip install -e '.[{extra}]'"
                 raise ConfigError(f"{' '.join(overrides)}: {needs}") from error
             culprit = next((o for o in fitting if _is_about(o, error)), None)
             if culprit is None:
-                raise ConfigError(str(error)) from error
+                raise ConfigError(f"{' '.join(fitting)}: {error}") from error
+            if _is_unknown(error) and not culprit.startswith("hydra."):
+                fitting[fitting.index(culprit)] = f"++{culprit}"
+                continue
             fitting.remove(culprit)
             faults[culprit] = error
-    problems = [_explain(culprit, error, config) for culprit, error in faults.items()]
+    problems = [_explain(culprit, error) for culprit, error in faults.items()]
     return _Composed(config, fitting, problems)
 
 
@@ -162,24 +207,20 @@ def _is_about(override: str, error: Exception) -> bool:
     return named is not None and named[1] in (key, f"{key}/{value}", override)
 
 
-def _explain(override: str, error: Exception, config: DictConfig) -> str:
+def _explain(override: str, error: Exception) -> str:
     key, _, value = override.lstrip("+~").partition("=")
     if isinstance(error, MissingConfigException):
         options = list(error.options or [])
         nearest = difflib.get_close_matches(value, options, 1)
         meant = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(options)}"
         return f"{override}: there is no {key} of that name; {meant}"
-    if "not in" in str(error.__cause__) and "override" in str(error):
-        plain: Any = OmegaConf.to_container(config)
-        nearest = difflib.get_close_matches(key, list(_names(plain)), 1)
-        meant = f"did you mean {nearest[0]}?" if nearest else "--cfg job prints them all"
-        return f"{override}: there is no setting {key}; {meant}"
     return f"{override}: {str(error).splitlines()[0]}"
 
 
-def _names(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Every setting and group by its dotted name."""
-    for key, value in config.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, dict):
-            yield from _names(value, f"{prefix}{key}.")
+def _is_unknown(error: Exception) -> bool:
+    """Whether an override is for a setting that no file has."""
+    return "not in" in str(error.__cause__) and "override" in str(error)
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]

@@ -54,7 +54,7 @@ def read_launch(cfg: DictConfig) -> Launch:
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     hydra = HydraConfig.get()
-    overrides = list(hydra.overrides.task)
+    overrides = [override.removeprefix("++") for override in hydra.overrides.task]
     logs = Path(config["log_dir"])
     if hydra.mode == RunMode.MULTIRUN:
         name = job_name(overrides, config["varied"] or [])

@@ -29,7 +29,7 @@ def source_of(place: str, config_name: str, overrides: Sequence[str]) -> str | N
         if sets and not (CONFIGS / key).is_dir():
             group = key.replace(".", "/")
             meant = f"; to choose a file write {group}=..." if (CONFIGS / group).is_dir() else ""
-            return f"from {override}{meant}"
+            return f"from {override.removeprefix('++')}{meant}"
     parent = place.rpartition(".")[0]
     return _file_of(place, config_name, overrides) or _file_of(
         f"{parent}._target_", config_name, overrides

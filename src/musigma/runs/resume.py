@@ -69,6 +69,8 @@ def newest_checkpoint(folder: RunFolder) -> Path | None:
 def amended(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """A run's own config with single values changed: `trainer.max_epochs=20`.
 
+    What is not in it may be an argument of a target that is: to be checked.
+
     Raises:
         RunError: if an override names a group or a setting that the run does not have.
     """
@@ -79,7 +81,8 @@ def amended(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
             continue
         missing = object()
         found = OmegaConf.select(node, name, default=missing)
-        if found is missing or isinstance(found, DictConfig):
+        described = OmegaConf.select(node, f"{name.rpartition('.')[0]}._target_") is not None
+        if isinstance(found, DictConfig) or (found is missing and not described):
             raise RunError(
                 f"{override} cannot be changed when a run goes on: it keeps its own config, in "
                 "which only single values can be set, such as trainer.max_epochs=20"

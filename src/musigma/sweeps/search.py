@@ -44,7 +44,7 @@ class GoOn(Callback):
 
         sweeper = config.hydra.sweeper
         best = optuna.load_study(study_name=sweeper.study_name, storage=sweeper.storage).best_trial
-        found = " ".join(f"{name}={value}" for name, value in best.params.items())
+        found = " ".join(f"{name.lstrip('+')}={value}" for name, value in best.params.items())
         print(f"\nbest of {sweeper.study_name}: {best.value:.6g} with {found}")
 
 
