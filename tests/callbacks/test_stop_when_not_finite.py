@@ -10,23 +10,27 @@ from musigma.module import AutoencoderModule
 from musigma.runs.load import load_checkpoint
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good_checkpoint(
-    run_here, tmp_path, monkeypatch
+    value, run_here, tmp_path, monkeypatch
 ):
     original = AutoencoderModule.training_step
 
     def step(self, batch, batch_idx):
         if self.current_epoch == 1:
-            torch.nn.init.constant_(self.model.decoder[0].bias, float("nan"))
+            torch.nn.init.constant_(self.model.decoder[0].bias, value)
         return original(self, batch, batch_idx)
 
     monkeypatch.setattr(AutoencoderModule, "training_step", step)
-    with pytest.raises(RunError, match=r"At step 10 .* loss = nan, distortion = nan.*\n.*lr"):
+    with pytest.raises(
+        RunError,
+        match=r"At step 10 .* loss = (nan|inf), distortion = (nan|inf).*\n.*Try a smaller .*lr",
+    ):
         run_here("model=vae")
     (folder,) = (tmp_path / "logs" / "runs").iterdir()
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["status"] == "failed"
-    assert "loss = nan" in metrics["error"]
+    assert "distortion = " in metrics["error"]
     for name in ("last", "best"):
         checkpoint = load_checkpoint(folder / "checkpoints" / f"{name}.ckpt")
         assert checkpoint["epoch"] == 0
