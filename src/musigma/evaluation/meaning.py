@@ -14,7 +14,7 @@ def why_no_log_p(model: Autoencoder, objective: Objective) -> str | None:
     if not objective.uses_prior:
         return (
             "it was trained without a rate, so nothing holds its codes to the prior N(0, I) that "
-            "log p(x) integrates over: train with model.objective=elbo, for example"
+            "log p(x) integrates over: train with model=vae, for example"
         )
     return None
 
