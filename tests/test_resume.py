@@ -83,3 +83,20 @@ def test_a_compiled_run_has_the_names_of_a_plain_one_and_each_goes_on_from_the_o
         go_on = quote_path(f"resume={folder.path}")
         run(compose_launch(go_on, "trainer.max_epochs=3", f"compile={setting}"))
         assert folder.read_metrics()["status"] == "completed"
+
+
+def test_a_run_that_goes_on_still_says_how_it_began(run_here, compose_launch, monkeypatch):
+    folder = run_here("model=vae", "trainer.max_epochs=1")
+    typed, environment = folder.read_overrides(), folder.read_environment()
+    seconds = folder.read_metrics()["seconds"]
+    resume = quote_path(f"resume={folder.path}")
+    run(compose_launch(resume, "trainer.max_epochs=2"))
+    assert folder.read_environment() == environment
+    assert folder.read_overrides()[: len(typed)] == typed
+    assert folder.read_overrides()[-1] == "trainer.max_epochs=2"
+    assert not any(override.startswith("resume") for override in folder.read_overrides())
+    assert folder.read_metrics()["seconds"] > seconds
+    monkeypatch.setattr("musigma.training.describe_environment", lambda device: "elsewhere\n")
+    run(compose_launch(resume, "trainer.max_epochs=3"))
+    assert folder.read_environment().startswith(environment)
+    assert folder.read_environment().endswith("\n\nelsewhere\n")

@@ -15,7 +15,7 @@ from musigma.figures.latent_space import Drawing
 from musigma.measuring import Metrics, encoded, measure
 from musigma.pages.render import embedded, render
 from musigma.runs.curves import read_curves
-from musigma.runs.folder import RunFolder
+from musigma.runs.folder import WENT_ON, RunFolder
 from musigma.runs.load import Run, load_run
 from musigma.runs.resume import find_runs
 from musigma.units import NATS, UNITS
@@ -185,7 +185,8 @@ def _measured(metrics: Metrics) -> str:
 
 def _ran(folder: RunFolder, config: dict[str, Any]) -> dict[str, Any]:
     metrics = folder.read_metrics()
-    head, _, _ = folder.read_environment().partition("\n\n")  # python, platform, device, commit
+    earlier, _, last = folder.read_environment().rpartition(WENT_ON)
+    head, _, _ = last.partition("\n\n")  # python, platform, device, commit
     ran_on = dict(line.split(" ", 1) for line in head.splitlines() if " " in line)
     return {
         "status": metrics.get("status", "unknown"),
@@ -194,6 +195,7 @@ def _ran(folder: RunFolder, config: dict[str, Any]) -> dict[str, Any]:
         "epochs": config["trainer"].get("max_epochs", "unknown"),
         "precision": config["trainer"].get("precision", "32-true"),
         **ran_on,
+        **({"begun": "in another environment, below"} if earlier else {}),
         "musigma": folder.written_by(),
     }
 

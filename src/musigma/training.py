@@ -81,7 +81,7 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
         tracked(trainer.loggers) as runs,
     ):
         if first:
-            folder.write_config(config, launch.overrides)
+            folder.write_config(config, _typed(launch, folder))
             folder.write_environment(describe_environment(str(trainer.strategy.root_device)))
             folder.write_metrics(
                 status="running",
@@ -96,6 +96,14 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
             folder.write_metrics(status="completed", metrics=metrics)
             show_results(metrics, folder, module.model, data.source)
     return value_of(config["optimized_metric"], metrics, module.objective.monitor)
+
+
+def _typed(launch: Launch, folder: RunFolder) -> list[str]:
+    """Of a run that goes on, what was typed before stays."""
+    if launch.config["resume"] is None:
+        return launch.overrides
+    new = [override for override in launch.overrides if not override.startswith("resume=")]
+    return [*folder.read_overrides(), *new]
 
 
 class _Prepared(NamedTuple):

@@ -20,6 +20,8 @@ VERSION = metadata.version("musigma")
 UNKNOWN = "0.1.0 or older"
 """The version of a run that does not say."""
 
+WENT_ON = "\nwent on in another environment:\n\n"
+
 
 class RunFolder:
     """The files of one run, each with one writer and one reader.
@@ -145,8 +147,10 @@ class RunFolder:
         return config
 
     def write_environment(self, text: str) -> None:
-        """`environment.txt`."""
-        self._write("environment.txt", text)
+        """`environment.txt`; another one than before goes below it."""
+        earlier = self.read_environment()
+        if not earlier.endswith(text):
+            self._write("environment.txt", f"{earlier}{WENT_ON}{text}" if earlier else text)
 
     def write_metrics(self, **entries: Any) -> None:
         """Set entries of `metrics.json`, or remove them with None; the others stay."""

@@ -17,11 +17,13 @@ log = logging.getLogger(__name__)
 def recorded(folder: RunFolder) -> Iterator[None]:
     """Within it `train.log` is kept; at its end `metrics.json` tells how the run ended.
 
+    And how many seconds it took, with those before it went on.
+
     Raises:
         RunError: if the folder could not be written; what was whole there still is.
         SystemExit: with status 130, if the user stopped the run.
     """
-    start = time.perf_counter()
+    start = time.perf_counter() - folder.read_metrics().get("seconds", 0.0)
     go_on = f"python scripts/train.py resume={shlex.quote(str(folder.path))}"
     with _kept_log(folder) as kept, _quiet_writers():
         try:
