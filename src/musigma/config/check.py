@@ -16,11 +16,10 @@ from musigma.config.settings import (
     EXTRAS,
     GIVEN_LATER,
     KEPT_ASIDE,
-    PASSED_ON,
     RANGES,
     TrainSettings,
 )
-from musigma.data import ImageDataModule
+from musigma.config.signatures import Argument, arguments_of
 from musigma.errors import ConfigError
 from musigma.ranges import CHECKED
 
@@ -59,22 +58,17 @@ def find_problems(config: Mapping[str, Any], settings: type = TrainSettings) -> 
     """
     hints = typing.get_type_hints(settings, include_extras=True)
     known = {
-        name: _Argument(typing.get_args(hint)[0], False)
+        name: Argument(typing.get_args(hint)[0], False)
         if typing.get_origin(hint) is typing.NotRequired
-        else _Argument(hint, True)
+        else Argument(hint, True)
         for name, hint in hints.items()
     }
     return list(_check_entries(config, known, "", "the config"))
 
 
-class _Argument(NamedTuple):
-    hint: Any
-    is_required: bool
-
-
 def _check_entries(
     entries: Mapping[str, Any],
-    known: Mapping[str, _Argument],
+    known: Mapping[str, Argument],
     place: str,
     owner: str,
     given_later: frozenset[str] | set[str] = frozenset(),
@@ -146,43 +140,13 @@ def _check_description(
     known, takes_any = arguments_of(target)
     arguments = {k: v for k, v in node.items() if k not in ("_target_", "_partial_")}
     if takes_any:
-        known = {name: _Argument(Any, False) for name in arguments} | known
+        known = {name: Argument(Any, False) for name in arguments} | known
     if recipes:  # the rest is given when it is called
         known = {name: argument._replace(is_required=False) for name, argument in known.items()}
     for beside, hint in KEPT_ASIDE.get(place, {}).items():
-        known[beside] = _Argument(hint, True)
+        known[beside] = Argument(hint, True)
     later = GIVEN_LATER.get(place) or GIVEN_LATER.get(f"{place.rpartition('.')[0]}.*", set())
     yield from _check_entries(arguments, known, place, name, later)
-
-
-def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, _Argument], bool]:
-    """The named arguments of a target, and whether it takes any others."""
-    try:
-        parameters = inspect.signature(target, eval_str=True).parameters.values()
-    except NameError:  # a library's annotations for type checkers alone
-        parameters = inspect.signature(target).parameters.values()
-    named = {
-        p.name: _Argument(
-            Any if isinstance(p.annotation, str) else p.annotation, p.default is p.empty
-        )
-        for p in parameters
-        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    }
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    onto = _passed_on_to(target)
-    if takes_any and onto:
-        others, takes_any = arguments_of(onto)
-        # It may give some of them itself.
-        named = {name: other._replace(is_required=False) for name, other in others.items()} | named
-    return named, takes_any
-
-
-def _passed_on_to(target: Callable[..., Any]) -> Callable[..., Any] | None:
-    """Whom a target gives the arguments to that it does not name itself, where that is known."""
-    if isinstance(target, type) and issubclass(target, ImageDataModule):
-        return target.__base__
-    known = PASSED_ON.get(target)
-    return known() if known else None
 
 
 def _mistyped(value: Any, hint: Any) -> str | None:

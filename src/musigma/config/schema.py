@@ -8,9 +8,9 @@ import yaml
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
 
-from musigma.config.check import arguments_of
 from musigma.config.instantiate import find_target
 from musigma.config.settings import EXTRAS, KEPT_ASIDE
+from musigma.config.signatures import arguments_of
 from musigma.ranges import CHECKED
 
 NESTED = {"if": {"type": "object"}, "then": {"$ref": "#/$defs/node"}}

@@ -1,0 +1,99 @@
+"""Overrides and what Hydra composes with them, each fault with its override."""
+
+import difflib
+import re
+from typing import Any, NamedTuple
+
+from hydra import compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from musigma.errors import ConfigError
+
+PLUGINS = {
+    "hydra/launcher/joblib": "joblib",
+    "hydra/launcher/ray": "ray",
+    "hydra/launcher/submitit_local": "submitit",
+    "hydra/launcher/submitit_slurm": "submitit",
+    "hydra/sweeper/optuna": "optuna",
+}
+"""Configs that Hydra's plugins bring, and the extra that installs each plugin."""
+
+
+def parse(overrides: list[str]) -> list[Any]:
+    """Overrides as Hydra's grammar reads them.
+
+    Raises:
+        ConfigError: if one is none.
+    """
+    try:
+        return OverridesParser.create().parse_overrides(overrides)
+    except OverrideParseException as error:
+        raise ConfigError(f"{error.override}: {str(error).splitlines()[0]}") from error
+
+
+class Composed(NamedTuple):
+    """A config, the overrides that it was composed with, and what is wrong with the others.
+
+    A setting that no file has was added, with `++`: it may be an argument that only the signature
+    of its target names, and the check knows whether it is.
+    """
+
+    config: DictConfig
+    fitting: list[str]
+    problems: list[str]
+
+
+def compose_fitting(config_name: str, overrides: list[str]) -> Composed:
+    """Compose without the overrides that do not fit.
+
+    Raises:
+        ConfigError: if nobody can tell which they are, or a plugin is not installed.
+    """
+    fitting, faults = list(overrides), {}
+    while True:
+        try:
+            config = compose(config_name, fitting, return_hydra_config=True)
+            break
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            if extra := PLUGINS.get(str(getattr(error, "missing_cfg_file", ""))):
+                needs = f"needs what is not installed here: pip install -e '.[{extra}]'"
+                raise ConfigError(f"{' '.join(overrides)}: {needs}") from error
+            culprit = next((o for o in fitting if _is_about(o, error)), None)
+            if culprit is None:
+                raise ConfigError(f"{' '.join(fitting)}: {error}") from error
+            if _is_unknown(error) and not culprit.startswith("hydra."):
+                fitting[fitting.index(culprit)] = f"++{culprit}"
+                continue
+            fitting.remove(culprit)
+            faults[culprit] = error
+    problems = [_explain(culprit, error) for culprit, error in faults.items()]
+    return Composed(config, fitting, problems)
+
+
+def _is_about(override: str, error: Exception) -> bool:
+    named = re.search(r"'([^']+)'", str(error).partition("Could not find")[2] or str(error))
+    key, _, value = override.lstrip("+~").partition("=")
+    return named is not None and named[1] in (key, f"{key}/{value}", override)
+
+
+def _explain(override: str, error: Exception) -> str:
+    key, _, value = override.lstrip("+~").partition("=")
+    if isinstance(error, MissingConfigException):
+        options = list(error.options or [])
+        nearest = difflib.get_close_matches(value, options, 1)
+        meant = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(options)}"
+        return f"{override}: there is no {key} of that name; {meant}"
+    return f"{override}: {str(error).splitlines()[0]}"
+
+
+def _is_unknown(error: Exception) -> bool:
+    """Whether an override is for a setting that no file has."""
+    return "not in" in str(error.__cause__) and "override" in str(error)
+
+
+def key_of(override: str) -> str:
+    """`++a.b=c` → `a.b`."""
+    return override.lstrip("+~").partition("=")[0]

@@ -1,0 +1,45 @@
+"""What a target takes, by its signature."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from musigma.config.settings import PASSED_ON
+from musigma.data import ImageDataModule
+
+
+class Argument(NamedTuple):
+    """What it should be, and whether it has to be given."""
+
+    hint: Any
+    is_required: bool
+
+
+def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, Argument], bool]:
+    """The named arguments of a target, and whether it takes any others."""
+    try:
+        parameters = inspect.signature(target, eval_str=True).parameters.values()
+    except NameError:  # a library's annotations for type checkers alone
+        parameters = inspect.signature(target).parameters.values()
+    named = {
+        p.name: Argument(
+            Any if isinstance(p.annotation, str) else p.annotation, p.default is p.empty
+        )
+        for p in parameters
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    onto = _passed_on_to(target)
+    if takes_any and onto:
+        others, takes_any = arguments_of(onto)
+        # It may give some of them itself.
+        named = {name: other._replace(is_required=False) for name, other in others.items()} | named
+    return named, takes_any
+
+
+def _passed_on_to(target: Callable[..., Any]) -> Callable[..., Any] | None:
+    """Whom a target gives the arguments to that it does not name itself, where that is known."""
+    if isinstance(target, type) and issubclass(target, ImageDataModule):
+        return target.__base__
+    known = PASSED_ON.get(target)
+    return known() if known else None
