@@ -142,7 +142,7 @@ def test_the_script_measures_the_latest_run(run_here, tmp_path):
     assert (folder.path / "evaluation" / "metrics.json").exists()
 
 
-@pytest.mark.parametrize("override", ["run=nowhere", "images=1", "samples=3"])
+@pytest.mark.parametrize("override", ["run=nowhere", "images=1"])
 def test_what_cannot_be_is_one_clear_error(override, run_here, tmp_path):
     run_here("model=vae")
     done = subprocess.run(

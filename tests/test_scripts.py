@@ -100,13 +100,10 @@ def test_a_signal_keeps_a_checkpoint_and_the_message_goes_on(number, only_run, t
     ("override", "message"),
     [
         ("model.latent_dim=0", "model.latent_dim=0: Input should be greater than or equal to 1"),
-        ("data.batch_size=0", "data.batch_size=0: Input should be greater than or equal to 1"),
-        ("seed=-1", "seed=-1: Input should be greater than or equal to 0"),
         ("model.posterior=point", "objective ELBO weighs a rate"),
         ("trainer=gpu", "trainer: No supported gpu backend found"),
         ("resume=nowhere", "nowhere is not a run folder"),
         ("resume=latest", "There is no run in"),
-        ("optimizer._target_=os.system", "optimizer._target_: os.system is not allowed"),
     ],
 )
 def test_what_cannot_be_is_one_clear_error_and_no_folder(run_script, tmp_path, override, message):

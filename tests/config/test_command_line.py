@@ -184,6 +184,7 @@ def test_the_other_scripts_are_checked_too(script, argument, fault):
     "argument",
     [
         "hydra.launcher._target_=os.system",
+        "optimizer._target_=os.system",
         "+hydra.callbacks.x._target_=os.system",
         "+hydra.job_logging.formatters.x.()=os.system",
         "hydra.sweeper._target_=${name}",
