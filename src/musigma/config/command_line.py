@@ -52,7 +52,8 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
     name = options.config_name or script
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         if any(getattr(options, name) for name in ONLY_SHOWS):
-            added = _added(compose_fitting(name, overrides).fitting) if options.cfg else ()
+            composed = options.cfg and overrides
+            added = _added(compose_fitting(name, overrides).fitting) if composed else ()
             return CommandLine(_adding(added, arguments), [])
         sweep = _sweep(name, overrides) if options.multirun else _Sweep([overrides])
         checked = [_check(script, name, job) for job in sweep.jobs]
