@@ -1,6 +1,12 @@
 """What TensorBoard is given: scalars, a panel of images, and an HPARAMS tab with figures."""
 
+import json
+import re
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -34,6 +40,32 @@ def test_scalars_of_every_stage_are_there(board):
     (test,) = events.Scalars("test/elbo")
     assert test.value == pytest.approx(folder.read_metrics()["metrics"]["test/elbo"])
     assert all(event.value > 0 for event in events.Scalars("train/images_per_second"))
+
+
+@pytest.mark.slow
+def test_the_command_serves_them(board, tmp_path):
+    run, logs = board[0].path.name, board[0].path.parent
+    errors = tmp_path / "errors.txt"
+    served = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logs), "--port", "0"]
+    with errors.open("w") as file, subprocess.Popen(served, stdout=file, stderr=file) as server:
+        try:
+            address = _wait(server, lambda: re.search(r"http://\S+", errors.read_text()))[0]
+            _wait(server, lambda: "test/elbo" in _tags(address).get(run, {}))
+        finally:
+            server.kill()
+
+
+def _tags(address):
+    with urlopen(f"{address}data/plugin/scalars/tags") as answer:
+        return json.load(answer)
+
+
+def _wait(server, find):
+    """What a server has, once it has it."""
+    while not (found := find()):
+        assert server.poll() is None
+        time.sleep(0.1)
+    return found
 
 
 def test_an_image_panel_is_drawn_after_every_epoch(board):
