@@ -121,6 +121,38 @@ def test_arguments_that_no_file_names_are_swept_like_the_others():
     assert "++trainer.gradient_clip_val=0.1,1.0" in command.arguments
 
 
+def test_a_sweep_takes_hydras_ways_to_list_values():
+    command = ["-m", "model=glob([vae,iw*])", "seed=range(1,3)", "data=choice(mnist,kmnist)"]
+    names = {job.name for job in read_command_line("train", command).jobs}
+    assert names == {
+        f"model={model},seed={seed},data={data}"
+        for model in ("iwae", "vae")
+        for seed in (1, 2)
+        for data in ("mnist", "kmnist")
+    }
+
+
+@pytest.mark.parametrize(
+    ("argument", "fault"),
+    [
+        ("optimizer.lr=interval(-0.5,1)", "optimizer or scheduler: Invalid learning rate: -0.5"),
+        ("model.latent_dim=choice(a,2)", "model.latent_dim='a': Input should be a valid integer"),
+        ("trainer.clip=tag(log,interval(1,2))", "trainer.clip: lightning.pytorch.Trainer has no"),
+        ("modle=choice(vae,iwae)", "modle: the config has no argument modle"),
+    ],
+)
+def test_what_a_search_may_choose_is_checked_by_an_example(argument, fault):
+    (line,) = _faults("-m", "hydra.sweeper._target_=musigma.Search", argument)
+    assert line.startswith(fault)
+    search = read_command_line("train", ["-m", "hydra.sweeper._target_=musigma.Search", "seed=0,1"])
+    assert search.jobs == []
+
+
+def test_an_interval_needs_a_search():
+    (line,) = _faults("-m", "optimizer.lr=interval(0.1,1)")
+    assert line == "optimizer.lr=interval(0.1,1): is for a search: add hydra/sweeper=search"
+
+
 def test_a_study_says_itself_that_it_varies_what_no_file_names(tmp_path):
     mine = tmp_path / "study" / "mine.yaml"
     mine.parent.mkdir()

@@ -84,7 +84,7 @@ class _Sweep(NamedTuple):
     """The jobs of a sweep.
 
     Args:
-        jobs: the overrides of each.
+        jobs: the overrides of each; of a search, one that it may choose.
         is_grid: whether these are all there are.
         names: the overrides that name the sweep.
         added: what was typed that no config file has.
@@ -104,7 +104,7 @@ def _sweep(config_name: str, overrides: list[str]) -> _Sweep:
     config, fitting, _ = compose_fitting(config_name, fixed)
     absent = {o.key_or_group for o in parsed if _is_absent(o.key_or_group, config)}
     added = absent | _added(fitting)
-    overrides, fixed = _adding(added, overrides), _adding(added, fixed)
+    overrides = _adding(added, overrides)
     sweeper: Any = config.hydra.sweeper
     params = dict(sweeper.get("params") or {})
     typed = [o.key_or_group for o in parsed if o.is_sweep_override()]
@@ -113,11 +113,21 @@ def _sweep(config_name: str, overrides: list[str]) -> _Sweep:
     quoted = ",".join(f"'{key}'" for key in varied)
     names = [f"sweep='{name}'", f"varied=[{quoted}]"]
     mode = "hydra.mode=MULTIRUN"
-    if "BasicSweeper" not in sweeper.get("_target_", ""):  # a search chooses as it goes
-        return _Sweep([[*fixed, *names, mode]], False, names, added)
-    swept = [f"{key}={values}" for key, values in params.items()]
-    (jobs,) = BasicSweeper.split_arguments(parse([*swept, *overrides]), max_batch_size=None)
-    return _Sweep([[*job, *names, mode] for job in jobs], True, names, added, params)
+    swept = parse([*(f"{key}={values}" for key, values in params.items()), *overrides])
+    is_grid = "BasicSweeper" in sweeper.get("_target_", "")
+    if is_grid and (bad := [o.input_line for o in swept if o.is_interval_sweep()]):
+        raise ConfigError(f"{bad[0]}: is for a search: add hydra/sweeper=search")
+    jobs = BasicSweeper.split_arguments(swept, None)[0] if is_grid else [map(_example, swept)]
+    return _Sweep([[*job, *names, mode] for job in jobs], is_grid, names, added, params)
+
+
+def _example(override: Any) -> str:
+    """One of the values that a search may choose, which it does as it goes."""
+    if override.is_interval_sweep():
+        return f"{override.get_key_element()}={override.value().start}"
+    if override.is_sweep_override():
+        return f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
+    return override.input_line
 
 
 def _is_absent(key: str, config: DictConfig) -> bool:

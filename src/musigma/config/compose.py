@@ -5,6 +5,7 @@ import re
 from typing import Any, NamedTuple
 
 from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
@@ -29,7 +30,8 @@ def parse(overrides: list[str]) -> list[Any]:
         ConfigError: if one is none.
     """
     try:
-        return OverridesParser.create().parse_overrides(overrides)
+        loader = GlobalHydra.instance().config_loader()  # for `glob`, which looks for files
+        return OverridesParser.create(loader).parse_overrides(overrides)
     except OverrideParseException as error:
         raise ConfigError(f"{error.override}: {str(error).splitlines()[0]}") from error
 
