@@ -42,7 +42,10 @@ def test_every_experiment_passes_whole(experiment):
         ("+model.latent_dim=3", "Could not append to config. An item is already at"),
         ("~model.foo", "Could not delete from config. 'model.foo' does not exist."),
         ("model.latent_dim=[1", "no viable alternative at input"),
-        ("latent_dim", "Error parsing override 'latent_dim'"),
+        ("latent_dim", "is no setting: write name=value"),
+        ("+experiment=iwae", "leave out the +, as there is one to choose already"),
+        ("model=vae,iwae", "add -m to run each of these; a list is [a,b], and a text 'a,b'"),
+        ("seed=1,2", "add -m to run each of these"),
         ("model=3", "Config group override must be a string or a list"),
         ("hydra.foo=3", "Could not override 'hydra.foo'"),
     ],
@@ -204,6 +207,7 @@ def test_a_sweep_checks_all_its_jobs_first():
     [
         ("evaluate", "checkpoint=first", "checkpoint='first': Input should be 'best' or 'last'"),
         ("evaluate", "samples=3", "samples=3: Input should be greater than or equal to 25"),
+        ("evaluate", "-m", "--multirun is for scripts/train.py; scripts/evaluate.py does one"),
         ("export", "checkpoint=3", "checkpoint=3: Input should be 'best' or 'last'"),
     ],
 )

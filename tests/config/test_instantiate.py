@@ -63,6 +63,10 @@ def test_unknown_target_is_named_with_its_place():
             {"_target_": "musigma.models.MLP", "sizes": [3]},
             "model.sizes: Unexpected keyword argument",
         ),
+        (
+            {"_target_": "torch.nn.Linear", "in_features": 10**9, "out_features": 10**6},
+            "model: .* you tried to allocate",
+        ),
     ],
 )
 def test_refused_arguments_name_the_place(config, message):

@@ -44,6 +44,8 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
     """
     arguments = list(map(quote_path, arguments))
     options = get_args_parser().parse_args(arguments)
+    if options.multirun and script != "train":
+        raise ConfigError(f"--multirun is for scripts/train.py; scripts/{script}.py does one thing")
     if options.multirun and (options.cfg or options.info):
         raise ConfigError("--multirun runs jobs, and --cfg and --info only show: take one of them")
     overrides = list(options.overrides)

@@ -22,6 +22,9 @@ PLUGINS = {
 }
 """Configs that Hydra's plugins bring, and the extra that installs each plugin."""
 
+TWICE = "Multiple values for"
+"""How Hydra begins to say that a group is chosen twice."""
+
 
 def parse(overrides: list[str]) -> list[Any]:
     """Overrides as Hydra's grammar reads them.
@@ -33,7 +36,9 @@ def parse(overrides: list[str]) -> list[Any]:
         loader = GlobalHydra.instance().config_loader()  # for `glob`, which looks for files
         return OverridesParser.create(loader).parse_overrides(overrides)
     except OverrideParseException as error:
-        raise ConfigError(f"{error.override}: {str(error).splitlines()[0]}") from error
+        has_value = "=" in str(error.override)
+        fault = str(error).splitlines()[0] if has_value else "is no setting: write name=value"
+        raise ConfigError(f"{error.override}: {fault}") from error
 
 
 class Composed(NamedTuple):
@@ -76,7 +81,9 @@ def compose_fitting(config_name: str, overrides: list[str]) -> Composed:
 
 
 def _is_about(override: str, error: Exception) -> bool:
-    named = re.search(r"'([^']+)'", str(error).partition("Could not find")[2] or str(error))
+    named = re.search(rf"{TWICE} (\S+)\.", str(error)) or re.search(
+        r"'([^']+)'", str(error).partition("Could not find")[2] or str(error)
+    )
     key, _, value = override.lstrip("+~").partition("=")
     return named is not None and named[1] in (key, f"{key}/{value}", override)
 
@@ -88,6 +95,10 @@ def _explain(override: str, error: Exception) -> str:
         nearest = difflib.get_close_matches(value, options, 1)
         meant = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(options)}"
         return f"{override}: there is no {key} of that name; {meant}"
+    if str(error).startswith(TWICE):
+        return f"{override}: leave out the +, as there is one to choose already"
+    if str(error).startswith("Ambiguous value"):
+        return f"{override}: add -m to run each of these; a list is [a,b], and a text 'a,b'"
     return f"{override}: {str(error).splitlines()[0]}"
 
 
