@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from musigma.callbacks import BestAndLast
 from musigma.config.build import Config, build_data, build_module, build_trainer
@@ -91,7 +92,10 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
                 error=None,
             )
             show_summary(config, module, data, trainer, folder.path)
-        metrics = train(module, data, trainer, resume_from=resume_from, test=config["test"])
+        try:
+            metrics = train(module, data, trainer, resume_from=resume_from, test=config["test"])
+        except MisconfigurationException as error:
+            raise ConfigError(f"trainer: {error}") from error
         if first:
             folder.write_metrics(status="completed", metrics=metrics)
             show_results(metrics, folder, module.model, data.source)

@@ -100,6 +100,7 @@ def test_a_setting_that_cannot_be_right_is_named_with_its_override(argument, fau
         (["model/likelihood=bernoulli"], "Bernoulli is a density of binary pixels, and data"),
         (["model=vae", "model.posterior=point"], "the objective ELBO weighs a rate, and a point"),
         (["trainer=cpu", "trainer.precision=16-mixed"], "16-mixed is for GPUs; on the CPU take"),
+        (["trainer.precision=bf16-true"], "bf16-true would keep weights in 16 bits too"),
         (["model/network=conv", "model.network.channels=[8,8,8,8,8]"], "cannot be halved 5 times"),
         (["data.dataset=KMNIST", "data.source=sample"], "it cannot stand for KMNIST"),
     ],

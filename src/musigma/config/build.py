@@ -133,14 +133,20 @@ def build_callbacks(config: Config) -> list[L.Callback]:
 
 
 def check_precision(precision: str | int | None, device: str) -> None:
-    """Hold a precision against the kind of device.
+    """Hold a precision against the kind of device; where that is not known yet, say "auto".
 
     Raises:
-        ConfigError: for 16-bit floats on a CPU, where Lightning would quietly take others.
+        ConfigError: for 16-bit floats on a CPU, where Lightning would quietly take others, and for
+            weights of 16 bits, as codes and densities are computed in 32.
     """
     if str(precision).startswith("16") and device == "cpu":
         raise ConfigError(
             f"trainer.precision: {precision} is for GPUs; on the CPU take bf16-mixed or 32-true"
+        )
+    if precision in ("16-true", "bf16-true"):
+        raise ConfigError(
+            f"trainer.precision: {precision} would keep weights in 16 bits too, and codes and "
+            "densities need 32; take bf16-mixed or 32-true"
         )
 
 

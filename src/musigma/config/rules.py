@@ -41,8 +41,8 @@ def _misfits(config: dict[str, Any]) -> Iterator[Problem]:
     try:
         build_module(config, build_data(config))
         build_callbacks(config)
-        if config["trainer"].get("accelerator") == "cpu":
-            check_precision(config["trainer"].get("precision"), "cpu")
+        trainer = config["trainer"]
+        check_precision(trainer.get("precision"), trainer.get("accelerator", "auto"))
     except ConfigError as error:
         place, _, message = str(error).partition(":")
         yield Problem(place, f":{message}")
