@@ -126,7 +126,13 @@ def test_missing_data_is_an_error_and_never_replaced_silently(run_script, tmp_pa
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--cfg", "job"], ["--hydra-help"], ["-sc", "query=model=v"]],
+    [
+        ["--help"],
+        ["--cfg", "job"],
+        ["--cfg", "job", "model=vae", "trainer.min_epochs=2"],
+        ["--hydra-help"],
+        ["-sc", "query=model=v"],
+    ],
 )
 def test_looking_does_not_import_torch(arguments, tmp_path):
     code = (

@@ -152,6 +152,17 @@ def test_what_a_search_may_choose_is_checked_by_an_example(argument, fault):
     assert search.jobs == []
 
 
+@pytest.mark.parametrize("sweeper", [[], ["hydra.sweeper._target_=musigma.Search"]])
+@pytest.mark.parametrize("argument", ["model=glob(zzz*)", "seed=range(3,3)"])
+def test_what_holds_no_value_is_named(argument, sweeper):
+    (line,) = _faults("-m", *sweeper, argument)
+    assert line == f"{argument}: holds no value"
+
+
+def test_what_is_typed_with_two_plus_signs_is_nothing_new():
+    read_command_line("train", ["-m", "study=latent_dim", "++model.latent_dim=3", "seed=0"])
+
+
 def test_an_interval_needs_a_search():
     (line,) = _faults("-m", "optimizer.lr=interval(0.1,1)")
     assert line == "optimizer.lr=interval(0.1,1): is for a search: add hydra/sweeper=search"

@@ -97,18 +97,15 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
         for name, logger in (config.get("logger") or {}).items()
         if logger is not None
     ]
-    try:
-        trainer: L.Trainer = instantiate(
-            config["trainer"],
-            "trainer",
-            callbacks=[*callbacks, HParams(compared_settings(config))],
-            logger=loggers or False,
-            default_root_dir=str(folder),
-            # Without a checkpoint callback Lightning would add its own.
-            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
-        )
-    except (ImportError, RuntimeError) as error:
-        raise ConfigError(f"trainer: {error}") from error
+    trainer: L.Trainer = instantiate(
+        config["trainer"],
+        "trainer",
+        callbacks=[*callbacks, HParams(compared_settings(config))],
+        logger=loggers or False,
+        default_root_dir=str(folder),
+        # Without a checkpoint callback Lightning would add its own.
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+    )
     check_precision(config["trainer"].get("precision"), trainer.strategy.root_device.type)
     return trainer
 

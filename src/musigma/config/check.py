@@ -129,9 +129,8 @@ def _check_description(
     if not isinstance(is_partial, bool) or (is_partial != bool(recipes) and kinds != [Any]):
         right = "true" if recipes else "false, or left out"
         yield Problem(f"{place}._partial_", f"={_shown(is_partial)}: should be {right} here")
-    wanted = _made(kinds)
-    if not _may_be(target, wanted):
-        yield Problem(f"{place}._target_", f"={name}: {_wanted(wanted)}")
+    if not _may_be(target, _made(kinds)):
+        yield Problem(f"{place}._target_", f"={name}: {_wanted(kinds)}")
         return
     extra = EXTRAS.get(target)
     if extra and not importlib.util.find_spec(extra):
@@ -184,13 +183,12 @@ def _may_be(target: Any, kinds: Sequence[Any]) -> bool:
 def _wanted(kinds: Sequence[Any]) -> str:
     """What belongs here, in words."""
     made = [kind for kind in _made(kinds) if kind is not type(None)]
-    names = [kind.__name__ if inspect.isclass(kind) else _spelt(kind) for kind in made]
+    names = [
+        kind.__name__ if inspect.isclass(kind) else str(kind).replace("typing.", "")
+        for kind in made
+    ]
     described = any(inspect.isclass(kind) and kind.__module__ != "builtins" for kind in made)
     return f"should be {' or '.join(names)}" + (", described with a _target_" if described else "")
-
-
-def _spelt(hint: Any) -> str:
-    return str(hint).replace("typing.", "")
 
 
 def _made(kinds: Sequence[Any]) -> list[Any]:

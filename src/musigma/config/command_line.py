@@ -52,15 +52,17 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
     if options.config_dir:
         overrides.append(f"hydra.searchpath=[file://{options.config_dir}]")
     name = options.config_name or script
+    only_shows = any(getattr(options, option) for option in ONLY_SHOWS)
+    if only_shows and not (options.cfg and overrides):
+        return CommandLine(arguments, [])
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        if any(getattr(options, name) for name in ONLY_SHOWS):
-            composed = options.cfg and overrides
-            added = _added(compose_fitting(name, overrides).fitting) if composed else ()
-            return CommandLine(_adding(added, arguments), [])
-        sweep = _sweep(name, overrides) if options.multirun else _Sweep([overrides])
+        parsed = parse(overrides)
+        if only_shows:
+            return CommandLine(_adding(compose_fitting(name, overrides).added, arguments), [])
+        sweep = _sweep(name, parsed) if options.multirun else _Sweep([overrides])
         checked = [_check(script, name, job) for job in sweep.jobs]
     problems = [problem for job in checked for problem in job.problems]
-    added = {*sweep.added, *(key for job in checked for key in _added(job.fitting))}
+    added = set(sweep.added).union(*(job.added for job in checked))
     problems += [
         f"hydra.sweeper.params.{key}: write it as ++{key} there, as no file has it"
         for key in sweep.params
@@ -76,10 +78,6 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
 def _adding(added: Collection[str], overrides: Iterable[str]) -> list[str]:
     """`a.b=c` → `++a.b=c` where `a.b` is among what no config file has."""
     return [f"++{o}" if o.partition("=")[0] in added else o for o in overrides]
-
-
-def _added(overrides: Iterable[str]) -> set[str]:
-    return {key_of(override) for override in overrides if override.startswith("++")}
 
 
 class _Sweep(NamedTuple):
@@ -100,13 +98,10 @@ class _Sweep(NamedTuple):
     params: Collection[str] = ()
 
 
-def _sweep(config_name: str, overrides: list[str]) -> _Sweep:
-    parsed = parse(overrides)
-    fixed = [o.input_line for o in parsed if o.input_line and not o.is_sweep_override()]
-    config, fitting, _ = compose_fitting(config_name, fixed)
-    absent = {o.key_or_group for o in parsed if _is_absent(o.key_or_group, config)}
-    added = absent | _added(fitting)
-    overrides = _adding(added, overrides)
+def _sweep(config_name: str, parsed: Sequence[Any]) -> _Sweep:
+    fixed = [o.input_line for o in parsed if not o.is_sweep_override()]
+    config, _, added, _ = compose_fitting(config_name, fixed)
+    added |= {o.key_or_group for o in parsed if _is_absent(o.key_or_group, config)}
     sweeper: Any = config.hydra.sweeper
     params = dict(sweeper.get("params") or {})
     typed = [o.key_or_group for o in parsed if o.is_sweep_override()]
@@ -115,8 +110,11 @@ def _sweep(config_name: str, overrides: list[str]) -> _Sweep:
     quoted = ",".join(f"'{key}'" for key in varied)
     names = [f"sweep='{name}'", f"varied=[{quoted}]"]
     mode = "hydra.mode=MULTIRUN"
+    overrides = _adding(added, (o.input_line for o in parsed))
     swept = parse([*(f"{key}={values}" for key, values in params.items()), *overrides])
     is_grid = "BasicSweeper" in sweeper.get("_target_", "")
+    if empty := [o.input_line for o in swept if o.is_discrete_sweep() and not _first(o)]:
+        raise ConfigError(f"{empty[0]}: holds no value")
     if is_grid and (bad := [o.input_line for o in swept if o.is_interval_sweep()]):
         raise ConfigError(f"{bad[0]}: is for a search: add hydra/sweeper=search")
     jobs = BasicSweeper.split_arguments(swept, None)[0] if is_grid else [map(_example, swept)]
@@ -128,8 +126,12 @@ def _example(override: Any) -> str:
     if override.is_interval_sweep():
         return f"{override.get_key_element()}={override.value().start}"
     if override.is_sweep_override():
-        return f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
+        return f"{override.get_key_element()}={_first(override)}"
     return override.input_line
+
+
+def _first(override: Any) -> str | None:
+    return next(override.sweep_string_iterator(), None)
 
 
 def _is_absent(key: str, config: DictConfig) -> bool:
@@ -138,16 +140,15 @@ def _is_absent(key: str, config: DictConfig) -> bool:
 
 
 class _Checked(NamedTuple):
-    fitting: list[str]
+    added: set[str]
     problems: list[str]
     launch: Launch | None = None
 
 
 def _check(script: str, config_name: str, overrides: list[str]) -> _Checked:
-    parse(overrides)
-    config, fitting, problems = compose_fitting(config_name, overrides)
+    config, fitting, added, problems = compose_fitting(config_name, overrides)
     if config.get("resume"):  # a run that goes on has a config of its own
-        return _Checked(fitting, problems)
+        return _Checked(added, problems)
     from musigma.config.rules import find_problems_of_job  # imports torch
 
     HydraConfig.instance().set_config(config)
@@ -155,6 +156,6 @@ def _check(script: str, config_name: str, overrides: list[str]) -> _Checked:
         source = source_of(problem.place, config_name, fitting)
         problems.append(f"{problem}  ({source})" if source else str(problem))
     if problems or script != "train":
-        return _Checked(fitting, problems)
+        return _Checked(added, problems)
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    return _Checked(fitting, [], read_launch(own))
+    return _Checked(added, [], read_launch(own))

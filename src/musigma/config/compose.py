@@ -42,14 +42,19 @@ def parse(overrides: list[str]) -> list[Any]:
 
 
 class Composed(NamedTuple):
-    """A config, the overrides that it was composed with, and what is wrong with the others.
+    """What became of overrides.
 
-    A setting that no file has was added, with `++`: it may be an argument that only the signature
-    of its target names, and the check knows whether it is.
+    Args:
+        config: what they compose.
+        fitting: those that it was composed with.
+        added: the settings among them that no file has. They were added, with `++`: each may be
+            an argument that only the signature of its target names, and the check knows.
+        problems: what is wrong with the other overrides.
     """
 
     config: DictConfig
     fitting: list[str]
+    added: set[str]
     problems: list[str]
 
 
@@ -59,7 +64,7 @@ def compose_fitting(config_name: str, overrides: list[str]) -> Composed:
     Raises:
         ConfigError: if nobody can tell which they are, or a plugin is not installed.
     """
-    fitting, faults = list(overrides), {}
+    fitting, added, faults = list(overrides), set(), {}
     while True:
         try:
             config = compose(config_name, fitting, return_hydra_config=True)
@@ -73,11 +78,12 @@ def compose_fitting(config_name: str, overrides: list[str]) -> Composed:
                 raise ConfigError(f"{' '.join(fitting)}: {error}") from error
             if _is_unknown(error) and not culprit.startswith("hydra."):
                 fitting[fitting.index(culprit)] = f"++{culprit}"
+                added.add(key_of(culprit))
                 continue
             fitting.remove(culprit)
             faults[culprit] = error
     problems = [_explain(culprit, error) for culprit, error in faults.items()]
-    return Composed(config, fitting, problems)
+    return Composed(config, fitting, added, problems)
 
 
 def _is_about(override: str, error: Exception) -> bool:

@@ -94,5 +94,5 @@ def _call(target: Any, arguments: dict[str, Any], place: str) -> Any:
     except ValidationError as error:
         faults = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ConfigError("\n".join(f"{place}.{fault}" for fault in faults)) from error
-    except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
+    except (ImportError, TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
         raise ConfigError(f"{place}: {error}") from error

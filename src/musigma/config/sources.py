@@ -9,6 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
+from musigma.config.compose import key_of
 from musigma.paths import CONFIGS, PROJECT_ROOT
 
 
@@ -23,7 +24,7 @@ def source_of(place: str, config_name: str, overrides: Sequence[str]) -> str | N
         overrides: what it was composed with.
     """
     for override in reversed(overrides):
-        key = override.lstrip("+~").partition("=")[0]
+        key = key_of(override)
         # A group's own name chooses a file, and the file says more.
         sets = place == key or place.startswith(f"{key}.") or key.startswith(f"{place}.")
         if sets and not (CONFIGS / key).is_dir():

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 def recorded(folder: RunFolder) -> Iterator[None]:
     """Within it `train.log` is kept; at its end `metrics.json` tells how the run ended.
 
-    And how many seconds it took, with those before it went on.
+    The seconds there are those of every time that it went on.
 
     Raises:
         RunError: if the folder could not be written; what was whole there still is.

@@ -69,7 +69,7 @@ def newest_checkpoint(folder: RunFolder) -> Path | None:
 def amended(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """A run's own config with single values changed: `trainer.max_epochs=20`.
 
-    What is not in it may be an argument of a target that is: to be checked.
+    A name that is not in it may be an argument of a target that is; `check_config` knows.
 
     Raises:
         RunError: if an override names a group or a setting that the run does not have.

@@ -7,6 +7,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 
+from musigma.config.compose import key_of
+
 
 class GoOn(Callback):
     """Makes `n_trials` the finished trials of a study in all, those of earlier commands included.
@@ -44,7 +46,7 @@ class GoOn(Callback):
 
         sweeper = config.hydra.sweeper
         best = optuna.load_study(study_name=sweeper.study_name, storage=sweeper.storage).best_trial
-        found = " ".join(f"{name.lstrip('+')}={value}" for name, value in best.params.items())
+        found = " ".join(f"{key_of(name)}={value}" for name, value in best.params.items())
         print(f"\nbest of {sweeper.study_name}: {best.value:.6g} with {found}")
 
 
