@@ -81,7 +81,7 @@ def test_an_override_that_does_not_compose_is_named(argument, fault):
         ("+logger.tensorboard.flush=3", "logger.tensorboard.flush: lightning.pytorch.loggers"),
         (
             "model.network._target_=musigma.objectives.ELBO",
-            "model.network.encoder_sizes: musigma.objectives.ELBO has no",
+            "model.network._target_=musigma.objectives.ELBO: should be Network, described",
         ),
         ("model.likelihood=bernoulli", "model.likelihood='bernoulli': should be Likelihood, descr"),
         ("optimizer._target_=torch.nn.Linear", "optimizer._target_=torch.nn.Linear: should be Op"),

@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from musigma.config.build import build_data, build_module, build_trainer, compared_settings
-from musigma.config.instantiate import find_target
+from musigma.config.targets import find_class
 from musigma.errors import ConfigError
 from musigma.paths import PROJECT_ROOT
 
@@ -35,7 +35,7 @@ def test_what_a_file_offers_to_change_begins_as_the_signature_has_it():
 
 
 def _defaults(target):
-    for parameter in inspect.signature(find_target(target, "")).parameters.values():
+    for parameter in inspect.signature(find_class(target, "")).parameters.values():
         default = parameter.default
         if default is not parameter.empty:
             yield parameter.name, list(default) if isinstance(default, tuple) else default

@@ -1,22 +1,29 @@
-"""Only what the project defines, and classes of a few libraries, can be named in a config."""
+"""A config builds what each place wants, and names what is wrong with its place."""
 
 import functools
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from musigma.config.instantiate import PROJECT, instantiate
+from musigma.config.instantiate import instantiate
+from musigma.config.settings import OptimizerRecipe
+from musigma.config.targets import PROJECT
 from musigma.errors import ConfigError
 from musigma.models import MLP
+from musigma.models.network import Network
 
 
 def test_builds_nested_objects_and_partials():
-    built = instantiate(
-        {"network": {"_target_": "musigma.models.MLP", "encoder_sizes": [5]}, "n": [1, {"a": 2}]},
-        "x",
+    network = {"_target_": "musigma.models.MLP", "encoder_sizes": [5]}
+    built = instantiate({"a": network, "b": [network, 1]}, dict[str, Network | list[Network]], "x")
+    assert built["a"] == MLP(encoder_sizes=[5])
+    plain = {"n": [1, {"a": 2}]}
+    assert instantiate(plain, Any, "x") == plain
+    adam = instantiate(
+        {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.1}, OptimizerRecipe, "optimizer"
     )
-    assert built == {"network": MLP(encoder_sizes=[5]), "n": [1, {"a": 2}]}
-    adam = instantiate({"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.1}, "optimizer")
     assert isinstance(adam, functools.partial)
     assert adam.func is torch.optim.Adam
 
@@ -42,14 +49,16 @@ def test_builds_nested_objects_and_partials():
     ],
 )
 def test_other_targets_are_refused_before_anything_runs(target):
-    for config in ({"_target_": target}, {"inner": [{"_target_": target, "_partial_": True}]}):
+    for config in ({"_target_": target}, [{"_target_": target, "_partial_": True}]):
         with pytest.raises(ConfigError, match="not allowed"):
-            instantiate(config, "place")
+            instantiate(config, nn.Module | list[nn.Module], "place")
+        with pytest.raises(ConfigError, match="should be a plain value"):
+            instantiate({"inner": config}, Any, "place")
 
 
 def test_unknown_target_is_named_with_its_place():
     with pytest.raises(ConfigError, match=r"model.network._target_: there is no musigma.models.ML"):
-        instantiate({"network": {"_target_": "musigma.models.ML"}}, "model")
+        instantiate({"network": {"_target_": "musigma.models.ML"}}, dict[str, Network], "model")
 
 
 @pytest.mark.parametrize(
@@ -71,4 +80,4 @@ def test_unknown_target_is_named_with_its_place():
 )
 def test_refused_arguments_name_the_place(config, message):
     with pytest.raises(ConfigError, match=message):
-        instantiate(config, "model")
+        instantiate(config, Network | nn.Module, "model")

@@ -7,11 +7,13 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from musigma.callbacks import HParams
 from musigma.config.identity import flatten
-from musigma.config.instantiate import find_target, instantiate
+from musigma.config.instantiate import instantiate
+from musigma.config.settings import OptimizerRecipe, SchedulerRecipe
+from musigma.config.targets import target_of
 from musigma.data import ImageDataModule
 from musigma.errors import ConfigError
 from musigma.models import Autoencoder
@@ -26,7 +28,7 @@ Config = dict[str, Any]
 
 def build_data(config: Config) -> ImageDataModule:
     """The data module; nothing is read yet."""
-    data: ImageDataModule = instantiate(config["data"], "data")
+    data: ImageDataModule = instantiate(config["data"], ImageDataModule, "data")
     return data
 
 
@@ -37,7 +39,7 @@ def build_model(config: Config, data: ImageDataModule) -> Autoencoder:
         ConfigError: if the likelihood is not for the data's pixels.
     """
     settings = {key: value for key, value in config["model"].items() if key != "objective"}
-    model: Autoencoder = instantiate(settings, "model", image_shape=data.image_shape)
+    model: Autoencoder = instantiate(settings, Autoencoder, "model", image_shape=data.image_shape)
     pixels = data.normalization.pixels
     if pixels not in model.likelihood.pixels:
         raise ConfigError(
@@ -50,7 +52,7 @@ def build_model(config: Config, data: ImageDataModule) -> Autoencoder:
 
 def build_objective(config: Config) -> Objective:
     """What is minimised."""
-    objective: Objective = instantiate(config["model"]["objective"], "model.objective")
+    objective: Objective = instantiate(config["model"]["objective"], Objective, "model.objective")
     return objective
 
 
@@ -58,8 +60,8 @@ def build_module(config: Config, data: ImageDataModule) -> AutoencoderModule:
     """The LightningModule around the model."""
     model = build_model(config, data)
     objective = build_objective(config)
-    optimizer = instantiate(config["optimizer"], "optimizer")
-    scheduler = instantiate(config.get("scheduler") or None, "scheduler")
+    optimizer = instantiate(config["optimizer"], OptimizerRecipe, "optimizer")
+    scheduler = instantiate(config.get("scheduler") or None, SchedulerRecipe, "scheduler")
     try:
         module = AutoencoderModule(
             model, objective, optimizer=optimizer, scheduler=scheduler, seed=config["seed"]
@@ -90,7 +92,8 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
     callbacks = build_callbacks(config)
     loggers = [
         instantiate(
-            {**_of_this_run(logger, folder, first_step), **logger},
+            {**_of_this_run(logger, name, folder, first_step), **logger},
+            Logger,
             f"logger.{name}",
             save_dir=str(folder),
         )
@@ -99,6 +102,7 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
     ]
     trainer: L.Trainer = instantiate(
         config["trainer"],
+        L.Trainer,
         "trainer",
         callbacks=[*callbacks, HParams(compared_settings(config))],
         logger=loggers or False,
@@ -123,7 +127,7 @@ def build_callbacks(config: Config) -> list[L.Callback]:
     """The callbacks that are not null."""
     callbacks = config.get("callbacks") or {}
     return [
-        instantiate(callback, f"callbacks.{name}")
+        instantiate(callback, L.Callback, f"callbacks.{name}")
         for name, callback in callbacks.items()
         if callback is not None
     ]
@@ -147,8 +151,8 @@ def check_precision(precision: str | int | None, device: str) -> None:
         )
 
 
-def _of_this_run(logger: Config, folder: Path, first_step: int | None) -> Config:
-    target = find_target(logger["_target_"], "logger")
+def _of_this_run(logger: Config, name: str, folder: Path, first_step: int | None) -> Config:
+    target = target_of(logger, Logger, f"logger.{name}")
     if target is TensorBoardLogger:
         return {} if first_step is None else {"purge_step": first_step}
     return {**of_this_run(target, RunFolder(folder))}

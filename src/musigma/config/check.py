@@ -2,16 +2,14 @@
 
 import difflib
 import importlib.util
-import inspect
 import json
-import types
+import re
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
-from musigma.config.instantiate import find_target
 from musigma.config.settings import (
     EXTRAS,
     GIVEN_LATER,
@@ -20,6 +18,7 @@ from musigma.config.settings import (
     TrainSettings,
 )
 from musigma.config.signatures import Argument, arguments_of
+from musigma.config.targets import hint_of_items, in_words, is_recipe, members, target_of
 from musigma.errors import ConfigError
 from musigma.ranges import CHECKED
 
@@ -95,42 +94,32 @@ def _unknown(name: str, known: Sequence[str], owner: str) -> str:
 
 
 def _check_value(value: Any, hint: Any, place: str) -> Iterator[Problem]:
-    """Hold a value against what it should be, or describe."""
-    kinds = _members(hint)
+    """Check a value against its type hint, and a mapping with a `_target_` against that class."""
     if isinstance(value, Mapping):
-        entries = [typing.get_args(kind)[1] for kind in kinds if typing.get_origin(kind) is dict]
         if "_target_" in value:
-            yield from _check_description(value, kinds, place)
-        elif entries:
+            yield from _check_description(value, hint, place)
+        elif any(typing.get_origin(kind) is dict for kind in members(hint)):
+            inner = hint_of_items(hint, Mapping)
             for name, entry in value.items():
-                yield from _check_value(entry, entries[0], f"{place}.{name}")
-        elif value or "." in place or type(None) not in kinds:  # an empty group is none
-            yield Problem(place, f"={_shown(value)}: {_wanted(kinds)}")
+                yield from _check_value(entry, inner, f"{place}.{name}")
+        elif value or "." in place or type(None) not in members(hint):  # an empty group is none
+            yield Problem(place, f"={_shown(value)}: {in_words(hint)}")
     elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
-        items = [typing.get_args(kind) for kind in kinds if typing.get_origin(kind) is list]
+        inner = hint_of_items(hint, Sequence)
         for i, item in enumerate(value):
-            yield from _check_value(item, items[0][0] if items else Any, f"{place}[{i}]")
+            yield from _check_value(item, inner, f"{place}[{i}]")
     elif message := _mistyped(value, hint):
         yield Problem(place, f"={_shown(value)}: {message}")
 
 
-def _check_description(
-    node: Mapping[str, Any], kinds: Sequence[Any], place: str
-) -> Iterator[Problem]:
-    """Hold a mapping with a `_target_` against the target, and the target against its place."""
-    name = node["_target_"]
+def _check_description(node: Mapping[str, Any], hint: Any, place: str) -> Iterator[Problem]:
+    """Check a mapping with a `_target_` against its place, and its entries against the target."""
     try:
-        target = find_target(name, place)
+        target = target_of(node, hint, place)
     except ConfigError as error:
-        yield Problem(place, str(error).removeprefix(place))
-        return
-    recipes = [kind for kind in kinds if typing.get_origin(kind) is Callable]
-    is_partial = node.get("_partial_", False)
-    if not isinstance(is_partial, bool) or (is_partial != bool(recipes) and kinds != [Any]):
-        right = "true" if recipes else "false, or left out"
-        yield Problem(f"{place}._partial_", f"={_shown(is_partial)}: should be {right} here")
-    if not _may_be(target, _made(kinds)):
-        yield Problem(f"{place}._target_", f"={name}: {_wanted(kinds)}")
+        where = re.match(rf"{re.escape(place)}(\._\w+_)?", str(error))
+        found = where[0] if where else place
+        yield Problem(found, str(error).removeprefix(found))
         return
     extra = EXTRAS.get(target)
     if extra and not importlib.util.find_spec(extra):
@@ -140,12 +129,12 @@ def _check_description(
     arguments = {k: v for k, v in node.items() if k not in ("_target_", "_partial_")}
     if takes_any:
         known = {name: Argument(Any, False) for name in arguments} | known
-    if recipes:  # the rest is given when it is called
+    if is_recipe(hint):  # the rest is given when it is called
         known = {name: argument._replace(is_required=False) for name, argument in known.items()}
-    for beside, hint in KEPT_ASIDE.get(place, {}).items():
-        known[beside] = Argument(hint, True)
+    for beside, kept in KEPT_ASIDE.get(place, {}).items():
+        known[beside] = Argument(kept, True)
     later = GIVEN_LATER.get(place) or GIVEN_LATER.get(f"{place.rpartition('.')[0]}.*", set())
-    yield from _check_entries(arguments, known, place, name, later)
+    yield from _check_entries(arguments, known, place, node["_target_"], later)
 
 
 def _mistyped(value: Any, hint: Any) -> str | None:
@@ -157,47 +146,10 @@ def _mistyped(value: Any, hint: Any) -> str | None:
         # A union has an error for each of its members; of those that a plain value can be, the
         # first is the one meant.
         messages = [e["msg"] for e in error.errors() if e["type"] != "needs_python_object"]
-        return messages[0] if messages else _wanted(_members(hint))
+        return messages[0] if messages else in_words(hint)
     except (PydanticUserError, TypeError):  # a type that cannot be asked
         return None
     return None
-
-
-def _members(hint: Any) -> list[Any]:
-    """The members of a union, or the one hint, each without its annotations."""
-    if typing.get_origin(hint) is typing.Annotated:
-        return _members(typing.get_args(hint)[0])
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return [member for part in typing.get_args(hint) for member in _members(part)]
-    return [Any if hint is inspect.Parameter.empty else hint]
-
-
-def _may_be(target: Any, kinds: Sequence[Any]) -> bool:
-    """Whether what a target makes can be of one of these kinds, as far as its class tells."""
-    classes = [kind for kind in kinds if inspect.isclass(kind) and not _is_protocol(kind)]
-    if not inspect.isclass(target) or len(classes) < len(kinds):
-        return True
-    return issubclass(target, tuple(classes))
-
-
-def _wanted(kinds: Sequence[Any]) -> str:
-    """What belongs here, in words."""
-    made = [kind for kind in _made(kinds) if kind is not type(None)]
-    names = [
-        kind.__name__ if inspect.isclass(kind) else str(kind).replace("typing.", "")
-        for kind in made
-    ]
-    described = any(inspect.isclass(kind) and kind.__module__ != "builtins" for kind in made)
-    return f"should be {' or '.join(names)}" + (", described with a _target_" if described else "")
-
-
-def _made(kinds: Sequence[Any]) -> list[Any]:
-    """What recipes among the kinds make, in their stead."""
-    return [typing.get_args(k)[1] if typing.get_origin(k) is Callable else k for k in kinds]
-
-
-def _is_protocol(kind: Any) -> bool:
-    return getattr(kind, "_is_protocol", False)
 
 
 def _shown(value: Any) -> str:

@@ -8,9 +8,9 @@ import yaml
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
 
-from musigma.config.instantiate import find_target
 from musigma.config.settings import EXTRAS, KEPT_ASIDE
 from musigma.config.signatures import arguments_of
+from musigma.config.targets import find_class
 from musigma.ranges import CHECKED
 
 NESTED = {"if": {"type": "object"}, "then": {"$ref": "#/$defs/node"}}
@@ -27,7 +27,7 @@ def json_schema(configs: Path) -> dict[str, Any]:
             "then": {"properties": _settings_of(name), "additionalProperties": False},
         }
         for name in sorted(names)
-        if find_target(name, "schema") not in EXTRAS  # the same schema with and without them
+        if find_class(name, "schema") not in EXTRAS  # the same schema with and without them
     ]
     node = {"type": ["object", "null"], "additionalProperties": NESTED, "allOf": cases}
     return {
@@ -46,7 +46,7 @@ def _targets(node: Any) -> Iterator[str]:
 
 def _settings_of(name: str) -> dict[str, Any]:
     """A schema for every entry that a mapping with this target may hold."""
-    known, _ = arguments_of(find_target(name, "schema"))
+    known, _ = arguments_of(find_class(name, "schema"))
     beside = {entry: NESTED for entries in KEPT_ASIDE.values() for entry in entries}
     hydra = {"_target_": {"type": "string"}, "_partial_": {"type": "boolean"}, "defaults": {}}
     return {**hydra, **beside} | {entry: _of(known[entry].hint) for entry in known}

@@ -16,6 +16,9 @@ from musigma.models import Autoencoder
 from musigma.objectives import Objective
 from musigma.ranges import Count, Seed, Weight
 
+OptimizerRecipe = Callable[[Iterable[nn.Parameter]], Optimizer]
+SchedulerRecipe = Callable[[Optimizer], LRScheduler]
+
 
 class TrainSettings(TypedDict):
     """`configs/train.yaml`, composed: settings, and descriptions of the objects of a run."""
@@ -32,8 +35,8 @@ class TrainSettings(TypedDict):
     log_dir: str
     data: ImageDataModule
     model: Autoencoder
-    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
-    scheduler: Callable[[Optimizer], LRScheduler] | None
+    optimizer: OptimizerRecipe
+    scheduler: SchedulerRecipe | None
     trainer: L.Trainer
     callbacks: dict[str, L.Callback | None]
     logger: dict[str, Logger | None]

@@ -11,6 +11,7 @@ from musigma.config.build import build_data, build_objective, compared_settings
 from musigma.config.instantiate import instantiate
 from musigma.data.normalization import Dequantize
 from musigma.errors import RunError, UserError
+from musigma.objectives.likelihoods import Likelihood
 from musigma.runs.folder import RunFolder
 
 SIGN_OF_DENSITY = {"elbo": 1, "iwae": 1, "distortion": -1}
@@ -155,7 +156,7 @@ def _kind(config: dict[str, Any], source: str) -> tuple[Kind, float]:
     """And what a log-density gains on the [0, 1] scale, in nats per image."""
     data = build_data(config)
     normalization = data.normalization
-    likelihood = instantiate(config["model"]["likelihood"], "model.likelihood")
+    likelihood = instantiate(config["model"]["likelihood"], Likelihood, "model.likelihood")
     objective = build_objective(config)
     pixels = _described(normalization, vars(normalization))
     density, common = f"density of {pixels} pixels", "density of [0, 1] pixels"

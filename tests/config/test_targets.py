@@ -1,0 +1,225 @@
+"""The place of a `_target_` decides which classes it may name, and nothing of them is built before."""
+
+import importlib
+import inspect
+import pkgutil
+import typing
+import warnings
+from typing import Any
+
+import lightning as L
+import pytest
+from lightning.pytorch.accelerators import Accelerator
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.strategies import Strategy
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from musigma.config import targets
+from musigma.config.build import build_data, build_model, build_objective
+from musigma.config.settings import TrainSettings
+from musigma.config.signatures import arguments_of
+from musigma.config.targets import LIBRARIES, PROJECT, is_recipe, target_of
+from musigma.data import ImageDataModule, MNISTDataModule
+from musigma.errors import ConfigError
+from musigma.models import MLP, Autoencoder, Conv
+from musigma.objectives import (
+    ELBO,
+    IWAE,
+    MMD,
+    TCVAE,
+    Capacity,
+    FreeBits,
+    Objective,
+    Reconstruction,
+)
+from musigma.objectives.likelihoods import Likelihood
+from musigma.objectives.schedules import Constant, Cyclical, Linear
+
+SETTINGS = typing.get_type_hints(TrainSettings)
+OBJECTIVES = {ELBO, IWAE, MMD, TCVAE, Capacity, FreeBits, Reconstruction}
+
+
+def _hint(place: str) -> Any:
+    """The type of a dotted place of a config with the default classes."""
+    owners = {
+        "data": MNISTDataModule,
+        "model": Autoencoder,
+        "model.network": MLP,
+        "model.objective": ELBO,
+        "trainer": L.Trainer,
+        "optimizer": Adam,
+    }
+    owner, _, name = place.rpartition(".")
+    if owner in ("callbacks", "logger"):
+        return typing.get_args(SETTINGS[owner])[1]
+    if not owner:
+        return SETTINGS[name]
+    return arguments_of(owners[owner])[0][name].hint
+
+
+EXPECTED = {
+    "data": ImageDataModule,
+    "model": Autoencoder,
+    "model.network": {MLP, Conv},
+    "model.likelihood": Likelihood,
+    "model.objective.beta": {Constant, Linear, Cyclical},
+    "optimizer": Optimizer,
+    "scheduler": LRScheduler,
+    "trainer": L.Trainer,
+    "trainer.profiler": Profiler,
+    "trainer.strategy": Strategy,
+    "trainer.accelerator": Accelerator,
+    "callbacks.anything": L.Callback,
+    "logger.anything": Logger,
+    # Plain values want no class at all.
+    "name": set(),
+    "seed": set(),
+    "log_dir": set(),
+    "data.root": set(),
+    "data.mirrors": set(),
+    "model.latent_dim": set(),
+    "model.network.encoder_sizes": set(),
+    "optimizer.lr": set(),
+    "trainer.max_epochs": set(),
+}
+
+
+def _everything() -> dict[str, Any]:
+    """Every class, function and method of the project and of the libraries, by its full name."""
+    found: dict[str, Any] = {}
+    for package in (PROJECT, *LIBRARIES):
+        root = importlib.import_module(package)
+        for module in [root, *_modules(root)]:
+            for name, thing in vars(module).items():
+                full = f"{module.__name__}.{name}"
+                if callable(thing):
+                    found[full] = thing
+                if inspect.isclass(thing) and thing.__module__ == module.__name__:
+                    found |= {f"{full}.{n}": m for n, m in vars(thing).items() if callable(m)}
+    return found
+
+
+def _modules(package: Any) -> typing.Iterator[Any]:
+    for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}.", lambda _: None):
+        if "__main__" not in info.name:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    yield importlib.import_module(info.name)
+            except Exception:  # of an optional package that is not installed
+                continue
+
+
+def _is_accepted(name: str, hint: Any) -> bool:
+    try:
+        target_of({"_target_": name, "_partial_": is_recipe(hint)}, hint, "place")
+    except ConfigError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+def test_every_place_accepts_the_public_classes_of_its_type_and_nothing_else():
+    everything = _everything()
+    assert len(everything) > 4000
+    homes = tuple(f"{package}." for package in (PROJECT, *LIBRARIES))
+    for place, expected in EXPECTED.items():
+        hint = _hint(place)
+        for name, thing in everything.items():
+            public = not any(part.startswith("_") for part in name.split("."))
+            is_class = inspect.isclass(thing)
+            at_home = is_class and f"{thing.__module__}.".startswith(homes)
+            wanted = is_class and (
+                thing in expected if isinstance(expected, set) else issubclass(thing, expected)
+            )
+            assert _is_accepted(name, hint) == (public and at_home and wanted), (place, name)
+
+
+@pytest.mark.slow
+def test_the_place_of_an_objective_accepts_what_has_all_that_an_objective_has():
+    accepted = {thing for name, thing in _everything().items() if _is_accepted(name, Objective)}
+    assert accepted == OBJECTIVES
+
+
+@pytest.fixture
+def witness(tmp_path):
+    """A shell command, and whether it has been run."""
+    path = tmp_path / "witness"
+    return ["/bin/sh", "-c", f"touch {path}"], path.exists
+
+
+@pytest.mark.parametrize("place", ["network", "likelihood", "objective", "latent_dim", "posterior"])
+def test_a_function_of_the_project_is_not_called_from_any_place(place, witness, compose_launch):
+    command, has_run = witness
+    config = compose_launch("model=vae").config
+    config["model"][place] = {
+        "_target_": "musigma.benchmarking.commands._time",
+        "command": command,
+    }
+    with pytest.raises(ConfigError, match="_time"):
+        data = build_data(config)
+        build_objective(config)
+        build_model(config, data)
+    assert not has_run()
+
+
+def test_arguments_of_a_class_that_is_not_wanted_are_not_built(witness, compose_launch):
+    command, has_run = witness
+    config = compose_launch("model=vae").config
+    inner = {"_target_": "musigma.benchmarking.commands.run_once", "command": command}
+    config["model"]["network"] = {"_target_": "torch.nn.Sequential", "args": inner}
+    with pytest.raises(ConfigError, match=r"torch\.nn\.Sequential: should be Network"):
+        build_model(config, build_data(config))
+    config["data"]["mirrors"] = [inner]
+    with pytest.raises(ConfigError, match=r"data\.mirrors\[0\]\._target_"):
+        build_data(config)
+    assert not has_run()
+
+
+@pytest.fixture
+def mylab(tmp_path, monkeypatch):
+    """A package of the user's own, installed beside the project."""
+    (tmp_path / "mylab").mkdir()
+    (tmp_path / "mylab" / "__init__.py").write_text("")
+    (tmp_path / "mylab" / "callbacks.py").write_text(
+        "import lightning as L\nclass Foo(L.Callback):\n    pass\ndef run():\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(targets, "TRUSTED_FILE", tmp_path / "trusted.yaml")
+    return tmp_path
+
+
+@pytest.mark.parametrize("how", ["environment", "file"])
+def test_a_package_that_this_machine_trusts_may_be_named_where_its_class_fits(
+    how, mylab, monkeypatch
+):
+    foo = {"_target_": "mylab.callbacks.Foo"}
+    with pytest.raises(ConfigError, match="mylab.callbacks.Foo is not allowed.*MUSIGMA_TRUSTED"):
+        target_of(foo, L.Callback, "callbacks.foo")
+    if how == "environment":
+        monkeypatch.setenv("MUSIGMA_TRUSTED", "bitsandbytes, mylab")
+    else:
+        (mylab / "trusted.yaml").write_text("- bitsandbytes\n- mylab\n")
+    assert target_of(foo, L.Callback, "callbacks.foo").__name__ == "Foo"
+    with pytest.raises(ConfigError, match="should be Logger"):
+        target_of(foo, Logger, "logger.foo")
+    with pytest.raises(ConfigError, match=r"mylab\.callbacks\.run is not allowed"):
+        target_of({"_target_": "mylab.callbacks.run"}, L.Callback, "callbacks.foo")
+
+
+def test_a_config_cannot_trust_a_package(mylab, compose_launch):
+    config = compose_launch().config
+    config["trusted"] = ["mylab"]
+    config["callbacks"]["foo"] = {"_target_": "mylab.callbacks.Foo"}
+    from musigma.config.build import build_callbacks
+
+    with pytest.raises(ConfigError, match=r"mylab\.callbacks\.Foo is not allowed"):
+        build_callbacks(config)
+
+
+def test_a_list_of_trusted_packages_that_is_not_one_is_named(mylab):
+    (mylab / "trusted.yaml").write_text("mylab: true\n")
+    with pytest.raises(ConfigError, match=r"trusted\.yaml: should be a list of packages"):
+        target_of({"_target_": "mylab.callbacks.Foo"}, L.Callback, "callbacks.foo")
