@@ -1,4 +1,4 @@
-"""The place of a `_target_` decides which classes it may name, and nothing of them is built before."""
+"""The place of a `_target_` decides which classes it may name, before anything is built."""
 
 import importlib
 import inspect
@@ -17,7 +17,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from musigma.config import targets
-from musigma.config.build import build_data, build_model, build_objective
+from musigma.config.build import build_callbacks, build_data, build_model, build_module
 from musigma.config.settings import TrainSettings
 from musigma.config.signatures import arguments_of
 from musigma.config.targets import LIBRARIES, PROJECT, is_recipe, target_of
@@ -159,9 +159,7 @@ def test_a_function_of_the_project_is_not_called_from_any_place(place, witness, 
         "command": command,
     }
     with pytest.raises(ConfigError, match="_time"):
-        data = build_data(config)
-        build_objective(config)
-        build_model(config, data)
+        build_module(config, build_data(config))
     assert not has_run()
 
 
@@ -213,8 +211,6 @@ def test_a_config_cannot_trust_a_package(mylab, compose_launch):
     config = compose_launch().config
     config["trusted"] = ["mylab"]
     config["callbacks"]["foo"] = {"_target_": "mylab.callbacks.Foo"}
-    from musigma.config.build import build_callbacks
-
     with pytest.raises(ConfigError, match=r"mylab\.callbacks\.Foo is not allowed"):
         build_callbacks(config)
 

@@ -128,8 +128,9 @@ def in_words(hint: Any) -> str:
 
 
 def _is_plain(kind: type) -> bool:
-    """Whether it is of Python itself: numbers, texts, paths."""
-    return kind.__module__.partition(".")[0] in {"builtins", *sys.stdlib_module_names}
+    """Whether it is a value that is written as it is: a number, text, path or tensor."""
+    module = kind.__module__
+    return module == "torch" or module.partition(".")[0] in {"builtins", *sys.stdlib_module_names}
 
 
 def _made(kind: Any) -> Any:
