@@ -156,6 +156,10 @@ IMAGES, LABELS = coloured_shapes(20)
             r"a test image has the label 3 \(−1: none\), which no training image has",
         ),
         ({"images": IMAGES[:1]}, "images.pt, a test set: holding out 1 images leaves none of 1"),
+        ({"images": IMAGES.to_sparse()}, "cannot be read as .pt: it should hold a dict of dense"),
+        ({"images": IMAGES.to("meta")}, "cannot be read as .pt: it should hold a dict of dense"),
+        ({"images": [1, 2]}, "cannot be read as .pt: it should hold a dict of dense"),
+        ({0: IMAGES}, "holds 0, and should hold images"),
         ({"images": IMAGES, "labels": LABELS - 2}, "labels holds -2, and labels count from 0"),
         ({"images": IMAGES, "labels": LABELS.to(torch.complex64)}, "labels is torch.complex64"),
         ({"images": IMAGES, "test_labels": LABELS}, "images.*and should hold test_images"),
@@ -166,6 +170,7 @@ IMAGES, LABELS = coloured_shapes(20)
         ),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
 def test_a_tensor_file_that_is_not_as_it_should_be_is_named(arrays, message, tmp_path):
     torch.save(arrays, tmp_path / "images.pt")
     data = TensorFileDataModule(path=tmp_path / "images.pt", image_shape=SHAPE)

@@ -20,9 +20,9 @@ def readable(path: Path, setting: str) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:  # the latter of a NUL in a name
         reason = getattr(error, "strerror", None) or str(error)
-        place = getattr(error, "filename", None) or path
+        place = str(getattr(error, "filename", None) or path).removesuffix("/.")
         raise DataError(
-            f"{str(place)!r} cannot be read: {reason}.\n"
+            f"{place!r} cannot be read: {reason}.\n"
             f"Check its path and permissions, or name another place with {setting}."
         ) from error
 

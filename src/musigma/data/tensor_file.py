@@ -81,7 +81,9 @@ class TensorFileDataModule(ImageDataModule):
         """The images and labels whose names begin so."""
         name = f"{prefix}images"
         if name not in arrays:
-            raise DataError(f"{self.path} holds {', '.join(arrays)}, and should hold {name}")
+            raise DataError(
+                f"{self.path} holds {', '.join(map(str, arrays))}, and should hold {name}"
+            )
         images = arrays[name]
         if images.dtype != torch.uint8:
             raise DataError(
@@ -134,9 +136,18 @@ def _npz(path: Path) -> dict[str, Tensor]:
 
 def _pt(path: Path) -> dict[str, Tensor]:
     arrays = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(arrays, dict) or not all(isinstance(v, Tensor) for v in arrays.values()):
-        raise ValueError("it should hold a dict of tensors")
+    if isinstance(arrays, dict):
+        arrays = {name: arrays[name] for name in ARRAYS if name in arrays} or arrays
+    if not isinstance(arrays, dict) or not all(map(_is_plain, arrays.values())):
+        raise ValueError("it should hold a dict of dense tensors")
     return arrays
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is a tensor whose numbers all lie in memory."""
+    if not isinstance(value, Tensor) or value.is_nested or value.is_meta:
+        return False
+    return value.layout == torch.strided
 
 
 READERS: dict[str, Callable[[Path], dict[str, Tensor]]] = {
