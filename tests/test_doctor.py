@@ -1,6 +1,8 @@
 """What the doctor finds, on this machine and on ones where something is wrong."""
 
+import gzip
 import os
+import struct
 import subprocess
 import sys
 import warnings
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 from musigma import doctor
-from musigma.data.idx import FILES, image_file
+from musigma.data.idx import FILES, SPLITS, image_file, label_file
 from musigma.paths import PROJECT_ROOT
 
 
@@ -165,6 +167,34 @@ def test_damaged_data_is_a_problem(tmp_path, monkeypatch):
     assert finding.about == "FashionMNIST"
     assert f"{image_file('train')} has 6 bytes" in finding.what
     assert "Remove it" in finding.advice
+
+
+def test_a_data_folder_that_is_not_one_is_a_problem(tmp_path, monkeypatch):
+    (tmp_path / "data").write_text("")
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    findings = problems(doctor.data)
+    assert [finding.about for finding in findings] == ["MNIST", "FashionMNIST", "KMNIST"]
+    assert "cannot be read: Not a directory" in findings[0].what
+    assert "DATA_DIR" in findings[0].advice
+
+
+def test_files_that_are_not_the_published_mnist_are_a_problem_packed_or_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    for name in ("MNIST", "KMNIST"):
+        folder = tmp_path / name / "raw"
+        folder.mkdir(parents=True)
+        for split, count in SPLITS.items():
+            images = struct.pack(">4I", 2051, count, 28, 28) + bytes(count * 784)
+            (folder / image_file(split)).write_bytes(images)
+            labels = gzip.compress(struct.pack(">2I", 2049, count) + bytes(count))
+            (folder / f"{label_file(split)}.gz").write_bytes(labels)
+    (finding,) = problems(doctor.data)
+    assert finding.about == "MNIST"
+    assert f"{image_file('train')} is damaged" in finding.what
+    assert {(f.level, f.about) for f in doctor.data()} >= {
+        ("ok", "KMNIST"),
+        ("note", "FashionMNIST"),
+    }
 
 
 def test_logs_that_cannot_be_written_are_a_problem(tmp_path, monkeypatch):

@@ -116,27 +116,33 @@ def compiler() -> Iterator[Finding]:
 
 def data() -> Iterator[Finding]:
     """The data sets that are here, each held against its format."""
-    root = default_data_root().expanduser()
+    root = Path(os.path.expanduser(default_data_root()))
     if _import_failure("musigma.data"):
         yield Finding("note", "data", f"{root} is looked at once musigma can be imported")
         return
+    from musigma.data.access import readable
     from musigma.data.download import missing_files
-    from musigma.data.idx import FILES, check_raw_files
-    from musigma.data.mnist import Dataset
+    from musigma.data.idx import FILES, archive_of, check_raw_files
+    from musigma.data.mnist import PLACE, Dataset
 
     for name in get_args(Dataset):
         folder = root / name / "raw"
-        if missing := missing_files(folder):
+        try:
+            with readable(root, PLACE):
+                missing = missing_files(folder)
+                missing = [file for file in missing if not archive_of(folder / file).is_file()]
+                if not missing:
+                    check_raw_files(folder, name)
+        except DataError as error:
+            what, _, advice = str(error).partition("\n")
+            yield Finding("PROBLEM", name, what, advice)
+            continue
+        if missing:
             what = f"{len(missing)} of {len(FILES)} files are not in {folder}"
             sample = "\nOr train on 5,000 digits that are here: data.fallback=sample"
             yield Finding("note", name, what, GET_DATA + sample * (name == "MNIST"))
-            continue
-        try:
-            check_raw_files(folder)
+        else:
             yield Finding("ok", name, str(folder))
-        except (DataError, OSError) as error:
-            what, _, advice = str(error).partition("\n")
-            yield Finding("PROBLEM", name, what, advice)
 
 
 def logs() -> Iterator[Finding]:

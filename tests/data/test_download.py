@@ -1,6 +1,8 @@
 """Downloads from a server on the loopback: whole or not at all."""
 
+import gzip
 import multiprocessing
+import os
 import threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from torchvision.datasets import MNIST
 
+from musigma.data import idx
 from musigma.data.download import download, missing_files
 from musigma.data.idx import FILES, check_raw_files
 from musigma.data.mnist import MNISTDataModule
@@ -41,7 +44,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(archives, resources, monkeypatch):
+def server(archives, resources, published, monkeypatch):
     """A mirror's address; `/truncated/` and `/corrupted/` below it are bad mirrors."""
     monkeypatch.setattr(MNIST, "resources", resources)
     requests = []
@@ -78,7 +81,7 @@ def test_every_mirror_is_named_even_where_its_error_has_no_words(tmp_path, monke
     def fails(*_):
         raise ConnectionResetError
 
-    monkeypatch.setattr(MNIST, "download", fails)
+    monkeypatch.setattr("musigma.data.download.download_url", fails)
     with pytest.raises(DataError, match="\nhttp://a/: ConnectionResetError\nhttp://b/: Conn"):
         download(MNIST, tmp_path, ["http://a/", "http://b/"])
 
@@ -98,29 +101,139 @@ def test_only_what_is_missing_is_put_in_place(server, tmp_path, raw_files):
     assert (folder / FILES[0]).read_bytes() == raw_files[FILES[0]]
 
 
-def test_archives_put_there_by_hand_need_no_network(archives, resources, tmp_path, monkeypatch):
-    monkeypatch.setattr(MNIST, "resources", resources)
+def _data_without_network(root):
+    return MNISTDataModule(root=root, mirrors=["http://127.0.0.1:9/"])
+
+
+# Which of the four are there raw, which as .gz; what is in neither is in both.
+@pytest.mark.parametrize("raw", [(), FILES[:1], FILES[1:3], FILES[:3]])
+@pytest.mark.parametrize("packed", [FILES, ()])
+def test_every_mixture_of_raw_files_and_archives_needs_no_network(
+    raw, packed, archives, raw_files, published, tmp_path
+):
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for name in FILES:
+        if name in raw:
+            (folder / name).write_bytes(raw_files[name])
+        if name not in raw or name in packed:
+            (folder / f"{name}.gz").write_bytes(archives[f"{name}.gz"])
+    _data_without_network(tmp_path).prepare_data()
+    assert {name: (folder / name).read_bytes() for name in FILES} == raw_files
+    assert not list((tmp_path / "MNIST").glob(".download-*"))
+
+
+def test_only_the_archives_that_are_not_there_are_fetched(server, archives, raw_files, tmp_path):
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    (folder / FILES[0]).write_bytes(raw_files[FILES[0]])
+    (folder / f"{FILES[1]}.gz").write_bytes(archives[f"{FILES[1]}.gz"])
+    (folder / f"{FILES[2]}.gz").write_bytes(archives[f"{FILES[2]}.gz"])
+    download(MNIST, tmp_path, [f"{server[0]}/"])
+    assert {path for method, path in server[1] if method == "GET"} == {f"/{FILES[3]}.gz"}
+    check_raw_files(folder, "MNIST")
+
+
+def _cut(data):
+    return data[: len(data) // 2]
+
+
+def _flipped(data):
+    return data[:-100] + bytes([data[-100] ^ 1]) + data[-99:]
+
+
+@pytest.mark.parametrize("damage", [_cut, _flipped, lambda _: b"<html>", lambda _: b""])
+def test_a_damaged_archive_is_named_and_nothing_half_unpacked_is_left(
+    damage, archives, published, tmp_path
+):
     folder = tmp_path / "MNIST" / "raw"
     folder.mkdir(parents=True)
     for name, data in archives.items():
+        (folder / name).write_bytes(damage(data) if name.startswith(FILES[2]) else data)
+    data = MNISTDataModule(root=tmp_path, mirrors=["http://127.0.0.1:9/"], fallback="sample")
+    with pytest.raises(DataError, match=f"{FILES[2]}.gz .*\n.*put a good copy there"):
+        data.prepare_data()
+    assert data.source == "files"
+    assert {path.name for path in folder.iterdir()} == {*FILES[:2], *archives, ".download.lock"}
+    assert not list((tmp_path / "MNIST").glob(".download-*"))
+
+
+def test_archives_of_other_content_are_refused(archives, raw_files, published, tmp_path):
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    other = raw_files[FILES[0]][:-1] + b"\7"
+    for name, data in {**archives, f"{FILES[0]}.gz": gzip.compress(other, 1)}.items():
         (folder / name).write_bytes(data)
-    download(MNIST, tmp_path, ["http://127.0.0.1:9/"])
-    check_raw_files(folder)
+    with pytest.raises(DataError, match=r"train-images.*\.gz .*not those that were published"):
+        _data_without_network(tmp_path).prepare_data()
 
 
-def _download_in_a_process(resources, root, mirror):
+def test_files_with_a_dot_in_their_names_are_named(tmp_path):
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    (folder / "train-images.idx3-ubyte").write_bytes(b"")
+    with pytest.raises(DataError, match=r"rename train-images\.idx3-ubyte: -idx in place of"):
+        _data_without_network(tmp_path).prepare_data()
+
+
+def _a_file(place):
+    place.write_text("")
+
+
+def _a_link_to_nothing(place):
+    place.symlink_to("/nowhere/at/all")
+
+
+@pytest.mark.parametrize("make", [_a_file, _a_link_to_nothing])
+@pytest.mark.parametrize("part", ["", "MNIST", "MNIST/raw"])
+@pytest.mark.parametrize("use", [MNISTDataModule.prepare_data, lambda data: data.setup("fit")])
+def test_a_root_that_is_not_a_folder_is_named(make, part, use, tmp_path):
+    place = tmp_path / "root" / part
+    place.parent.mkdir(parents=True, exist_ok=True)
+    make(place)
+    data = MNISTDataModule(root=tmp_path / "root", fallback="sample")
+    with pytest.raises(DataError, match="root.* cannot be read: .*\n.*data.root=.*DATA_DIR"):
+        use(data)
+    assert data.source == "files"
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300])
+@pytest.mark.parametrize("use", [MNISTDataModule.prepare_data, lambda data: data.setup("test")])
+def test_a_root_that_cannot_be_a_name_is_one_error(name, use, tmp_path):
+    with pytest.raises(DataError, match="cannot be read: .*\n.*data.root="):
+        use(MNISTDataModule(root=tmp_path / name))
+
+
+def test_a_folder_that_nobody_may_look_into_is_one_error(tmp_path, monkeypatch):
+    stat = os.stat
+
+    def refuses(path, *args, **kwargs):
+        if str(path).startswith(str(tmp_path)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", refuses)
+    for use in (MNISTDataModule.prepare_data, lambda data: data.setup("fit")):
+        with pytest.raises(DataError, match="cannot be read: Permission denied"):
+            use(MNISTDataModule(root=tmp_path, fallback="sample"))
+
+
+def _download_in_a_process(resources, digests, root, mirror):
     MNIST.resources = resources
+    idx.PUBLISHED["MNIST"] = digests
     download(MNIST, root, [mirror])
 
 
 @pytest.mark.slow
-def test_two_processes_download_once_and_both_find_the_files(server, resources, tmp_path):
+def test_two_processes_download_once_and_both_find_the_files(
+    server, resources, published, tmp_path
+):
     address, requests = server
     download(MNIST, tmp_path / "alone", [f"{address}/"])
     of_one_download = sorted(requests)
     requests.clear()
     context = multiprocessing.get_context("spawn")
-    arguments = (resources, tmp_path, f"{address}/")
+    arguments = (resources, published, tmp_path, f"{address}/")
     processes = [context.Process(target=_download_in_a_process, args=arguments) for _ in range(2)]
     for process in processes:
         process.start()

@@ -3,8 +3,12 @@
 import struct
 
 import pytest
+import torch
+from torchvision import datasets
 
+from musigma.data import idx
 from musigma.data.idx import FILES, check_raw_files
+from musigma.data.mnist import MNISTDataModule
 from musigma.errors import DataError
 
 
@@ -60,3 +64,45 @@ def test_impossible_label_is_named(raw_folder):
     (raw_folder / FILES[3]).write_bytes(struct.pack(">2I", 2049, 10_000) + bytes([11]) * 10_000)
     with pytest.raises(DataError, match="t10k-labels.*label 11"):
         check_raw_files(raw_folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("place", [100, -1])
+def test_one_flipped_bit_of_the_published_mnist_is_named(raw_folder, name, place):
+    data = bytearray((raw_folder / name).read_bytes())
+    data[place] ^= 1
+    check_raw_files(raw_folder, "MNIST")
+    (raw_folder / name).write_bytes(data)
+    with pytest.raises(DataError, match=f"{name} is damaged.*published.\n.*put a good copy there"):
+        check_raw_files(raw_folder, "MNIST")
+    for stage in ("fit",) if name.startswith("train") else ("test",):
+        with pytest.raises(DataError, match=f"{name} is damaged"):
+            MNISTDataModule(root=raw_folder.parents[1]).setup(stage)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_one_flipped_bit_beside_a_downloaded_archive_is_named(raw_folder, archives, name):
+    for archive, data in archives.items():
+        (raw_folder / archive).write_bytes(data)
+    check_raw_files(raw_folder, "KMNIST")
+    data = bytearray((raw_folder / name).read_bytes())
+    data[100] ^= 1
+    (raw_folder / name).write_bytes(data)
+    with pytest.raises(DataError, match=f"{name} is not what its .gz beside it holds"):
+        check_raw_files(raw_folder, "KMNIST")
+
+
+def test_files_that_have_not_changed_are_not_read_again(raw_folder, monkeypatch):
+    check_raw_files(raw_folder, "MNIST")
+    monkeypatch.setattr(idx, "read_raw", None)
+    check_raw_files(raw_folder, "MNIST")
+
+
+def test_pixels_and_labels_are_what_torchvision_reads(raw_folder):
+    data = MNISTDataModule(root=raw_folder.parents[1])
+    for train in (True, False):
+        expected = datasets.MNIST(raw_folder.parents[1], train=train)
+        images, labels = data.read(train)
+        assert torch.equal(images, expected.data.unsqueeze(1))
+        assert torch.equal(labels, expected.targets)
+        assert (images.dtype, labels.dtype) == (torch.uint8, torch.int64)

@@ -99,3 +99,57 @@ def test_an_epoch_that_was_cut_short_does_not_shorten_the_next():
     loader = _loader(11, shuffle_seed=5)
     next(iter(loader))
     assert len(_seen(loader)) == 11
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+@pytest.mark.parametrize("batch_size", [2, 3, 4, 5])
+@pytest.mark.parametrize("seed", [None, 0])
+def test_no_batch_is_of_one_image_where_there_are_others_to_join(world_size, batch_size, seed):
+    for count in range(2 * world_size, 50):
+        loaders = [
+            _loader(
+                count,
+                shuffle_seed=seed,
+                batch_size=batch_size,
+                rank=rank,
+                world_size=world_size,
+            )
+            for rank in range(world_size)
+        ]
+        sizes = [[len(batch.x) for batch in loader] for loader in loaders]
+        assert min(map(min, sizes)) >= 2
+        assert {len(of_rank) for of_rank in sizes} == {len(loaders[0])}
+        assert sum(map(sum, sizes)) == count
+        assert max(map(max, sizes)) <= batch_size + 2
+
+
+def test_batches_of_one_image_are_made_where_they_are_asked_for():
+    assert [len(batch.x) for batch in _loader(5, batch_size=1)] == [1] * 5
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "sizes"),
+    [
+        (135, 134, [135]),
+        (55_000, 128, [128] * 429 + [88]),
+        (60_000, 128, [128] * 468 + [96]),
+        (5_000, 1000, [1000] * 5),
+        (10_000, 1000, [1000] * 10),
+        (4_000, 128, [128] * 31 + [32]),
+    ],
+)
+def test_a_last_image_joins_the_batch_before_and_other_batches_are_as_they_were(
+    count, batch_size, sizes
+):
+    loader = _loader(count, batch_size=batch_size, shuffle_seed=0)
+    assert [len(batch.x) for batch in loader] == sizes
+
+
+def test_a_run_resumes_at_a_batch_that_was_joined():
+    loader = _loader(9, shuffle_seed=5)
+    whole = [batch.row.tolist() for batch in loader]
+    assert [len(rows) for rows in whole] == [4, 5]
+    next(iter(loader))
+    other = _loader(9, shuffle_seed=5)
+    other.load_state_dict(loader.state_dict())
+    assert [batch.row.tolist() for batch in other] == whole[1:]

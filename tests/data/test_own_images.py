@@ -1,5 +1,8 @@
 """A folder of image files and a file of tensors as data sets."""
 
+import os
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import safetensors.torch
@@ -8,7 +11,6 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from musigma.data import ImageFolderDataModule, TensorFileDataModule
-from musigma.data.image_files import read_files
 from musigma.errors import DataError
 from shapes import coloured_shapes, write_folder
 
@@ -91,6 +93,32 @@ def test_a_tensor_file_of_each_kind_is_read(name, tmp_path):
     assert data.read(train=True)[1].unique().tolist() == [-1]
 
 
+@pytest.mark.parametrize("with_test", [False, True])
+def test_validation_images_of_a_tensor_file_are_the_validation_set(with_test, tmp_path):
+    sets = {"": coloured_shapes(20), "val_": coloured_shapes(7, seed=1)}
+    if with_test:
+        sets["test_"] = coloured_shapes(5, seed=2)
+    arrays = {f"{name}images": images.numpy() for name, (images, _) in sets.items()}
+    arrays |= {f"{name}labels": labels.numpy() for name, (_, labels) in sets.items()}
+    np.savez(tmp_path / "images.npz", **arrays)
+    data = TensorFileDataModule(path=tmp_path / "images.npz", image_shape=SHAPE, val_size=0.5)
+    assert _sizes(data) == ([20, 7, 5] if with_test else [18, 7, 2])
+    for found, expected in zip(data.read_validation(), sets["val_"], strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_other_arrays_in_a_tensor_file_and_its_memory_layout_do_not_matter(tmp_path):
+    images = np.asfortranarray(IMAGES.numpy())
+    labels = (LABELS == 0).numpy()
+    names = np.array(["disc", "square"])
+    np.savez(tmp_path / "images.NPZ.npz", images=images, labels=labels, names=names)
+    (tmp_path / "images.NPZ.npz").rename(tmp_path / "images.NPZ")
+    data = TensorFileDataModule(path=tmp_path / "images.NPZ", image_shape=SHAPE)
+    assert sum(_sizes(data)) == 20
+    both = [torch.cat(parts) for parts in zip(data.read(True), data.read(False), strict=True)]
+    assert _by_rows(*both) == _by_rows(IMAGES, (LABELS == 0).long())
+
+
 class _Runs:
     def __reduce__(self):
         return exec, ("raise SystemExit('it ran')",)
@@ -127,9 +155,22 @@ IMAGES, LABELS = coloured_shapes(20)
             {"images": IMAGES, "labels": LABELS, "test_images": IMAGES, "test_labels": LABELS + 1},
             r"a test image has the label 3 \(−1: none\), which no training image has",
         ),
-        ({"images": IMAGES[:1]}, "holding out 1 images leaves none of 1"),
+        ({"images": IMAGES[:1]}, "images.pt, a test set: holding out 1 images leaves none of 1"),
+        ({"images": IMAGES.to_sparse()}, "cannot be read as .pt: it should hold a dict of dense"),
+        ({"images": IMAGES.to("meta")}, "cannot be read as .pt: it should hold a dict of dense"),
+        ({"images": [1, 2]}, "cannot be read as .pt: it should hold a dict of dense"),
+        ({0: IMAGES}, "holds 0, and should hold images"),
+        ({"images": IMAGES, "labels": LABELS - 2}, "labels holds -2, and labels count from 0"),
+        ({"images": IMAGES, "labels": LABELS.to(torch.complex64)}, "labels is torch.complex64"),
+        ({"images": IMAGES, "test_labels": LABELS}, "images.*and should hold test_images"),
+        ({"images": IMAGES, "val_images": IMAGES.float()}, "val_images is torch.float32"),
+        (
+            {"images": IMAGES, "labels": LABELS, "val_images": IMAGES, "val_labels": LABELS + 1},
+            r"a val image has the label 3",
+        ),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
 def test_a_tensor_file_that_is_not_as_it_should_be_is_named(arrays, message, tmp_path):
     torch.save(arrays, tmp_path / "images.pt")
     data = TensorFileDataModule(path=tmp_path / "images.pt", image_shape=SHAPE)
@@ -142,11 +183,16 @@ def test_a_tensor_file_that_is_not_as_it_should_be_is_named(arrays, message, tmp
     [
         ("missing.npz", "cannot be read as .npz"),
         ("damaged.safetensors", "cannot be read as .safetensors"),
+        ("text.npz", r"text\.npz cannot be read as .npz: it is not an archive of arrays"),
+        ("array.npz", r"array\.npz cannot be read as .npz: it is not an archive of arrays"),
         ("notes.txt", r"should be a file that ends in \.npz, \.pt, \.safetensors"),
     ],
 )
 def test_a_file_that_is_none_of_these_is_named(name, message, tmp_path):
     (tmp_path / "damaged.safetensors").write_bytes(b"no tensors")
+    (tmp_path / "text.npz").write_text("1 2 3")
+    with (tmp_path / "array.npz").open("wb") as file:
+        np.save(file, IMAGES.numpy())
     with pytest.raises(DataError, match=message):
         TensorFileDataModule(path=tmp_path / name, image_shape=SHAPE).prepare_data()
 
@@ -164,7 +210,7 @@ def _another_class(folder):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: folder.rmdir(), "is no folder of images"),
+        (lambda folder: folder.rmdir(), "is not a folder of images"),
         (lambda folder: (folder / ".hidden.png").write_bytes(b""), "hold no image files"),
         (_beside, r"000\.png lies beside folders of classes"),
         (_another_class, "test holds the class 'stripes', and .*train does not"),
@@ -176,22 +222,6 @@ def test_a_folder_that_is_not_as_it_should_be_is_named(make, message, tmp_path):
     make(folder)
     with pytest.raises(DataError, match=message):
         ImageFolderDataModule(path=folder, image_shape=SHAPE).prepare_data()
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda path: path.write_bytes(b"no image"), r"a\.png cannot be read as an image"),
-        (
-            lambda path: Image.fromarray(np.zeros((32, 32), np.uint16)).save(path),
-            r"a\.png holds I;16 pixels: save it with 8 bits",
-        ),
-    ],
-)
-def test_a_file_that_is_no_image_of_8_bits_is_named(make, message, tmp_path):
-    make(tmp_path / "a.png")
-    with pytest.raises(DataError, match=message):
-        read_files([tmp_path / "a.png"], SHAPE, resize=True)
 
 
 def test_image_files_have_one_channel_or_three(tmp_path):
@@ -217,3 +247,215 @@ def test_image_files_have_one_channel_or_three(tmp_path):
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         TensorFileDataModule(**{"path": "images.npz", "image_shape": SHAPE, **settings})
+
+
+def _photos(folder, *sets):
+    """A folder with such sets of 20 images each, all different; set → its images and labels."""
+    found = {}
+    for seed, name in enumerate(sets):
+        found[name] = coloured_shapes(20, seed=seed)
+        write_folder(folder / name, *found[name])
+    return found
+
+
+def _by_rows(images, labels):
+    return sorted(
+        (row.flatten().tolist(), label) for row, label in zip(images, labels.tolist(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "validation", "Val", "VALIDATION"])
+@pytest.mark.parametrize("train", ["train", "Train"])
+def test_a_folder_of_validation_images_is_the_validation_set(train, val, tmp_path):
+    photos = _photos(tmp_path, train, val)
+    data = ImageFolderDataModule(path=tmp_path, image_shape=SHAPE, val_size=0.5)
+    assert _sizes(data) == [18, 20, 2]
+    assert _by_rows(*data.read_validation()) == _by_rows(*photos[val])
+    both = [torch.cat(parts) for parts in zip(data.read(True), data.read(False), strict=True)]
+    assert _by_rows(*both) == _by_rows(*photos[train])
+    alone = ImageFolderDataModule(path=tmp_path / train, image_shape=SHAPE)
+    assert torch.equal(alone.read(train=False)[0], data.read(train=False)[0])
+
+
+def test_with_three_folders_each_is_its_set(tmp_path):
+    photos = _photos(tmp_path, "train", "val", "test")
+    data = ImageFolderDataModule(path=tmp_path, image_shape=SHAPE, val_size=0)
+    assert _sizes(data) == [20, 20, 20]
+    found = data.read(True), data.read_validation(), data.read(False)
+    for pair, name in zip(found, photos, strict=True):
+        assert _by_rows(*pair) == _by_rows(*photos[name])
+
+
+def test_a_training_folder_alone_is_not_a_class(tmp_path):
+    _photos(tmp_path, "train")
+    data = ImageFolderDataModule(path=tmp_path, image_shape=SHAPE)
+    assert _sizes(data) == [16, 2, 2]
+    assert sorted(set(data.read(train=True)[1].tolist())) == [0, 1, 2]
+
+
+def test_sets_may_have_no_classes(tmp_path):
+    for seed, name in enumerate(("train", "val")):
+        write_folder(tmp_path / name, coloured_shapes(20, seed=seed)[0])
+    data = ImageFolderDataModule(path=tmp_path, image_shape=SHAPE)
+    assert _sizes(data) == [18, 20, 2]
+    assert data.read_validation()[1].unique().tolist() == [-1]
+
+
+def test_a_class_may_have_the_name_of_a_set(tmp_path):
+    for seed, name in enumerate(("bus", "train", "invalid", "valid")):
+        write_folder(tmp_path / name, coloured_shapes(5, seed=seed)[0])
+    data = ImageFolderDataModule(path=tmp_path / "x", image_shape=SHAPE)
+    (tmp_path / "x").mkdir()
+    for name in ("bus", "train"):
+        (tmp_path / name).rename(tmp_path / "x" / name)
+    assert data.read(train=True)[1].bincount().tolist() == [4, 5]
+    other = ImageFolderDataModule(path=tmp_path / "y", image_shape=SHAPE)
+    (tmp_path / "y").mkdir()
+    for name in ("invalid", "valid"):
+        (tmp_path / name).rename(tmp_path / "y" / name)
+    assert sum(other.read(train=True)[1].bincount().tolist()) == 9
+
+
+def test_hidden_folders_and_those_of_macos_do_not_count(tmp_path):
+    _photos(tmp_path, "train")
+    for place in ("train/.ipynb_checkpoints", "train/disc/.thumbnails", "__MACOSX/train/disc"):
+        write_folder(tmp_path / place, coloured_shapes(3)[0])
+    data = ImageFolderDataModule(path=tmp_path, image_shape=SHAPE)
+    assert _sizes(data) == [16, 2, 2]
+    assert set(data.read(train=True)[1].tolist()) == {0, 1, 2}
+
+
+def test_links_to_folders_are_followed_and_loops_are_not(tmp_path):
+    _photos(tmp_path, "elsewhere")
+    (tmp_path / "photos").mkdir()
+    for name in ("disc", "square"):
+        (tmp_path / "photos" / name).symlink_to(tmp_path / "elsewhere" / name)
+    (tmp_path / "elsewhere" / "disc" / "up").symlink_to(tmp_path / "elsewhere")
+    data = ImageFolderDataModule(path=tmp_path / "photos", image_shape=SHAPE)
+    assert sum(_sizes(data)) == 7 + 7
+
+
+def _sets_only(*names):
+    return lambda folder: _photos(folder, *names)
+
+
+def _empty_val(folder):
+    _photos(folder, "train")
+    (folder / "val").mkdir()
+
+
+def _two_vals(folder):
+    _photos(folder, "train", "val", "valid")
+
+
+def _beside_train(folder):
+    _photos(folder, "train", "extra")
+
+
+def _file_beside_train(folder):
+    _photos(folder, "train")
+    Image.new("RGB", (32, 32)).save(folder / "a.png")
+
+
+def _unlabelled_test(folder):
+    _photos(folder, "train")
+    write_folder(folder / "test", IMAGES)
+
+
+def _another_class_in_val(folder):
+    _photos(folder, "train")
+    write_folder(folder / "val" / "cat", IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (_sets_only("test", "val"), r"test is there, and .*train is not: add it"),
+        (_sets_only("val"), r"val is there, and .*train is not: add it"),
+        (
+            _sets_only("valid", "photos"),
+            r"valid holds folders of classes, and .*photos lies beside",
+        ),
+        (_empty_val, r"val and the folders in it hold no image files"),
+        (_two_vals, r"val and .*valid are both a val set"),
+        (_beside_train, r"train holds folders of classes, and .*extra lies beside it: move one"),
+        (_file_beside_train, r"train holds folders of classes, and .*a\.png lies beside it"),
+        (_unlabelled_test, r"test holds images of no class, and .*train does not"),
+        (_another_class_in_val, r"val holds the class 'cat', and .*train does not"),
+    ],
+)
+def test_folders_of_sets_that_do_not_fit_are_named(make, message, tmp_path):
+    make(tmp_path)
+    with pytest.raises(DataError, match=message):
+        ImageFolderDataModule(path=tmp_path, image_shape=SHAPE).prepare_data()
+
+
+def _file(place):
+    place.write_text("")
+
+
+@pytest.mark.parametrize(
+    "make", [_file, lambda place: place.symlink_to("/nowhere"), lambda place: None]
+)
+@pytest.mark.parametrize("use", ["prepare_data", "setup"])
+@pytest.mark.parametrize("kind", [ImageFolderDataModule, TensorFileDataModule])
+def test_a_path_that_is_something_else_is_one_error(kind, use, make, tmp_path):
+    make(tmp_path / "x.npz")
+    for path in ("x.npz", "x.npz/below.npz"):
+        data = kind(path=tmp_path / path, image_shape=SHAPE)
+        with pytest.raises(DataError, match=r"x\.npz"):
+            data.setup("fit") if use == "setup" else data.prepare_data()
+
+
+@pytest.mark.parametrize("kind", [ImageFolderDataModule, TensorFileDataModule])
+@pytest.mark.parametrize("name", ["x" * 300 + ".npz", "a\0b.npz", "~nobody-here/a.npz"])
+def test_a_path_that_cannot_be_a_name_is_one_error(kind, name, tmp_path):
+    with pytest.raises(DataError, match="npz"):
+        kind(path=name if name[0] == "~" else tmp_path / name, image_shape=SHAPE).prepare_data()
+
+
+def test_a_folder_that_nobody_may_look_into_is_one_error(tmp_path, monkeypatch):
+    _photos(tmp_path, "train", "val")
+    scandir = os.scandir
+
+    def refuses(path):
+        if str(path).endswith("disc"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuses)
+    with pytest.raises(DataError, match=r"disc' cannot be read: Permission denied"):
+        ImageFolderDataModule(path=tmp_path, image_shape=SHAPE).prepare_data()
+
+
+def test_a_damaged_image_of_any_set_is_found_before_training(tmp_path):
+    for name in ("train", "val", "test"):
+        _photos(tmp_path / name, "train", "val", "test")
+        (path, *_) = (tmp_path / name / name / "disc").iterdir()
+        path.write_bytes(path.read_bytes()[:200])
+        data = ImageFolderDataModule(path=tmp_path / name, image_shape=SHAPE)
+        data.prepare_data()
+        with pytest.raises(DataError, match=f"{name}/disc/{path.name} cannot be read as an image"):
+            data.setup("fit")
+
+
+def test_too_few_images_name_the_data_and_the_setting(tmp_path):
+    write_folder(tmp_path / "one", IMAGES[:1])
+    write_folder(tmp_path / "two", IMAGES[:2])
+    one, two = (
+        ImageFolderDataModule(path=tmp_path / name, image_shape=SHAPE) for name in ("one", "two")
+    )
+    with pytest.raises(DataError, match="one: a test set: holding out 1 images leaves none of 1"):
+        one.prepare_data()
+    with pytest.raises(DataError, match=r"two .*data\.val_size=0\.1: holding out 1 .* none of 1"):
+        two.setup("fit")
+
+
+def test_fewer_images_than_processes_is_found_before_training(tmp_path):
+    write_folder(tmp_path, IMAGES[:5])
+    data = ImageFolderDataModule(path=tmp_path, image_shape=SHAPE, val_size=1)
+    data.trainer = SimpleNamespace(
+        world_size=4, strategy=SimpleNamespace(root_device=torch.device("cpu"))
+    )
+    with pytest.raises(DataError, match=r"train set has 3 images, too few for 4 processes"):
+        data.setup("fit")

@@ -48,7 +48,7 @@ class ImageDataModule(L.LightningDataModule):
         batch_size: training images a step on each device.
         eval_batch_size: the same for validation and test.
         val_size: how many of the training images are held out for validation, or which share of
-            them; 0 for none.
+            them; 0 for none. Data with a validation set of its own takes that one, as it is.
         seed: of the order of the training images and of what is random in their pixels.
 
     Raises:
@@ -94,6 +94,10 @@ class ImageDataModule(L.LightningDataModule):
         Labels count from 0, and are all −1 where there are none.
         """
 
+    def read_validation(self) -> tuple[Tensor, Tensor] | None:
+        """The same of the data's own validation set; None where there is none, as by default."""
+        return None
+
     def setup(self, stage: str) -> None:
         """Read what the stage needs, once; the test set only when it is time to test.
 
@@ -102,12 +106,18 @@ class ImageDataModule(L.LightningDataModule):
         """
         if stage == "test":
             if "test" not in self._sets:
-                self._keep("test", *self._read(train=False), normalized=True)
+                self._keep("test", *self._prepared(*self.read(train=False)), normalized=True)
         elif "train" not in self._sets:
-            images, labels = self._read(train=True)
-            held_out = split(len(images), self.val_size)
-            self._keep("train", images[~held_out], labels[~held_out])
-            self._keep("val", images[held_out], labels[held_out], normalized=True)
+            images, labels = self._prepared(*self.read(train=True))
+            if validation := self.read_validation():
+                validation = self._prepared(*validation)
+            else:
+                what = f"{self.name}, data.val_size={self.val_size}"
+                held_out = split(len(images), self.val_size, what)
+                validation = images[held_out], labels[held_out]
+                images, labels = images[~held_out], labels[~held_out]
+            self._keep("train", images, labels)
+            self._keep("val", *validation, normalized=True)
 
     def mean_image(self) -> Tensor:
         """The mean of the training images as the model sees them, `[C, H, W]`, after `setup`."""
@@ -153,11 +163,15 @@ class ImageDataModule(L.LightningDataModule):
         """Nothing to do: batches are made where they are used."""
         return batch
 
-    def _read(self, train: bool) -> tuple[Tensor, Tensor]:
-        images, labels = self.read(train)
+    def _prepared(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return self.normalization.prepare(images), labels
 
     def _keep(self, name: str, images: Tensor, labels: Tensor, normalized: bool = False) -> None:
+        if 0 < len(images) < self._processes:
+            raise DataError(
+                f"{self.name}: the {name} set has {len(images)} images, too few for "
+                f"{self._processes} processes; set trainer.devices lower"
+            )
         if normalized:
             images = self.normalization(images, torch.Generator().manual_seed(FIXED_SEED))
         images = placed(images, self._device)
@@ -166,6 +180,10 @@ class ImageDataModule(L.LightningDataModule):
     @property
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+    @property
+    def _processes(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
 
     def _loader(
         self,
@@ -183,20 +201,20 @@ class ImageDataModule(L.LightningDataModule):
             seed=self.seed,
             shuffle=shuffle,
             rank=self.trainer.global_rank if self.trainer else 0,
-            world_size=self.trainer.world_size if self.trainer else 1,
+            world_size=self._processes,
             device=self._device,
         )
 
 
-def split(count: int, size: Size) -> Tensor:
+def split(count: int, size: Size, what: str = "the data") -> Tensor:
     """Which of `count` images are held out: a mask `[count]`, the same for every seed.
 
     Raises:
-        DataError: if nothing would be left to train on.
+        DataError: if nothing would be left to train on; says of what.
     """
     held_out = size if isinstance(size, int) else max(1, round(size * count))
     if held_out >= count:
-        raise DataError(f"holding out {held_out} images leaves none of {count} to train on")
+        raise DataError(f"{what}: holding out {held_out} images leaves none of {count} to train on")
     order = torch.randperm(count, generator=torch.Generator().manual_seed(FIXED_SEED))
     mask = torch.zeros(count, dtype=torch.bool)
     mask[order[:held_out]] = True

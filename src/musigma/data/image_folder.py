@@ -1,23 +1,31 @@
 """A folder of image files as a data set."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
+from musigma.data.access import readable
 from musigma.data.datamodule import NO_LABEL, TEST_SHARE, ImageDataModule, split
 from musigma.data.image_files import is_image_file, read_files
 from musigma.errors import DataError
 from musigma.ranges import ImageShape, checked
+
+SETS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""Name of a folder, in lower case → the set that it holds."""
 
 
 class ImageFolderDataModule(ImageDataModule):
     """Image files, made to fit once and held in memory; a folder for each class, or no classes.
 
     `path/<class>/...` as in torchvision's ImageFolder, or all files right in `path`; likewise in
-    `path/train` and `path/test`, where there are both. Otherwise a tenth of the images, drawn by
-    a fixed seed, is the test set. Classes are numbered in the order of their names.
+    `path/train`, and in `path/val` (or `valid`, `validation`) and `path/test` where there are such.
+    With a validation set of its own `val_size` has no say. Without a test set of its own a tenth of
+    the images, drawn by a fixed seed, is the test set. Classes are numbered in the order of their
+    names. Hidden files and folders do not count.
 
     Args:
         path: the folder.
@@ -30,8 +38,11 @@ class ImageFolderDataModule(ImageDataModule):
     @checked
     def __init__(self, *, path: str | Path, image_shape: ImageShape, **settings: Any) -> None:
         super().__init__(image_shape=image_shape, **settings)
-        self.path = Path(path).expanduser()
-        self.name = f"{self.path.resolve().name} {' × '.join(map(str, image_shape))}"
+        self.path = Path(os.path.expanduser(path))
+        with readable(self.path, "data.path=..."):
+            place = os.path.realpath(self.path)
+        self.name = f"{os.path.basename(place)} {' × '.join(map(str, image_shape))}"
+        self._test: tuple[Tensor, Tensor] | None = None
 
     def prepare_data(self) -> None:
         """Look at the names of all files; what is in them is read later.
@@ -39,30 +50,53 @@ class ImageFolderDataModule(ImageDataModule):
         Raises:
             DataError: if there are no images, or those to train on lack a class.
         """
-        self._files(train=False)
+        self._files()
+
+    def setup(self, stage: str) -> None:
+        """Read what the stage needs; before training the test images too, as one may be damaged."""
+        if stage == "fit" and not self._sets:
+            self._test = self._read_set("test")
+        super().setup(stage)
+        if stage == "test":
+            self._test = None
 
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
         """Images `[N, C, H, W]` uint8 and labels `[N]`, in the order of the files' names."""
-        files, classes = self._files(train)
-        number = {name: i for i, name in enumerate(classes)} | {"": NO_LABEL}
-        images = read_files([file.path for file in files], self.image_shape, resize=True)
-        return images, torch.tensor([number[file.class_name] for file in files])
+        if not train and self._test is not None:
+            return self._test
+        return self._read_set("train" if train else "test")
 
-    def _files(self, train: bool) -> tuple[list["_File"], list[str]]:
-        """The training or the test files, and the names of all classes."""
-        folders = self.path / "train", self.path / "test"
-        if all(folder.is_dir() for folder in folders):
-            training, test = map(_files_in, folders)
-            classes = _classes(training)
-            if unknown := set(_classes(test)).difference(classes):
+    def read_validation(self) -> tuple[Tensor, Tensor] | None:
+        """The same of the validation set, if there is a folder of it."""
+        return self._read_set("val") if "val" in self._files() else None
+
+    def _read_set(self, name: str) -> tuple[Tensor, Tensor]:
+        sets = self._files()
+        classes = _classes([file for files in sets.values() for file in files])
+        number = {name: i for i, name in enumerate(classes)} | {"": NO_LABEL}
+        images = read_files([file.path for file in sets[name]], self.image_shape, resize=True)
+        return images, torch.tensor([number[file.class_name] for file in sets[name]])
+
+    def _files(self) -> dict[str, list["_File"]]:
+        """The files of the sets `train`, `test` and, if it has a folder, `val`."""
+        with readable(self.path, "data.path=..."):
+            if not self.path.is_dir():
                 raise DataError(
-                    f"{folders[1]} holds the class {unknown.pop()!r}, and {folders[0]} does not"
+                    f"{self.path} is not a folder of images; name one with data.path=..."
                 )
-            return (training if train else test), classes
-        files = _files_in(self.path)
-        held_out = split(len(files), TEST_SHARE).tolist()
-        chosen = [file for file, held in zip(files, held_out, strict=True) if held != train]
-        return chosen, _classes(files)
+            folders = _set_folders(self.path) or {"train": self.path}
+            sets = {name: _files_in(folder) for name, folder in folders.items()}
+        known = _classes(sets["train"])
+        for name, files in sets.items():
+            if unknown := set(_classes(files)).difference(known):
+                what = f"the class {unknown.pop()!r}" if unknown != {""} else "images of no class"
+                raise DataError(f"{folders[name]} holds {what}, and {folders['train']} does not")
+        if "test" not in sets:
+            files = sets["train"]
+            held_out = split(len(files), TEST_SHARE, f"{folders['train']}: a test set").tolist()
+            for name, test in (("train", False), ("test", True)):
+                sets[name] = [f for f, held in zip(files, held_out, strict=True) if held == test]
+        return sets
 
 
 class _File(NamedTuple):
@@ -74,11 +108,69 @@ def _classes(files: list[_File]) -> list[str]:
     return sorted({file.class_name for file in files})
 
 
+def _set_folders(path: Path) -> dict[str, Path]:
+    """The folders of sets in a folder, by the sets that they hold; none where it holds classes."""
+    sets: dict[str, Path] = {}
+    others = []
+    for place in sorted(path.iterdir()):
+        name = SETS.get(place.name.lower())
+        if not place.is_dir() or not name:
+            others.append(place)
+        elif name in sets:
+            raise DataError(f"{sets[name]} and {place} are both a {name} set: keep one of them")
+        else:
+            sets[name] = place
+    if "train" in sets and len(sets) > 1:
+        return sets
+    beside = next(filter(_holds_images, others), None)
+    if "train" in sets and not beside:
+        return sets
+    if sets and not beside:
+        (name, *_) = sets
+        raise DataError(f"{sets[name]} is there, and {path / 'train'} is not: add it")
+    for folder in sets.values():
+        # Where images lie right in it, it may well be a class of that name.
+        if any(place.is_dir() and _holds_images(place) for place in folder.iterdir()):
+            raise DataError(
+                f"{folder} holds folders of classes, and {beside} lies beside it: move one of the "
+                "two elsewhere"
+            )
+    return {}
+
+
+def _holds_images(place: Path) -> bool:
+    """Whether it is an image file, or a folder with any that counts."""
+    if place.is_dir():
+        return not _is_hidden(place.name) and any(_image_files(place))
+    return is_image_file(place)
+
+
+def _image_files(folder: Path) -> Iterator[Path]:
+    """The image files in a folder, at any depth and through links, but for hidden ones."""
+    for place, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+        here = Path(place)
+        folders[:] = [
+            name for name in folders if not _is_hidden(name) and not _leads_up(here / name)
+        ]
+        yield from filter(is_image_file, (here / name for name in names))
+
+
+def _leads_up(folder: Path) -> bool:
+    """Whether it is a link to a folder around it."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"  # what macOS puts into archives
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
 def _files_in(folder: Path) -> list[_File]:
-    if not folder.is_dir():
-        raise DataError(f"{folder} is no folder of images; name one with data.path=...")
     files = []
-    for path in sorted(filter(is_image_file, folder.rglob("*"))):
+    for path in sorted(_image_files(folder)):
         inside = path.relative_to(folder).parts
         files.append(_File(path, inside[0] if len(inside) > 1 else ""))
     if not files:

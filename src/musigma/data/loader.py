@@ -67,7 +67,8 @@ class TensorLoader:
     Each step takes `batch_size` images for every rank from the common order, and rank r keeps
     every `world_size`-th of them: every rank has the same number of steps, and every image is
     seen exactly once an epoch by exactly one rank. What is left at the end makes a smaller
-    batch, or joins the one before where there is less than one image a rank.
+    batch, or joins the one before where there are fewer than two images a rank: what compares the
+    images of a batch with one another needs two.
 
     Args:
         images: `[N, C, H, W]`.
@@ -115,7 +116,7 @@ class TensorLoader:
 
     def __len__(self) -> int:
         full, rest = divmod(len(self.dataset), self.step_size)
-        return full + (rest >= self.world_size)
+        return max(1, full + (rest >= 2 * self.world_size))
 
     def __iter__(self) -> Iterator[Batch]:
         images, labels = self.dataset.tensors

@@ -1,6 +1,7 @@
 """MNIST, and the data sets that were made in its image."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,9 +10,10 @@ from pydantic import Field
 from torch import Tensor
 from torchvision import datasets
 
+from musigma.data.access import readable
 from musigma.data.datamodule import ImageDataModule
-from musigma.data.download import download, missing_files
-from musigma.data.idx import FILES, SPLITS, check_raw_files
+from musigma.data.download import NoFilesError, download, missing_files
+from musigma.data.idx import FILES, SPLITS, check_raw_files, read_set
 from musigma.data.normalization import NormalizationName
 from musigma.data.sample import TRAIN as SAMPLE_TRAIN
 from musigma.data.sample import sample_digits
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 
 Dataset = Literal["MNIST", "FashionMNIST", "KMNIST"]
 Source = Literal["files", "sample"]
+
+PLACE = "data.root=... or the environment variable DATA_DIR"
 
 
 class MNISTDataModule(ImageDataModule):
@@ -70,7 +74,7 @@ class MNISTDataModule(ImageDataModule):
         )
         self.name = dataset
         self.dataset: type[datasets.MNIST] = getattr(datasets, dataset)
-        self.root = Path(root or default_data_root()).expanduser()
+        self.root = Path(os.path.expanduser(root or default_data_root()))
         self.mirrors = mirrors
         self.source = source
         self.fallback = fallback
@@ -91,20 +95,27 @@ class MNISTDataModule(ImageDataModule):
         """
         if self.source == "sample":
             return
-        if missing_files(self.raw_folder):
-            try:
-                download(self.dataset, self.root, self.mirrors)
-            except DataError as error:
-                self._fall_back(error)
-                return
-        check_raw_files(self.raw_folder)
+        with readable(self.root, PLACE):
+            if missing_files(self.raw_folder):
+                try:
+                    download(self.dataset, self.root, self.mirrors)
+                except NoFilesError as error:
+                    self._fall_back(error)
+                    return
+            check_raw_files(self.raw_folder, self.dataset.__name__)
 
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
-        """Images `[N, 1, 28, 28]` uint8 and labels `[N]`."""
+        """Images `[N, 1, 28, 28]` uint8 and labels `[N]`.
+
+        Raises:
+            DataError: if the files are not there or damaged.
+        """
         if self.source == "sample":
             return sample_digits(train)
-        dataset = self.dataset(str(self.root), train=train)
-        return dataset.data.unsqueeze(1), dataset.targets
+        with readable(self.raw_folder, PLACE):
+            split = "train" if train else "t10k"
+            images, labels = read_set(self.raw_folder, split, self.dataset.__name__)
+        return images.unsqueeze(1), labels
 
     def _fall_back(self, error: DataError) -> None:
         is_mnist = self.dataset is datasets.MNIST
@@ -117,6 +128,7 @@ class MNISTDataModule(ImageDataModule):
                 f"{error}\n"
                 f"Put these files into {self.raw_folder}, as they are or as .gz:\n"
                 f"  {'  '.join(FILES)}\n"
+                f"{self._misnamed()}"
                 "or name another server with data.mirrors=[http://.../], or another folder with "
                 f"DATA_DIR or data.root=...{instead if is_mnist else ''}."
             ) from error
@@ -129,6 +141,12 @@ class MNISTDataModule(ImageDataModule):
         )
         self.source = "sample"
         self._limit_val_size()
+
+    def _misnamed(self) -> str:
+        """What to do with files that have their names from elsewhere, if there are any."""
+        found = [name.replace("-idx", ".idx") for name in missing_files(self.raw_folder)]
+        found = [name for name in found if (self.raw_folder / name).exists()]
+        return f"(rename {', '.join(found)}: -idx in place of .idx)\n" if found else ""
 
     def _limit_val_size(self) -> None:
         if self.source == "sample":

@@ -1,5 +1,7 @@
 """Images in one file of tensors as a data set."""
 
+import os
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,18 @@ from musigma.data.datamodule import NO_LABEL, TEST_SHARE, ImageDataModule, split
 from musigma.errors import DataError
 from musigma.ranges import ImageShape, checked
 
+SETS = {"train": "", "val": "val_", "test": "test_"}
+"""Set → what the names of its arrays begin with."""
+ARRAYS = [f"{prefix}{kind}" for prefix in SETS.values() for kind in ("images", "labels")]
+
 
 class TensorFileDataModule(ImageDataModule):
     """Images and labels by name in an `.npz`, `.safetensors` or `.pt` file, a dict in the latter.
 
-    `images` is `[N, C, H, W]` uint8 and `labels`, if there are any, `[N]`; so are `test_images`
-    and `test_labels`. Without the former a tenth of the images, drawn by a fixed seed, is the test
-    set. Nothing in a file is run.
+    `images` is `[N, C, H, W]` uint8 and `labels`, if there are any, `[N]`; so are `val_images` and
+    `val_labels`, `test_images` and `test_labels`. With a validation set of its own `val_size` has
+    no say; without a test set of its own a tenth of the images, drawn by a fixed seed, is the test
+    set. Other arrays do not count. Nothing in a file is run.
 
     Args:
         path: the file.
@@ -30,7 +37,7 @@ class TensorFileDataModule(ImageDataModule):
     @checked
     def __init__(self, *, path: str | Path, image_shape: ImageShape, **settings: Any) -> None:
         super().__init__(image_shape=image_shape, **settings)
-        self.path = Path(path).expanduser()
+        self.path = Path(os.path.expanduser(path))
         self.name = self.path.name
 
     def prepare_data(self) -> None:
@@ -39,28 +46,44 @@ class TensorFileDataModule(ImageDataModule):
         Raises:
             DataError: if it cannot be read, or an array is missing, of another shape or type.
         """
-        self.read(train=False)
+        self._sets_in_file()
 
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
         """Images `[N, C, H, W]` uint8 and labels `[N]`."""
+        return self._sets_in_file()["train" if train else "test"]
+
+    def read_validation(self) -> tuple[Tensor, Tensor] | None:
+        """The same of `val_images` and `val_labels`, if there are such."""
+        return self._sets_in_file().get("val")
+
+    def _sets_in_file(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Images and labels of `train`, `test` and, if the file has one, `val`."""
         arrays = read_arrays(self.path)
-        images, labels = self._set(arrays, "")
-        if "test_images" not in arrays:
-            rows = split(len(images), TEST_SHARE) != train
-            return images[rows], labels[rows]
-        test_images, test_labels = self._set(arrays, "test_")
-        if unknown := set(test_labels.tolist()).difference(labels.tolist()):
-            raise DataError(
-                f"{self.path}: a test image has the label {unknown.pop()} (−1: none), which no "
-                "training image has"
-            )
-        return (images, labels) if train else (test_images, test_labels)
+        sets = {
+            name: self._set(arrays, prefix)
+            for name, prefix in SETS.items()
+            if name == "train" or f"{prefix}images" in arrays or f"{prefix}labels" in arrays
+        }
+        images, labels = sets["train"]
+        for name, (_, others) in sets.items():
+            if unknown := set(others.tolist()).difference(labels.tolist()):
+                raise DataError(
+                    f"{self.path}: a {name} image has the label {unknown.pop()} (−1: none), which "
+                    "no training image has"
+                )
+        if "test" not in sets:
+            held_out = split(len(images), TEST_SHARE, f"{self.path}, a test set")
+            sets["test"] = images[held_out], labels[held_out]
+            sets["train"] = images[~held_out], labels[~held_out]
+        return sets
 
     def _set(self, arrays: Mapping[str, Tensor], prefix: str) -> tuple[Tensor, Tensor]:
         """The images and labels whose names begin so."""
         name = f"{prefix}images"
         if name not in arrays:
-            raise DataError(f"{self.path} holds {', '.join(arrays)}, and should hold {name}")
+            raise DataError(
+                f"{self.path} holds {', '.join(map(str, arrays))}, and should hold {name}"
+            )
         images = arrays[name]
         if images.dtype != torch.uint8:
             raise DataError(
@@ -73,13 +96,19 @@ class TensorFileDataModule(ImageDataModule):
                 "is channels, height, width"
             )
         count = len(images)
-        labels = arrays.get(f"{prefix}labels", torch.full((count,), NO_LABEL))
-        if labels.shape != (count,) or labels.is_floating_point():
+        name = f"{prefix}labels"
+        labels = arrays.get(name, torch.full((count,), NO_LABEL))
+        if labels.shape != (count,) or labels.is_floating_point() or labels.is_complex():
             raise DataError(
-                f"{self.path}: {prefix}labels is {labels.dtype} {list(labels.shape)}, and should "
-                f"be whole numbers [{count}]"
+                f"{self.path}: {name} is {labels.dtype} {list(labels.shape)}, and should be whole "
+                f"numbers [{count}]"
             )
-        return images, labels.long()
+        labels = labels.long()
+        if labels.min() < NO_LABEL:
+            raise DataError(
+                f"{self.path}: {name} holds {labels.min()}, and labels count from 0 (−1: none)"
+            )
+        return images, labels
 
 
 def read_arrays(path: Path) -> dict[str, Tensor]:
@@ -88,24 +117,37 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
     Raises:
         DataError: if it is not there, not of a known kind, or damaged.
     """
-    if path.suffix not in READERS:
+    if (suffix := path.suffix.lower()) not in READERS:
         raise DataError(f"{path} should be a file that ends in {', '.join(READERS)}")
     try:
-        return READERS[path.suffix](path)
+        return READERS[suffix](path)
     except Exception as error:
-        raise DataError(f"{path} cannot be read as {path.suffix}: {error}") from error
+        raise DataError(f"{path} cannot be read as {suffix}: {error}") from error
 
 
 def _npz(path: Path) -> dict[str, Tensor]:
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError("it is not an archive of arrays as numpy.savez writes it")
     with np.load(path, allow_pickle=False) as arrays:
-        return {name: torch.from_numpy(arrays[name]) for name in arrays}
+        used = [name for name in arrays.files if name in ARRAYS] or arrays.files
+        return {name: torch.from_numpy(arrays[name]) for name in used}
 
 
 def _pt(path: Path) -> dict[str, Tensor]:
     arrays = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(arrays, dict) or not all(isinstance(v, Tensor) for v in arrays.values()):
-        raise ValueError("it should hold a dict of tensors")
+    if isinstance(arrays, dict):
+        arrays = {name: arrays[name] for name in ARRAYS if name in arrays} or arrays
+    if not isinstance(arrays, dict) or not all(map(_is_plain, arrays.values())):
+        raise ValueError("it should hold a dict of dense tensors")
     return arrays
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is a tensor whose numbers all lie in memory."""
+    if not isinstance(value, Tensor) or value.is_nested or value.is_meta:
+        return False
+    return value.layout == torch.strided
 
 
 READERS: dict[str, Callable[[Path], dict[str, Tensor]]] = {
