@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from musigma.config.launch import quote_path
+from musigma.config.quoting import quote
 from musigma.errors import ConfigError, DataError, RunError
 from musigma.paths import PROJECT_ROOT
 from musigma.runs.folder import RunFolder
@@ -45,7 +45,7 @@ def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(
     else:
         last.unlink()
     capsys.readouterr()
-    run(compose_launch(quote_path(f"resume={folder.path}"), "trainer.max_epochs=3"))
+    run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=3"))
     said = capsys.readouterr().out
     assert "previous.ckpt instead" in said
     assert ("last.ckpt" in said) == (damage != "missing")
@@ -67,9 +67,9 @@ def test_a_run_that_is_still_going_is_not_resumed(run_here, compose_launch):
     other = RunFolder.open(folder.path)
     other.claim()
     with pytest.raises(RunError, match="belongs to a run that is still going"):
-        run(compose_launch(quote_path(f"resume={folder.path}")))
+        run(compose_launch(quote(f"resume={folder.path}")))
     other.release()
-    run(compose_launch(quote_path(f"resume={folder.path}")))
+    run(compose_launch(quote(f"resume={folder.path}")))
 
 
 def test_the_claim_of_a_killed_process_dies_with_it(tmp_path):
@@ -157,7 +157,7 @@ def test_data_that_was_damaged_since_stops_a_run_before_it_goes_on(
 
     monkeypatch.setattr("musigma.data.MNISTDataModule.prepare_data", damaged)
     with pytest.raises(DataError, match="17 bytes"):
-        run(compose_launch(quote_path(f"resume={folder.path}"), "trainer.max_epochs=5"))
+        run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=5"))
     after = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
     assert after == before
 
@@ -167,7 +167,7 @@ def test_a_clock_set_back_loses_nothing(run_here, compose_launch, monkeypatch):
     whole = run_here("trainer.max_epochs=3", "model=vae")
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() - 7 * 24 * 3600)
-    run(compose_launch(quote_path(f"resume={folder.path}"), "trainer.max_epochs=3"))
+    run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=3"))
     expected = load_checkpoint(whole.checkpoint("last"))["state_dict"]
     found = load_checkpoint(folder.checkpoint("last"))["state_dict"]
     assert all(torch.equal(found[name], value) for name, value in expected.items())
@@ -179,7 +179,7 @@ def test_a_damaged_config_is_named(text, run_here, compose_launch):
     folder = run_here()
     (folder.path / "config.yaml").write_text(text)
     with pytest.raises(RunError, match=r"config\.yaml"):
-        run(compose_launch(quote_path(f"resume={folder.path}")))
+        run(compose_launch(quote(f"resume={folder.path}")))
 
 
 def test_a_config_that_was_edited_is_checked_when_the_run_goes_on(run_here, compose_launch):
@@ -187,7 +187,7 @@ def test_a_config_that_was_edited_is_checked_when_the_run_goes_on(run_here, comp
     path = folder.path / "config.yaml"
     path.write_text(path.read_text().replace("musigma.models.MLP", "os.system"))
     with pytest.raises(ConfigError, match=r"os\.system is not allowed"):
-        run(compose_launch(quote_path(f"resume={folder.path}")))
+        run(compose_launch(quote(f"resume={folder.path}")))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")

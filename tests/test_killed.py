@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from curves import scalars_of
-from musigma.config.launch import quote_path
+from musigma.config.quoting import quote
 from musigma.runs.folder import RunFolder
 from musigma.runs.load import load_checkpoint
 from musigma.training import run
@@ -67,7 +67,7 @@ def test_killed_run_resumes_to_the_same_bits(processes, compose_launch, compose_
             process.join()
             kills += 1
             path = folder_of(name).parent
-            resumed = compose_launch(quote_path(f"resume={path}"))
+            resumed = compose_launch(quote(f"resume={path}"))
             process = _start(processes, resumed)
         process.join()
         assert process.exitcode == 0

@@ -7,7 +7,7 @@ import torch
 
 from curves import scalars_of
 from musigma.callbacks import GracefulStop
-from musigma.config.launch import quote_path
+from musigma.config.quoting import quote
 from musigma.runs.load import load_checkpoint
 from musigma.training import run
 
@@ -49,7 +49,7 @@ def test_interrupted_run_resumes_to_the_same_bits(
     assert stopped.value.code == 130
     (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}
     assert json.loads((path / "metrics.json").read_text())["status"] == "interrupted"
-    run(compose_launch(quote_path(f"resume={path}")))
+    run(compose_launch(quote(f"resume={path}")))
 
     for name in ("last", "best"):
         expected = _flat(load_checkpoint(whole.checkpoint(name)))
@@ -80,7 +80,7 @@ def test_a_compiled_run_has_the_names_of_a_plain_one_and_each_goes_on_from_the_o
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value)
     for folder, setting in ((plain, "true"), (compiled, "false")):
-        go_on = quote_path(f"resume={folder.path}")
+        go_on = quote(f"resume={folder.path}")
         run(compose_launch(go_on, "trainer.max_epochs=3", f"compile={setting}"))
         assert folder.read_metrics()["status"] == "completed"
 
@@ -89,7 +89,7 @@ def test_a_run_that_goes_on_still_says_how_it_began(run_here, compose_launch, mo
     folder = run_here("model=vae", "trainer.max_epochs=1")
     typed, environment = folder.read_overrides(), folder.read_environment()
     seconds = folder.read_metrics()["seconds"]
-    resume = quote_path(f"resume={folder.path}")
+    resume = quote(f"resume={folder.path}")
     run(compose_launch(resume, "trainer.max_epochs=2"))
     assert folder.read_environment() == environment
     assert folder.read_overrides()[: len(typed)] == typed

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from musigma.callbacks import BestAndLast
-from musigma.config.build import Config, build_data, build_module, build_trainer
+from musigma.config.build import Config, build_data, build_module, build_trainer, read_images
 from musigma.config.check import check_config
 from musigma.config.launch import Launch
 from musigma.console import set_up_logging, show_results, show_summary
@@ -18,6 +18,7 @@ from musigma.data import ImageDataModule
 from musigma.distributed import folder_to_join, others_join
 from musigma.errors import ConfigError, UserError
 from musigma.module import AutoencoderModule
+from musigma.runs.changes import check_changes, check_checkpoint
 from musigma.runs.environment import describe_environment
 from musigma.runs.folder import RunFolder
 from musigma.runs.load import load_checkpoint
@@ -120,7 +121,10 @@ class _Prepared(NamedTuple):
 
 
 def _prepare(launch: Launch, known: RunFolder | None) -> _Prepared:
-    """Everything that can go wrong before the first step, cheapest first."""
+    """Everything that can go wrong before the first step, cheapest first.
+
+    What a run that is resumed has in its folder stays as it is.
+    """
     resume = launch.config["resume"]
     joined = folder_to_join()
     config = launch.config
@@ -130,8 +134,22 @@ def _prepare(launch: Launch, known: RunFolder | None) -> _Prepared:
     elif resume is not None:
         known = find_run(resume, launch.parent)
         known.claim()
-        config = amended(known.read_config(), launch.overrides)
+    try:
+        if resume is not None and known is not None and joined is None:
+            config = amended(known.read_config(), launch.overrides)
+            check_changes(known.read_config(), config)
+        return _assemble(config, launch, known, is_begun=resume is not None)
+    except UserError:
+        if resume is not None and known is not None:
+            known.release()
+        elif launch.is_named and not launch.in_sweep:
+            with suppress(OSError):  # Hydra has made it
+                (launch.parent / launch.name).rmdir()
+        raise
 
+
+def _assemble(config: Config, launch: Launch, known: RunFolder | None, is_begun: bool) -> _Prepared:
+    """The objects of a run, in a folder of its own unless that is known."""
     check_config(config)
     L.seed_everything(config["seed"], verbose=False)
     data = build_data(config)
@@ -139,20 +157,30 @@ def _prepare(launch: Launch, known: RunFolder | None) -> _Prepared:
     if "source" in config["data"]:
         config["data"]["source"] = data.source
     module = build_module(config, data)
-    checkpoint, first_step = None, None
-    if known and (resume is not None or known.was_begun()):
-        checkpoint = newest_checkpoint(known)
-        first_step = load_checkpoint(checkpoint)["global_step"] if checkpoint else 0
-    folder = known or RunFolder.create(launch.parent, launch.name)
-    if known is None:
-        folder.claim()
+    path, first_step = None, None
+    if known and (is_begun or known.was_begun()):
+        path, first_step = newest_checkpoint(known), 0
+        if path:
+            checkpoint = load_checkpoint(path)
+            check_checkpoint(checkpoint, module, config["trainer"])
+            first_step = checkpoint["global_step"]
+    folder = known or _new_folder(launch)
     try:
         trainer = build_trainer(config, folder.path, first_step)
+        read_images(data, trainer)
     except UserError:
         if known is None:
             folder.discard()
         raise
-    return _Prepared(config, folder, data, module, trainer, checkpoint)
+    return _Prepared(config, folder, data, module, trainer, path)
+
+
+def _new_folder(launch: Launch) -> RunFolder:
+    if launch.is_named:
+        return RunFolder.claim_new(launch.parent / launch.name)
+    folder = RunFolder.create(launch.parent, launch.name)
+    folder.claim()
+    return folder
 
 
 def value_of(name: str | None, metrics: dict[str, float], monitor: str) -> float | None:

@@ -20,7 +20,7 @@ from musigma.callbacks import GracefulStop, ImagePanel, LatentPanel
 from musigma.callbacks.boards import boards
 from musigma.callbacks.latent_panel import sprites
 from musigma.callbacks.panel import looking_at
-from musigma.config.launch import quote_path
+from musigma.config.quoting import quote
 from musigma.data.datamodule import ImageDataModule
 from musigma.data.sample import sample_digits
 from musigma.models import Autoencoder
@@ -305,7 +305,7 @@ def test_a_run_that_goes_on_has_each_step_once(run_here, compose_launch, tmp_pat
         with pytest.raises(SystemExit):
             run_here("model=vae", _panel())
     (path,) = (tmp_path / "logs" / "runs").iterdir()
-    resume = quote_path(f"resume={path}")
+    resume = quote(f"resume={path}")
     assert _steps(path)["val/samples"] == [4]
     run(compose_launch(resume))
     assert _steps(path)["val/samples"] == [4, 9]

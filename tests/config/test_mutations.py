@@ -38,16 +38,13 @@ def _composed(option):
         needed = ["data.path=images"] if option in WITH_A_PATH else []
         cfg = compose("train", [*filter(None, [option]), *needed], return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
-    hydra = cfg.hydra
     OmegaConf.set_struct(cfg, False)
     cfg.pop("hydra")
-    return OmegaConf.to_container(cfg, resolve=True), hydra
+    return OmegaConf.to_container(cfg, resolve=True)
 
 
 def _problems(option, config):
-    job = OmegaConf.create(config)
-    job.hydra = _composed(option)[1]
-    return [str(problem) for problem in find_problems_of_job("train", job)]
+    return [str(problem) for problem in find_problems_of_job("train", OmegaConf.create(config))]
 
 
 def _places(node, path=()):
@@ -60,12 +57,12 @@ def _places(node, path=()):
 @st.composite
 def _place_in_a_config(draw):
     option = draw(st.sampled_from(SHIPPED))
-    path = draw(st.sampled_from(list(_places(_composed(option)[0]))))
+    path = draw(st.sampled_from(list(_places(_composed(option)))))
     return option, path
 
 
 def _copy_at(option, path):
-    config = copy.deepcopy(_composed(option)[0])
+    config = copy.deepcopy(_composed(option))
     node = config
     for key in path[:-1]:
         node = node[key]

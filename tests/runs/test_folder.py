@@ -66,7 +66,7 @@ def test_single_values_can_be_amended_and_groups_cannot():
     changed = amended(config, ["resume=latest", "trainer.max_epochs=20", "seed=3"])
     assert changed == {"seed": 3, "trainer": {"max_epochs": 20, "precision": "32-true"}}
     for override in ("trainer=cpu", "model=vae", "trainer.epochs=3"):
-        with pytest.raises(RunError, match="cannot be changed when a run goes on"):
+        with pytest.raises(RunError, match="cannot be changed when a run is resumed"):
             amended(config, [override])
     config["trainer"]["_target_"] = "lightning.pytorch.Trainer"
     assert amended(config, ["trainer.gradient_clip_val=1"])["trainer"]["gradient_clip_val"] == 1

@@ -6,7 +6,7 @@ import pytest
 
 from extras import needs
 from musigma.config.command_line import read_command_line
-from musigma.config.launch import quote_path
+from musigma.config.quoting import quote
 from musigma.config.resolvers import register_resolvers
 from musigma.errors import ConfigError, RunError
 from musigma.training import run
@@ -40,7 +40,7 @@ def test_every_run_is_a_run_of_wandb_that_lies_in_its_folder_and_goes_on(run_her
     first, second = run_here("logger=wandb"), run_here("logger=wandb", "seed=1")
     names = [folder.read_metrics()["tracked"]["WandbLogger"] for folder in (first, second)]
     assert names[0] != names[1]
-    run(compose_launch(quote_path(f"resume={first.path}"), "trainer.max_epochs=3"))
+    run(compose_launch(quote(f"resume={first.path}"), "trainer.max_epochs=3"))
     assert len(list(first.path.glob(f"wandb/offline-run-*-{names[0]}"))) == 2
     for written in first.path.glob("wandb/offline-run-*/*.wandb"):
         assert b"test/distortion" in written.read_bytes()
@@ -61,7 +61,7 @@ def test_a_run_of_mlflow_has_the_settings_and_figures_and_goes_on(
     from mlflow.tracking import MlflowClient
 
     folder = run_here("model=vae", "logger=mlflow")
-    run(compose_launch(quote_path(f"resume={folder.path}"), "trainer.max_epochs=3"))
+    run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=3"))
     client = MlflowClient(f"sqlite:///{tmp_path}/logs/mlflow.db")
     (found,) = client.search_runs([client.get_experiment_by_name("musigma").experiment_id])
     assert found.info.run_id == folder.read_metrics()["tracked"]["MLFlowLogger"]

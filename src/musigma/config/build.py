@@ -114,6 +114,41 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
     return trainer
 
 
+def read_images(data: ImageDataModule, trainer: L.Trainer) -> None:
+    """Read what training needs, and check that the trainer can share it out.
+
+    Raises:
+        DataError: if images cannot be read.
+        ConfigError: if an epoch has too few batches or images for the trainer's settings.
+    """
+    data.trainer = trainer
+    data.setup("fit")
+    try:
+        training, validation = data.train_dataloader(), data.val_dataloader()
+    except ValueError as error:
+        raise ConfigError(f"data: {error}") from error
+    batches = _batches("train", len(training), trainer.limit_train_batches)
+    _batches("val", len(validation), trainer.limit_val_batches)
+    interval = trainer.val_check_interval
+    over_epochs = trainer.check_val_every_n_epoch is None
+    if isinstance(interval, int) and interval > batches and not over_epochs:
+        raise ConfigError(
+            f"trainer.val_check_interval={interval}: an epoch has {batches} batches, so take at "
+            "most that, or add trainer.check_val_every_n_epoch=null to count over epochs"
+        )
+
+
+def _batches(stage: str, count: int, limit: float) -> int:
+    """How many of an epoch's batches are taken: so many, or such a share of them."""
+    taken = min(count, limit) if isinstance(limit, int) else int(count * limit)
+    if count and limit and not taken:
+        raise ConfigError(
+            f"trainer.limit_{stage}_batches={limit}: of {count} batches that is none; take "
+            f"{1 / count:.3g} or more, or a whole number of batches"
+        )
+    return taken
+
+
 def spare_driver_lookups() -> None:
     """Keep torch from looking for NVIDIA's driver at every optimizer step where there is no GPU.
 

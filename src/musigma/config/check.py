@@ -3,13 +3,15 @@
 import difflib
 import importlib.util
 import json
+import math
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
+from musigma.config.problem import Problem
 from musigma.config.settings import (
     EXTRAS,
     GIVEN_LATER,
@@ -21,21 +23,6 @@ from musigma.config.signatures import Argument, arguments_of
 from musigma.config.targets import hint_of_items, in_words, is_recipe, members, target_of
 from musigma.errors import ConfigError
 from musigma.ranges import CHECKED
-
-
-class Problem(NamedTuple):
-    """Something that cannot be right.
-
-    Args:
-        place: where in the config it is, dotted.
-        message: what is wrong and what would be right.
-    """
-
-    place: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.place}{self.message}"
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -139,6 +126,8 @@ def _check_description(node: Mapping[str, Any], hint: Any, place: str) -> Iterat
 
 def _mistyped(value: Any, hint: Any) -> str | None:
     """What is wrong with a plain value, as strictly as JSON is: no text for numbers."""
+    if not _is_finite(value):
+        return "should be a finite number"
     try:
         adapter = TypeAdapter(hint, config=CHECKED)
         adapter.validate_json(json.dumps(value), strict=True)
@@ -150,6 +139,12 @@ def _mistyped(value: Any, hint: Any) -> str | None:
     except (PydanticUserError, TypeError):  # a type that cannot be asked
         return None
     return None
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _shown(value: Any) -> str:

@@ -16,6 +16,9 @@ from musigma.errors import ConfigError
 LONGEST_NAME = 100
 LONGEST_NUMBER = 8
 
+NOT_SAID = "."
+"""`hydra.run.dir` and `hydra.sweep.subdir` in `configs/hydra/default.yaml`: a run names itself."""
+
 
 class Launch(NamedTuple):
     """One job, as plain values.
@@ -26,6 +29,7 @@ class Launch(NamedTuple):
         parent: the folder that the run's folder goes into.
         name: the readable part of the run folder's name.
         in_sweep: whether it is one of many.
+        is_named: whether the user said what the folder is called, with Hydra's own settings.
     """
 
     config: dict[str, Any]
@@ -33,21 +37,15 @@ class Launch(NamedTuple):
     parent: Path
     name: str
     in_sweep: bool = False
-
-
-def quote_path(argument: str) -> str:
-    """`resume=a/b=c,d` → `resume='a/b=c,d'`: run folders have names that Hydra reads as grammar."""
-    name, _, path = argument.partition("=")
-    if name not in ("resume", "run", "sweep") or not path or path[0] in "[\"'":
-        return argument
-    return "{}='{}'".format(name, path.replace("\\", "\\\\").replace("'", "\\'"))
+    is_named: bool = False
 
 
 def read_launch(cfg: DictConfig) -> Launch:
     """The job that `HydraConfig` is set to.
 
     Raises:
-        ConfigError: if a value is missing, or an interpolation leads nowhere.
+        ConfigError: if a value is missing, an interpolation leads nowhere, or a folder is
+            named that a run or sweep cannot have.
     """
     try:
         config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -55,15 +53,37 @@ def read_launch(cfg: DictConfig) -> Launch:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     hydra = HydraConfig.get()
     overrides = [override.removeprefix("++") for override in hydra.overrides.task]
-    logs = Path(config["log_dir"])
     if hydra.mode == RunMode.MULTIRUN:
-        name = job_name(overrides, config["varied"] or [])
-        if len(name) > LONGEST_NAME:
-            name = f"{name[:LONGEST_NAME]}_{identity(config)}"
-        return Launch(config, overrides, logs / "sweeps" / config["sweep"], name, in_sweep=True)
+        return _job_of_sweep(config, overrides, Path(hydra.sweep.dir), hydra.sweep.subdir)
+    if hydra.run.dir != NOT_SAID:
+        folder = Path(hydra.run.dir).absolute()
+        return Launch(config, overrides, folder.parent, folder.name, is_named=True)
     started = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     name = f"{started}_{config['name']}_seed{config['seed']}"
-    return Launch(config, overrides, logs / "runs", name)
+    return Launch(config, overrides, Path(config["log_dir"]) / "runs", name)
+
+
+def _job_of_sweep(
+    config: dict[str, Any], overrides: list[str], folder: Path, subdir: str
+) -> Launch:
+    known = Path(config["log_dir"]) / "sweeps"
+    if folder == known / config["sweep"] and not _is_within(folder, known):
+        raise ConfigError(
+            f"sweep={config['sweep']}: is the name of a folder in {known}; to write elsewhere, "
+            "set hydra.sweep.dir"
+        )
+    if "/" in subdir:
+        raise ConfigError(f"hydra.sweep.subdir={subdir}: the name of a run's folder holds no /")
+    if subdir != NOT_SAID:
+        return Launch(config, overrides, folder, subdir, in_sweep=True, is_named=True)
+    name = job_name(overrides, config["varied"] or [])
+    if len(name) > LONGEST_NAME:
+        name = f"{name[:LONGEST_NAME]}_{identity(config)}"
+    return Launch(config, overrides, folder, name.replace("/", "_"), in_sweep=True)
+
+
+def _is_within(folder: Path, parent: Path) -> bool:
+    return parent.resolve() in folder.resolve().parents
 
 
 def job_name(overrides: Sequence[str], varied: Sequence[str]) -> str:

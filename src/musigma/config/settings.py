@@ -110,12 +110,25 @@ GIVEN_LATER = {
 KEPT_ASIDE: dict[str, dict[str, Any]] = {"model": {"objective": Objective}}
 """Entries that are described beside the arguments of a target and are none of them."""
 
+Limit = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, le=1)]
+"""So many batches, or such a share of an epoch's."""
+
 RANGES = {
     "trainer.max_epochs": Annotated[int, Field(ge=-1)] | None,
     "trainer.log_every_n_steps": Annotated[int, Field(ge=0)] | None,
     "trainer.check_val_every_n_epoch": Count | None,
     "trainer.accumulate_grad_batches": Count,
     "trainer.gradient_clip_val": Weight | None,
+    "trainer.val_check_interval": Count | Annotated[float, Field(gt=0, le=1)] | str | None,
+    "trainer.max_steps": Annotated[int, Field(ge=-1)],
+    "trainer.min_epochs": Count | None,
+    "trainer.min_steps": Count | None,
+    "trainer.num_nodes": Count,
+    "trainer.limit_train_batches": Limit | None,
+    "trainer.limit_val_batches": Limit | None,
+    "trainer.limit_test_batches": Limit | None,
+    "trainer.overfit_batches": Limit,
+    "trainer.num_sanity_val_steps": Annotated[int, Field(ge=-1)] | None,
 }
 """Ranges of a library's arguments that the library itself does not hold them to."""
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -63,6 +64,22 @@ class RunFolder:
             ) from error
 
     @classmethod
+    def claim_new(cls, path: Path) -> "RunFolder":
+        """The folder of that very path for a new run, made if it is not there.
+
+        Raises:
+            RunError: if it holds a run already, or cannot be made.
+        """
+        folder = cls.at(path)
+        folder.claim()
+        if (path / "config.yaml").exists() or folder.was_begun():
+            folder.release()
+            raise RunError(
+                f"{path} holds a run already: resume it with resume={path}, or take another folder"
+            )
+        return folder
+
+    @classmethod
     def open(cls, path: Path) -> "RunFolder":
         """The folder of a run that exists.
 
@@ -108,11 +125,12 @@ class RunFolder:
         self._lock.release()
 
     def discard(self) -> None:
-        """Remove a folder in which nothing has been written yet."""
+        """Remove a folder in which nothing has been written yet; what else is in it stays."""
         self.release()
         Path(self._lock.lock_file).unlink(missing_ok=True)
-        (self.path / "checkpoints").rmdir()
-        self.path.rmdir()
+        with suppress(OSError):
+            (self.path / "checkpoints").rmdir()
+            self.path.rmdir()
 
     def was_begun(self) -> bool:
         """Whether a run has written here; of one that joins it, whether that goes on."""

@@ -76,7 +76,7 @@ def amended(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """
     node = OmegaConf.create(config)
     for override in overrides:
-        name, _, value = override.partition("=")
+        name, _, value = override.lstrip("+").partition("=")
         if name == "resume":
             continue
         missing = object()
@@ -84,7 +84,7 @@ def amended(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
         described = OmegaConf.select(node, f"{name.rpartition('.')[0]}._target_") is not None
         if isinstance(found, DictConfig) or (found is missing and not described):
             raise RunError(
-                f"{override} cannot be changed when a run goes on: it keeps its own config, in "
+                f"{override} cannot be changed when a run is resumed: it keeps its own config, in "
                 "which only single values can be set, such as trainer.max_epochs=20"
             )
         try:

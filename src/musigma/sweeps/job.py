@@ -51,7 +51,7 @@ def run_job(launch: Launch) -> float | None:
 
 def job_path(launch: Launch) -> Path:
     """Where a job of a sweep lies; a job of that name with other settings has its own place."""
-    path = launch.parent / launch.name.replace("/", "_")
+    path = launch.parent / launch.name
     mine = identity(launch.config)
     known = RunFolder(path).read_metrics().get("identity", mine)
     return path if known == mine else path.with_name(f"{path.name}_{mine}")

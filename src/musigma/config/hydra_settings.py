@@ -1,0 +1,92 @@
+"""Hydra's own settings: each is obeyed or refused, and names none but a list of classes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from musigma.config.problem import Problem
+from musigma.config.targets import trusted_packages
+
+_PLUGINS = "hydra_plugins.hydra_"
+CLASSES = (
+    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+    "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+    "hydra.experimental.callbacks.LogJobReturnCallback",
+    f"{_PLUGINS}joblib_launcher.joblib_launcher.JoblibLauncher",
+    f"{_PLUGINS}optuna_sweeper.optuna_sweeper.OptunaSweeper",
+    f"{_PLUGINS}ray_launcher.ray_aws_launcher.RayAWSLauncher",
+    f"{_PLUGINS}ray_launcher.ray_launcher.RayLauncher",
+    f"{_PLUGINS}submitit_launcher.submitit_launcher.LocalLauncher",
+    f"{_PLUGINS}submitit_launcher.submitit_launcher.SlurmLauncher",
+    *(
+        f"optuna.samplers.{name}Sampler"
+        for name in ("CmaEs", "Grid", "MOTPE", "NSGAII", "QMC", "Random", "TPE")
+    ),
+    "musigma.sweeps.search.GoOn",
+)
+"""What a `_target_` within Hydra's settings may name, beside classes of trusted packages."""
+
+NO_LOGGING = {"version": 1, "root": None, "disable_existing_loggers": False}
+OWN_LOG = "a run keeps its own log, train.log"
+
+ONLY = {
+    "output_subdir": (None, "a run folder has its config.yaml and overrides.yaml already"),
+    "job_logging": (NO_LOGGING, OWN_LOG),
+    "hydra_logging": (NO_LOGGING, OWN_LOG),
+    "verbose": (False, OWN_LOG),
+    "job.chdir": (False, "a run stays where it was started; hydra.run.dir says where it writes"),
+}
+"""Settings that have one value here: that, and the reason."""
+
+WRITTEN_BY_HYDRA = dict.fromkeys(("hydra.overrides", "hydra.runtime"), "Hydra writes it")
+
+
+def find_problems_of_hydra(
+    script: str, hydra: Mapping[str, Any], overrides: Sequence[str], *, resumes: bool = False
+) -> Iterator[Problem]:
+    """What Hydra's settings ask for that neither it nor a run would do.
+
+    Args:
+        script: whose they are: `train` and so on.
+        hydra: the settings, with interpolations as they are written.
+        overrides: what was typed.
+        resumes: whether a run is resumed.
+    """
+    for name, node in hydra.items():
+        if name not in ONLY:
+            yield from _unknown_targets(node, f"hydra.{name}")
+    for name, (value, reason) in ONLY.items():
+        group, _, setting = name.rpartition(".")
+        node = hydra[group] if group else hydra
+        if node[setting] != value:
+            yield Problem(f"hydra.{name}", f": cannot be set here, as {reason}; leave it out")
+    is_sweep = str(hydra["mode"]).endswith("MULTIRUN")
+    refused = {**WRITTEN_BY_HYDRA}
+    if script != "train":
+        refused |= {"hydra.run": f"scripts/{script}.py has no folder of its own"}
+    elif resumes:
+        refused |= {"hydra.run": "a run that is resumed has its folder"}
+    elif is_sweep:
+        refused |= {"hydra.run": "a sweep has hydra.sweep.dir and hydra.sweep.subdir"}
+    else:
+        refused |= {"hydra.sweep.": "a single run has hydra.run.dir"}
+    for override in overrides:
+        for start, reason in refused.items():
+            if override.lstrip("+~").startswith(start):
+                yield Problem(override, f": cannot be set here, as {reason}; leave it out")
+
+
+def _unknown_targets(node: Any, place: str) -> Iterator[Problem]:
+    """Classes that Hydra or logging would build for a config and should not."""
+    if isinstance(node, Sequence) and not isinstance(node, str):
+        for i, item in enumerate(node):
+            yield from _unknown_targets(item, f"{place}[{i}]")
+    elif isinstance(node, Mapping):
+        for key, value in node.items():
+            if key not in ("_target_", "()", "class"):
+                yield from _unknown_targets(value, f"{place}.{key}")
+            elif value not in CLASSES and str(value).partition(".")[0] not in trusted_packages():
+                yield Problem(
+                    f"{place}.{key}",
+                    f"={value}: is not allowed; Hydra's settings may only name its launchers, "
+                    "sweepers, samplers and callbacks, and classes of trusted packages",
+                )

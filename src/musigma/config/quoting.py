@@ -1,0 +1,43 @@
+"""Quotes that Hydra's grammar needs and a person at a shell does not expect to write."""
+
+import re
+
+PATHS = ("resume", "run", "sweep")
+PATH_WITH_PARENTHESES = re.compile(r"""(?!\w+\()[^"'$]*/[^"'$]*[()][^"'$]*""")
+BARE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^,\[\](){}'"]+""")
+
+
+def quote(argument: str) -> str:
+    """An override as Hydra reads it.
+
+    `resume=a/b=c,d` → `resume='a/b=c,d'`, as run folders have names that are grammar to Hydra, and
+    `name=ünï` → `name='ünï'`, as its grammar knows the letters of ASCII alone; likewise a path with
+    parentheses.
+    """
+    name, equals, value = argument.partition("=")
+    if name in PATHS and value not in ("", "null") and value[0] not in "[\"'":
+        return f"{name}={_quoted(value)}"
+    if PATH_WITH_PARENTHESES.fullmatch(value):
+        return f"{name}={_quoted(value)}"
+    if value.isascii():
+        return argument
+    return f"{name}{equals}{BARE.sub(_quote_letters, value)}"
+
+
+def _quote_letters(match: re.Match[str]) -> str:
+    text = match[0]
+    if text.isascii() or text[0] in "\"'":
+        return text
+    key, colon, value = text.rpartition(":") if _is_entry(match) else ("", "", text)
+    stripped = value.strip()
+    return f"{key}{colon}{value.replace(stripped, _quoted(stripped))}"
+
+
+def _is_entry(match: re.Match[str]) -> bool:
+    """Whether it stands in a mapping, `{a: b}`."""
+    before = match.string[: match.start()]
+    return before.count("{") > before.count("}")
+
+
+def _quoted(text: str) -> str:
+    return "'{}'".format(text.replace("\\", "\\\\").replace("'", "\\'"))
