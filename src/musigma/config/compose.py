@@ -87,7 +87,8 @@ def compose_fitting(config_name: str, overrides: list[str]) -> Composed:
             if extra := PLUGINS.get(str(getattr(error, "missing_cfg_file", ""))):
                 needs = f"needs what is not installed here: pip install -e '.[{extra}]'"
                 raise ConfigError(f"{' '.join(overrides)}: {needs}") from error
-            if found := IN_A_FILE.match(str(error)):
+            found = IN_A_FILE.match(str(error))
+            if found and found["file"] != config_name:
                 raise ConfigError(_fault_of_file(found, error)) from error
             culprit = next((o for o in fitting if _is_about(o, error)), None)
             if culprit is None:
@@ -116,9 +117,10 @@ def _unreadable(error: yaml.YAMLError | UnicodeDecodeError) -> str:
 
 
 def _fault_of_file(found: re.Match[str], error: Exception) -> str:
-    cause = error.__cause__
-    fault = _first_line(cause) if cause and found["fault"].endswith("composing config:") else ""
-    return f"configs/{found['file']}.yaml: {fault or found['fault']}"
+    inner = error.__context__
+    place = getattr(inner, "full_key", None)
+    fault = _first_line(inner) if isinstance(inner, OmegaConfBaseException) else found["fault"]
+    return f"configs/{found['file']}.yaml: {f'{place}: ' if place else ''}{fault}"
 
 
 def _shortened(path: str) -> str:
