@@ -135,8 +135,9 @@ def _is_about(override: str, error: Exception) -> bool:
     key, _, value = override.lstrip("+~").partition("=")
     if NO_CHOICE in str(error):
         return (CONFIGS / key).is_dir() and (value == "null" or not value[:1].isalpha())
-    named = re.search(rf"{TWICE} (\S+)\.", str(error)) or re.search(
-        r"'([^']+)'", str(error).partition("Could not find")[2] or str(error)
+    text = IN_A_FILE.sub(r"\g<fault>", str(error))
+    named = re.search(rf"{TWICE} (\S+)\.", text) or re.search(
+        r"'([^']+)'", text.partition("Could not find")[2] or text
     )
     if named is None:
         return False
