@@ -10,7 +10,7 @@ import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from musigma.callbacks.checkpoints import BestAndLast, best_checkpoint, has_validation
-from musigma.callbacks.graceful_stop import stoppable, stopping_at_once
+from musigma.callbacks.graceful_stop import stoppable
 from musigma.config.build import Config, build_data, build_module, build_trainer
 from musigma.config.check import check_config
 from musigma.config.launch import Launch
@@ -47,7 +47,7 @@ def train(
     """
     with stoppable(trainer):
         trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=True)
-    with stopping_at_once(), stoppable(trainer):
+    with stoppable(trainer, at_once=True):
         if has_validation(trainer) and not module.validation():
             log.info("validating the final weights")
             trainer.validate(module, datamodule=data, verbose=False)

@@ -75,6 +75,7 @@ class GracefulStop(Checkpoint):
     def teardown(self, trainer: L.Trainer, pl_module: AutoencoderModule, stage: str) -> None:
         """Stop listening."""
         self._restore()
+        self._previous = {}
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: AutoencoderModule, exception: BaseException
@@ -99,32 +100,33 @@ class GracefulStop(Checkpoint):
     def _restore(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-        self._previous = {}
 
 
 @contextmanager
-def stoppable(trainer: L.Trainer) -> Iterator[None]:
-    """Within it a Ctrl-C ends in KeyboardInterrupt, of which Lightning makes a SystemExit."""
+def stoppable(trainer: L.Trainer, at_once: bool = False) -> Iterator[None]:
+    """Within it a Ctrl-C ends in KeyboardInterrupt; signals are handled after it as before.
+
+    Lightning makes a SystemExit of it, and leaves handlers of its own behind.
+
+    Args:
+        trainer: whose work it is.
+        at_once: whether SIGTERM and SIGUSR1 raise KeyboardInterrupt too.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in (*SIGNALS, REQUEUE) if is_main}
+    if at_once:
+        for number in set(SIGNALS) & handlers.keys():
+            signal.signal(number, _interrupt)
     try:
         yield
     except SystemExit as end:
         if trainer.interrupted and end.code in (None, 0, 1):
             raise KeyboardInterrupt from None
         raise
-
-
-@contextmanager
-def stopping_at_once() -> Iterator[None]:
-    """Within it SIGTERM and SIGUSR1 raise KeyboardInterrupt, as Ctrl-C does."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        previous = {number: signal.signal(number, stop) for number in SIGNALS}
-    try:
-        yield
     finally:
-        for number, handler in previous.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
