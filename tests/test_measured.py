@@ -1,4 +1,4 @@
-"""Every number of a run is of the weights that are named with it; what was not measured is not there."""
+"""Every number is of the weights that are named with it; what was not measured is not there."""
 
 import json
 import math
@@ -103,6 +103,34 @@ def test_an_epoch_without_validation_shows_none_and_stores_none(run_here, capsys
     lines = _epoch_lines(capsys.readouterr().out)
     assert [line.endswith("val –") for line in lines] == [True, False, True]
     assert len(scalars_of(folder.path)["val/loss"]) == 2  # the last one of the final weights
+
+
+def test_a_validation_within_an_epoch_is_shown_with_its_step(run_here, capsys):
+    folder = run_here("++trainer.val_check_interval=2", "trainer.max_epochs=1")
+    said = capsys.readouterr().out
+    curve = dict(scalars_of(folder.path)["val/loss"])
+    assert sorted(curve) == [1, 3, 4]  # the last one after training
+    shown = [line for line in said.splitlines() if line.startswith("step ")]
+    assert [line.split("distortion")[0].split() for line in shown] == [
+        ["step", str(step + 1), "val", "loss", f"{curve[step]:.4g}"] for step in (1, 3)
+    ]
+    assert _epoch_lines(said)[-1].endswith("val –")
+
+
+@pytest.mark.parametrize(
+    "settings", [("trainer.max_epochs=0",), ("++trainer.max_time=00:00:00:00",)]
+)
+def test_a_run_that_takes_no_step_says_so(settings, run_here, capsys):
+    folder = run_here(*settings)
+    assert "\nfinal weights: step 0, data source: sample\n" in capsys.readouterr().out
+    metrics = folder.read_metrics()["metrics"]
+    assert {name.partition("/")[0] for name in metrics} == {"val", "test"}
+
+
+def test_without_an_end_to_the_epochs_their_number_stands_alone(run_here, capsys):
+    run_here("trainer.max_epochs=-1", "++trainer.max_steps=6")
+    lines = _epoch_lines(capsys.readouterr().out)
+    assert [line.split("   ")[0] for line in lines] == ["epoch 1", "epoch 2"]
 
 
 def test_final_weights_that_are_worse_leave_the_best_checkpoint_as_it_was(run_here, capsys):

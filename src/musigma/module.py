@@ -119,8 +119,8 @@ class AutoencoderModule(L.LightningModule):
         std = None if isinstance(posterior, PointPosterior) else posterior.std
         log_likelihood = self.model.likelihood.log_prob(x, output)
         draw = Draw(log_likelihood, z, posterior.mu, std, len(loader.dataset))
-        tested = stage == "test" and self.tested_step is not None
-        step = self.tested_step if tested else self.global_step
+        step = self.tested_step if stage == "test" else None
+        step = self.global_step if step is None else step
         objective, terms, settings = self.objective(draw, step)
         pixels = math.prod(self.model.image_shape)
         loss = objective / pixels - self.model.likelihood.constant
@@ -229,7 +229,7 @@ class AutoencoderModule(L.LightningModule):
             logger.log_metrics(figures, step=step)
 
     def _early_stopping(self) -> list[Any]:
-        return self.trainer.early_stopping_callbacks  # type: ignore[attr-defined]
+        return [*self.trainer.early_stopping_callbacks]
 
     def _begin_evaluation(self, stage: Stage, loader: Any) -> None:
         self.means[stage].reset()

@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.trainer.states import TrainerFn
 from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from musigma.module import AutoencoderModule
@@ -19,7 +20,7 @@ class Progress(RichProgressBar):
     """Lightning's Rich bar with loss, distortion and rate of the last batch and the time left.
 
     After each epoch it leaves one line, which the log keeps too: the means over the epoch, and the
-    validation of the weights that it ended with.
+    validation of the weights that it ended with. So it does after a validation within an epoch.
 
     Args:
         every_n_batches: how often the bar moves; reading figures off the device makes it wait.
@@ -49,6 +50,13 @@ class Progress(RichProgressBar):
         if trainer.is_global_zero:
             epoch = self._get_train_description(trainer.current_epoch)
             log.info("%s   train %s   val %s", epoch, _in_words(train), _in_words(val))
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+        """Leave a line within an epoch."""
+        super().on_validation_end(trainer, pl_module)
+        in_training = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        if in_training and not trainer.is_last_batch and trainer.is_global_zero:
+            log.info("step %d   val %s", trainer.global_step, _in_words(pl_module.validation()))
 
     def get_metrics(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> dict[str, Any]:
         """The figures beside the bar."""
