@@ -48,3 +48,11 @@ def test_state_goes_on_where_it_was():
 
 def test_without_images_there_are_no_figures():
     assert EpochMeans().compute() == {}
+
+
+def test_what_is_loaded_leaves_nothing_of_the_batch_before():
+    means = EpochMeans()
+    means.add({"a": torch.tensor([float("nan")])})
+    means.load_state_dict(EpochMeans().state_dict(), torch.device("cpu"))
+    assert means.of_last_batch() == {}
+    assert means.compute() == {}

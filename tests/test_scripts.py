@@ -82,7 +82,7 @@ def test_a_signal_keeps_a_checkpoint_and_the_message_goes_on(number, only_run, t
     folder = only_run()
     assert folder.read_metrics()["status"] == "interrupted"
     assert folder.checkpoint("last").exists()
-    command = output.split("Go on with: python ")[1].splitlines()[0]
+    command = output.split("Resume with: python ")[1].splitlines()[0]
     epochs = (folder.path / "train.log").read_text().count("epoch ") + 2
     done = subprocess.run(
         f"{sys.executable} {command} trainer.max_epochs={epochs}",

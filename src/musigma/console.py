@@ -31,7 +31,10 @@ class PrintHandler(logging.Handler):
 
 
 def set_up_logging(first_process: bool = True) -> None:
-    """Our lines go to the terminal as they are; others speak up to warn, and so do we elsewhere."""
+    """Our lines go to the terminal as they are; others speak up to warn, and so do we elsewhere.
+
+    Of Lightning, the profilers may speak: their reports are what one asks them for.
+    """
     handler = PrintHandler()
     logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s", force=True)
     logging.getLogger("musigma").setLevel(logging.INFO if first_process else logging.WARNING)
@@ -43,6 +46,7 @@ def set_up_logging(first_process: bool = True) -> None:
         logger.handlers.clear()
         logger.propagate = True
         logger.setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)
 
 
 def show_summary(
@@ -76,22 +80,25 @@ def show_summary(
 
 
 def show_results(
-    metrics: Mapping[str, float], folder: RunFolder, model: Autoencoder, source: str
+    metrics: Mapping[str, float], weights: str, folder: RunFolder, model: Autoencoder, source: str
 ) -> None:
-    """The figures of the best checkpoint, the run folder, and how to look closer."""
-    measured = "best checkpoint" if folder.checkpoint("best").exists() else "final weights"
-    stages = [s for s in ("val", "test") if any(name.startswith(s) for name in metrics)]
-    table = Table(title=f"{measured}, data source: {source}", title_justify="left")
+    """The metrics of the weights of that name, the run folder, and how to look closer.
+
+    Those of training are not among them: they are of an epoch, in which the weights changed.
+    """
+    table = Table(title=f"{weights}, data source: {source}", title_justify="left")
     table.add_column("")
-    for stage in stages:
+    for stage in ("val", "test"):
         table.add_column(stage, justify="right")
     table.add_column("unit")
-    for name in dict.fromkeys(metric.partition("/")[2] for metric in metrics):
-        values = [metrics.get(f"{stage}/{name}") for stage in stages]
-        cells = ["" if value is None else f"{value:.4f}" for value in values]
+    measured = [metric for metric in metrics if not metric.startswith("train/")]
+    for name in dict.fromkeys(metric.partition("/")[2] for metric in measured):
+        values = [metrics.get(f"{stage}/{name}") for stage in ("val", "test")]
+        cells = ["–" if value is None else f"{value:.4f}" for value in values]
         table.add_row(name, *cells, unit_of(name))
     console = Console(highlight=False, soft_wrap=True)
-    console.print(table)
+    if measured:
+        console.print(table)
     if not model.likelihood.is_density:
         console.print("These are cross-entropies of grey levels, and no likelihoods.")
     console.print(f"run folder   {folder.path}")

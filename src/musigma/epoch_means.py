@@ -56,5 +56,6 @@ class EpochMeans:
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Go on adding to what was saved."""
+        self.reset()
         self._names, self._images = tuple(state["names"]), state["images"]
         self._sums = None if state["sums"] is None else state["sums"].to(device)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import lightning as L
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
@@ -71,6 +72,9 @@ class AutoencoderModule(L.LightningModule):
         self.seed = seed
         self.means = {stage: EpochMeans() for stage in ("train", "val", "test")}
         self.settings: dict[str, float] = {}
+        self.tested_step: int | None = None
+        self._validation: dict[str, float] = {}
+        self._validated_step: int | None = None
 
     def setup(self, stage: str) -> None:
         """Begin at the mean image where the model asks for it; a checkpoint comes after this."""
@@ -84,13 +88,18 @@ class AutoencoderModule(L.LightningModule):
         noise = torch.randn(
             self.objective.samples, len(batch.x), self.model.latent_dim, device=self.device
         )
-        loss = self._shared_step("train", batch, noise, self.trainer.train_dataloader)
+        return self._shared_step("train", batch, noise, self.trainer.train_dataloader)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Log `train/..._step`, now and then: the means of one batch, the last before this step.
+
+        Where gradients of several batches are accumulated the others are not in it.
+        """
         every_n_steps: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every_n_steps and (self.global_step + 1) % every_n_steps == 0:
             means = self.means["train"].of_last_batch()
             figures = {f"train/{name}_step": value for name, value in means.items()}
             self._log_now(figures, step=self.global_step)
-        return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch to the figures `val/...`."""
@@ -110,7 +119,9 @@ class AutoencoderModule(L.LightningModule):
         std = None if isinstance(posterior, PointPosterior) else posterior.std
         log_likelihood = self.model.likelihood.log_prob(x, output)
         draw = Draw(log_likelihood, z, posterior.mu, std, len(loader.dataset))
-        objective, terms, settings = self.objective(draw, self.global_step)
+        step = self.tested_step if stage == "test" else None
+        step = self.global_step if step is None else step
+        objective, terms, settings = self.objective(draw, step)
         pixels = math.prod(self.model.image_shape)
         loss = objective / pixels - self.model.likelihood.constant
         with torch.no_grad():
@@ -123,6 +134,12 @@ class AutoencoderModule(L.LightningModule):
             self.settings = settings
         self.means[stage].add({"loss": loss.detach().expand(len(x)), **terms, **errors})
         return loss
+
+    def on_fit_start(self) -> None:
+        """Train no further where early stopping had ended a run that is resumed."""
+        for callback in self._early_stopping():
+            if callback.wait_count >= max(1, callback.patience):
+                self.trainer.should_stop = True
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Make the batch's noise depend on where it is and on nothing that came before."""
@@ -148,8 +165,12 @@ class AutoencoderModule(L.LightningModule):
         self.report({f"train/{name}": value for name, value in figures.items()})
 
     def on_validation_epoch_end(self) -> None:
-        """Report the validation's figures."""
-        self._report("val")
+        """Report the validation's figures; those of a sanity check are gone after it."""
+        figures = self._report("val")
+        if self.trainer.sanity_checking:
+            self.means["val"].reset()
+        else:
+            self._validation, self._validated_step = figures, self.global_step
 
     def on_test_epoch_end(self) -> None:
         """Report the test's figures."""
@@ -165,6 +186,10 @@ class AutoencoderModule(L.LightningModule):
         reduce = self.trainer.strategy.reduce
         return self.means[stage].compute(lambda sums: reduce(sums, reduce_op="sum"))
 
+    def validation(self) -> dict[str, float]:
+        """The validation metrics of the present weights; none where those were not validated."""
+        return self._validation if self._validated_step == self.global_step else {}
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer over all parameters, and the scheduler where there is one."""
         optimizer = self.optimizer(self.parameters())
@@ -173,15 +198,26 @@ class AutoencoderModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the figures of the epoch so far, and of the last validation."""
+        """Add the figures of the epoch so far, and of these weights' validation."""
         checkpoint["epoch_means"] = self.means["train"].state_dict()
         checkpoint["settings"] = self.settings
-        checkpoint["validation"] = self.figures("val")
+        self.add_validation(checkpoint)
+
+    def add_validation(self, checkpoint: dict[str, Any]) -> None:
+        """Add the metrics of these weights' validation, and at which step it was."""
+        checkpoint["validation"] = self.validation()
+        checkpoint["validated_step"] = self.global_step if self.validation() else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the figures of the epoch."""
         self.means["train"].load_state_dict(checkpoint["epoch_means"], self.device)
         self.settings = checkpoint.get("settings", {})  # absent before version 0.2
+        self._validation = checkpoint.get("validation", {})
+        # Absent from checkpoints whose validation may have been one of other weights.
+        self._validated_step = checkpoint.get("validated_step")
+        for callback in self._early_stopping():  # which would take the old patience from its state
+            if state := checkpoint["callbacks"].get(callback.state_key):
+                state["patience"] = callback.patience
 
     def _log_now(self, figures: dict[str, float], step: int) -> None:
         """Hand figures to the loggers before a checkpoint of this step is written.
@@ -192,12 +228,21 @@ class AutoencoderModule(L.LightningModule):
         for logger in self.trainer.loggers:
             logger.log_metrics(figures, step=step)
 
+    def _early_stopping(self) -> list[Any]:
+        return [*self.trainer.early_stopping_callbacks]
+
     def _begin_evaluation(self, stage: Stage, loader: Any) -> None:
         self.means[stage].reset()
         shape = (self.objective.samples, len(loader.dataset), self.model.latent_dim)
         self.evaluation_noise = normal_noise(*shape, seed=EVALUATION_SEED).to(self.device)
 
-    def _report(self, stage: Stage) -> None:
+    def _report(self, stage: Stage) -> dict[str, float]:
         figures = self.figures(stage)
+        named = {f"{stage}/{name}": value for name, value in figures.items()}
+        # After training Lightning would log a validation one step later than during it.
+        is_late = self.trainer.state.fn == TrainerFn.VALIDATING
         # Equal on all ranks already; sync_dist only says that this is known.
-        self.log_dict({f"{stage}/{name}": value for name, value in figures.items()}, sync_dist=True)
+        self.log_dict(named, sync_dist=True, logger=False if is_late else None)
+        if is_late:
+            self._log_now(named, step=max(0, self.global_step - 1))
+        return figures

@@ -4,12 +4,13 @@ import logging
 import math
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from musigma.callbacks import BestAndLast
+from musigma.callbacks.checkpoints import BestAndLast, best_checkpoint, has_validation
+from musigma.callbacks.graceful_stop import stoppable
 from musigma.config.build import Config, build_data, build_module, build_trainer, read_images
 from musigma.config.check import check_config
 from musigma.config.launch import Launch
@@ -37,29 +38,47 @@ def train(
     resume_from: Path | None = None,
     test: bool = True,
 ) -> dict[str, float]:
-    """Fit, then measure the best checkpoint.
+    """Fit, validate the final weights where that was not done, then measure the best checkpoint.
 
-    Returns figures by name: `train/...` of the last epoch, `val/...` and `test/...` of the best
-    checkpoint.
+    Returns figures by name: `train/...` of the last epoch, `val/...` and `test/...` of the weights
+    that `measured_weights` names.
 
     Raises:
         KeyboardInterrupt: if the user stopped it.
     """
-    try:
+    with stoppable(trainer):
         trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=True)
-    except SystemExit as end:
-        if trainer.interrupted and end.code in (None, 0, 1):  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt from None
-        raise
-    path = BestAndLast.path(trainer, "best")
-    best = path if path.exists() else None
-    figures = {"train": module.figures("train")}
-    figures["val"] = load_checkpoint(best)["validation"] if best else module.figures("val")
-    if test:
-        log.info("testing %s", "the best checkpoint" if best else "the weights as they are")
-        trainer.test(module, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
-        figures["test"] = module.figures("test")
+    with stoppable(trainer, at_once=True):
+        if has_validation(trainer) and not module.validation():
+            log.info("validating the final weights")
+            trainer.validate(module, datamodule=data, verbose=False)
+            for callback in trainer.checkpoint_callbacks:
+                if isinstance(callback, BestAndLast):
+                    callback.add_validation(trainer, module)
+        best, words = measured_weights(trainer)
+        figures = {
+            "train": module.figures("train"),
+            "val": best["validation"] if best else module.validation(),
+        }
+        if best:
+            # Not by `ckpt_path`, which under weight averaging is made something else of.
+            module.load_state_dict(best["state_dict"])
+            module.tested_step = best["global_step"]
+        if test:
+            log.info("testing the %s", words)
+            trainer.test(module, datamodule=data, verbose=False)
+            figures["test"] = module.figures("test")
     return {f"{stage}/{name}": value for stage in figures for name, value in figures[stage].items()}
+
+
+def measured_weights(trainer: L.Trainer) -> tuple[dict[str, Any] | None, str]:
+    """The checkpoint that is measured after training, and its name; None for the final weights."""
+    path = best_checkpoint(trainer)
+    if path is None:
+        return None, f"final weights: step {trainer.global_step}"
+    best = load_checkpoint(path)
+    kind = "best checkpoint" if best["validation"] else "final weights"
+    return best, f"{kind}: epoch {best['epoch'] + 1}, step {best['global_step']}"
 
 
 def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
@@ -97,9 +116,13 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
             metrics = train(module, data, trainer, resume_from=resume_from, test=config["test"])
         except MisconfigurationException as error:
             raise ConfigError(f"trainer: {error}") from error
+        finally:
+            if first and (best := best_checkpoint(trainer)):
+                folder.write_metrics(best=folder.inside(best))
         if first:
-            folder.write_metrics(status="completed", metrics=metrics)
-            show_results(metrics, folder, module.model, data.source)
+            _, weights = measured_weights(trainer)
+            folder.write_metrics(status="completed", metrics=metrics, weights=weights)
+            show_results(metrics, weights, folder, module.model, data.source)
     return value_of(config["optimized_metric"], metrics, module.objective.monitor)
 
 

@@ -35,6 +35,21 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good_checkpoint(
         assert all(torch.isfinite(v).all() for v in checkpoint["state_dict"].values())
 
 
+def test_the_last_batch_before_max_steps_is_looked_at_too(run_here, tmp_path, monkeypatch):
+    original = AutoencoderModule.training_step
+
+    def step(self, batch, batch_idx):
+        if self.global_step == 7:
+            torch.nn.init.constant_(self.model.decoder[2].bias, float("nan"))
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(AutoencoderModule, "training_step", step)
+    with pytest.raises(RunError, match=r"At step 8 .* loss = nan"):
+        run_here("model=vae", "++trainer.max_steps=8")
+    (folder,) = (tmp_path / "logs" / "runs").iterdir()
+    assert load_checkpoint(folder / "checkpoints" / "last.ckpt")["epoch"] == 0
+
+
 def test_a_learning_rate_that_is_far_too_large_ends_in_that_error(run_here):
     with pytest.raises(RunError, match="figures of a batch were no numbers"):
         run_here("model=vae", "optimizer.lr=1e25")

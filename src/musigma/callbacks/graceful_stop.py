@@ -3,11 +3,13 @@
 import os
 import signal
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.callbacks import Checkpoint
 
 from musigma.callbacks.checkpoints import BestAndLast
 from musigma.module import AutoencoderModule
@@ -17,13 +19,16 @@ REQUEUE = signal.SIGUSR2
 """What submitit sends to a job whose time is up; its handler puts the job back into the queue."""
 
 
-class GracefulStop(L.Callback):
+class GracefulStop(Checkpoint):
     """Asked to stop, finishes the batch, saves `last.ckpt` and stops the run.
 
     Ctrl-C, SIGTERM and SIGUSR1 ask, the latter two as Slurm does before it takes a machine away.
     A second Ctrl-C stops at once. A SIGUSR2 that submitit listens to is handed on to it once the
     checkpoint is saved. With several processes Lightning's own handling stays: the
     run stops at once and keeps the checkpoint of the last epoch.
+
+    It is a `Checkpoint` because Lightning calls those after all other callbacks: what it saves is
+    what those have made of the batch, such as an average of the weights.
     """
 
     def __init__(self) -> None:
@@ -45,21 +50,32 @@ class GracefulStop(L.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Stop here if asked to; after the last batch the epoch's own checkpoint is due first."""
-        if self.stopping and batch_idx + 1 < trainer.num_training_batches:
+        """Stop here if asked to, unless gradients that no checkpoint holds are accumulating.
+
+        After the last batch the epoch's own checkpoint is due first.
+        """
+        is_between_steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if self.stopping and is_between_steps and batch_idx + 1 < trainer.num_training_batches:
             for callback in trainer.checkpoint_callbacks:
                 if isinstance(callback, BestAndLast):
                     callback.save(trainer, "last")
             self._stop()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
-        """Stop here if asked to while the last epoch was ending."""
+        """Stop here if asked to while the epoch before was ending."""
         if self.stopping:
+            self._stop()
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+        """Stop here if asked to while the last epoch of all was ending."""
+        if self.stopping:
+            self._restore()
             self._stop()
 
     def teardown(self, trainer: L.Trainer, pl_module: AutoencoderModule, stage: str) -> None:
         """Stop listening."""
         self._restore()
+        self._previous = {}
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: AutoencoderModule, exception: BaseException
@@ -84,4 +100,33 @@ class GracefulStop(L.Callback):
     def _restore(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
-        self._previous = {}
+
+
+@contextmanager
+def stoppable(trainer: L.Trainer, at_once: bool = False) -> Iterator[None]:
+    """Within it a Ctrl-C ends in KeyboardInterrupt; signals are handled after it as before.
+
+    Lightning makes a SystemExit of it, and leaves handlers of its own behind.
+
+    Args:
+        trainer: whose work it is.
+        at_once: whether SIGTERM and SIGUSR1 raise KeyboardInterrupt too.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in (*SIGNALS, REQUEUE) if is_main}
+    if at_once:
+        for number in set(SIGNALS) & handlers.keys():
+            signal.signal(number, _interrupt)
+    try:
+        yield
+    except SystemExit as end:
+        if trainer.interrupted and end.code in (None, 0, 1):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.trainer.states import TrainerFn
 from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from musigma.module import AutoencoderModule
@@ -18,7 +19,8 @@ SHOWN = ("loss", "distortion", "rate")
 class Progress(RichProgressBar):
     """Lightning's Rich bar with loss, distortion and rate of the last batch and the time left.
 
-    After each epoch it leaves one line with the epoch's own figures, which the log keeps too.
+    After each epoch it leaves one line, which the log keeps too: the means over the epoch, and the
+    validation of the weights that it ended with. So it does after a validation within an epoch.
 
     Args:
         every_n_batches: how often the bar moves; reading figures off the device makes it wait.
@@ -44,10 +46,17 @@ class Progress(RichProgressBar):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
         """Leave a line."""
         super().on_train_epoch_end(trainer, pl_module)
-        figures = [f"{stage} {_in_words(pl_module.figures(stage))}" for stage in ("train", "val")]
+        train, val = pl_module.figures("train"), pl_module.validation()
         if trainer.is_global_zero:
-            epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-            log.info("%s", "   ".join([epoch, *figures]))
+            epoch = self._get_train_description(trainer.current_epoch)
+            log.info("%s   train %s   val %s", epoch, _in_words(train), _in_words(val))
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+        """Leave a line within an epoch."""
+        super().on_validation_end(trainer, pl_module)
+        in_training = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        if in_training and not trainer.is_last_batch and trainer.is_global_zero:
+            log.info("step %d   val %s", trainer.global_step, _in_words(pl_module.validation()))
 
     def get_metrics(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> dict[str, Any]:
         """The figures beside the bar."""
@@ -60,8 +69,9 @@ class Progress(RichProgressBar):
         return [*columns]
 
     def _get_train_description(self, current_epoch: int) -> str:
-        return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+        last = self.trainer.max_epochs
+        return f"epoch {current_epoch + 1}" + (f"/{last}" if last and last > 0 else "")
 
 
 def _in_words(figures: dict[str, float]) -> str:
-    return " ".join(f"{name} {figures[name]:.4g}" for name in SHOWN if name in figures) or "-"
+    return " ".join(f"{name} {figures[name]:.4g}" for name in SHOWN if name in figures) or "–"

@@ -37,8 +37,14 @@ class StopWhenNotFinite(L.Callback):
             RunError: names the step and the terms.
         """
         due = (batch_idx + 1) % self.every_n_batches == 0
-        if not due and batch_idx + 1 < trainer.num_training_batches:
-            return
+        if due or batch_idx + 1 >= trainer.num_training_batches:
+            self._look(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+        """Look once more where an epoch ends early, as it does at `max_steps`."""
+        self._look(trainer, pl_module)
+
+    def _look(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
         means = pl_module.means["train"].of_last_batch()
         broken = [f"{name} = {value}" for name, value in means.items() if not math.isfinite(value)]
         if broken:

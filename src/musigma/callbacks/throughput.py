@@ -12,6 +12,9 @@ from musigma.module import AutoencoderModule
 class Throughput(L.Callback):
     """Reports `train/images_per_second` of each epoch, over all devices, without validation."""
 
+    def __init__(self) -> None:
+        self._validating = 0.0
+
     def on_train_start(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
         """Start the clock, in the middle of an epoch too."""
         self._images = 0
@@ -43,7 +46,9 @@ class Throughput(L.Callback):
             self._validating += time.perf_counter() - self._validation_start
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
-        """Report."""
+        """Report, unless the run went on when this epoch's training was over."""
+        if not self._images:
+            return
         seconds = time.perf_counter() - self._start - self._validating
         rate = torch.tensor(self._images / seconds, device=pl_module.device)
         total = trainer.strategy.reduce(rate, reduce_op="sum")

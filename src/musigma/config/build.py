@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from musigma.callbacks import HParams
+from musigma.callbacks.unsuited import refuse_unsuited
 from musigma.config.identity import flatten
 from musigma.config.instantiate import instantiate
 from musigma.config.settings import OptimizerRecipe, SchedulerRecipe
@@ -160,12 +161,14 @@ def spare_driver_lookups() -> None:
 
 def build_callbacks(config: Config) -> list[L.Callback]:
     """The callbacks that are not null."""
-    callbacks = config.get("callbacks") or {}
-    return [
-        instantiate(callback, L.Callback, f"callbacks.{name}")
-        for name, callback in callbacks.items()
+    callbacks = {
+        f"callbacks.{name}": instantiate(callback, L.Callback, f"callbacks.{name}")
+        for name, callback in (config.get("callbacks") or {}).items()
         if callback is not None
-    ]
+    }
+    for place, callback in callbacks.items():
+        refuse_unsuited(callback, place)
+    return [*callbacks.values()]
 
 
 def check_precision(precision: str | int | None, device: str) -> None:

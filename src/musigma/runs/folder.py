@@ -137,8 +137,27 @@ class RunFolder:
         return any((self.path / "checkpoints").iterdir()) or any(self.path.glob("events*"))
 
     def checkpoint(self, name: str) -> Path:
-        """`best`, `last`, or `previous`: the one that was last before."""
-        return self.path / "checkpoints" / f"{name}.ckpt"
+        """`best`, `last`, or `previous`: the one that was last before.
+
+        The best of a run with Lightning's own ModelCheckpoint is where `metrics.json` says.
+        """
+        path = self.path / "checkpoints" / f"{name}.ckpt"
+        if name == "best" and not path.exists():
+            known = self.read_metrics().get("best")
+            return next((p for p in self.other_checkpoints() if self.inside(p) == known), path)
+        return path
+
+    def other_checkpoints(self) -> list[Path]:
+        """Those in the folder that have none of these names, newest first."""
+        own = {self.path / "checkpoints" / f"{name}.ckpt" for name in ("best", "last", "previous")}
+        others = {path for path in self.path.rglob("*.ckpt") if self.inside(path)} - own
+        return sorted(others, key=lambda path: (path.stat().st_mtime_ns, path), reverse=True)
+
+    def inside(self, path: Path) -> str | None:
+        """The relative path of a file in this folder; None for one that lies elsewhere."""
+        root, file = self.path.resolve(), path.resolve()
+        is_inside = file.is_file() and file.is_relative_to(root)
+        return file.relative_to(root).as_posix() if is_inside else None
 
     def write_config(self, config: dict[str, Any], overrides: list[str]) -> None:
         """`config.yaml`, resolved and plain, with the version that wrote it; `overrides.yaml`."""

@@ -76,7 +76,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             raise RunError(f"{path} is damaged: the checksum of its part {damaged} is wrong")
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise RunError(f"There is no checkpoint {path}: did the run finish an epoch?") from error
+        raise RunError(
+            f"There is no checkpoint {path}: did the run finish an epoch?\n"
+            "If not, resume it. With callbacks.checkpoint=null a run keeps none: train it again "
+            "without that setting."
+        ) from error
     except RunError:
         raise
     except Exception as error:

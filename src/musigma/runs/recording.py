@@ -30,7 +30,7 @@ def recorded(folder: RunFolder) -> Iterator[None]:
             yield
         except KeyboardInterrupt:
             folder.write_metrics(status="interrupted")
-            log.warning("Stopped. Go on with: %s", go_on)
+            log.warning("Stopped. Resume with: %s", go_on)
             raise SystemExit(130) from None
         except SystemExit:  # submitit takes the run elsewhere
             folder.write_metrics(status="interrupted")

@@ -36,7 +36,9 @@ def find_runs(which: str, runs: Path) -> list[RunFolder]:
         RunError: if there is none.
     """
     inside = sorted(path.parent for path in Path(which).glob("*/config.yaml"))
-    return [RunFolder(path) for path in inside] or [find_run(which, runs)]
+    if not inside or Path(which, "config.yaml").is_file():  # a run may hold an export of itself
+        return [find_run(which, runs)]
+    return [RunFolder(path) for path in inside]
 
 
 def newest_checkpoint(folder: RunFolder) -> Path | None:
@@ -48,6 +50,8 @@ def newest_checkpoint(folder: RunFolder) -> Path | None:
     paths = [folder.checkpoint(name) for name in ("last", "previous", "best")]
     # `best` alone is from before the first epoch's end, whose curves may be there already.
     if not any(path.exists() for path in paths[:2]):
+        paths = folder.other_checkpoints()
+    if not paths:
         log.warning("%s had saved nothing yet and begins anew", folder.path)
         return None
     damaged: list[RunError] = []
@@ -55,12 +59,13 @@ def newest_checkpoint(folder: RunFolder) -> Path | None:
         if not path.exists():
             continue
         try:
-            load_checkpoint(path)
+            if "optimizer_states" not in load_checkpoint(path):
+                raise RunError(f"{path} holds weights only, from which no run can be resumed")
         except RunError as error:
             log.warning("%s", error)
             damaged.append(error)
             continue
-        if damaged or path.stem != "last":
+        if damaged or path.stem in ("previous", "best"):
             log.warning("going on from %s instead", path)
         return path
     raise RunError(f"No checkpoint of {folder.path} is whole: {damaged[0]}")

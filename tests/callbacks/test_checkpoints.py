@@ -1,0 +1,88 @@
+"""Which checkpoint is best, and by what."""
+
+import math
+
+import pytest
+
+from musigma.callbacks import BestAndLast
+from musigma.config.launch import quote_path
+from musigma.errors import ConfigError, RunError
+from musigma.module import AutoencoderModule
+from musigma.runs.load import load_checkpoint, load_run
+from musigma.training import run
+
+
+def _best(monitor="val/loss", mode="min"):
+    callback = BestAndLast(monitor, mode)
+    callback._figure = monitor
+    return callback
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (("val/loss", "min"), 0.5),
+        (("val/l1", "min"), None),
+        (("val/loss", "max"), None),
+    ],
+)
+def test_a_best_value_is_compared_with_the_same_metric_only(now, expected):
+    before = _best()
+    before.best = 0.5
+    after = _best(*now)
+    after.load_state_dict(before.state_dict())
+    assert after.best == expected
+
+
+def test_a_best_value_of_an_older_version_is_gone_on_with():
+    callback = _best()
+    callback.load_state_dict({"best": 0.5})
+    assert callback.best == 0.5
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_nan_is_never_the_best(mode):
+    callback = _best(mode=mode)
+    assert not callback._is_better(math.nan)
+    assert callback._is_better(1.0)
+    callback.best = 1.0
+    assert not callback._is_better(math.nan)
+
+
+def test_resumed_with_another_monitor_the_best_is_chosen_by_that(run_here, compose_launch):
+    folder = run_here("trainer.max_epochs=1")
+    assert load_checkpoint(folder.checkpoint("best"))["global_step"] == 5
+    changed = ("++callbacks.checkpoint.mode=max", "trainer.max_epochs=2")
+    run(compose_launch(quote_path(f"resume={folder.path}"), *changed))  # the loss falls
+    best = load_checkpoint(folder.checkpoint("best"))
+    assert best["global_step"] == 10
+    state = next(v for k, v in best["callbacks"].items() if "BestAndLast" in k)
+    assert state["best"] == pytest.approx(best["validation"]["loss"])
+
+
+def test_a_run_whose_validation_is_nan_has_no_best_checkpoint(run_here, monkeypatch, capsys):
+    original = AutoencoderModule.validation_step
+
+    def step(self, batch, batch_idx):
+        original(self, batch._replace(x=batch.x * math.nan), batch_idx)
+
+    monkeypatch.setattr(AutoencoderModule, "validation_step", step)
+    folder = run_here()
+    said = capsys.readouterr().out
+    assert "\nfinal weights: step 10, data source: sample\n" in said
+    assert not (folder.path / "checkpoints" / "best.ckpt").exists()
+    metrics = folder.read_metrics()["metrics"]
+    assert math.isnan(metrics["val/loss"])
+    assert math.isfinite(metrics["test/loss"])
+    with pytest.raises(RunError, match="There is no checkpoint"):
+        load_run(folder.path)
+    load_run(folder.path, "last")
+
+
+def test_a_monitor_that_does_not_exist_is_named_before_the_first_step(run_here, monkeypatch):
+    def never(self, *arguments):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(AutoencoderModule, "training_step", never)
+    with pytest.raises(ConfigError, match=r"monitor=val/los is not among .* val/loss"):
+        run_here("++callbacks.checkpoint.monitor=val/los")

@@ -1,0 +1,101 @@
+"""Asked to stop after training, a run says how to resume, and resuming does only the rest."""
+
+import os
+import signal
+import sys
+
+import pytest
+import torch
+
+from curves import scalars_of
+from musigma.callbacks.graceful_stop import SIGNALS, GracefulStop
+from musigma.config.launch import quote_path
+from musigma.module import AutoencoderModule
+from musigma.runs.folder import RunFolder
+from musigma.runs.load import load_checkpoint
+from musigma.training import run
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+
+
+def _kill_at(patch, method, number, is_due=lambda module: True):
+    original = getattr(AutoencoderModule, method)
+
+    def step(self, *arguments):
+        if is_due(self):
+            os.kill(os.getpid(), number)
+        return original(self, *arguments)
+
+    patch.setattr(AutoencoderModule, method, step)
+
+
+def _never(self, *arguments):
+    raise AssertionError("trained anew")
+
+
+def _resume_and_compare(path, whole, compose_launch, monkeypatch):
+    monkeypatch.setattr(AutoencoderModule, "training_step", _never)
+    run(compose_launch(quote_path(f"resume={path}")))
+    folder = RunFolder.open(path)
+    finished = folder.read_metrics()
+    assert finished["status"] == "completed"
+    assert finished["metrics"] == whole.read_metrics()["metrics"]
+    for name in ("best", "last"):
+        found, expected = (load_checkpoint(f.checkpoint(name)) for f in (folder, whole))
+        assert found["validation"] == expected["validation"]
+    curves = scalars_of(path)
+    assert {name: curves[name] for name in curves if "val" in name} == {
+        name: points for name, points in scalars_of(whole.path).items() if "val" in name
+    }
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("where", ["test_step", "validation_step", "last_batch"])
+def test_asked_to_stop_after_training_a_run_says_how_to_resume_and_then_does_the_rest(
+    where, number, run_here, compose_launch, tmp_path, monkeypatch, capsys
+):
+    settings = ("++trainer.check_val_every_n_epoch=5",)  # so that the final weights are validated
+    whole = run_here(*settings)
+    capsys.readouterr()
+    handlers = [signal.getsignal(n) for n in SIGNALS]
+    with monkeypatch.context() as patch:
+        if where == "last_batch":
+            _kill_at(patch, "training_step", number, lambda module: module.global_step == 9)
+        else:
+            _kill_at(patch, where, number, lambda module: not module.trainer.sanity_checking)
+        with pytest.raises(SystemExit) as stopped:
+            run_here(*settings)
+    assert stopped.value.code == 130
+    (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}
+    said = capsys.readouterr().out
+    assert f"Stopped. Resume with: python scripts/train.py resume={path}" in said
+    assert "best checkpoint: " not in said.replace("testing the best checkpoint: ", "")
+    assert RunFolder(path).read_metrics()["status"] == "interrupted"
+    assert not list(path.glob("checkpoints/*.partial"))
+    assert [signal.getsignal(n) for n in SIGNALS] == handlers
+    _resume_and_compare(path, whole, compose_launch, monkeypatch)
+
+
+def test_asked_to_stop_while_gradients_accumulate_a_run_stops_after_the_optimizer_step(
+    run_here, compose_launch, tmp_path, monkeypatch
+):
+    settings = ("++trainer.accumulate_grad_batches=2", "model=vae")
+    whole = run_here(*settings)
+    original = GracefulStop.on_train_batch_end
+
+    def stop(self, trainer, module, outputs, batch, batch_idx):
+        if batch_idx == 2:
+            self.stopping = True
+        original(self, trainer, module, outputs, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GracefulStop, "on_train_batch_end", stop)
+        with pytest.raises(SystemExit, match="130"):
+            run_here(*settings)
+    (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}
+    assert load_checkpoint(path / "checkpoints" / "last.ckpt")["global_step"] == 2
+    run(compose_launch(quote_path(f"resume={path}")))
+    expected = load_checkpoint(whole.checkpoint("last"))["state_dict"]
+    found = load_checkpoint(path / "checkpoints" / "last.ckpt")["state_dict"]
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert RunFolder(path).read_metrics()["metrics"] == whole.read_metrics()["metrics"]
