@@ -17,7 +17,8 @@ from musigma.epoch_means import EpochMeans
 from musigma.models import Autoencoder
 from musigma.models.centering import set_output_bias
 from musigma.models.posterior import PointPosterior
-from musigma.objectives import Draw, Objective
+from musigma.optimizer_numbers import numbers_of, set_numbers
+from musigma.objectives import Draw, Loss, Objective
 from musigma.ranges import Seed, checked
 from musigma.seeding import derive_seed, normal_noise, seed_noise
 
@@ -112,15 +113,29 @@ class AutoencoderModule(L.LightningModule):
         self._shared_step("test", batch, noise, self.trainer.test_dataloaders)
 
     def _shared_step(self, stage: Stage, batch: Batch, noise: Tensor, loader: Any) -> Tensor:
-        x = batch.x
+        step = self.tested_step if stage == "test" else None
+        step = self.global_step if step is None else step
+        loss, terms, settings = self.terms(batch.x, noise, len(loader.dataset), step)
+        if stage == "train":
+            self.settings = settings
+        self.means[stage].add(terms)
+        return loss
+
+    def terms(self, x: Tensor, noise: Tensor, dataset_size: int, step: int) -> Loss:
+        """The loss of a batch, in nats per pixel, and what is reported of each image, `[B]` each.
+
+        Args:
+            x: images, `[B, C, H, W]`.
+            noise: of the K draws, `[K, B, d]`.
+            dataset_size: how many images the batch was taken from.
+            step: the optimizer step, counted from 0.
+        """
         posterior = self.model.encode(x)
         z = posterior.rsample(noise)
         output = self.model.decode(z)
         std = None if isinstance(posterior, PointPosterior) else posterior.std
         log_likelihood = self.model.likelihood.log_prob(x, output)
-        draw = Draw(log_likelihood, z, posterior.mu, std, len(loader.dataset))
-        step = self.tested_step if stage == "test" else None
-        step = self.global_step if step is None else step
+        draw = Draw(log_likelihood, z, posterior.mu, std, dataset_size)
         objective, terms, settings = self.objective(draw, step)
         pixels = math.prod(self.model.image_shape)
         loss = objective / pixels - self.model.likelihood.constant
@@ -130,10 +145,7 @@ class AutoencoderModule(L.LightningModule):
                 "l1": error.abs().mean((0, 2)),
                 "mse": error.square().mean((0, 2)),
             }
-        if stage == "train":
-            self.settings = settings
-        self.means[stage].add({"loss": loss.detach().expand(len(x)), **terms, **errors})
-        return loss
+        return Loss(loss, {"loss": loss.detach().expand(len(x)), **terms, **errors}, settings)
 
     def on_fit_start(self) -> None:
         """Train no further where early stopping had ended a run that is resumed."""
@@ -193,6 +205,7 @@ class AutoencoderModule(L.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer over all parameters, and the scheduler where there is one."""
         optimizer = self.optimizer(self.parameters())
+        self._numbers = [numbers_of(group) for group in optimizer.param_groups]
         if self.scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
@@ -201,6 +214,7 @@ class AutoencoderModule(L.LightningModule):
         """Add the figures of the epoch so far, and of these weights' validation."""
         checkpoint["epoch_means"] = self.means["train"].state_dict()
         checkpoint["settings"] = self.settings
+        checkpoint["optimizer_numbers"] = self._numbers
         self.add_validation(checkpoint)
 
     def add_validation(self, checkpoint: dict[str, Any]) -> None:
@@ -209,7 +223,10 @@ class AutoencoderModule(L.LightningModule):
         checkpoint["validated_step"] = self.global_step if self.validation() else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the figures of the epoch."""
+        """Go on with the figures of the epoch, under the optimizer's present numbers."""
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            groups = self.optimizer(self.parameters()).param_groups
+            set_numbers(checkpoint, [numbers_of(group) for group in groups])
         self.means["train"].load_state_dict(checkpoint["epoch_means"], self.device)
         self.settings = checkpoint.get("settings", {})  # absent before version 0.2
         self._validation = checkpoint.get("validation", {})

@@ -1,0 +1,106 @@
+"""A run that is resumed changes only in what may change; what it records is in force."""
+
+import pytest
+import torch
+
+from musigma.config.quoting import quote
+from musigma.errors import ConfigError, RunError, UserError
+from musigma.runs.load import load_checkpoint
+from musigma.training import run
+
+pytestmark = pytest.mark.slow
+
+
+def _content(folder):
+    return {p: p.read_bytes() for p in sorted(folder.path.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def finished(run_here):
+    return run_here("trainer.max_epochs=2")
+
+
+REFUSED = [
+    ("model.latent_dim=5", RunError, "model.latent_dim=5: the run has 2 and keeps it"),
+    ("model.network.activation=Tanh", RunError, "network.activation=Tanh: the run has LeakyReLU"),
+    ("model.objective.samples=3", RunError, "samples=3: the run has 1"),
+    ("model.likelihood.scale=2", RunError, "scale=2: the run has 1.0"),
+    ("model.posterior=point", RunError, "posterior=point: the run has normal"),
+    ("data.batch_size=7", RunError, "batch_size=7: the run has 128"),
+    ("data.normalization=unit", RunError, "normalization=unit: the run has standardize"),
+    ("data.val_size=3", RunError, "val_size=3: the run has 5000"),
+    ("seed=3", RunError, "seed=3: the run has 0"),
+    ("optimizer.fused=false", RunError, "only numbers may change"),
+    ("optimizer._target_=torch.optim.SGD", RunError, "the run has torch.optim.Adam"),
+    ("trainer.max_epochs=1", RunError, "max_epochs=1: the run has done 2 epochs already"),
+    ("trainer.max_steps=3", RunError, "max_steps=3: the run has done 10 steps already"),
+    ("trainer.max_epochs=many", ConfigError, "trainer.max_epochs='many'"),
+    ("trainer.val_check_interval=1000", ConfigError, "an epoch has 5 batches"),
+    ("trainer.accelerator=gpu", ConfigError, "trainer: "),
+    ("callbacks.checkpoint.mode=least", ConfigError, "mode='least'"),
+    ("optimizer.lr=-1", ConfigError, "optimizer"),
+]
+
+
+@pytest.mark.parametrize(("override", "kind", "message"), REFUSED)
+def test_a_change_that_cannot_be_right_leaves_the_folder_as_it_was(
+    override, kind, message, finished, compose_launch
+):
+    before = _content(finished)
+    command = compose_launch(quote(f"resume={finished.path}"))._replace(
+        overrides=[f"resume={finished.path}", override]
+    )
+    with pytest.raises(kind) as error:
+        run(command)
+    assert message in str(error.value)
+    assert _content(finished) == before
+    run(compose_launch(quote(f"resume={finished.path}")))  # and is resumed as before
+
+
+def test_a_checkpoint_of_another_network_is_named_and_changes_nothing(finished, compose_launch):
+    path = finished.path / "config.yaml"
+    path.write_text(path.read_text().replace("latent_dim: 2", "latent_dim: 5"))
+    before = _content(finished)
+    with pytest.raises(UserError, match="does not fit the run's model"):
+        run(compose_launch(quote(f"resume={finished.path}")))
+    assert _content(finished) == before
+
+
+def _group(folder):
+    (state,) = load_checkpoint(folder.checkpoint("last"))["optimizer_states"]
+    return state["param_groups"][0]
+
+
+def test_numbers_of_the_optimizer_change_and_are_in_force(finished, compose_launch):
+    resume = quote(f"resume={finished.path}")
+    more = ["optimizer.lr=1e-5", "+optimizer.weight_decay=0.01", "trainer.max_epochs=3"]
+    run(compose_launch(resume, *more))
+    assert finished.read_config()["optimizer"]["lr"] == 1e-5
+    assert _group(finished)["lr"] == 1e-5
+    assert _group(finished)["weight_decay"] == 0.01
+    run(compose_launch(resume, "trainer.max_epochs=4"))  # and stay so
+    assert _group(finished)["lr"] == 1e-5
+
+
+def test_numbers_that_were_recorded_before_a_kill_are_in_force_after_it(finished, compose_launch):
+    config = finished.read_config()
+    config["optimizer"]["lr"] = 1e-5
+    finished.write_config(config, [])
+    run(compose_launch(quote(f"resume={finished.path}"), "trainer.max_epochs=3"))
+    assert _group(finished)["lr"] == 1e-5
+
+
+def test_a_new_step_size_keeps_to_the_schedule(run_here, compose_launch):
+    epochs = ["trainer.max_epochs=4", "scheduler=multistep", "scheduler.milestones=[1,3]"]
+    folder = run_here(*epochs, "+scheduler.gamma=0.5", "trainer.max_epochs=2")
+    assert _group(folder)["lr"] == pytest.approx(0.5e-3)
+    more = ["optimizer.lr=1e-2", "trainer.max_epochs=4"]
+    run(compose_launch(quote(f"resume={folder.path}"), *more))
+    # What torch gives who had begun so: halved after epochs 1 and 3.
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.Adam([weight], lr=1e-2)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [1, 3], gamma=0.5)
+    for _ in range(4):
+        optimizer.step()
+        schedule.step()
+    assert _group(folder)["lr"] == pytest.approx(optimizer.param_groups[0]["lr"])
