@@ -17,8 +17,8 @@ from musigma.epoch_means import EpochMeans
 from musigma.models import Autoencoder
 from musigma.models.centering import set_output_bias
 from musigma.models.posterior import PointPosterior
-from musigma.optimizer_numbers import numbers_of, set_numbers
 from musigma.objectives import Draw, Loss, Objective
+from musigma.optimizer_numbers import numbers_of, set_numbers
 from musigma.ranges import Seed, checked
 from musigma.seeding import derive_seed, normal_noise, seed_noise
 

@@ -24,12 +24,10 @@ def set_numbers(checkpoint: dict[str, Any], numbers: Sequence[Numbers]) -> None:
     (state,) = checkpoint["optimizer_states"]
     schedulers = checkpoint["lr_schedulers"]
     before = checkpoint.get("optimizer_numbers") or [_built(g) for g in state["param_groups"]]
-    for i, (group, old, new) in enumerate(
-        zip(state["param_groups"], before, numbers, strict=True)
-    ):
+    for i, (group, old, new) in enumerate(zip(state["param_groups"], before, numbers, strict=True)):
         changed = {name: value for name, value in new.items() if value != old.get(name, value)}
         lr = changed.pop("lr", None)
-        group |= changed
+        group.update(changed)
         if lr is None:
             continue
         group["lr"] *= lr / old["lr"]

@@ -88,9 +88,10 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
     Raises:
         ConfigError: if this machine cannot do what the trainer config asks for.
     """
+    check_devices(config["trainer"])
     torch.set_float32_matmul_precision(config.get("matmul_precision", "highest"))
     spare_driver_lookups()
-    callbacks = build_callbacks(config)
+    callbacks = [*build_callbacks(config).values()]
     loggers = [
         instantiate(
             {**_of_this_run(logger, name, folder, first_step), **logger},
@@ -159,8 +160,12 @@ def spare_driver_lookups() -> None:
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
 
 
-def build_callbacks(config: Config) -> list[L.Callback]:
-    """The callbacks that are not null."""
+def build_callbacks(config: Config) -> dict[str, L.Callback]:
+    """The callbacks that are not null, by their places in the config.
+
+    Raises:
+        ConfigError: if one of them does not go with a run.
+    """
     callbacks = {
         f"callbacks.{name}": instantiate(callback, L.Callback, f"callbacks.{name}")
         for name, callback in (config.get("callbacks") or {}).items()
@@ -168,7 +173,7 @@ def build_callbacks(config: Config) -> list[L.Callback]:
     }
     for place, callback in callbacks.items():
         refuse_unsuited(callback, place)
-    return [*callbacks.values()]
+    return callbacks
 
 
 def check_precision(precision: str | int | None, device: str) -> None:
@@ -186,6 +191,36 @@ def check_precision(precision: str | int | None, device: str) -> None:
         raise ConfigError(
             f"trainer.precision: {precision} would keep weights in 16 bits too, and codes and "
             "densities need 32; take bf16-mixed or 32-true"
+        )
+
+
+def check_strategy(strategy: Any) -> None:
+    """Check that a strategy's processes run the script, as `ddp` has them do.
+
+    Raises:
+        ConfigError: for processes that hand back no metrics.
+    """
+    if isinstance(strategy, str) and strategy.endswith(("_spawn", "_fork", "_notebook")):
+        raise ConfigError(
+            f"trainer.strategy: the processes of {strategy} keep their metrics to themselves; "
+            "take ddp"
+        )
+
+
+def check_devices(trainer: Config) -> None:
+    """Check that there are as many cores as there will be processes on the CPU.
+
+    Raises:
+        ConfigError: if there are fewer.
+    """
+    devices = trainer.get("devices", "auto")
+    count = int(devices) if str(devices).isdigit() else 1
+    on_gpu = trainer.get("accelerator", "auto") != "cpu" and torch.cuda.is_available()
+    cores = os.cpu_count() or 1
+    if count > max(cores, 2) and not on_gpu:
+        raise ConfigError(
+            f"trainer.devices={devices}: would start {count} processes, and this machine has "
+            f"{cores} cores and no GPU that the trainer would take"
         )
 
 

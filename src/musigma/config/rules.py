@@ -1,16 +1,16 @@
 """Everything that can be wrong with a job, found before it starts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from musigma.config.build import build_callbacks, build_data, build_module, check_precision
 from musigma.config.check import find_problems
+from musigma.config.misfits import find_misfits
 from musigma.config.problem import Problem
 from musigma.config.settings import SETTINGS
-from musigma.errors import ConfigError
+
 
 def find_problems_of_job(script: str, job: DictConfig) -> list[Problem]:
     """What is wrong with a composed job; what its parts say of one another comes last.
@@ -27,20 +27,8 @@ def find_problems_of_job(script: str, job: DictConfig) -> list[Problem]:
         return [Problem(error.full_key or "", f": {str(error).splitlines()[0]}")]
     problems = find_problems(plain, SETTINGS[script])
     if not problems and script == "train":
-        problems += _misfits(plain)
+        problems += find_misfits(plain)
     return problems
-
-
-def _misfits(config: dict[str, Any]) -> Iterator[Problem]:
-    """What the objects of a run say when they are put together."""
-    try:
-        build_module(config, build_data(config))
-        build_callbacks(config)
-        trainer = config["trainer"]
-        check_precision(trainer.get("precision"), trainer.get("accelerator", "auto"))
-    except ConfigError as error:
-        place, _, message = str(error).partition(":")
-        yield Problem(place, f":{message}")
 
 
 def _missing(node: Any, place: str) -> Iterator[Problem]:
