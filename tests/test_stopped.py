@@ -49,6 +49,7 @@ def _resume_and_compare(path, whole, compose_launch, monkeypatch):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("where", ["test_step", "validation_step", "last_batch"])
 def test_asked_to_stop_after_training_a_run_says_how_to_resume_and_then_does_the_rest(
