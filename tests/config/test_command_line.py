@@ -11,6 +11,7 @@ from musigma.config.resolvers import register_resolvers
 from musigma.errors import ConfigError
 from musigma.paths import CONFIGS, PROJECT_ROOT
 
+OPTUNA = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 
 
@@ -46,7 +47,7 @@ def test_every_experiment_passes_whole(experiment):
         ("+experiment=iwae", "leave out the +, as there is one to choose already"),
         ("model=vae,iwae", "add -m to run each of these; a list is [a,b], and a text 'a,b'"),
         ("seed=1,2", "add -m to run each of these"),
-        ("model=3", "Config group override must be a string or a list"),
+        ("model=3", "should be one of annealed_vae, autoencoder, "),
         ("hydra.foo=3", "Could not override 'hydra.foo'"),
     ],
 )

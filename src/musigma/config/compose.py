@@ -87,10 +87,9 @@ def compose_fitting(config_name: str, overrides: list[str]) -> Composed:
             if extra := PLUGINS.get(str(getattr(error, "missing_cfg_file", ""))):
                 needs = f"needs what is not installed here: pip install -e '.[{extra}]'"
                 raise ConfigError(f"{' '.join(overrides)}: {needs}") from error
-            found = IN_A_FILE.match(str(error))
-            if found and found["file"] != config_name:
-                raise ConfigError(_fault_of_file(found, error)) from error
             culprit = next((o for o in fitting if _is_about(o, error)), None)
+            if culprit is None and (found := IN_A_FILE.match(str(error))):
+                raise ConfigError(_fault_of_file(found, error)) from error
             if culprit is None:
                 raise ConfigError(f"{' '.join(fitting)}: {_first_line(error)}") from error
             if _is_unknown(error) and not culprit.startswith("hydra."):
