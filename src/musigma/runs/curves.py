@@ -19,7 +19,7 @@ def read_curves(folder: Path) -> Curves:
     events = EventAccumulator(str(folder), size_guidance=sizes)
     try:
         events.Reload()
-    except OSError:  # a folder of such a name
+    except (OSError, ValueError):  # a folder of such a name, or a name that is not text
         return {}
     return {
         tag: ([e.step for e in events.Scalars(tag)], [e.value for e in events.Scalars(tag)])

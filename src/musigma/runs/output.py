@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from musigma.errors import RunError
@@ -55,11 +55,13 @@ def nearest_folder(path: Path) -> Path:
 def written_together(folder: Path) -> Iterator[Path]:
     """Within it files are written into the folder that it gives; at its end they are in `folder`.
 
-    Files of the same names there are replaced, each by a whole one, and none if any fails.
+    Files of the same names there are replaced, each by a whole one. Where anything fails before
+    all are written, none is, and no folder is left that was not there.
 
     Raises:
         RunError: if they cannot be written.
     """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # The name is this process's own, so that two at once do not write into one another's.
@@ -75,3 +77,7 @@ def written_together(folder: Path) -> Iterator[Path]:
                 path.replace(target)
     except OSError as error:
         raise RunError(f"{folder} cannot be written: {error}.\n{ELSEWHERE}") from error
+    finally:
+        with suppress(OSError):  # those that hold something
+            for place in made:
+                place.rmdir()

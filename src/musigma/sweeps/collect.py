@@ -168,7 +168,7 @@ def _whole(folder: RunFolder, traceback: str) -> SweepRun:
         tuple(config.get("varied") or ()),
         kind,
         metrics | (_on_common_scale(metrics, gain) if kind.common else {}),
-        float(known.get("seconds", math.nan)),
+        _number(known.get("seconds")),
         str(folder.written_by()),
     )
 
@@ -206,7 +206,13 @@ def _described(thing: object, settings: Mapping[str, Any]) -> str:
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(v) for name, v in metrics.items() if isinstance(v, int | float)}
+    return {name: _number(v) for name, v in metrics.items() if isinstance(v, int | float)}
+
+
+def _number(value: Any) -> float:
+    """NaN for what is not a number, or not a finite one, which compares with no other."""
+    known = isinstance(value, int | float) and math.isfinite(value)
+    return float(value) if known else math.nan
 
 
 def _on_common_scale(metrics: Mapping[str, float], gain: float) -> dict[str, float]:
