@@ -20,8 +20,8 @@ def main(cfg: DictConfig) -> None:
         from musigma.evaluating import evaluate
 
         runs = list(cfg.run) if isinstance(cfg.run, ListConfig) else [cfg.run]
-        settings = {key: cfg[key] for key in ("checkpoint", "images", "samples", "seed")}
-        evaluate(runs, Path(cfg.log_dir) / "runs", **settings)
+        names = ("checkpoint", "images", "samples", "seed", "output")
+        evaluate(runs, Path(cfg.log_dir) / "runs", **{name: cfg[name] for name in names})
 
 
 if __name__ == "__main__":

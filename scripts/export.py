@@ -17,16 +17,18 @@ register_resolvers()
 def main(cfg: DictConfig) -> None:
     """Read the command line and export."""
     with plain_errors():
-        from musigma.runs.export import export_run
+        from musigma.runs.export import NAMES, export_run
         from musigma.runs.load import load_run
+        from musigma.runs.output import output_folder
         from musigma.runs.resume import find_run
 
         folder = find_run(cfg.run, Path(cfg.log_dir) / "runs").path
-        written = export_run(load_run(folder, cfg.checkpoint), folder / "export")
+        place = output_folder(cfg.output, folder / "export", NAMES)
+        written = export_run(load_run(folder, cfg.checkpoint), place)
         for path, opening in written.items():
             print(f"{path.name:<18} {opening}")
         print("x and x_mean are images [B, C, H, W] in the model's own pixels (data.normalization)")
-        print(f"written to   {folder / 'export'}")
+        print(f"written to   {place}")
 
 
 if __name__ == "__main__":

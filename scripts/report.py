@@ -19,7 +19,8 @@ def main(cfg: DictConfig) -> None:
     with plain_errors():
         from musigma.sweeps.report import report
 
-        report(cfg.sweep, Path(cfg.log_dir) / "sweeps", metric=cfg.metric)
+        sweeps = Path(cfg.log_dir) / "sweeps"
+        report(cfg.sweep, sweeps, metric=cfg.metric, output=cfg.output)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,31 @@
 
 import json
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
 import torch
+import yaml
+from matplotlib.figure import Figure
 
-from musigma.errors import RunError
+from musigma.drawing import draw
+from musigma.errors import ConfigError, RunError
 from musigma.evaluating import evaluate
 from musigma.evaluation import importance_estimate
+from musigma.figures.latent_space import Drawing
+from musigma.measuring import encoded, measure
+from musigma.models import MLP, Autoencoder
+from musigma.objectives.likelihoods import Laplace
+from musigma.pages.kept import kept
+from musigma.pages.run import rows_of
 from musigma.paths import PROJECT_ROOT
+from musigma.runs.evaluation import finite
+from musigma.runs.export import export_run
+from musigma.runs.folder import RunFolder
 from musigma.runs.load import load_run
 
 pytestmark = pytest.mark.slow
@@ -154,3 +169,266 @@ def test_what_cannot_be_is_one_clear_error(override, run_here, tmp_path):
     )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of a few weights on the sample, as training leaves one."""
+    parent = tmp_path_factory.mktemp("runs")
+    folder = RunFolder.create(parent, "run")
+    written = PROJECT_ROOT / "tests" / "runs" / "written_by_0.1.0"
+    config = yaml.safe_load((written / "config.yaml").read_text())
+    folder.write_config(config, ["model=vae"])
+    shutil.copytree(written / "checkpoints", folder.path / "checkpoints", dirs_exist_ok=True)
+    folder.write_environment("python 3\ndevice cpu\n")
+    folder.write_metrics(status="completed", seconds=1.0)
+    return folder.path
+
+
+@pytest.fixture
+def copied(trained, tmp_path, monkeypatch):
+    """That run in a folder of its own, of which one small picture is drawn."""
+    shutil.copytree(trained, tmp_path / "runs" / "run")
+    monkeypatch.setattr("musigma.evaluating.draw", lambda *_: iter([_picture("one")]))
+    monkeypatch.setattr("musigma.measuring._classes", lambda *_: {})
+    return RunFolder.open(tmp_path / "runs" / "run")
+
+
+def _picture(name):
+    return Drawing(name, "caption", lambda: Figure((1, 1)))
+
+
+def _files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _checkpoint(folder, name="best", **entries):
+    path = folder.checkpoint(name)
+    torch.save({**torch.load(path), **entries}, path)
+
+
+@pytest.mark.parametrize(
+    "place", ["evaluation", "figures", "report.html/x", "evaluation/metrics.json/x"]
+)
+def test_a_run_that_cannot_be_written_is_not_measured(place, copied, monkeypatch):
+    path = copied.path / place
+    if "/x" in place:
+        path.parent.mkdir(parents=True)
+    path.write_text("in the way")
+    before = _files(copied.path)
+    monkeypatch.setattr("musigma.evaluating.measure", None)
+    with pytest.raises(RunError, match=r"cannot be written: .*\n.*output=\.\.\."):
+        _measure(copied)
+    assert _files(copied.path) == before
+
+
+def test_an_output_takes_it_all_and_the_run_stays_as_it_is(copied, tmp_path):
+    copied.write_metrics(status="running")
+    before = _files(copied.path)
+    metrics = _measure(copied, output=str(tmp_path / "made" / "here"))
+    assert _files(copied.path) == before
+    written = {
+        str(path.relative_to(tmp_path / "made" / "here")) for path in _files(tmp_path / "made")
+    }
+    assert written == {
+        "evaluation/metrics.json",
+        "figures/one.png",
+        "figures/one.svg",
+        "report.html",
+    }
+    assert metrics["run"] == str(copied.path)
+    page = (tmp_path / "made" / "here" / "report.html").read_text()
+    assert str(copied.path) in page
+    assert str(tmp_path / "made" / "here") in page
+    assert "its status is killed" in page
+
+
+def test_an_output_of_several_runs_has_a_folder_for_each_and_names_are_unique(copied, tmp_path):
+    shutil.copytree(copied.path, tmp_path / "other" / "run")
+    shutil.copytree(copied.path, tmp_path / "other" / "third")
+    runs = [str(copied.path), str(tmp_path / "other"), str(copied.path)]
+    settings = {"checkpoint": "best", "images": 4, "samples": 25, "seed": 0}
+    found = evaluate(runs, tmp_path, **settings, output=str(tmp_path / "out"))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"run", "run_2", "third"}
+    assert len(found) == 3
+    assert all((path / "report.html").exists() for path in (tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError(28, "No space left on device")])
+@pytest.mark.parametrize(
+    "moment", ["evaluating.measure", "evaluating.kept", "runs.output.os.fsync"]
+)
+def test_what_stops_an_evaluation_leaves_the_one_before_whole(
+    failure, moment, copied, monkeypatch, tmp_path
+):
+    _measure(copied)
+    before = _files(copied.path)
+
+    def stop(*_, **__):
+        raise failure
+
+    monkeypatch.setattr(f"musigma.{moment}", stop)
+    with pytest.raises((KeyboardInterrupt, OSError, RunError)):
+        _measure(copied, seed=1)
+    assert _files(copied.path) == before
+    assert not list(copied.path.glob(".partial*"))
+
+
+def test_a_full_disk_is_one_line_after_the_numbers_are_on_screen(copied, monkeypatch, capsys):
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(RunError, match="cannot be written: .*No space left on device"):
+        _measure(copied)
+    assert "distortion D" in capsys.readouterr().out
+
+
+def test_pictures_of_another_evaluation_are_removed_and_others_files_are_not(copied, monkeypatch):
+    _measure(copied)
+    (copied.path / "figures" / "mine.png").write_text("mine")
+    monkeypatch.setattr("musigma.evaluating.draw", lambda *_: iter([_picture("two")]))
+    _measure(copied)
+    names = {path.name for path in (copied.path / "figures").iterdir()}
+    assert names == {"two.png", "two.svg", "mine.png"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("overrides.yaml", b"a: mapping"),
+        ("overrides.yaml", b": ["),
+        ("overrides.yaml", b"\xff\xfe"),
+        ("environment.txt", b"\xff\x00"),
+        ("metrics.json", b"[]"),
+        ("metrics.json", b"{"),
+    ],
+)
+def test_a_damaged_file_beside_the_weights_costs_a_note(name, content, copied):
+    (copied.path / name).write_bytes(content)
+    metrics = _measure(copied)
+    assert metrics["distortion"]["mean"] > 0
+    page = (copied.path / "report.html").read_text()
+    assert re.search(rf'class="note">[^<]*{name} (cannot be read|is damaged)', page)
+
+
+def test_the_page_says_which_weights_and_how_the_run_ended(copied, capsys):
+    _checkpoint(copied, "best", epoch=2, global_step=1290)
+    _checkpoint(copied, "last", epoch=6, global_step=3010)
+    copied.write_metrics(status="failed", error="<b>of space</b>")
+    metrics = _measure(copied)
+    assert (metrics["epoch"], metrics["step"], metrics["status"]) == (3, 1290, "failed")
+    page = (copied.path / "report.html").read_text()
+    assert "The best checkpoint (epoch 3, step 1290) on 500 test images" in page
+    assert "<td>epochs trained</td><td>7</td>" in page
+    assert "did not come to its end, its status is failed: &lt;b&gt;of space" in page
+    assert "best checkpoint (epoch 3, step 1290), data source: sample" in capsys.readouterr().out
+    assert _measure(copied, checkpoint="last")["epoch"] == 7
+
+
+def test_an_export_is_measured_as_one(copied, tmp_path):
+    export_run(load_run(copied.path), tmp_path / "exported")
+    metrics = _measure(RunFolder.open(tmp_path / "exported"))
+    assert metrics["checkpoint"] == "export"
+    page = (tmp_path / "exported" / "report.html").read_text()
+    assert "The exported weights on 500 test images" in page
+    assert "did not come to its end" not in page
+
+
+def test_of_a_sweep_what_does_not_open_is_named_and_the_rest_measured(copied, capsys):
+    shutil.copytree(copied.path, copied.path.with_name("without"))
+    copied.path.with_name("without").joinpath("checkpoints", "best.ckpt").unlink()
+    settings = {"checkpoint": "best", "images": 4, "samples": 25, "seed": 0}
+    assert len(evaluate([str(copied.path.parent)], copied.path, **settings)) == 1
+    assert re.search(r"without is left out: There is no checkpoint", capsys.readouterr().out)
+    with pytest.raises(RunError, match="There is no checkpoint"):
+        evaluate([str(copied.path.with_name("without"))], copied.path, **settings)
+    with pytest.raises(ConfigError, match="names no run"):
+        evaluate([], copied.path, **settings)
+
+
+def test_weights_that_are_not_finite_are_not_measured(copied, monkeypatch):
+    weights = torch.load(copied.checkpoint("best"))["state_dict"]
+    _checkpoint(copied, state_dict={name: w * float("nan") for name, w in weights.items()})
+    monkeypatch.setattr("musigma.evaluating.measure", None)
+    with pytest.raises(RunError, match="not finite: training had diverged"):
+        _measure(copied)
+    assert not (copied.path / "evaluation").exists()
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_numbers(copied, monkeypatch):
+    def fail():
+        raise ValueError("no such plot")
+
+    monkeypatch.setattr(
+        "musigma.evaluating.draw", lambda *_: iter([Drawing("odd", "", fail), _picture("one")])
+    )
+    assert _measure(copied)["figures"] == ["one.png", "one.svg"]
+    assert (
+        "odd: left out: it cannot be drawn: no such plot"
+        in (copied.path / "report.html").read_text()
+    )
+
+
+def _of_one_image(run):
+    run.data.setup("fit")
+    run.data.setup("test")
+    x, y = run.data.test_dataloader().dataset.tensors
+    return encoded(run.model, x[:1], y[:1])
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.filterwarnings("error")
+def test_one_test_image_has_a_mean_and_no_error(d, trained):
+    run = load_run(trained)
+    model = Autoencoder(MLP([4], [4]), Laplace(), latent_dim=d).eval()
+    run = run._replace(model=model)
+    test = _of_one_image(run)
+    found = finite(measure(run, test, images=300, samples=25, seed=0))
+    json.dumps(found, allow_nan=False)
+    assert found["images"] == 1
+    assert found["distortion"] == {
+        "mean": pytest.approx(-test.log_likelihood.item()),
+        "error": None,
+    }
+    rows = {row.name: row for row in rows_of(found)}
+    assert rows["distortion D"].error == "–"
+    drawn = [kept(drawing) for drawing in draw(run, test, {})]
+    assert not [picture.caption for picture in drawn if "cannot be drawn" in picture.caption]
+    assert {p.name for p in drawn if not p.source} == {
+        *("interpolations", "class_errors", "training_curves")
+    }
+
+
+def test_curves_of_other_names_are_left_out_with_the_reason(trained):
+    run = load_run(trained)
+    test = _of_one_image(run)
+    (last,) = [d for d in draw(run, test, {"hp": ([0], [1.0])}) if d.name == "training_curves"]
+    assert last.draw is None
+    assert last.caption.startswith("left out")
+
+
+def test_two_classes_of_which_one_is_rarer_than_what_is_fitted_on_are_no_classes(
+    trained, monkeypatch
+):
+    monkeypatch.setattr("musigma.evaluation.probes.TRAINING_CODES", 10)
+    run = load_run(trained)
+    test = _of_one_image(run)
+    images, labels = run.data._sets["train"]
+    run.data._sets["train"] = images, torch.zeros_like(labels).index_fill_(0, torch.tensor([0]), 1)
+    assert measure(run, test, images=2, samples=25, seed=0)["classes"] == {}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_ctrl_c_while_measuring_leaves_the_run_as_it_was(trained):
+    before = _files(trained)
+    command = [sys.executable, "scripts/evaluate.py", f"run={trained}", "samples=100000"]
+    with subprocess.Popen(
+        command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while "measuring" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert _files(trained) == before

@@ -1,17 +1,22 @@
 """Codes of images, images of codes, and new images, through the real function and script."""
 
+import pickle
+import shutil
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 import musigma
-from musigma.errors import DataError, RunError
+from musigma.errors import ConfigError, DataError, RunError
 from musigma.paths import PROJECT_ROOT
 from musigma.predicting import predict
+from musigma.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 
@@ -130,3 +135,187 @@ def test_the_script_says_where_it_wrote(vae):
         check=True,
     )
     assert done.stdout.strip() == f"written to   {vae}/predictions/sample.png"
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """A run that was never trained, written as one that was."""
+    folder = RunFolder.create(tmp_path_factory.mktemp("runs"), "run")
+    config = yaml.safe_load((PROJECT_ROOT / "tests/runs/written_by_0.1.0/config.yaml").read_text())
+    folder.write_config(config, [])
+    shutil.copytree(
+        PROJECT_ROOT / "tests/runs/written_by_0.1.0/checkpoints",
+        folder.path / "checkpoints",
+        dirs_exist_ok=True,
+    )
+    return folder.path
+
+
+def _codes_file(path, z):
+    np.savez(path, z=z)
+
+
+def _plain(path):
+    with path.open("wb") as file:
+        np.save(file, np.zeros((3, 2)))
+
+
+def _not_an_array(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("z.npy", b"no array")
+
+
+def _cut(path):
+    np.savez(path, z=np.zeros((3, 2)))
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def _flipped(path):
+    np.savez(path, z=np.ones((300, 2)))
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: path.write_text("text"),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(pickle.dumps([1])),
+        lambda path: path.mkdir(),
+        _plain,
+        lambda path: None,
+        _cut,
+        _flipped,
+        lambda path: _codes_file(path, np.array([[None, 1]], object)),
+    ],
+    ids=["text", "empty", "pickle", "folder", "npy", "missing", "cut", "flipped", "objects"],
+)
+def test_codes_in_what_is_not_a_whole_archive_are_one_data_error(make, opened, tmp_path):
+    path = tmp_path / "codes.npz"
+    make(path)
+    with pytest.raises(DataError, match=r"codes\.npz cannot be read as an \.npz with z or mu"):
+        _predict("decode", opened, input=str(path))
+    assert not (opened / "predictions").exists()
+
+
+@pytest.mark.parametrize(
+    ("z", "message"),
+    [
+        (np.array([["a", "b"]]), "codes of type <U1"),
+        (np.zeros((3, 2), complex), "codes of type complex128"),
+        (np.zeros((3, 2), bool), "codes of type bool"),
+        (np.array([[0, 0], [0, np.nan]]), "code 1 is not finite"),
+        (np.array([[0, np.inf]]), "code 0 is not finite"),
+        (np.array([[0, 1e300]]), "code 0 is not finite"),
+        (np.zeros((0, 2)), r"codes of shape \[0, 2\]"),
+        (np.zeros(2), r"codes of shape \[2\]"),
+        (np.zeros((2, 2, 2)), r"codes of shape \[2, 2, 2\]"),
+        (np.float32(1), r"codes of shape \[\]"),
+    ],
+)
+def test_codes_that_are_not_rows_of_finite_numbers_are_one_data_error(z, message, opened, tmp_path):
+    _codes_file(tmp_path / "codes.npz", z)
+    with pytest.raises(DataError, match=message):
+        _predict("decode", opened, input=str(tmp_path / "codes.npz"))
+    _not_an_array(tmp_path / "codes.npz")
+    with pytest.raises(DataError, match=r"codes\.npz"):
+        _predict("decode", opened, input=str(tmp_path / "codes.npz"))
+    assert not (opened / "predictions").exists()
+
+
+@pytest.mark.parametrize("kind", ["i4", "f2", ">f8", "g"])
+def test_codes_of_any_real_kind_decode_to_the_same_images(kind, opened, tmp_path):
+    z = np.array([[1, -2], [0, 3]])
+    images = []
+    for name, codes in (("a", z.astype(np.float32)), ("b", z.astype(kind))):
+        _codes_file(tmp_path / f"{name}.npz", codes)
+        output = str(tmp_path / f"{name}_x.npz")
+        with np.load(
+            _predict("decode", opened, input=str(tmp_path / f"{name}.npz"), output=output)
+        ) as arrays:
+            images.append(arrays["x"])
+    assert np.array_equal(*images)
+
+
+@pytest.mark.parametrize(
+    ("task", "output", "error", "message"),
+    [
+        ("encode", "", ConfigError, r"task=encode writes a file that ends in \.npz"),
+        ("encode", "codes.txt", ConfigError, r"task=encode writes a file that ends in \.npz"),
+        ("decode", "x.png", ConfigError, r"task=decode writes a file that ends in \.npz"),
+        ("sample", "x.npz", ConfigError, r"task=sample writes a file that ends in \.png"),
+        ("encode", "nowhere/codes.npz", RunError, "there is no folder .*nowhere: make it first"),
+        ("encode", "file/codes.npz", RunError, "file cannot be written: it is not a folder"),
+        ("encode", "folder.npz", RunError, r"folder\.npz cannot be written: it is a folder"),
+        ("encode", "there.npz", RunError, r"there\.npz is there already"),
+        ("decode", "codes.npz", RunError, r"codes\.png is there already"),
+    ],
+)
+def test_an_output_that_cannot_be_is_named_before_anything_is_computed(
+    task, output, error, message, opened, tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("a file")
+    (tmp_path / "folder.npz").mkdir()
+    (tmp_path / "there.npz").write_text("somebody's")
+    (tmp_path / "codes.png").write_text("somebody's")
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr("musigma.predicting.load_run", None)
+    with pytest.raises(error, match=message):
+        _predict(task, opened, output=str(tmp_path / output))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("count", [60_000, 10**9, 10**30])
+def test_more_samples_than_a_picture_holds_are_refused(count, opened):
+    with pytest.raises(ConfigError, match="a grid of images of this size holds at most 59,453"):
+        _predict("sample", opened, count=count)
+
+
+def test_an_empty_input_is_not_the_working_directory(opened, tmp_path, monkeypatch):
+    Image.new("L", (28, 28)).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="input= is no folder of images"):
+        _predict("encode", opened, input="")
+
+
+def test_predictions_that_are_not_finite_are_not_written(opened, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(opened, run)
+    path = run / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(path)
+    for weights in checkpoint["state_dict"].values():
+        weights.fill_(float("nan"))
+    torch.save(checkpoint, path)
+    Image.new("L", (28, 28)).save(tmp_path / "a.png")
+    with pytest.raises(RunError, match="codes that are not finite"):
+        _predict("encode", run, input=str(tmp_path))
+    _codes_file(tmp_path / "z.npz", np.zeros((1, 2)))
+    with pytest.raises(RunError, match="images that are not finite"):
+        _predict("decode", run, input=str(tmp_path / "z.npz"))
+    assert not (run / "predictions").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")
+@pytest.mark.parametrize(("task", "ending"), [("encode", "npz"), ("sample", "png")])
+def test_predictions_that_do_not_fit_on_the_disk_are_one_line_and_nothing_is_left(
+    task, ending, opened, tmp_path
+):
+    code = (
+        "import resource, runpy, sys; sys.argv = sys.argv[1:]\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"
+        "runpy.run_path('scripts/predict.py', run_name='__main__')"
+    )
+    output = f"output={tmp_path}/x.{ending}"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "predict.py", f"task={task}", f"run={opened}", output],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert f"{tmp_path} cannot be written: [Errno 27] File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -9,15 +9,15 @@ import platform
 import re
 import shutil
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-from musigma.errors import DataError
+from musigma.errors import DataError, RunError
 from musigma.paths import PROJECT_ROOT, default_data_root
+from musigma.runs.output import check_writable, nearest_folder
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -148,12 +148,12 @@ def data() -> Iterator[Finding]:
 def logs() -> Iterator[Finding]:
     """Whether runs can be written, and how much room there is for them."""
     try:
-        LOGS.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=LOGS):
-            free = shutil.disk_usage(LOGS).free / GIB
-    except OSError as error:
-        yield Finding("PROBLEM", "logs", f"{LOGS} cannot be written: {error}", ELSEWHERE)
+        check_writable([LOGS / "runs" / "a run" / "config.yaml"], ELSEWHERE)
+    except RunError as error:
+        what, _, advice = str(error).partition("\n")
+        yield Finding("PROBLEM", "logs", f"{LOGS} cannot be written: {what}", advice)
         return
+    free = shutil.disk_usage(nearest_folder(LOGS / "runs")).free / GIB
     what = f"{LOGS} can be written, {free:.1f} GiB free"
     yield Finding("note", "logs", what, ELSEWHERE) if free < 1 else Finding("ok", "logs", what)
 

@@ -11,7 +11,7 @@ from musigma.figures.class_errors import draw_class_errors
 from musigma.figures.interpolations import draw_interpolations, interpolation_codes
 from musigma.figures.latent_space import Drawing, Images, latent_drawings
 from musigma.figures.reconstructions import draw_reconstructions, draw_worst
-from musigma.figures.training_curves import draw_training_curves
+from musigma.figures.training_curves import COLOURS, PANELS, draw_training_curves
 from musigma.measuring import Encoded
 from musigma.runs.load import Run
 
@@ -19,6 +19,8 @@ SHOWN = 10
 STEPS = 9
 WORST = 8
 NO_CLASSES = "left out: the test images are of one class, or of none"
+ONE_IMAGE = "left out: there is one test image only"
+NO_CURVES = "left out: TensorBoard's files hold no curves of this run"
 
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
@@ -50,11 +52,12 @@ def draw(run: Run, test: Encoded, curves: Curves) -> Iterator[Drawing]:
         decoded,
         has_prior=run.objective().uses_prior,
     )
-    yield Drawing(
-        "interpolations",
-        "Decoded along straight lines between the μ of two images, of two classes if there are.",
-        partial(_interpolations, test, shown, decoded),
-    )
+    if len(test.x) > 1:
+        caption = "Decoded along straight lines between the μ of two images, of two classes if "
+        caption += "there are."
+        yield Drawing("interpolations", caption, partial(_interpolations, test, shown, decoded))
+    else:
+        yield Drawing("interpolations", ONE_IMAGE)
     l1 = reconstruction_errors(test.x, test.x_hat, run.data.normalization.to_unit).l1
     by_class = len(test.y.unique()) > 1
     if by_class:
@@ -73,9 +76,11 @@ def draw(run: Run, test: Encoded, curves: Curves) -> Iterator[Drawing]:
             [f"{int(test.y[row])}: " * by_class + f"{float(l1[row]):.2f}" for row in rows],
         ),
     )
-    if curves:
+    if any(f"{stage}/{name}" in curves for stage in COLOURS for name in PANELS):
         caption = "Training and validation, D and R apart."
         yield Drawing("training_curves", caption, partial(draw_training_curves, curves))
+    else:
+        yield Drawing("training_curves", NO_CURVES)
 
 
 def _interpolations(test: Encoded, shown: Images, decoded: Images) -> Figure:

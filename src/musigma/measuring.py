@@ -26,7 +26,13 @@ from musigma.evaluation.latent import (
     signal_to_noise,
     spread,
 )
-from musigma.evaluation.probes import Codes, cluster_agreement, linear_probe, neighbours_probe
+from musigma.evaluation.probes import (
+    Codes,
+    cluster_agreement,
+    fitted_on,
+    linear_probe,
+    neighbours_probe,
+)
 from musigma.evaluation.reconstruction import reconstruction_errors
 from musigma.models import Autoencoder
 from musigma.module import EVALUATION_SEED
@@ -137,7 +143,7 @@ def _latent(model: Autoencoder, objective: Objective, test: Encoded) -> Metrics:
 def _classes(run: Run, test: Encoded) -> Metrics:
     """What can be read off the codes; fitted on training images, chosen on validation images."""
     train, held_out, tested = _codes(run, "train"), _codes(run, "val"), Codes(test.mu, test.y)
-    if len(train.y.unique()) < 2:
+    if len(fitted_on(train).y.unique()) < 2:
         return {}
     clusters = cluster_agreement(train, tested)
     figures: Metrics = {"k_means": clusters._asdict()}
@@ -216,6 +222,7 @@ def _importance(model: Autoencoder, x: Tensor, samples: int, seed: int) -> Impor
 
 
 def _mean(values: Tensor) -> dict[str, float]:
-    """The mean over images, and its standard error as an estimate for all images."""
+    """The mean over images, and its standard error as an estimate for all; NaN for one image."""
     values = values.double()
-    return {"mean": values.mean().item(), "error": (values.std() / len(values) ** 0.5).item()}
+    error = values.std() / len(values) ** 0.5 if len(values) > 1 else torch.tensor(math.nan)
+    return {"mean": values.mean().item(), "error": error.item()}

@@ -1,5 +1,8 @@
 """What a trained model is used for: codes of images, images of codes, and new images."""
 
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,15 +17,19 @@ from musigma.data import ImageDataModule
 from musigma.data.datamodule import NO_LABEL
 from musigma.data.image_files import is_image_file, read_files
 from musigma.data.normalization import FIXED_SEED
-from musigma.errors import DataError, RunError
+from musigma.errors import ConfigError, DataError, RunError
 from musigma.figures.style import viewable
 from musigma.models import Autoencoder
 from musigma.runs.load import Run, load_run
+from musigma.runs.output import check_writable, written_together
 from musigma.runs.resume import find_run
 from musigma.seeding import normal_noise
 
 ROWS = 2_000
 """Images encoded or decoded at once."""
+
+MOST_PIXELS = 50_000_000
+"""Of a grid of images, about 7,000 a side."""
 
 
 def predict(
@@ -39,7 +46,7 @@ def predict(
     """Do a task with a run's model and write what it gives; returns where.
 
     `encode` writes `mu` and `std` `[N, d]` and, if known, `label` or `name` `[N]`; `decode` writes
-    `x` `[N, C, H, W]` on the [0, 1] scale and a grid of it; `sample` writes a grid alone.
+    `x` `[N, C, H, W]` on the [0, 1] scale and a grid of the first; `sample` writes a grid alone.
 
     Args:
         task: what to do.
@@ -49,27 +56,61 @@ def predict(
         input: `test`, `val` or a folder of images to encode; an `.npz` with `z` or `mu` to decode.
         count: how many images to sample.
         seed: of their codes.
-        output: where to write; by default `predictions/` in the run folder.
+        output: a new file to write, whose folder exists; by default one in `predictions/` in the
+            run folder, where it may replace an earlier one.
 
     Raises:
-        RunError: if the folder is no run, or it has no prior to sample from.
+        ConfigError: if `output` has the wrong ending, or `count` is more than a grid holds.
+        RunError: if the folder is no run, it has no prior to sample from, or the output cannot be
+            written.
         DataError: if the input is missing, damaged or of another shape.
     """
     set_up_logging()
     folder = find_run(run, runs).path
+    path = _file(task, output, folder / "predictions")
     opened = load_run(folder, checkpoint)
-    ending = "png" if task == "sample" else "npz"
-    path = Path(output) if output else folder / "predictions" / f"{task}.{ending}"
-    path.parent.mkdir(parents=True, exist_ok=True)
     if task == "encode":
-        np.savez(path, **encode(opened.model, *_images(opened.data, input)))
+        _write(path, encode(opened.model, *_images(opened.data, input)))
         return path
+    most = most_in_a_grid(opened.model.image_shape)
+    if task == "sample" and count > most:
+        raise ConfigError(
+            f"count={count:,}: a grid of images of this size holds at most {most:,}. Sample fewer "
+            "at once, with another seed each time."
+        )
     z = _codes(Path(input), opened.model) if task == "decode" else _prior_codes(opened, count, seed)
     x = torch.cat([opened.decoded(rows) for rows in z.split(ROWS)])
-    if task == "decode":
-        np.savez(path, x=x.numpy())
-    _write_grid(x, path.with_suffix(".png"))
+    _check_finite("images", x)
+    _write(path, {"x": x.numpy()} if task == "decode" else {}, grid=x[:most])
     return path
+
+
+def _file(task: str, output: str | None, own: Path) -> Path:
+    """The file to write, which can be written.
+
+    Raises:
+        ConfigError: if `output` has another ending than what is written.
+        RunError: if it cannot be written, or is there already.
+    """
+    ending = ".png" if task == "sample" else ".npz"
+    path = Path(output) if output else own / f"{task}{ending}"
+    if path.suffix != ending:
+        raise ConfigError(f"output={output}: task={task} writes a file that ends in {ending}")
+    paths = [path, path.with_suffix(".png")] if task == "decode" else [path]
+    check_writable(paths)
+    if output and not path.parent.is_dir():
+        raise RunError(f"output={output}: there is no folder {path.parent}: make it first.")
+    if there := [str(one) for one in paths if output and os.path.lexists(one)]:
+        raise RunError(f"output={output}: {there[0]} is there already: remove it, or name another.")
+    return path
+
+
+def _write(path: Path, arrays: Mapping[str, Any], grid: Tensor | None = None) -> None:
+    with written_together(path.parent) as beside:
+        if arrays:
+            np.savez(beside / path.name, **arrays)
+        if grid is not None:
+            _write_grid(grid, beside / path.with_suffix(".png").name)
 
 
 @torch.no_grad()
@@ -78,6 +119,7 @@ def encode(model: Autoencoder, x: Tensor, about: dict[str, Any]) -> dict[str, An
     posteriors = [model.encode(rows) for rows in x.split(ROWS)]
     mu = torch.cat([posterior.mu for posterior in posteriors])
     std = torch.cat([posterior.std for posterior in posteriors])
+    _check_finite("codes", torch.cat([mu, std]))
     return {"mu": mu.numpy(), "std": std.numpy(), **about}
 
 
@@ -85,8 +127,8 @@ def _images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any]]
     """Normalised images and what is known about them."""
     if source not in ("test", "val"):
         folder = Path(source)
-        if not folder.is_dir():
-            raise DataError(f"{folder} is no folder of images")
+        if not source or not folder.is_dir():
+            raise DataError(f"input={source} is no folder of images")
         if not (paths := sorted(filter(is_image_file, folder.iterdir()))):
             raise DataError(f"{folder} holds no image files")
         pixels = data.normalization.prepare(
@@ -105,16 +147,25 @@ def _images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any]]
 
 def _codes(path: Path, model: Autoencoder) -> Tensor:
     try:
-        with np.load(path) as arrays:
-            name = "z" if "z" in arrays else "mu"
-            z = torch.from_numpy(arrays[name]).float()
-    except (OSError, ValueError, KeyError, EOFError) as error:
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is not an archive of arrays")
+        with np.load(path, allow_pickle=False) as arrays:
+            codes = np.asarray(arrays["z" if "z" in arrays else "mu"])
+    except Exception as error:  # archives are damaged in many ways
         raise DataError(f"{path} cannot be read as an .npz with z or mu: {error}") from error
-    if z.ndim != 2 or z.shape[1] != model.latent_dim:
+    if codes.dtype.kind not in "fiu":
+        raise DataError(f"{path} holds codes of type {codes.dtype}, and the model takes floats")
+    if codes.ndim != 2 or codes.shape[1] != model.latent_dim or len(codes) == 0:
         raise DataError(
-            f"{path} holds codes of shape {list(z.shape)}, and the model takes "
+            f"{path} holds codes of shape {list(codes.shape)}, and the model takes "
             f"[N, {model.latent_dim}]"
         )
+    with np.errstate(over="ignore"):  # of what is too large for 32 bits, and not finite then
+        z = torch.from_numpy(codes.astype(np.float32))
+    finite = z.isfinite().all(1)
+    if not finite.all():
+        raise DataError(f"{path}: code {int((~finite).nonzero()[0])} is not finite in 32 bits")
     return z
 
 
@@ -125,6 +176,17 @@ def _prior_codes(run: Run, count: int, seed: int) -> Tensor:
             "samples from it mean nothing"
         )
     return normal_noise(count, run.model.latent_dim, seed=seed)
+
+
+def most_in_a_grid(image_shape: Sequence[int]) -> int:
+    """How many images fit into a picture that viewers open without asking."""
+    _, height, width = image_shape
+    return max(1, MOST_PIXELS // ((height + 1) * (width + 1)))
+
+
+def _check_finite(what: str, values: Tensor) -> None:
+    if not values.isfinite().all():
+        raise RunError(f"The model gives {what} that are not finite: training had diverged.")
 
 
 def _write_grid(x: Tensor, path: Path) -> None:

@@ -195,7 +195,7 @@ def test_a_file_that_opens_as_something_else_is_named_and_not_kept(
     break_it(monkeypatch)
     with pytest.raises(RunError, match=name):
         export_run(_run(Autoencoder(SMALL, Bernoulli())), tmp_path / "export")
-    assert not list((tmp_path / "export").iterdir())
+    assert not (tmp_path / "export").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
@@ -244,3 +244,29 @@ def test_the_script_says_what_cannot_be_exported(tmp_path):
     assert done.returncode == 2
     assert "nowhere is not a run folder" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_weights_that_are_not_finite_are_not_exported(tmp_path):
+    model = Autoencoder(SMALL, Laplace())
+    nn.init.constant_(model.decoder[0].weight, float("nan"))
+    with pytest.raises(RunError, match="not finite: training had diverged"):
+        export_run(_run(model), tmp_path / "export")
+    assert not (tmp_path / "export").exists()
+
+
+def test_the_script_exports_elsewhere_and_leaves_the_run_as_it_is(run_here, tmp_path):
+    folder = run_here("model=vae")
+    before = sorted(folder.path.rglob("*"))
+    done = _script(f"run={folder.path}", f"output={tmp_path}/elsewhere")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (tmp_path / "elsewhere").iterdir()} == FILES
+    assert f"written to   {tmp_path}/elsewhere" in done.stdout
+    (tmp_path / "file").write_text("in the way")
+    done = _script(f"run={folder.path}", f"output={tmp_path}/file/export")
+    assert done.returncode == 2
+    assert "cannot be written: it is not a folder" in done.stderr
+    assert "Traceback" not in done.stderr
+    other = run_here("model=vae")
+    done = _script(f"run={folder.path}", f"output={other.path}")
+    assert "is a run folder, whose files are its own" in done.stderr
+    assert sorted(folder.path.rglob("*")) == before

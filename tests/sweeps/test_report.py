@@ -5,6 +5,7 @@ import csv
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from musigma.config.launch import Launch
 from musigma.errors import RunError
-from musigma.runs.folder import RunFolder
-from musigma.sweeps.collect import collect, find_sweep
+from musigma.runs.folder import VERSION, RunFolder
+from musigma.sweeps.collect import collect, find_sweep, leads_out
 from musigma.sweeps.compare import compare, deciding_figure
 from musigma.sweeps.job import run_job
 from musigma.sweeps.report import report
@@ -407,3 +408,132 @@ def test_a_real_sweep_shows_curves_samples_and_reconstructions(tmp_path, compose
     assert "Rate and distortion" in page
     metrics = json.loads((parent / "model=vae" / "metrics.json").read_text("utf-8"))["metrics"]
     assert f"{metrics['test/loss']:.4f}" in page
+
+
+def _unfinished(page: str) -> dict[str, str]:
+    return dict(re.findall(r"<p><b>([^<]*)</b>: ([^<]*)", page))
+
+
+@pytest.mark.parametrize(
+    "linked", ["", "config.yaml", "metrics.json", "failure.txt", "checkpoints"]
+)
+def test_a_link_out_of_the_folder_is_named_and_not_followed(tmp_path, linked):
+    theirs = synthetic_run(tmp_path / "elsewhere", "theirs", elbo=-1.0)
+    (theirs / "failure.txt").write_text("theirs")
+    synthetic_run(tmp_path / "comparison", "mine")
+    place = tmp_path / "comparison" / "linked"
+    if linked:
+        synthetic_run(tmp_path / "comparison", "linked")
+        path = place / linked
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        path.symlink_to(theirs / linked)
+    else:
+        place.symlink_to(theirs)
+    page = page_of(tmp_path / "comparison")
+    reason = _unfinished(page)["linked"]
+    assert reason == f"damaged: {place / linked} is a link out of this folder: copy the run instead"
+    assert "−1.00" not in page
+
+
+def test_a_link_that_stays_inside_is_followed(tmp_path):
+    run = synthetic_run(tmp_path / "sweep", "a")
+    (run.parent / "b").symlink_to(run)
+    (tmp_path / "link").symlink_to(run.parent)
+    assert [run.status for run in collect(tmp_path / "link")] == ["completed", "completed"]
+    assert not leads_out(tmp_path / "link" / "b" / "config.yaml", tmp_path / "link")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    assert not leads_out(tmp_path / "link", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ("metrics.json", {"metrics": [1]}),
+        ("config.yaml", "varied: 5\nmodel: {}\ndata: {}"),
+        ("config.yaml", "["),
+        ("config.yaml", "model: 3"),
+        ("metrics.json", None),
+        ("failure.txt", None),
+    ],
+)
+def test_one_run_that_is_damaged_in_any_way_costs_only_itself(tmp_path, damage):
+    synthetic_run(tmp_path, "whole")
+    name, content = damage
+    path = synthetic_run(tmp_path, "hurt") / name
+    if content is None:
+        path.unlink(missing_ok=True)
+        path.mkdir()
+    else:
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+    page = page_of(tmp_path)
+    assert _unfinished(page).keys() == {"hurt"}
+    assert _unfinished(page)["hurt"].startswith("damaged: ")
+    assert len(verdicts_of(page)) == 1
+
+
+@pytest.mark.parametrize("seconds", [None, "abc", math.nan, math.inf])
+def test_seconds_that_nobody_knows_are_a_dash(tmp_path, seconds):
+    run = synthetic_run(tmp_path, "a")
+    metrics = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps({**metrics, "seconds": seconds}))
+    page = page_of(tmp_path)
+    assert re.search(r'class="figure" data-key="nan">–</td>\s*</tr>', page)
+    assert ">nan<" not in page
+
+
+def test_a_metric_that_is_not_finite_wins_nothing_and_is_a_dash(tmp_path):
+    synthetic_run(tmp_path, "good", elbo=-800.0)
+    synthetic_run(tmp_path, "diverged", elbo=math.inf, model__objective__beta=2.0)
+    page = page_of(tmp_path, metric="test/elbo")
+    (verdict,) = verdicts_of(page)
+    assert "Best single run: good" in verdict
+    assert ">inf<" not in page
+
+
+def test_runs_of_different_versions_are_said_to_be(tmp_path):
+    synthetic_run(tmp_path, "new", seed=0)
+    assert "different versions" not in notes_of(page_of(tmp_path))
+    path = synthetic_run(tmp_path, "old", seed=1) / "config.yaml"
+    path.write_text(re.sub("written_by: .*", "written_by: 0.1.9", path.read_text()))
+    assert f"different versions of musigma (0.1.9, {VERSION})" in notes_of(page_of(tmp_path))
+
+
+def test_an_output_takes_the_page_and_the_table_and_the_sweep_stays_as_it_is(tmp_path):
+    sweep = synthetic_run(tmp_path / "sweep", "a", status="running").parent
+    before = {path: path.read_bytes() for path in sweep.rglob("*") if path.is_file()}
+    page = report(str(sweep), tmp_path, output=str(tmp_path / "made" / "here"))
+    assert {path.name for path in page.parent.iterdir()} == {"report.html", "report.csv"}
+    assert {path: path.read_bytes() for path in sweep.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.csv"])
+def test_a_page_that_cannot_be_written_is_found_before_the_runs_are_read(
+    tmp_path, name, monkeypatch
+):
+    run = synthetic_run(tmp_path, "a")
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr("musigma.sweeps.report.collect", None)
+    with pytest.raises(RunError, match=rf"{name} cannot be written: .*\n.*output=\.\.\."):
+        report(str(tmp_path), tmp_path)
+    with pytest.raises(RunError, match="is a run folder, whose files are its own"):
+        report(str(tmp_path), tmp_path, output=str(run))
+
+
+def test_a_page_that_fails_halfway_leaves_the_one_before(tmp_path, monkeypatch):
+    synthetic_run(tmp_path, "a")
+    page_of(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pandas.DataFrame.to_csv", full)
+    with pytest.raises(RunError, match="No space left"):
+        page_of(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_events_that_are_a_folder_cost_the_curves_alone(tmp_path):
+    run = synthetic_run(tmp_path, "a", epochs=2)
+    (run / "events.out.tfevents.0.x").mkdir()
+    assert len(verdicts_of(page_of(tmp_path))) == 1

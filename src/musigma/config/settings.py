@@ -48,8 +48,9 @@ class EvaluateSettings(TypedDict):
     run: str | list[str]
     checkpoint: Literal["best", "last"]
     images: Annotated[int, Field(ge=2)] | None
-    samples: Annotated[int, Field(ge=25)]
+    samples: Annotated[int, Field(ge=25, le=1_000_000)]
     seed: Seed
+    output: Annotated[str, Field(min_length=1)] | None
     log_dir: str
 
 
@@ -58,6 +59,7 @@ class ExportSettings(TypedDict):
 
     run: str
     checkpoint: Literal["best", "last"]
+    output: Annotated[str, Field(min_length=1)] | None
     log_dir: str
 
 
@@ -67,10 +69,10 @@ class PredictSettings(TypedDict):
     task: Literal["encode", "decode", "sample"]
     run: str
     checkpoint: Literal["best", "last"]
-    input: str
+    input: Annotated[str, Field(min_length=1)]
     count: Count
     seed: Seed
-    output: str | None
+    output: Annotated[str, Field(min_length=1)] | None
     log_dir: str
 
 
@@ -79,6 +81,7 @@ class ReportSettings(TypedDict):
 
     sweep: str
     metric: str | None
+    output: Annotated[str, Field(min_length=1)] | None
     log_dir: str
 
 

@@ -98,10 +98,10 @@ def cluster_agreement(train: Codes, test: Codes) -> ClusterAgreement:
     Fitted without labels on at most 10,000 training codes in their own scale, where distances
     are the decoder's; the best of ten starts by a fixed seed.
     """
-    fitted_on, _ = _arrays(_some(train))
+    training, _ = _arrays(fitted_on(train))
     codes, labels = _arrays(test)
     clusters = len(train.y.unique())
-    found = KMeans(clusters, n_init=10, random_state=SEED).fit(fitted_on).predict(codes)
+    found = KMeans(clusters, n_init=10, random_state=SEED).fit(training).predict(codes)
     return ClusterAgreement(
         float(adjusted_rand_score(labels, found)),
         float(normalized_mutual_info_score(labels, found)),
@@ -120,15 +120,16 @@ def _probe(
     """The classifier whose setting did best on `val`, the earlier one where two did as well."""
     if len(val.mu) == 0:
         raise ValueError("a probe chooses its setting on validation codes, and there are none")
-    fitted_on = _arrays(_some(train))
-    fits = [classifier(value).fit(*fitted_on) for value in settings]
+    training = _arrays(fitted_on(train))
+    fits = [classifier(value).fit(*training) for value in settings]
     best = int(np.argmax([fit.score(*_arrays(val)) for fit in fits]))
     accuracy = float(fits[best].score(*_arrays(test)))
     error = math.sqrt(accuracy * (1 - accuracy) / len(test.mu))
     return Probe(accuracy, error, settings[best])
 
 
-def _some(codes: Codes) -> Codes:
+def fitted_on(codes: Codes) -> Codes:
+    """Those of training codes that probes and clusters are fitted on."""
     order = torch.randperm(len(codes.mu), generator=torch.Generator().manual_seed(SEED))
     rows = order[:TRAINING_CODES].to(codes.mu.device)
     return Codes(codes.mu[rows], codes.y[rows])

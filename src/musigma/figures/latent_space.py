@@ -95,6 +95,6 @@ def _scatters(mu: Tensor, std: Tensor | None, y: Tensor) -> Iterator[Drawing]:
         f"μ{by_class}, in {of}{ellipses}.",
         partial(draw_latent_scatter, mu, y, std, (first, second)),
     )
-    if d > 2:
+    if d > 2 and len(mu) > 1:
         caption = f"μ{by_class}, along their two principal components."
         yield Drawing("latent_pca", caption, partial(draw_latent_pca, mu, y))

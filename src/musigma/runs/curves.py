@@ -17,7 +17,10 @@ def read_curves(folder: Path) -> Curves:
     # Every scalar, and as little as can be of all else.
     sizes = {**dict.fromkeys(DEFAULT_SIZE_GUIDANCE, 1), SCALARS: 0}
     events = EventAccumulator(str(folder), size_guidance=sizes)
-    events.Reload()
+    try:
+        events.Reload()
+    except (OSError, ValueError):  # a folder of such a name, or a name that is not text
+        return {}
     return {
         tag: ([e.step for e in events.Scalars(tag)], [e.value for e in events.Scalars(tag)])
         for tag in events.Tags()[SCALARS]

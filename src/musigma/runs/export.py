@@ -2,7 +2,6 @@
 
 import copy
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import safetensors.torch
@@ -14,8 +13,10 @@ from torch.testing import assert_close
 from musigma.errors import RunError
 from musigma.models import Autoencoder
 from musigma.runs.load import WEIGHTS, Run, load_weights
+from musigma.runs.output import written_together
 
 CONFIG, ENCODE, DECODE = "config.yaml", "encode.pt2", "decode.pt2"
+NAMES = (CONFIG, WEIGHTS, ENCODE, DECODE)
 
 
 def export_run(run: Run, folder: Path) -> dict[Path, str]:
@@ -32,16 +33,15 @@ def export_run(run: Run, folder: Path) -> dict[Path, str]:
 
     Raises:
         RunError: if torch.export cannot trace the model, or a file cannot be written or does not
-            open as the model.
+            open as the model, or its weights are not finite.
     """
     model = copy.deepcopy(run.model).cpu().eval()
+    if not all(value.isfinite().all() for value in model.state_dict().values()):
+        raise RunError("The model has weights that are not finite: training had diverged.")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix="partial_", dir=folder) as beside:
-            _write(Path(beside), model, run.config)
-            _check(Path(beside), model, run.config)
-            for name in (CONFIG, WEIGHTS, ENCODE, DECODE):
-                Path(beside, name).replace(folder / name)
+        with written_together(folder) as beside:
+            _write(beside, model, run.config)
+            _check(beside, model, run.config)
     except Exception as error:
         raise RunError(f"The model cannot be exported into {folder}: {error}") from error
     return {

@@ -12,11 +12,16 @@ from musigma.config.instantiate import instantiate
 from musigma.data.normalization import Dequantize
 from musigma.errors import RunError, UserError
 from musigma.objectives.likelihoods import Likelihood
-from musigma.runs.folder import RunFolder
+from musigma.runs.folder import UNKNOWN, RunFolder
+from musigma.runs.load import WEIGHTS
+from musigma.runs.status import status_of
 
 SIGN_OF_DENSITY = {"elbo": 1, "iwae": 1, "distortion": -1}
 """Figures that hold a log-density of pixels, and its sign."""
 
+FAILURE = "failure.txt"
+READ = ("config.yaml", "metrics.json", FAILURE, "checkpoints", "checkpoints/best.ckpt", WEIGHTS)
+"""What is read of a run, beside its curves."""
 
 GREY = "cross-entropy of grey levels, which is no likelihood"
 
@@ -61,6 +66,7 @@ class SweepRun:
         metrics: figures by name. Log-densities of pixels that are no classes are there twice:
             `test/elbo_unit` is `test/elbo` on the common [0, 1] scale.
         seconds: how long it took; NaN if unknown.
+        written_by: the version of musigma that made it.
     """
 
     path: Path
@@ -72,6 +78,7 @@ class SweepRun:
     kind: Kind | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = math.nan
+    written_by: str = UNKNOWN
 
     @property
     def is_done(self) -> bool:
@@ -110,7 +117,7 @@ def collect(sweep: Path) -> list[SweepRun]:
         RunError: if there are none.
     """
     paths = sorted(path.parent for path in sweep.glob("*/config.yaml"))
-    runs = [_read(RunFolder(path)) for path in paths if not path.name.startswith(".")]
+    runs = [_read(RunFolder(path), sweep) for path in paths if not path.name.startswith(".")]
     if not runs:
         raise RunError(
             f"{sweep} holds no runs: no folder in it has a config.yaml.\n"
@@ -119,36 +126,51 @@ def collect(sweep: Path) -> list[SweepRun]:
     return runs
 
 
-def _read(folder: RunFolder) -> SweepRun:
-    failure = folder.path / "failure.txt"
-    traceback = failure.read_text("utf-8", errors="replace") if failure.exists() else ""
+def leads_out(path: Path, root: Path) -> bool:
+    """Whether a path that is somewhere below `root` is, through a link, elsewhere or nowhere."""
     try:
-        config = folder.read_config()
-        settings = compared_settings(config)
-        if "data.path" in settings:  # the same data may lie elsewhere on another machine
-            settings["data.path"] = Path(settings["data.path"]).name
-        known = folder.read_metrics()
-        status = known.get("status", "running")
-        if status == "running" and not folder.is_claimed():
-            status = "killed"
-        source = known.get("data_source") or config["data"].get("source", "unknown")
-        kind, gain = _kind(config, source)
-        metrics = _numbers(known.get("metrics", {}))
-    except UserError as error:
+        return not path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # links in a circle
+        return True
+
+
+def _read(folder: RunFolder, sweep: Path) -> SweepRun:
+    for path in (folder.path, *map(folder.path.joinpath, READ), *folder.path.glob("events*")):
+        if leads_out(path, sweep):
+            text = f"{path} is a link out of this folder: copy the run instead"
+            return SweepRun(folder.path, "damaged", text)
+    traceback = ""
+    try:
+        failure = folder.path / FAILURE
+        traceback = failure.read_text("utf-8", errors="replace") if failure.exists() else ""
+        return _whole(folder, traceback)
+    except (UserError, OSError) as error:
         return SweepRun(folder.path, "damaged", str(error), traceback)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # one run, damaged in whatever way, must not cost the page
         text = f"config.yaml or metrics.json is not what it was: {type(error).__name__}: {error}"
         return SweepRun(folder.path, "damaged", text, traceback)
+
+
+def _whole(folder: RunFolder, traceback: str) -> SweepRun:
+    config = folder.read_config()
+    settings = compared_settings(config)
+    if "data.path" in settings:  # the same data may lie elsewhere on another machine
+        settings["data.path"] = Path(settings["data.path"]).name
+    known = folder.read_metrics()
+    source = known.get("data_source") or config["data"].get("source", "unknown")
+    kind, gain = _kind(config, source)
+    metrics = _numbers(known.get("metrics", {}))
     return SweepRun(
         folder.path,
-        status,
+        status_of(folder, known),
         str(known.get("error", "")),
         traceback,
         settings,
         tuple(config.get("varied") or ()),
         kind,
         metrics | (_on_common_scale(metrics, gain) if kind.common else {}),
-        float(known.get("seconds", math.nan)),
+        _number(known.get("seconds")),
+        str(folder.written_by()),
     )
 
 
@@ -185,7 +207,13 @@ def _described(thing: object, settings: Mapping[str, Any]) -> str:
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(v) for name, v in metrics.items() if isinstance(v, int | float)}
+    return {name: _number(v) for name, v in metrics.items() if isinstance(v, int | float)}
+
+
+def _number(value: Any) -> float:
+    """NaN for what is not a number, or not a finite one, which compares with no other."""
+    known = isinstance(value, int | float) and math.isfinite(value)
+    return float(value) if known else math.nan
 
 
 def _on_common_scale(metrics: Mapping[str, float], gain: float) -> dict[str, float]:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from musigma.console import set_up_logging
 from musigma.pages.render import render
+from musigma.runs.output import output_folder, written_together
 from musigma.sweeps.collect import GREY, SweepRun, collect, find_sweep
 from musigma.sweeps.compare import Comparison, compare, is_higher_better, told_apart
 from musigma.sweeps.pictures import (
@@ -28,6 +29,7 @@ from musigma.units import NATS, unit_of
 
 log = logging.getLogger(__name__)
 
+PAGE, TABLE = "report.html", "report.csv"
 MOST_THUMBNAILS = 24
 MOST_PLOTS = 8
 """Of one sort."""
@@ -35,29 +37,33 @@ MIXED = "≠"
 """Marks a figure that does not compare all runs."""
 
 
-def report(sweep: str, sweeps: Path, *, metric: str | None = None) -> Path:
+def report(
+    sweep: str, sweeps: Path, *, metric: str | None = None, output: str | None = None
+) -> Path:
     """Print a sweep's table; write `report.html` and `report.csv` into its folder.
 
     Args:
         sweep: a sweep folder, its name, or `latest`.
         sweeps: where names and `latest` look.
         metric: the figure that says which run is best; see `deciding_figure`.
+        output: the folder to write into instead; nothing is written into the sweep then.
 
     Returns:
         the page.
 
     Raises:
-        RunError: if there is no such sweep, it holds no runs, or none of them has the metric.
+        RunError: if there is no such sweep, it holds no runs, none of them has the metric, or the
+            page cannot be written.
     """
     set_up_logging()
     folder = find_sweep(sweep, sweeps)
+    place = output_folder(output, folder, (PAGE, TABLE))
     runs = collect(folder)
     compared = compare(runs, metric)
     unfinished = [run for run in runs if not run.is_done]
     verdicts = list(_verdicts(compared))
     notes = list(_notes(compared))
     _show(compared, verdicts, notes, unfinished)
-    table_of(runs, compared.varied).to_csv(folder / "report.csv", index=False)
     first = f" of the first {MOST_CURVES} runs" if len(runs) > MOST_CURVES else ""
     plots = {
         "Rate and distortion": rate_distortion_planes(compared),
@@ -69,6 +75,7 @@ def report(sweep: str, sweeps: Path, *, metric: str | None = None) -> Path:
         "sweep.html.jinja",
         number=number,
         text=text_of,
+        seconds=lambda value: ABSENT if math.isnan(value) else f"{value:.0f}",
         nan=math.nan,
         MIXED=MIXED,
         MOST_PLOTS=MOST_PLOTS,
@@ -87,10 +94,11 @@ def report(sweep: str, sweeps: Path, *, metric: str | None = None) -> Path:
         without_thumbnails=len(with_model[MOST_THUMBNAILS:]),
         unfinished=unfinished,
     )
-    path = folder / "report.html"
-    path.write_text(page, "utf-8")
-    log.info("written to   %s", path)
-    return path
+    with written_together(place) as beside:
+        (beside / PAGE).write_bytes(page.encode("utf-8", errors="replace"))
+        table_of(runs, compared.varied).to_csv(beside / TABLE, index=False, errors="replace")
+    log.info("written to   %s", place / PAGE)
+    return place / PAGE
 
 
 def _verdicts(compared: Comparison) -> Iterator[str]:
@@ -122,6 +130,12 @@ def _notes(compared: Comparison) -> Iterator[str]:
     sources = sorted({run.kind.data for run in runs if run.kind})
     if len(sources) > 1:
         yield f"These runs saw different data ({', '.join(sources)}) and do not compare."
+    versions = sorted({run.written_by for run in runs if run.kind})
+    if len(versions) > 1:
+        yield (
+            f"These runs were made by different versions of musigma ({', '.join(versions)}), which "
+            "may have measured differently."
+        )
     mixed = [name for name in compared.figures if compared.mixed(name)]
     if figure in mixed:
         whole = [

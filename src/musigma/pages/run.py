@@ -1,0 +1,88 @@
+"""The metrics of a run in words, for its page and the terminal."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from musigma.units import NATS, UNITS
+
+ABSENT = "–"
+
+
+class Row(NamedTuple):
+    """A line of the table."""
+
+    name: str
+    value: str
+    error: str
+    unit: str
+
+
+SHOWN = {
+    "distortion": ("distortion D", NATS),
+    "rate": ("rate R", NATS),
+    "elbo": ("ELBO", NATS),
+    "log_p": ("log p(x), importance weights", NATS),
+    "log_p_exact": ("log p(x), quadrature", NATS),
+    "elbo_unit": ("ELBO on the [0, 1] scale", NATS),
+    "log_p_unit": ("log p(x) on the [0, 1] scale, importance weights", NATS),
+    "log_p_exact_unit": ("log p(x) on the [0, 1] scale, quadrature", NATS),
+    "gap_of_family": ("log p(x) − ELBO: the family's part", NATS),
+    "gap_of_amortization": ("log p(x) − ELBO: amortisation's part", NATS),
+    "l1": ("l1", UNITS["l1"]),
+    "mse": ("mse", UNITS["mse"]),
+    "psnr": ("PSNR", "dB"),
+}
+
+
+def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
+    """The lines of what `measure` found; what is no number is a dash."""
+    for name in dict.fromkeys([*SHOWN, *metrics]):
+        figure = metrics.get(name)
+        if isinstance(figure, dict) and figure.keys() == {"mean", "error"}:
+            title, unit = SHOWN.get(name, (name.replace("_", " "), ""))
+            form = ".2f" if unit in (NATS, "dB") else ".4f"
+            yield Row(title, _text(figure["mean"], form), _text(figure["error"], form), unit)
+    latent, classes = metrics["latent"], metrics["classes"]
+    d = len(latent["spread"])
+    if "active_units" in latent:
+        yield Row("active units", f"{latent['active_units']} of {d}", "", "dimensions")
+    if "mutual_information_at_least" in latent:
+        information = latent["mutual_information_at_least"]
+        value, error = _text(information["mean"], ".2f", "≥ "), _text(information["error"], ".2f")
+        yield Row("I(x; z)", value, error, NATS)
+        kl = _text(latent["aggregate_kl_at_least"], ".2f", "≥ ")
+        yield Row("KL(q(z) ‖ p(z)), by the moments", kl, "", "nats")
+    elif "share_of_std_at_floor" in latent:
+        noise = sum(latent["signal_to_noise"]) / d
+        yield Row("signal to noise of the codes", f"{noise:.3g}", "", "mean over dimensions")
+        yield Row("std at its floor", f"{latent['share_of_std_at_floor']:.1%}", "", "of all")
+    for name in ("linear_probe", "nearest_neighbours"):
+        if name in classes:
+            probe = classes[name]
+            value, error = f"{probe['accuracy']:.2%}", f"{probe['error']:.2%}"
+            yield Row(f"{name.replace('_', ' ')} of μ", value, error, "test accuracy")
+    if "k_means" in classes:
+        clusters = classes["k_means"]
+        rand, information = clusters["adjusted_rand"], clusters["normalized_information"]
+        yield Row("k-means against classes, ARI", f"{rand:.3f}", "", "1: the same, 0: chance")
+        yield Row("k-means against classes, NMI", f"{information:.3f}", "", "1: the same")
+
+
+def measured(metrics: Mapping[str, Any], weights: str) -> str:
+    """What was measured, of which weights and on which images."""
+    text = (
+        f"The {weights} on {metrics['test_images']:,} test images, each decoded from one draw of "
+        "z; errors are over images."
+    )
+    if "images" in metrics:
+        text += f" ELBO and log p(x) on {metrics['images']:,} of them, {metrics['samples']} samples"
+        text += f" each, seed {metrics['seed']}."
+    if not metrics["classes"]:
+        text += " The training images are of one class, or of none: probes are left out."
+    if "gap_images" in metrics:
+        text += f" The parts of the gap on {metrics['gap_images']}."
+    return text
+
+
+def _text(value: float | None, form: str, sign: str = "") -> str:
+    return ABSENT if value is None else f"{sign}{value:{form}}"

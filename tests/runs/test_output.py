@@ -1,0 +1,114 @@
+"""Where results go: tried before they are computed, and written whole or not at all."""
+
+import subprocess
+import sys
+
+import pytest
+
+from musigma.errors import RunError
+from musigma.runs.folder import RunFolder
+from musigma.runs.output import check_writable, output_folder, written_together
+from musigma.runs.status import status_of
+
+
+def _files(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+
+
+def test_what_can_be_written_is_found_out_without_leaving_anything(tmp_path):
+    check_writable([tmp_path / "new" / "deeper" / "page.html", tmp_path / "page.html"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: path.mkdir(parents=True), "page.html cannot be written: it is a folder"),
+        (lambda path: path.parent.write_text(""), "results cannot be written: it is not a folder"),
+        (lambda path: path.parent.symlink_to("nowhere"), "results cannot be written"),
+    ],
+)
+def test_what_cannot_be_written_is_one_line_and_what_to_do(make, reason, tmp_path):
+    path = tmp_path / "results" / "page.html"
+    make(path)
+    with pytest.raises(RunError, match=rf"{reason}.*\nChoose another place with output=\.\.\."):
+        check_writable([path])
+
+
+def test_a_name_that_is_too_long_cannot_be_written(tmp_path):
+    with pytest.raises(RunError, match="too long"):
+        check_writable([tmp_path / ("x" * 300)])
+
+
+def test_another_runs_folder_takes_no_results(tmp_path):
+    mine, theirs = RunFolder.create(tmp_path, "mine"), RunFolder.create(tmp_path, "theirs")
+    for folder in (mine, theirs):
+        folder.write_config({}, [])
+    assert output_folder(str(mine.path), mine.path, ["report.html"]) == mine.path
+    with pytest.raises(RunError, match="is a run folder, whose files are its own"):
+        output_folder(str(theirs.path), mine.path, ["report.html"])
+
+
+def test_files_take_their_places_together_or_not_at_all(tmp_path):
+    place = tmp_path / "made" / "here"
+    with written_together(place) as beside:
+        (beside / "inside").mkdir()
+        (beside / "inside" / "a.txt").write_text("1")
+        (beside / "b.txt").write_text("1")
+    assert [path.name for path in sorted(_files(place))] == ["b.txt", "a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "seen"), [(KeyboardInterrupt, KeyboardInterrupt), (OSError, RunError)]
+)
+def test_what_stops_the_writing_leaves_what_was_there(failure, seen, tmp_path):
+    (tmp_path / "b.txt").write_text("1")
+
+    def write():
+        with written_together(tmp_path) as beside:
+            (beside / "b.txt").write_text("2")
+            raise failure
+
+    def write_anew():
+        with written_together(tmp_path / "made" / "anew"):
+            raise failure
+
+    with pytest.raises(seen):
+        write_anew()
+    with pytest.raises(seen):
+        write()
+    assert {str(name): content for name, content in _files(tmp_path).items()} == {"b.txt": b"1"}
+
+
+def test_two_that_write_the_same_files_at_once_do_not_mix_them(tmp_path):
+    with written_together(tmp_path) as first, written_together(tmp_path) as second:
+        for beside in (first, second):
+            (beside / "a.txt").write_text(beside.name)
+    assert (tmp_path / "a.txt").read_text() == first.name
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks of another kind")
+def test_whether_a_run_is_going_is_told_without_writing_there(tmp_path):
+    folder = RunFolder.create(tmp_path, "run")
+    assert status_of(folder, {"status": "running"}) == "killed"
+    assert not (folder.path / ".lock").exists()
+    code = (
+        "import sys; from pathlib import Path; from musigma.runs.folder import RunFolder\n"
+        "folder = RunFolder(Path(sys.argv[1])); folder.claim(); print('claimed', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(folder.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "claimed\n"
+        time = (folder.path / ".lock").stat().st_mtime_ns
+        assert status_of(folder, {"status": "running"}) == "running"
+        assert status_of(folder, {}) == "running"
+        assert status_of(folder, {"status": "failed"}) == "failed"
+        assert (folder.path / ".lock").stat().st_mtime_ns == time
+        process.stdin.close()
+    assert status_of(folder, {"status": "running"}) == "killed"
