@@ -17,7 +17,7 @@ def main(cfg: "DictConfig") -> None:
     from musigma.evaluating import evaluate
 
     runs = list(cfg.run) if isinstance(cfg.run, ListConfig) else [cfg.run]
-    names = ("checkpoint", "images", "samples", "seed", "output")
+    names = ("checkpoint", "images", "samples", "seed", "output", "data")
     evaluate(runs, Path(cfg.log_dir) / "runs", **{name: cfg[name] for name in names})
 
 

@@ -14,7 +14,7 @@ def main(cfg: "DictConfig") -> None:
     """Read the config and predict."""
     from musigma.predicting import predict
 
-    settings = {key: cfg[key] for key in ("checkpoint", "input", "count", "seed", "output")}
+    settings = {key: cfg[key] for key in ("checkpoint", "input", "count", "seed", "output", "data")}
     written = predict(cfg.task, cfg.run, Path(cfg.log_dir) / "runs", **settings)
     print(f"written to   {written}")
 

@@ -41,8 +41,9 @@ SMALL = [
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, tmp_path):
     """No settings from outside."""
-    for name in ("DATA_DIR", "LOCAL_RANK", "MUSIGMA_RUN_FOLDER"):
+    for name in ("DATA_DIR", "LOCAL_RANK", "MUSIGMA_RUN_FOLDER", "MUSIGMA_TRUSTED"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 @pytest.fixture

@@ -2,8 +2,9 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -36,6 +37,7 @@ def evaluate(
     samples: int,
     seed: int,
     output: str | None = None,
+    data: Mapping[str, Any] | None = None,
 ) -> list[Metrics]:
     """Evaluate runs one after the other; returns what each `evaluation/metrics.json` holds.
 
@@ -50,13 +52,14 @@ def evaluate(
         seed: of those samples.
         output: the folder to write into, with one for each run inside if there are several; by
             default each run's own. With it nothing is written into the runs.
+        data: where the data are; see `load_run`.
 
     Raises:
         RunError: if a folder is no run, or results cannot be written; nothing has been measured
             then. At the end, if one of several runs could not be measured.
     """
     set_up_logging()
-    folders = _opening([find_runs(run, known) for run in runs], checkpoint)
+    folders = _opening([find_runs(run, known) for run in runs], checkpoint, data)
     names = _unique([folder.path.resolve().name for folder in folders])
     places = [
         output_folder(
@@ -70,7 +73,15 @@ def evaluate(
     for folder, place in zip(folders, places, strict=True):
         try:
             found.append(
-                _evaluate(folder, place, checkpoint, images=images, samples=samples, seed=seed)
+                _evaluate(
+                    load_run(folder.path, checkpoint, data),
+                    folder,
+                    place,
+                    checkpoint,
+                    images=images,
+                    samples=samples,
+                    seed=seed,
+                )
             )
         except UserError as error:
             if len(folders) == 1:
@@ -81,13 +92,15 @@ def evaluate(
     return found
 
 
-def _opening(found: Sequence[Sequence[RunFolder]], checkpoint: str) -> list[RunFolder]:
+def _opening(
+    found: Sequence[Sequence[RunFolder]], checkpoint: str, data: Mapping[str, Any] | None
+) -> list[RunFolder]:
     """The folders of runs that open, each once."""
     opening: dict[Path, RunFolder] = {}
     for folders in found:
         for folder in folders:
             try:
-                load_run(folder.path, checkpoint)
+                load_run(folder.path, checkpoint, data)
             except RunError as error:
                 if len(folders) == 1:
                     raise
@@ -109,6 +122,7 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def _evaluate(
+    run: Run,
     folder: RunFolder,
     place: Path,
     checkpoint: str,
@@ -118,7 +132,6 @@ def _evaluate(
     seed: int,
 ) -> Metrics:
     start = time.perf_counter()
-    run = load_run(folder.path, checkpoint)
     about = read_about(folder, run.config, checkpoint)
     for note in about.notes:
         log.warning("%s", note)

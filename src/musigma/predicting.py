@@ -42,6 +42,7 @@ def predict(
     count: int,
     seed: int,
     output: str | None,
+    data: Mapping[str, Any] | None = None,
 ) -> Path:
     """Do a task with a run's model and write what it gives; returns where.
 
@@ -58,6 +59,7 @@ def predict(
         seed: of their codes.
         output: a new file to write, whose folder exists; by default one in `predictions/` in the
             run folder, where it may replace an earlier one.
+        data: where the run's data are; see `load_run`.
 
     Raises:
         ConfigError: if `output` has the wrong ending, or `count` is more than a grid holds.
@@ -68,7 +70,7 @@ def predict(
     set_up_logging()
     folder = find_run(run, runs).path
     path = _file(task, output, folder / "predictions")
-    opened = load_run(folder, checkpoint)
+    opened = load_run(folder, checkpoint, data)
     if task == "encode":
         _write(path, encode(opened.model, *_images(opened.data, input)))
         return path

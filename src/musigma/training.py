@@ -14,10 +14,11 @@ from musigma.callbacks.graceful_stop import stoppable
 from musigma.config.build import Config, build_data, build_module, build_trainer, read_images
 from musigma.config.check import check_config
 from musigma.config.launch import Launch
+from musigma.config.places import places_of, remember, unnamed_places
 from musigma.console import set_up_logging, show_results, show_summary
 from musigma.data import ImageDataModule
 from musigma.distributed import folder_to_join, others_join
-from musigma.errors import ConfigError, UserError
+from musigma.errors import ConfigError, RunError, UserError
 from musigma.module import AutoencoderModule
 from musigma.runs.changes import check_changes, check_checkpoint
 from musigma.runs.environment import describe_environment
@@ -161,7 +162,13 @@ def _prepare(launch: Launch, known: RunFolder | None) -> _Prepared:
         if resume is not None and known is not None and joined is None:
             config = amended(known.read_config(), launch.overrides)
             check_changes(known.read_config(), config)
-        return _assemble(config, launch, known, is_begun=resume is not None)
+            typed = {override.lstrip("+").partition("=")[0] for override in launch.overrides}
+            if reason := unnamed_places(config, known.path, typed):
+                raise RunError(reason)
+        prepared = _assemble(config, launch, known, is_begun=resume is not None)
+        if joined is None:
+            remember(places_of(config).values())
+        return prepared
     except UserError:
         if resume is not None and known is not None:
             known.release()

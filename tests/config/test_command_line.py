@@ -147,13 +147,13 @@ def test_a_sweep_takes_hydras_ways_to_list_values():
     ],
 )
 def test_what_a_search_may_choose_is_checked_by_an_example(argument, fault):
-    (line,) = _faults("-m", "hydra.sweeper._target_=musigma.Search", argument)
+    (line,) = _faults("-m", f"hydra.sweeper._target_={OPTUNA}", argument)
     assert line.startswith(fault)
-    search = read_command_line("train", ["-m", "hydra.sweeper._target_=musigma.Search", "seed=0,1"])
+    search = read_command_line("train", ["-m", f"hydra.sweeper._target_={OPTUNA}", "seed=0,1"])
     assert search.jobs == []
 
 
-@pytest.mark.parametrize("sweeper", [[], ["hydra.sweeper._target_=musigma.Search"]])
+@pytest.mark.parametrize("sweeper", [[], [f"hydra.sweeper._target_={OPTUNA}"]])
 @pytest.mark.parametrize("argument", ["model=glob(zzz*)", "seed=range(3,3)"])
 def test_what_holds_no_value_is_named(argument, sweeper):
     (line,) = _faults("-m", *sweeper, argument)

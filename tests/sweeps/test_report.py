@@ -17,8 +17,8 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from musigma.config.launch import Launch
 from musigma.errors import RunError
-from musigma.runs.folder import VERSION, RunFolder
-from musigma.sweeps.collect import collect, find_sweep, leads_out
+from musigma.runs.folder import VERSION, RunFolder, leads_out
+from musigma.sweeps.collect import collect, find_sweep
 from musigma.sweeps.compare import compare, deciding_figure
 from musigma.sweeps.job import run_job
 from musigma.sweeps.report import report

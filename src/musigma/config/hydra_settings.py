@@ -62,11 +62,11 @@ def find_problems_of_hydra(
     is_sweep = str(hydra["mode"]).endswith("MULTIRUN")
     refused = {**WRITTEN_BY_HYDRA}
     if script != "train":
-        refused |= {"hydra.run": f"scripts/{script}.py has no folder of its own"}
+        refused |= {"hydra.run.": f"scripts/{script}.py has no folder of its own"}
     elif resumes:
-        refused |= {"hydra.run": "a run that is resumed has its folder"}
+        refused |= {"hydra.run.": "a run that is resumed has its folder"}
     elif is_sweep:
-        refused |= {"hydra.run": "a sweep has hydra.sweep.dir and hydra.sweep.subdir"}
+        refused |= {"hydra.run.": "a sweep has hydra.sweep.dir and hydra.sweep.subdir"}
     else:
         refused |= {"hydra.sweep.": "a single run has hydra.run.dir"}
     for override in overrides:

@@ -51,6 +51,7 @@ class EvaluateSettings(TypedDict):
     samples: Annotated[int, Field(ge=25, le=1_000_000)]
     seed: Seed
     output: Annotated[str, Field(min_length=1)] | None
+    data: dict[str, Any]
     log_dir: str
 
 
@@ -73,6 +74,7 @@ class PredictSettings(TypedDict):
     count: Count
     seed: Seed
     output: Annotated[str, Field(min_length=1)] | None
+    data: dict[str, Any]
     log_dir: str
 
 
@@ -148,5 +150,5 @@ PASSED_ON: dict[Any, Callable[[], Callable[..., Any]]] = {
 }
 """Whom a target gives the arguments to that it does not name itself."""
 
-EXTRAS = {WandbLogger: "wandb", MLFlowLogger: "mlflow"}
+EXTRAS: dict[type, str] = {WandbLogger: "wandb", MLFlowLogger: "mlflow"}
 """What a target needs that is not installed with the project: the extra, and its package."""

@@ -6,7 +6,7 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -105,7 +105,7 @@ def is_recipe(hint: Any) -> bool:
     return any(typing.get_origin(kind) is Callable for kind in members(hint))
 
 
-def hint_of_items(hint: Any, container: type[Collection[Any]]) -> Any:
+def hint_of_items(hint: Any, container: Any) -> Any:
     """The type of the items of a list (`Sequence`) or of a mapping's values; Any if unknown."""
     for kind in members(hint):
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)

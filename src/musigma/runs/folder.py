@@ -84,13 +84,19 @@ class RunFolder:
         """The folder of a run that exists.
 
         Raises:
-            RunError: if it is not a run folder.
+            RunError: if it is not a run folder, or a link in it leads out of it.
         """
         if not (path / "config.yaml").is_file():
             raise RunError(
                 f"{path} is not a run folder: it holds no config.yaml.\n"
                 "A run folder is what a training run names at its end, such as logs/runs/..."
             )
+        for file in path.rglob("*"):
+            if file.is_symlink() and leads_out(file, path):
+                raise RunError(
+                    f"{file} is a link out of the run folder, which is not followed: put there "
+                    "what it points to, or remove it"
+                )
         return cls(path)
 
     @classmethod
@@ -274,3 +280,11 @@ class RunFolder:
         except OSError:
             partial.unlink(missing_ok=True)
             raise
+
+
+def leads_out(path: Path, root: Path) -> bool:
+    """Whether a path that is somewhere below `root` is, through a link, elsewhere or nowhere."""
+    try:
+        return not path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # links in a circle
+        return True

@@ -1,6 +1,7 @@
 """Opening a run again."""
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from musigma.config.build import build_data, build_model, build_objective
+from musigma.config.places import path_arguments, unnamed_places
 from musigma.data import ImageDataModule
 from musigma.errors import ConfigError, RunError
 from musigma.models import Autoencoder
@@ -36,31 +38,59 @@ class Run(NamedTuple):
         return self.data.normalization.shown(self.model.likelihood.mean(self.model.decode(z)))
 
 
-def load_run(folder: str | Path, checkpoint: str = "best") -> Run:
+def load_run(
+    folder: str | Path, checkpoint: str = "best", data: Mapping[str, Any] | None = None
+) -> Run:
     """The trained model of a run folder, in evaluation mode on the CPU, with its data and config.
+
+    Opening runs no code of the folder's, and reads nothing outside of it.
 
     Args:
         folder: the run folder, or what was exported of one.
         checkpoint: `best` or `last`; an export holds one state only.
+        data: where its data are here, such as `{"root": "/scratch/data"}` or `{"path": ...}`; by
+            default where they were, if the run was trained on this machine.
 
     Raises:
         RunError: if the folder or the checkpoint is not there, cannot be read, or was written by
-            a version whose models are not this one's.
+            a version whose models are not this one's. Data of a run from elsewhere raise it when
+            they are read, unless `data` says where they are.
     """
     run = RunFolder.open(Path(folder))
     config = run.read_config()
     exported = run.path / WEIGHTS
     weights = load_weights(exported) if exported.exists() else _weights_of(run, checkpoint)
     try:
-        data = build_data(config)
-        model = build_model(config, data)
+        config["data"] |= _places_among(data or {}, config["data"])
+        built = build_data(config)
+        model = build_model(config, built)
         model.load_state_dict(weights)
-    except (ConfigError, KeyError, RuntimeError) as error:
+    except (ConfigError, KeyError, RuntimeError, TypeError) as error:
         raise RunError(
             f"{run.path} does not open with musigma {VERSION}: {error}\n"
             f"It was written by musigma {run.written_by()}; environment.txt names the commit."
         ) from error
-    return Run(model.eval(), data, config)
+    said = {f"data.{name}" for name in data or {}}
+    if reason := unnamed_places({"data": config["data"]}, run.path, said):
+        _keep_from_reading(built, reason)
+    return Run(model.eval(), built, config)
+
+
+def _places_among(given: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
+    places = {*path_arguments(described), "mirrors"}
+    if others := set(given).difference(places):
+        raise RunError(
+            f"data.{others.pop()} is the run's own; what can be given is where its data are: "
+            f"{', '.join(f'data.{name}=...' for name in sorted(places))}"
+        )
+    return dict(given)
+
+
+def _keep_from_reading(data: ImageDataModule, reason: str) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RunError(reason)
+
+    data.prepare_data = data.setup = data.read = refuse  # type: ignore[method-assign,assignment]
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -1,15 +1,17 @@
 """Going on with a run that stopped."""
 
+import copy
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+import yaml
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from musigma.errors import RunError
-from musigma.runs.folder import RunFolder
+from musigma.runs.folder import RunFolder, leads_out
 from musigma.runs.load import load_checkpoint
 
 log = logging.getLogger(__name__)
@@ -35,10 +37,12 @@ def find_runs(which: str, runs: Path) -> list[RunFolder]:
     Raises:
         RunError: if there is none.
     """
-    inside = sorted(path.parent for path in Path(which).glob("*/config.yaml"))
+    inside = sorted(path.parent for path in Path(which).glob("[!.]*/config.yaml"))
     if not inside or Path(which, "config.yaml").is_file():  # a run may hold an export of itself
         return [find_run(which, runs)]
-    return [RunFolder(path) for path in inside]
+    if out := [path for path in inside if leads_out(path, Path(which))]:
+        raise RunError(f"{out[0]} is a link out of {which}: copy the run, or name it itself")
+    return [RunFolder.open(path) for path in inside]
 
 
 def newest_checkpoint(folder: RunFolder) -> Path | None:
@@ -79,26 +83,27 @@ def amended(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         RunError: if an override names a group or a setting that the run does not have.
     """
-    node = OmegaConf.create(config)
+    changed = copy.deepcopy(config)
     for override in overrides:
         name, _, value = override.lstrip("+").partition("=")
         if name == "resume":
             continue
-        missing = object()
-        found = OmegaConf.select(node, name, default=missing)
-        described = OmegaConf.select(node, f"{name.rpartition('.')[0]}._target_") is not None
-        if isinstance(found, DictConfig) or (found is missing and not described):
+        *groups, last = name.split(".")
+        node: Any = changed
+        for group in groups:
+            node = node.get(group) if isinstance(node, dict) else None
+        is_known = isinstance(node, dict) and (last in node or "_target_" in node)
+        if not is_known or isinstance(node.get(last), dict):
             raise RunError(
                 f"{override} cannot be changed when a run is resumed: it keeps its own config, in "
                 "which only single values can be set, such as trainer.max_epochs=20"
             )
         try:
-            OmegaConf.update(node, name, OmegaConf.from_dotlist([f"value={value}"]).value)
-        except OmegaConfBaseException as error:
+            given = OmegaConf.from_dotlist([f"value={value}"])
+        except (OmegaConfBaseException, yaml.YAMLError) as error:
             raise RunError(f"{override}: {error}") from error
-    plain = OmegaConf.to_container(node)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+        node[last] = OmegaConf.to_container(given)["value"]  # type: ignore[index,call-overload]
+    return changed
 
 
 def _last_written(folder: Path) -> float:

@@ -12,7 +12,7 @@ from musigma.config.instantiate import instantiate
 from musigma.data.normalization import Dequantize
 from musigma.errors import RunError, UserError
 from musigma.objectives.likelihoods import Likelihood
-from musigma.runs.folder import UNKNOWN, RunFolder
+from musigma.runs.folder import UNKNOWN, RunFolder, leads_out
 from musigma.runs.load import WEIGHTS
 from musigma.runs.status import status_of
 
@@ -124,14 +124,6 @@ def collect(sweep: Path) -> list[SweepRun]:
             "A sweep folder is what a multirun names at its start, such as logs/sweeps/..."
         )
     return runs
-
-
-def leads_out(path: Path, root: Path) -> bool:
-    """Whether a path that is somewhere below `root` is, through a link, elsewhere or nowhere."""
-    try:
-        return not path.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError):  # links in a circle
-        return True
 
 
 def _read(folder: RunFolder, sweep: Path) -> SweepRun:

@@ -1,0 +1,179 @@
+"""Each of Hydra's own settings is obeyed or refused in a line; its targets are a list of names."""
+
+from pathlib import Path
+
+import pytest
+
+from musigma.config.command_line import read_command_line
+from musigma.config.launch import Launch
+from musigma.config.quoting import quote
+from musigma.config.resolvers import register_resolvers
+from musigma.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _resolvers():
+    register_resolvers()
+
+
+def _fault(*arguments, script="train"):
+    with pytest.raises(ConfigError) as error:
+        read_command_line(script, list(arguments))
+    (line,) = str(error.value).splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("argument", "fault"),
+    [
+        ("hydra.output_subdir=.hydra", "hydra.output_subdir: cannot be set here, as a run folder"),
+        ("hydra/job_logging=default", "hydra.job_logging: cannot be set here, as a run keeps"),
+        ("hydra/hydra_logging=default", "hydra.hydra_logging: cannot be set here"),
+        ("hydra.verbose=true", "hydra.verbose: cannot be set here"),
+        ("hydra.verbose=[musigma]", "hydra.verbose: cannot be set here"),
+        ("hydra.job.chdir=true", "hydra.job.chdir: cannot be set here, as a run stays where it"),
+        ("hydra.sweep.dir=/x", "hydra.sweep.dir=/x: cannot be set here, as a single run has"),
+        ("hydra.runtime.cwd=/x", "hydra.runtime.cwd=/x: cannot be set here, as Hydra writes it"),
+    ],
+)
+def test_what_a_run_would_not_do_is_refused(argument, fault):
+    assert _fault(argument).startswith(fault)
+    if not argument.startswith("hydra.sweep"):
+        assert _fault("resume=anything", argument).startswith(fault)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "+hydra.callbacks.x._target_=logging.os.system",
+        "+hydra.callbacks.x._target_=musigma.benchmarking.commands._time",
+        "+hydra.callbacks.x._target_=hydra.utils.call",
+        "+hydra.callbacks.x._target_=hydra.experimental.callbacks.PickleJobInfoCallback",
+        "hydra.launcher._target_=subprocess.run",
+        "hydra.sweeper._target_=optuna.samplers._tpe.sampler.TPESampler",
+        "++hydra.launcher.inner=[{_target_:logging.FileHandler}]",
+        "++hydra.launcher.inner={class:os.system}",
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["resume=anything"], ["--cfg", "job"]])
+def test_a_target_of_hydras_own_is_one_of_a_list(argument, more):
+    assert "is not allowed; Hydra's settings may only name" in _fault(*more, argument)
+
+
+def test_a_pickle_is_not_run_again():
+    assert "--experimental-rerun runs what a pickle says" in _fault("--experimental-rerun", "x")
+
+
+@pytest.mark.parametrize("script", ["evaluate", "predict", "export", "report"])
+def test_other_scripts_have_no_folder_of_their_own(script):
+    assert "has no folder of its own" in _fault("hydra.run.dir=/x", script=script)
+
+
+def _jobs(*arguments) -> list[Launch]:
+    return read_command_line("train", ["-m", *arguments]).jobs
+
+
+def test_the_folder_of_a_sweep_and_of_its_jobs_are_those_asked_for():
+    jobs = _jobs("hydra.sweep.dir=/x/y", "hydra.sweep.subdir=${hydra.job.num}", "seed=3,4")
+    assert [(job.parent, job.name) for job in jobs] == [(Path("/x/y"), "0"), (Path("/x/y"), "1")]
+
+
+def test_a_subdir_may_be_made_of_overrides():
+    jobs = _jobs("hydra.sweep.subdir=${hydra.job.override_dirname}", "seed=3,4")
+    assert [job.name.split(",")[0] for job in jobs] == ["seed=3", "seed=4"]
+
+
+def test_by_default_a_sweep_is_named_by_what_it_varies():
+    for none in ([], ["sweep=null"]):
+        assert {job.parent.name for job in _jobs("seed=3,4", *none)} == {"seed"}
+
+
+@pytest.mark.parametrize("name", ["../../..", "..", ".", "a/../../b"])
+def test_a_sweep_lies_among_the_sweeps(name):
+    assert "is the name of a folder in" in _fault("-m", f"sweep={name}", "seed=0,1")
+
+
+@pytest.mark.parametrize("group", ["logger", "scheduler"])
+def test_nothing_of_a_group_is_its_choice_none(group):
+    assert read_command_line("train", [f"{group}=null"]).arguments == [f"{group}=none"]
+
+
+def test_nothing_of_a_preset_is_the_default():
+    assert read_command_line("train", ["experiment=null", "resume=null"]).arguments == [
+        "resume=null"
+    ]
+
+
+@pytest.mark.parametrize("group", ["model", "data", "optimizer", "trainer", "callbacks"])
+def test_nothing_of_what_a_run_needs_names_the_choices(group):
+    assert _fault(f"{group}=null").startswith(f"{group}=null: should be one of ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("name=ünï", "name='ünï'"),
+        ("data.path=/tmp/für/x.npz", "data.path='/tmp/für/x.npz'"),
+        ("name=ünï,b", "name='ünï',b"),
+        ("x=[ä,b]", "x=['ä',b]"),
+        ("x={a: ü}", "x={a: 'ü'}"),
+        ("name='ünï'", "name='ünï'"),
+        ("name=日本", "name='日本'"),
+        ("data.path=/tmp/x (1)/y", "data.path='/tmp/x (1)/y'"),
+        ("seed=range(0,4)", "seed=range(0,4)"),
+        ("resume=null", "resume=null"),
+        ("resume=a/b=c,d", "resume='a/b=c,d'"),
+    ],
+)
+def test_quotes_that_only_hydra_needs_are_added(typed, read):
+    assert quote(typed) == read
+
+
+@pytest.fixture
+def config_file():
+    """Write a file of `configs`, which goes with the test."""
+    from musigma.paths import CONFIGS
+
+    written = []
+
+    def write(name, text):
+        path = CONFIGS / name
+        path.write_bytes(text.encode("latin-1"))
+        written.append(path)
+
+    yield write
+    for path in written:
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("# @package _global_\nmodel:\n  a: [\n b: 1\n", ", line 5: "),
+        ("# @package _global_\ntrainer:\n\tmax_epochs: 3\n", ", line 3: found character '\\t'"),
+        ("# @package _global_\nseed: 1\nseed: 2\n", ", line 3: found duplicate key seed"),
+        ("model:\n  latent_dim: 3\n", ": should begin with the line `# @package _global_`"),
+        ("# @package _global_\n- a\n", ": Cannot merge DictConfig with ListConfig"),
+        ("# @package _global_\nname: \xff\n", ": is not text in UTF-8"),
+        (
+            "# @package _global_\ndefaults:\n  - override /modl: vae\n",
+            ": Could not override 'modl'",
+        ),
+        ("# @package _global_\nhydra:\n  sweeper:\n    parms: {}\n", ": hydra.sweeper.parms: Key"),
+    ],
+)
+def test_a_fault_of_a_config_file_names_the_file(text, fault, config_file):
+    config_file("experiment/zz_fault.yaml", text)
+    assert _fault("experiment=zz_fault").startswith(f"configs/experiment/zz_fault.yaml{fault}")
+
+
+def test_a_target_in_a_config_file_is_not_run_when_it_is_checked(config_file, tmp_path):
+    witness = tmp_path / "witness"
+    config_file(
+        "experiment/zz_target.yaml",
+        "# @package _global_\nmodel:\n  network:\n"
+        "    _target_: musigma.benchmarking.commands._time\n"
+        f"    command: [/bin/sh, -c, 'touch {witness}']\n",
+    )
+    assert "musigma.benchmarking.commands._time is not allowed" in _fault("experiment=zz_target")
+    assert not witness.exists()

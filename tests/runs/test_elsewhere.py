@@ -1,0 +1,143 @@
+"""A run folder from elsewhere: its places are not acted on, and its links not followed."""
+
+import http.server
+import threading
+
+import pytest
+import yaml
+
+from musigma import load_run
+from musigma.config.places import places_of
+from musigma.config.quoting import quote
+from musigma.errors import RunError
+from musigma.evaluating import evaluate
+from musigma.predicting import predict
+from musigma.runs.folder import RunFolder
+from musigma.runs.resume import find_runs
+from musigma.training import run
+
+pytestmark = pytest.mark.slow
+
+
+def _edit(folder, **data):
+    config = folder.read_config()
+    config["data"] |= data
+    (folder.path / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+@pytest.fixture
+def asked():
+    """A server, and the paths that it was asked for."""
+    paths = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            paths.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/", paths
+    server.shutdown()
+    server.server_close()
+
+
+def _evaluated(folder, **more):
+    settings = {"checkpoint": "best", "images": 2, "samples": 25, "seed": 0}
+    return evaluate([str(folder.path)], folder.path.parent, **settings, **more)
+
+
+def test_a_strangers_servers_and_folders_are_left_alone(run_here, tmp_path, asked, compose_launch):
+    address, paths = asked
+    folder = run_here()
+    _edit(folder, source="files", root=str(tmp_path / "theirs"), mirrors=[address])
+    for act in (
+        lambda: _evaluated(folder),
+        lambda: predict(
+            "encode", str(folder.path), tmp_path,
+            checkpoint="best", input="test", count=1, seed=0, output=None,
+        ),
+        load_run(folder.path).data.prepare_data,
+        lambda: load_run(folder.path).data.setup("test"),
+        lambda: run(compose_launch(quote(f"resume={folder.path}"))),
+    ):  # fmt: skip
+        with pytest.raises(
+            RunError, match=r"comes from elsewhere.*data\.mirrors\[0\]=http.*data\.root="
+        ):
+            act()
+    assert not paths
+    assert not (tmp_path / "theirs").exists()
+    model, _, _ = load_run(folder.path)  # which reads nothing
+    assert model.latent_dim == 2
+
+
+def test_places_that_are_typed_are_used_and_known_from_then_on(run_here, tmp_path):
+    folder = run_here()
+    _edit(folder, root=str(tmp_path / "theirs"))
+    with pytest.raises(RunError, match=r"be it the same place: data\.root=\.\.\."):
+        _evaluated(folder)
+    _evaluated(folder, data={"root": str(tmp_path / "mine")})
+    _edit(folder, root=str(tmp_path / "mine"))
+    _evaluated(folder)
+
+
+def test_a_run_that_was_trained_here_needs_no_word(run_here, tmp_path):
+    folder = run_here(f"data.root={tmp_path}/mine")
+    _evaluated(folder)
+    load_run(folder.path).data.setup("test")
+
+
+def test_only_places_can_be_given_when_a_run_is_opened(run_here):
+    folder = run_here()
+    with pytest.raises(RunError, match=r"data\.normalization is the run's own; what can be given"):
+        load_run(folder.path, data={"normalization": "unit"})
+
+
+def test_places_are_addresses_and_paths_wherever_they_stand():
+    data = {"_target_": "musigma.data.TensorFileDataModule", "path": "here.npz", "seed": 0}
+    logger = {"mlflow": {"tracking_uri": "sqlite:////db", "experiment_name": "mine"}}
+    assert places_of({"data": data, "logger": logger, "x": ["a", "../b"], "log_dir": "/y"}) == {
+        "data.path": "here.npz",
+        "logger.mlflow.tracking_uri": "sqlite:////db",
+        "x[1]": "../b",
+    }
+
+
+@pytest.mark.parametrize(
+    "inside", ["report.html", "checkpoints/best.ckpt", "evaluation", "train.log", "new"]
+)
+def test_a_link_out_of_a_run_folder_is_named_and_not_followed(
+    inside, run_here, tmp_path, compose_launch
+):
+    folder = run_here()
+    outside = tmp_path / "outside"
+    outside.mkdir() if inside == "evaluation" else outside.write_text("mine")
+    link = folder.path / inside
+    link.unlink(missing_ok=True)
+    link.symlink_to(outside)
+    for act in (
+        lambda: _evaluated(folder),
+        lambda: load_run(folder.path),
+        lambda: run(compose_launch(quote(f"resume={folder.path}"))),
+    ):
+        with pytest.raises(RunError, match="is a link out of the run folder"):
+            act()
+    assert not list(outside.iterdir()) if inside == "evaluation" else outside.read_text() == "mine"
+
+
+def test_links_within_a_run_folder_and_to_it_are_followed(run_here, tmp_path):
+    folder = run_here()
+    (folder.path / "again.ckpt").symlink_to("checkpoints/best.ckpt")
+    (tmp_path / "link").symlink_to(folder.path)
+    assert RunFolder.open(tmp_path / "link").read_config() == folder.read_config()
+
+
+def test_a_folder_of_runs_is_not_followed_out_of_itself(run_here, tmp_path):
+    folder = run_here()
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "theirs").symlink_to(folder.path)
+    with pytest.raises(RunError, match="theirs is a link out of"):
+        find_runs(str(tmp_path / "runs"), tmp_path)
