@@ -140,12 +140,6 @@ def test_metrics_fit_into_the_room_they_have_on_a_full_disk(tmp_path, monkeypatc
     assert folder.read_metrics()["status"] == "failed"
 
 
-def test_what_lightning_finds_out_late_is_one_clear_error(run_here, only_run):
-    with pytest.raises(ConfigError, match="trainer: You requested to check 0.5 of the `val_data"):
-        run_here("+trainer.limit_val_batches=0.5")
-    assert only_run().read_metrics()["status"] == "failed"
-
-
 def test_data_that_was_damaged_since_stops_a_run_before_it_goes_on(
     run_here, compose_launch, monkeypatch
 ):

@@ -9,7 +9,7 @@ import torch
 
 from curves import scalars_of
 from musigma.callbacks import GracefulStop
-from musigma.config.launch import quote_path
+from musigma.config.quoting import quote
 from musigma.errors import ConfigError, RunError
 from musigma.evaluating import evaluate
 from musigma.module import EVALUATION_SEED, AutoencoderModule
@@ -165,7 +165,7 @@ def test_resuming_a_finished_run_changes_no_checkpoint_no_curve_and_no_metric(
     files = {path: path.read_bytes() for path in (folder.path / "checkpoints").iterdir()}
     curves, metrics = _curves(folder), folder.read_metrics()
     capsys.readouterr()
-    run(compose_launch(quote_path(f"resume={folder.path}")))
+    run(compose_launch(quote(f"resume={folder.path}")))
     assert "validating" not in capsys.readouterr().out
     assert {path: path.read_bytes() for path in (folder.path / "checkpoints").iterdir()} == files
     assert _curves(folder) == curves
@@ -183,7 +183,7 @@ def test_a_run_that_early_stopping_ended_trains_no_further_when_resumed(
     folder = run_here(*common, "++callbacks.stop.patience=1", "trainer.max_epochs=6")
     assert _weights(folder, "last", "global_step") == 10
     metrics = folder.read_metrics()["metrics"]
-    resume = quote_path(f"resume={folder.path}")
+    resume = quote(f"resume={folder.path}")
     run(compose_launch(resume))
     assert _weights(folder, "last", "global_step") == 10
     assert folder.read_metrics()["metrics"] == metrics
@@ -210,7 +210,7 @@ def test_a_validated_best_checkpoint_outlives_epochs_without_validation(run_here
     folder = run_here()
     best = folder.checkpoint("best").read_bytes()
     changed = ("++trainer.limit_val_batches=0", "trainer.max_epochs=3")
-    run(compose_launch(quote_path(f"resume={folder.path}"), *changed))
+    run(compose_launch(quote(f"resume={folder.path}"), *changed))
     assert folder.checkpoint("best").read_bytes() == best
     assert folder.read_metrics()["weights"] == "best checkpoint: epoch 2, step 10"
 
@@ -285,7 +285,7 @@ def test_a_run_with_averaged_weights_resumes_from_the_raw_ones_to_the_same_bits(
         with pytest.raises(SystemExit, match="130"):
             run_here(EMA, "++callbacks.ema.decay=0.8")
     (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}
-    run(compose_launch(quote_path(f"resume={path}")))
+    run(compose_launch(quote(f"resume={path}")))
     (folder,) = find_runs(str(path), path)
     for name in ("best", "last"):
         for key in ("state_dict", "current_model_state", "averaging_state"):
@@ -323,7 +323,7 @@ def test_a_run_with_lightnings_checkpoints_resumes_from_its_newest(
     whole = run_here(*THEIRS)
     folder = run_here(*THEIRS, "trainer.max_epochs=1")
     capsys.readouterr()
-    run(compose_launch(quote_path(f"resume={folder.path}"), "trainer.max_epochs=2"))
+    run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=2"))
     said = capsys.readouterr().out
     assert "begins anew" not in said
     assert "epoch 1/2" not in said
@@ -335,7 +335,7 @@ def test_a_checkpoint_of_weights_only_is_not_resumed_from(run_here, compose_laun
     folder = run_here(*THEIRS, "++callbacks.theirs.save_weights_only=true")
     _check_metrics_are_of_best(folder)
     with pytest.raises(RunError, match="holds weights only"):
-        run(compose_launch(quote_path(f"resume={folder.path}"), "trainer.max_epochs=3"))
+        run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=3"))
 
 
 @pytest.mark.parametrize("where", ["absolute", "parent", "link", "number"])
@@ -439,7 +439,7 @@ def test_metrics_that_are_stale_in_a_checkpoint_of_an_older_version_are_measured
     del checkpoint["validated_step"]
     torch.save(checkpoint, path)
     folder.checkpoint("best").unlink()
-    run(compose_launch(quote_path(f"resume={folder.path}")))
+    run(compose_launch(quote(f"resume={folder.path}")))
     assert "validating the final weights" in capsys.readouterr().out
     assert json.loads((folder.path / "metrics.json").read_text())["metrics"] == right
 

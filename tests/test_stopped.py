@@ -9,7 +9,7 @@ import torch
 
 from curves import scalars_of
 from musigma.callbacks.graceful_stop import SIGNALS, GracefulStop
-from musigma.config.launch import quote_path
+from musigma.config.quoting import quote
 from musigma.module import AutoencoderModule
 from musigma.runs.folder import RunFolder
 from musigma.runs.load import load_checkpoint
@@ -35,7 +35,7 @@ def _never(self, *arguments):
 
 def _resume_and_compare(path, whole, compose_launch, monkeypatch):
     monkeypatch.setattr(AutoencoderModule, "training_step", _never)
-    run(compose_launch(quote_path(f"resume={path}")))
+    run(compose_launch(quote(f"resume={path}")))
     folder = RunFolder.open(path)
     finished = folder.read_metrics()
     assert finished["status"] == "completed"
@@ -95,7 +95,7 @@ def test_asked_to_stop_while_gradients_accumulate_a_run_stops_after_the_optimize
             run_here(*settings)
     (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}
     assert load_checkpoint(path / "checkpoints" / "last.ckpt")["global_step"] == 2
-    run(compose_launch(quote_path(f"resume={path}")))
+    run(compose_launch(quote(f"resume={path}")))
     expected = load_checkpoint(whole.checkpoint("last"))["state_dict"]
     found = load_checkpoint(path / "checkpoints" / "last.ckpt")["state_dict"]
     assert all(torch.equal(found[name], value) for name, value in expected.items())

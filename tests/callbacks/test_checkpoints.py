@@ -5,7 +5,7 @@ import math
 import pytest
 
 from musigma.callbacks import BestAndLast
-from musigma.config.launch import quote_path
+from musigma.config.quoting import quote
 from musigma.errors import ConfigError, RunError
 from musigma.module import AutoencoderModule
 from musigma.runs.load import load_checkpoint, load_run
@@ -53,7 +53,7 @@ def test_resumed_with_another_monitor_the_best_is_chosen_by_that(run_here, compo
     folder = run_here("trainer.max_epochs=1")
     assert load_checkpoint(folder.checkpoint("best"))["global_step"] == 5
     changed = ("++callbacks.checkpoint.mode=max", "trainer.max_epochs=2")
-    run(compose_launch(quote_path(f"resume={folder.path}"), *changed))  # the loss falls
+    run(compose_launch(quote(f"resume={folder.path}"), *changed))  # the loss falls
     best = load_checkpoint(folder.checkpoint("best"))
     assert best["global_step"] == 10
     state = next(v for k, v in best["callbacks"].items() if "BestAndLast" in k)

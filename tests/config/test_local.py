@@ -41,7 +41,7 @@ def test_training_has_settings_of_its_own_and_may_choose_files(configs):
     config = composed(configs, "train", "experiment=notebook")
     assert (config.data.root, config.trainer.accelerator) == ("/scratch/data", "cpu")
     assert composed(configs, "train", "trainer=auto").trainer.accelerator == "auto"
-    assert "data" not in composed(configs, "evaluate")
+    assert not composed(configs, "evaluate").data
 
 
 @pytest.mark.parametrize("script", SETTINGS)

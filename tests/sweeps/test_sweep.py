@@ -109,8 +109,8 @@ def test_jobs_of_one_name_and_other_settings_do_not_collide(sweep):
 
 
 def test_failing_jobs_are_recorded_and_the_others_go_on(sweep, tmp_path):
-    monitors = "callbacks.checkpoint.monitor=val/loss,val/nothing"
-    process, folder = sweep("model=vae", monitors, "optimizer.lr=1e-3,1e30")
+    limits = "trainer.limit_val_batches=1.0,0.5"  # 0.5 of one batch is none
+    process, folder = sweep("model=vae", limits, "optimizer.lr=1e-3,1e30")
     process.join()
     assert process.exitcode == 1
     status = {
@@ -118,14 +118,14 @@ def test_failing_jobs_are_recorded_and_the_others_go_on(sweep, tmp_path):
         for path in folder.glob("*/*/metrics.json")
     }
     assert status == {
-        "monitor=val_loss,lr=0.001": "completed",
-        "monitor=val_loss,lr=1e+30": "failed",
-        "monitor=val_nothing,lr=0.001": "failed",
-        "monitor=val_nothing,lr=1e+30": "failed",
+        "limit_val_batches=1.0,lr=0.001": "completed",
+        "limit_val_batches=1.0,lr=1e+30": "failed",
+        "limit_val_batches=0.5,lr=0.001": "failed",
+        "limit_val_batches=0.5,lr=1e+30": "failed",
     }
-    (raised,) = folder.glob("*/monitor=val_nothing,lr=0.001/failure.txt")
+    (raised,) = folder.glob("*/limit_val_batches=0.5,lr=0.001/failure.txt")
     assert "Traceback" in raised.read_text()
-    assert "monitor=val/nothing is not among the figures" in raised.read_text()
+    assert "of 1 batches that is none" in raised.read_text()
     said = (tmp_path / "said").read_text()
     assert "3 of 4 jobs failed; the same command tries them again." in said
     assert "no numbers" in said

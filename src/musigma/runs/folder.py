@@ -149,7 +149,10 @@ class RunFolder:
         """
         path = self.path / "checkpoints" / f"{name}.ckpt"
         if name == "best" and not path.exists():
-            known = self.read_metrics().get("best")
+            try:
+                known = self.read_metrics().get("best")
+            except RunError:
+                return path
             return next((p for p in self.other_checkpoints() if self.inside(p) == known), path)
         return path
 
@@ -254,8 +257,10 @@ class RunFolder:
         path = self.path / "metrics.json"
         try:
             metrics: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        except ValueError as error:
-            raise RunError(f"{path} is damaged: {error}. Remove it and go on.") from error
+            if not isinstance(metrics, dict):
+                raise ValueError(f"it holds a {type(metrics).__name__}")
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} is damaged: {error}. Remove it and try again.") from error
         return metrics
 
     def _fits_in_place(self, name: str, text: str) -> bool:

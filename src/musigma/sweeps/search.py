@@ -22,6 +22,8 @@ class GoOn(Callback):
         import optuna
         from optuna.trial import TrialState
 
+        folder = Path(config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)  # of the study's database
         sweeper = config.hydra.sweeper
         study = optuna.create_study(
             study_name=sweeper.study_name,
@@ -30,7 +32,7 @@ class GoOn(Callback):
             load_if_exists=True,
         )
         # Shared by all who search, until they end: who has it alone may judge unfinished trials.
-        self._lock = (Path(config.hydra.sweep.dir) / ".search").open("w")
+        self._lock = (folder / ".search").open("w")
         if _alone(self._lock):
             for trial in study.get_trials(states=(TrialState.RUNNING,)):
                 study.tell(trial.number, state=TrialState.FAIL)
