@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
-from matplotlib.figure import Figure
 
 from musigma.errors import RunError
 
@@ -210,11 +209,6 @@ class RunFolder:
             if not self._fits_in_place("metrics.json", text):
                 raise
 
-    def write_evaluation(self, metrics: dict[str, Any]) -> None:
-        """`evaluation/metrics.json`."""
-        (self.path / "evaluation").mkdir(exist_ok=True)
-        self._write("evaluation/metrics.json", json.dumps(metrics, indent=2) + "\n")
-
     def read_overrides(self) -> list[str]:
         """What `overrides.yaml` holds; nothing where it is not there."""
         path = self.path / "overrides.yaml"
@@ -224,16 +218,6 @@ class RunFolder:
         """What `environment.txt` holds; nothing where it is not there."""
         path = self.path / "environment.txt"
         return path.read_text("utf-8") if path.exists() else ""
-
-    def write_figure(self, name: str, figure: Figure) -> None:
-        """`figures/<name>.png` and `.svg`."""
-        (self.path / "figures").mkdir(exist_ok=True)
-        for ending in ("png", "svg"):
-            figure.savefig(self.path / "figures" / f"{name}.{ending}", dpi=150)
-
-    def write_page(self, html: str) -> None:
-        """`report.html`."""
-        self._write("report.html", html)
 
     def write_failure(self, traceback: str) -> None:
         """`failure.txt`."""
