@@ -2,30 +2,26 @@
 
 import logging
 import math
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from musigma.callbacks.checkpoints import BestAndLast, best_checkpoint, has_validation
 from musigma.callbacks.graceful_stop import stoppable
-from musigma.config.build import Config, build_data, build_module, build_trainer, read_images
-from musigma.config.check import check_config
 from musigma.config.launch import Launch
-from musigma.config.places import places_of, remember, unnamed_places
 from musigma.console import set_up_logging, show_results, show_summary
 from musigma.data import ImageDataModule
 from musigma.distributed import folder_to_join, others_join
-from musigma.errors import ConfigError, RunError, UserError
+from musigma.errors import ConfigError
 from musigma.module import AutoencoderModule
-from musigma.runs.changes import check_changes, check_checkpoint
+from musigma.preparing import prepare
 from musigma.runs.environment import describe_environment
 from musigma.runs.folder import RunFolder
 from musigma.runs.load import load_checkpoint
 from musigma.runs.recording import recorded
-from musigma.runs.resume import amended, find_run, newest_checkpoint
 from musigma.runs.tracking import tracked
 
 log = logging.getLogger(__name__)
@@ -95,7 +91,7 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
         SystemExit: with status 130, if the user stopped it.
     """
     set_up_logging(first_process=folder_to_join() is None)
-    config, folder, data, module, trainer, resume_from = _prepare(launch, folder)
+    config, folder, data, module, trainer, resume_from = prepare(launch, folder)
     first = trainer.is_global_zero
     with (
         others_join(folder.path, launch.overrides),
@@ -133,84 +129,6 @@ def _typed(launch: Launch, folder: RunFolder) -> list[str]:
         return launch.overrides
     new = [override for override in launch.overrides if not override.startswith("resume=")]
     return [*folder.read_overrides(), *new]
-
-
-class _Prepared(NamedTuple):
-    config: Config
-    folder: RunFolder
-    data: ImageDataModule
-    module: AutoencoderModule
-    trainer: L.Trainer
-    resume_from: Path | None
-
-
-def _prepare(launch: Launch, known: RunFolder | None) -> _Prepared:
-    """Everything that can go wrong before the first step, cheapest first.
-
-    What a run that is resumed has in its folder stays as it is.
-    """
-    resume = launch.config["resume"]
-    joined = folder_to_join()
-    config = launch.config
-    if joined is not None:
-        known = RunFolder.open(joined)
-        config = known.read_config()
-    elif resume is not None:
-        known = find_run(resume, launch.parent)
-        known.claim()
-    try:
-        if resume is not None and known is not None and joined is None:
-            config = amended(known.read_config(), launch.overrides)
-            check_changes(known.read_config(), config)
-            typed = {override.lstrip("+").partition("=")[0] for override in launch.overrides}
-            if reason := unnamed_places(config, known.path, typed):
-                raise RunError(reason)
-        prepared = _assemble(config, launch, known, is_begun=resume is not None)
-        if joined is None:
-            remember(places_of(config).values())
-        return prepared
-    except UserError:
-        if resume is not None and known is not None:
-            known.release()
-        elif launch.is_named and not launch.in_sweep:
-            with suppress(OSError):  # Hydra has made it
-                (launch.parent / launch.name).rmdir()
-        raise
-
-
-def _assemble(config: Config, launch: Launch, known: RunFolder | None, is_begun: bool) -> _Prepared:
-    """The objects of a run, in a folder of its own unless that is known."""
-    check_config(config)
-    L.seed_everything(config["seed"], verbose=False)
-    data = build_data(config)
-    data.prepare_data()
-    if "source" in config["data"]:
-        config["data"]["source"] = data.source
-    module = build_module(config, data)
-    path, first_step = None, None
-    if known and (is_begun or known.was_begun()):
-        path, first_step = newest_checkpoint(known), 0
-        if path:
-            checkpoint = load_checkpoint(path)
-            check_checkpoint(checkpoint, module, config["trainer"])
-            first_step = checkpoint["global_step"]
-    folder = known or _new_folder(launch)
-    try:
-        trainer = build_trainer(config, folder.path, first_step)
-        read_images(data, trainer)
-    except UserError:
-        if known is None:
-            folder.discard()
-        raise
-    return _Prepared(config, folder, data, module, trainer, path)
-
-
-def _new_folder(launch: Launch) -> RunFolder:
-    if launch.is_named:
-        return RunFolder.claim_new(launch.parent / launch.name)
-    folder = RunFolder.create(launch.parent, launch.name)
-    folder.claim()
-    return folder
 
 
 def value_of(name: str | None, metrics: dict[str, float], monitor: str) -> float | None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from musigma.config.build import check_devices
 from musigma.config.command_line import read_command_line
 from musigma.config.resolvers import register_resolvers
+from musigma.config.trainer_rules import check_devices
 from musigma.errors import ConfigError, DataError
 from musigma.training import run
 

@@ -15,6 +15,7 @@ from musigma.config.identity import flatten
 from musigma.config.instantiate import instantiate
 from musigma.config.settings import OptimizerRecipe, SchedulerRecipe
 from musigma.config.targets import target_of
+from musigma.config.trainer_rules import check_devices, check_precision
 from musigma.data import ImageDataModule
 from musigma.errors import ConfigError
 from musigma.models import Autoencoder
@@ -116,41 +117,6 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
     return trainer
 
 
-def read_images(data: ImageDataModule, trainer: L.Trainer) -> None:
-    """Read what training needs, and check that the trainer can share it out.
-
-    Raises:
-        DataError: if images cannot be read.
-        ConfigError: if an epoch has too few batches or images for the trainer's settings.
-    """
-    data.trainer = trainer
-    data.setup("fit")
-    try:
-        training, validation = data.train_dataloader(), data.val_dataloader()
-    except ValueError as error:
-        raise ConfigError(f"data: {error}") from error
-    batches = _batches("train", len(training), trainer.limit_train_batches)
-    _batches("val", len(validation), trainer.limit_val_batches)
-    interval = trainer.val_check_interval
-    over_epochs = trainer.check_val_every_n_epoch is None
-    if isinstance(interval, int) and interval > batches and not over_epochs:
-        raise ConfigError(
-            f"trainer.val_check_interval={interval}: an epoch has {batches} batches, so take at "
-            "most that, or add trainer.check_val_every_n_epoch=null to count over epochs"
-        )
-
-
-def _batches(stage: str, count: int, limit: float) -> int:
-    """How many of an epoch's batches are taken: so many, or such a share of them."""
-    taken = min(count, limit) if isinstance(limit, int) else int(count * limit)
-    if count and limit and not taken:
-        raise ConfigError(
-            f"trainer.limit_{stage}_batches={limit}: of {count} batches that is none; take "
-            f"{1 / count:.3g} or more, or a whole number of batches"
-        )
-    return taken
-
-
 def spare_driver_lookups() -> None:
     """Keep torch from looking for NVIDIA's driver at every optimizer step where there is no GPU.
 
@@ -174,54 +140,6 @@ def build_callbacks(config: Config) -> dict[str, L.Callback]:
     for place, callback in callbacks.items():
         refuse_unsuited(callback, place)
     return callbacks
-
-
-def check_precision(precision: str | int | None, device: str) -> None:
-    """Hold a precision against the kind of device; where that is not known yet, say "auto".
-
-    Raises:
-        ConfigError: for 16-bit floats on a CPU, where Lightning would quietly take others, and for
-            weights of 16 bits, as codes and densities are computed in 32.
-    """
-    if str(precision).startswith("16") and device == "cpu":
-        raise ConfigError(
-            f"trainer.precision: {precision} is for GPUs; on the CPU take bf16-mixed or 32-true"
-        )
-    if precision in ("16-true", "bf16-true"):
-        raise ConfigError(
-            f"trainer.precision: {precision} would keep weights in 16 bits too, and codes and "
-            "densities need 32; take bf16-mixed or 32-true"
-        )
-
-
-def check_strategy(strategy: Any) -> None:
-    """Check that a strategy's processes run the script, as `ddp` has them do.
-
-    Raises:
-        ConfigError: for processes that hand back no metrics.
-    """
-    if isinstance(strategy, str) and strategy.endswith(("_spawn", "_fork", "_notebook")):
-        raise ConfigError(
-            f"trainer.strategy: the processes of {strategy} keep their metrics to themselves; "
-            "take ddp"
-        )
-
-
-def check_devices(trainer: Config) -> None:
-    """Check that there are as many cores as there will be processes on the CPU.
-
-    Raises:
-        ConfigError: if there are fewer.
-    """
-    devices = trainer.get("devices", "auto")
-    count = int(devices) if str(devices).isdigit() else 1
-    on_gpu = trainer.get("accelerator", "auto") != "cpu" and torch.cuda.is_available()
-    cores = os.cpu_count() or 1
-    if count > max(cores, 2) and not on_gpu:
-        raise ConfigError(
-            f"trainer.devices={devices}: would start {count} processes, and this machine has "
-            f"{cores} cores and no GPU that the trainer would take"
-        )
 
 
 def _of_this_run(logger: Config, name: str, folder: Path, first_step: int | None) -> Config:

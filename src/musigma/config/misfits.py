@@ -8,16 +8,11 @@ import lightning as L
 import torch
 from torch import nn
 
-from musigma.config.build import (
-    build_callbacks,
-    build_data,
-    build_module,
-    check_precision,
-    check_strategy,
-)
+from musigma.config.build import build_callbacks, build_data, build_module
 from musigma.config.instantiate import instantiate
 from musigma.config.problem import Problem
 from musigma.config.settings import OptimizerRecipe, SchedulerRecipe
+from musigma.config.trainer_rules import check_precision, check_strategy
 from musigma.data import ImageDataModule
 from musigma.errors import ConfigError
 from musigma.module import AutoencoderModule
