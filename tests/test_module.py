@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch.distributions import Laplace as TorchLaplace
 from torch.distributions import Normal, kl_divergence
 
+from curves import scalars_of
 from musigma.data.sample import sample_digits
 from musigma.models import MLP, Autoencoder
 from musigma.module import EVALUATION_SEED, AutoencoderModule
@@ -172,3 +173,10 @@ def test_centred_output_begins_at_the_mean_image(run_here):
     data.setup("fit")
     found = model.decoder[-2].bias.reshape(1, 28, 28).sigmoid()
     torch.testing.assert_close(found, data.mean_image().clamp(1e-3, 1 - 1e-3))
+
+
+def test_the_learning_rate_of_an_epoch_is_the_one_it_was_trained_with(run_here):
+    halved = ["scheduler=multistep", "scheduler.milestones=[1,2]", "+scheduler.gamma=0.5"]
+    folder = run_here("trainer.max_epochs=3", *halved)
+    rates = [rate for _, rate in scalars_of(folder.path)["train/lr"]]
+    assert rates == pytest.approx([1e-3, 5e-4, 2.5e-4])

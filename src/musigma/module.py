@@ -94,8 +94,10 @@ class AutoencoderModule(L.LightningModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Log `train/..._step`, now and then: the means of one batch, the last before this step.
 
-        Where gradients of several batches are accumulated the others are not in it.
+        Where gradients of several batches are accumulated the others are not in it. The learning
+        rate is noted here too: at the end of an epoch a scheduler has set the next one's.
         """
+        self.settings = {**self.settings, "lr": optimizer.param_groups[0]["lr"]}
         every_n_steps: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every_n_steps and (self.global_step + 1) % every_n_steps == 0:
             means = self.means["train"].of_last_batch()
@@ -117,7 +119,7 @@ class AutoencoderModule(L.LightningModule):
         step = self.global_step if step is None else step
         loss, terms, settings = self.terms(batch.x, noise, len(loader.dataset), step)
         if stage == "train":
-            self.settings = settings
+            self.settings = {**self.settings, **settings}
         self.means[stage].add(terms)
         return loss
 
@@ -171,9 +173,8 @@ class AutoencoderModule(L.LightningModule):
         self._begin_evaluation("test", self.trainer.test_dataloaders)
 
     def on_train_epoch_end(self) -> None:
-        """Report the epoch's figures, the learning rate and the objective's settings."""
-        lr: float = self.trainer.optimizers[0].param_groups[0]["lr"]
-        figures = {**self.figures("train"), **self.settings, "lr": lr}
+        """Report the epoch's figures, its last learning rate and the objective's settings."""
+        figures = {**self.figures("train"), **self.settings}
         self.report({f"train/{name}": value for name, value in figures.items()})
 
     def on_validation_epoch_end(self) -> None:
