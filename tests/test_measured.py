@@ -91,7 +91,7 @@ def test_final_weights_that_were_never_validated_are_validated_at_the_end(
     if "debug=overfit" not in settings:  # which validates on one batch
         assert last["validation"]["l1"] == pytest.approx(_l1(folder, "val", "last"), rel=1e-5)
         _check_metrics_are_of_best(folder)
-        step, value = scalars_of(folder.path)["val/l1"][-1]
+        step, value = max(scalars_of(folder.path)["val/l1"])  # files of one second have no order
         assert step == last["global_step"] - 1
         assert value == pytest.approx(last["validation"]["l1"])
     assert _weights(folder, "previous", "validation") == {}
@@ -345,7 +345,8 @@ def test_the_recorded_best_checkpoint_is_never_followed_out_of_the_folder(
     folder = run_here(*THEIRS)
     outside = tmp_path / "outside.ckpt"
     folder.checkpoint("best").replace(outside)
-    (folder.path / "checkpoints" / "link.ckpt").symlink_to(outside)
+    if where == "link":
+        (folder.path / "checkpoints" / "link.ckpt").symlink_to(outside)
     recorded = {
         "absolute": str(outside),
         "parent": os.path.relpath(outside, folder.path),
@@ -353,7 +354,7 @@ def test_the_recorded_best_checkpoint_is_never_followed_out_of_the_folder(
         "number": 3,
     }[where]
     folder.write_metrics(best=recorded)
-    with pytest.raises(RunError, match="There is no checkpoint"):
+    with pytest.raises(RunError, match="There is no checkpoint|is a link out of the run folder"):
         load_run(folder.path)
 
 
