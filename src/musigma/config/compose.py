@@ -148,18 +148,21 @@ def _is_about(override: str, error: Exception) -> bool:
 def _explain(override: str, error: Exception) -> str:
     key, _, value = override.lstrip("+~").partition("=")
     if isinstance(error, MissingConfigException):
-        options = list(error.options or [])
+        options = list(error.options or []) or _choices(key)
         nearest = difflib.get_close_matches(value, options, 1)
         meant = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(options)}"
         return f"{override}: there is no {key} of that name; {meant}"
     if NO_CHOICE in str(error) and key:
-        options = sorted(path.stem for path in (CONFIGS / key).glob("*.yaml"))
-        return f"{override}: should be one of {', '.join(options)}"
+        return f"{override}: should be one of {', '.join(_choices(key))}"
     if str(error).startswith(TWICE):
         return f"{override}: leave out the +, as there is one to choose already"
     if str(error).startswith("Ambiguous value"):
         return f"{override}: add -m to run each of these; a list is [a,b], and a text 'a,b'"
     return f"{override}: {_first_line(error)}"
+
+
+def _choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
 
 
 def choose_none(argument: str) -> str | None:
