@@ -38,6 +38,9 @@ REFUSED = [
     ("trainer.val_check_interval=1000", ConfigError, "an epoch has 5 batches"),
     ("trainer.accelerator=gpu", ConfigError, "trainer: "),
     ("callbacks.checkpoint.mode=least", ConfigError, "mode='least'"),
+    ("callbacks.checkpoint.monitor=val/nope", ConfigError, "there is no such metric"),
+    ("optimized_metric=nonsense", ConfigError, "there is no such metric"),
+    ("trainer.strategy=ddp_spawn", ConfigError, "take ddp"),
     ("optimizer.lr=-1", ConfigError, "optimizer"),
 ]
 

@@ -30,7 +30,7 @@ def set_numbers(checkpoint: dict[str, Any], numbers: Sequence[Numbers]) -> None:
         group.update(changed)
         if lr is None:
             continue
-        group["lr"] *= lr / old["lr"]
+        group["lr"] = group["lr"] * lr / old["lr"] if old["lr"] else lr
         if "initial_lr" in group:
             group["initial_lr"] = lr
         for scheduler in schedulers:

@@ -9,11 +9,12 @@ import lightning as L
 from musigma.config.build import Config, build_data, build_module, build_trainer
 from musigma.config.check import check_config
 from musigma.config.launch import Launch
+from musigma.config.misfits import find_misfits
 from musigma.config.places import places_of, remember, unnamed_places
 from musigma.config.trainer_rules import read_images
 from musigma.data import ImageDataModule
 from musigma.distributed import folder_to_join
-from musigma.errors import RunError, UserError
+from musigma.errors import ConfigError, RunError, UserError
 from musigma.module import AutoencoderModule
 from musigma.runs.changes import check_changes, check_checkpoint
 from musigma.runs.folder import RunFolder
@@ -53,6 +54,9 @@ def prepare(launch: Launch, known: RunFolder | None) -> Prepared:
             typed = {override.lstrip("+").partition("=")[0] for override in launch.overrides}
             if reason := unnamed_places(config, known.path, typed):
                 raise RunError(reason)
+            check_config(config)
+            if problem := next(find_misfits(config), None):
+                raise ConfigError(str(problem))
         prepared = _assemble(config, launch, known, is_begun=resume is not None)
         if joined is None:
             remember(places_of(config).values())

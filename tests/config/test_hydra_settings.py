@@ -33,6 +33,8 @@ def _fault(*arguments, script="train"):
         ("hydra.verbose=[musigma]", "hydra.verbose: cannot be set here"),
         ("hydra.job.chdir=true", "hydra.job.chdir: cannot be set here, as a run stays where it"),
         ("hydra.sweep.dir=/x", "hydra.sweep.dir=/x: cannot be set here, as a single run has"),
+        ("+hydra.job.env_set.GIT_CONFIG_COUNT=1", "hydra.job.env_set.GIT_CONFIG_COUNT: may not be"),
+        ("+hydra.job.env_set.PATH=/x", "hydra.job.env_set.PATH: may not be set by a config"),
         ("hydra.runtime.cwd=/x", "hydra.runtime.cwd=/x: cannot be set here, as Hydra writes it"),
     ],
 )
@@ -76,6 +78,11 @@ def _jobs(*arguments) -> list[Launch]:
 def test_the_folder_of_a_sweep_and_of_its_jobs_are_those_asked_for():
     jobs = _jobs("hydra.sweep.dir=/x/y", "hydra.sweep.subdir=${hydra.job.num}", "seed=3,4")
     assert [(job.parent, job.name) for job in jobs] == [(Path("/x/y"), "0"), (Path("/x/y"), "1")]
+
+
+@pytest.mark.parametrize("typed", [["seed=3,4", "-m"], ["model=vae", "--multirun", "seed=3,4"]])
+def test_a_sweep_is_asked_for_anywhere_on_the_line(typed):
+    assert [job.name for job in read_command_line("train", typed).jobs] == ["seed=3", "seed=4"]
 
 
 def test_a_subdir_may_be_made_of_overrides():

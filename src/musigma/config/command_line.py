@@ -19,6 +19,7 @@ from musigma.config.sources import source_of
 from musigma.errors import ConfigError
 from musigma.paths import CONFIGS
 
+MULTIRUN = ("-m", "--multirun")
 ONLY_SHOWS = ("help", "hydra_help", "info", "cfg", "shell_completion")
 """Hydra's options that run no job."""
 
@@ -47,6 +48,9 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
             with the override or the file that it came from.
     """
     arguments = [*filter(None, map(choose_none, map(quote, arguments)))]
+    flags = [argument for argument in arguments if argument in MULTIRUN]
+    # First, wherever they were typed: settings on both sides of an option confuse its parser.
+    arguments = [*flags, *(argument for argument in arguments if argument not in MULTIRUN)]
     options = get_args_parser().parse_args(arguments)
     if options.experimental_rerun:
         raise ConfigError("--experimental-rerun runs what a pickle says; take resume=<run folder>")

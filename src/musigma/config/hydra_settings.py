@@ -1,6 +1,6 @@
 """Hydra's own settings: each is obeyed or refused, and names none but a list of classes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from musigma.config.problem import Problem
@@ -37,6 +37,15 @@ ONLY = {
 }
 """Settings that have one value here: that, and the reason."""
 
+VARIABLES = (
+    "CUDA_VISIBLE_DEVICES",
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "WANDB_MODE",
+)
+"""What `hydra.job.env_set` may set: other variables decide which programs and packages are run."""
+
 WRITTEN_BY_HYDRA = dict.fromkeys(("hydra.overrides", "hydra.runtime"), "Hydra writes it")
 
 
@@ -59,6 +68,7 @@ def find_problems_of_hydra(
         node = hydra[group] if group else hydra
         if node[setting] != value:
             yield Problem(f"hydra.{name}", f": cannot be set here, as {reason}; leave it out")
+    yield from _unknown_variables(hydra["job"]["env_set"])
     is_sweep = str(hydra["mode"]).endswith("MULTIRUN")
     refused = {**WRITTEN_BY_HYDRA}
     if script != "train":
@@ -73,6 +83,15 @@ def find_problems_of_hydra(
         for start, reason in refused.items():
             if override.lstrip("+~").startswith(start):
                 yield Problem(override, f": cannot be set here, as {reason}; leave it out")
+
+
+def _unknown_variables(names: Iterable[str]) -> Iterator[Problem]:
+    for name in names:
+        if name not in VARIABLES:
+            yield Problem(
+                f"hydra.job.env_set.{name}",
+                f": may not be set by a config; set it in the shell (here: {', '.join(VARIABLES)})",
+            )
 
 
 def _unknown_targets(node: Any, place: str) -> Iterator[Problem]:

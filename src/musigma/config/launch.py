@@ -55,6 +55,8 @@ def read_launch(cfg: DictConfig) -> Launch:
     overrides = [override.removeprefix("++") for override in hydra.overrides.task]
     if hydra.mode == RunMode.MULTIRUN:
         return _job_of_sweep(config, overrides, Path(hydra.sweep.dir), hydra.sweep.subdir)
+    if not hydra.run.dir:
+        raise ConfigError("hydra.run.dir: is empty; name a folder, or leave it out")
     if hydra.run.dir != NOT_SAID:
         folder = Path(hydra.run.dir).absolute()
         return Launch(config, overrides, folder.parent, folder.name, is_named=True)

@@ -34,7 +34,7 @@ def find_misfits(config: dict[str, Any]) -> Iterator[Problem]:
         measured = {f"{stage}/{name}" for stage in ("train", "val", "test") for name in terms}
         reported = measured | {f"train/{name}" for name in (*settings, "lr", "images_per_second")}
         check_monitors(build_callbacks(config), reported)
-        asked = config["optimized_metric"]
+        asked = config.get("optimized_metric")
         if asked is not None and asked not in measured:
             raise ConfigError(f"optimized_metric={asked}: {no_such_metric(measured)}")
     except ConfigError as error:
