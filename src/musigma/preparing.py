@@ -49,8 +49,9 @@ def prepare(launch: Launch, known: RunFolder | None) -> Prepared:
         known.claim()
     try:
         if resume is not None and known is not None and joined is None:
-            config = amended(known.read_config(), launch.overrides)
-            check_changes(known.read_config(), config)
+            old = known.read_config()
+            config = amended(old, launch.overrides)
+            check_changes(old, config)
             typed = {override.lstrip("+").partition("=")[0] for override in launch.overrides}
             if reason := unnamed_places(config, known.path, typed):
                 raise RunError(reason)

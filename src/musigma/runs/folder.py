@@ -163,9 +163,9 @@ class RunFolder:
 
     def inside(self, path: Path) -> str | None:
         """The relative path of a file in this folder; None for one that lies elsewhere."""
-        root, file = self.path.resolve(), path.resolve()
-        is_inside = file.is_file() and file.is_relative_to(root)
-        return file.relative_to(root).as_posix() if is_inside else None
+        if leads_out(path, self.path) or not path.is_file():
+            return None
+        return path.resolve().relative_to(self.path.resolve()).as_posix()
 
     def write_config(self, config: dict[str, Any], overrides: list[str]) -> None:
         """`config.yaml`, resolved and plain, with the version that wrote it; `overrides.yaml`."""
