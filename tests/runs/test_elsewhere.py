@@ -107,7 +107,7 @@ def test_places_are_addresses_and_paths_wherever_they_stand():
 
 
 @pytest.mark.parametrize(
-    "inside", ["report.html", "checkpoints/best.ckpt", "evaluation", "train.log", "new"]
+    "inside", ["report.html", "checkpoints/best.ckpt", "evaluation", "train.log", "new", "wandb"]
 )
 def test_a_link_out_of_a_run_folder_is_named_and_not_followed(
     inside, run_here, tmp_path, compose_launch
@@ -133,6 +133,14 @@ def test_links_within_a_run_folder_and_to_it_are_followed(run_here, tmp_path):
     (folder.path / "again.ckpt").symlink_to("checkpoints/best.ckpt")
     (tmp_path / "link").symlink_to(folder.path)
     assert RunFolder.open(tmp_path / "link").read_config() == folder.read_config()
+
+
+def test_the_links_that_wandb_makes_to_its_own_log_are_no_obstacle(run_here, tmp_path):
+    folder = run_here()
+    logs = folder.path / "wandb" / "offline-run-1" / "logs"
+    logs.mkdir(parents=True)
+    (logs / "debug-core.log").symlink_to(tmp_path / "cache" / "wandb" / "debug-core.log")
+    assert RunFolder.open(folder.path).read_config() == folder.read_config()
 
 
 def test_a_folder_of_runs_is_not_followed_out_of_itself(run_here, tmp_path):

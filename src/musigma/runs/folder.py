@@ -82,6 +82,9 @@ class RunFolder:
     def open(cls, path: Path) -> "RunFolder":
         """The folder of a run that exists.
 
+        wandb links its folder in here to logs of its own elsewhere, and replaces such links before
+        it writes; nothing here reads them.
+
         Raises:
             RunError: if it is not a run folder, or a link in it leads out of it.
         """
@@ -91,7 +94,7 @@ class RunFolder:
                 "A run folder is what a training run names at its end, such as logs/runs/..."
             )
         for file in path.rglob("*"):
-            if file.is_symlink() and leads_out(file, path):
+            if file.is_symlink() and leads_out(file, path) and path / "wandb" not in file.parents:
                 raise RunError(
                     f"{file} is a link out of the run folder, which is not followed: put there "
                     "what it points to, or remove it"
