@@ -166,7 +166,7 @@ def config_file():
         ),
         (
             "# @package _global_\nhydra:\n  sweeper:\n    parms: {}\n",
-            ": hydra.sweeper.parms: Hydra has no such",
+            ": hydra.sweeper.parms: Hydra has",
         ),
     ],
 )

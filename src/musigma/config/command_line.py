@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 from argparse import Namespace
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -66,7 +67,11 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
     if options.shell_completion or (only_shows and not (overrides or options.package)):
         return CommandLine([*arguments_of(options), *overrides], [])
     name = options.config_name or script
-    with initialize_config_dir(str(CONFIGS), job_name=script, version_base="1.3"):
+    with (
+        initialize_config_dir(str(CONFIGS), job_name=script, version_base="1.3"),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "provider=hydra.searchpath")  # is an error here
         typed = list(overrides)
         if options.config_dir:
             folder = quoted(f"file://{Path(options.config_dir).absolute()}")
@@ -165,8 +170,8 @@ def _sweep(script: str, config_name: str, parsed: Sequence[Any]) -> _Sweep:
         raise ConfigError(f"{empty[0]}: holds no value")
     if is_grid and (bad := [o.input_line for o in swept if o.is_interval_sweep()]):
         raise ConfigError(f"{bad[0]}: is for a search: add hydra/sweeper=search")
-    if is_grid and (number := math.prod(map(_count, swept))) > MOST_JOBS:
-        raise ConfigError(f"-m: asks for {number:,} jobs or more; {MOST_JOBS:,} are the most")
+    if is_grid and math.prod(map(_count, swept)) > MOST_JOBS:
+        raise ConfigError(f"-m: asks for more than {MOST_JOBS:,} jobs; list fewer values")
     jobs = BasicSweeper.split_arguments(swept, None)[0] if is_grid else [map(_example, swept)]
     numbered = (
         [*job, *names, "hydra.mode=MULTIRUN", f"hydra.job.num={n}", f"hydra.job.id={n}"]
