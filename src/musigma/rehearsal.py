@@ -1,4 +1,4 @@
-"""One step of a run on a few images, in a folder that is thrown away: faults show there first."""
+"""Two steps of a run on a few images, in a folder that is thrown away: faults show there first."""
 
 import copy
 import io
@@ -34,13 +34,13 @@ LEFT_OUT = (GracefulStop, Panel, Progress, StopWhenNotFinite)
 LOCAL = (CSVLogger, TensorBoardLogger)
 """Loggers that write into the run folder alone."""
 
-ONE_STEP = {
+TWO_STEPS = {
     "max_epochs": 1,
     "min_epochs": None,
     "max_steps": -1,
     "min_steps": None,
     "overfit_batches": 0.0,
-    "limit_train_batches": 1,
+    "limit_train_batches": 2,
     "num_sanity_val_steps": 0,
     "check_val_every_n_epoch": 1,
     "val_check_interval": 1.0,
@@ -57,7 +57,7 @@ def rehearse(
     planned: L.Trainer,
     folder: Path,
 ) -> None:
-    """Train a copy of the module for one step, validate it, and save and load a checkpoint.
+    """Train a copy of the module for two steps, validate it, and save and load a checkpoint.
 
     Loggers that write elsewhere, and the processes that the trainer would start, are left out.
 
@@ -80,7 +80,8 @@ def rehearse(
 
 
 def _rehearsed(config: Config, planned: L.Trainer) -> Config:
-    settings = config["trainer"] | ONE_STEP
+    settings = config["trainer"] | TWO_STEPS
+    settings["log_every_n_steps"] = int(settings.get("log_every_n_steps") != 0)
     settings["limit_val_batches"] = int(bool(planned.limit_val_batches))
     if planned.world_size > 1 or planned.strategy.launcher is not None:
         settings |= ONE_PROCESS

@@ -53,7 +53,9 @@ def in_a_line(error: Exception) -> str:
 def _is_of_own_code(files: list[str]) -> bool:
     resolved = [str(Path(file).resolve()) for file in files if not file.startswith("<")]
     others = [file for file in resolved if not file.startswith(OURS)]
-    return resolved[-1].startswith(OURS) or not all(f.startswith(LIBRARIES) for f in others)
+    # A call within the block itself, which is the second frame, may be one that a target refuses.
+    is_bug_of_ours = resolved[-1].startswith(OURS) and len(files) > 2
+    return is_bug_of_ours or not all(file.startswith(LIBRARIES) for file in others)
 
 
 def _frames(error: Exception) -> list[FrameType]:

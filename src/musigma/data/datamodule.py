@@ -121,8 +121,9 @@ class ImageDataModule(L.LightningDataModule):
             self._keep("val", *validation, normalized=True)
 
     def some(self, count: int) -> "ImageDataModule":
-        """The same with only so many of the images that have been read."""
+        """The same with only so many of the images that have been read, in two batches."""
         few = copy.copy(self)
+        few.batch_size = min(self.batch_size, count // 2)
         few._sets = {name: (x[:count], y[:count]) for name, (x, y) in self._sets.items()}
         return few
 
