@@ -1,5 +1,7 @@
 """What does not fit is found when a command line is checked, and not while a run trains."""
 
+import signal
+
 import lightning as L
 import pytest
 
@@ -7,6 +9,7 @@ from musigma.config.command_line import read_command_line
 from musigma.config.resolvers import register_resolvers
 from musigma.config.trainer_rules import check_devices
 from musigma.errors import ConfigError, DataError
+from musigma.runs.folder import RunFolder
 from musigma.training import run
 
 EARLY = "+callbacks.stop._target_=lightning.pytorch.callbacks.EarlyStopping"
@@ -77,7 +80,7 @@ def test_what_only_the_data_can_tell_is_found_before_there_is_a_folder(
 ):
     with pytest.raises(ConfigError, match=fault):
         run_here(override)
-    assert not list((tmp_path / "logs" / "runs").iterdir())
+    assert not [*tmp_path.glob("logs/runs/*")]
 
 
 def test_images_that_cannot_be_read_leave_no_folder(compose_launch, tmp_path):
@@ -87,7 +90,7 @@ def test_images_that_cannot_be_read_leave_no_folder(compose_launch, tmp_path):
     command = compose_launch("data=image_folder", f"data.path={tmp_path}/images")
     with pytest.raises(DataError, match=r"\.png cannot be read as an image"):
         run(command)
-    assert not list((tmp_path / "logs" / "runs").iterdir())
+    assert not [*tmp_path.glob("logs/runs/*")]
 
 
 def test_a_run_folder_of_its_own_name_is_made_and_not_taken_twice(run_script, tmp_path):
@@ -123,7 +126,7 @@ DDP = "+trainer.strategy._target_=lightning.pytorch.strategies.DDPStrategy"
             ["optimizer._target_=torch.optim.SparseAdam", "~optimizer.fused"],
             "optimizer: SparseAdam",
         ),
-        ([f"{CALLBACK}BackboneFinetuning"], "callbacks.x: The LightningModule should have a nn.Mo"),
+        ([f"{CALLBACK}BackboneFinetuning"], "callbacks.x: 'AutoencoderModule' object has no attri"),
         ([f"{CALLBACK}BaseFinetuning"], "callbacks.x: NotImplementedError"),
         ([f"{CALLBACK}WeightAveraging", "+callbacks.x.avg_fn=foo"], "callbacks.x: 'str' object is"),
         ([f"{CALLBACK}LearningRateMonitor", "logger=none"], "callbacks.x: Cannot use `LearningRat"),
@@ -203,7 +206,7 @@ def test_many_samples_are_not_drawn_by_the_check():
 
 
 def test_samples_that_do_not_fit_into_memory_are_one_line(compose_small, tmp_path):
-    with pytest.raises(ConfigError, match="model: .*allocate"):
+    with pytest.raises(ConfigError, match="model: .*alloc"):
         run(compose_small("model=vae", "model.objective.samples=1000000000000"))
     assert not [*tmp_path.glob("logs/runs/*")]
 
@@ -212,3 +215,16 @@ def test_a_rehearsal_changes_nothing_that_a_run_computes(run_here, monkeypatch):
     with_it = run_here().read_metrics()["metrics"]
     monkeypatch.setattr("musigma.preparing.rehearse", lambda *_: None)
     assert run_here().read_metrics()["metrics"] == with_it
+
+
+def test_sigterm_before_the_first_step_leaves_an_interrupted_run(compose_small, monkeypatch):
+    launch = compose_small()
+    monkeypatch.setattr(
+        "musigma.training.show_summary", lambda *_: signal.raise_signal(signal.SIGTERM)
+    )
+    with pytest.raises(SystemExit) as end:
+        run(launch)
+    assert end.value.code == 130
+    (folder,) = launch.parent.iterdir()
+    assert RunFolder.open(folder).read_metrics()["status"] == "interrupted"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import torch
+
 from musigma.errors import ConfigError, UserError
 
 OURS = str(Path(__file__).parents[1])
@@ -38,7 +40,8 @@ def blaming(
         raise
     except Exception as error:
         frames = _frames(error)
-        if not only_if() or _is_of_own_code([frame.f_code.co_filename for frame in frames]):
+        is_own = _is_of_own_code([frame.f_code.co_filename for frame in frames])
+        if not only_if() or (is_own and not _is_out_of_memory(error)):
             raise
         known = filter(None, map(place_of, reversed(frames)))
         raise ConfigError(f"{next(known, place)}: {in_a_line(error)}") from error
@@ -56,6 +59,10 @@ def _is_of_own_code(files: list[str]) -> bool:
     # A call within the block itself, which is the second frame, may be one that a target refuses.
     is_bug_of_ours = resolved[-1].startswith(OURS) and len(files) > 2
     return is_bug_of_ours or not all(file.startswith(LIBRARIES) for file in others)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "alloc" in str(error)
 
 
 def _frames(error: Exception) -> list[FrameType]:
