@@ -2,20 +2,23 @@
 
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import lightning as L
 
+from musigma.config.blame import blaming
 from musigma.config.build import Config, build_data, build_module, build_trainer
 from musigma.config.check import check_config
 from musigma.config.launch import Launch
-from musigma.config.misfits import find_misfits
+from musigma.config.misfits import check_unvalidated, find_misfits
 from musigma.config.places import places_of, remember, unnamed_places
-from musigma.config.trainer_rules import read_images
+from musigma.config.trainer_rules import check_processes, read_images
 from musigma.data import ImageDataModule
 from musigma.distributed import folder_to_join
 from musigma.errors import ConfigError, RunError, UserError
 from musigma.module import AutoencoderModule
+from musigma.rehearsal import rehearse
 from musigma.runs.changes import check_changes, check_checkpoint
 from musigma.runs.folder import RunFolder
 from musigma.runs.load import load_checkpoint
@@ -87,15 +90,29 @@ def _assemble(config: Config, launch: Launch, known: RunFolder | None, is_begun:
             checkpoint = load_checkpoint(path)
             check_checkpoint(checkpoint, module, config["trainer"])
             first_step = checkpoint["global_step"]
+    _try_out(config, module, data)
     folder = known or _new_folder(launch)
     try:
         trainer = build_trainer(config, folder.path, first_step)
-        read_images(data, trainer)
+        data.trainer = trainer
     except BaseException:
         if known is None:
             folder.discard()
         raise
     return Prepared(config, folder, data, module, trainer, path)
+
+
+def _try_out(config: Config, module: AutoencoderModule, data: ImageDataModule) -> None:
+    """Find what is wrong with the trainer, and with all of it in one step, in no run's folder."""
+    with TemporaryDirectory() as folder:
+        with blaming("trainer"):
+            trainer = build_trainer(config, Path(folder))
+        check_processes(trainer)
+        read_images(data, trainer)
+        if not (trainer.limit_val_batches and len(data.val_dataloader())):
+            check_unvalidated(config)
+        if folder_to_join() is None:
+            rehearse(config, module, data, trainer, Path(folder))
 
 
 def _new_folder(launch: Launch) -> RunFolder:

@@ -10,14 +10,15 @@ import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from musigma.callbacks.checkpoints import BestAndLast, best_checkpoint, has_validation
-from musigma.callbacks.graceful_stop import stoppable
+from musigma.callbacks.graceful_stop import interruptible, stoppable
+from musigma.config.blame import blaming
 from musigma.config.launch import Launch
 from musigma.console import set_up_logging, show_results, show_summary
 from musigma.data import ImageDataModule
 from musigma.distributed import folder_to_join, others_join
-from musigma.errors import ConfigError
+from musigma.errors import ConfigError, UserError
 from musigma.module import AutoencoderModule
-from musigma.preparing import prepare
+from musigma.preparing import Prepared, prepare
 from musigma.runs.environment import describe_environment
 from musigma.runs.folder import RunFolder
 from musigma.runs.load import load_checkpoint
@@ -91,7 +92,21 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
         SystemExit: with status 130, if the user stopped it.
     """
     set_up_logging(first_process=folder_to_join() is None)
-    config, folder, data, module, trainer, resume_from = prepare(launch, folder)
+    with interruptible():
+        prepared = prepare(launch, folder)
+        is_new = (
+            folder is None and launch.config["resume"] is None and prepared.trainer.is_global_zero
+        )
+        try:
+            return _run(launch, prepared)
+        except UserError:
+            if is_new and not prepared.trainer.global_step:
+                prepared.folder.discard()
+            raise
+
+
+def _run(launch: Launch, prepared: Prepared) -> float | None:
+    config, folder, data, module, trainer, resume_from = prepared
     first = trainer.is_global_zero
     with (
         others_join(folder.path, launch.overrides),
@@ -110,7 +125,8 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
             )
             show_summary(config, module, data, trainer, folder.path)
         try:
-            metrics = train(module, data, trainer, resume_from=resume_from, test=config["test"])
+            with blaming("trainer", only_if=lambda: not trainer.global_step):
+                metrics = train(module, data, trainer, resume_from=resume_from, test=config["test"])
         except MisconfigurationException as error:
             raise ConfigError(f"trainer: {error}") from error
         finally:

@@ -130,7 +130,9 @@ def _mistyped(value: Any, hint: Any) -> str | None:
         return "should be a finite number"
     try:
         adapter = TypeAdapter(hint, config=CHECKED)
-        adapter.validate_json(json.dumps(value), strict=True)
+        checked = adapter.validate_json(json.dumps(value), strict=True)
+        if isinstance(checked, Iterator):  # of an Iterable, whose items are checked as they come
+            list(checked)
     except ValidationError as error:
         # A union has an error for each of its members; of those that a plain value can be, the
         # first is the one meant.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from contextlib import suppress
 from datetime import datetime
 from importlib import metadata
@@ -35,6 +36,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = FileLock(path / ".lock", thread_local=False)
+        self._found = {entry.name for entry in path.iterdir()}
 
     @classmethod
     def create(cls, parent: Path, name: str) -> "RunFolder":
@@ -56,8 +58,9 @@ class RunFolder:
                 except FileExistsError:
                     number += 1
                     continue
+                folder = cls(path)
                 (path / "checkpoints").mkdir()
-                return cls(path)
+                return folder
         except OSError as error:
             raise RunError(
                 f"Cannot make a run folder in {parent}: {error}.\n"
@@ -111,10 +114,12 @@ class RunFolder:
             RunError: if it cannot be made.
         """
         try:
-            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
+            folder = cls(path)
+            (path / "checkpoints").mkdir(exist_ok=True)
         except OSError as error:
             raise RunError(f"Cannot make the run folder {path}: {error}") from error
-        return cls(path)
+        return folder
 
     def claim(self) -> None:
         """Keep other processes from writing here, until `release` or this process's end.
@@ -135,11 +140,12 @@ class RunFolder:
         self._lock.release()
 
     def discard(self) -> None:
-        """Remove a folder in which nothing has been written yet; what else is in it stays."""
+        """Remove the folder of a run that has not begun; what was found in it stays."""
         self.release()
-        Path(self._lock.lock_file).unlink(missing_ok=True)
+        for entry in [*self.path.iterdir()]:
+            if entry.name not in self._found:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         with suppress(OSError):
-            (self.path / "checkpoints").rmdir()
             self.path.rmdir()
 
     def was_begun(self) -> bool:
