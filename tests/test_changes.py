@@ -163,7 +163,12 @@ def test_a_new_step_size_is_what_a_run_that_began_with_it_has(name, run_here, co
 
 
 def test_a_schedule_that_ends_before_a_longer_run_is_named(run_here, compose_launch):
-    schedule = ("_partial_=true", "max_lr=0.01", "total_steps=3", "_target_=torch.optim.lr_scheduler.OneCycleLR")
+    schedule = (
+        "_partial_=true",
+        "max_lr=0.01",
+        "total_steps=3",
+        "_target_=torch.optim.lr_scheduler.OneCycleLR",
+    )
     folder = run_here(*(f"++scheduler.{setting}" for setting in schedule))
     before = _content(folder)
     with pytest.raises(ConfigError, match="scheduler: cannot be stepped after epoch 4"):

@@ -18,7 +18,9 @@ def why_stopped(callback: EarlyStopping, metrics: Mapping[str, float]) -> str | 
         return None
     name = callback.monitor
     if callback.wait_count >= max(1, callback.patience):
-        return f"{name} did not improve {callback.wait_count} times, with patience={callback.patience}"
+        return (
+            f"{name} did not improve {callback.wait_count} times, with patience={callback.patience}"
+        )
     if name not in metrics:
         return None
     value, is_past = torch.tensor(metrics[name]), callback.monitor_op

@@ -9,7 +9,7 @@ import yaml
 
 from musigma import load_run
 from musigma.config.quoting import quote
-from musigma.errors import RunError, UserError
+from musigma.errors import UserError
 from musigma.evaluating import evaluate
 from musigma.predicting import predict
 from musigma.preparing import prepare
@@ -42,23 +42,27 @@ def refuses(compose_launch):
     """Asserts that a command refuses a run in a line and leaves its folder as it was."""
     launch = compose_launch("resume=copy")
 
+    def resume(path, ran, overrides):
+        typed = [quote(f"resume={path}"), *overrides]
+        config = {**launch.config, "resume": path}
+        prepare(launch._replace(config=config, overrides=typed), None)
+
+    options = {"input": "test", "count": 1, "seed": 0, "output": None, "checkpoint": "best"}
+    measured = {"checkpoint": "best", "images": 2, "samples": 25, "seed": 0}
+    commands = {
+        "resume": resume,
+        "load_run": lambda path, *_: load_run(path),
+        "evaluate": lambda path, ran, _: evaluate([path], ran, **measured),
+        "predict": lambda path, ran, _: predict("sample", path, ran, **options),
+    }
+
     def check(command: str, folder: RunFolder, *overrides: str) -> str:
         folder.claim()  # an empty file that stays
         folder.release()
         before = _content(folder.path)
         path, ran = str(folder.path), folder.path.parent
         with pytest.raises(UserError) as error:
-            if command == "resume":
-                config = {**launch.config, "resume": path}
-                typed = [quote(f"resume={path}"), *overrides]
-                prepare(launch._replace(config=config, overrides=typed), None)
-            elif command == "load_run":
-                load_run(path)
-            elif command == "evaluate":
-                evaluate([path], ran, checkpoint="best", images=2, samples=25, seed=0)
-            else:
-                options = {"input": "test", "count": 1, "seed": 0, "output": None}
-                predict("sample", path, ran, checkpoint="best", **options)
+            commands[command](path, ran, overrides)
         assert _content(folder.path) == before
         text = str(error.value)
         assert len(text.splitlines()) <= 3, text

@@ -25,7 +25,6 @@ from musigma.config.targets import hint_of_items, in_words, is_recipe, members, 
 from musigma.errors import ConfigError
 from musigma.ranges import CHECKED
 
-
 MISSING = "???"
 """What stands in a config for a value that the user must give."""
 

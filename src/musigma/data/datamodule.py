@@ -119,6 +119,10 @@ class ImageDataModule(L.LightningDataModule):
             self._keep("train", images, labels)
             self._keep("val", *validation, normalized=True)
 
+    def measured_sets(self) -> set[str]:
+        """Which of the sets have been read."""
+        return {*self._sets}
+
     def mean_image(self) -> Tensor:
         """The mean of the training images as the model sees them, `[C, H, W]`, after `setup`."""
         images, _ = self._sets["train"]

@@ -25,9 +25,7 @@ WRITTEN = {
 """What every checkpoint of a run in training holds."""
 
 
-def check_restorable(
-    checkpoint: Mapping[str, Any], path: Path, module: L.LightningModule
-) -> None:
+def check_restorable(checkpoint: Mapping[str, Any], path: Path, module: L.LightningModule) -> None:
     """Restore weights, optimizer, scheduler and progress from a checkpoint, on objects of no use.
 
     Args:

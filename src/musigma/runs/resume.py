@@ -47,7 +47,9 @@ def find_run_to_resume(which: str, runs: Path) -> RunFolder:
         )
     folder = find_run(which, runs)
     if (folder.path / WEIGHTS).exists():
-        raise RunError(f"{folder.path} is an export, of weights only: resume the run it was made of")
+        raise RunError(
+            f"{folder.path} is an export, of weights only: resume the run it was made of"
+        )
     return folder
 
 
