@@ -1,4 +1,4 @@
-"""Files of images from elsewhere: what is in them never runs, and folders of sets are no classes."""
+"""Images from elsewhere: what is in a file never runs, and folders of sets are not classes."""
 
 import pytest
 import torch

@@ -60,9 +60,9 @@ def _restore_optimizers(module: L.LightningModule, checkpoint: dict[str, Any]) -
     made["optimizer"].load_state_dict(state)
     for parameter, values in made["optimizer"].state.items():
         for name in ("exp_avg", "exp_avg_sq", "momentum_buffer"):
-            if name in values and values[name] is not None:
-                if values[name].shape != parameter.shape:
-                    raise ValueError(f"{name} of the optimizer has another shape than the weights")
+            moment = values.get(name)
+            if moment is not None and moment.shape != parameter.shape:
+                raise ValueError(f"{name} of the optimizer has another shape than the weights")
     if len(checkpoint["lr_schedulers"]) != int("lr_scheduler" in made):
         raise ValueError(f"it has {len(checkpoint['lr_schedulers'])} schedulers")
     for state in checkpoint["lr_schedulers"]:
