@@ -1,5 +1,6 @@
 """The LightningModule: a model, an objective and an optimizer."""
 
+import logging
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
@@ -13,6 +14,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from musigma.data import Batch
+from musigma.early_stopping import why_stopped
 from musigma.epoch_means import EpochMeans
 from musigma.models import Autoencoder
 from musigma.models.centering import set_output_bias
@@ -21,6 +23,8 @@ from musigma.objectives import Draw, Loss, Objective
 from musigma.optimizer_numbers import numbers_of, set_numbers
 from musigma.ranges import Seed, checked
 from musigma.seeding import derive_seed, normal_noise, seed_noise
+
+log = logging.getLogger(__name__)
 
 Stage = Literal["train", "val", "test"]
 
@@ -151,9 +155,12 @@ class AutoencoderModule(L.LightningModule):
 
     def on_fit_start(self) -> None:
         """Train no further where early stopping had ended a run that is resumed."""
+        metrics = {f"val/{name}": value for name, value in self._validation.items()}
+        metrics |= {f"train/{name}": value for name, value in self.figures("train").items()}
         for callback in self._early_stopping():
-            if callback.wait_count >= max(1, callback.patience):
+            if reason := why_stopped(callback, metrics):
                 self.trainer.should_stop = True
+                log.info("early stopping had ended this run: %s; change that to train on", reason)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Make the batch's noise depend on where it is and on nothing that came before."""
@@ -226,8 +233,10 @@ class AutoencoderModule(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the figures of the epoch, under the optimizer's present numbers."""
         if self.trainer.state.fn == TrainerFn.FITTING:
-            groups = self.optimizer(self.parameters()).param_groups
-            set_numbers(checkpoint, [numbers_of(group) for group in groups])
+            optimizer = self.optimizer(self.parameters())
+            numbers = [numbers_of(group) for group in optimizer.param_groups]
+            scheduler = self.scheduler(optimizer) if self.scheduler else None
+            set_numbers(checkpoint, numbers, optimizer, scheduler)
         self.means["train"].load_state_dict(checkpoint["epoch_means"], self.device)
         self.settings = checkpoint.get("settings", {})  # absent before version 0.2
         self._validation = checkpoint.get("validation", {})

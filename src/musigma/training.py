@@ -13,6 +13,7 @@ from musigma.callbacks.checkpoints import BestAndLast, best_checkpoint, has_vali
 from musigma.callbacks.graceful_stop import interruptible, stoppable
 from musigma.config.blame import blaming
 from musigma.config.launch import Launch
+from musigma.config.trainer_rules import images_left_out
 from musigma.console import set_up_logging, show_results, show_summary
 from musigma.data import ImageDataModule
 from musigma.distributed import folder_to_join, others_join
@@ -39,7 +40,7 @@ def train(
     """Fit, validate the final weights where that was not done, then measure the best checkpoint.
 
     Returns figures by name: `train/...` of the last epoch, `val/...` and `test/...` of the weights
-    that `measured_weights` names.
+    that `measured_weights` names. What is not a finite number was not measured and is not there.
 
     Raises:
         KeyboardInterrupt: if the user stopped it.
@@ -66,7 +67,12 @@ def train(
             log.info("testing the %s", words)
             trainer.test(module, datamodule=data, verbose=False)
             figures["test"] = module.figures("test")
-    return {f"{stage}/{name}": value for stage in figures for name, value in figures[stage].items()}
+    return {
+        f"{stage}/{name}": value
+        for stage in figures
+        for name, value in figures[stage].items()
+        if math.isfinite(value)
+    }
 
 
 def measured_weights(trainer: L.Trainer) -> tuple[dict[str, Any] | None, str]:
@@ -134,7 +140,11 @@ def _run(launch: Launch, prepared: Prepared) -> float | None:
                 folder.write_metrics(best=folder.inside(best))
         if first:
             _, weights = measured_weights(trainer)
-            folder.write_metrics(status="completed", metrics=metrics, weights=weights)
+            parts = images_left_out(trainer, data) or None
+            folder.write_metrics(
+                status="completed", metrics=metrics, weights=weights, measured_on=parts
+            )
+            weights = ", ".join([weights, *(f"{k} on {v}" for k, v in (parts or {}).items())])
             show_results(metrics, weights, folder, module.model, data.source)
     return value_of(config["optimized_metric"], metrics, module.objective.monitor)
 

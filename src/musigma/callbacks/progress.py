@@ -1,6 +1,7 @@
 """Where the run stands, and what the loss is made of."""
 
 import logging
+import math
 from typing import Any
 
 import lightning as L
@@ -74,4 +75,5 @@ class Progress(RichProgressBar):
 
 
 def _in_words(figures: dict[str, float]) -> str:
-    return " ".join(f"{name} {figures[name]:.4g}" for name in SHOWN if name in figures) or "–"
+    known = {name: figures[name] for name in SHOWN if math.isfinite(figures.get(name, math.nan))}
+    return " ".join(f"{name} {value:.4g}" for name, value in known.items()) or "–"

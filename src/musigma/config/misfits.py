@@ -63,7 +63,9 @@ def names_of_a_batch(
             and batches are of one.
     """
     generator = torch.Generator().manual_seed(0)
-    count = min(2, data.batch_size)
+    sizes = {"batch_size": data.batch_size, "eval_batch_size": data.eval_batch_size}
+    smallest = min(sizes, key=lambda name: sizes[name])
+    count = min(2, sizes[smallest])
     grey = torch.randint(0, 256, (count, *data.image_shape), generator=generator)
     normalization = data.normalization
     x = normalization(normalization.prepare(grey.to(torch.uint8)), generator)
@@ -73,7 +75,7 @@ def names_of_a_batch(
         _, terms, settings = module.terms(x, noise, count, 0)
     if count == 1 and (undefined := [n for n, term in terms.items() if not term.isfinite().all()]):
         raise ConfigError(
-            f"data.batch_size=1: {undefined[0]} compares the images of a batch: take 2 or more"
+            f"data.{smallest}=1: {undefined[0]} compares the images of a batch: take 2 or more"
         )
     return [*terms], [*settings]
 

@@ -143,6 +143,21 @@ def read_images(data: ImageDataModule, trainer: L.Trainer) -> None:
         )
 
 
+def images_left_out(trainer: L.Trainer, data: ImageDataModule) -> dict[str, str]:
+    """Of `val` and `test`, which are measured on a part of their images: `500 of 5,000 images`."""
+    parts = {}
+    for stage, limit in (("val", trainer.limit_val_batches), ("test", trainer.limit_test_batches)):
+        if stage not in data.measured_sets():
+            continue
+        loader: Any = data.val_dataloader() if stage == "val" else data.test_dataloader()
+        if isinstance(loader, list):
+            continue
+        taken, total = _batches(stage, len(loader), limit), len(loader.dataset)
+        if 0 < taken < len(loader):
+            parts[stage] = f"{taken * loader.step_size:,} of {total:,} images"
+    return parts
+
+
 def _batches(stage: str, count: int, limit: float) -> int:
     """How many of an epoch's batches are taken: so many, or such a share of them."""
     taken = min(count, limit) if isinstance(limit, int) else int(count * limit)

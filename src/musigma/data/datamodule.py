@@ -127,6 +127,10 @@ class ImageDataModule(L.LightningDataModule):
         few._sets = {name: (x[:count], y[:count]) for name, (x, y) in self._sets.items()}
         return few
 
+    def measured_sets(self) -> set[str]:
+        """Which of the sets have been read."""
+        return {*self._sets}
+
     def mean_image(self) -> Tensor:
         """The mean of the training images as the model sees them, `[C, H, W]`, after `setup`."""
         images, _ = self._sets["train"]

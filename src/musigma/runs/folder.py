@@ -13,6 +13,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from musigma.errors import RunError
+from musigma.runs.records import check_metrics, damaged, finite, one_line
 
 LONGEST_NAME = 120
 """In bytes, as file systems count."""
@@ -196,8 +197,8 @@ class RunFolder:
         path = self.path / "config.yaml"
         try:
             config = yaml.load(path.read_text("utf-8"), Loader=FAST_LOADER)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise RunError(f"{path} cannot be read as YAML: {error}") from error
+        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+            raise RunError(f"{path} cannot be read as YAML: {one_line(error)}") from error
         if not isinstance(config, dict):
             raise RunError(f"{path} holds no config: is it damaged?")
         return config
@@ -209,11 +210,13 @@ class RunFolder:
             self._write("environment.txt", f"{earlier}{WENT_ON}{text}" if earlier else text)
 
     def write_metrics(self, **entries: Any) -> None:
-        """Set entries of `metrics.json`, or remove them with None; the others stay."""
+        """Set entries of `metrics.json`, or remove them with None; the others stay.
+
+        What is not a finite number was not measured and is left out.
+        """
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        metrics = {**self.read_metrics(), **entries, "written": now}
-        metrics = {name: value for name, value in metrics.items() if value is not None}
-        text = json.dumps(metrics, indent=2) + "\n"
+        metrics = finite({**self.read_metrics(), **entries, "written": now})
+        text = json.dumps(metrics, indent=2, allow_nan=False) + "\n"
         try:
             self._write("metrics.json", text)
         except OSError:
@@ -223,12 +226,31 @@ class RunFolder:
     def read_overrides(self) -> list[str]:
         """What `overrides.yaml` holds; nothing where it is not there."""
         path = self.path / "overrides.yaml"
-        return yaml.safe_load(path.read_text("utf-8")) if path.exists() else []
+        try:
+            found: Any = yaml.safe_load(path.read_text("utf-8")) if path.exists() else []
+            if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+                raise ValueError("it is not a list of texts")
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            raise damaged(path, error) from error
+        return found
 
     def read_environment(self) -> str:
         """What `environment.txt` holds; nothing where it is not there."""
         path = self.path / "environment.txt"
-        return path.read_text("utf-8") if path.exists() else ""
+        try:
+            return path.read_text("utf-8") if path.exists() else ""
+        except (OSError, ValueError) as error:
+            raise damaged(path, error) from error
+
+    def check_records(self) -> None:
+        """Read everything that is added to when the run goes on.
+
+        Raises:
+            RunError: if one of them is damaged.
+        """
+        check_metrics(self.path / "metrics.json", self.read_metrics())
+        self.read_overrides()
+        self.read_environment()
 
     def write_failure(self, traceback: str) -> None:
         """`failure.txt`."""
@@ -254,8 +276,8 @@ class RunFolder:
             metrics: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
             if not isinstance(metrics, dict):
                 raise ValueError(f"it holds a {type(metrics).__name__}")
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path} is damaged: {error}. Remove it and try again.") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise damaged(path, error) from error
         return metrics
 
     def _fits_in_place(self, name: str, text: str) -> bool:
