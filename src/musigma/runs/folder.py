@@ -31,13 +31,13 @@ class RunFolder:
     """The files of one run, each with one writer and one reader.
 
     Args:
-        path: the folder, which exists.
+        path: the folder; one that is not there holds nothing.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = FileLock(path / ".lock", thread_local=False)
-        self._found = {entry.name for entry in path.iterdir()}
+        self._found = {entry.name for entry in path.glob("*")}
 
     @classmethod
     def create(cls, parent: Path, name: str) -> "RunFolder":
