@@ -1,7 +1,7 @@
 """Shared by all tests: everything runs offline, on small data, and writes to a folder of its own.
 
-`run_here` does in this process what `scripts/train.py` does; `run_script` runs the script itself, in
-a process of its own (`warm.py`).
+`run_here` does in this process what `scripts/train.py` does; `run_script` runs the script itself,
+in a process of its own (`warm.py`).
 """
 
 import os

@@ -1,11 +1,9 @@
 """scripts/evaluate.py measures any run, or says why it cannot."""
 
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 
 import pytest
@@ -28,6 +26,7 @@ from musigma.runs.evaluation import finite
 from musigma.runs.export import export_run
 from musigma.runs.folder import RunFolder
 from musigma.runs.load import load_run
+from warm import Started, python
 
 pytestmark = pytest.mark.slow
 
@@ -143,14 +142,7 @@ def test_a_run_that_is_none_stops_before_anything_is_measured(run_here, tmp_path
 def test_the_script_measures_the_latest_run(run_here, tmp_path):
     folder = run_here("model=vae", "name='a=b'")
     arguments = ["run=latest", "images=10", "samples=50", f"log_dir={tmp_path}/logs"]
-    done = subprocess.run(
-        [sys.executable, "scripts/evaluate.py", *arguments],
-        cwd=PROJECT_ROOT,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("scripts/evaluate.py", *arguments)
     assert done.returncode == 0, done.stderr
     assert "log p(x) on 10 of them, 50 samples each, seed 0" in done.stdout
     assert "data source: sample" in done.stdout
@@ -160,13 +152,7 @@ def test_the_script_measures_the_latest_run(run_here, tmp_path):
 @pytest.mark.parametrize("override", ["run=nowhere", "images=1"])
 def test_what_cannot_be_is_one_clear_error(override, run_here, tmp_path):
     run_here("model=vae")
-    done = subprocess.run(
-        [sys.executable, "scripts/evaluate.py", override, f"log_dir={tmp_path}/logs"],
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("scripts/evaluate.py", override, f"log_dir={tmp_path}/logs")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
@@ -422,13 +408,8 @@ def test_two_classes_of_which_one_is_rarer_than_what_is_fitted_on_are_no_classes
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_ctrl_c_while_measuring_leaves_the_run_as_it_was(trained):
     before = _files(trained)
-    command = [sys.executable, "scripts/evaluate.py", f"run={trained}", "samples=100000"]
-    with subprocess.Popen(
-        command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        while "measuring" not in process.stdout.readline():
-            assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-    assert process.returncode != 0
+    started = Started("scripts/evaluate.py", f"run={trained}", "samples=100000")
+    started.wait_for("measuring")
+    started.send_signal(signal.SIGINT)
+    assert started.finish(60).returncode != 0
     assert _files(trained) == before

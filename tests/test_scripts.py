@@ -21,6 +21,7 @@ SMALL = (
     "trainer.max_epochs=1",
     "model.network.encoder_sizes=[16]",
     "model.network.decoder_sizes=[16]",
+    "callbacks.latent_panel=null",
 )
 
 
@@ -76,7 +77,9 @@ def test_a_signal_keeps_a_checkpoint_and_the_message_goes_on(number, start_scrip
     folder = only_run()
     assert folder.read_metrics()["status"] == "interrupted"
     assert folder.checkpoint("last").exists()
-    command = shlex.split((done.stdout + done.stderr).split("Resume with: python ")[1].splitlines()[0])
+    command = shlex.split(
+        (done.stdout + done.stderr).split("Resume with: python ")[1].splitlines()[0]
+    )
     epochs = (folder.path / "train.log").read_text().count("epoch ") + 2
     done = python(*command, f"trainer.max_epochs={epochs}")
     assert done.returncode == 0, done.stderr

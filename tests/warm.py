@@ -36,18 +36,26 @@ def server():
     return context
 
 
+def start(arguments, names, cwd=PROJECT_ROOT, env=None):
+    """`python <arguments>`, where the arguments begin with a script or `-c` and code, as a process.
+
+    Args:
+        names: the files that its output and its errors are appended to.
+    """
+    environment = dict(os.environ if env is None else env)
+    process = server().Process(target=_run, args=(arguments, cwd, environment, names))
+    process.start()
+    return process
+
+
 class Started:
-    """`python <arguments>` as it runs, where the arguments begin with a script or `-c` and code."""
+    """`python <arguments>` as it runs; its output can be waited for, and read at its end."""
 
     def __init__(self, *arguments, cwd=PROJECT_ROOT, env=None):
         self.arguments = arguments
         self._files = [tempfile.NamedTemporaryFile("r", encoding="utf-8") for _ in range(2)]
         names = [file.name for file in self._files]
-        environment = dict(os.environ if env is None else env)
-        self.process = server().Process(
-            target=_run, args=(arguments, str(cwd), environment, names)
-        )
-        self.process.start()
+        self.process = start(arguments, names, cwd, env)
 
     def wait_for(self, words, seconds=120):
         """Until the script has printed the words."""
@@ -84,7 +92,7 @@ def _run(arguments, cwd, environment, names):
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
-    if Path(cwd) != PROJECT_ROOT and (source := Path(cwd, "src")).is_dir():
+    if cwd != PROJECT_ROOT and (source := Path(cwd, "src")).is_dir():
         _forget_package()
         sys.path.insert(0, str(source))
     try:
