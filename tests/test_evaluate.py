@@ -45,7 +45,13 @@ def _measure(folder, **settings):
     return metrics
 
 
-def test_a_run_is_measured_and_explains_its_figures(run_here):
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Runs are measured, and no picture is drawn: that takes most of the time."""
+    monkeypatch.setattr("musigma.evaluating.draw", lambda *_: iter([]))
+
+
+def test_a_run_is_measured_and_explains_its_figures(run_here, undrawn):
     folder = run_here("model=vae", *BINARY)
     metrics = _measure(folder)
     assert metrics == json.loads((folder.path / "evaluation" / "metrics.json").read_text())
@@ -59,7 +65,7 @@ def test_a_run_is_measured_and_explains_its_figures(run_here):
     assert _measure(folder, seed=1)["log_p"] != metrics["log_p"]
 
 
-def test_densities_are_reported_on_the_common_scale_too(run_here):
+def test_densities_are_reported_on_the_common_scale_too(run_here, undrawn):
     metrics = _measure(run_here("model=vae", "model.latent_dim=3"))
     for name in ("elbo", "log_p"):
         gain = metrics[f"{name}_unit"]["mean"] - metrics[name]["mean"]
@@ -99,7 +105,7 @@ def test_what_has_no_meaning_is_left_out_with_a_reason(run_here, overrides, reas
     assert (folder.path / "figures" / "latent_plane.png").exists() == is_plane
 
 
-def test_figures_are_those_that_training_reported(run_here):
+def test_figures_are_those_that_training_reported(run_here, undrawn):
     folder = run_here("model=vae")
     metrics, reported = _measure(folder), folder.read_metrics()["metrics"]
     for name in ("l1", "mse", "distortion", "rate"):
@@ -108,7 +114,9 @@ def test_figures_are_those_that_training_reported(run_here):
 
 @pytest.mark.parametrize("overrides", [["trainer.precision=bf16-mixed"], ["compile=true"]])
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
-def test_a_run_of_another_kind_is_measured_as_the_plain_one(overrides, run_here, monkeypatch):
+def test_a_run_of_another_kind_is_measured_as_the_plain_one(
+    overrides, run_here, undrawn, monkeypatch
+):
     compile_ = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", lambda part: compile_(part, backend="eager"))
     plain = _measure(run_here("model=vae"))

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 import time
 
@@ -15,7 +14,7 @@ from musigma.runs.folder import RunFolder
 from musigma.runs.load import load_checkpoint
 from musigma.runs.resume import newest_checkpoint
 from musigma.training import run
-from warm import python
+from warm import Started, python
 
 pytestmark = pytest.mark.slow
 
@@ -83,14 +82,12 @@ def test_the_claim_of_a_killed_process_dies_with_it(tmp_path):
         "folder = RunFolder(Path(sys.argv[1])); folder.claim(); print('claimed', flush=True)\n"
         "time.sleep(60)"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(folder.path)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "claimed\n"
+    started = Started("-c", code, str(folder.path))
+    started.wait_for("claimed\n")
     with pytest.raises(RunError, match="still going"):
         folder.claim()
-    process.kill()
-    process.communicate()
+    started.process.kill()
+    started.finish()
     folder.claim()
     folder.release()
 

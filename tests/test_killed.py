@@ -92,12 +92,12 @@ def _assert_as_expected(path, expected):
     assert scalars_of(path) == curves
 
 
-def _run_until(launch, operation, name, times):
+def _run_until(launch, root, operation, name, times):
     original, calls = getattr(os, operation), 0
 
     def operate(*arguments):
         nonlocal calls
-        calls += _name(arguments[-1], launch.parent) == name
+        calls += _name(arguments[-1], root) == name
         if calls == times:
             os.kill(os.getpid(), signal.SIGKILL)
         return original(*arguments)
@@ -106,19 +106,21 @@ def _run_until(launch, operation, name, times):
     run(launch)
 
 
-def _name(place, runs):
+def _name(place, root):
     if not isinstance(place, int):
         return Path(place).name
     opened = os.fstat(place)
-    same = (p.name for p in runs.rglob("*") if os.path.samestat(p.stat(), opened))
+    same = (p.name for p in root.rglob("*") if os.path.samestat(p.stat(), opened))
     return next(same, None)
 
 
-def test_killed_at_every_write_a_run_resumes_to_the_same_bits(launched, folder_of, compose_launch):
+def test_killed_at_every_write_a_run_resumes_to_the_same_bits(
+    launched, folder_of, compose_launch, tmp_path
+):
     _start(launched("whole")).join()
     launch = launched("killed")
     for boundary in BOUNDARIES:
-        process = _start(launch, _run_until, *boundary)
+        process = _start(launch, _run_until, tmp_path, *boundary)
         process.join()
         assert process.exitcode == -signal.SIGKILL, boundary
         launch = compose_launch(quote(f"resume={folder_of('killed')}"))

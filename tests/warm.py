@@ -53,12 +53,12 @@ class Started:
 
     def __init__(self, *arguments, cwd=PROJECT_ROOT, env=None):
         self.arguments = arguments
-        self._files = [tempfile.NamedTemporaryFile("r", encoding="utf-8") for _ in range(2)]
+        self._files = [tempfile.NamedTemporaryFile("r") for _ in range(2)]  # noqa: SIM115
         names = [file.name for file in self._files]
         self.process = start(arguments, names, cwd, env)
 
     def wait_for(self, words, seconds=120):
-        """Until the script has printed the words."""
+        """What the script has printed, once the words are in it."""
         end, said = time.monotonic() + seconds, ""
         while words not in said:
             assert self.process.is_alive(), self.finish()
@@ -66,6 +66,7 @@ class Started:
             time.sleep(0.01)
             said += self._files[0].read()
         self._files[0].seek(0)
+        return said
 
     def send_signal(self, number):
         os.kill(self.process.pid, number)
