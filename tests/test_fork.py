@@ -6,6 +6,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -135,7 +136,10 @@ def small_fork(make_template):
 )
 def test_a_name_that_is_none_or_taken_is_refused(script, name, reason, monkeypatch):
     names, files = script
-    monkeypatch.syspath_prepend(PROJECT_ROOT / "scripts")  # as Python does for a script
+    # A script finds what lies beside it, and not what pytest has put there or imported.
+    elsewhere = [p for p in sys.path if not Path(p).resolve().is_relative_to(PROJECT_ROOT)]
+    monkeypatch.setattr(sys, "path", [str(PROJECT_ROOT / "scripts"), *elsewhere])
+    monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(names["ForkError"], match=re.escape(f"{name} {reason}")):
         names["check_name"](name, files)
 
