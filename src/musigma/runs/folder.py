@@ -31,13 +31,13 @@ class RunFolder:
     """The files of one run, each with one writer and one reader.
 
     Args:
-        path: the folder, which exists.
+        path: the folder, which need not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = FileLock(path / ".lock", thread_local=False)
-        self._found = {entry.name for entry in path.iterdir()}
+        self._found = set(os.listdir(path)) if path.is_dir() else set()
 
     @classmethod
     def create(cls, parent: Path, name: str) -> "RunFolder":
