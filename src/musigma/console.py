@@ -96,7 +96,7 @@ def show_results(
         values = [metrics.get(f"{stage}/{name}") for stage in ("val", "test")]
         cells = ["–" if value is None else f"{value:.4f}" for value in values]
         table.add_row(name, *cells, unit_of(name))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     if measured:
         console.print(table)
     if not model.likelihood.is_density:

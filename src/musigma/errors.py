@@ -28,6 +28,15 @@ class RunError(UserError):
 _interrupts: list[int] = []
 
 
+def leave_at_interrupts() -> None:
+    """Ctrl-C ends the process there and then, for as long as there is nothing to put in order.
+
+    An exception would be swallowed or made another one, by half-loaded modules and by Hydra.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _leave)
+
+
 def note_interrupts() -> None:
     """Remember Ctrl-C, so that `plain_errors` knows what an exception came from.
 
@@ -35,6 +44,11 @@ def note_interrupts() -> None:
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _note)
+
+
+def _leave(signum: int, frame: FrameType | None) -> None:
+    os.write(2, b"\nStopped.\n")
+    os._exit(130)
 
 
 def _note(signum: int, frame: FrameType | None) -> None:
@@ -57,10 +71,10 @@ def plain_errors() -> Iterator[None]:
         is_stopped = isinstance(error, KeyboardInterrupt) or bool(_interrupts)
         if os.environ.get("HYDRA_FULL_ERROR", "0") != "0":
             raise
-        if isinstance(error, UserError):
-            print(f"\n{error}", file=sys.stderr)
-            sys.exit(2)
-        if not is_stopped:
+        if is_stopped:
+            print("\nStopped.", file=sys.stderr)
+            sys.exit(130)
+        if not isinstance(error, UserError):
             raise
-        print("\nStopped.", file=sys.stderr)
-        sys.exit(130)
+        print(f"\n{error}", file=sys.stderr)
+        sys.exit(2)
