@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from musigma.data import ImageDataModule
+from musigma.errors import printable
 from musigma.models import Autoencoder
 from musigma.module import AutoencoderModule
 from musigma.runs.folder import RunFolder
@@ -47,6 +48,8 @@ def set_up_logging(first_process: bool = True) -> None:
         logger.propagate = True
         logger.setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)
+    # What TensorBoard warns of is what a resumed run asks it to do: to forget what was logged twice.
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
 
 
 def show_summary(
@@ -76,7 +79,7 @@ def show_summary(
         "run folder": str(folder),
     }
     for key, value in rows.items():
-        print(f"{key:<12}{value}", flush=True)
+        print(f"{key:<12}{printable(value)}", flush=True)
 
 
 def show_results(

@@ -56,6 +56,11 @@ def _note(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def printable(text: str) -> str:
+    """A text without the signs that make a terminal do something, but for tabs and new lines."""
+    return "".join(sign if sign.isprintable() or sign in "\t\n" else "\ufffd" for sign in text)
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Within it a UserError is a message and exit status 2, and Ctrl-C a word and 130.
@@ -76,5 +81,5 @@ def plain_errors() -> Iterator[None]:
             sys.exit(130)
         if not isinstance(error, UserError):
             raise
-        print(f"\n{error}", file=sys.stderr)
+        print(f"\n{printable(str(error))}", file=sys.stderr)
         sys.exit(2)

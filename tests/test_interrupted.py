@@ -46,3 +46,9 @@ def test_ctrl_c_before_work_begins_cannot_be_swallowed():
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nStopped.\n")
+
+
+def test_a_message_commands_no_terminal(capsys):
+    with pytest.raises(SystemExit, match="2"), plain_errors():
+        raise ConfigError("name=\x1b]0;theirs\x07: ünï\nand a line")
+    assert capsys.readouterr().err == "\nname=\ufffd]0;theirs\ufffd: ünï\nand a line\n"
