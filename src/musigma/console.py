@@ -48,7 +48,7 @@ def set_up_logging(first_process: bool = True) -> None:
         logger.propagate = True
         logger.setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)
-    # What TensorBoard warns of is what a resumed run asks it to do: to forget what was logged twice.
+    # It warns of what a resumed run asks it to do: to forget what was logged twice.
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
 
 
