@@ -14,6 +14,7 @@ import torch
 from musigma import doctor
 from musigma.data.idx import FILES, SPLITS, image_file, label_file
 from musigma.paths import PROJECT_ROOT
+from warm import python
 
 
 def run_doctor(**environment: str) -> subprocess.CompletedProcess[str]:
@@ -48,7 +49,7 @@ def pretend(tmp_path, monkeypatch):
 
 
 def test_a_good_machine_has_no_problem_and_every_line_is_aligned(tmp_path):
-    done = run_doctor(DATA_DIR=str(tmp_path / "empty"))
+    done = python("scripts/doctor.py", env={**os.environ, "DATA_DIR": str(tmp_path / "empty")})
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     *lines, _, verdict = done.stdout.splitlines()

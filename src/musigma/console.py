@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from musigma.data import ImageDataModule
+from musigma.errors import printable
 from musigma.models import Autoencoder
 from musigma.module import AutoencoderModule
 from musigma.runs.folder import RunFolder
@@ -47,6 +48,8 @@ def set_up_logging(first_process: bool = True) -> None:
         logger.propagate = True
         logger.setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)
+    # It warns of what a resumed run asks it to do: to forget what was logged twice.
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
 
 
 def show_summary(
@@ -76,7 +79,7 @@ def show_summary(
         "run folder": str(folder),
     }
     for key, value in rows.items():
-        print(f"{key:<12}{value}", flush=True)
+        print(f"{key:<12}{printable(value)}", flush=True)
 
 
 def show_results(
@@ -96,7 +99,7 @@ def show_results(
         values = [metrics.get(f"{stage}/{name}") for stage in ("val", "test")]
         cells = ["–" if value is None else f"{value:.4f}" for value in values]
         table.add_row(name, *cells, unit_of(name))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     if measured:
         console.print(table)
     if not model.likelihood.is_density:

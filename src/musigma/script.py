@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from musigma.errors import note_interrupts, plain_errors
+from musigma.errors import leave_at_interrupts, note_interrupts, plain_errors
 from musigma.paths import CONFIGS
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def script(name: str) -> Callable[[Callable[["DictConfig"], Any]], Callable[[], 
 
     def frame(task: Callable[["DictConfig"], Any]) -> Callable[[], None]:
         def main() -> None:
-            note_interrupts()
+            leave_at_interrupts()
             with plain_errors():
                 import hydra
 
@@ -33,6 +33,7 @@ def script(name: str) -> Callable[[Callable[["DictConfig"], Any]], Callable[[], 
 
                 register_resolvers()
                 sys.argv[1:], jobs = read_command_line(name, sys.argv[1:])
+            note_interrupts()
 
             @functools.wraps(task)
             def plain_task(cfg: "DictConfig") -> Any:

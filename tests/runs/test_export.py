@@ -1,6 +1,5 @@
 """An exported model opens elsewhere as what it was, or says why it cannot."""
 
-import os
 import subprocess
 import sys
 
@@ -16,10 +15,10 @@ import musigma
 from musigma.errors import RunError
 from musigma.models import MLP, Autoencoder, Conv
 from musigma.objectives.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Laplace
-from musigma.paths import PROJECT_ROOT
 from musigma.runs import export
 from musigma.runs.export import export_run, load_weights
 from musigma.runs.load import Run, load_run
+from warm import python
 
 pytestmark = pytest.mark.slow
 
@@ -219,14 +218,7 @@ def test_missing_weights_are_named(tmp_path):
 
 
 def _script(*arguments):
-    return subprocess.run(
-        [sys.executable, "scripts/export.py", *arguments],
-        cwd=PROJECT_ROOT,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return python("scripts/export.py", *arguments)
 
 
 def test_the_script_exports_the_latest_run_and_prints_how_to_open_it(run_here, tmp_path):

@@ -65,7 +65,7 @@ def load_run(
     weights = load_weights(exported) if exported.exists() else _weights_of(run, checkpoint)
     try:
         check_opened(config)
-        config["data"] |= _places_among(data or {}, config["data"])
+        _set_places(config, data or {})
         built = build_data(config)
         model = build_model(config, built)
         load_into(model, weights, run.path)
@@ -103,14 +103,18 @@ def _is_dense(value: Any) -> bool:
     return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
 
 
-def _places_among(given: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
-    places = {*path_arguments(described), "mirrors"}
+def _set_places(config: dict[str, Any], given: Mapping[str, Any]) -> None:
+    places = {*path_arguments(config["data"]), "mirrors"}
     if others := set(given).difference(places):
         raise RunError(
             f"data.{others.pop()} is the run's own; what can be given is where its data are: "
             f"{', '.join(f'data.{name}=...' for name in sorted(places))}"
         )
-    return dict(given)
+    config["data"] |= given
+    try:
+        check_opened(config)
+    except ConfigError as error:
+        raise RunError(str(error)) from error
 
 
 def _keep_from_reading(data: ImageDataModule, reason: str) -> None:

@@ -12,7 +12,7 @@ from musigma.config.instantiate import instantiate
 from musigma.data.normalization import Dequantize
 from musigma.errors import RunError, UserError
 from musigma.objectives.likelihoods import Likelihood
-from musigma.runs.folder import UNKNOWN, RunFolder, leads_out
+from musigma.runs.folder import UNKNOWN, RunFolder, is_special, leads_out
 from musigma.runs.load import WEIGHTS
 from musigma.runs.status import status_of
 
@@ -20,7 +20,15 @@ SIGN_OF_DENSITY = {"elbo": 1, "iwae": 1, "distortion": -1}
 """Figures that hold a log-density of pixels, and its sign."""
 
 FAILURE = "failure.txt"
-READ = ("config.yaml", "metrics.json", FAILURE, "checkpoints", "checkpoints/best.ckpt", WEIGHTS)
+READ = (
+    "config.yaml",
+    "metrics.json",
+    FAILURE,
+    ".lock",
+    "checkpoints",
+    "checkpoints/best.ckpt",
+    WEIGHTS,
+)
 """What is read of a run, beside its curves."""
 
 GREY = "cross-entropy of grey levels, which is no likelihood"
@@ -130,6 +138,9 @@ def _read(folder: RunFolder, sweep: Path) -> SweepRun:
     for path in (folder.path, *map(folder.path.joinpath, READ), *folder.path.glob("events*")):
         if leads_out(path, sweep):
             text = f"{path} is a link out of this folder: copy the run instead"
+            return SweepRun(folder.path, "damaged", text)
+        if is_special(path):
+            text = f"{path} is neither a file nor a folder: remove it"
             return SweepRun(folder.path, "damaged", text)
     traceback = ""
     try:

@@ -1,0 +1,15 @@
+"""What scripts import and read, for the server in `warm.py`: each of them is a fork of it."""
+
+import hydra.main  # noqa: F401
+import torch.utils.tensorboard  # noqa: F401
+
+import musigma.config.command_line
+import musigma.evaluating
+import musigma.predicting
+import musigma.runs.export
+import musigma.script
+import musigma.sweeps.report
+import musigma.training  # noqa: F401
+from musigma.data.sample import sample_digits
+
+sample_digits(train=True)
