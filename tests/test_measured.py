@@ -456,7 +456,7 @@ def test_the_sanity_check_leaves_nothing_behind(run_here, monkeypatch):
 
     monkeypatch.setattr(AutoencoderModule, "on_train_epoch_start", look)
     run_here("trainer.max_epochs=1")
-    assert seen == [({}, {})]
+    assert seen == 2 * [({}, {})]  # in the rehearsal and in the run
 
 
 # --- what cannot be measured, or is measured on a part --------------------------------------------

@@ -18,6 +18,12 @@ from musigma.training import run
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 
 
+@pytest.fixture(autouse=True)
+def _unrehearsed(monkeypatch):
+    """The steps that are counted, or must not be taken, are the run's own."""
+    monkeypatch.setattr("musigma.preparing.rehearse", lambda *_: None)
+
+
 def _kill_at(patch, method, number, is_due=lambda module: True):
     original = getattr(AutoencoderModule, method)
 

@@ -81,7 +81,11 @@ def measured_weights(trainer: L.Trainer) -> tuple[dict[str, Any] | None, str]:
     if path is None:
         return None, f"final weights: step {trainer.global_step}"
     best = load_checkpoint(path)
-    kind = "best checkpoint" if best["validation"] else "final weights"
+    is_compared = best["validation"] and not any(
+        isinstance(callback, BestAndLast) and callback.best is None
+        for callback in trainer.checkpoint_callbacks
+    )
+    kind = "best checkpoint" if is_compared else "final weights"
     return best, f"{kind}: epoch {best['epoch'] + 1}, step {best['global_step']}"
 
 

@@ -3,10 +3,11 @@
 import math
 
 import pytest
+import torch
 
 from musigma.callbacks import BestAndLast
 from musigma.config.quoting import quote
-from musigma.errors import ConfigError, RunError
+from musigma.errors import ConfigError
 from musigma.module import AutoencoderModule
 from musigma.runs.load import load_checkpoint, load_run
 from musigma.training import run
@@ -60,7 +61,9 @@ def test_resumed_with_another_monitor_the_best_is_chosen_by_that(run_here, compo
     assert state["best"] == pytest.approx(best["validation"]["loss"])
 
 
-def test_a_run_whose_validation_is_nan_has_no_best_checkpoint(run_here, monkeypatch, capsys):
+def test_of_a_run_whose_validation_is_nan_the_final_weights_are_measured(
+    run_here, monkeypatch, capsys
+):
     original = AutoencoderModule.validation_step
 
     def step(self, batch, batch_idx):
@@ -69,14 +72,12 @@ def test_a_run_whose_validation_is_nan_has_no_best_checkpoint(run_here, monkeypa
     monkeypatch.setattr(AutoencoderModule, "validation_step", step)
     folder = run_here()
     said = capsys.readouterr().out
-    assert "\nfinal weights: step 10, data source: sample\n" in said
-    assert not (folder.path / "checkpoints" / "best.ckpt").exists()
+    assert "\nfinal weights: epoch 2, step 10, data source: sample\n" in said
     metrics = folder.read_metrics()["metrics"]
-    assert math.isnan(metrics["val/loss"])
+    assert not [name for name in metrics if name.startswith("val/")]
     assert math.isfinite(metrics["test/loss"])
-    with pytest.raises(RunError, match="There is no checkpoint"):
-        load_run(folder.path)
-    load_run(folder.path, "last")
+    best, last = (load_run(folder.path, name)[0].state_dict() for name in ("best", "last"))
+    assert all(torch.equal(best[name], last[name]) for name in last)
 
 
 def test_a_monitor_that_does_not_exist_is_named_and_leaves_no_folder(run_here, tmp_path):

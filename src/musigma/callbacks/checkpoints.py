@@ -27,7 +27,8 @@ class BestAndLast(Checkpoint):
 
     Args:
         monitor: the figure that decides which is best; by default what the objective names.
-            Without validation images the last checkpoint is the best.
+            Without validation images, or a validation that has a value, the last checkpoint is
+            the best.
         mode: whether less (`min`) or more (`max`) of it is better; NaN never is.
 
     Raises:
@@ -66,8 +67,9 @@ class BestAndLast(Checkpoint):
         """
         score = self._score(trainer)
         names: list[Name] = ["last"]
-        if self._is_better(score):
+        if is_better := self._is_better(score):
             self.best = score
+        if is_better or self.best is None:
             names = ["best", "last"]  # killed between the two, a run does both again
         last = self.path(trainer, "last")
         if trainer.is_global_zero and last.is_file():
