@@ -10,6 +10,7 @@ import pytest
 from musigma.errors import ConfigError, plain_errors
 from musigma.sweeps import job
 from musigma.sweeps.job import job_path, run_job
+from musigma.training import run
 
 
 def test_a_job_that_is_stopped_before_its_first_step_leaves_no_folder(compose_small, monkeypatch):
@@ -52,3 +53,16 @@ def test_a_message_commands_no_terminal(capsys):
     with pytest.raises(SystemExit, match="2"), plain_errors():
         raise ConfigError("name=\x1b]0;theirs\x07: ünï\nand a line")
     assert capsys.readouterr().err == "\nname=\ufffd]0;theirs\ufffd: ünï\nand a line\n"
+
+
+def test_ctrl_c_while_a_run_is_rehearsed_leaves_no_folder(compose_small, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("musigma.preparing.rehearse", stop)
+    launch = compose_small(f"hydra.run.dir={tmp_path}/mine")
+    (tmp_path / "mine").mkdir()  # as Hydra does
+    with pytest.raises(KeyboardInterrupt):
+        run(launch)
+    assert not (tmp_path / "mine").exists()
+    assert not [*tmp_path.glob("logs/runs/*")]

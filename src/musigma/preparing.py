@@ -23,7 +23,7 @@ from musigma.config.places import places_of, remember, unnamed_places
 from musigma.config.trainer_rules import check_processes, read_images
 from musigma.data import ImageDataModule
 from musigma.distributed import folder_to_join
-from musigma.errors import ConfigError, RunError, UserError
+from musigma.errors import ConfigError, RunError
 from musigma.module import AutoencoderModule
 from musigma.rehearsal import rehearse
 from musigma.runs.changes import check_averages, check_changes, check_progress
@@ -73,7 +73,7 @@ def prepare(launch: Launch, known: RunFolder | None) -> Prepared:
         if joined is None:
             remember(places_of(config).values())
         return prepared
-    except UserError:
+    except BaseException:  # a Ctrl-C too
         if resume is not None and known is not None:
             known.release()
         elif launch.is_named and not launch.in_sweep:
