@@ -16,6 +16,7 @@ from musigma.console import set_up_logging, show_results, show_summary
 from musigma.data import ImageDataModule
 from musigma.distributed import folder_to_join, others_join
 from musigma.errors import ConfigError
+from musigma.metrics import meanings_of, on_common_scale
 from musigma.module import AutoencoderModule
 from musigma.preparing import prepare
 from musigma.runs.environment import describe_environment
@@ -106,6 +107,9 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
                 data_source=data.source,
                 monitor=module.objective.monitor,
                 tracked=runs or None,
+                meanings=meanings_of(
+                    config, data, data.source, module.model.likelihood, module.objective
+                ).plain(),
                 error=None,
             )
             show_summary(config, module, data, trainer, folder.path)
@@ -118,7 +122,8 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
                 folder.write_metrics(best=folder.inside(best))
         if first:
             _, weights = measured_weights(trainer)
-            folder.write_metrics(status="completed", metrics=metrics, weights=weights)
+            more = on_common_scale(metrics, data, module.model.likelihood)
+            folder.write_metrics(status="completed", metrics={**metrics, **more}, weights=weights)
             show_results(metrics, weights, folder, module.model, data.source)
     return value_of(config["optimized_metric"], metrics, module.objective.monitor)
 

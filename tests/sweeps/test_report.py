@@ -17,6 +17,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from musigma.config.launch import Launch
 from musigma.errors import RunError
+from musigma.metrics import older
 from musigma.runs.folder import VERSION, RunFolder, leads_out
 from musigma.sweeps.collect import collect, find_sweep
 from musigma.sweeps.compare import compare, deciding_figure
@@ -166,7 +167,7 @@ def test_data_of_one_name_are_one_data_set_wherever_they_lie(tmp_path):
     for name, path in (("mine", "flowers"), ("theirs", "/data/flowers"), ("other", "/data/cats")):
         synthetic_run(tmp_path, name, data={**data, "path": path})
     other, mine, theirs = sorted(collect(tmp_path), key=lambda run: run.path.name != "other")
-    assert mine.kind == theirs.kind != other.kind
+    assert mine.meanings == theirs.meanings != other.meanings
     assert mine.settings["data.path"] == theirs.settings["data.path"] == "flowers"
 
 
@@ -408,6 +409,30 @@ def test_a_real_sweep_shows_curves_samples_and_reconstructions(tmp_path, compose
     assert "Rate and distortion" in page
     metrics = json.loads((parent / "model=vae" / "metrics.json").read_text("utf-8"))["metrics"]
     assert f"{metrics['test/loss']:.4f}" in page
+
+
+def test_runs_record_what_their_metrics_mean_and_a_report_builds_nothing(
+    run_here, monkeypatch, tmp_path
+):
+    folder = run_here("model=vae")
+    recorded = folder.read_metrics()
+    data = "MNIST (sample)"
+    assert recorded["meanings"]["metrics"]["rate"] == {
+        "unit": "nats per image",
+        "of": [data],
+        "better": "lower",
+        "places": 2,
+        "repeats": None,
+    }
+    elbo = recorded["metrics"]["test/elbo"]
+    gain = -784 * math.log(0.3081)
+    assert recorded["metrics"]["test/elbo_unit"] == pytest.approx(elbo + gain)
+    config, metrics = folder.read_config(), recorded["metrics"]
+    before, more = older(config, "sample", metrics)
+    monkeypatch.setattr("musigma.sweeps.collect.older", None)
+    (run,) = collect(folder.path.parent)
+    assert run.meanings == before
+    assert run.metrics == metrics == {**metrics, **more}
 
 
 def _unfinished(page: str) -> dict[str, str]:

@@ -5,49 +5,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from musigma.config.build import build_data, build_objective, compared_settings
-from musigma.config.instantiate import instantiate
-from musigma.data.normalization import Dequantize
+from musigma.config.build import compared_settings
 from musigma.errors import RunError, UserError
-from musigma.objectives.likelihoods import Likelihood
+from musigma.meaning import Meanings, read_meanings
+from musigma.metrics import older
 from musigma.runs.folder import UNKNOWN, RunFolder, leads_out
 from musigma.runs.load import WEIGHTS
 from musigma.runs.status import status_of
 
-SIGN_OF_DENSITY = {"elbo": 1, "iwae": 1, "distortion": -1}
-"""Figures that hold a log-density of pixels, and its sign."""
-
 FAILURE = "failure.txt"
 READ = ("config.yaml", "metrics.json", FAILURE, "checkpoints", "checkpoints/best.ckpt", WEIGHTS)
 """What is read of a run, beside its curves."""
-
-GREY = "cross-entropy of grey levels, which is no likelihood"
-
-
-class Kind(NamedTuple):
-    """What the figures of a run speak of, in words; runs compare where these are equal.
-
-    Args:
-        data: the data set and its source.
-        pixels: the normalisation, with its settings.
-        density: what exp(log p(x|z)) is, in the model's own pixels.
-        common: the same on the common [0, 1] scale; empty where there is none.
-        likelihood: its class and settings.
-        objective: its class and settings.
-        uses_prior: whether codes are held to the prior.
-        monitor: the objective's own figure.
-    """
-
-    data: str
-    pixels: str
-    density: str
-    common: str
-    likelihood: str
-    objective: str
-    uses_prior: bool
-    monitor: str
 
 
 @dataclass(frozen=True)
@@ -62,9 +32,8 @@ class SweepRun:
         traceback: where.
         settings: what runs are compared by, by dotted name.
         asked: the names of the settings that its sweep was asked to vary.
-        kind: what its figures speak of; None if nobody can tell.
-        metrics: figures by name. Log-densities of pixels that are no classes are there twice:
-            `test/elbo_unit` is `test/elbo` on the common [0, 1] scale.
+        metrics: by name.
+        meanings: what these mean; None if nobody can tell.
         seconds: how long it took; NaN if unknown.
         written_by: the version of musigma that made it.
     """
@@ -75,8 +44,8 @@ class SweepRun:
     traceback: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
-    kind: Kind | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    meanings: Meanings | None = None
     seconds: float = math.nan
     written_by: str = UNKNOWN
 
@@ -149,9 +118,13 @@ def _whole(folder: RunFolder, traceback: str) -> SweepRun:
     if "data.path" in settings:  # the same data may lie elsewhere on another machine
         settings["data.path"] = Path(settings["data.path"]).name
     known = folder.read_metrics()
-    source = known.get("data_source") or config["data"].get("source", "unknown")
-    kind, gain = _kind(config, source)
     metrics = _numbers(known.get("metrics", {}))
+    if "meanings" in known:
+        meanings = read_meanings(known["meanings"])
+    else:
+        source = known.get("data_source") or config["data"].get("source", "unknown")
+        meanings, more = older(config, source, metrics)
+        metrics |= more
     return SweepRun(
         folder.path,
         status_of(folder, known),
@@ -159,43 +132,11 @@ def _whole(folder: RunFolder, traceback: str) -> SweepRun:
         traceback,
         settings,
         tuple(config.get("varied") or ()),
-        kind,
-        metrics | (_on_common_scale(metrics, gain) if kind.common else {}),
+        metrics,
+        meanings,
         _number(known.get("seconds")),
         str(folder.written_by()),
     )
-
-
-def _kind(config: dict[str, Any], source: str) -> tuple[Kind, float]:
-    """And what a log-density gains on the [0, 1] scale, in nats per image."""
-    data = build_data(config)
-    normalization = data.normalization
-    likelihood = instantiate(config["model"]["likelihood"], Likelihood, "model.likelihood")
-    objective = build_objective(config)
-    pixels = _described(normalization, vars(normalization))
-    density, common = f"density of {pixels} pixels", "density of [0, 1] pixels"
-    if not likelihood.is_density:
-        density, common = GREY, ""
-    elif normalization.pixels == "binary":
-        density, common = "probability of binary pixels", ""
-    elif isinstance(normalization, Dequantize):
-        density = common = "density of dequantized pixels"
-    kind = Kind(
-        f"{data.name} ({source})",
-        f"{pixels} pixels",
-        density,
-        common,
-        _described(likelihood, config["model"]["likelihood"]) + " likelihood",
-        "objective " + _described(objective, config["model"]["objective"]),
-        objective.uses_prior,
-        objective.monitor,
-    )
-    return kind, normalization.log_unit_volume() * math.prod(data.image_shape)
-
-
-def _described(thing: object, settings: Mapping[str, Any]) -> str:
-    shown = ", ".join(f"{k}={v}" for k, v in settings.items() if not k.startswith("_"))
-    return type(thing).__name__ + (f"({shown})" if shown else "")
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -206,11 +147,3 @@ def _number(value: Any) -> float:
     """NaN for what is not a number, or not a finite one, which compares with no other."""
     known = isinstance(value, int | float) and math.isfinite(value)
     return float(value) if known else math.nan
-
-
-def _on_common_scale(metrics: Mapping[str, float], gain: float) -> dict[str, float]:
-    return {
-        f"{name}_unit": value + sign * gain
-        for name, value in metrics.items()
-        if (sign := SIGN_OF_DENSITY.get(name.partition("/")[2]))
-    }

@@ -4,13 +4,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from musigma.errors import RunError
-from musigma.sweeps.collect import SIGN_OF_DENSITY, SweepRun
+from musigma.meaning import UNKNOWN, Meaning
+from musigma.sweeps.collect import SweepRun
 from musigma.sweeps.varied import SEEDS, label_of, table_of, text_of, what_varied
-
-NO_PIXELS = ("rate", "mutual_information", "total_correlation", "dimension_wise_rate")
-"""Figures of codes alone, in nats whatever the pixels are."""
-HIGHER_IS_BETTER = ("elbo", "iwae", "elbo_unit", "iwae_unit")
-
 
 Scale = tuple[str, ...]
 """What a figure is a figure of, in words; runs compare by it where these are equal."""
@@ -79,6 +75,10 @@ class Comparison(NamedTuple):
         """The completed runs, in the order of their groups."""
         return [run for group in self.groups for run in group.runs]
 
+    def meaning(self, figure: str) -> Meaning:
+        """What a metric is."""
+        return meaning_of(self.runs(), figure)
+
     def crowned(self) -> list[Winner]:
         """The winners that had somebody to beat."""
         return [won for won in self.winners if len(won.groups) > 1 or len(self.winners) == 1]
@@ -102,13 +102,8 @@ def compare(runs: Sequence[SweepRun], metric: str | None = None) -> Comparison:
     ranked = [group for winner in won for group in winner.groups]
     ranked += [group for group in groups if group not in ranked]
     stage = (figure or "test/").partition("/")[0]
-    is_one_scale = len({run.kind.pixels for run in runs if run.kind}) == 1
     known = dict.fromkeys(name for group in groups for name in group.runs[0].metrics)
-    others = [
-        name
-        for name in known
-        if name.startswith(stage) and not (is_one_scale and name.endswith("_unit"))
-    ]
+    others = [n for n in known if n.startswith(stage) and not _is_repeated(runs, stage, n)]
     figures = list(dict.fromkeys([figure, *others])) if figure else []
     return Comparison(varied, figure, figures, ranked, won)
 
@@ -135,19 +130,19 @@ def over_seeds(runs: Sequence[SweepRun], varied: dict[str, str]) -> list[Group]:
 
 def scale_of(run: SweepRun, figure: str) -> Scale:
     """What a figure of a run is a figure of."""
-    kind = run.kind
-    if kind is None:
-        return ("unknown",)
-    name = figure.partition("/")[2]
-    if name in NO_PIXELS:
-        return (kind.data,)
-    if name in ("l1", "mse"):
-        return kind.data, kind.pixels
-    if name in SIGN_OF_DENSITY:
-        return kind.data, kind.density
-    if name.removesuffix("_unit") in SIGN_OF_DENSITY:
-        return kind.data, kind.common
-    return kind.data, kind.pixels, kind.likelihood, kind.objective
+    return meaning_of([run], figure).of
+
+
+def meaning_of(runs: Sequence[SweepRun], figure: str) -> Meaning:
+    """What a metric is, by the first of some runs that tells."""
+    known = (run.meanings.of(figure) for run in runs if run.meanings)
+    return next(known, UNKNOWN)
+
+
+def _is_repeated(runs: Sequence[SweepRun], stage: str, figure: str) -> bool:
+    """Whether another metric says the same of these runs and compares all of them."""
+    other = meaning_of(runs, figure).repeats
+    return other is not None and len(scales_of(runs, f"{stage}/{other}")) == 1
 
 
 def told_apart(scales: Sequence[Scale]) -> list[str]:
@@ -164,9 +159,8 @@ def scales_of(runs: Sequence[SweepRun], figure: str) -> list[Scale]:
 def deciding_figure(runs: Sequence[SweepRun], metric: str | None) -> str | None:
     """The figure that says which run is best; None if no run has figures yet.
 
-    By default what the objectives monitor, on test images if there are figures of those, else on
-    validation images. Where that does not compare all runs (losses with different β, say) it is
-    the ELBO, if that does, in the model's own pixels or on the common scale.
+    By default the first of those that the runs themselves name which compares them all, on test
+    images if there are metrics of those, else on validation images.
 
     Raises:
         RunError: if no run has the figure that was asked for.
@@ -178,20 +172,17 @@ def deciding_figure(runs: Sequence[SweepRun], metric: str | None) -> str | None:
     if not known:
         return None
     stage = "test" if any(name.startswith("test/") for name in known) else "val"
-    monitors = {run.kind.monitor for run in done if run.kind}
-    monitor = monitors.pop() if len(monitors) == 1 else "loss"
-    candidates = [f"{stage}/{name}" for name in (monitor, "elbo", "elbo_unit")]
-    comparable = (
-        figure
-        for figure in candidates
-        if all(figure in run.metrics for run in done) and len(scales_of(done, figure)) == 1
-    )
-    return metric or next(comparable, candidates[0])
+    named = dict.fromkeys(n for run in done if run.meanings for n in run.meanings.deciding)
+    candidates = [f"{stage}/{name}" for name in named] or known
+    everywhere = [name for name in candidates if all(name in run.metrics for run in done)]
+    comparable = [name for name in everywhere if len(scales_of(done, name)) == 1]
+    return metric or [*comparable, *everywhere, *candidates][0]
 
 
 def find_winners(groups: Sequence[Group], figure: str) -> list[Winner]:
     """The best of each kind of run that compares by a figure; who lacks it takes no part."""
-    sign = -1 if is_higher_better(figure) else 1
+    runs = [run for group in groups for run in group.runs]
+    sign = -1 if meaning_of(runs, figure).better == "higher" else 1
     by_scale: dict[Scale, list[Group]] = {}
     for group in groups:
         if group.has(figure):
@@ -207,8 +198,3 @@ def find_winners(groups: Sequence[Group], figure: str) -> list[Winner]:
         )
         for scale, members in by_scale.items()
     ]
-
-
-def is_higher_better(figure: str) -> bool:
-    """Whether it is a bound on log p(x), and not a loss."""
-    return figure.partition("/")[2] in HIGHER_IS_BETTER

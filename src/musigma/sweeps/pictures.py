@@ -20,9 +20,8 @@ from musigma.runs.curves import read_curves
 from musigma.runs.load import Run, load_run
 from musigma.seeding import normal_noise
 from musigma.sweeps.collect import SweepRun
-from musigma.sweeps.compare import Comparison, Group, Scale, scale_of
+from musigma.sweeps.compare import Comparison, Group, Scale, meaning_of, scale_of
 from musigma.sweeps.varied import label_of, text_of
-from musigma.units import unit_of
 
 MOST_CURVES = 60
 """Runs whose curves are read and drawn."""
@@ -92,24 +91,31 @@ def parameter_plots(compared: Comparison) -> Iterator[Picture]:
                     )
                     for label, line in lines.items()
                 ]
-                drawn = draw_parameter(series, parameter=name, y=_with_unit(figure))
+                drawn = draw_parameter(
+                    series, parameter=name, y=_with_unit(figure, compared.runs())
+                )
                 yield Picture(embedded(drawn), ", ".join(winner.scale))
 
 
 def curve_plots(compared: Comparison, unfinished: Sequence[SweepRun]) -> Iterator[Picture]:
-    """Validation's ELBO and deciding figure over training; apart for runs that do not compare."""
+    """Validation's deciding metrics over training; apart for runs that do not compare.
+
+    They are the one that decides, and those that would where the one that runs monitor did not.
+    """
     labels = {run.path: group.label for group in compared.groups for run in group.runs}
-    decider = (compared.figure or "loss").rpartition("/")[2].removesuffix("_unit")
-    tags = list(dict.fromkeys(["val/elbo", f"val/{decider}"]))
+    runs = [*compared.runs(), *unfinished][:MOST_CURVES]
+    named = [name for run in runs if run.meanings for name in run.meanings.deciding[1:]]
+    decider = (compared.figure or "loss").rpartition("/")[2]
+    tags = [f"val/{name}" for name in dict.fromkeys([*named, decider])]
     overlaid: dict[tuple[str, Scale], list[Curve]] = {}
-    for run in [*compared.runs(), *unfinished][:MOST_CURVES]:
+    for run in runs:
         label = labels.get(run.path, f"{run.path.name} ({run.status})")
         logged = read_curves(run.path)
         for tag in [tag for tag in tags if tag in logged]:
             curve = Curve(label, *logged[tag])
             overlaid.setdefault((tag, scale_of(run, tag)), []).append(curve)
     for (tag, scale), curves in sorted(overlaid.items(), key=lambda item: tags.index(item[0][0])):
-        drawn = draw_learning_curves(curves, y=_with_unit(tag))
+        drawn = draw_learning_curves(curves, y=_with_unit(tag, runs))
         yield Picture(embedded(drawn), ", ".join(scale))
 
 
@@ -121,13 +127,14 @@ def thumbnails(run: SweepRun) -> list[Picture]:
     none, at those of the codes of test images.
     """
     try:
-        return list(_thumbnails(load_run(run.path), run.kind is not None and run.kind.uses_prior))
+        return list(_thumbnails(load_run(run.path)))
     except Exception as error:  # one model that does not open must not cost the page
         return [Picture("", f"no picture: {error}")]
 
 
-def _thumbnails(run: Run, uses_prior: bool) -> Iterator[Picture]:
+def _thumbnails(run: Run) -> Iterator[Picture]:
     model, data, _ = run
+    uses_prior = run.objective().uses_prior
 
     def decoded(z: Tensor) -> Tensor:
         return viewable(run.decoded(z))
@@ -149,8 +156,8 @@ def _thumbnails(run: Run, uses_prior: bool) -> Iterator[Picture]:
         yield Picture(_pixels(plane), f"latent plane at quantiles of {of}")
 
 
-def _with_unit(figure: str) -> str:
-    return f"{figure} ({unit_of(figure)})"
+def _with_unit(figure: str, runs: Sequence[SweepRun]) -> str:
+    return f"{figure} ({meaning_of(runs, figure).unit})"
 
 
 def _pixels(picture: Tensor) -> str:

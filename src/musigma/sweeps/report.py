@@ -15,8 +15,8 @@ from rich.text import Text
 from musigma.console import set_up_logging
 from musigma.pages.render import render
 from musigma.runs.output import output_folder, written_together
-from musigma.sweeps.collect import GREY, SweepRun, collect, find_sweep
-from musigma.sweeps.compare import Comparison, compare, is_higher_better, told_apart
+from musigma.sweeps.collect import SweepRun, collect, find_sweep
+from musigma.sweeps.compare import Comparison, compare, told_apart
 from musigma.sweeps.pictures import (
     MOST_CURVES,
     curve_plots,
@@ -25,7 +25,6 @@ from musigma.sweeps.pictures import (
     thumbnails,
 )
 from musigma.sweeps.varied import ABSENT, SEEDS, table_of, text_of, what_is_common
-from musigma.units import NATS, unit_of
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +82,7 @@ def report(
         name=folder.resolve().name,
         written=datetime.now().strftime("%Y-%m-%d %H:%M"),
         counts=Counter(run.status for run in runs),
-        data=sorted({run.kind.data for run in runs if run.kind}),
+        data=sorted({run.meanings.data for run in runs if run.meanings}),
         verdicts=verdicts,
         notes=notes,
         common=what_is_common(runs),
@@ -104,20 +103,21 @@ def report(
 def _verdicts(compared: Comparison) -> Iterator[str]:
     """Who won, by how much, and whether that may be chance."""
     figure = compared.figure or ""
-    better = "higher" if is_higher_better(figure) else "lower"
+    meaning = compared.meaning(figure)
+    places = meaning.places
     among = told_apart([winner.scale for winner in compared.winners])
     for winner in compared.crowned():
         best, *others = winner.groups
-        text = f"{best.label}: {figure} {number(best.means[figure], figure, best.errors[figure])}"
-        text += f" ({better} is better)"
+        text = f"{best.label}: {figure} {number(best.means[figure], places, best.errors[figure])}"
+        text += f" ({meaning.better} is better)"
         if len(best.runs) > 1:
             text += f", mean ± standard error of {len(best.runs)} runs"
         if others:
             gap = abs(best.means[figure] - others[0].means[figure])
-            text += f"; next is {others[0].label}, {number(gap, figure)} behind"
+            text += f"; next is {others[0].label}, {number(gap, places)} behind"
             error = math.hypot(best.errors[figure], others[0].errors[figure])
             if gap < 2 * error:
-                text += f", which may be chance (standard error {number(error, figure)})"
+                text += f", which may be chance (standard error {number(error, places)})"
         scope = among[compared.winners.index(winner)]
         yield f"{text}. Best single run: {winner.run.path.name}." + (
             f" Among {scope}." * bool(scope)
@@ -127,10 +127,10 @@ def _verdicts(compared: Comparison) -> Iterator[str]:
 def _notes(compared: Comparison) -> Iterator[str]:
     """What a reader must know before comparing figures."""
     runs, figure = compared.runs(), compared.figure or ""
-    sources = sorted({run.kind.data for run in runs if run.kind})
+    sources = sorted({run.meanings.data for run in runs if run.meanings})
     if len(sources) > 1:
         yield f"These runs saw different data ({', '.join(sources)}) and do not compare."
-    versions = sorted({run.written_by for run in runs if run.kind})
+    versions = sorted({run.written_by for run in runs if run.meanings})
     if len(versions) > 1:
         yield (
             f"These runs were made by different versions of musigma ({', '.join(versions)}), which "
@@ -151,8 +151,7 @@ def _notes(compared: Comparison) -> Iterator[str]:
         )
     if mixed:
         yield f"Marked {MIXED}, as they do not compare all rows: {', '.join(mixed)}."
-    if any(run.kind and run.kind.density == GREY for run in runs):
-        yield "Among these are cross-entropies of grey levels under a Bernoulli: no likelihoods."
+    yield from dict.fromkeys(note for run in runs if run.meanings for note in run.meanings.notes)
 
 
 def _show(
@@ -170,7 +169,10 @@ def _show(
         table.add_column(Text(name + mark), justify="right")
     for group in compared.groups:
         cells = [text_of(group.settings[name]) for name in names]
-        figures = [number(group.means[f], f, group.errors[f]) for f in compared.figures]
+        figures = [
+            number(group.means[name], compared.meaning(name).places, group.errors[name])
+            for name in compared.figures
+        ]
         table.add_row(*map(Text, [*cells, f"{len(group.runs)}/{group.started}", *figures]))
     console = Console(highlight=False, soft_wrap=True, width=1000)  # columns are never squeezed
     if compared.groups:
@@ -181,9 +183,8 @@ def _show(
         console.print(f"{run.status:<12} {run.path.name}  {run.error}".rstrip(), markup=False)
 
 
-def number(value: float, figure: str, error: float = math.nan) -> str:
-    """A figure with its standard error: nats per image in hundredths, others in four decimals."""
-    places = 2 if unit_of(figure) == NATS else 4
+def number(value: float, places: int, error: float = math.nan) -> str:
+    """A metric in so many decimals, with its standard error."""
     if math.isnan(value):
         return ABSENT
     text = f"{value:.{places}f}" + ("" if math.isnan(error) else f" ± {error:.{places}f}")
