@@ -23,7 +23,7 @@ def _test_in_one_process(folder):
     trainer = build_trainer(config, folder.path)
     best = BestAndLast.path(trainer, "best")
     trainer.test(module, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
-    return module.figures("test")
+    return module.metrics("test")
 
 
 def test_two_processes_agree_with_one_on_the_same_checkpoint(run_script, only_run):

@@ -33,7 +33,7 @@ def figures(beta=4.0, stage="test"):
     trainer = quiet_trainer()
     data = Images(oracle.x, batch_size=100)
     getattr(trainer, "test" if stage == "test" else "validate")(module, data, verbose=False)
-    return oracle, module.figures(stage)
+    return oracle, module.metrics(stage)
 
 
 def check_figures():

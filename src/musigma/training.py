@@ -55,7 +55,7 @@ def train(
                     callback.add_validation(trainer, module)
         best, words = measured_weights(trainer)
         figures = {
-            "train": module.figures("train"),
+            "train": module.metrics("train"),
             "val": best["validation"] if best else module.validation(),
         }
         if best:
@@ -65,7 +65,7 @@ def train(
         if test:
             log.info("testing the %s", words)
             trainer.test(module, datamodule=data, verbose=False)
-            figures["test"] = module.figures("test")
+            figures["test"] = module.metrics("test")
     return {f"{stage}/{name}": value for stage in figures for name, value in figures[stage].items()}
 
 
@@ -105,7 +105,7 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
             folder.write_metrics(
                 status="running",
                 data_source=data.source,
-                monitor=module.objective.monitor,
+                monitor=module.monitor,
                 tracked=runs or None,
                 meanings=meanings_of(
                     config, data, data.source, module.model.likelihood, module.objective
@@ -125,7 +125,7 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
             more = on_common_scale(metrics, data, module.model.likelihood)
             folder.write_metrics(status="completed", metrics={**metrics, **more}, weights=weights)
             show_results(metrics, weights, folder, module.model, data.source)
-    return value_of(config["optimized_metric"], metrics, module.objective.monitor)
+    return value_of(config["optimized_metric"], metrics, module.monitor)
 
 
 def _typed(launch: Launch, folder: RunFolder) -> list[str]:

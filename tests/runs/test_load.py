@@ -43,7 +43,7 @@ def test_a_run_of_an_older_version_opens_with_the_same_figures(tmp_path):
     trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
     trainer.test(module, datamodule=MNISTDataModule(source="sample"), verbose=False)
     written = RunFolder.open(folder).read_metrics()["metrics"]
-    for name, value in module.figures("test").items():
+    for name, value in module.metrics("test").items():
         assert value == pytest.approx(written[f"test/{name}"], rel=1e-5)
 
 

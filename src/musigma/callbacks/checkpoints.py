@@ -13,8 +13,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from musigma.callbacks.boards import boards
 from musigma.errors import ConfigError
-from musigma.module import AutoencoderModule
 from musigma.ranges import checked
+from musigma.reporting import ReportingModule
 
 Name = Literal["best", "last"]
 
@@ -40,11 +40,11 @@ class BestAndLast(Checkpoint):
         self.mode = mode
         self.best: float | None = None
 
-    def setup(self, trainer: L.Trainer, pl_module: AutoencoderModule, stage: str) -> None:
+    def setup(self, trainer: L.Trainer, pl_module: ReportingModule, stage: str) -> None:
         """Ask the objective for its figure where none is named."""
-        self._figure = self.monitor or f"val/{pl_module.objective.monitor}"
+        self._figure = self.monitor or f"val/{pl_module.monitor}"
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+    def on_validation_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         """Save the best, with the weights that were validated."""
         if trainer.state.fn != TrainerFn.FITTING:
             return
@@ -53,13 +53,13 @@ class BestAndLast(Checkpoint):
             self.best = score
             self.save(trainer, "best")
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         """Save the last."""
         self.save(trainer, "last")
         if self.best is None and not has_validation(trainer):
             self.save(trainer, "best")
 
-    def add_validation(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+    def add_validation(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         """Let the final weights, which were validated after training, compete for the best.
 
         They are those in `last.ckpt`, which is told of it; every rank must call this.

@@ -12,7 +12,6 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
 from musigma.callbacks.checkpoints import BestAndLast
-from musigma.module import AutoencoderModule
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 REQUEUE = signal.SIGUSR2
@@ -36,7 +35,7 @@ class GracefulStop(Checkpoint):
         self._received: int | None = None
         self._previous: dict[int, Any] = {}
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Listen."""
         if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
             numbers = (*SIGNALS, *([REQUEUE] if callable(signal.getsignal(REQUEUE)) else []))
@@ -45,7 +44,7 @@ class GracefulStop(Checkpoint):
     def on_train_batch_end(
         self,
         trainer: L.Trainer,
-        pl_module: AutoencoderModule,
+        pl_module: L.LightningModule,
         outputs: Any,
         batch: Any,
         batch_idx: int,
@@ -61,24 +60,24 @@ class GracefulStop(Checkpoint):
                     callback.save(trainer, "last")
             self._stop()
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop here if asked to while the epoch before was ending."""
         if self.stopping:
             self._stop()
 
-    def on_fit_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop here if asked to while the last epoch of all was ending."""
         if self.stopping:
             self._restore()
             self._stop()
 
-    def teardown(self, trainer: L.Trainer, pl_module: AutoencoderModule, stage: str) -> None:
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Stop listening."""
         self._restore()
         self._previous = {}
 
     def on_exception(
-        self, trainer: L.Trainer, pl_module: AutoencoderModule, exception: BaseException
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
         """Stop listening."""
         self._restore()

@@ -7,7 +7,6 @@ from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
 from musigma.callbacks.boards import boards
-from musigma.module import AutoencoderModule
 
 
 class HParams(L.Callback):
@@ -27,7 +26,7 @@ class HParams(L.Callback):
             if value is not None
         }
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Hand the settings over."""
         for logger in trainer.loggers if trainer.is_global_zero else []:
             if isinstance(logger, TensorBoardLogger):
@@ -42,7 +41,7 @@ class HParams(L.Callback):
         for board in boards(trainer):
             board._get_file_writer().add_summary(start)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Say that the run came to its end."""
         for board in boards(trainer):
             board._get_file_writer().add_summary(self._end)

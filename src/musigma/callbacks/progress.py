@@ -8,16 +8,14 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.trainer.states import TrainerFn
 from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
 
-from musigma.module import AutoencoderModule
 from musigma.ranges import Count, checked
+from musigma.reporting import ReportingModule
 
 log = logging.getLogger(__name__)
 
-SHOWN = ("loss", "distortion", "rate")
-
 
 class Progress(RichProgressBar):
-    """Lightning's Rich bar with loss, distortion and rate of the last batch and the time left.
+    """Lightning's Rich bar with the last batch's metrics that the module shows, and the time left.
 
     After each epoch it leaves one line, which the log keeps too: the means over the epoch, and the
     validation of the weights that it ended with. So it does after a validation within an epoch.
@@ -34,7 +32,7 @@ class Progress(RichProgressBar):
     def on_train_batch_end(
         self,
         trainer: L.Trainer,
-        pl_module: AutoencoderModule,
+        pl_module: ReportingModule,
         outputs: Any,
         batch: Any,
         batch_idx: int,
@@ -43,25 +41,34 @@ class Progress(RichProgressBar):
         if batch_idx % self.every_n_batches == 0 or batch_idx + 1 == trainer.num_training_batches:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         """Leave a line."""
         super().on_train_epoch_end(trainer, pl_module)
-        train, val = pl_module.figures("train"), pl_module.validation()
+        train, val = pl_module.metrics("train"), pl_module.validation()
         if trainer.is_global_zero:
             epoch = self._get_train_description(trainer.current_epoch)
-            log.info("%s   train %s   val %s", epoch, _in_words(train), _in_words(val))
+            log.info(
+                "%s   train %s   val %s",
+                epoch,
+                _in_words(train, pl_module),
+                _in_words(val, pl_module),
+            )
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+    def on_validation_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         """Leave a line within an epoch."""
         super().on_validation_end(trainer, pl_module)
         in_training = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
         if in_training and not trainer.is_last_batch and trainer.is_global_zero:
-            log.info("step %d   val %s", trainer.global_step, _in_words(pl_module.validation()))
+            log.info(
+                "step %d   val %s",
+                trainer.global_step,
+                _in_words(pl_module.validation(), pl_module),
+            )
 
-    def get_metrics(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> dict[str, Any]:
+    def get_metrics(self, trainer: L.Trainer, pl_module: ReportingModule) -> dict[str, Any]:
         """The figures beside the bar."""
         means = pl_module.means["train"].of_last_batch()
-        return {name: f"{means[name]:.4g}" for name in SHOWN if name in means}
+        return {name: f"{means[name]:.4g}" for name in pl_module.shown if name in means}
 
     def configure_columns(self, trainer: L.Trainer) -> list[ProgressColumn]:
         """What is being done, how far it is, and the time left; fits 80 characters."""
@@ -73,5 +80,5 @@ class Progress(RichProgressBar):
         return f"epoch {current_epoch + 1}" + (f"/{last}" if last and last > 0 else "")
 
 
-def _in_words(figures: dict[str, float]) -> str:
-    return " ".join(f"{name} {figures[name]:.4g}" for name in SHOWN if name in figures) or "–"
+def _in_words(metrics: dict[str, float], module: ReportingModule) -> str:
+    return " ".join(f"{k} {metrics[k]:.4g}" for k in module.shown if k in metrics) or "–"

@@ -6,8 +6,8 @@ from typing import Any
 import lightning as L
 
 from musigma.errors import RunError
-from musigma.module import AutoencoderModule
 from musigma.ranges import Count, checked
+from musigma.reporting import ReportingModule
 
 
 class StopWhenNotFinite(L.Callback):
@@ -26,7 +26,7 @@ class StopWhenNotFinite(L.Callback):
     def on_train_batch_end(
         self,
         trainer: L.Trainer,
-        pl_module: AutoencoderModule,
+        pl_module: ReportingModule,
         outputs: Any,
         batch: Any,
         batch_idx: int,
@@ -40,11 +40,11 @@ class StopWhenNotFinite(L.Callback):
         if due or batch_idx + 1 >= trainer.num_training_batches:
             self._look(trainer, pl_module)
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         """Look once more where an epoch ends early, as it does at `max_steps`."""
         self._look(trainer, pl_module)
 
-    def _look(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+    def _look(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         means = pl_module.means["train"].of_last_batch()
         broken = [f"{name} = {value}" for name, value in means.items() if not math.isfinite(value)]
         if broken:
