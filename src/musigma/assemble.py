@@ -1,0 +1,81 @@
+"""From a config to the objects of a run, and what of them fits together."""
+
+import math
+from typing import Any
+
+import torch
+
+from musigma.data import ImageDataModule
+from musigma.models import Autoencoder
+from musigma.module import AutoencoderModule
+from musigma.objectives import Objective
+from workbench.config.instantiate import instantiate
+from workbench.config.settings import OptimizerRecipe, SchedulerRecipe
+from workbench.errors import ConfigError
+from workbench.project import Config
+
+
+def assemble(config: Config, data: ImageDataModule) -> AutoencoderModule:
+    """The LightningModule of a run.
+
+    Raises:
+        ConfigError: if its parts do not go together.
+    """
+    model = build_model(config, data)
+    objective = build_objective(config)
+    optimizer = instantiate(config["optimizer"], OptimizerRecipe, "optimizer")
+    scheduler = instantiate(config.get("scheduler") or None, SchedulerRecipe, "scheduler")
+    try:
+        module = AutoencoderModule(
+            model, objective, optimizer=optimizer, scheduler=scheduler, seed=config["seed"]
+        )
+    except ValueError as error:
+        raise ConfigError(f"model: {error}") from error
+    if config.get("compile", False):
+        for part in model.children():
+            part.compile()  # in place, so that checkpoints keep their names
+    return module
+
+
+def build_data(config: Config) -> ImageDataModule:
+    """The data module; nothing is read yet."""
+    data: ImageDataModule = instantiate(config["data"], ImageDataModule, "data")
+    return data
+
+
+def build_model(config: Config, data: ImageDataModule) -> Autoencoder:
+    """The model, for images of the data's shape.
+
+    Raises:
+        ConfigError: if the likelihood is not for the data's pixels.
+    """
+    settings = {key: value for key, value in config["model"].items() if key != "objective"}
+    model: Autoencoder = instantiate(settings, Autoencoder, "model", image_shape=data.image_shape)
+    pixels = data.normalization.pixels
+    if pixels not in model.likelihood.pixels:
+        raise ConfigError(
+            f"model.likelihood: {type(model.likelihood).__name__} is a density of "
+            f"{' or '.join(model.likelihood.pixels)} pixels, and data.normalization gives "
+            f"{pixels} ones; change one of the two"
+        )
+    return model
+
+
+def build_objective(config: Config) -> Objective:
+    """What is minimised."""
+    objective: Objective = instantiate(config["model"]["objective"], Objective, "model.objective")
+    return objective
+
+
+def weights_in_32_bits(config: Config) -> None:
+    """Refuse weights of 16 bits, as codes and densities are computed in 32.
+
+    Raises:
+        ConfigError: for such a precision.
+    """
+    precision = config["trainer"].get("precision")
+    if precision in ("16-true", "bf16-true"):
+        raise ConfigError(
+            f"trainer.precision: {precision} would keep weights in 16 bits too, and codes and "
+            "densities need 32; take bf16-mixed or 32-true"
+        )
