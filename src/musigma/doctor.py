@@ -10,19 +10,18 @@ import re
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from musigma.errors import DataError, RunError
-from musigma.paths import PROJECT_ROOT, default_data_root
+from musigma.errors import RunError
+from workbench.project import the_project
 from musigma.runs.output import check_writable, nearest_folder
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-LOGS = PROJECT_ROOT / "logs"
 GIB = 2**30
 # GHSA-w37p-236h-pfx3: `import lightning` starts a thief of credentials.
 MALICIOUS = ("2.6.2", "2.6.3")
@@ -31,7 +30,6 @@ INSTALL = "pip install -e '.[dev]'"
 PAIR = "Install both anew, from one place: pip install --force-reinstall torch torchvision"
 CLEAN_UP = f"Change every password, key and token that this machine can read, then: {INSTALL}"
 USE_CPU = "Runs use the CPU. For a GPU that nvidia-smi lists: https://pytorch.org/get-started"
-GET_DATA = "The first run that needs them downloads them; or put them there by hand."
 ELSEWHERE = "Choose another place with log_dir=..."
 
 
@@ -45,14 +43,15 @@ class Finding(NamedTuple):
 
 
 def packages() -> Iterator[Finding]:
-    """Python, musigma, and the packages that it needs."""
+    """Python, the project, and the packages that it needs."""
     yield Finding("ok", "python", f"{platform.python_version()} ({sys.executable})")
-    for name in ("musigma", "packaging"):
+    project = the_project().package
+    for name in (project, "packaging"):
         if not _version(name):
             yield Finding("PROBLEM", name, "is missing: no versions can be compared", INSTALL)
             return
-    yield Finding("ok", "musigma", _version("musigma"))
-    for needed in _requirements("musigma"):
+    yield Finding("ok", project, _version(project))
+    for needed in _requirements(project):
         version = _version(needed.name)
         if not version:
             yield Finding("PROBLEM", needed.name, f"is missing, needed: {needed}", INSTALL)
@@ -67,7 +66,7 @@ def packages() -> Iterator[Finding]:
 
 
 def imports() -> Iterator[Finding]:
-    """Whether torch and torchvision fit one another, and all of musigma can be loaded."""
+    """Whether torch and torchvision fit one another, and all of the project can be loaded."""
     torch, torchvision = _version("torch"), _version("torchvision")
     if not (torch and torchvision):
         return
@@ -75,18 +74,18 @@ def imports() -> Iterator[Finding]:
         if needed.name == "torch" and not needed.specifier.contains(torch, prereleases=True):
             what = f"{torchvision} is made for {needed}, and torch is {torch}"
             yield Finding("PROBLEM", "torchvision", what, PAIR)
-    for name, advice in (("torch", INSTALL), ("torchvision", PAIR), ("musigma.training", INSTALL)):
-        if failure := _import_failure(name):
-            yield Finding("PROBLEM", "imports", f"{name} cannot be imported: {failure}", advice)
-            return
-    yield Finding("ok", "imports", "torch, torchvision and all of musigma")
+    if failure := _import_failure():
+        yield Finding("PROBLEM", "imports", *failure)
+        return
+    yield Finding("ok", "imports", f"torch, torchvision and all of {the_project().package}")
 
 
 def devices() -> Iterator[Finding]:
     """What there is to compute with."""
-    if _import_failure("torch"):
+    try:
+        import torch
+    except Exception:  # said by `imports`
         return
-    import torch
 
     yield Finding("ok", "cpu", f"{cpu_name()}, torch uses {torch.get_num_threads()} threads")
     with warnings.catch_warnings(record=True) as caught:  # of an old driver or GPU
@@ -114,51 +113,32 @@ def compiler() -> Iterator[Finding]:
         yield Finding("note", "torch.compile", "cannot work without a C++ compiler on PATH")
 
 
-def data() -> Iterator[Finding]:
-    """The data sets that are here, each held against its format."""
-    root = Path(os.path.expanduser(default_data_root()))
-    if _import_failure("musigma.data"):
-        yield Finding("note", "data", f"{root} is looked at once musigma can be imported")
-        return
-    from musigma.data.access import readable
-    from musigma.data.download import missing_files
-    from musigma.data.idx import FILES, archive_of, check_raw_files
-    from musigma.data.mnist import PLACE, Dataset
-
-    for name in get_args(Dataset):
-        folder = root / name / "raw"
-        try:
-            with readable(root, PLACE):
-                missing = missing_files(folder)
-                missing = [file for file in missing if not archive_of(folder / file).is_file()]
-                if not missing:
-                    check_raw_files(folder, name)
-        except DataError as error:
-            what, _, advice = str(error).partition("\n")
-            yield Finding("PROBLEM", name, what, advice)
-            continue
-        if missing:
-            what = f"{len(missing)} of {len(FILES)} files are not in {folder}"
-            sample = "\nOr train on 5,000 digits that are here: data.fallback=sample"
-            yield Finding("note", name, what, GET_DATA + sample * (name == "MNIST"))
-        else:
-            yield Finding("ok", name, str(folder))
-
-
 def logs() -> Iterator[Finding]:
     """Whether runs can be written, and how much room there is for them."""
+    folder = the_project().root / "logs"
     try:
-        check_writable([LOGS / "runs" / "a run" / "config.yaml"], ELSEWHERE)
+        check_writable([folder / "runs" / "a run" / "config.yaml"], ELSEWHERE)
     except RunError as error:
         what, _, advice = str(error).partition("\n")
-        yield Finding("PROBLEM", "logs", f"{LOGS} cannot be written: {what}", advice)
+        yield Finding("PROBLEM", "logs", f"{folder} cannot be written: {what}", advice)
         return
-    free = shutil.disk_usage(nearest_folder(LOGS / "runs")).free / GIB
-    what = f"{LOGS} can be written, {free:.1f} GiB free"
+    free = shutil.disk_usage(nearest_folder(folder / "runs")).free / GIB
+    what = f"{folder} can be written, {free:.1f} GiB free"
     yield Finding("note", "logs", what, ELSEWHERE) if free < 1 else Finding("ok", "logs", what)
 
 
-CHECKS = (packages, imports, devices, compiler, data, logs)
+def of_project() -> Iterator[Finding]:
+    """What the project checks itself."""
+    project = the_project()
+    if project.checks and _import_failure():
+        what = f"is looked at once {project.package} can be imported"
+        yield Finding("note", "the rest", what)
+        return
+    for check in project.checks:
+        yield from check()
+
+
+CHECKS = (packages, imports, devices, compiler, of_project, logs)
 
 
 def report() -> int:
@@ -193,15 +173,23 @@ def _requirements(package: str) -> Iterator["Requirement"]:
             yield requirement
 
 
-def _import_failure(name: str) -> str:
-    """Why a module cannot be imported; empty if it can."""
-    if name.startswith("musigma") and _version("lightning") in MALICIOUS:
-        return "it would start the malicious lightning"
-    try:
-        importlib.import_module(name)
-    except Exception as error:  # packages that do not fit one another raise whatever they like
-        return f"{type(error).__name__}: {error}".partition("\n")[0]
-    return ""
+def _import_failure() -> tuple[str, str] | None:
+    """Why not all can be imported, and the advice; None where it can."""
+    project = the_project()
+    steps: list[tuple[str, Callable[[], Any], str]] = [
+        ("torch", lambda: importlib.import_module("torch"), INSTALL),
+        ("torchvision", lambda: importlib.import_module("torchvision"), PAIR),
+        (project.package, project.settings, INSTALL),
+    ]
+    for name, load, advice in steps:
+        if name == project.package and _version("lightning") in MALICIOUS:
+            return f"{name} cannot be imported: it would start the malicious lightning", advice
+        try:
+            load()
+        except Exception as error:  # packages that do not fit one another raise whatever they like
+            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+            return f"{name} cannot be imported: {reason}", advice
+    return None
 
 
 def cpu_name() -> str:

@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from musigma.config.build import build_data, build_objective
-from musigma.config.instantiate import instantiate
+from musigma.assemble import build_data, build_objective
 from musigma.data import ImageDataModule
 from musigma.data.normalization import Dequantize
-from musigma.meaning import OTHERS, Meaning, Meanings
+from workbench.meaning import OTHERS, Meaning, Meanings
+from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
 from musigma.objectives.likelihoods.likelihood import Likelihood
 from musigma.units import NATS, UNITS
+from workbench.config.instantiate import instantiate
 
 OF_CODES = ("rate", "mutual_information", "total_correlation", "dimension_wise_rate")
 """Metrics of codes alone, in nats whatever the pixels are."""
@@ -24,7 +25,32 @@ GREY = "cross-entropy of grey levels, which is not a likelihood"
 NO_LIKELIHOODS = "Among these are cross-entropies of grey levels under a Bernoulli: no likelihoods."
 
 
-def meanings_of(
+def meanings(
+    config: Mapping[str, Any], module: AutoencoderModule, data: ImageDataModule
+) -> Meanings:
+    """What the metrics of a run mean."""
+    return _meanings(config, data, data.source, module.model.likelihood, module.objective)
+
+
+def derived(
+    metrics: Mapping[str, float], module: AutoencoderModule, data: ImageDataModule
+) -> dict[str, float]:
+    """What follows from metrics: `on_common_scale`."""
+    return on_common_scale(metrics, data, module.model.likelihood)
+
+
+def older(
+    config: Mapping[str, Any], source: str, metrics: Mapping[str, float]
+) -> tuple[Meanings, dict[str, float]]:
+    """What runs before version 0.3 did not record: meanings, and metrics on the common scale."""
+    config = {**config}
+    data, objective = build_data(config), build_objective(config)
+    likelihood = instantiate(config["model"]["likelihood"], Likelihood, "model.likelihood")
+    known = _meanings(config, data, source, likelihood, objective)
+    return known, on_common_scale(metrics, data, likelihood)
+
+
+def _meanings(
     config: Mapping[str, Any],
     data: ImageDataModule,
     source: str,
@@ -56,17 +82,6 @@ def meanings_of(
             metrics[f"{name}_unit"] = replace(metrics[name], of=(dataset, common), repeats=name)
     notes = () if likelihood.is_density else (NO_LIKELIHOODS,)
     return Meanings(metrics, dataset, (objective.monitor, "elbo", "elbo_unit"), notes)
-
-
-def older(
-    config: Mapping[str, Any], source: str, metrics: Mapping[str, float]
-) -> tuple[Meanings, dict[str, float]]:
-    """What runs before version 0.3 did not record: meanings, and metrics on the common scale."""
-    config = {**config}
-    data, objective = build_data(config), build_objective(config)
-    likelihood = instantiate(config["model"]["likelihood"], Likelihood, "model.likelihood")
-    meanings = meanings_of(config, data, source, likelihood, objective)
-    return meanings, on_common_scale(metrics, data, likelihood)
 
 
 def on_common_scale(

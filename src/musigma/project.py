@@ -1,18 +1,10 @@
 """This project, as the workbench knows it: the one seam between the two packages."""
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from musigma.paths import PROJECT_ROOT
 from workbench.project import Config, Project, hand_over, late
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def default_data_root() -> Path:
-    """The folder of the data sets: `$DATA_DIR`, else `data/` in the repository."""
-    return Path(os.environ.get("DATA_DIR") or ROOT / "data")
 
 
 def found(data: Any) -> Mapping[str, Any]:
@@ -41,14 +33,14 @@ def describe(config: Config, module: Any, data: Any) -> dict[str, str]:
 PROJECT = hand_over(
     Project(
         package="musigma",
-        root=ROOT,
+        root=PROJECT_ROOT,
         settings=late("musigma.settings.settings"),
         assemble=late("musigma.assemble.assemble"),
         try_batch=late("musigma.assemble.try_batch"),
         rules=late("musigma.assemble.weights_in_32_bits"),
         describe=describe,
         meanings=late("musigma.metrics.meanings"),
-        derive=late("musigma.metrics.on_common_scale"),
+        derive=late("musigma.metrics.derived"),
         older=late("musigma.metrics.older"),
         found=found,
         given_later={"model": {"image_shape"}},
@@ -61,8 +53,8 @@ PROJECT = hand_over(
             "data.fallback",
         ),
         by_last_part=("data.path",),
-        sweep_plots=late("musigma.sweep_plots.rate_distortion_planes"),
+        sweep_plots=late("musigma.sweep_plots.sweep_plots"),
         thumbnails=late("musigma.sweep_plots.thumbnails"),
-        checks=(late("musigma.data.check.data_sets"),),
+        checks=(late("musigma.data.checks.data_sets"),),
     )
 )

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from fnmatch import fnmatch
 from typing import Any
 
+from workbench.project import the_project
+
 CHANGES_NOTHING = (
     "name",
     "resume",
@@ -16,18 +18,14 @@ CHANGES_NOTHING = (
     "logger*",
     "callbacks.progress*",
     "callbacks.throughput*",
-    "callbacks.image_panel*",
-    "callbacks.latent_panel*",
     "callbacks.graceful_stop*",
-    "data.root",
-    "data.mirrors*",
-    "data.fallback",
     "trainer.enable_model_summary",
     "trainer.enable_progress_bar",
     "trainer.log_every_n_steps",
     "trainer.profiler*",
 )
-"""Settings, as patterns of dotted names, that leave a run's figures as they are."""
+"""Settings, as patterns of dotted names, that leave a run's metrics as they are; a project adds its
+own."""
 
 
 def identity(config: Mapping[str, Any]) -> str:
@@ -39,7 +37,7 @@ def identity(config: Mapping[str, Any]) -> str:
 
 def changes_figures(name: str) -> bool:
     """Whether a setting, by its dotted name, may change a run's figures."""
-    return not any(fnmatch(name, pattern) for pattern in CHANGES_NOTHING)
+    return not any(fnmatch(name, pattern) for pattern in (*CHANGES_NOTHING, *the_project().changes_nothing))
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from musigma.config.build import compared_settings
 from musigma.errors import RunError, UserError
+from workbench.project import the_project
 from musigma.meaning import Meanings, read_meanings
-from musigma.metrics import older
 from musigma.runs.folder import UNKNOWN, RunFolder, leads_out
 from musigma.runs.load import WEIGHTS
 from musigma.runs.status import status_of
@@ -115,15 +115,18 @@ def _read(folder: RunFolder, sweep: Path) -> SweepRun:
 def _whole(folder: RunFolder, traceback: str) -> SweepRun:
     config = folder.read_config()
     settings = compared_settings(config)
-    if "data.path" in settings:  # the same data may lie elsewhere on another machine
-        settings["data.path"] = Path(settings["data.path"]).name
+    project = the_project()
+    for name in project.by_last_part:  # the same data may lie elsewhere on another machine
+        if name in settings:
+            settings[name] = Path(settings[name]).name
     known = folder.read_metrics()
     metrics = _numbers(known.get("metrics", {}))
+    meanings = None
     if "meanings" in known:
         meanings = read_meanings(known["meanings"])
-    else:
+    elif project.older:
         source = known.get("data_source") or config["data"].get("source", "unknown")
-        meanings, more = older(config, source, metrics)
+        meanings, more = project.older(config, source, metrics)
         metrics |= more
     return SweepRun(
         folder.path,

@@ -17,13 +17,8 @@ from musigma.pages.render import render
 from musigma.runs.output import output_folder, written_together
 from musigma.sweeps.collect import SweepRun, collect, find_sweep
 from musigma.sweeps.compare import Comparison, compare, told_apart
-from musigma.sweeps.pictures import (
-    MOST_CURVES,
-    curve_plots,
-    parameter_plots,
-    rate_distortion_planes,
-    thumbnails,
-)
+from musigma.sweeps.pictures import MOST_CURVES, curve_plots, parameter_plots
+from workbench.project import the_project
 from musigma.sweeps.varied import ABSENT, SEEDS, table_of, text_of, what_is_common
 
 log = logging.getLogger(__name__)
@@ -64,8 +59,9 @@ def report(
     notes = list(_notes(compared))
     _show(compared, verdicts, notes, unfinished)
     first = f" of the first {MOST_CURVES} runs" if len(runs) > MOST_CURVES else ""
+    project = the_project()
     plots = {
-        "Rate and distortion": rate_distortion_planes(compared),
+        **project.sweep_plots(compared),
         f"{compared.figure} against what varied": parameter_plots(compared),
         f"Learning curves{first}": curve_plots(compared, unfinished),
     }
@@ -89,7 +85,7 @@ def report(
         compared=compared,
         best=[item for winner in compared.crowned() for item in (winner.groups[0], winner.run)],
         plots={title: list(islice(drawn, MOST_PLOTS)) for title, drawn in plots.items()},
-        thumbnails=[(run, thumbnails(run)) for run in with_model[:MOST_THUMBNAILS]],
+        thumbnails=[(run, project.thumbnails(run.path)) for run in with_model[:MOST_THUMBNAILS]],
         without_thumbnails=len(with_model[MOST_THUMBNAILS:]),
         unfinished=unfinished,
     )
@@ -133,7 +129,7 @@ def _notes(compared: Comparison) -> Iterator[str]:
     versions = sorted({run.written_by for run in runs if run.meanings})
     if len(versions) > 1:
         yield (
-            f"These runs were made by different versions of musigma ({', '.join(versions)}), which "
+            f"These runs were made by different versions ({', '.join(versions)}), which "
             "may have measured differently."
         )
     mixed = [name for name in compared.figures if compared.mixed(name)]
