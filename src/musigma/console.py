@@ -10,11 +10,8 @@ import lightning as L
 from rich.console import Console
 from rich.table import Table
 
-from musigma.data import ImageDataModule
-from musigma.models import Autoencoder
-from musigma.module import AutoencoderModule
-from musigma.runs.folder import RunFolder
-from musigma.units import unit_of
+from musigma.meaning import Meanings
+from workbench.project import the_project
 
 KNOWN_NOISE = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
@@ -37,7 +34,8 @@ def set_up_logging(first_process: bool = True) -> None:
     """
     handler = PrintHandler()
     logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s", force=True)
-    logging.getLogger("musigma").setLevel(logging.INFO if first_process else logging.WARNING)
+    for name in ("workbench", the_project().package):
+        logging.getLogger(name).setLevel(logging.INFO if first_process else logging.WARNING)
     logging.captureWarnings(True)
     for message in KNOWN_NOISE:
         warnings.filterwarnings("ignore", message=message)
@@ -50,28 +48,13 @@ def set_up_logging(first_process: bool = True) -> None:
 
 
 def show_summary(
-    config: Mapping[str, Any],
-    module: AutoencoderModule,
-    data: ImageDataModule,
-    trainer: L.Trainer,
-    folder: Path,
+    config: dict[str, Any], module: L.LightningModule, data: Any, trainer: L.Trainer, folder: Path
 ) -> None:
     """What will run, before it runs."""
-    model = module.model
-    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    settings = ", ".join(
-        f"{key}={value}"
-        for key, value in config["model"]["objective"].items()
-        if not key.startswith("_")
-    )
     device = trainer.strategy.root_device
     processes = f", {trainer.world_size} processes" if trainer.world_size > 1 else ""
     rows = {
-        "data": f"{data.name}, "
-        f"{type(data.normalization).__name__} pixels, data source: {data.source}",
-        "model": f"{config['name']}: d = {model.latent_dim}, {model.posterior} posterior, "
-        f"{type(model.likelihood).__name__} likelihood, {parameters:,} parameters",
-        "objective": type(module.objective).__name__ + (f" ({settings})" if settings else ""),
+        **the_project().describe(config, module, data),
         "device": f"{device}, precision {trainer.precision}{processes}",
         "run folder": str(folder),
     }
@@ -80,13 +63,13 @@ def show_summary(
 
 
 def show_results(
-    metrics: Mapping[str, float], weights: str, folder: RunFolder, model: Autoencoder, source: str
+    metrics: Mapping[str, float], meanings: Meanings, weights: str, folder: Path
 ) -> None:
     """The metrics of the weights of that name, the run folder, and how to look closer.
 
     Those of training are not among them: they are of an epoch, in which the weights changed.
     """
-    table = Table(title=f"{weights}, data source: {source}", title_justify="left")
+    table = Table(title=weights, title_justify="left")
     table.add_column("")
     for stage in ("val", "test"):
         table.add_column(stage, justify="right")
@@ -95,11 +78,11 @@ def show_results(
     for name in dict.fromkeys(metric.partition("/")[2] for metric in measured):
         values = [metrics.get(f"{stage}/{name}") for stage in ("val", "test")]
         cells = ["–" if value is None else f"{value:.4f}" for value in values]
-        table.add_row(name, *cells, unit_of(name))
+        table.add_row(name, *cells, meanings.of(name).unit)
     console = Console(highlight=False, soft_wrap=True)
     if measured:
         console.print(table)
-    if not model.likelihood.is_density:
-        console.print("These are cross-entropies of grey levels, and no likelihoods.")
-    console.print(f"run folder   {folder.path}")
-    console.print(f"look at it   tensorboard --logdir {folder.path}")
+    for note in meanings.notes:
+        console.print(note)
+    console.print(f"run folder   {folder}")
+    console.print(f"look at it   tensorboard --logdir {folder}")

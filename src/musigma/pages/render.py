@@ -1,24 +1,28 @@
 """From values and figures to one self-contained HTML file."""
 
 import base64
+import functools
 import io
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-ENVIRONMENT = Environment(
-    loader=PackageLoader("musigma", "pages"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+
+@functools.cache
+def _environment(package: str) -> Environment:
+    return Environment(
+        loader=ChoiceLoader([PackageLoader("workbench", "pages"), PackageLoader(package, "pages")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
-def render(template: str, **values: Any) -> str:
-    """A page; text among the values is escaped."""
-    return ENVIRONMENT.get_template(template).render(**values)
+def render(template: str, package: str = "workbench", **values: Any) -> str:
+    """A page, of a template of the workbench or of a package; text among the values is escaped."""
+    return _environment(package).get_template(template).render(**values)
 
 
 def embedded(figure: Figure) -> str:
