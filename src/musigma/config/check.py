@@ -74,7 +74,7 @@ def _check_entries(
 
 
 def _unknown(name: str, known: Sequence[str], owner: str) -> str:
-    nearest = difflib.get_close_matches(name, known, 1)
+    nearest = difflib.get_close_matches(str(name), known, 1)
     takes = f"it takes {', '.join(known)}" if known else "it takes none"
     hint = f"did you mean {nearest[0]}?" if nearest else takes
     return f": {owner} has no argument {name}; {hint}"

@@ -1,27 +1,37 @@
 """The jobs of a command line, composed and checked before the first of them starts."""
 
+import itertools
+import math
+import warnings
+from argparse import Namespace
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from musigma.config.compose import PRESETS, choose_none, compose_fitting, key_of, parse
-from musigma.config.hydra_settings import find_problems_of_hydra
-from musigma.config.launch import Launch, read_launch, short_names
+from musigma.config.compose import PRESETS, choose_none, compose_fitting, file_of, key_of, parse
+from musigma.config.hydra_settings import (
+    OF_A_SWEEP,
+    find_problems_of_hydra,
+    find_refused,
+    find_typed,
+)
+from musigma.config.launch import Launch, check_folders, read_launch, sweep_name
+from musigma.config.options import ONLY_SHOWS, arguments_of, read_options
 from musigma.config.problem import Problem
-from musigma.config.quoting import quote
+from musigma.config.quoting import quote, quoted
 from musigma.config.sources import source_of
 from musigma.errors import ConfigError
 from musigma.paths import CONFIGS
 
-MULTIRUN = ("-m", "--multirun")
-ONLY_SHOWS = ("help", "hydra_help", "info", "cfg", "shell_completion")
-"""Hydra's options that run no job."""
+MOST_JOBS = 5_000
+"""The jobs of a sweep are all checked before the first starts, some ten a second."""
 
 
 class CommandLine(NamedTuple):
@@ -48,33 +58,30 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
             with the override or the file that it came from.
     """
     arguments = [*filter(None, map(choose_none, map(quote, arguments)))]
-    flags = [argument for argument in arguments if argument in MULTIRUN]
-    # First, wherever they were typed: settings on both sides of an option confuse its parser.
-    arguments = [*flags, *(argument for argument in arguments if argument not in MULTIRUN)]
-    options = get_args_parser().parse_args(arguments)
-    if options.experimental_rerun:
-        raise ConfigError("--experimental-rerun runs what a pickle says; take resume=<run folder>")
+    options = read_options(script, arguments)
     overrides = list(options.overrides)
     is_sweep = options.multirun or "hydra.mode=MULTIRUN" in overrides
     if is_sweep and script != "train":
         raise ConfigError(f"--multirun is for scripts/train.py; scripts/{script}.py does one thing")
-    if is_sweep and (options.cfg or options.info):
-        raise ConfigError("--multirun runs jobs, and --cfg and --info only show: take one of them")
-    if options.config_dir:
-        if not Path(options.config_dir).is_dir():
-            raise ConfigError(f"--config-dir {options.config_dir}: there is no such folder")
-        overrides.append(f"hydra.searchpath=[file://{options.config_dir}]")
-    name = options.config_name or script
     only_shows = any(getattr(options, option) for option in ONLY_SHOWS)
-    if only_shows and not (options.cfg and overrides):
-        return CommandLine(arguments, [])
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+    if options.shell_completion or (only_shows and not (overrides or options.package)):
+        return CommandLine([*arguments_of(options), *overrides], [])
+    name = options.config_name or script
+    with (
+        initialize_config_dir(str(CONFIGS), job_name=script, version_base="1.3"),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "provider=hydra.searchpath")  # is an error here
+        typed = list(overrides)
+        if options.config_dir:
+            folder = quoted(f"file://{Path(options.config_dir).absolute()}")
+            overrides.append(f"hydra.searchpath=[{folder}]")
         parsed = parse(overrides)
         if only_shows:
-            shown = compose_fitting(name, overrides)
-            _raise(map(str, _problems_of_hydra(script, shown.config, overrides)))
-            return CommandLine(_adding(shown.added, arguments), [])
-        sweep = _sweep(name, parsed) if is_sweep else _Sweep([overrides])
+            added = _show(script, name, overrides, options)
+            return CommandLine([*arguments_of(options), *_adding(added, typed)], [])
+        _raise(map(str, find_refused(script, typed, is_sweep=is_sweep)))
+        sweep = _sweep(script, name, parsed) if is_sweep else _Sweep([overrides])
         checked = [_check(script, name, job) for job in sweep.jobs]
     problems = [problem for job in checked for problem in job.problems]
     added = set(sweep.added).union(*(job.added for job in checked))
@@ -85,8 +92,28 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
     ]
     _raise(problems)
     launches = [job.launch for job in checked if job.launch]
-    arguments = [*_adding(added, arguments), *sweep.names]
+    if is_sweep:
+        check_folders(launches, is_search=not sweep.is_grid)
+    arguments = [*arguments_of(options), *_adding(added, typed), *sweep.names]
     return CommandLine(arguments, launches if sweep.is_grid else [])
+
+
+def _show(script: str, name: str, overrides: list[str], options: Namespace) -> set[str]:
+    """Check that a config can be shown; what was typed that no config file has."""
+    shown = compose_fitting(name, overrides)
+    _raise([*shown.problems, *map(str, _problems_of_hydra(script, shown.config))])
+    HydraConfig.instance().set_config(shown.config)
+    if options.package not in (None, "_global_") and (
+        OmegaConf.select(shown.config, options.package, throw_on_resolution_failure=False) is None
+    ):
+        raise ConfigError(f"--package {options.package}: the config has no such part")
+    if options.resolve and options.cfg == "job":
+        own = _own(shown.config)
+        try:
+            OmegaConf.to_container(own, resolve=True)
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+    return shown.added
 
 
 def _raise(problems: Iterable[str]) -> None:
@@ -117,18 +144,25 @@ class _Sweep(NamedTuple):
     params: Collection[str] = ()
 
 
-def _sweep(config_name: str, parsed: Sequence[Any]) -> _Sweep:
+def _sweep(script: str, config_name: str, parsed: Sequence[Any]) -> _Sweep:
     fixed = [o.input_line for o in parsed if not o.is_sweep_override()]
     config, _, added, _ = compose_fitting(config_name, fixed)
+    _raise(map(str, _problems_of_hydra(script, config)))
     settings = OmegaConf.to_container(config)
     added |= {o.key_or_group for o in parsed if _is_absent(o.key_or_group, settings)}
     sweeper: Any = config.hydra.sweeper
     params = dict(sweeper.get("params") or {})
     typed = [o.key_or_group for o in parsed if o.is_sweep_override()]
+    for key in typed:
+        if typed.count(key) > 1:
+            raise ConfigError(f"{key}: is varied twice; write all its values in one list")
+        if key.startswith("hydra") and not key.startswith("hydra.job."):
+            raise ConfigError(f"{key}: is the same for all jobs of a sweep; give it one value")
     varied = list(dict.fromkeys([*map(key_of, params), *typed]))
-    name = config.sweep or ",".join(short_names(varied)) or "single"
-    quoted = ",".join(f"'{key}'" for key in varied)
-    names = [f"sweep='{name}'", f"varied=[{quoted}]"]
+    names = [
+        f"sweep={quoted(sweep_name(config, varied))}",
+        f"varied=[{','.join(map(quoted, varied))}]",
+    ]
     overrides = _adding(added, (o.input_line for o in parsed))
     swept = parse([*(f"{key}={values}" for key, values in params.items()), *overrides])
     is_grid = "BasicSweeper" in sweeper.get("_target_", "")
@@ -136,6 +170,8 @@ def _sweep(config_name: str, parsed: Sequence[Any]) -> _Sweep:
         raise ConfigError(f"{empty[0]}: holds no value")
     if is_grid and (bad := [o.input_line for o in swept if o.is_interval_sweep()]):
         raise ConfigError(f"{bad[0]}: is for a search: add hydra/sweeper=search")
+    if is_grid and math.prod(map(_count, swept)) > MOST_JOBS:
+        raise ConfigError(f"-m: asks for more than {MOST_JOBS:,} jobs; list fewer values")
     jobs = BasicSweeper.split_arguments(swept, None)[0] if is_grid else [map(_example, swept)]
     numbered = (
         [*job, *names, "hydra.mode=MULTIRUN", f"hydra.job.num={n}", f"hydra.job.id={n}"]
@@ -153,8 +189,18 @@ def _example(override: Any) -> str:
     return override.input_line
 
 
+def _count(override: Any) -> int:
+    """How many values an override lists, as far as that matters."""
+    if not override.is_sweep_override():
+        return 1
+    return len(list(itertools.islice(override.sweep_string_iterator(), MOST_JOBS + 1)))
+
+
 def _first(override: Any) -> str | None:
-    return next(override.sweep_string_iterator(), None)
+    try:
+        return next(override.sweep_string_iterator(), None)
+    except ValueError as error:  # a range without a step
+        raise ConfigError(f"{override.input_line}: {error}") from error
 
 
 def _is_absent(key: str, settings: Any) -> bool:
@@ -184,32 +230,47 @@ class _Checked(NamedTuple):
 def _check(script: str, config_name: str, overrides: list[str]) -> _Checked:
     config, fitting, added, problems = compose_fitting(config_name, overrides)
     HydraConfig.instance().set_config(config)
-    found = _problems_of_hydra(script, config, overrides)
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    if not config.get("resume"):  # a run that is resumed has a config of its own
+    found = _problems_of_hydra(script, config)
+    settings: Any = OmegaConf.to_container(config)
+    for name in ("name", "log_dir", "resume"):
+        if settings.get(name) == "":
+            found.append(Problem(f"{name}=", ": is empty; give it a value, or leave it out"))
+    resumes = bool(settings.get("resume"))
+    if resumes:
+        found += find_typed(overrides, {"hydra.run.": "a run that is resumed has its folder"})
+    if "hydra.mode=MULTIRUN" not in overrides:
+        if config.hydra.mode == RunMode.MULTIRUN:
+            found.append(Problem("hydra.mode", "=MULTIRUN: type -m instead"))
+        found += [] if found else find_typed(overrides, OF_A_SWEEP)
+    own = _own(config)
+    if not resumes:  # a run that is resumed has a config of its own
         from musigma.config.rules import find_problems_of_job  # imports torch
 
         found += find_problems_of_job(script, own)
     for problem in found:
-        if choice := _without_package(problem.place):
+        if choice := _without_package(problem.place, fitting):
             problems.append(choice)
             continue
         source = source_of(problem.place, config_name, fitting)
         problems.append(f"{problem}  ({source})" if source else str(problem))
-    if problems or script != "train" or config.get("resume"):
+    if problems or script != "train" or resumes:
         return _Checked(added, problems)
     return _Checked(added, [], read_launch(own))
 
 
-def _without_package(place: str) -> str | None:
+def _without_package(place: str, overrides: list[str]) -> str | None:
     """The advice, where the settings of a preset ended up under its group's name."""
     if place not in PRESETS:
         return None
-    file = HydraConfig.get().runtime.choices[place]
-    return f"configs/{place}/{file}.yaml: should begin with the line `# @package _global_`"
+    file = file_of(f"{place}/{HydraConfig.get().runtime.choices[place]}", overrides)
+    return f"{file}: should begin with the line `# @package _global_`"
 
 
-def _problems_of_hydra(script: str, config: DictConfig, overrides: list[str]) -> list[Problem]:
+def _own(config: DictConfig) -> DictConfig:
+    names: Any = [key for key in config if key != "hydra"]
+    return OmegaConf.masked_copy(config, names)
+
+
+def _problems_of_hydra(script: str, config: DictConfig) -> list[Problem]:
     settings: Any = OmegaConf.to_container(config.hydra)
-    resumes = bool(config.get("resume"))
-    return list(find_problems_of_hydra(script, settings, overrides, resumes=resumes))
+    return list(find_problems_of_hydra(script, settings))

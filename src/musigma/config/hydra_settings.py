@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from hydra._internal.sources_registry import SourcesRegistry
+
 from musigma.config.problem import Problem
 from musigma.config.targets import trusted_packages
 
@@ -34,6 +36,7 @@ ONLY = {
     "hydra_logging": (NO_LOGGING, OWN_LOG),
     "verbose": (False, OWN_LOG),
     "job.chdir": (False, "a run stays where it was started; hydra.run.dir says where it writes"),
+    "env": ({}, "nothing reads it"),
 }
 """Settings that have one value here: that, and the reason."""
 
@@ -46,43 +49,99 @@ VARIABLES = (
 )
 """What `hydra.job.env_set` may set: other variables decide which programs and packages are run."""
 
-WRITTEN_BY_HYDRA = dict.fromkeys(("hydra.overrides", "hydra.runtime"), "Hydra writes it")
+WRITTEN_BY_HYDRA = dict.fromkeys(
+    (
+        "hydra.overrides",
+        "hydra.runtime",
+        "hydra.job.config_name",
+        "hydra.job.id",
+        "hydra.job.num",
+        "hydra.job.override_dirname",
+    ),
+    "Hydra writes it",
+)
+ONLY_SHOWN = dict.fromkeys(
+    ("hydra.help", "hydra/help", "hydra.hydra_help", "hydra/hydra_help"), "it is what --help shows"
+)
+OF_A_SWEEP = dict.fromkeys(
+    ("hydra.launcher", "hydra/launcher", "hydra.sweeper", "hydra/sweeper"),
+    "it is for a sweep, which -m asks for",
+)
 
 
-def find_problems_of_hydra(
-    script: str, hydra: Mapping[str, Any], overrides: Sequence[str], *, resumes: bool = False
-) -> Iterator[Problem]:
+def find_refused(script: str, overrides: Sequence[str], *, is_sweep: bool) -> list[Problem]:
+    """What was typed of Hydra's own that a job would not do, whatever its value."""
+    refused = WRITTEN_BY_HYDRA | ONLY_SHOWN
+    if script != "train":
+        refused |= {"hydra.run.": f"scripts/{script}.py has no folder of its own"}
+    elif is_sweep:
+        refused |= {
+            "hydra.run.": "a sweep has hydra.sweep.dir and hydra.sweep.subdir",
+            "resume=": "a sweep resumes its own runs when its command is typed again",
+            "varied=": "a sweep says itself what it varies",
+        }
+    if not is_sweep:
+        refused |= {"hydra.sweep.": "a single run has hydra.run.dir"}
+    problems = find_typed(overrides, refused)
+    if is_sweep and "hydra.mode=RUN" in overrides:
+        problems.append(Problem("hydra.mode=RUN", ": -m asks for a sweep; take one of them"))
+    return problems
+
+
+def find_typed(overrides: Sequence[str], refused: Mapping[str, str]) -> list[Problem]:
+    """The overrides among those that are refused.
+
+    Args:
+        overrides: what was typed.
+        refused: the beginnings of settings, each with the reason.
+    """
+    return [
+        Problem(override, f": cannot be set here, as {reason}; leave it out")
+        for override in overrides
+        for start, reason in refused.items()
+        if override.lstrip("+~").startswith(start) and not override.endswith("=null")
+    ]
+
+
+def find_problems_of_hydra(script: str, hydra: Mapping[str, Any]) -> Iterator[Problem]:
     """What Hydra's settings ask for that neither it nor a run would do.
 
     Args:
         script: whose they are: `train` and so on.
         hydra: the settings, with interpolations as they are written.
-        overrides: what was typed.
-        resumes: whether a run is resumed.
     """
     for name, node in hydra.items():
         if name not in ONLY:
             yield from _unknown_targets(node, f"hydra.{name}")
-    for name, (value, reason) in ONLY.items():
+    only = {**ONLY, "job.name": (script, "the settings name= and sweep= name runs and sweeps")}
+    for name, (value, reason) in only.items():
         group, _, setting = name.rpartition(".")
         node = hydra[group] if group else hydra
         if node[setting] != value:
             yield Problem(f"hydra.{name}", f": cannot be set here, as {reason}; leave it out")
+    for name in ("launcher", "sweeper"):
+        if not (isinstance(hydra[name], Mapping) and "_target_" in hydra[name]):
+            yield Problem(f"hydra.{name}", f": is chosen by its file's name: hydra/{name}=...")
     yield from _unknown_variables(hydra["job"]["env_set"])
-    is_sweep = str(hydra["mode"]).endswith("MULTIRUN")
-    refused = {**WRITTEN_BY_HYDRA}
-    if script != "train":
-        refused |= {"hydra.run.": f"scripts/{script}.py has no folder of its own"}
-    elif resumes:
-        refused |= {"hydra.run.": "a run that is resumed has its folder"}
-    elif is_sweep:
-        refused |= {"hydra.run.": "a sweep has hydra.sweep.dir and hydra.sweep.subdir"}
-    else:
-        refused |= {"hydra.sweep.": "a single run has hydra.run.dir"}
-    for override in overrides:
-        for start, reason in refused.items():
-            if override.lstrip("+~").startswith(start):
-                yield Problem(override, f": cannot be set here, as {reason}; leave it out")
+    if (size := _sweeper(hydra).get("max_batch_size")) is not None and size < 1:
+        yield Problem(f"hydra.sweeper.max_batch_size={size}", ": should be 1 or more, or null")
+    yield from _absent_sources(hydra["searchpath"])
+
+
+def _sweeper(hydra: Mapping[str, Any]) -> Mapping[str, Any]:
+    return hydra["sweeper"] if isinstance(hydra["sweeper"], Mapping) else {}
+
+
+def _absent_sources(places: Iterable[str]) -> Iterator[Problem]:
+    for place in places:
+        scheme = place.partition("://")[0] if "://" in place else "file"
+        try:
+            source = SourcesRegistry.instance().resolve(scheme)
+            is_there = source("searchpath", place).available()
+        except (ImportError, ValueError):
+            is_there = False
+        if not is_there:
+            yield Problem("hydra.searchpath", f": there is no {place}; leave it out")
 
 
 def _unknown_variables(names: Iterable[str]) -> Iterator[Problem]:

@@ -14,6 +14,11 @@ from musigma.config.identity import identity
 from musigma.errors import ConfigError
 
 LONGEST_NAME = 100
+"""Bytes of a job's name."""
+
+LONGEST_PART = 255
+"""Bytes of a name that a file system takes."""
+
 LONGEST_NUMBER = 8
 
 NOT_SAID = "."
@@ -51,41 +56,110 @@ def read_launch(cfg: DictConfig) -> Launch:
         config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
-    hydra = HydraConfig.get()
-    overrides = [override.removeprefix("++") for override in hydra.overrides.task]
-    if hydra.mode == RunMode.MULTIRUN:
-        return _job_of_sweep(config, overrides, Path(hydra.sweep.dir), hydra.sweep.subdir)
-    if not hydra.run.dir:
-        raise ConfigError("hydra.run.dir: is empty; name a folder, or leave it out")
-    if hydra.run.dir != NOT_SAID:
-        folder = Path(hydra.run.dir).absolute()
+    overrides = [override.removeprefix("++") for override in HydraConfig.get().overrides.task]
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return _job_of_sweep(config, overrides)
+    chosen = _place("run.dir")
+    if chosen != NOT_SAID:
+        folder = check_place(f"hydra.run.dir={chosen}", Path(chosen).absolute())
         return Launch(config, overrides, folder.parent, folder.name, is_named=True)
     started = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     name = f"{started}_{config['name']}_seed{config['seed']}"
-    return Launch(config, overrides, Path(config["log_dir"]) / "runs", name)
+    parent = check_place(f"log_dir={config['log_dir']}", Path(config["log_dir"]) / "runs")
+    return Launch(config, overrides, parent, name)
 
 
-def _job_of_sweep(
-    config: dict[str, Any], overrides: list[str], folder: Path, subdir: str
-) -> Launch:
-    known = Path(config["log_dir"]) / "sweeps"
-    if folder == known / config["sweep"] and not _is_within(folder, known):
+def _place(setting: str) -> str:
+    """One of Hydra's own settings that name a folder."""
+    try:
+        hydra: Any = HydraConfig.get()
+        place = OmegaConf.select(hydra, setting)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"hydra.{setting}: {str(error).splitlines()[0]}") from error
+    if not place.strip():
+        raise ConfigError(f"hydra.{setting}: is empty; name a folder, or leave it out")
+    return str(place)
+
+
+def check_place(setting: str, folder: Path) -> Path:
+    """The folder, if it is one or can be made.
+
+    Args:
+        setting: what named it.
+        folder: it need not be there.
+
+    Raises:
+        ConfigError: if a file is in its way, or its name is too long.
+    """
+    if any(len(part.encode()) > LONGEST_PART for part in folder.parts):
+        raise ConfigError(f"{setting}: is too long for the name of a folder; take a shorter one")
+    above = (folder.absolute(), *folder.absolute().parents)
+    there = next(path for path in above if path.exists())
+    if not there.is_dir():
+        raise ConfigError(f"{setting}: {there} is a file; name another folder")
+    return folder
+
+
+def sweep_name(cfg: DictConfig, varied: Sequence[str]) -> str:
+    """What a sweep and its folder are called: by default what it varies.
+
+    Raises:
+        ConfigError: if it was given a name that is not a folder's.
+    """
+    try:
+        name = cfg.sweep
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"sweep: {str(error).splitlines()[0]}") from error
+    if name is None:
+        return cut(",".join(short_names(varied)).replace("/", ".") or "single", 2 * LONGEST_NAME)
+    if not isinstance(name, str) or not name.strip() or "/" in name or name in (".", ".."):
+        known = Path(cfg.log_dir) / "sweeps"
         raise ConfigError(
-            f"sweep={config['sweep']}: is the name of a folder in {known}; to write elsewhere, "
-            "set hydra.sweep.dir"
+            f"sweep={name}: should be the name of a folder in {known}, without a /; to write "
+            "elsewhere, set hydra.sweep.dir"
         )
-    if "/" in subdir:
+    return name
+
+
+def _job_of_sweep(config: dict[str, Any], overrides: list[str]) -> Launch:
+    folder, subdir = Path(_place("sweep.dir")), _place("sweep.subdir")
+    is_default = folder == Path(config["log_dir"]) / "sweeps" / config["sweep"]
+    said = f"sweep={config['sweep']}" if is_default else f"hydra.sweep.dir={folder}"
+    check_place(said, folder)
+    if "/" in subdir or subdir == "..":
         raise ConfigError(f"hydra.sweep.subdir={subdir}: the name of a run's folder holds no /")
     if subdir != NOT_SAID:
+        check_place(f"hydra.sweep.subdir={subdir}", folder / subdir)
         return Launch(config, overrides, folder, subdir, in_sweep=True, is_named=True)
     name = job_name(overrides, config["varied"] or [])
-    if len(name) > LONGEST_NAME:
-        name = f"{name[:LONGEST_NAME]}_{identity(config)}"
+    if len(name.encode()) > LONGEST_NAME:
+        name = f"{cut(name, LONGEST_NAME)}_{identity(config)}"
     return Launch(config, overrides, folder, name.replace("/", "_"), in_sweep=True)
 
 
-def _is_within(folder: Path, parent: Path) -> bool:
-    return parent.resolve() in folder.resolve().parents
+def cut(name: str, most: int) -> str:
+    """The beginning of a name, in so many bytes, as file systems count."""
+    return name.encode()[:most].decode(errors="ignore")
+
+
+def check_folders(jobs: Sequence[Launch], *, is_search: bool) -> None:
+    """Check that each job of a sweep has a folder of its own.
+
+    Args:
+        jobs: all of them, or an example of those that a search will choose.
+        is_search: whether they are an example.
+
+    Raises:
+        ConfigError: if `hydra.sweep.subdir` names the same folder for two.
+    """
+    named = [job.name for job in jobs if job.is_named]
+    hydra: Any = OmegaConf.to_container(HydraConfig.get())  # as it is written
+    subdir = hydra["sweep"]["subdir"]
+    if len(set(named)) < len(named) or (is_search and named and "${hydra." not in subdir):
+        raise ConfigError(
+            f"hydra.sweep.subdir={subdir}: would be the folder of several jobs; write "
+            "'hydra.sweep.subdir=${hydra.job.num}', or leave it out"
+        )
 
 
 def job_name(overrides: Sequence[str], varied: Sequence[str]) -> str:

@@ -16,9 +16,9 @@ def quote(argument: str) -> str:
     """
     name, equals, value = argument.partition("=")
     if name in PATHS and value not in ("", "null") and value[0] not in "[\"'":
-        return f"{name}={_quoted(value)}"
+        return f"{name}={quoted(value)}"
     if PATH_WITH_PARENTHESES.fullmatch(value):
-        return f"{name}={_quoted(value)}"
+        return f"{name}={quoted(value)}"
     if value.isascii():
         return argument
     return f"{name}{equals}{BARE.sub(_quote_letters, value)}"
@@ -30,7 +30,7 @@ def _quote_letters(match: re.Match[str]) -> str:
         return text
     key, colon, value = text.rpartition(":") if _is_entry(match) else ("", "", text)
     stripped = value.strip()
-    return f"{key}{colon}{value.replace(stripped, _quoted(stripped))}"
+    return f"{key}{colon}{value.replace(stripped, quoted(stripped))}"
 
 
 def _is_entry(match: re.Match[str]) -> bool:
@@ -39,5 +39,10 @@ def _is_entry(match: re.Match[str]) -> bool:
     return before.count("{") > before.count("}")
 
 
-def _quoted(text: str) -> str:
-    return "'{}'".format(text.replace("\\", "\\\\").replace("'", "\\'"))
+def quoted(text: str) -> str:
+    """A text in quotes of Hydra's grammar, in which a backslash escapes before a quote alone."""
+    return "'{}'".format(re.sub(r"(\\*)('|\Z)", _escaped, text))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[1] * 2 + match[2].replace("'", "\\'")

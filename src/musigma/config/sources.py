@@ -59,7 +59,8 @@ def _holds(text: str, place: str, package: str) -> bool:
         return False
     node: Any = yaml.safe_load(text)
     for name in place.removeprefix(f"{package}.").split("."):
-        if not isinstance(node, dict) or name not in node:
+        named = {str(key): value for key, value in node.items()} if isinstance(node, dict) else {}
+        if name not in named:
             return False
-        node = node[name]
+        node = named[name]
     return True

@@ -14,6 +14,8 @@ from filelock import FileLock, Timeout
 from musigma.errors import RunError
 
 LONGEST_NAME = 120
+"""In bytes, as file systems count."""
+
 # libyaml's, ten times as fast, where PyYAML was built with it.
 FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 VERSION = metadata.version("musigma")
@@ -43,7 +45,7 @@ class RunFolder:
         Raises:
             RunError: if the folder cannot be made.
         """
-        name = name.replace("/", "_")[:LONGEST_NAME]
+        name = name.replace("/", "_").encode()[:LONGEST_NAME].decode(errors="ignore")
         try:
             parent.mkdir(parents=True, exist_ok=True)
             number = 1
