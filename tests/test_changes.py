@@ -103,3 +103,104 @@ def test_a_new_step_size_keeps_to_the_schedule(run_here, compose_launch):
         optimizer.step()
         schedule.step()
     assert _group(folder)["lr"] == pytest.approx(optimizer.param_groups[0]["lr"])
+
+
+TRAINER = [
+    "trainer.fast_dev_run=true",
+    "trainer.overfit_batches=2",
+    "trainer.limit_train_batches=0",
+    "trainer.accumulate_grad_batches=2",
+    "trainer.reload_dataloaders_every_n_epochs=1",
+]
+
+
+def test_of_the_trainer_only_what_is_listed_changes(finished, compose_launch):
+    before = _content(finished)
+    resume = compose_launch(quote(f"resume={finished.path}"))
+    for override in TRAINER:
+        with pytest.raises(RunError, match="what an epoch or a step is"):
+            run(resume._replace(overrides=[f"resume={finished.path}", override]))
+        assert _content(finished) == before, override
+
+
+def test_averaged_weights_are_not_trained_on_as_if_they_were_the_models_own(
+    run_here, compose_launch
+):
+    folder = run_here("++callbacks.ema._target_=lightning.pytorch.callbacks.EMAWeightAveraging")
+    config = folder.read_config()
+    config["callbacks"]["ema"] = None
+    folder.write_config(config, [])
+    before = _content(folder)
+    with pytest.raises(RunError, match="keep the callback"):
+        run(compose_launch(quote(f"resume={folder.path}")))
+    assert _content(folder) == before
+
+
+SCHEDULES = {
+    "OneCycleLR": {"max_lr": 0.01, "total_steps": 8},
+    "CyclicLR": {"base_lr": 1e-4, "max_lr": 1e-2, "step_size_up": 2},
+    "ExponentialLR": {"gamma": 0.5},
+    "CosineAnnealingWarmRestarts": {"T_0": 2},
+    "LinearLR": {"total_iters": 3},
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_new_step_size_is_what_a_run_that_began_with_it_has(name, run_here, compose_launch):
+    settings = [f"++scheduler.{key}={value}" for key, value in SCHEDULES[name].items()]
+    target = f"++scheduler._target_=torch.optim.lr_scheduler.{name}"
+    folder = run_here(target, "++scheduler._partial_=true", *settings)
+    run(compose_launch(quote(f"resume={folder.path}"), "optimizer.lr=0.02", "trainer.max_epochs=4"))
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.Adam([weight], lr=0.02)
+    schedule = getattr(torch.optim.lr_scheduler, name)(optimizer, **SCHEDULES[name])
+    for _ in range(4):
+        optimizer.step()
+        schedule.step()
+    found, expected = _group(folder), optimizer.param_groups[0]
+    for number in ("lr", "betas", "initial_lr"):
+        assert found[number] == pytest.approx(expected[number]), number
+
+
+def test_a_schedule_that_ends_before_a_longer_run_is_named(run_here, compose_launch):
+    schedule = (
+        "_partial_=true",
+        "max_lr=0.01",
+        "total_steps=3",
+        "_target_=torch.optim.lr_scheduler.OneCycleLR",
+    )
+    folder = run_here(*(f"++scheduler.{setting}" for setting in schedule))
+    before = _content(folder)
+    with pytest.raises(ConfigError, match="scheduler: cannot be stepped after epoch 4"):
+        run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=9"))
+    assert _content(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "said", "change"),
+    [
+        ("stopping_threshold=9", "stopping_threshold=9", "stopping_threshold=0.01"),
+        ("divergence_threshold=0.01", "divergence_threshold=0.01", "divergence_threshold=9"),
+        ("patience=1", "patience=1", "patience=5"),
+    ],
+)
+def test_a_run_that_stopped_early_says_why_it_trains_no_further_and_does_once_that_is_changed(
+    ended_by, said, change, run_here, compose_launch, capsys
+):
+    stop = "++callbacks.stop."
+    mode = "max" if "patience" in ended_by else "min"
+    more = f"{stop}monitor=val/loss", f"{stop}mode={mode}", f"{stop}{ended_by}"
+    folder = run_here(
+        f"{stop}_target_=lightning.pytorch.callbacks.EarlyStopping", *more, "trainer.max_epochs=4"
+    )
+    steps = load_checkpoint(folder.checkpoint("last"))["global_step"]
+    assert steps < 20
+    resume = quote(f"resume={folder.path}")
+    capsys.readouterr()
+    run(compose_launch(resume, "trainer.max_epochs=5"))
+    text = capsys.readouterr().out
+    assert "early stopping had ended this run: val/loss" in text
+    assert said in text
+    assert load_checkpoint(folder.checkpoint("last"))["global_step"] == steps
+    run(compose_launch(resume, f"{stop}{change}"))
+    assert load_checkpoint(folder.checkpoint("last"))["global_step"] > steps

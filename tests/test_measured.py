@@ -13,6 +13,7 @@ from musigma.config.quoting import quote
 from musigma.errors import ConfigError, RunError
 from musigma.evaluating import evaluate
 from musigma.module import EVALUATION_SEED, AutoencoderModule
+from musigma.runs.curves import read_curves
 from musigma.runs.export import export_run
 from musigma.runs.load import load_checkpoint, load_run
 from musigma.runs.resume import find_runs
@@ -456,3 +457,42 @@ def test_the_sanity_check_leaves_nothing_behind(run_here, monkeypatch):
     monkeypatch.setattr(AutoencoderModule, "on_train_epoch_start", look)
     run_here("trainer.max_epochs=1")
     assert seen == [({}, {})]
+
+
+# --- what cannot be measured, or is measured on a part --------------------------------------------
+
+
+def test_what_cannot_be_measured_is_a_dash_and_absent_in_files(run_here, capsys):
+    folder = run_here("model=info_vae", "data.val_size=1", "trainer.max_epochs=1")
+    said = capsys.readouterr().out
+    assert "nan" not in said.lower()
+    row = next(line for line in said.splitlines() if line.startswith("│ mmd"))
+    assert row.split("│")[2].strip() == "–"
+    text = (folder.path / "metrics.json").read_text()
+    assert "NaN" not in text
+    assert "val/mmd" not in json.loads(text)["metrics"]
+
+
+def test_a_table_of_a_part_of_the_images_says_so(run_here, capsys):
+    parts = ("data.eval_batch_size=100", "++trainer.limit_val_batches=2")
+    folder = run_here(*parts, "++trainer.limit_test_batches=0.2", "trainer.max_epochs=1")
+    title = "epoch 1, step 5, val on 200 of 500 images, test on 100 of 500 images, data source"
+    assert title in " ".join(capsys.readouterr().out.split())
+    parts = {"val": "200 of 500 images", "test": "100 of 500 images"}
+    assert folder.read_metrics()["measured_on"] == parts
+
+
+def test_curves_of_one_second_are_read_in_the_order_in_which_they_were_written(tmp_path):
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    for number, value in ((9, 1.0), (10, 2.0)):
+        folder = tmp_path / str(number)
+        writer = EventFileWriter(str(folder))
+        summary = Summary(value=[Summary.Value(tag="val/loss", simple_value=value)])
+        writer.add_event(Event(step=number, wall_time=number, summary=summary))
+        writer.close()
+        (file,) = folder.iterdir()
+        file.rename(tmp_path / f"events.out.tfevents.1700000000.here.5.{number}")
+    assert read_curves(tmp_path)["val/loss"] == ([9, 10], [1.0, 2.0])

@@ -161,8 +161,10 @@ class AutoencoderModule(ReportingModule):
         """Train on under the optimizer's present numbers."""
         super().on_load_checkpoint(checkpoint)
         if self.trainer.state.fn == TrainerFn.FITTING:
-            groups = self.optimizer(self.parameters()).param_groups
-            set_numbers(checkpoint, [numbers_of(group) for group in groups])
+            optimizer = self.optimizer(self.parameters())
+            numbers = [numbers_of(group) for group in optimizer.param_groups]
+            scheduler = self.scheduler(optimizer) if self.scheduler else None
+            set_numbers(checkpoint, numbers, optimizer, scheduler)
 
     def _draw_noise(self, loader: Any) -> None:
         shape = (self.objective.samples, len(loader.dataset), self.model.latent_dim)

@@ -1,7 +1,10 @@
 """The optimizer's numbers: of a run that is resumed, those in its config are in force."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 Numbers = dict[str, Any]
 
@@ -11,33 +14,38 @@ def numbers_of(group: Mapping[str, Any]) -> Numbers:
     return {name: value for name, value in group.items() if name != "params"}
 
 
-def set_numbers(checkpoint: dict[str, Any], numbers: Sequence[Numbers]) -> None:
+def set_numbers(
+    checkpoint: dict[str, Any],
+    numbers: list[Numbers],
+    optimizer: Optimizer,
+    scheduler: LRScheduler | None,
+) -> None:
     """Put changed settings into the optimizer state that a checkpoint will restore.
 
-    What a scheduler has made of the learning rate stays in proportion.
+    They are then what they would be, had the run begun with them: a scheduler is stepped as often
+    as it was.
 
     Args:
         checkpoint: with the settings that its optimizer was built with, `optimizer_numbers`; those
             of before version 0.3 have none, and there the state itself tells.
         numbers: those that the optimizer is built with now, of each parameter group.
+        optimizer: one that was built with them, and is of no other use.
+        scheduler: of that optimizer.
     """
     (state,) = checkpoint["optimizer_states"]
-    schedulers = checkpoint["lr_schedulers"]
     before = checkpoint.get("optimizer_numbers") or [_built(g) for g in state["param_groups"]]
-    for i, (group, old, new) in enumerate(zip(state["param_groups"], before, numbers, strict=True)):
-        changed = {name: value for name, value in new.items() if value != old.get(name, value)}
-        lr = changed.pop("lr", None)
-        group.update(changed)
-        if lr is None:
-            continue
-        group["lr"] = group["lr"] * lr / old["lr"] if old["lr"] else lr
-        if "initial_lr" in group:
-            group["initial_lr"] = lr
-        for scheduler in schedulers:
-            if "base_lrs" in scheduler:
-                scheduler["base_lrs"][i] = lr
-            if "_last_lr" in scheduler:
-                scheduler["_last_lr"][i] = group["lr"]
+    pairs = zip(before, numbers, strict=True)
+    changed = [{n: v for n, v in new.items() if v != old.get(n, v)} for old, new in pairs]
+    if not any(changed):
+        return
+    if scheduler is not None:
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.scheduler_progress"]
+        for _ in range(progress["total"]["completed"]):
+            optimizer.step(lambda: 0.0)  # which torch wants before the scheduler's, on no gradients
+            scheduler.step()
+        checkpoint["lr_schedulers"] = [scheduler.state_dict()]
+    for group, new in zip(state["param_groups"], optimizer.param_groups, strict=True):
+        group.update(numbers_of(new))
 
 
 def _built(group: Mapping[str, Any]) -> Numbers:

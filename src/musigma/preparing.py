@@ -1,25 +1,35 @@
 """Everything that can go wrong before the first step of a run, cheapest first."""
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import lightning as L
 
-from musigma.config.build import Config, build_data, build_module, build_trainer
+from musigma.config.blame import blaming
+from musigma.config.build import (
+    Config,
+    build_callbacks,
+    build_data,
+    build_module,
+    build_trainer,
+)
 from musigma.config.check import check_config
 from musigma.config.launch import Launch
-from musigma.config.misfits import find_misfits
+from musigma.config.misfits import check_unvalidated, find_misfits
 from musigma.config.places import places_of, remember, unnamed_places
-from musigma.config.trainer_rules import read_images
+from musigma.config.trainer_rules import check_processes, read_images
 from musigma.data import ImageDataModule
 from musigma.distributed import folder_to_join
 from musigma.errors import ConfigError, RunError, UserError
 from musigma.module import AutoencoderModule
-from musigma.runs.changes import check_changes, check_checkpoint
+from musigma.rehearsal import rehearse
+from musigma.runs.changes import check_averages, check_changes, check_progress
 from musigma.runs.folder import RunFolder
-from musigma.runs.load import load_checkpoint
-from musigma.runs.resume import amended, find_run, newest_checkpoint
+from musigma.runs.restorable import check_restorable
+from musigma.runs.resume import amended, find_run_to_resume, newest_checkpoint
 
 
 class Prepared(NamedTuple):
@@ -45,17 +55,18 @@ def prepare(launch: Launch, known: RunFolder | None) -> Prepared:
         known = RunFolder.open(joined)
         config = known.read_config()
     elif resume is not None:
-        known = find_run(resume, launch.parent)
+        known = find_run_to_resume(resume, launch.parent)
         known.claim()
     try:
         if resume is not None and known is not None and joined is None:
             old = known.read_config()
             config = amended(old, launch.overrides)
             check_changes(old, config)
+            check_config(config)
             typed = {override.lstrip("+").partition("=")[0] for override in launch.overrides}
             if reason := unnamed_places(config, known.path, typed):
                 raise RunError(reason)
-            check_config(config)
+            known.check_records()
             if problem := next(find_misfits(config), None):
                 raise ConfigError(str(problem))
         prepared = _assemble(config, launch, known, is_begun=resume is not None)
@@ -73,7 +84,8 @@ def prepare(launch: Launch, known: RunFolder | None) -> Prepared:
 
 def _assemble(config: Config, launch: Launch, known: RunFolder | None, is_begun: bool) -> Prepared:
     """The objects of a run, in a folder of its own unless that is known."""
-    check_config(config)
+    if not is_begun:
+        check_config(config)
     L.seed_everything(config["seed"], verbose=False)
     data = build_data(config)
     data.prepare_data()
@@ -82,20 +94,35 @@ def _assemble(config: Config, launch: Launch, known: RunFolder | None, is_begun:
     module = build_module(config, data)
     path, first_step = None, None
     if known and (is_begun or known.was_begun()):
-        path, first_step = newest_checkpoint(known), 0
-        if path:
-            checkpoint = load_checkpoint(path)
-            check_checkpoint(checkpoint, module, config["trainer"])
+        first_step = 0
+        if found := newest_checkpoint(known, partial(check_restorable, module=module)):
+            path, checkpoint = found
+            check_progress(checkpoint, config["trainer"])
+            check_averages(checkpoint, build_callbacks(config).values())
             first_step = checkpoint["global_step"]
+    _try_out(config, module, data)
     folder = known or _new_folder(launch)
     try:
         trainer = build_trainer(config, folder.path, first_step)
-        read_images(data, trainer)
+        data.trainer = trainer
     except BaseException:
         if known is None:
             folder.discard()
         raise
     return Prepared(config, folder, data, module, trainer, path)
+
+
+def _try_out(config: Config, module: AutoencoderModule, data: ImageDataModule) -> None:
+    """Find what is wrong with the trainer, and with all of it in one step, in no run's folder."""
+    with TemporaryDirectory() as folder:
+        with blaming("trainer"):
+            trainer = build_trainer(config, Path(folder))
+        check_processes(trainer)
+        read_images(data, trainer)
+        if not (trainer.limit_val_batches and len(data.val_dataloader())):
+            check_unvalidated(config)
+        if folder_to_join() is None:
+            rehearse(config, module, data, trainer, Path(folder))
 
 
 def _new_folder(launch: Launch) -> RunFolder:

@@ -1,5 +1,6 @@
 """The LightningModule under every project's own: epoch means, logging, and what resumes."""
 
+import logging
 from typing import Any, ClassVar, Literal
 
 import lightning as L
@@ -7,7 +8,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim import Optimizer
 
+from musigma.early_stopping import why_stopped
 from musigma.epoch_means import EpochMeans
+
+log = logging.getLogger(__name__)
 
 Stage = Literal["train", "val", "test"]
 
@@ -63,9 +67,12 @@ class ReportingModule(L.LightningModule):
 
     def on_fit_start(self) -> None:
         """Train no further where early stopping had ended a run that is resumed."""
+        metrics = {f"val/{name}": value for name, value in self._validation.items()}
+        metrics |= {f"train/{name}": value for name, value in self.metrics("train").items()}
         for callback in self._early_stopping():
-            if callback.wait_count >= max(1, callback.patience):
+            if reason := why_stopped(callback, metrics):
                 self.trainer.should_stop = True
+                log.info("early stopping had ended this run: %s; change that to train on", reason)
 
     def on_train_epoch_start(self) -> None:
         """Begin the metrics of an epoch."""

@@ -10,20 +10,22 @@ import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from musigma.callbacks.checkpoints import BestAndLast, best_checkpoint, has_validation
-from musigma.callbacks.graceful_stop import stoppable
+from musigma.callbacks.graceful_stop import interruptible, stoppable
+from musigma.config.blame import blaming
 from musigma.config.launch import Launch
+from musigma.config.trainer_rules import images_left_out
 from musigma.console import set_up_logging, show_results, show_summary
 from musigma.data import ImageDataModule
 from musigma.distributed import folder_to_join, others_join
-from musigma.errors import ConfigError
-from musigma.metrics import meanings_of, on_common_scale
+from musigma.errors import ConfigError, UserError
 from musigma.module import AutoencoderModule
-from musigma.preparing import prepare
+from musigma.preparing import Prepared, prepare
 from musigma.runs.environment import describe_environment
 from musigma.runs.folder import RunFolder
 from musigma.runs.load import load_checkpoint
 from musigma.runs.recording import recorded
 from musigma.runs.tracking import tracked
+from workbench.project import the_project
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ def train(
     """Fit, validate the final weights where that was not done, then measure the best checkpoint.
 
     Returns figures by name: `train/...` of the last epoch, `val/...` and `test/...` of the weights
-    that `measured_weights` names.
+    that `measured_weights` names. What is not a finite number was not measured and is not there.
 
     Raises:
         KeyboardInterrupt: if the user stopped it.
@@ -66,7 +68,12 @@ def train(
             log.info("testing the %s", words)
             trainer.test(module, datamodule=data, verbose=False)
             figures["test"] = module.metrics("test")
-    return {f"{stage}/{name}": value for stage in figures for name, value in figures[stage].items()}
+    return {
+        f"{stage}/{name}": value
+        for stage in figures
+        for name, value in figures[stage].items()
+        if math.isfinite(value)
+    }
 
 
 def measured_weights(trainer: L.Trainer) -> tuple[dict[str, Any] | None, str]:
@@ -92,7 +99,23 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
         SystemExit: with status 130, if the user stopped it.
     """
     set_up_logging(first_process=folder_to_join() is None)
-    config, folder, data, module, trainer, resume_from = prepare(launch, folder)
+    with interruptible():
+        prepared = prepare(launch, folder)
+        is_new = (
+            folder is None and launch.config["resume"] is None and prepared.trainer.is_global_zero
+        )
+        try:
+            return _run(launch, prepared)
+        except UserError:
+            if is_new and not prepared.trainer.global_step:
+                prepared.folder.discard()
+            raise
+
+
+def _run(launch: Launch, prepared: Prepared) -> float | None:
+    config, folder, data, module, trainer, resume_from = prepared
+    project = the_project()
+    meanings = project.meanings(config, module, data)
     first = trainer.is_global_zero
     with (
         others_join(folder.path, launch.overrides),
@@ -104,17 +127,15 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
             folder.write_environment(describe_environment(str(trainer.strategy.root_device)))
             folder.write_metrics(
                 status="running",
-                data_source=data.source,
                 monitor=module.monitor,
+                meanings=meanings.plain(),
                 tracked=runs or None,
-                meanings=meanings_of(
-                    config, data, data.source, module.model.likelihood, module.objective
-                ).plain(),
                 error=None,
             )
             show_summary(config, module, data, trainer, folder.path)
         try:
-            metrics = train(module, data, trainer, resume_from=resume_from, test=config["test"])
+            with blaming("trainer", only_if=lambda: not trainer.global_step):
+                metrics = train(module, data, trainer, resume_from=resume_from, test=config["test"])
         except MisconfigurationException as error:
             raise ConfigError(f"trainer: {error}") from error
         finally:
@@ -122,9 +143,15 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
                 folder.write_metrics(best=folder.inside(best))
         if first:
             _, weights = measured_weights(trainer)
-            more = on_common_scale(metrics, data, module.model.likelihood)
-            folder.write_metrics(status="completed", metrics={**metrics, **more}, weights=weights)
-            show_results(metrics, weights, folder, module.model, data.source)
+            parts = images_left_out(trainer, data) or None
+            folder.write_metrics(
+                status="completed",
+                metrics={**metrics, **project.derive(metrics, module, data)},
+                weights=weights,
+                measured_on=parts,
+            )
+            weights = ", ".join([weights, *(f"{k} on {v}" for k, v in (parts or {}).items())])
+            show_results(metrics, meanings, weights, folder.path)
     return value_of(config["optimized_metric"], metrics, module.monitor)
 
 

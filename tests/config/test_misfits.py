@@ -1,11 +1,15 @@
 """What does not fit is found when a command line is checked, and not while a run trains."""
 
+import signal
+
+import lightning as L
 import pytest
 
 from musigma.config.command_line import read_command_line
 from musigma.config.resolvers import register_resolvers
 from musigma.config.trainer_rules import check_devices
 from musigma.errors import ConfigError, DataError
+from musigma.runs.folder import RunFolder
 from musigma.training import run
 
 EARLY = "+callbacks.stop._target_=lightning.pytorch.callbacks.EarlyStopping"
@@ -76,7 +80,7 @@ def test_what_only_the_data_can_tell_is_found_before_there_is_a_folder(
 ):
     with pytest.raises(ConfigError, match=fault):
         run_here(override)
-    assert not list((tmp_path / "logs" / "runs").iterdir())
+    assert not [*tmp_path.glob("logs/runs/*")]
 
 
 def test_images_that_cannot_be_read_leave_no_folder(compose_launch, tmp_path):
@@ -86,7 +90,7 @@ def test_images_that_cannot_be_read_leave_no_folder(compose_launch, tmp_path):
     command = compose_launch("data=image_folder", f"data.path={tmp_path}/images")
     with pytest.raises(DataError, match=r"\.png cannot be read as an image"):
         run(command)
-    assert not list((tmp_path / "logs" / "runs").iterdir())
+    assert not [*tmp_path.glob("logs/runs/*")]
 
 
 def test_a_run_folder_of_its_own_name_is_made_and_not_taken_twice(run_script, tmp_path):
@@ -99,3 +103,128 @@ def test_a_run_folder_of_its_own_name_is_made_and_not_taken_twice(run_script, tm
     assert again.returncode == 2
     assert f"{tmp_path}/mine holds a run already: resume it" in again.stderr
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "mine").iterdir()} == before
+
+
+CALLBACK = "+callbacks.x._target_=lightning.pytorch.callbacks."
+DDP = "+trainer.strategy._target_=lightning.pytorch.strategies.DDPStrategy"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ([DDP, "+trainer.strategy.start_method=spawn", "+trainer.devices=2"], "start_method=spawn"),
+        (["+trainer.num_nodes=2"], "trainer.num_nodes=2: nothing says where the other machines"),
+        (
+            [f"{CALLBACK}EarlyStopping", "+callbacks.x.monitor=val/loss", "+data.val_size=0"],
+            "no va",
+        ),
+        (["+optimized_metric=val/loss", "+trainer.limit_val_batches=0"], "there is no validation"),
+        (["+trainer.limit_test_batches=0.0001"], "trainer.limit_test_batches=0.0001: of 1 batches"),
+        (["+trainer.limit_train_batches=0"], "trainer.limit_train_batches=0: trains nothing"),
+        (["+optimizer.differentiable=true", "optimizer.fused=false"], "optimizer: a leaf Variable"),
+        (
+            ["optimizer._target_=torch.optim.SparseAdam", "~optimizer.fused"],
+            "optimizer: SparseAdam",
+        ),
+        ([f"{CALLBACK}BackboneFinetuning"], "callbacks.x: 'AutoencoderModule' object has no attri"),
+        ([f"{CALLBACK}BaseFinetuning"], "callbacks.x: NotImplementedError"),
+        ([f"{CALLBACK}WeightAveraging", "+callbacks.x.avg_fn=foo"], "callbacks.x: 'str' object is"),
+        ([f"{CALLBACK}LearningRateMonitor", "logger=none"], "callbacks.x: Cannot use `LearningRat"),
+        (["logger=csv", "+logger.csv.flush_logs_every_n_steps=0"], "logger.csv: integer modulo by"),
+    ],
+)
+def test_what_fails_at_the_first_steps_is_one_line_and_leaves_nothing(
+    arguments, fault, compose_small, tmp_path
+):
+    with pytest.raises(ConfigError) as error:
+        run(compose_small(*(a.replace("+", "++", 1) if a[0] == "+" else a for a in arguments)))
+    (line,) = str(error.value).splitlines()
+    assert fault in line
+    assert not [*tmp_path.glob("logs/runs/*")]
+
+
+def test_a_bug_in_a_users_own_callback_keeps_its_traceback(compose_small, monkeypatch, tmp_path):
+    monkeypatch.setenv("MUSIGMA_TRUSTED", __name__)
+    with pytest.raises(ZeroDivisionError):
+        run(compose_small(f"+callbacks.x._target_={__name__}.Faulty"))
+    assert not [*tmp_path.glob("logs/runs/*")]
+
+
+class Faulty(L.Callback):
+    """Somebody's."""
+
+    def on_train_batch_end(self, *_):
+        """Fail."""
+        return 1 / 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["scheduler=multistep", "scheduler.milestones=[a,b]"], "scheduler.milestones=['a', 'b']"),
+        (["+scheduler={_target_:torch.optim.lr_scheduler.LRScheduler,_partial_:true}"], "NotImpl"),
+        (["callbacks.checkpoint.monitor=train/loss"], "there is no such metric; there are val/"),
+        (["trainer.profiler=xla"], "trainer.profiler: xla needs torch_xla"),
+        (
+            [f"{CALLBACK}LambdaCallback", "+callbacks.x.setup={_target_:torch.nn.ReLU}"],
+            "plain value",
+        ),
+        (
+            [f"{CALLBACK}ModelCheckpoint", "+callbacks.x.filename=../../x"],
+            "into its own folder only",
+        ),
+        (
+            [f"{CALLBACK}OnExceptionCheckpoint", "+callbacks.x.dirpath=/x"],
+            "into its own folder only",
+        ),
+        (
+            ["logger=csv", "logger.csv.version=/x"],
+            "logger.csv.version=/x: a run writes into its own",
+        ),
+        (["logger.tensorboard.sub_dir=../x"], "logger.tensorboard.sub_dir=../x: a run writes"),
+        (
+            [
+                "trainer.profiler._target_=lightning.pytorch.profilers.SimpleProfiler",
+                "trainer.profiler.dirpath=x",
+            ],
+            "trainer.profiler.dirpath: is the run folder",
+        ),
+    ],
+)
+def test_it_is_one_line_before_any_job(arguments, fault):
+    assert fault in _fault(*arguments)
+
+
+def test_what_a_library_leaves_without_an_annotation_can_be_set():
+    register_resolvers()
+    read_command_line("train", ["logger.tensorboard.max_queue=20", "logger.tensorboard.comment=x"])
+
+
+def test_many_samples_are_not_drawn_by_the_check():
+    register_resolvers()
+    read_command_line("train", ["model=vae", "model.objective.samples=1000000000"])
+
+
+def test_samples_that_do_not_fit_into_memory_are_one_line(compose_small, tmp_path):
+    with pytest.raises(ConfigError, match="model: .*alloc"):
+        run(compose_small("model=vae", "model.objective.samples=1000000000000"))
+    assert not [*tmp_path.glob("logs/runs/*")]
+
+
+def test_a_rehearsal_changes_nothing_that_a_run_computes(run_here, monkeypatch):
+    with_it = run_here().read_metrics()["metrics"]
+    monkeypatch.setattr("musigma.preparing.rehearse", lambda *_: None)
+    assert run_here().read_metrics()["metrics"] == with_it
+
+
+def test_sigterm_before_the_first_step_leaves_an_interrupted_run(compose_small, monkeypatch):
+    launch = compose_small()
+    monkeypatch.setattr(
+        "musigma.training.show_summary", lambda *_: signal.raise_signal(signal.SIGTERM)
+    )
+    with pytest.raises(SystemExit) as end:
+        run(launch)
+    assert end.value.code == 130
+    (folder,) = launch.parent.iterdir()
+    assert RunFolder.open(folder).read_metrics()["status"] == "interrupted"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -54,9 +54,9 @@ class BestAndLast(Checkpoint):
             self.save(trainer, "best")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
-        """Save the last."""
+        """Save the last, which is the best too where no validation has a value to compare."""
         self.save(trainer, "last")
-        if self.best is None and not has_validation(trainer):
+        if self.best is None and (pl_module.validation() or not has_validation(trainer)):
             self.save(trainer, "best")
 
     def add_validation(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:

@@ -102,6 +102,20 @@ class GracefulStop(Checkpoint):
 
 
 @contextmanager
+def interruptible() -> Iterator[None]:
+    """Within it SIGTERM and SIGUSR1, where nothing else listens to them, act like Ctrl-C."""
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = [n for n in SIGNALS if is_main and signal.getsignal(n) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
 def stoppable(trainer: L.Trainer, at_once: bool = False) -> Iterator[None]:
     """Within it a Ctrl-C ends in KeyboardInterrupt; signals are handled after it as before.
 

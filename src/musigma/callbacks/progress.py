@@ -1,6 +1,7 @@
 """Where the run stands, and what the loss is made of."""
 
 import logging
+import math
 from typing import Any
 
 import lightning as L
@@ -81,4 +82,5 @@ class Progress(RichProgressBar):
 
 
 def _in_words(metrics: dict[str, float], module: ReportingModule) -> str:
-    return " ".join(f"{k} {metrics[k]:.4g}" for k in module.shown if k in metrics) or "–"
+    known = {k: metrics[k] for k in module.shown if math.isfinite(metrics.get(k, math.nan))}
+    return " ".join(f"{name} {value:.4g}" for name, value in known.items()) or "–"

@@ -6,11 +6,12 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, OnExceptionCheckpoint
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from musigma.callbacks import HParams
 from musigma.callbacks.unsuited import refuse_unsuited
+from musigma.config.blame import blaming
 from musigma.config.identity import flatten
 from musigma.config.instantiate import instantiate
 from musigma.config.settings import OptimizerRecipe, SchedulerRecipe
@@ -71,8 +72,9 @@ def build_module(config: Config, data: ImageDataModule) -> AutoencoderModule:
     except ValueError as error:
         raise ConfigError(f"model: {error}") from error
     try:
-        module.configure_optimizers()
-    except (TypeError, ValueError) as error:
+        with blaming("optimizer or scheduler"):
+            module.configure_optimizers()
+    except TypeError as error:  # of how they are called
         raise ConfigError(f"optimizer or scheduler: {error}") from error
     if config.get("compile", False):
         for part in model.children():
@@ -103,6 +105,9 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
         for name, logger in (config.get("logger") or {}).items()
         if logger is not None
     ]
+    for callback in callbacks:
+        if isinstance(callback, OnExceptionCheckpoint):  # not the working directory's
+            callback.dirpath = folder / callback.dirpath
     trainer: L.Trainer = instantiate(
         config["trainer"],
         L.Trainer,

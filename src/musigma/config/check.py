@@ -17,12 +17,16 @@ from musigma.config.settings import (
     GIVEN_LATER,
     KEPT_ASIDE,
     RANGES,
+    OpenedSettings,
     TrainSettings,
 )
 from musigma.config.signatures import Argument, arguments_of
 from musigma.config.targets import hint_of_items, in_words, is_recipe, members, target_of
 from musigma.errors import ConfigError
 from musigma.ranges import CHECKED
+
+MISSING = "???"
+"""What stands in a config for a value that the user must give."""
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -32,6 +36,17 @@ def check_config(config: Mapping[str, Any]) -> None:
         ConfigError: lists everything that is wrong, each with its place.
     """
     if problems := find_problems(config):
+        raise ConfigError("\n".join(map(str, problems)))
+
+
+def check_opened(config: Mapping[str, Any]) -> None:
+    """Check what a run is opened with: its data and its model.
+
+    Raises:
+        ConfigError: lists everything that is wrong, each with its place.
+    """
+    opened = {name: config[name] for name in ("data", "model") if name in config}
+    if problems := find_problems(opened, OpenedSettings):
         raise ConfigError("\n".join(map(str, problems)))
 
 
@@ -126,11 +141,15 @@ def _check_description(node: Mapping[str, Any], hint: Any, place: str) -> Iterat
 
 def _mistyped(value: Any, hint: Any) -> str | None:
     """What is wrong with a plain value, as strictly as JSON is: no text for numbers."""
+    if value == MISSING:
+        return "a value is missing"
     if not _is_finite(value):
         return "should be a finite number"
     try:
         adapter = TypeAdapter(hint, config=CHECKED)
-        adapter.validate_json(json.dumps(value), strict=True)
+        checked = adapter.validate_json(json.dumps(value), strict=True)
+        if isinstance(checked, Iterator):  # of an Iterable, whose items are checked as they come
+            list(checked)
     except ValidationError as error:
         # A union has an error for each of its members; of those that a plain value can be, the
         # first is the one meant.

@@ -1,6 +1,7 @@
 """What the parts of a run say of one another when they are put together, before it starts."""
 
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -8,17 +9,25 @@ import lightning as L
 import torch
 from torch import nn
 
+from musigma.callbacks import BestAndLast
+from musigma.config.blame import blaming
 from musigma.config.build import build_callbacks, build_data, build_module
 from musigma.config.instantiate import instantiate
+from musigma.config.places import outside
 from musigma.config.problem import Problem
 from musigma.config.settings import OptimizerRecipe, SchedulerRecipe
-from musigma.config.trainer_rules import check_precision, check_strategy
+from musigma.config.trainer_rules import check_precision, check_profiler, check_strategy
 from musigma.data import ImageDataModule
 from musigma.errors import ConfigError
 from musigma.module import AutoencoderModule
 
 MOST_EPOCHS = 1000
 """So many steps of a scheduler are tried."""
+
+OF_A_SERVER = ("artifact_location", "tracking_uri", "cache_dir")
+
+FEW_SAMPLES = 2
+"""So many samples of an image are tried: what takes a lot of memory is not tried here."""
 
 
 def find_misfits(config: dict[str, Any]) -> Iterator[Problem]:
@@ -27,6 +36,8 @@ def find_misfits(config: dict[str, Any]) -> Iterator[Problem]:
         trainer = config["trainer"]
         check_strategy(trainer.get("strategy"))
         check_precision(trainer.get("precision"), trainer.get("accelerator", "auto"))
+        check_profiler(trainer.get("profiler"))
+        check_written_places(config)
         data = build_data(config)
         module = build_module({**config, "compile": False}, data)
         check_schedule(config)
@@ -38,8 +49,8 @@ def find_misfits(config: dict[str, Any]) -> Iterator[Problem]:
         if asked is not None and asked not in measured:
             raise ConfigError(f"optimized_metric={asked}: {no_such_metric(measured)}")
     except ConfigError as error:
-        place, _, message = str(error).partition(":")
-        yield Problem(place, f":{message}")
+        place, message = re.split(r"(?=[:=])", str(error), maxsplit=1)
+        yield Problem(place, message)
 
 
 def names_of_a_batch(
@@ -52,23 +63,19 @@ def names_of_a_batch(
             and batches are of one.
     """
     generator = torch.Generator().manual_seed(0)
-    count = min(2, data.batch_size)
+    sizes = {"batch_size": data.batch_size, "eval_batch_size": data.eval_batch_size}
+    smallest = min(sizes, key=lambda name: sizes[name])
+    count = min(2, sizes[smallest])
     grey = torch.randint(0, 256, (count, *data.image_shape), generator=generator)
     normalization = data.normalization
     x = normalization(normalization.prepare(grey.to(torch.uint8)), generator)
-    noise = torch.randn(
-        module.objective.samples, count, module.model.latent_dim, generator=generator
-    )
-    try:
+    samples = min(module.objective.samples, FEW_SAMPLES)
+    noise = torch.randn(samples, count, module.model.latent_dim, generator=generator)
+    with blaming(f"model: the loss of {count} images cannot be computed"):
         _, terms, settings = module.terms(x, noise, count, 0)
-    except Exception as error:  # of whatever a network or an objective is made of
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ConfigError(
-            f"model: the loss of {count} images cannot be computed: {text}"
-        ) from error
     if count == 1 and (undefined := [n for n, term in terms.items() if not term.isfinite().all()]):
         raise ConfigError(
-            f"data.batch_size=1: {undefined[0]} compares the images of a batch: take 2 or more"
+            f"data.{smallest}=1: {undefined[0]} compares the images of a batch: take 2 or more"
         )
     return [*terms], [*settings]
 
@@ -85,9 +92,27 @@ def check_monitors(callbacks: Mapping[str, L.Callback], known: Collection[str]) 
     """
     for place, callback in callbacks.items():
         monitor = getattr(callback, "monitor", None)
-        if isinstance(monitor, str) and (monitor not in known or monitor.startswith("test/")):
-            names = [name for name in known if not name.startswith("test/")]
+        # The best is chosen when a validation ends, before an epoch of training has metrics.
+        stages = ("val/",) if isinstance(callback, BestAndLast) else ("train/", "val/")
+        names = [name for name in known if name.startswith(stages)]
+        if isinstance(monitor, str) and monitor not in names:
             raise ConfigError(f"{place}.monitor={monitor}: {no_such_metric(names)}")
+
+
+def check_unvalidated(config: Mapping[str, Any]) -> None:
+    """Check that nothing goes by a metric of the validation, where there is none.
+
+    Raises:
+        ConfigError: names the setting that does.
+    """
+    asked = {f"{place}.monitor": c for place, c in build_callbacks(dict(config)).items()}
+    monitors = {place: getattr(callback, "monitor", None) for place, callback in asked.items()}
+    for place, name in (monitors | {"optimized_metric": config.get("optimized_metric")}).items():
+        if isinstance(name, str) and name.startswith("val/"):
+            raise ConfigError(
+                f"{place}={name}: there is no validation; set data.val_size and "
+                "trainer.limit_val_batches above 0, or take a metric of train/"
+            )
 
 
 def check_schedule(config: dict[str, Any]) -> None:
@@ -103,17 +128,31 @@ def check_schedule(config: dict[str, Any]) -> None:
     scheduler = instantiate(config["scheduler"], SchedulerRecipe, "scheduler")(optimizer)
     epochs = config["trainer"].get("max_epochs") or MOST_EPOCHS
     for epoch in range(min(epochs, MOST_EPOCHS) if epochs > 0 else MOST_EPOCHS):
-        try:
+        with blaming(f"scheduler: cannot be stepped after epoch {epoch + 1}"):
             optimizer.step(lambda: torch.zeros(()))
             scheduler.step()
-        except Exception as error:  # of any arithmetic
-            text = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise ConfigError(
-                f"scheduler: cannot be stepped after epoch {epoch + 1}: {text}"
-            ) from error
         lr = optimizer.param_groups[0]["lr"]
         if not (math.isfinite(lr) and lr >= 0):
             raise ConfigError(f"scheduler: makes the learning rate {lr} after epoch {epoch + 1}")
+
+
+def check_written_places(config: Mapping[str, Any]) -> None:
+    """Check that what a run writes stays in its folder.
+
+    What a logger is told of a server or a data base of its own is its own affair.
+
+    Raises:
+        ConfigError: for a path out of it, and for a folder of a profiler, which would be taken
+            from the working directory.
+    """
+    groups = {name: config.get(name) or {} for name in ("callbacks", "logger", "trainer")}
+    for place, path in outside(groups):
+        argument = place.rpartition(".")[2]
+        if "://" not in path and argument not in OF_A_SERVER:
+            raise ConfigError(f"{place}={path}: a run writes into its own folder only; take a name")
+    profiler = groups["trainer"].get("profiler")
+    if isinstance(profiler, Mapping) and profiler.get("dirpath") is not None:
+        raise ConfigError("trainer.profiler.dirpath: is the run folder; leave it out")
 
 
 def no_such_metric(known: Collection[str]) -> str:

@@ -22,7 +22,7 @@ def places_of(config: Mapping[str, Any]) -> dict[str, str]:
     A place is a text that is an address or a path out of the working directory, and any argument
     of a data module that its signature calls a path.
     """
-    found = dict(_outside({k: v for k, v in config.items() if k not in NOT_ACTED_ON}, ""))
+    found = dict(outside({k: v for k, v in config.items() if k not in NOT_ACTED_ON}, ""))
     data = config.get("data") or {}
     paths = path_arguments(data)
     return found | {f"data.{n}": v for n, v in data.items() if n in paths and isinstance(v, str)}
@@ -74,13 +74,14 @@ def remember(places: Iterator[str] | Collection[str]) -> None:
         return
 
 
-def _outside(node: Any, place: str) -> Iterator[tuple[str, str]]:
+def outside(node: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Texts in a config that are addresses, or paths out of the working directory."""
     if isinstance(node, Mapping):
         for key, value in node.items():
-            yield from _outside(value, f"{place}.{key}" if place else str(key))
+            yield from outside(value, f"{place}.{key}" if place else str(key))
     elif isinstance(node, list):
         for i, item in enumerate(node):
-            yield from _outside(item, f"{place}[{i}]")
+            yield from outside(item, f"{place}[{i}]")
     elif isinstance(node, str):
         path = Path(node)
         if "://" in node or path.is_absolute() or node.startswith("~") or ".." in path.parts:

@@ -42,6 +42,13 @@ class TrainSettings(TypedDict):
     logger: dict[str, Logger | None]
 
 
+class OpenedSettings(TypedDict):
+    """The part of a run's config that it is opened with."""
+
+    data: ImageDataModule
+    model: Autoencoder
+
+
 class EvaluateSettings(TypedDict):
     """`configs/evaluate.yaml`."""
 

@@ -1,11 +1,18 @@
 """What a target takes, by its signature."""
 
+import collections.abc
 import inspect
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from musigma.config.settings import PASSED_ON
 from musigma.data import ImageDataModule
+
+STANDARD_TYPES: dict[str, Any] = {
+    name: getattr(module, name) for module in (typing, collections.abc) for name in module.__all__
+}
 
 
 class Argument(NamedTuple):
@@ -17,13 +24,11 @@ class Argument(NamedTuple):
 
 def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, Argument], bool]:
     """The named arguments of a target, and whether it takes any others."""
-    try:
-        parameters = inspect.signature(target, eval_str=True).parameters.values()
-    except NameError:  # a library's annotations for type checkers alone
-        parameters = inspect.signature(target).parameters.values()
+    parameters = _parameters_of(target)
     named = {
         p.name: Argument(
-            Any if isinstance(p.annotation, str) else p.annotation, p.default is p.empty
+            Any if isinstance(p.annotation, str) or p.annotation is p.empty else p.annotation,
+            p.default is p.empty,
         )
         for p in parameters
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
@@ -35,6 +40,14 @@ def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, Argument], bool]
         # It may give some of them itself.
         named = {name: other._replace(is_required=False) for name, other in others.items()} | named
     return named, takes_any
+
+
+def _parameters_of(target: Callable[..., Any]) -> Sequence[inspect.Parameter]:
+    """With annotations that are text where they name what is imported for type checkers alone."""
+    for more in (None, STANDARD_TYPES):
+        with suppress(NameError):
+            return [*inspect.signature(target, eval_str=True, locals=more).parameters.values()]
+    return [*inspect.signature(target).parameters.values()]
 
 
 def _passed_on_to(target: Callable[..., Any]) -> Callable[..., Any] | None:

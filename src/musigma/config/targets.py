@@ -134,6 +134,9 @@ def _is_plain(kind: type) -> bool:
 
 
 def _made(kind: Any) -> Any:
+    """A bare Callable makes anything."""
+    if kind is Callable or kind is typing.Callable:
+        return Any
     return typing.get_args(kind)[1] if typing.get_origin(kind) is Callable else kind
 
 

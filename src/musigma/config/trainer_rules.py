@@ -1,11 +1,16 @@
 """What a trainer's settings must be for this machine, these processes and these images."""
 
+import importlib.util
 import os
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.plugins.io import AsyncCheckpointIO
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
+from musigma.config.blame import blaming
 from musigma.data import ImageDataModule
 from musigma.errors import ConfigError
 
@@ -41,6 +46,56 @@ def check_strategy(strategy: Any) -> None:
         )
 
 
+def check_processes(trainer: L.Trainer) -> None:
+    """Check that this machine can do what a strategy is for, and that its results come back.
+
+    Raises:
+        ConfigError: for processes that hand back no metrics, checkpoints of several files,
+            devices that are not there, and other machines that nothing is known of.
+    """
+    strategy = trainer.strategy
+    name = type(strategy).__name__
+    if isinstance(strategy.launcher, _MultiProcessingLauncher):
+        raise ConfigError(
+            f"trainer.strategy: the processes of {name} with start_method="
+            f"{strategy.launcher._start_method} keep their metrics to themselves; take ddp"
+        )
+    if isinstance(strategy, FSDPStrategy | ModelParallelStrategy | DeepSpeedStrategy):
+        raise ConfigError(
+            f"trainer.strategy: {name} splits the weights over devices, and a checkpoint here "
+            "holds them whole; take ddp"
+        )
+    if isinstance(strategy.checkpoint_io, AsyncCheckpointIO):
+        raise ConfigError(
+            "trainer.plugins: AsyncCheckpointIO writes checkpoints later, and here a checkpoint "
+            "is whole once it is there; leave it out"
+        )
+    with blaming("trainer.strategy"):
+        torch.empty(0, device=strategy.root_device)
+    if trainer.num_nodes > 1 and not _is_in_cluster(strategy):
+        raise ConfigError(
+            f"trainer.num_nodes={trainer.num_nodes}: nothing says where the other machines are; "
+            "set MASTER_ADDR, MASTER_PORT and NODE_RANK, or start it with Slurm or torchrun"
+        )
+
+
+def _is_in_cluster(strategy: Any) -> bool:
+    environment = getattr(strategy, "cluster_environment", None)
+    creates = bool(environment and environment.creates_processes_externally)
+    return creates or {"MASTER_ADDR", "NODE_RANK"} <= {*os.environ}
+
+
+def check_profiler(profiler: Any) -> None:
+    """Check that there is what a profiler needs; half made, XLA's would print a traceback.
+
+    Raises:
+        ConfigError: if there is not.
+    """
+    name = profiler["_target_"] if isinstance(profiler, dict) else profiler
+    if "xla" in str(name).lower() and not importlib.util.find_spec("torch_xla"):
+        raise ConfigError(f"trainer.profiler: {name} needs torch_xla, which is not installed")
+
+
 def check_devices(trainer: dict[str, Any]) -> None:
     """Check that there are as many cores as there will be processes on the CPU.
 
@@ -73,13 +128,34 @@ def read_images(data: ImageDataModule, trainer: L.Trainer) -> None:
         raise ConfigError(f"data: {error}") from error
     batches = _batches("train", len(training), trainer.limit_train_batches)
     _batches("val", len(validation), trainer.limit_val_batches)
-    interval = trainer.val_check_interval
+    if trainer.limit_train_batches == 0:
+        raise ConfigError("trainer.limit_train_batches=0: trains nothing; take 1 or more")
+    if isinstance(limit := trainer.limit_test_batches, float) and limit < 1:
+        data.setup("test")
+        _batches("test", len(data.test_dataloader()), limit)
+    # One of time, as text, leaves none; Lightning takes 0 seconds for "at every batch".
+    interval = getattr(trainer, "val_check_interval", None)
     over_epochs = trainer.check_val_every_n_epoch is None
     if isinstance(interval, int) and interval > batches and not over_epochs:
         raise ConfigError(
             f"trainer.val_check_interval={interval}: an epoch has {batches} batches, so take at "
             "most that, or add trainer.check_val_every_n_epoch=null to count over epochs"
         )
+
+
+def images_left_out(trainer: L.Trainer, data: ImageDataModule) -> dict[str, str]:
+    """Of `val` and `test`, which are measured on a part of their images: `500 of 5,000 images`."""
+    parts = {}
+    for stage, limit in (("val", trainer.limit_val_batches), ("test", trainer.limit_test_batches)):
+        if stage not in data.measured_sets():
+            continue
+        loader: Any = data.val_dataloader() if stage == "val" else data.test_dataloader()
+        if isinstance(loader, list):
+            continue
+        taken, total = _batches(stage, len(loader), limit), len(loader.dataset)
+        if 0 < taken < len(loader):
+            parts[stage] = f"{taken * loader.step_size:,} of {total:,} images"
+    return parts
 
 
 def _batches(stage: str, count: int, limit: float) -> int:

@@ -1,5 +1,6 @@
 """The LightningDataModule for data that fits in memory, the device's or the host's."""
 
+import copy
 from abc import abstractmethod
 from typing import Annotated, ClassVar, Literal
 
@@ -118,6 +119,17 @@ class ImageDataModule(L.LightningDataModule):
                 images, labels = images[~held_out], labels[~held_out]
             self._keep("train", images, labels)
             self._keep("val", *validation, normalized=True)
+
+    def some(self, count: int) -> "ImageDataModule":
+        """The same with only so many of the images that have been read, in two batches."""
+        few = copy.copy(self)
+        few.batch_size = min(self.batch_size, count // 2)
+        few._sets = {name: (x[:count], y[:count]) for name, (x, y) in self._sets.items()}
+        return few
+
+    def measured_sets(self) -> set[str]:
+        """Which of the sets have been read."""
+        return {*self._sets}
 
     def mean_image(self) -> Tensor:
         """The mean of the training images as the model sees them, `[C, H, W]`, after `setup`."""

@@ -14,7 +14,11 @@ from musigma.data.image_files import is_image_file, read_files
 from musigma.errors import DataError
 from musigma.ranges import ImageShape, checked
 
-SETS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SETS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 """Name of a folder, in lower case → the set that it holds."""
 
 

@@ -1,6 +1,7 @@
 """Images in one file of tensors as a data set."""
 
 import os
+import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -121,6 +122,10 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
         raise DataError(f"{path} should be a file that ends in {', '.join(READERS)}")
     try:
         return READERS[suffix](path)
+    except pickle.UnpicklingError as error:  # whose text tells how to run what the file holds
+        raise DataError(
+            f"{path} cannot be read as {suffix}: it holds more than tensors and plain values"
+        ) from error
     except Exception as error:
         raise DataError(f"{path} cannot be read as {suffix}: {error}") from error
 

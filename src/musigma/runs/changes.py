@@ -1,16 +1,39 @@
-"""Which settings may change when a run is resumed, and whether its checkpoint fits the new ones."""
+"""Which settings may change when a run is resumed, and whether its checkpoint fits them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 from typing import Any
 
-from torch import nn
+import lightning as L
+from lightning.pytorch.callbacks import WeightAveraging
 
 from musigma.config.identity import flatten
 from musigma.errors import RunError
 
 MAY_CHANGE = {
-    "trainer.*": "how long, on what device and how closely watched a run trains is not its model",
+    "trainer.max_*": "it says how long to train",
+    "trainer.min_*": "it says how long to train",
+    "trainer.gradient_clip_*": "a number of the optimization, like the optimizer's own",
+    "trainer.accelerator": "it is of the machine",
+    "trainer.devices": "it is of the machine",
+    "trainer.num_nodes": "it is of the machine",
+    "trainer.strategy": "it is of the machine",
+    "trainer.precision": "it is of the machine; the weights that are kept have 32 bits",
+    "trainer.sync_batchnorm": "it is of the machine",
+    "trainer.benchmark": "it is of the machine",
+    "trainer.deterministic": "it is of the machine",
+    "trainer.plugins*": "they are of the machine",
+    "trainer.limit_val_batches": "it says how closely training is watched",
+    "trainer.limit_test_batches": "it says what to do after training",
+    "trainer.limit_predict_batches": "no run predicts",
+    "trainer.val_check_interval": "it says how closely training is watched",
+    "trainer.check_val_every_n_epoch": "it says how closely training is watched",
+    "trainer.num_sanity_val_steps": "it says how closely training is watched",
+    "trainer.log_every_n_steps": "it says how closely training is watched",
+    "trainer.enable_*": "it says what is shown",
+    "trainer.profiler*": "it says what is shown",
+    "trainer.detect_anomaly": "it says what is checked",
+    "trainer.inference_mode": "validation gives the same numbers either way",
     "callbacks.*": "they watch; what state they have in the checkpoint they read again",
     "logger.*": "they record",
     "compile": "a compiled model has the same weights",
@@ -34,6 +57,7 @@ MAY_NOT = {
     "seed": "the order of images and the noise come from it",
     "scheduler": "its state is in the checkpoint",
     "optimizer": "its state is in the checkpoint; of its settings only numbers may change",
+    "trainer": "what an epoch or a step is, and that its checkpoints are kept, is part of the run",
 }
 """The reasons why others may not, by group."""
 
@@ -59,30 +83,32 @@ def check_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         raise RunError("\n".join(faults) + "\nTo change it, start a new run.")
 
 
-def check_checkpoint(
-    checkpoint: Mapping[str, Any], module: nn.Module, trainer: Mapping[str, Any]
-) -> None:
-    """Check that training can go on from a checkpoint.
-
-    Args:
-        checkpoint: what it holds.
-        module: the LightningModule that it is for; its weights are those of the checkpoint then.
-        trainer: the settings of the trainer.
+def check_progress(checkpoint: Mapping[str, Any], trainer: Mapping[str, Any]) -> None:
+    """Check that the trainer would not stop before a checkpoint's epoch or step.
 
     Raises:
-        RunError: if the weights are another model's, or the trainer would stop before.
+        RunError: names the setting.
     """
-    try:
-        module.load_state_dict(checkpoint["state_dict"])
-        epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-        steps = checkpoint["global_step"]
-    except (KeyError, RuntimeError, TypeError) as error:
-        raise RunError(f"The checkpoint does not fit the run's model: {error}") from error
-    for name, done in (("max_epochs", epochs), ("max_steps", steps)):
+    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    for name, done in (("max_epochs", epochs), ("max_steps", checkpoint["global_step"])):
         most = trainer.get(name)
         if most is not None and -1 < most < done:
             unit = name.removeprefix("max_")
             raise RunError(f"trainer.{name}={most}: the run has done {done} {unit} already")
+
+
+def check_averages(checkpoint: Mapping[str, Any], callbacks: Iterable[L.Callback]) -> None:
+    """Check that averaged weights are not trained on as if they were the model's own.
+
+    Raises:
+        RunError: if the checkpoint has both, and no callback that knows them apart.
+    """
+    is_averaging = any(isinstance(callback, WeightAveraging) for callback in callbacks)
+    if "current_model_state" in checkpoint and not is_averaging:
+        raise RunError(
+            "callbacks: the run averages its weights and keeps the average in its checkpoints: "
+            "keep the callback that does so.\nTo change it, start a new run."
+        )
 
 
 def _is_numeric(value: Any) -> bool:

@@ -1,12 +1,16 @@
 """The curves of a run, read back from TensorBoard's events."""
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tensorboard.backend.event_processing.event_accumulator import (
     DEFAULT_SIZE_GUIDANCE,
     SCALARS,
     EventAccumulator,
 )
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
 Curves = dict[str, tuple[list[int], list[float]]]
 """Name → steps and values."""
@@ -18,6 +22,7 @@ def read_curves(folder: Path) -> Curves:
     sizes = {**dict.fromkeys(DEFAULT_SIZE_GUIDANCE, 1), SCALARS: 0}
     events = EventAccumulator(str(folder), size_guidance=sizes)
     try:
+        events._generator = _EventsInOrder(folder)
         events.Reload()
     except (OSError, ValueError):  # a folder of such a name, or a name that is not text
         return {}
@@ -25,3 +30,23 @@ def read_curves(folder: Path) -> Curves:
         tag: ([e.step for e in events.Scalars(tag)], [e.value for e in events.Scalars(tag)])
         for tag in events.Tags()[SCALARS]
     }
+
+
+class _EventsInOrder:
+    """The events of a folder, file by file as those were begun.
+
+    TensorBoard goes by the files' names, which hold the second only and then `.9` after `.10`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.files = sorted(folder.glob("*tfevents*"), key=_begun)
+
+    def Load(self) -> Iterator[Any]:  # noqa: N802 - the name that TensorBoard asks for
+        for file in self.files:
+            yield from LegacyEventFileLoader(str(file)).Load()
+
+
+def _begun(file: Path) -> float:
+    """When the first event of a file was written; never, where there is none."""
+    first: Any = next(LegacyEventFileLoader(str(file)).Load(), None)
+    return math.inf if first is None else first.wall_time

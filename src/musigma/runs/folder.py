@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from contextlib import suppress
 from datetime import datetime
 from importlib import metadata
@@ -12,6 +13,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from musigma.errors import RunError
+from musigma.runs.records import check_metrics, damaged, finite, one_line
 
 LONGEST_NAME = 120
 """In bytes, as file systems count."""
@@ -35,6 +37,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = FileLock(path / ".lock", thread_local=False)
+        self._found = {entry.name for entry in path.iterdir()}
 
     @classmethod
     def create(cls, parent: Path, name: str) -> "RunFolder":
@@ -56,8 +59,9 @@ class RunFolder:
                 except FileExistsError:
                     number += 1
                     continue
+                folder = cls(path)
                 (path / "checkpoints").mkdir()
-                return cls(path)
+                return folder
         except OSError as error:
             raise RunError(
                 f"Cannot make a run folder in {parent}: {error}.\n"
@@ -111,10 +115,12 @@ class RunFolder:
             RunError: if it cannot be made.
         """
         try:
-            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
+            folder = cls(path)
+            (path / "checkpoints").mkdir(exist_ok=True)
         except OSError as error:
             raise RunError(f"Cannot make the run folder {path}: {error}") from error
-        return cls(path)
+        return folder
 
     def claim(self) -> None:
         """Keep other processes from writing here, until `release` or this process's end.
@@ -135,11 +141,12 @@ class RunFolder:
         self._lock.release()
 
     def discard(self) -> None:
-        """Remove a folder in which nothing has been written yet; what else is in it stays."""
+        """Remove the folder of a run that has not begun; what was found in it stays."""
         self.release()
-        Path(self._lock.lock_file).unlink(missing_ok=True)
+        for entry in [*self.path.iterdir()]:
+            if entry.name not in self._found:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         with suppress(OSError):
-            (self.path / "checkpoints").rmdir()
             self.path.rmdir()
 
     def was_begun(self) -> bool:
@@ -190,8 +197,8 @@ class RunFolder:
         path = self.path / "config.yaml"
         try:
             config = yaml.load(path.read_text("utf-8"), Loader=FAST_LOADER)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise RunError(f"{path} cannot be read as YAML: {error}") from error
+        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+            raise RunError(f"{path} cannot be read as YAML: {one_line(error)}") from error
         if not isinstance(config, dict):
             raise RunError(f"{path} holds no config: is it damaged?")
         return config
@@ -203,11 +210,13 @@ class RunFolder:
             self._write("environment.txt", f"{earlier}{WENT_ON}{text}" if earlier else text)
 
     def write_metrics(self, **entries: Any) -> None:
-        """Set entries of `metrics.json`, or remove them with None; the others stay."""
+        """Set entries of `metrics.json`, or remove them with None; the others stay.
+
+        What is not a finite number was not measured and is left out.
+        """
         now = datetime.now().astimezone().isoformat(timespec="seconds")
-        metrics = {**self.read_metrics(), **entries, "written": now}
-        metrics = {name: value for name, value in metrics.items() if value is not None}
-        text = json.dumps(metrics, indent=2) + "\n"
+        metrics = finite({**self.read_metrics(), **entries, "written": now})
+        text = json.dumps(metrics, indent=2, allow_nan=False) + "\n"
         try:
             self._write("metrics.json", text)
         except OSError:
@@ -217,12 +226,31 @@ class RunFolder:
     def read_overrides(self) -> list[str]:
         """What `overrides.yaml` holds; nothing where it is not there."""
         path = self.path / "overrides.yaml"
-        return yaml.safe_load(path.read_text("utf-8")) if path.exists() else []
+        try:
+            found: Any = yaml.safe_load(path.read_text("utf-8")) if path.exists() else []
+            if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+                raise ValueError("it is not a list of texts")
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            raise damaged(path, error) from error
+        return found
 
     def read_environment(self) -> str:
         """What `environment.txt` holds; nothing where it is not there."""
         path = self.path / "environment.txt"
-        return path.read_text("utf-8") if path.exists() else ""
+        try:
+            return path.read_text("utf-8") if path.exists() else ""
+        except (OSError, ValueError) as error:
+            raise damaged(path, error) from error
+
+    def check_records(self) -> None:
+        """Read everything that is added to when the run goes on.
+
+        Raises:
+            RunError: if one of them is damaged.
+        """
+        check_metrics(self.path / "metrics.json", self.read_metrics())
+        self.read_overrides()
+        self.read_environment()
 
     def write_failure(self, traceback: str) -> None:
         """`failure.txt`."""
@@ -248,8 +276,8 @@ class RunFolder:
             metrics: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
             if not isinstance(metrics, dict):
                 raise ValueError(f"it holds a {type(metrics).__name__}")
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path} is damaged: {error}. Remove it and try again.") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise damaged(path, error) from error
         return metrics
 
     def _fits_in_place(self, name: str, text: str) -> bool:

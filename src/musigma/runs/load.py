@@ -1,5 +1,6 @@
 """Opening a run again."""
 
+import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,15 +8,17 @@ from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from musigma.config.build import build_data, build_model, build_objective
+from musigma.config.check import check_opened
 from musigma.config.places import path_arguments, unnamed_places
 from musigma.data import ImageDataModule
 from musigma.errors import ConfigError, RunError
 from musigma.models import Autoencoder
 from musigma.objectives import Objective
 from musigma.runs.folder import VERSION, RunFolder
+from musigma.runs.records import one_line
 
 WEIGHTS = "model.safetensors"
 """Where an exported run has its weights; it has no checkpoints."""
@@ -61,11 +64,12 @@ def load_run(
     exported = run.path / WEIGHTS
     weights = load_weights(exported) if exported.exists() else _weights_of(run, checkpoint)
     try:
+        check_opened(config)
         config["data"] |= _places_among(data or {}, config["data"])
         built = build_data(config)
         model = build_model(config, built)
-        model.load_state_dict(weights)
-    except (ConfigError, KeyError, RuntimeError, TypeError) as error:
+        load_into(model, weights, run.path)
+    except ConfigError as error:
         raise RunError(
             f"{run.path} does not open with musigma {VERSION}: {error}\n"
             f"It was written by musigma {run.written_by()}; environment.txt names the commit."
@@ -74,6 +78,29 @@ def load_run(
     if reason := unnamed_places({"data": config["data"]}, run.path, said):
         _keep_from_reading(built, reason)
     return Run(model.eval(), built, config)
+
+
+def load_into(model: nn.Module, weights: Mapping[str, Tensor], place: Path) -> None:
+    """Give a model the weights of that place.
+
+    Raises:
+        RunError: if they are another model's; says what differs first.
+    """
+    if strange := [name for name, value in weights.items() if not _is_dense(value)]:
+        raise RunError(f"The weights of {place} are damaged: {strange[0]} is not a plain tensor")
+    try:
+        model.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        faults = [line.strip() for line in str(error).splitlines()[1:]] or [one_line(error)]
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise RunError(
+            f"{place} does not fit the run's model: {faults[0].removesuffix('.')}{more}"
+        ) from error
+
+
+def _is_dense(value: Any) -> bool:
+    """Whether it is a tensor whose numbers all lie in memory."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
 
 
 def _places_among(given: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,6 +132,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         if damaged:
             raise RunError(f"{path} is damaged: the checksum of its part {damaged} is wrong")
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(checkpoint, dict):
+            raise RunError(f"{path} is not a checkpoint: it holds a {type(checkpoint).__name__}")
     except FileNotFoundError as error:
         raise RunError(
             f"There is no checkpoint {path}: did the run finish an epoch?\n"
@@ -113,8 +142,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         ) from error
     except RunError:
         raise
+    except pickle.UnpicklingError as error:  # whose text tells how to run what the file holds
+        raise RunError(
+            f"{path} cannot be read as a checkpoint: it holds more than tensors and plain values"
+        ) from error
     except Exception as error:
-        raise RunError(f"{path} cannot be read as a checkpoint: {error}") from error
+        raise RunError(f"{path} cannot be read as a checkpoint: {one_line(error)}") from error
     return checkpoint
 
 
@@ -129,9 +162,14 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise RunError(f"There are no weights {path}: was the run exported?") from error
     except Exception as error:
-        raise RunError(f"{path} cannot be read as weights: {error}; export again") from error
+        raise RunError(
+            f"{path} cannot be read as weights: {one_line(error)}; export again"
+        ) from error
 
 
 def _weights_of(run: RunFolder, checkpoint: str) -> dict[str, Tensor]:
-    weights = load_checkpoint(run.checkpoint(checkpoint))["state_dict"]
+    path = run.checkpoint(checkpoint)
+    weights = load_checkpoint(path).get("state_dict")
+    if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
+        raise RunError(f"{path} is damaged: it holds no weights")
     return {key.removeprefix("model."): value for key, value in weights.items()}

@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from musigma.errors import RunError
 from musigma.runs.folder import RunFolder, leads_out
-from musigma.runs.load import load_checkpoint
+from musigma.runs.load import WEIGHTS, load_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,32 @@ def find_run(which: str, runs: Path) -> RunFolder:
     return RunFolder.open(max(folders, key=_last_written))
 
 
+def find_run_to_resume(which: str, runs: Path) -> RunFolder:
+    """As `find_run`; what cannot be resumed is refused.
+
+    Raises:
+        RunError: if there is none, or it is an export.
+    """
+    path = Path(which)
+    if path.is_file() and (own := next((p for p in path.parents if _is_run(p)), None)):
+        raise RunError(f"{path} is a file of a run: name its folder, resume={own}")
+    if path.is_dir() and not _is_run(path) and any(map(_is_run, path.iterdir())):
+        raise RunError(
+            f"{path} is a folder of runs: name one of them; a sweep goes on with the command that "
+            "began it"
+        )
+    folder = find_run(which, runs)
+    if (folder.path / WEIGHTS).exists():
+        raise RunError(
+            f"{folder.path} is an export, of weights only: resume the run it was made of"
+        )
+    return folder
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "config.yaml").is_file()
+
+
 def find_runs(which: str, runs: Path) -> list[RunFolder]:
     """The run folder that `which` names, or all those in the folder that it names, by name.
 
@@ -45,8 +71,14 @@ def find_runs(which: str, runs: Path) -> list[RunFolder]:
     return [RunFolder.open(path) for path in inside]
 
 
-def newest_checkpoint(folder: RunFolder) -> Path | None:
+def newest_checkpoint(
+    folder: RunFolder, check: Callable[[dict[str, Any], Path], None]
+) -> tuple[Path, dict[str, Any]] | None:
     """The newest checkpoint that is whole; None if the run had saved nothing yet.
+
+    Args:
+        folder: of the run.
+        check: raises a RunError for one that training cannot go on from.
 
     Raises:
         RunError: if there are checkpoints, and all are damaged.
@@ -58,21 +90,20 @@ def newest_checkpoint(folder: RunFolder) -> Path | None:
     if not paths:
         log.warning("%s had saved nothing yet and begins anew", folder.path)
         return None
-    damaged: list[RunError] = []
-    for path in paths:
-        if not path.exists():
-            continue
+    faults: list[RunError] = []
+    for path in filter(Path.exists, paths):
         try:
-            if "optimizer_states" not in load_checkpoint(path):
-                raise RunError(f"{path} holds weights only, from which no run can be resumed")
+            checkpoint = load_checkpoint(path)
+            check(checkpoint, path)
         except RunError as error:
-            log.warning("%s", error)
-            damaged.append(error)
+            faults.append(error)
             continue
-        if damaged or path.stem in ("previous", "best"):
+        for fault in faults:
+            log.warning("%s", fault)
+        if faults or path.stem in ("previous", "best"):
             log.warning("going on from %s instead", path)
-        return path
-    raise RunError(f"No checkpoint of {folder.path} is whole: {damaged[0]}")
+        return path, checkpoint
+    raise RunError(f"No checkpoint of {folder.path} is whole and of its model: {faults[0]}")
 
 
 def amended(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from musigma.config.launch import Launch
 from musigma.runs.folder import RunFolder
+from musigma.runs.status import status_of
 from musigma.sweeps.job import job_path
 
 MOST_LINES = 60
@@ -38,12 +39,9 @@ def state_of(job: Launch) -> str:
     if not path.exists():
         return "new"
     folder = RunFolder(path)
-    if folder.is_claimed():
-        return "running"
-    status = folder.read_metrics().get("status")
-    if status == "completed":
-        return "done"
-    return "failed before, tried again" if status == "failed" else "goes on"
+    status = status_of(folder, folder.read_metrics())
+    known = {"completed": "done", "failed": "failed before, tried again", "running": "running"}
+    return known.get(status, "goes on")
 
 
 def show_failures(jobs: Sequence[Launch]) -> int:
