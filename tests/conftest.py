@@ -20,11 +20,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
-from musigma.config.launch import Launch, read_launch
-from musigma.config.resolvers import register_resolvers
 from musigma.paths import PROJECT_ROOT
-from musigma.runs.folder import RunFolder
-from musigma.training import run
+from workbench.config.launch import Launch, read_launch
+from workbench.config.resolvers import register_resolvers
+from workbench.runs.folder import RunFolder
+from workbench.training import run
 
 SMALL = [
     "data.source=sample",

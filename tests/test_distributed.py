@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from musigma.callbacks import BestAndLast
-from musigma.config.build import build_data, build_module, build_trainer
 from musigma.evaluating import evaluate
-from musigma.runs.load import load_checkpoint
+from musigma.loading import load_checkpoint
+from workbench.config.build import build_data, build_module, build_trainer
 
 pytestmark = pytest.mark.slow
 

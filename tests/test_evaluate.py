@@ -14,20 +14,20 @@ import yaml
 from matplotlib.figure import Figure
 
 from musigma.drawing import draw
-from musigma.errors import ConfigError, RunError
 from musigma.evaluating import evaluate
 from musigma.evaluation import importance_estimate
+from musigma.exporting import export_run
 from musigma.figures.latent_space import Drawing
+from musigma.loading import load_run
 from musigma.measuring import encoded, measure
 from musigma.models import MLP, Autoencoder
 from musigma.objectives.likelihoods import Laplace
 from musigma.pages.kept import kept
 from musigma.pages.run import rows_of
 from musigma.paths import PROJECT_ROOT
-from musigma.runs.evaluation import finite
-from musigma.runs.export import export_run
-from musigma.runs.folder import RunFolder
-from musigma.runs.load import load_run
+from workbench.errors import ConfigError, RunError
+from workbench.runs.evaluation import finite
+from workbench.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 

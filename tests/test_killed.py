@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from curves import scalars_of
-from musigma.config.quoting import quote
-from musigma.runs.folder import RunFolder
-from musigma.runs.load import load_checkpoint
-from musigma.training import run
+from musigma.loading import load_checkpoint
+from workbench.config.quoting import quote
+from workbench.runs.folder import RunFolder
+from workbench.training import run
 
 pytestmark = pytest.mark.slow
 

@@ -9,16 +9,16 @@ import torch
 
 from curves import scalars_of
 from musigma.callbacks import GracefulStop
-from musigma.config.quoting import quote
-from musigma.errors import ConfigError, RunError
 from musigma.evaluating import evaluate
+from musigma.exporting import export_run
+from musigma.loading import load_checkpoint, load_run
 from musigma.module import EVALUATION_SEED, AutoencoderModule
-from musigma.runs.curves import read_curves
-from musigma.runs.export import export_run
-from musigma.runs.load import load_checkpoint, load_run
-from musigma.runs.resume import find_runs
 from musigma.seeding import normal_noise
-from musigma.training import run
+from workbench.config.quoting import quote
+from workbench.errors import ConfigError, RunError
+from workbench.runs.curves import read_curves
+from workbench.runs.resume import find_runs
+from workbench.training import run
 
 EMA = "++callbacks.ema._target_=lightning.pytorch.callbacks.EMAWeightAveraging"
 THEIRS = (

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from commands import run_steps, script
-from musigma.errors import ConfigError, DataError
 from musigma.paths import PROJECT_ROOT
-from musigma.training import run
 from shapes import coloured_shapes, write_folder
+from workbench.errors import ConfigError, DataError
+from workbench.training import run
 
 pytestmark = pytest.mark.slow
 

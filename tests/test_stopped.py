@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from curves import scalars_of
-from musigma.callbacks.graceful_stop import SIGNALS, GracefulStop
-from musigma.config.quoting import quote
+from musigma.loading import load_checkpoint
 from musigma.module import AutoencoderModule
-from musigma.runs.folder import RunFolder
-from musigma.runs.load import load_checkpoint
-from musigma.training import run
+from workbench.callbacks.graceful_stop import SIGNALS, GracefulStop
+from workbench.config.quoting import quote
+from workbench.runs.folder import RunFolder
+from workbench.training import run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 

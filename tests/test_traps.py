@@ -9,17 +9,17 @@ import math
 import pytest
 import torch
 
-from musigma.config.build import build_data, build_module
 from musigma.data import mnist
-from musigma.epoch_means import EpochMeans
-from musigma.errors import ConfigError
+from musigma.loading import load_checkpoint
 from musigma.models.posterior import NormalPosterior
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO, IWAE, Draw, FreeBits, iwae, objective
 from musigma.objectives.likelihoods import Bernoulli, Gaussian, bernoulli, gaussian
 from musigma.objectives.schedules import Linear
-from musigma.runs.load import load_checkpoint
 from oracles import Images, LinearGaussian, quiet_trainer
+from workbench.config.build import build_data, build_module
+from workbench.epoch_means import EpochMeans
+from workbench.errors import ConfigError
 
 pytestmark = pytest.mark.slow
 

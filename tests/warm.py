@@ -4,7 +4,7 @@ import os
 import runpy
 import sys
 
-import musigma.training  # noqa: F401
+import workbench.training  # noqa: F401
 from musigma.data.sample import sample_digits
 from musigma.paths import PROJECT_ROOT
 

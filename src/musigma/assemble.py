@@ -1,18 +1,19 @@
 """From a config to the objects of a run, and what of them fits together."""
 
-import math
-from typing import Any
-
 import torch
 
 from musigma.data import ImageDataModule
 from musigma.models import Autoencoder
 from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
+from workbench.config.blame import blaming
 from workbench.config.instantiate import instantiate
 from workbench.config.settings import OptimizerRecipe, SchedulerRecipe
 from workbench.errors import ConfigError
 from workbench.project import Config
+
+FEW_SAMPLES = 2
+"""So many samples of an image are tried: what takes a lot of memory is not tried here."""
 
 
 def assemble(config: Config, data: ImageDataModule) -> AutoencoderModule:
@@ -79,3 +80,28 @@ def weights_in_32_bits(config: Config) -> None:
             f"trainer.precision: {precision} would keep weights in 16 bits too, and codes and "
             "densities need 32; take bf16-mixed or 32-true"
         )
+
+
+def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[str], list[str]]:
+    """The terms and the objective's settings that a batch of two random images reports.
+
+    Raises:
+        ConfigError: if they cannot be computed, or the objective compares the images of a batch
+            and batches are of one.
+    """
+    generator = torch.Generator().manual_seed(0)
+    sizes = {"batch_size": data.batch_size, "eval_batch_size": data.eval_batch_size}
+    smallest = min(sizes, key=lambda name: sizes[name])
+    count = min(2, sizes[smallest])
+    grey = torch.randint(0, 256, (count, *data.image_shape), generator=generator)
+    normalization = data.normalization
+    x = normalization(normalization.prepare(grey.to(torch.uint8)), generator)
+    samples = min(module.objective.samples, FEW_SAMPLES)
+    noise = torch.randn(samples, count, module.model.latent_dim, generator=generator)
+    with blaming(f"model: the loss of {count} images cannot be computed"):
+        _, terms, settings = module.terms(x, noise, count, 0)
+    if count == 1 and (undefined := [n for n, term in terms.items() if not term.isfinite().all()]):
+        raise ConfigError(
+            f"data.{smallest}=1: {undefined[0]} compares the images of a batch: take 2 or more"
+        )
+    return [*terms], [*settings]

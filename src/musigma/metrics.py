@@ -8,12 +8,12 @@ from typing import Any
 from musigma.assemble import build_data, build_objective
 from musigma.data import ImageDataModule
 from musigma.data.normalization import Dequantize
-from workbench.meaning import OTHERS, Meaning, Meanings
 from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
 from musigma.objectives.likelihoods.likelihood import Likelihood
 from musigma.units import NATS, UNITS
 from workbench.config.instantiate import instantiate
+from workbench.meaning import OTHERS, Meaning, Meanings
 
 OF_CODES = ("rate", "mutual_information", "total_correlation", "dimension_wise_rate")
 """Metrics of codes alone, in nats whatever the pixels are."""

@@ -16,10 +16,10 @@ from musigma.models import Autoencoder
 from musigma.models.centering import set_output_bias
 from musigma.models.posterior import PointPosterior
 from musigma.objectives import Draw, Loss, Objective
-from musigma.optimizer_numbers import numbers_of, set_numbers
-from musigma.ranges import Seed, checked
-from musigma.reporting import ReportingModule, Stage
 from musigma.seeding import derive_seed, normal_noise, seed_noise
+from workbench.module import ReportingModule, Stage
+from workbench.optimizer_numbers import numbers_of, set_numbers
+from workbench.ranges import Seed, checked
 
 EVALUATION_SEED = 0
 """Every run is evaluated with the same noise, so that differences are the models'."""

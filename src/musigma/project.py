@@ -30,6 +30,11 @@ def describe(config: Config, module: Any, data: Any) -> dict[str, str]:
     }
 
 
+def few(data: Any) -> Any:
+    """Eight images of each set."""
+    return data.some(8)
+
+
 PROJECT = hand_over(
     Project(
         package="musigma",
@@ -43,6 +48,7 @@ PROJECT = hand_over(
         derive=late("musigma.metrics.derived"),
         older=late("musigma.metrics.older"),
         found=found,
+        few=few,
         given_later={"model": {"image_shape"}},
         beside=late("musigma.settings.beside"),
         changes_nothing=(

@@ -16,7 +16,14 @@ Output = Annotated[str, Field(min_length=1)] | None
 class TrainSettings(RunSettings):
     """`configs/train.yaml`, composed: settings, and descriptions of the objects of a run."""
 
-    data: ImageDataModule  # type: ignore[misc]
+    data: ImageDataModule
+    model: Autoencoder
+
+
+class OpenedSettings(TypedDict):
+    """The part of a run's config that it is opened with."""
+
+    data: ImageDataModule
     model: Autoencoder
 
 

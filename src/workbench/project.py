@@ -7,6 +7,7 @@ Whatever the workbench needs to know of the project it asks that object.
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,11 @@ def late(name: str) -> Callable[..., Any]:
     return call
 
 
+def itself(data: Any) -> Any:
+    """What a project says whose data need no shortening."""
+    return data
+
+
 def nothing(*_: Any) -> Any:
     """What a project says that has nothing to say: no entries."""
     return {}
@@ -57,6 +63,8 @@ class Project:
         derive: (metrics, module, data) → further metrics that follow from those measured.
         older: (config, source of the data, metrics) → meanings, and what `derive` would have given,
             of a run that recorded neither.
+        few: (data) → the same with a few examples of what has been read, for two steps that are
+            tried before a run begins.
         found: (data) → settings of the data that are known once they are prepared.
         given_later: arguments that `assemble` supplies itself, by the place of their target.
         beside: () → entries that are described beside the arguments of a target, by its place, with
@@ -80,6 +88,7 @@ class Project:
     derive: Callable[[Mapping[str, float], Any, Any], Mapping[str, float]] = nothing
     older: "Callable[[Config, str, Mapping[str, float]], tuple[Meanings, dict[str, float]]] | None" = None  # noqa: E501
     found: Callable[[Any], Mapping[str, Any]] = nothing
+    few: Callable[[Any], Any] = itself
     given_later: Mapping[str, set[str]] = field(default_factory=dict)
     beside: Callable[[], Mapping[str, Mapping[str, Any]]] = nothing
     changes_nothing: tuple[str, ...] = ()
@@ -87,6 +96,11 @@ class Project:
     sweep_plots: "Callable[[Comparison], Mapping[str, Iterator[Plot]]]" = nothing
     thumbnails: "Callable[[Path], list[Plot]]" = nothing
     checks: "tuple[Callable[[], Iterator[Finding]], ...]" = ()
+
+    @property
+    def version(self) -> str:
+        """The installed version of its package."""
+        return metadata.version(self.package)
 
     @property
     def configs(self) -> Path:

@@ -5,11 +5,11 @@ import math
 import pytest
 
 from musigma.callbacks import BestAndLast
-from musigma.config.quoting import quote
-from musigma.errors import ConfigError, RunError
+from musigma.loading import load_checkpoint, load_run
 from musigma.module import AutoencoderModule
-from musigma.runs.load import load_checkpoint, load_run
-from musigma.training import run
+from workbench.config.quoting import quote
+from workbench.errors import ConfigError, RunError
+from workbench.training import run
 
 
 def _best(monitor="val/loss", mode="min"):

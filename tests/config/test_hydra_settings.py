@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from faults import faults_of
-from musigma.config.command_line import read_command_line
-from musigma.config.launch import Launch
-from musigma.config.quoting import quote
-from musigma.config.resolvers import register_resolvers
+from workbench.config.command_line import read_command_line
+from workbench.config.launch import Launch
+from workbench.config.quoting import quote
+from workbench.config.resolvers import register_resolvers
 
 
 @pytest.fixture(autouse=True)

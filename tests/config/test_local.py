@@ -5,11 +5,11 @@ import shutil
 import pytest
 from hydra import compose, initialize_config_dir
 
-from musigma.config.command_line import read_command_line
-from musigma.config.resolvers import register_resolvers
-from musigma.config.settings import SETTINGS
-from musigma.errors import ConfigError
 from musigma.paths import CONFIGS
+from workbench.config.command_line import read_command_line
+from workbench.config.resolvers import register_resolvers
+from workbench.config.settings import SETTINGS
+from workbench.errors import ConfigError
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def configs(tmp_path, monkeypatch):
     """A copy of all configs, without those of this machine."""
     copy = shutil.copytree(CONFIGS, tmp_path / "configs", ignore=shutil.ignore_patterns("local"))
     (copy / "local").mkdir()
-    monkeypatch.setattr("musigma.config.command_line.CONFIGS", copy)
+    monkeypatch.setattr("workbench.config.command_line.CONFIGS", copy)
     register_resolvers()
     return copy
 

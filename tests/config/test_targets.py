@@ -17,12 +17,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from musigma.config import targets
-from musigma.config.build import build_callbacks, build_data, build_model, build_module
-from musigma.config.settings import TrainSettings
-from musigma.config.signatures import arguments_of
-from musigma.config.targets import LIBRARIES, PROJECT, is_recipe, target_of
 from musigma.data import ImageDataModule, MNISTDataModule
-from musigma.errors import ConfigError
 from musigma.models import MLP, Autoencoder, Conv
 from musigma.objectives import (
     ELBO,
@@ -36,6 +31,11 @@ from musigma.objectives import (
 )
 from musigma.objectives.likelihoods import Likelihood
 from musigma.objectives.schedules import Constant, Cyclical, Linear
+from workbench.config.build import build_callbacks, build_data, build_model, build_module
+from workbench.config.settings import TrainSettings
+from workbench.config.signatures import arguments_of
+from workbench.config.targets import LIBRARIES, PROJECT, is_recipe, target_of
+from workbench.errors import ConfigError
 
 SETTINGS = typing.get_type_hints(TrainSettings)
 OBJECTIVES = {ELBO, IWAE, MMD, TCVAE, Capacity, FreeBits, Reconstruction}

@@ -13,13 +13,13 @@ from torch import nn
 from torch.testing import assert_close
 
 import musigma
-from musigma.errors import RunError
+from musigma.exporting import export_run, load_weights
+from musigma.loading import Run, load_run
 from musigma.models import MLP, Autoencoder, Conv
 from musigma.objectives.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Laplace
 from musigma.paths import PROJECT_ROOT
 from musigma.runs import export
-from musigma.runs.export import export_run, load_weights
-from musigma.runs.load import Run, load_run
+from workbench.errors import RunError
 
 pytestmark = pytest.mark.slow
 

@@ -7,9 +7,9 @@ import time
 import pytest
 
 import warm
-from musigma.config.identity import identity
-from musigma.config.launch import job_name, short_names
-from musigma.runs.folder import RunFolder
+from workbench.config.identity import identity
+from workbench.config.launch import job_name, short_names
+from workbench.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 

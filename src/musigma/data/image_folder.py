@@ -11,8 +11,8 @@ from torch import Tensor
 from musigma.data.access import readable
 from musigma.data.datamodule import NO_LABEL, TEST_SHARE, ImageDataModule, split
 from musigma.data.image_files import is_image_file, read_files
-from musigma.errors import DataError
-from musigma.ranges import ImageShape, checked
+from workbench.errors import DataError
+from workbench.ranges import ImageShape, checked
 
 SETS = {
     **dict.fromkeys(("train", "training"), "train"),

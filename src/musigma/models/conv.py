@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 from musigma.models.activations import Activation, activation_layer
-from musigma.ranges import CHECKED, Count, ImageShape
+from workbench.ranges import CHECKED, Count, ImageShape
 
 
 @dataclass(frozen=True, config=CHECKED)

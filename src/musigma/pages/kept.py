@@ -5,7 +5,7 @@ import logging
 from typing import NamedTuple
 
 from musigma.figures.latent_space import Drawing
-from musigma.pages.render import embedded
+from workbench.pages.render import embedded
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,47 @@
+"""What a run ran on: packages, code and machine."""
+
+import platform
+import subprocess
+import sys
+from importlib import metadata
+
+import torch
+
+from workbench.project import the_project
+
+
+def describe_environment(device: str) -> str:
+    """Python, machine, device, git commit (with the difference if there is one) and packages."""
+    commit = _git("rev-parse", "HEAD") or "not a git checkout"
+    known = (distribution.metadata for distribution in metadata.distributions())  # parsed once
+    packages = sorted({f"{one['Name']}=={one['Version']}" for one in known}, key=str.lower)
+    lines = [
+        f"python {platform.python_version()} ({sys.executable})",
+        f"platform {platform.platform()}, {torch.get_num_threads()} threads",
+        f"device {device}",
+        f"commit {commit}",
+        "",
+        *packages,
+    ]
+    difference = _git("diff", "HEAD")
+    untracked = _git("ls-files", "--others", "--exclude-standard")
+    if untracked:
+        lines += ["", "untracked files:", untracked]
+    if difference:
+        lines += ["", "difference to the commit:", difference]
+    return "\n".join(lines) + "\n"
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=the_project().root,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
