@@ -47,6 +47,7 @@ class AutoencoderModule(ReportingModule):
         ValueError: if the objective needs a rate and the model's posterior is a point.
     """
 
+    examples: ClassVar[str] = "images"
     shown: ClassVar[tuple[str, ...]] = ("loss", "distortion", "rate")
 
     @checked

@@ -58,6 +58,13 @@ PROJECT = hand_over(
             "data.mirrors*",
             "data.fallback",
         ),
+        may_change={
+            "data.root": "the same images may lie elsewhere",
+            "data.path": "the same images may lie elsewhere",
+            "data.mirrors": "the same images may come from elsewhere",
+            "data.fallback": "it says what to do without the images",
+            "data.eval_batch_size": "evaluation is the same in batches of any size",
+        },
         by_last_part=("data.path",),
         sweep_plots=late("musigma.sweep_plots.sweep_plots"),
         thumbnails=late("musigma.sweep_plots.thumbnails"),

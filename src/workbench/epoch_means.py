@@ -1,4 +1,4 @@
-"""Means over the images of an epoch."""
+"""Means over the examples of an epoch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 class EpochMeans:
-    """Sums named per-image terms where they lie, and divides by the images at the end.
+    """Sums named terms of each example where they lie, and divides by their count at the end.
 
-    A mean over images, whatever the sizes of the batches and the number of processes; nothing
+    A mean over examples, whatever the sizes of the batches and the number of processes; nothing
     leaves the device before the epoch is over.
     """
 
@@ -21,17 +21,17 @@ class EpochMeans:
         """Forget everything."""
         self._names: tuple[str, ...] = ()
         self._sums: Tensor | None = None
-        self._images = 0
+        self._count = 0
         self._batch: Tensor | None = None
 
     def add(self, terms: dict[str, Tensor]) -> None:
         """Add a batch: each term is `[B]`, and the names are the same in every batch."""
         values = torch.stack([*terms.values()]).detach()
-        # float64 keeps sums over 60,000 images exact to more digits than are shown; MPS has none.
+        # float64 keeps long sums exact to more digits than are shown; MPS has none.
         sums = values.sum(1, dtype=None if values.device.type == "mps" else torch.float64)
         self._batch = sums / values.shape[1]
         self._sums = sums if self._sums is None else self._sums + sums
-        self._images += values.shape[1]
+        self._count += values.shape[1]
         self._names = tuple(terms)
 
     def of_last_batch(self) -> dict[str, float]:
@@ -41,21 +41,22 @@ class EpochMeans:
         return dict(zip(self._names, self._batch.tolist(), strict=True))
 
     def compute(self, sum_over_ranks: Callable[[Tensor], Any] | None = None) -> dict[str, float]:
-        """The means of all images added by all ranks."""
+        """The means of all examples added by all ranks."""
         if self._sums is None:
             return {}
-        sums = torch.cat([self._sums, self._sums.new_tensor([self._images])])
+        sums = torch.cat([self._sums, self._sums.new_tensor([self._count])])
         if sum_over_ranks is not None:
             sums = sum_over_ranks(sums)
-        *totals, images = sums.tolist()
-        return {name: total / images for name, total in zip(self._names, totals, strict=True)}
+        *totals, count = sums.tolist()
+        return {name: total / count for name, total in zip(self._names, totals, strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
         """What has been added since the last reset."""
-        return {"names": self._names, "sums": self._sums, "images": self._images}
+        return {"names": self._names, "sums": self._sums, "count": self._count}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         """Go on adding to what was saved."""
         self.reset()
-        self._names, self._images = tuple(state["names"]), state["images"]
-        self._sums = None if state["sums"] is None else state["sums"].to(device)
+        names, sums, self._count = state.values()  # the last had another name before version 0.3
+        self._names = tuple(names)
+        self._sums = None if sums is None else sums.to(device)

@@ -28,6 +28,9 @@ class ReportingModule(L.LightningModule):
     monitor: str = "loss"
     """The metric, less being better, that tells which of two checkpoints is better."""
 
+    examples: ClassVar[str] = "examples"
+    """The word for what a batch holds: a run reports so many of them a second."""
+
     shown: ClassVar[tuple[str, ...]] = ("loss",)
     """The metrics beside the progress bar."""
 

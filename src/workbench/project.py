@@ -71,6 +71,8 @@ class Project:
             their types.
         changes_nothing: settings, as patterns of dotted names, that leave a run's metrics as they
             are, beside the workbench's own.
+        may_change: settings, as such patterns, that may change when a run is resumed, with the
+            reasons, beside the workbench's own.
         by_last_part: settings that are paths, of which runs compare by the last part.
         sweep_plots: (comparison) → plots of a sweep's page beside the workbench's own, by title.
         thumbnails: (run folder) → plots of one trained run.
@@ -92,6 +94,7 @@ class Project:
     given_later: Mapping[str, set[str]] = field(default_factory=dict)
     beside: Callable[[], Mapping[str, Mapping[str, Any]]] = nothing
     changes_nothing: tuple[str, ...] = ()
+    may_change: Mapping[str, str] = field(default_factory=dict)
     by_last_part: tuple[str, ...] = ()
     sweep_plots: "Callable[[Comparison], Mapping[str, Iterator[Plot]]]" = nothing
     thumbnails: "Callable[[Path], list[Plot]]" = nothing

@@ -19,9 +19,6 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """What NumPy's and torch's generators both take."""
 
-ImageShape = tuple[Count, Count, Count]
-"""Channels, height and width."""
-
 CHECKED = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 """For pydantic's dataclasses: as `checked`, for classes that are little but their settings."""
 

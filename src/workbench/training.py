@@ -149,7 +149,9 @@ def _run(launch: Launch, prepared: Prepared) -> float | None:
                 weights=weights,
                 measured_on=parts,
             )
-            weights = ", ".join([weights, *(f"{k} on {v}" for k, v in (parts or {}).items())])
+            about = [f"{k} on {v}" for k, v in (parts or {}).items()]
+            about += [f"data {k}: {v}" for k, v in project.found(data).items()]
+            weights = ", ".join([weights, *about])
             show_results(metrics, meanings, weights, folder.path)
     return value_of(config["optimized_metric"], metrics, module.monitor)
 

@@ -19,8 +19,9 @@ from musigma.data.normalization import (
     Stds,
 )
 from musigma.data.placement import placed
+from musigma.shapes import ImageShape
 from workbench.errors import DataError
-from workbench.ranges import Count, ImageShape, Seed, checked
+from workbench.ranges import Count, Seed, checked
 
 Size = Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)]
 """So many images, or such a share of all."""

@@ -27,7 +27,7 @@ class BestAndLast(Checkpoint):
 
     Args:
         monitor: the figure that decides which is best; by default what the objective names.
-            Without validation images the last checkpoint is the best.
+            Without validation data the last checkpoint is the best.
         mode: whether less (`min`) or more (`max`) of it is better; NaN never is.
 
     Raises:
@@ -134,7 +134,7 @@ class BestAndLast(Checkpoint):
 
 
 def has_validation(trainer: L.Trainer) -> bool:
-    """Whether there are images to validate on, and they are not switched off."""
+    """Whether there are data to validate on, and they are not switched off."""
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     return bool(trainer.limit_val_batches) and len(data.val_dataloader()) > 0
 

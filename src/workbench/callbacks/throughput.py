@@ -10,14 +10,14 @@ from workbench.module import ReportingModule
 
 
 class Throughput(L.Callback):
-    """Reports `train/images_per_second` of each epoch, over all devices, without validation."""
+    """Reports `train/..._per_second` of each epoch, by the module's word for examples, over all devices, without validation."""
 
     def __init__(self) -> None:
         self._validating = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         """Start the clock, in the middle of an epoch too."""
-        self._images = 0
+        self._count = 0
         self._validating = 0.0
         self._start = time.perf_counter()
 
@@ -33,8 +33,8 @@ class Throughput(L.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Count the images of this rank."""
-        self._images += len(batch.x)
+        """Count the examples of this rank."""
+        self._count += len(batch[0])
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         """Stop the clock."""
@@ -47,9 +47,9 @@ class Throughput(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         """Report, unless the run went on when this epoch's training was over."""
-        if not self._images:
+        if not self._count:
             return
         seconds = time.perf_counter() - self._start - self._validating
-        rate = torch.tensor(self._images / seconds, device=pl_module.device)
+        rate = torch.tensor(self._count / seconds, device=pl_module.device)
         total = trainer.strategy.reduce(rate, reduce_op="sum")
-        pl_module.report({"train/images_per_second": float(total)})
+        pl_module.report({f"train/{pl_module.examples}_per_second": float(total)})

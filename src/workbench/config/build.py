@@ -51,7 +51,7 @@ def build_callbacks(config: Config) -> dict[str, L.Callback]:
 def compared_settings(config: Config) -> dict[str, Any]:
     """What runs are compared by: settings by dotted name, and classes by the place they fill.
 
-    `{"model.latent_dim": 2, "model.likelihood": "Laplace", ...}`; what only says where and how
+    `{"model.width": 2, "model.activation": "ReLU", ...}`; what only says where and how
     a run is recorded is left out.
     """
     recorded = ("callbacks", "logger", "log_dir", "resume", "sweep", "varied")

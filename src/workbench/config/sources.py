@@ -19,7 +19,7 @@ def source_of(place: str, config_name: str, overrides: Sequence[str]) -> str | N
     The config is the one that `HydraConfig` was last given.
 
     Args:
-        place: such as `model.latent_dim`; where it is not set, what set its `_target_` counts.
+        place: such as `model.width`; where it is not set, what set its `_target_` counts.
         config_name: the config that was composed.
         overrides: what it was composed with.
     """

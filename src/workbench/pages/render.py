@@ -36,5 +36,5 @@ def embedded(figure: Figure) -> str:
 
 
 def address(kind: str, content: bytes) -> str:
-    """An image as a `data:` address."""
+    """A picture as a `data:` address."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 
 from workbench.config.identity import flatten
 from workbench.errors import RunError
+from workbench.project import the_project
 
 MAY_CHANGE = {
     "trainer.max_*": "it says how long to train",
@@ -38,23 +39,18 @@ MAY_CHANGE = {
     "logger.*": "they record",
     "compile": "a compiled model has the same weights",
     "matmul_precision": "it is of the device",
-    "data.root": "the same images may lie elsewhere",
-    "data.path": "the same images may lie elsewhere",
-    "data.mirrors": "the same images may come from elsewhere",
-    "data.fallback": "it says what to do without the images",
-    "data.eval_batch_size": "evaluation is the same in batches of any size",
     "log_dir": "it says where other runs are",
     "name": "it is shown and no more",
     "test": "it says what to do after training",
     "optimized_metric": "it says what to do after training",
 }
-"""Settings, as patterns of dotted names, with the reason. The optimizer's numbers may change too:
-`AutoencoderModule` sets them in the state that the checkpoint restores."""
+"""Settings, as patterns of dotted names, with the reason. A project adds its own, and the
+optimizer's numbers may change too: they are set in the state that the checkpoint restores."""
 
 MAY_NOT = {
     "model": "the weights in its checkpoint were trained with the other one",
-    "data": "it resumes with the same images in the same order",
-    "seed": "the order of images and the noise come from it",
+    "data": "it resumes with the same data in the same order",
+    "seed": "the order of the data and the noise come from it",
     "scheduler": "its state is in the checkpoint",
     "optimizer": "its state is in the checkpoint; of its settings only numbers may change",
     "trainer": "what an epoch or a step is, and that its checkpoints are kept, is part of the run",
@@ -69,10 +65,11 @@ def check_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         RunError: names every setting that may not change, with the reason.
     """
     before, after = flatten(old), flatten(new)
+    may_change = (*MAY_CHANGE, *the_project().may_change)
     faults = []
     for name in [*after, *(name for name in before if name not in after)]:
         value, other = before.get(name), after.get(name)
-        if value == other or any(fnmatch(name, pattern) for pattern in MAY_CHANGE):
+        if value == other or any(fnmatch(name, pattern) for pattern in may_change):
             continue
         group = name.partition(".")[0]
         if group == "optimizer" and _is_numeric(other) and (value is None or _is_numeric(value)):

@@ -160,7 +160,7 @@ def deciding_figure(runs: Sequence[SweepRun], metric: str | None) -> str | None:
     """The figure that says which run is best; None if no run has figures yet.
 
     By default the first of those that the runs themselves name which compares them all, on test
-    images if there are metrics of those, else on validation images.
+    data if there are metrics of those, else on validation data.
 
     Raises:
         RunError: if no run has the figure that was asked for.

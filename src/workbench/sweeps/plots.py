@@ -1,4 +1,4 @@
-"""The plots of a sweep's page, each as an image that the page can hold."""
+"""The plots of a sweep's page, each as an address that the page can hold."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ MOST_CURVES = 60
 
 
 class Plot(NamedTuple):
-    """An image as a `data:` address, or none, and what it is of or why there is none."""
+    """A picture as a `data:` address, or none, and what it is of or why there is none."""
 
     source: str
     caption: str
