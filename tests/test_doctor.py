@@ -11,7 +11,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from musigma import doctor
+from musigma.data.checks import data_sets
+from workbench import doctor
 from musigma.data.idx import FILES, SPLITS, image_file, label_file
 from musigma.paths import PROJECT_ROOT
 
@@ -149,7 +150,7 @@ def test_torch_compile_without_a_compiler_is_a_note(monkeypatch, tmp_path):
 
 def test_no_data_is_a_note_that_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
-    findings = list(doctor.data())
+    findings = list(data_sets())
     assert [finding.about for finding in findings] == ["MNIST", "FashionMNIST", "KMNIST"]
     assert {finding.level for finding in findings} == {"note"}
     assert str(tmp_path / "KMNIST" / "raw") in findings[2].what
@@ -163,7 +164,7 @@ def test_damaged_data_is_a_problem(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     for name in FILES:
         (folder / name).write_bytes(b"<html>")
-    (finding,) = problems(doctor.data)
+    (finding,) = problems(data_sets)
     assert finding.about == "FashionMNIST"
     assert f"{image_file('train')} has 6 bytes" in finding.what
     assert "Remove it" in finding.advice
@@ -172,7 +173,7 @@ def test_damaged_data_is_a_problem(tmp_path, monkeypatch):
 def test_a_data_folder_that_is_not_one_is_a_problem(tmp_path, monkeypatch):
     (tmp_path / "data").write_text("")
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
-    findings = problems(doctor.data)
+    findings = problems(data_sets)
     assert [finding.about for finding in findings] == ["MNIST", "FashionMNIST", "KMNIST"]
     assert "cannot be read: Not a directory" in findings[0].what
     assert "DATA_DIR" in findings[0].advice
@@ -188,10 +189,10 @@ def test_files_that_are_not_the_published_mnist_are_a_problem_packed_or_not(tmp_
             (folder / image_file(split)).write_bytes(images)
             labels = gzip.compress(struct.pack(">2I", 2049, count) + bytes(count))
             (folder / f"{label_file(split)}.gz").write_bytes(labels)
-    (finding,) = problems(doctor.data)
+    (finding,) = problems(data_sets)
     assert finding.about == "MNIST"
     assert f"{image_file('train')} is damaged" in finding.what
-    assert {(f.level, f.about) for f in doctor.data()} >= {
+    assert {(f.level, f.about) for f in data_sets()} >= {
         ("ok", "KMNIST"),
         ("note", "FashionMNIST"),
     }

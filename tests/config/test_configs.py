@@ -8,7 +8,8 @@ import torch
 import yaml
 
 from musigma.paths import PROJECT_ROOT
-from workbench.config.build import build_data, build_module, build_trainer, compared_settings
+from workbench.config.build import build_data, build_module, compared_settings
+from workbench.trainer import build_trainer
 from workbench.config.targets import find_class
 from workbench.errors import ConfigError
 

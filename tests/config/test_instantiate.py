@@ -11,7 +11,6 @@ from musigma.models import MLP
 from musigma.models.network import Network
 from workbench.config.instantiate import instantiate
 from workbench.config.settings import OptimizerRecipe
-from workbench.config.targets import PROJECT
 from workbench.errors import ConfigError
 
 
@@ -42,7 +41,7 @@ def test_builds_nested_objects_and_partials():
         "torch.nn.init.normal_",
         "lightning.pytorch.trainer.trainer.os.system",
         "lightning.fabric.Fabric",
-        f"{PROJECT}x.models.MLP",
+        "musigmax.models.MLP",
         "",
         None,
         7,

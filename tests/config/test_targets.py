@@ -16,7 +16,6 @@ from lightning.pytorch.strategies import Strategy
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from musigma.config import targets
 from musigma.data import ImageDataModule, MNISTDataModule
 from musigma.models import MLP, Autoencoder, Conv
 from musigma.objectives import (
@@ -31,10 +30,11 @@ from musigma.objectives import (
 )
 from musigma.objectives.likelihoods import Likelihood
 from musigma.objectives.schedules import Constant, Cyclical, Linear
-from workbench.config.build import build_callbacks, build_data, build_model, build_module
-from workbench.config.settings import TrainSettings
+from musigma.assemble import build_model
+from musigma.settings import TrainSettings
+from workbench.config.build import build_callbacks, build_data, build_module
 from workbench.config.signatures import arguments_of
-from workbench.config.targets import LIBRARIES, PROJECT, is_recipe, target_of
+from workbench.config.targets import LIBRARIES, is_recipe, target_of
 from workbench.errors import ConfigError
 
 SETTINGS = typing.get_type_hints(TrainSettings)
@@ -89,7 +89,7 @@ EXPECTED = {
 def _everything() -> dict[str, Any]:
     """Every class, function and method of the project and of the libraries, by its full name."""
     found: dict[str, Any] = {}
-    for package in (PROJECT, *LIBRARIES):
+    for package in ("musigma", "workbench", *LIBRARIES):
         root = importlib.import_module(package)
         for module in [root, *_modules(root)]:
             for name, thing in vars(module).items():
@@ -124,7 +124,7 @@ def _is_accepted(name: str, hint: Any) -> bool:
 def test_every_place_accepts_the_public_classes_of_its_type_and_nothing_else():
     everything = _everything()
     assert len(everything) > 4000
-    homes = tuple(f"{package}." for package in (PROJECT, *LIBRARIES))
+    homes = tuple(f"{package}." for package in ("musigma", "workbench", *LIBRARIES))
     for place, expected in EXPECTED.items():
         hint = _hint(place)
         for name, thing in everything.items():
@@ -185,7 +185,7 @@ def mylab(tmp_path, monkeypatch):
         "import lightning as L\nclass Foo(L.Callback):\n    pass\ndef run():\n    pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(targets, "TRUSTED_FILE", tmp_path / "trusted.yaml")
+    hand_over(monkeypatch, tmp_path)
     return tmp_path
 
 

@@ -18,7 +18,7 @@ from musigma.loading import Run, load_run
 from musigma.models import MLP, Autoencoder, Conv
 from musigma.objectives.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Laplace
 from musigma.paths import PROJECT_ROOT
-from musigma.runs import export
+from musigma import exporting as export
 from workbench.errors import RunError
 
 pytestmark = pytest.mark.slow

@@ -1,6 +1,6 @@
 """What a job's folder says of it."""
 
-from musigma.sweeps import job
+from workbench.sweeps import job
 from workbench.config.launch import Launch
 from workbench.runs.folder import RunFolder
 

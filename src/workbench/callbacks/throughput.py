@@ -10,7 +10,10 @@ from workbench.module import ReportingModule
 
 
 class Throughput(L.Callback):
-    """Reports `train/..._per_second` of each epoch, by the module's word for examples, over all devices, without validation."""
+    """Reports `train/examples_per_second` of each epoch, over all devices, without validation.
+
+    A module that calls its examples something else has the metric called so.
+    """
 
     def __init__(self) -> None:
         self._validating = 0.0

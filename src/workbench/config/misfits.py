@@ -41,9 +41,8 @@ def find_misfits(config: dict[str, Any]) -> Iterator[Problem]:
         check_schedule(config)
         terms, settings = project.try_batch(module, data)
         measured = {f"{stage}/{name}" for stage in ("train", "val", "test") for name in terms}
-        reported = measured | {
-            f"train/{name}" for name in (*settings, "lr", f"{module.examples}_per_second")
-        }
+        others = (*settings, "lr", f"{module.examples}_per_second")
+        reported = measured | {f"train/{name}" for name in others}
         check_monitors(build_callbacks(config), reported)
         asked = config.get("optimized_metric")
         if asked is not None and asked not in measured:
