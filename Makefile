@@ -7,7 +7,7 @@ ALL_CORES := --numprocesses auto --dist loadfile
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-quick test-extras test-oldest lint format schema tensorboard doctor fork clean
+.PHONY: help install train test test-quick test-exhaustive test-extras test-oldest lint format schema tensorboard doctor fork clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,9 +23,12 @@ train: $(STAMP)  ## train the default model; ARGS="model=vae seed=1" are overrid
 	$(BIN)/python scripts/train.py data.fallback=sample $(ARGS)
 
 test: $(STAMP)  ## run the tests; ARGS="-k loader" are pytest's
-	$(BIN)/python -m pytest $(ALL_CORES) $(ARGS)
+	$(BIN)/python -m pytest $(ALL_CORES) -m "not exhaustive" $(ARGS)
 
-test-quick: $(STAMP)  ## run those that take seconds, in about two minutes
+test-exhaustive: $(STAMP)  ## run those that `make test` leaves out
+	$(BIN)/python -m pytest $(ALL_CORES) -m exhaustive $(ARGS)
+
+test-quick: $(STAMP)  ## run those that take seconds, in about a minute
 	$(BIN)/python -m pytest $(ALL_CORES) -m "not slow" $(ARGS)
 
 test-extras: $(STAMP)  ## install launchers, search and wandb, and run what needs them
@@ -33,7 +36,7 @@ test-extras: $(STAMP)  ## install launchers, search and wandb, and run what need
 	$(BIN)/python -m pytest tests/sweeps/test_launchers.py tests/runs/test_tracking.py $(ARGS)
 
 test-oldest: .venv-oldest/.installed  ## run them with the oldest versions; Python 3.11 or 3.12
-	.venv-oldest/bin/python -m pytest $(ALL_CORES) $(ARGS)
+	.venv-oldest/bin/python -m pytest $(ALL_CORES) -m "not exhaustive" $(ARGS)
 
 .venv-oldest/.installed: pyproject.toml $(OLDEST)
 	$(PYTHON) -m venv .venv-oldest

@@ -5,15 +5,14 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 
 from musigma.paths import PROJECT_ROOT
+from warm import python
 
 RUNNER = """
 import json, runpy, subprocess, sys
 names = {"__name__": "notebook"}
-for kind, step in json.load(sys.stdin):
+for kind, step in json.loads(sys.argv[1]):
     print("$", step, flush=True)
     if kind == "code":
         exec(step, names)
@@ -71,14 +70,7 @@ def run_steps(steps, cwd):
     names, as the cells of a notebook do.
     """
     environment = {name: value for name, value in os.environ.items() if name != "DATA_DIR"}
-    done = subprocess.run(
-        [sys.executable, "-c", RUNNER],
-        input=json.dumps(steps),
-        cwd=cwd,
-        env={**environment, "PYTHONPATH": str(cwd / "src")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment["PYTHONPATH"] = str(cwd / "src")
+    done = python("-c", RUNNER, json.dumps(steps), cwd=cwd, env=environment)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout

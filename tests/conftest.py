@@ -1,6 +1,7 @@
 """Shared by all tests: everything runs offline, on small data, and writes to a folder of its own.
 
-`run_here` does in this process what `scripts/train.py` does; `run_script` runs the script itself.
+`run_here` does in this process what `scripts/train.py` does; `run_script` runs the script itself,
+in a process of its own (`warm.py`).
 """
 
 import os
@@ -10,10 +11,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import functools
-import multiprocessing
-import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
 from musigma.paths import PROJECT_ROOT
+from warm import Started
 from workbench.config.launch import Launch, read_launch
 from workbench.config.resolvers import register_resolvers
 from workbench.runs.folder import RunFolder
@@ -41,7 +40,7 @@ SMALL = [
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, tmp_path):
     """No settings from outside."""
-    for name in ("DATA_DIR", "LOCAL_RANK", "MUSIGMA_RUN_FOLDER", "MUSIGMA_TRUSTED"):
+    for name in ("DATA_DIR", "LOCAL_RANK", "WORKBENCH_RUN_FOLDER", "MUSIGMA_TRUSTED"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
@@ -85,37 +84,24 @@ def run_here(compose_small):
 
 
 @pytest.fixture
-def run_script(tmp_path):
-    """Arguments → the finished process of `scripts/train.py` with them."""
+def start_script(tmp_path):
+    """Arguments → `scripts/train.py` with them, which has just begun."""
 
-    def run_it(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "scripts/train.py", *arguments, f"log_dir={tmp_path}/logs"]
-        with subprocess.Popen(
-            command,
-            cwd=PROJECT_ROOT,
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            try:
-                output, errors = process.communicate(timeout=300)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)  # the other ranks of a run too
-                raise
-        return subprocess.CompletedProcess(command, process.returncode, output, errors)
+    def start(*arguments: str, **environment: str) -> Started:
+        logs = f"log_dir={tmp_path}/logs"
+        return Started("scripts/train.py", *arguments, logs, env={**os.environ, **environment})
 
-    return run_it
+    return start
 
 
 @pytest.fixture
-def processes(monkeypatch):
-    """A context whose processes have everything imported, and the data read, when they start."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["warm"])
-    return context
+def run_script(start_script):
+    """Arguments → `scripts/train.py` with them, finished."""
+
+    def run_it(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return start_script(*arguments, **environment).finish()
+
+    return run_it
 
 
 @pytest.fixture

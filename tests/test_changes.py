@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from musigma.loading import load_checkpoint
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError, RunError, UserError
+from workbench.runs.weights import load_checkpoint
 from workbench.training import run
 
 pytestmark = pytest.mark.slow

@@ -5,13 +5,25 @@ import torch
 
 from musigma.callbacks import BestAndLast
 from musigma.evaluating import evaluate
-from musigma.loading import load_checkpoint
-from workbench.config.build import build_data, build_module, build_trainer
+from warm import python
+from workbench.config.build import build_data, build_module
+from workbench.runs.folder import RunFolder
+from workbench.runs.weights import load_checkpoint
+from workbench.trainer import build_trainer
 
 pytestmark = pytest.mark.slow
 
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.source=sample")
-SMALL = ("trainer.max_epochs=2", "data.batch_size=63", "data.eval_batch_size=77")
+SMALL = (
+    "trainer.max_epochs=2",
+    "trainer.log_every_n_steps=1",
+    "model.network.encoder_sizes=[32]",
+    "model.network.decoder_sizes=[32]",
+    "callbacks.latent_panel=null",
+    "data.eval_batch_size=77",
+    "data.batch_size=50",
+    "+trainer.limit_train_batches=4",
+)
 
 
 def _test_in_one_process(folder):
@@ -26,37 +38,43 @@ def _test_in_one_process(folder):
     return module.metrics("test")
 
 
-def test_two_processes_agree_with_one_on_the_same_checkpoint(run_script, only_run):
-    done = run_script("model=vae", *TWO, *SMALL)
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """A sweep in two processes: what it said, and its run folders by their names."""
+    logs = tmp_path_factory.mktemp("logs")
+    jobs = ("model=autoencoder,vae", *TWO, *SMALL, "sweep=two", f"log_dir={logs}")
+    done = python("scripts/train.py", "-m", *jobs)
     assert done.returncode == 0, done.stderr
-    assert "2 processes" in done.stdout
-    assert done.stdout.count("testing the best checkpoint") == 1
-    folder = only_run()
+    assert not list(logs.glob("runs/*"))
+    folders = [RunFolder.open(path.parent) for path in logs.glob("sweeps/two/*/metrics.json")]
+    return done.stdout, {folder.path.name: folder for folder in folders}
+
+
+def test_every_job_of_a_sweep_runs_in_two_processes(sweep):
+    said, folders = sweep
+    assert said.count("2 processes") == 2
+    assert said.count("testing the best checkpoint") == 2
+    assert folders.keys() == {"model=autoencoder", "model=vae"}
+
+
+@pytest.mark.parametrize("model", ["autoencoder", "vae"])
+def test_two_processes_agree_with_one_on_the_same_checkpoint(model, sweep):
+    folder = sweep[1][f"model={model}"]
     metrics = folder.read_metrics()["metrics"]
     for name, value in _test_in_one_process(folder).items():
         assert metrics[f"test/{name}"] == pytest.approx(value, rel=1e-6), name
 
 
-def test_two_processes_train_the_model_that_one_trains(run_script, only_run, run_here):
+def test_two_processes_train_the_model_that_one_trains(sweep, run_here, monkeypatch):
     """Without noise, two ranks with 50 images each do what one process with 100 does."""
-    common = ("model=autoencoder", "trainer.max_epochs=2", "trainer.log_every_n_steps=1")
-    sizes = ("model.network.encoder_sizes=[32]", "model.network.decoder_sizes=[32]")
-    done = run_script(*TWO, *common, *sizes, "data.batch_size=50", "+trainer.limit_train_batches=4")
-    assert done.returncode == 0, done.stderr
-    shared = only_run()
+    shared = sweep[1]["model=autoencoder"]
+    common = ("model=autoencoder", *SMALL[:-2])
     alone = run_here(*common, "data.batch_size=100", "trainer.limit_train_batches=4")
     weights = load_checkpoint(shared.checkpoint("last"))["state_dict"]
     for name, value in load_checkpoint(alone.checkpoint("last"))["state_dict"].items():
         torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-5)
+    monkeypatch.setattr("musigma.evaluating.draw", lambda *_: iter([]))
     settings = {"checkpoint": "last", "images": 20, "samples": 25, "seed": 0}
     ours, theirs = evaluate([str(shared.path), str(alone.path)], shared.path, **settings)
     for figure in ("distortion", "l1", "mse", "psnr"):
         assert ours[figure] == pytest.approx(theirs[figure], rel=1e-4), figure
-
-
-def test_every_job_of_a_sweep_runs_in_two_processes(run_script, tmp_path):
-    done = run_script("-m", "seed=0,1", *TWO, "trainer.max_epochs=1", "name=short")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("2 processes") == 2
-    assert len(list(tmp_path.glob("logs/sweeps/*/*/metrics.json"))) == 2
-    assert not list(tmp_path.glob("logs/runs/*"))

@@ -1,5 +1,6 @@
 """What the doctor finds, on this machine and on ones where something is wrong."""
 
+import dataclasses
 import gzip
 import os
 import struct
@@ -12,9 +13,10 @@ import pytest
 import torch
 
 from musigma.data.checks import data_sets
-from workbench import doctor
 from musigma.data.idx import FILES, SPLITS, image_file, label_file
 from musigma.paths import PROJECT_ROOT
+from warm import python
+from workbench import doctor, project
 
 
 def run_doctor(**environment: str) -> subprocess.CompletedProcess[str]:
@@ -49,7 +51,7 @@ def pretend(tmp_path, monkeypatch):
 
 
 def test_a_good_machine_has_no_problem_and_every_line_is_aligned(tmp_path):
-    done = run_doctor(DATA_DIR=str(tmp_path / "empty"))
+    done = python("scripts/doctor.py", env={**os.environ, "DATA_DIR": str(tmp_path / "empty")})
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     *lines, _, verdict = done.stdout.splitlines()
@@ -200,7 +202,8 @@ def test_files_that_are_not_the_published_mnist_are_a_problem_packed_or_not(tmp_
 
 def test_logs_that_cannot_be_written_are_a_problem(tmp_path, monkeypatch):
     (tmp_path / "logs").write_text("a file, and no folder")
-    monkeypatch.setattr(doctor, "LOGS", tmp_path / "logs")
+    here = dataclasses.replace(project.the_project(), root=tmp_path)
+    monkeypatch.setattr(project, "_given", [here])
     (finding,) = problems(doctor.logs)
     assert "cannot be written" in finding.what
     assert "log_dir=" in finding.advice

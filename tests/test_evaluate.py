@@ -1,11 +1,9 @@
 """scripts/evaluate.py measures any run, or says why it cannot."""
 
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 
 import pytest
@@ -25,6 +23,7 @@ from musigma.objectives.likelihoods import Laplace
 from musigma.pages.kept import kept
 from musigma.pages.run import rows_of
 from musigma.paths import PROJECT_ROOT
+from warm import Started, python
 from workbench.errors import ConfigError, RunError
 from workbench.runs.evaluation import finite
 from workbench.runs.folder import RunFolder
@@ -46,7 +45,13 @@ def _measure(folder, **settings):
     return metrics
 
 
-def test_a_run_is_measured_and_explains_its_figures(run_here):
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Runs are measured, and no picture is drawn: that takes most of the time."""
+    monkeypatch.setattr("musigma.evaluating.draw", lambda *_: iter([]))
+
+
+def test_a_run_is_measured_and_explains_its_figures(run_here, undrawn):
     folder = run_here("model=vae", *BINARY)
     metrics = _measure(folder)
     assert metrics == json.loads((folder.path / "evaluation" / "metrics.json").read_text())
@@ -60,7 +65,7 @@ def test_a_run_is_measured_and_explains_its_figures(run_here):
     assert _measure(folder, seed=1)["log_p"] != metrics["log_p"]
 
 
-def test_densities_are_reported_on_the_common_scale_too(run_here):
+def test_densities_are_reported_on_the_common_scale_too(run_here, undrawn):
     metrics = _measure(run_here("model=vae", "model.latent_dim=3"))
     for name in ("elbo", "log_p"):
         gain = metrics[f"{name}_unit"]["mean"] - metrics[name]["mean"]
@@ -100,7 +105,7 @@ def test_what_has_no_meaning_is_left_out_with_a_reason(run_here, overrides, reas
     assert (folder.path / "figures" / "latent_plane.png").exists() == is_plane
 
 
-def test_figures_are_those_that_training_reported(run_here):
+def test_figures_are_those_that_training_reported(run_here, undrawn):
     folder = run_here("model=vae")
     metrics, reported = _measure(folder), folder.read_metrics()["metrics"]
     for name in ("l1", "mse", "distortion", "rate"):
@@ -109,7 +114,9 @@ def test_figures_are_those_that_training_reported(run_here):
 
 @pytest.mark.parametrize("overrides", [["trainer.precision=bf16-mixed"], ["compile=true"]])
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
-def test_a_run_of_another_kind_is_measured_as_the_plain_one(overrides, run_here, monkeypatch):
+def test_a_run_of_another_kind_is_measured_as_the_plain_one(
+    overrides, run_here, undrawn, monkeypatch
+):
     compile_ = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", lambda part: compile_(part, backend="eager"))
     plain = _measure(run_here("model=vae"))
@@ -143,14 +150,7 @@ def test_a_run_that_is_none_stops_before_anything_is_measured(run_here, tmp_path
 def test_the_script_measures_the_latest_run(run_here, tmp_path):
     folder = run_here("model=vae", "name='a=b'")
     arguments = ["run=latest", "images=10", "samples=50", f"log_dir={tmp_path}/logs"]
-    done = subprocess.run(
-        [sys.executable, "scripts/evaluate.py", *arguments],
-        cwd=PROJECT_ROOT,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("scripts/evaluate.py", *arguments)
     assert done.returncode == 0, done.stderr
     assert "log p(x) on 10 of them, 50 samples each, seed 0" in done.stdout
     assert "data source: sample" in done.stdout
@@ -160,13 +160,7 @@ def test_the_script_measures_the_latest_run(run_here, tmp_path):
 @pytest.mark.parametrize("override", ["run=nowhere", "images=1"])
 def test_what_cannot_be_is_one_clear_error(override, run_here, tmp_path):
     run_here("model=vae")
-    done = subprocess.run(
-        [sys.executable, "scripts/evaluate.py", override, f"log_dir={tmp_path}/logs"],
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("scripts/evaluate.py", override, f"log_dir={tmp_path}/logs")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
@@ -422,13 +416,8 @@ def test_two_classes_of_which_one_is_rarer_than_what_is_fitted_on_are_no_classes
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_ctrl_c_while_measuring_leaves_the_run_as_it_was(trained):
     before = _files(trained)
-    command = [sys.executable, "scripts/evaluate.py", f"run={trained}", "samples=100000"]
-    with subprocess.Popen(
-        command, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        while "measuring" not in process.stdout.readline():
-            assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-    assert process.returncode != 0
+    started = Started("scripts/evaluate.py", f"run={trained}", "samples=100000")
+    started.wait_for("measuring")
+    started.send_signal(signal.SIGINT)
+    assert started.finish(60).returncode != 0
     assert _files(trained) == before

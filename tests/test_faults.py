@@ -1,26 +1,29 @@
 """What goes wrong around a run: one clear error, and nothing lost that was written."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 import time
 
 import pytest
 import torch
 
-from musigma.loading import load_checkpoint
-from musigma.paths import PROJECT_ROOT
+from warm import Started, python
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError, DataError, RunError
 from workbench.runs.folder import RunFolder
 from workbench.runs.resume import newest_checkpoint
+from workbench.runs.weights import load_checkpoint
 from workbench.training import run
 
 pytestmark = pytest.mark.slow
 
-SMALL = ["data.source=sample", "trainer.accelerator=cpu", "model.network.decoder_sizes=[64]"]
+SMALL = [
+    "data.source=sample",
+    "trainer.accelerator=cpu",
+    "model.network.decoder_sizes=[64]",
+    "callbacks.latent_panel=null",
+]
 
 
 def _flip_a_byte(path):
@@ -79,14 +82,12 @@ def test_the_claim_of_a_killed_process_dies_with_it(tmp_path):
         "folder = RunFolder(Path(sys.argv[1])); folder.claim(); print('claimed', flush=True)\n"
         "time.sleep(60)"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(folder.path)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "claimed\n"
+    started = Started("-c", code, str(folder.path))
+    started.wait_for("claimed\n")
     with pytest.raises(RunError, match="still going"):
         folder.claim()
-    process.kill()
-    process.communicate()
+    started.process.kill()
+    started.finish()
     folder.claim()
     folder.release()
 
@@ -105,13 +106,7 @@ def test_a_checkpoint_that_cannot_be_written_loses_nothing(tmp_path, only_run):
         "BestAndLast.save = limited\n"
         "import runpy; runpy.run_path('scripts/train.py', run_name='__main__')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "train.py", *SMALL, f"log_dir={tmp_path}/logs"],
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("-c", code, "train.py", *SMALL, f"log_dir={tmp_path}/logs")
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     folder = only_run()
@@ -185,28 +180,12 @@ def test_a_config_that_was_edited_is_checked_when_the_run_goes_on(run_here, comp
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
-def test_a_second_process_is_refused_while_the_first_trains(tmp_path, only_run):
-    arguments = [*SMALL, "trainer.max_epochs=3000", f"log_dir={tmp_path}/logs"]
-    script = [sys.executable, "scripts/train.py"]
-    first = subprocess.Popen(
-        [*script, *arguments],
-        cwd=PROJECT_ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ},
-    )
-    while "epoch 1/3000" not in first.stdout.readline():
-        assert first.poll() is None
-    second = subprocess.run(
-        [*script, "resume=latest", f"log_dir={tmp_path}/logs"],
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_a_second_process_is_refused_while_the_first_trains(start_script, run_script, only_run):
+    first = start_script(*SMALL, "trainer.max_epochs=3000")
+    first.wait_for("epoch 1/3000")
+    second = run_script("resume=latest")
     assert second.returncode == 2
     assert "belongs to a run that is still going" in second.stderr
     first.send_signal(signal.SIGTERM)
-    first.communicate(timeout=60)
+    first.finish(60)
     assert only_run().read_metrics()["status"] == "interrupted"

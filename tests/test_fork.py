@@ -2,9 +2,11 @@
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +77,13 @@ def template(make_template):
     return make_template()
 
 
+@pytest.fixture(scope="module")
+def script(template):
+    """What scripts/fork.py defines, and the template's files as it reads them."""
+    names = runpy.run_path(str(template / "scripts" / "fork.py"))
+    return names, names["tracked_files"]()
+
+
 def forked(make_template, name, *options):
     """A fork, the files before, and variables by which its package counts as installed."""
     folder = make_template()
@@ -125,10 +134,20 @@ def small_fork(make_template):
         ("launch", "is a name that the code uses for something else"),
     ],
 )
-def test_a_name_that_is_none_or_taken_is_refused(template, name, reason):
-    done = run(template, "scripts/fork.py", "--no-check", name)
+def test_a_name_that_is_none_or_taken_is_refused(script, name, reason, monkeypatch):
+    names, files = script
+    # A script finds what lies beside it, and not what pytest has put there or imported.
+    elsewhere = [p for p in sys.path if not Path(p).resolve().is_relative_to(PROJECT_ROOT)]
+    monkeypatch.setattr(sys, "path", [str(PROJECT_ROOT / "scripts"), *elsewhere])
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(names["ForkError"], match=re.escape(f"{name} {reason}")):
+        names["check_name"](name, files)
+
+
+def test_a_refusal_changes_nothing(template):
+    done = run(template, "scripts/fork.py", "--no-check", "lambda")
     assert done.returncode == 2
-    assert f"{name} {reason}" in done.stderr
+    assert "lambda is a word of Python" in done.stderr
     assert "Nothing has been changed." in done.stderr
     assert git(template, "status", "--porcelain") == ""
 

@@ -1,15 +1,19 @@
 """Killed at any moment, a run can go on, and ends where it would have ended."""
 
+import os
 import random
+import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from curves import scalars_of
-from musigma.loading import load_checkpoint
+from warm import server
 from workbench.config.quoting import quote
 from workbench.runs.folder import RunFolder
+from workbench.runs.weights import load_checkpoint
 from workbench.training import run
 
 pytestmark = pytest.mark.slow
@@ -21,39 +25,127 @@ SHORT = [
     "trainer.limit_train_batches=3",
     "callbacks.image_panel=null",
 ]
+BOUNDARIES = [
+    ("fsync", "overrides.yaml.partial", 1),
+    ("replace", "overrides.yaml", 1),
+    ("fsync", "environment.txt.partial", 1),
+    ("replace", "environment.txt", 1),
+    ("fsync", "metrics.json.partial", 1),
+    ("replace", "metrics.json", 1),
+    ("fsync", "best.partial", 2),  # the first epoch has left its checkpoints
+    ("replace", "best.ckpt", 1),
+    ("fsync", "last.partial", 1),
+    ("replace", "previous.ckpt", 1),
+    ("replace", "last.ckpt", 1),
+    ("replace", "last.ckpt", 2),
+    ("fsync", "metrics.json.partial", 2),  # training is over
+    ("replace", "metrics.json", 2),
+    ("replace", "metrics.json", 3),
+]
+"""An operation, what it is done to, and how often one run does it until it is killed before it."""
+
 KILLS = 50
 
 
-def _start(processes, launch):
-    process = processes.Process(target=run, args=(launch,))
+@pytest.fixture
+def launched(compose_small, tmp_path):
+    """A name and overrides → a run of its own."""
+
+    def compose_it(name, *overrides):
+        return compose_small(*SHORT, f"log_dir={tmp_path}/{name}", *overrides)
+
+    return compose_it
+
+
+@pytest.fixture
+def folder_of(tmp_path):
+    """The name of a run → its folder, once it has a config."""
+
+    def find(name):
+        path = next((tmp_path / name / "runs").glob("*/config.yaml"), None)
+        return path and path.parent
+
+    return find
+
+
+def _start(launch, target=run, *arguments):
+    process = server().Process(target=target, args=(launch, *arguments))
     process.start()
     return process
 
 
-def test_killed_run_resumes_to_the_same_bits(processes, compose_launch, compose_small, tmp_path):
+def _expected(path):
+    folder = RunFolder.open(path)
+    checkpoints = {name: load_checkpoint(folder.checkpoint(name)) for name in ("last", "best")}
+    return checkpoints, scalars_of(path)
+
+
+def _assert_as_expected(path, expected):
+    folder = RunFolder.open(path)
+    assert folder.read_metrics()["status"] == "completed"
+    checkpoints, curves = expected
+    for checkpoint, state in checkpoints.items():
+        found = load_checkpoint(folder.checkpoint(checkpoint))
+        for key, value in state["state_dict"].items():
+            assert torch.equal(found["state_dict"][key], value)
+        assert found["global_step"] == state["global_step"]
+    assert scalars_of(path) == curves
+
+
+def _run_until(launch, root, operation, name, times):
+    original, calls = getattr(os, operation), 0
+
+    def operate(*arguments):
+        nonlocal calls
+        calls += _name(arguments[-1], root) == name
+        if calls == times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments)
+
+    setattr(os, operation, operate)
+    run(launch)
+
+
+def _name(place, root):
+    if not isinstance(place, int):
+        return Path(place).name
+    opened = os.fstat(place)
+    same = (p.name for p in root.rglob("*") if os.path.samestat(p.stat(), opened))
+    return next(same, None)
+
+
+def test_killed_at_every_write_a_run_resumes_to_the_same_bits(
+    launched, folder_of, compose_launch, tmp_path
+):
+    _start(launched("whole")).join()
+    launch = launched("killed")
+    for boundary in BOUNDARIES:
+        process = _start(launch, _run_until, tmp_path, *boundary)
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, boundary
+        launch = compose_launch(quote(f"resume={folder_of('killed')}"))
+    process = _start(launch)
+    process.join()
+    assert process.exitcode == 0
+    _assert_as_expected(folder_of("killed"), _expected(folder_of("whole")))
+
+
+@pytest.mark.exhaustive
+def test_killed_at_any_moment_a_run_resumes_to_the_same_bits(launched, folder_of, compose_launch):
     dice = random.Random(0)
-
-    def launched(name, *overrides):
-        return compose_small(*SHORT, f"log_dir={tmp_path}/{name}", *overrides)
-
-    def folder_of(name):
-        return next((tmp_path / name / "runs").glob("*/config.yaml"), None)
-
-    process = _start(processes, launched("whole"))
+    process = _start(launched("whole"))
     while not folder_of("whole"):
         time.sleep(0.001)
     begun = time.monotonic()
     process.join()
     seconds = time.monotonic() - begun
-    whole = RunFolder.open(folder_of("whole").parent)
-    expected = {name: load_checkpoint(whole.checkpoint(name)) for name in ("last", "best")}
-    curves = scalars_of(whole.path)
+    expected = _expected(folder_of("whole"))
 
     kills = trials = 0
     while kills < KILLS:
         trials += 1
         name = f"trial_{trials}"
-        process = _start(processes, launched(name))
+        process = _start(launched(name))
         for attempt in range(3):
             while not folder_of(name):
                 time.sleep(0.001)
@@ -66,17 +158,8 @@ def test_killed_run_resumes_to_the_same_bits(processes, compose_launch, compose_
             process.kill()
             process.join()
             kills += 1
-            path = folder_of(name).parent
-            resumed = compose_launch(quote(f"resume={path}"))
-            process = _start(processes, resumed)
+            process = _start(compose_launch(quote(f"resume={folder_of(name)}")))
         process.join()
         assert process.exitcode == 0
-        folder = RunFolder.open(folder_of(name).parent)
-        assert folder.read_metrics()["status"] == "completed"
-        for checkpoint, state in expected.items():
-            found = load_checkpoint(folder.checkpoint(checkpoint))
-            for key, value in state["state_dict"].items():
-                assert torch.equal(found["state_dict"][key], value)
-            assert found["global_step"] == state["global_step"]
-        assert scalars_of(folder.path) == curves
+        _assert_as_expected(folder_of(name), expected)
     print(f"{kills} kills in {trials} runs")

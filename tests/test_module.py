@@ -126,7 +126,7 @@ def test_ranks_draw_different_noise():
 
 
 def test_scheduler_is_stepped_once_an_epoch(run_here):
-    from musigma.loading import load_checkpoint
+    from workbench.runs.weights import load_checkpoint
 
     folder = run_here("scheduler=multistep", "scheduler.milestones=[1]")
     (scheduler,) = load_checkpoint(folder.checkpoint("last"))["lr_schedulers"]

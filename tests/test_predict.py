@@ -2,7 +2,6 @@
 
 import pickle
 import shutil
-import subprocess
 import sys
 import zipfile
 
@@ -15,6 +14,7 @@ from PIL import Image
 import musigma
 from musigma.paths import PROJECT_ROOT
 from musigma.predicting import predict
+from warm import python
 from workbench.errors import ConfigError, DataError, RunError
 from workbench.runs.folder import RunFolder
 
@@ -127,13 +127,7 @@ def test_codes_that_do_not_fit_are_named(vae, tmp_path):
 
 
 def test_the_script_says_where_it_wrote(vae):
-    done = subprocess.run(
-        [sys.executable, "scripts/predict.py", "task=sample", f"run={vae}"],
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = python("scripts/predict.py", "task=sample", f"run={vae}")
     assert done.stdout.strip() == f"written to   {vae}/predictions/sample.png"
 
 
@@ -308,13 +302,7 @@ def test_predictions_that_do_not_fit_on_the_disk_are_one_line_and_nothing_is_lef
         "runpy.run_path('scripts/predict.py', run_name='__main__')"
     )
     output = f"output={tmp_path}/x.{ending}"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "predict.py", f"task={task}", f"run={opened}", output],
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("-c", code, "predict.py", f"task={task}", f"run={opened}", output)
     assert done.returncode == 2, done.stderr
     assert f"{tmp_path} cannot be written: [Errno 27] File too large" in done.stderr
     assert "Traceback" not in done.stderr

@@ -2,14 +2,14 @@
 
 import re
 import shlex
-import subprocess
-import sys
 
 import pytest
 
 from commands import copy_repository, run_steps, small
 from fenced import blocks, commands
 from musigma.paths import PROJECT_ROOT
+from workbench.config.command_line import read_command_line
+from workbench.config.resolvers import register_resolvers
 
 WORKFLOWS = sorted(PROJECT_ROOT.glob(".github/workflows/*"))
 README = (PROJECT_ROOT / "README.md").read_text("utf-8")
@@ -23,14 +23,8 @@ def test_commands_compose(command):
     # A sweep is as good as its first job.
     first_job = re.sub(r"=([^\[, ]+),[^ ]+", r"=\1", command)
     arguments = [a for a in shlex.split(first_job) if a not in ("-m", "--help")]
-    done = subprocess.run(
-        [sys.executable, "scripts/train.py", "--cfg", "job", *arguments],
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    register_resolvers()
+    read_command_line("train", ["--cfg", "job", *arguments])
 
 
 @pytest.mark.slow

@@ -7,8 +7,8 @@ import torch
 
 from curves import scalars_of
 from musigma.callbacks import GracefulStop
-from musigma.loading import load_checkpoint
 from workbench.config.quoting import quote
+from workbench.runs.weights import load_checkpoint
 from workbench.training import run
 
 pytestmark = pytest.mark.slow

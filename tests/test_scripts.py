@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from musigma.paths import PROJECT_ROOT
+from warm import python
 
 pytestmark = pytest.mark.slow
 
@@ -19,6 +21,7 @@ SMALL = (
     "trainer.max_epochs=1",
     "model.network.encoder_sizes=[16]",
     "model.network.decoder_sizes=[16]",
+    "callbacks.latent_panel=null",
 )
 
 
@@ -65,33 +68,20 @@ def test_multirun_gives_a_readable_folder_for_every_job(run_script, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_keeps_a_checkpoint_and_the_message_goes_on(number, only_run, tmp_path):
-    arguments = [f"log_dir={tmp_path}/logs", *SMALL, "trainer.max_epochs=2000", "name='a=b'"]
-    process = subprocess.Popen(
-        [sys.executable, "scripts/train.py", *arguments],
-        cwd=PROJECT_ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    while "epoch 2/2000" not in process.stdout.readline():
-        assert process.poll() is None
-    process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
+def test_a_signal_keeps_a_checkpoint_and_the_message_goes_on(number, start_script, only_run):
+    started = start_script(*SMALL, "trainer.max_epochs=2000", "name='a=b'")
+    started.wait_for("epoch 2/2000")
+    started.send_signal(number)
+    done = started.finish(60)
+    assert done.returncode == 130, done.stderr
     folder = only_run()
     assert folder.read_metrics()["status"] == "interrupted"
     assert folder.checkpoint("last").exists()
-    command = output.split("Resume with: python ")[1].splitlines()[0]
-    epochs = (folder.path / "train.log").read_text().count("epoch ") + 2
-    done = subprocess.run(
-        f"{sys.executable} {command} trainer.max_epochs={epochs}",
-        shell=True,
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
+    command = shlex.split(
+        (done.stdout + done.stderr).split("Resume with: python ")[1].splitlines()[0]
     )
+    epochs = (folder.path / "train.log").read_text().count("epoch ") + 2
+    done = python(*command, f"trainer.max_epochs={epochs}")
     assert done.returncode == 0, done.stderr
     assert folder.read_metrics()["status"] == "completed"
 

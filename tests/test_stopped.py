@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from curves import scalars_of
-from musigma.loading import load_checkpoint
 from musigma.module import AutoencoderModule
 from workbench.callbacks.graceful_stop import SIGNALS, GracefulStop
 from workbench.config.quoting import quote
 from workbench.runs.folder import RunFolder
+from workbench.runs.weights import load_checkpoint
 from workbench.training import run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from musigma.data import mnist
-from musigma.loading import load_checkpoint
 from musigma.models.posterior import NormalPosterior
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO, IWAE, Draw, FreeBits, iwae, objective
@@ -20,6 +19,7 @@ from oracles import Images, LinearGaussian, quiet_trainer
 from workbench.config.build import build_data, build_module
 from workbench.epoch_means import EpochMeans
 from workbench.errors import ConfigError
+from workbench.runs.weights import load_checkpoint
 
 pytestmark = pytest.mark.slow
 

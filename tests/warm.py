@@ -1,21 +1,115 @@
-"""Importing this does what takes long in every process that trains on the sample."""
+"""Scripts in processes of their own that have everything imported when they start.
 
+To import torch, Lightning and the rest takes longer than most of what tests ask of a script. So one
+server in each process of pytest imports it once, and a script is a fork of that, with a command
+line, folder, environment, output, signals and exit status of its own. A fresh interpreter is needed
+only to test what a fresh interpreter does.
+"""
+
+import atexit
+import functools
+import multiprocessing
 import os
 import runpy
+import signal
+import subprocess
 import sys
+import tempfile
+import time
+from multiprocessing import forkserver
+from pathlib import Path
+from unittest import mock
 
-import workbench.training  # noqa: F401
-from musigma.data.sample import sample_digits
 from musigma.paths import PROJECT_ROOT
 
-sample_digits(train=True)
+TESTS = Path(__file__).parent
 
 
-def train(output, *arguments):
-    """Do in this process what `scripts/train.py` does, and append what it says to a file."""
-    with open(output, "a") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    script = PROJECT_ROOT / "scripts" / "train.py"
-    sys.argv = [str(script), *arguments]
-    runpy.run_path(str(script), run_name="__main__")
+@functools.cache
+def server():
+    """The context of processes that have everything imported, and the data read."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["preloaded"])
+    paths = [str(TESTS), str(PROJECT_ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+    with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, paths))):
+        forkserver.ensure_running()
+    return context
+
+
+def start(arguments, names, cwd=PROJECT_ROOT, env=None):
+    """`python <arguments>`, where the arguments begin with a script or `-c` and code, as a process.
+
+    Args:
+        names: the files that its output and its errors are appended to.
+    """
+    environment = dict(os.environ if env is None else env)
+    process = server().Process(target=_run, args=(arguments, cwd, environment, names))
+    process.start()
+    return process
+
+
+class Started:
+    """`python <arguments>` as it runs; its output can be waited for, and read at its end."""
+
+    def __init__(self, *arguments, cwd=PROJECT_ROOT, env=None):
+        self.arguments = arguments
+        self._files = [tempfile.NamedTemporaryFile("r") for _ in range(2)]  # noqa: SIM115
+        names = [file.name for file in self._files]
+        self.process = start(arguments, names, cwd, env)
+
+    def wait_for(self, words, seconds=120):
+        """What the script has printed, once the words are in it."""
+        end, said = time.monotonic() + seconds, ""
+        while words not in said:
+            assert self.process.is_alive(), self.finish()
+            assert time.monotonic() < end, said
+            time.sleep(0.01)
+            said += self._files[0].read()
+        self._files[0].seek(0)
+        return said
+
+    def send_signal(self, number):
+        os.kill(self.process.pid, number)
+
+    def finish(self, seconds=300):
+        """The script at its end, as `subprocess.run` returns it."""
+        self.process.join(seconds)
+        if self.process.exitcode is None:
+            os.killpg(self.process.pid, signal.SIGKILL)  # the other ranks of a run too
+            raise TimeoutError(self.arguments)
+        output, errors = (file.read() for file in self._files)
+        return subprocess.CompletedProcess(self.arguments, self.process.exitcode, output, errors)
+
+
+def python(*arguments, **options):
+    """`python <arguments>`, finished."""
+    return Started(*arguments, **options).finish()
+
+
+def _run(arguments, cwd, environment, names):
+    os.setsid()
+    for number, name in enumerate(names, 1):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_APPEND), number)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    if cwd != PROJECT_ROOT and (source := Path(cwd, "src")).is_dir():
+        _forget_package()
+        sys.path.insert(0, str(source))
+    try:
+        if arguments[0] == "-c":
+            sys.argv = ["-c", *arguments[2:]]
+            exec(arguments[1], {"__name__": "__main__"})
+        else:
+            sys.argv = list(arguments)
+            sys.path.insert(0, str(Path(arguments[0]).parent))
+            runpy.run_path(arguments[0], run_name="__main__")
+    finally:
+        atexit._run_exitfuncs()
+
+
+def _forget_package():
+    """In a copy of the repository the packages are others."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] in ("musigma", "workbench"):
+            del sys.modules[name]

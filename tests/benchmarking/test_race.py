@@ -1,13 +1,11 @@
 """Pipelines take turns, and what they report is what is shown; nothing here depends on time."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from musigma.benchmarking.race import Epoch, Row, race
-from musigma.paths import PROJECT_ROOT
+from warm import python
 
 pytestmark = pytest.mark.slow
 
@@ -56,13 +54,7 @@ def test_the_script_measures_all_pipelines_and_commands(tmp_path):
     output = tmp_path / "benchmark.json"
     small = "model.network={encoder_sizes:[16],decoder_sizes:[16]}"
     command = ["tables=[epoch]", "rounds=1", "data.source=sample", small, f"output={output}"]
-    done = subprocess.run(
-        [sys.executable, "scripts/benchmark.py", *command],
-        cwd=PROJECT_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("scripts/benchmark.py", *command)
     assert done.returncode == 0, done.stderr
     rows = json.loads(output.read_text())["epoch"]
     names = ["notebook", "bare loop", "scripts/train.py", "matrix products"]

@@ -5,10 +5,11 @@ import math
 import pytest
 
 from musigma.callbacks import BestAndLast
-from musigma.loading import load_checkpoint, load_run
+from musigma.loading import load_run
 from musigma.module import AutoencoderModule
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError, RunError
+from workbench.runs.weights import load_checkpoint
 from workbench.training import run
 
 

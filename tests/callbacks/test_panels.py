@@ -21,7 +21,7 @@ from musigma.callbacks.latent_panel import sprites
 from musigma.callbacks.panel import looking_at
 from musigma.data.datamodule import ImageDataModule
 from musigma.data.sample import sample_digits
-from musigma.loading import load_checkpoint, load_run
+from musigma.loading import load_run
 from musigma.models import Autoencoder
 from musigma.models.mlp import MLP
 from musigma.module import AutoencoderModule
@@ -29,6 +29,7 @@ from musigma.objectives import ELBO
 from musigma.objectives.likelihoods import Laplace
 from workbench.callbacks.boards import boards
 from workbench.config.quoting import quote
+from workbench.runs.weights import load_checkpoint
 from workbench.training import run
 
 IMAGES = 40

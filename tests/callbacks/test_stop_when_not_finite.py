@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from musigma.loading import load_checkpoint
 from musigma.module import AutoencoderModule
 from workbench.errors import RunError
+from workbench.runs.weights import load_checkpoint
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -1,13 +1,12 @@
 """Every job of a command line is composed and checked before the first one starts."""
 
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
 
 from faults import faults_of
-from musigma.paths import CONFIGS, PROJECT_ROOT
+from musigma.paths import CONFIGS
+from warm import python
 from workbench.config.command_line import read_command_line
 from workbench.config.resolvers import register_resolvers
 
@@ -244,14 +243,8 @@ def test_what_could_run_code_is_refused_before_anything_is_built(argument):
 
 @pytest.mark.parametrize("asked", ["0", "1"])
 def test_a_fault_is_exit_status_2_and_a_traceback_only_if_asked_for(asked):
-    done = subprocess.run(
-        [sys.executable, "scripts/train.py", "model.latent_dm=3"],
-        cwd=PROJECT_ROOT,
-        env={"PATH": "", "HYDRA_FULL_ERROR": asked},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    env = {"PATH": "", "HYDRA_FULL_ERROR": asked}
+    done = python("scripts/train.py", "model.latent_dm=3", env=env)
     assert "did you mean latent_dim?" in done.stderr
     assert ("Traceback" in done.stderr) == (asked == "1")
     assert done.returncode == (1 if asked == "1" else 2)

@@ -1,15 +1,21 @@
 """Settings of one machine, in configs/local: for every script, or for training alone."""
 
+import dataclasses
 import shutil
 
 import pytest
 from hydra import compose, initialize_config_dir
 
 from musigma.paths import CONFIGS
+from workbench import project
 from workbench.config.command_line import read_command_line
 from workbench.config.resolvers import register_resolvers
-from workbench.config.settings import SETTINGS
 from workbench.errors import ConfigError
+
+SCRIPTS = ("train", "evaluate", "export", "predict", "report", "benchmark")
+
+
+SCRIPTS = ("train", "evaluate", "export", "predict", "report", "benchmark")
 
 
 @pytest.fixture
@@ -17,7 +23,8 @@ def configs(tmp_path, monkeypatch):
     """A copy of all configs, without those of this machine."""
     copy = shutil.copytree(CONFIGS, tmp_path / "configs", ignore=shutil.ignore_patterns("local"))
     (copy / "local").mkdir()
-    monkeypatch.setattr("workbench.config.command_line.CONFIGS", copy)
+    here = dataclasses.replace(project.the_project(), root=tmp_path)
+    monkeypatch.setattr(project, "_given", [here])
     register_resolvers()
     return copy
 
@@ -27,7 +34,7 @@ def composed(configs, script, *overrides):
         return compose(script, list(overrides))
 
 
-@pytest.mark.parametrize("script", SETTINGS)
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_every_script_takes_the_settings_of_this_machine_if_there_are_any(script, configs):
     assert composed(configs, script).log_dir.endswith("logs")
     (configs / "local" / "default.yaml").write_text("log_dir: /scratch/logs\n")
@@ -44,7 +51,7 @@ def test_training_has_settings_of_its_own_and_may_choose_files(configs):
     assert not composed(configs, "evaluate").data
 
 
-@pytest.mark.parametrize("script", SETTINGS)
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_a_fault_in_them_is_named_with_the_file(script, configs):
     path = configs / "local" / "default.yaml"
     path.write_text("log_dirs: /scratch/logs\n")

@@ -1,5 +1,6 @@
 """The place of a `_target_` decides which classes it may name, before anything is built."""
 
+import dataclasses
 import importlib
 import inspect
 import pkgutil
@@ -16,6 +17,7 @@ from lightning.pytorch.strategies import Strategy
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from musigma.assemble import build_model
 from musigma.data import ImageDataModule, MNISTDataModule
 from musigma.models import MLP, Autoencoder, Conv
 from musigma.objectives import (
@@ -30,8 +32,8 @@ from musigma.objectives import (
 )
 from musigma.objectives.likelihoods import Likelihood
 from musigma.objectives.schedules import Constant, Cyclical, Linear
-from musigma.assemble import build_model
 from musigma.settings import TrainSettings
+from workbench import project
 from workbench.config.build import build_callbacks, build_data, build_module
 from workbench.config.signatures import arguments_of
 from workbench.config.targets import LIBRARIES, is_recipe, target_of
@@ -185,7 +187,9 @@ def mylab(tmp_path, monkeypatch):
         "import lightning as L\nclass Foo(L.Callback):\n    pass\ndef run():\n    pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    hand_over(monkeypatch, tmp_path)
+    (tmp_path / "configs" / "local").mkdir(parents=True)
+    here = dataclasses.replace(project.the_project(), root=tmp_path)
+    monkeypatch.setattr(project, "_given", [here])
     return tmp_path
 
 
@@ -199,7 +203,7 @@ def test_a_package_that_this_machine_trusts_may_be_named_where_its_class_fits(
     if how == "environment":
         monkeypatch.setenv("MUSIGMA_TRUSTED", "bitsandbytes, mylab")
     else:
-        (mylab / "trusted.yaml").write_text("- bitsandbytes\n- mylab\n")
+        (mylab / "configs" / "local" / "trusted.yaml").write_text("- bitsandbytes\n- mylab\n")
     assert target_of(foo, L.Callback, "callbacks.foo").__name__ == "Foo"
     with pytest.raises(ConfigError, match="should be Logger"):
         target_of(foo, Logger, "logger.foo")
@@ -216,6 +220,6 @@ def test_a_config_cannot_trust_a_package(mylab, compose_launch):
 
 
 def test_a_list_of_trusted_packages_that_is_not_one_is_named(mylab):
-    (mylab / "trusted.yaml").write_text("mylab: true\n")
+    (mylab / "configs" / "local" / "trusted.yaml").write_text("mylab: true\n")
     with pytest.raises(ConfigError, match=r"trusted\.yaml: should be a list of packages"):
         target_of({"_target_": "mylab.callbacks.Foo"}, L.Callback, "callbacks.foo")

@@ -1,7 +1,6 @@
 """Downloads from a server on the loopback: whole or not at all."""
 
 import gzip
-import multiprocessing
 import os
 import threading
 from functools import partial
@@ -10,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from torchvision.datasets import MNIST
 
+import warm
 from musigma.data import idx
 from musigma.data.download import download, missing_files
 from musigma.data.idx import FILES, check_raw_files
@@ -232,9 +232,10 @@ def test_two_processes_download_once_and_both_find_the_files(
     download(MNIST, tmp_path / "alone", [f"{address}/"])
     of_one_download = sorted(requests)
     requests.clear()
-    context = multiprocessing.get_context("spawn")
     arguments = (resources, published, tmp_path, f"{address}/")
-    processes = [context.Process(target=_download_in_a_process, args=arguments) for _ in range(2)]
+    processes = [
+        warm.server().Process(target=_download_in_a_process, args=arguments) for _ in range(2)
+    ]
     for process in processes:
         process.start()
     for process in processes:

@@ -9,12 +9,12 @@ import yaml
 
 from musigma import load_run
 from musigma.evaluating import evaluate
-from musigma.loading import load_checkpoint
 from musigma.predicting import predict
 from workbench.config.quoting import quote
 from workbench.errors import UserError
 from workbench.preparing import prepare
 from workbench.runs.folder import RunFolder
+from workbench.runs.weights import load_checkpoint
 
 pytestmark = pytest.mark.slow
 

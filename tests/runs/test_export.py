@@ -1,6 +1,5 @@
 """An exported model opens elsewhere as what it was, or says why it cannot."""
 
-import os
 import subprocess
 import sys
 
@@ -13,13 +12,14 @@ from torch import nn
 from torch.testing import assert_close
 
 import musigma
-from musigma.exporting import export_run, load_weights
+from musigma import exporting as export
+from musigma.exporting import export_run
 from musigma.loading import Run, load_run
 from musigma.models import MLP, Autoencoder, Conv
 from musigma.objectives.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Laplace
-from musigma.paths import PROJECT_ROOT
-from musigma import exporting as export
+from warm import python
 from workbench.errors import RunError
+from workbench.runs.weights import load_weights
 
 pytestmark = pytest.mark.slow
 
@@ -219,14 +219,7 @@ def test_missing_weights_are_named(tmp_path):
 
 
 def _script(*arguments):
-    return subprocess.run(
-        [sys.executable, "scripts/export.py", *arguments],
-        cwd=PROJECT_ROOT,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return python("scripts/export.py", *arguments)
 
 
 def test_the_script_exports_the_latest_run_and_prints_how_to_open_it(run_here, tmp_path):

@@ -9,12 +9,12 @@ import torch
 
 import musigma
 from musigma.data import MNISTDataModule
-from musigma.loading import load_checkpoint
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO
 from musigma.project import PROJECT
 from workbench.errors import RunError
 from workbench.runs.folder import RunFolder
+from workbench.runs.weights import load_checkpoint
 from workbench.training import run
 
 

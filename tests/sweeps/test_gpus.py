@@ -1,22 +1,21 @@
 """The GPUs of a machine are shared evenly by processes, for as long as each of them lives."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
 
+from warm import Started
 from workbench.sweeps.gpus import deal, take_gpu
 
 HOLD = """
-import sys
+import sys, time
 from pathlib import Path
 from workbench.sweeps.gpus import deal
 gpu, lock = deal(("0", "1"), Path(sys.argv[1]))
 assert deal(("0", "1"), Path(sys.argv[1]))[0] == gpu
 print(gpu, flush=True)
-sys.stdin.read()
+time.sleep(600)
 """
 
 
@@ -26,19 +25,13 @@ def holder(tmp_path):
     started = []
 
     def start():
-        process = subprocess.Popen(
-            [sys.executable, "-c", HOLD, tmp_path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process, process.stdout.readline().strip()
+        holding = Started("-c", HOLD, str(tmp_path))
+        started.append(holding)
+        return holding, holding.wait_for("\n").strip()
 
     yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    for holding in started:
+        holding.process.kill()
 
 
 def test_processes_share_gpus_evenly_and_leave_them_when_killed(holder, tmp_path):
@@ -47,8 +40,8 @@ def test_processes_share_gpus_evenly_and_leave_them_when_killed(holder, tmp_path
     assert {gpu_of_first, gpu_of_second} == {"0", "1"}
     _, gpu_of_third = holder()
     assert deal(("0", "1"), tmp_path)[0] != gpu_of_third  # two on each
-    first.kill()
-    first.communicate()
+    first.process.kill()
+    first.finish()
     _, gpu_of_last = holder()
     assert gpu_of_last == gpu_of_first
 

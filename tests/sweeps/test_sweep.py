@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-import warm
+from warm import start
 from workbench.config.identity import identity
 from workbench.config.launch import job_name, short_names
 from workbench.runs.folder import RunFolder
@@ -27,16 +27,16 @@ SMALL = (
 
 
 @pytest.fixture
-def sweep(processes, tmp_path):
+def sweep(tmp_path):
     """Arguments → a process that runs `scripts/train.py -m` with them, and the sweeps' folder."""
 
-    def start(*arguments, logs="logs"):
+    def start_sweep(*arguments, logs="logs"):
         options = ("-m", *SMALL, *arguments, f"log_dir={tmp_path}/{logs}")
-        process = processes.Process(target=warm.train, args=(tmp_path / "said", *options))
-        process.start()
+        (tmp_path / "said").touch()
+        process = start(["scripts/train.py", *options], [tmp_path / "said"] * 2)
         return process, tmp_path / logs / "sweeps"
 
-    return start
+    return start_sweep
 
 
 def _metrics(folder):

@@ -1,11 +1,10 @@
 """A picture as a page and a folder hold it."""
 
-import io
 import logging
 from typing import NamedTuple
 
 from musigma.figures.latent_space import Drawing
-from workbench.pages.render import embedded
+from workbench.pages.render import drawn, smaller
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +30,9 @@ def kept(drawing: Drawing) -> Kept:
     if drawing.draw is None:
         return Kept(drawing.name, drawing.caption, "", {})
     try:
-        figure = drawing.draw()
-        files = {}
-        for ending in ("png", "svg"):
-            content = io.BytesIO()
-            figure.savefig(content, format=ending, dpi=150)
-            files[f"{drawing.name}.{ending}"] = content.getvalue()
-        return Kept(drawing.name, drawing.caption, embedded(figure), files)
+        files = drawn(drawing.draw())
+        named = {f"{drawing.name}.{ending}": content for ending, content in files.items()}
+        return Kept(drawing.name, drawing.caption, smaller(files), named)
     except Exception as error:  # one picture must not cost what was measured
         log.warning("%s cannot be drawn: %s", drawing.name, error)
         return Kept(drawing.name, f"left out: it cannot be drawn: {error}", "", {})
