@@ -60,11 +60,8 @@ def load_run(
     exported = run.path / WEIGHTS
     weights = load_weights(exported) if exported.exists() else _weights_of(run, checkpoint)
     try:
-        opened: dict[str, Any] = {
-            name: config[name] for name in ("data", "model") if name in config
-        }
-        check_config(opened, OpenedSettings)
-        config["data"] |= _places_among(data or {}, config["data"])
+        _check_opened(config)
+        _set_places(config, data or {})
         built = build_data(config)
         model = build_model(config, built)
         load_into(model, weights, run.path)
@@ -80,14 +77,23 @@ def load_run(
     return Run(model.eval(), built, config)
 
 
-def _places_among(given: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
-    places = {*path_arguments(described), "mirrors"}
+def _set_places(config: dict[str, Any], given: Mapping[str, Any]) -> None:
+    places = {*path_arguments(config["data"]), "mirrors"}
     if others := set(given).difference(places):
         raise RunError(
             f"data.{others.pop()} is the run's own; what can be given is where its data are: "
             f"{', '.join(f'data.{name}=...' for name in sorted(places))}"
         )
-    return dict(given)
+    config["data"] |= given
+    try:
+        _check_opened(config)
+    except ConfigError as error:
+        raise RunError(str(error)) from error
+
+
+def _check_opened(config: Mapping[str, Any]) -> None:
+    parts = {name: config[name] for name in ("data", "model") if name in config}
+    check_config(parts, OpenedSettings)
 
 
 def _keep_from_reading(data: ImageDataModule, reason: str) -> None:

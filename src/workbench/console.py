@@ -10,6 +10,7 @@ import lightning as L
 from rich.console import Console
 from rich.table import Table
 
+from workbench.errors import printable
 from workbench.meaning import Meanings
 from workbench.project import the_project
 
@@ -45,6 +46,8 @@ def set_up_logging(first_process: bool = True) -> None:
         logger.propagate = True
         logger.setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)
+    # It warns of what a resumed run asks it to do: to forget what was logged twice.
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)
 
 
 def show_summary(
@@ -59,7 +62,7 @@ def show_summary(
         "run folder": str(folder),
     }
     for key, value in rows.items():
-        print(f"{key:<12}{value}", flush=True)
+        print(f"{key:<12}{printable(value)}", flush=True)
 
 
 def show_results(
@@ -79,7 +82,7 @@ def show_results(
         values = [metrics.get(f"{stage}/{name}") for stage in ("val", "test")]
         cells = ["–" if value is None else f"{value:.4f}" for value in values]
         table.add_row(name, *cells, meanings.of(name).unit)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     if measured:
         console.print(table)
     for note in meanings.notes:

@@ -28,6 +28,15 @@ class RunError(UserError):
 _interrupts: list[int] = []
 
 
+def leave_at_interrupts() -> None:
+    """Ctrl-C ends the process there and then, for as long as there is nothing to put in order.
+
+    An exception would be swallowed or made another one, by half-loaded modules and by Hydra.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _leave)
+
+
 def note_interrupts() -> None:
     """Remember Ctrl-C, so that `plain_errors` knows what an exception came from.
 
@@ -37,9 +46,19 @@ def note_interrupts() -> None:
         signal.signal(signal.SIGINT, _note)
 
 
+def _leave(signum: int, frame: FrameType | None) -> None:
+    os.write(2, b"\nStopped.\n")
+    os._exit(130)
+
+
 def _note(signum: int, frame: FrameType | None) -> None:
     _interrupts.append(signum)
     raise KeyboardInterrupt
+
+
+def printable(text: str) -> str:
+    """A text without the signs that make a terminal do something, but for tabs and new lines."""
+    return "".join(sign if sign.isprintable() or sign in "\t\n" else "\ufffd" for sign in text)
 
 
 @contextmanager
@@ -57,10 +76,10 @@ def plain_errors() -> Iterator[None]:
         is_stopped = isinstance(error, KeyboardInterrupt) or bool(_interrupts)
         if os.environ.get("HYDRA_FULL_ERROR", "0") != "0":
             raise
-        if isinstance(error, UserError):
-            print(f"\n{error}", file=sys.stderr)
-            sys.exit(2)
-        if not is_stopped:
+        if is_stopped:
+            print("\nStopped.", file=sys.stderr)
+            sys.exit(130)
+        if not isinstance(error, UserError):
             raise
-        print("\nStopped.", file=sys.stderr)
-        sys.exit(130)
+        print(f"\n{printable(str(error))}", file=sys.stderr)
+        sys.exit(2)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from workbench.errors import note_interrupts, plain_errors
+from workbench.errors import leave_at_interrupts, note_interrupts, plain_errors
 from workbench.project import Project
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def script(
 
     def frame(task: Callable[["DictConfig"], Any]) -> Callable[[], None]:
         def main() -> None:
-            note_interrupts()
+            leave_at_interrupts()
             with plain_errors():
                 import hydra
 
@@ -36,6 +36,7 @@ def script(
 
                 register_resolvers()
                 sys.argv[1:], jobs = read_command_line(name, sys.argv[1:])
+            note_interrupts()
 
             @functools.wraps(task)
             def plain_task(cfg: "DictConfig") -> Any:

@@ -15,9 +15,6 @@ from workbench.errors import ConfigError
 SCRIPTS = ("train", "evaluate", "export", "predict", "report", "benchmark")
 
 
-SCRIPTS = ("train", "evaluate", "export", "predict", "report", "benchmark")
-
-
 @pytest.fixture
 def configs(tmp_path, monkeypatch):
     """A copy of all configs, without those of this machine."""

@@ -94,6 +94,8 @@ def test_only_places_can_be_given_when_a_run_is_opened(run_here):
     folder = run_here()
     with pytest.raises(RunError, match=r"data\.normalization is the run's own; what can be given"):
         load_run(folder.path, data={"normalization": "unit"})
+    with pytest.raises(RunError, match=r"^data\.root=\[1\]: [^\n]*$"):
+        load_run(folder.path, data={"root": [1]})
 
 
 def test_places_are_addresses_and_paths_wherever_they_stand():

@@ -112,3 +112,8 @@ def test_whether_a_run_is_going_is_told_without_writing_there(tmp_path):
         assert (folder.path / ".lock").stat().st_mtime_ns == time
         process.stdin.close()
     assert status_of(folder, {"status": "running"}) == "killed"
+
+
+def test_an_output_whose_name_is_too_long_is_refused_in_a_message(tmp_path):
+    with pytest.raises(RunError, match="File name too long"):
+        output_folder(str(tmp_path / ("y" * 300)), tmp_path, ["report.html"])

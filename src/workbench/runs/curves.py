@@ -39,7 +39,7 @@ class _EventsInOrder:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.files = sorted(folder.glob("*tfevents*"), key=_begun)
+        self.files = sorted(filter(Path.is_file, folder.glob("*tfevents*")), key=_begun)
 
     def Load(self) -> Iterator[Any]:  # noqa: N802 - the name that TensorBoard asks for
         for file in self.files:

@@ -23,6 +23,9 @@ FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 UNKNOWN = "0.1.0 or older"
 """The version of a run that does not say."""
 
+MOST_ENTRIES = 100_000
+"""Of a config, each counted as often as aliases repeat it."""
+
 WENT_ON = "\nwent on in another environment:\n\n"
 
 
@@ -30,13 +33,13 @@ class RunFolder:
     """The files of one run, each with one writer and one reader.
 
     Args:
-        path: the folder, which exists.
+        path: the folder, which need not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = FileLock(path / ".lock", thread_local=False)
-        self._found = {entry.name for entry in path.iterdir()}
+        self._found = set(os.listdir(path)) if path.is_dir() else set()
 
     @classmethod
     def create(cls, parent: Path, name: str) -> "RunFolder":
@@ -91,7 +94,8 @@ class RunFolder:
         it writes; nothing here reads them.
 
         Raises:
-            RunError: if it is not a run folder, or a link in it leads out of it.
+            RunError: if it is not a run folder, a link in it leads out of it, or something in it
+                is neither a file nor a folder.
         """
         if not (path / "config.yaml").is_file():
             raise RunError(
@@ -99,11 +103,15 @@ class RunFolder:
                 "A run folder is what a training run names at its end, such as logs/runs/..."
             )
         for file in path.rglob("*"):
-            if file.is_symlink() and leads_out(file, path) and path / "wandb" not in file.parents:
+            if path / "wandb" in file.parents:
+                continue
+            if file.is_symlink() and leads_out(file, path):
                 raise RunError(
                     f"{file} is a link out of the run folder, which is not followed: put there "
                     "what it points to, or remove it"
                 )
+            if is_special(file):
+                raise RunError(f"{file} is neither a file nor a folder: remove it")
         return cls(path)
 
     @classmethod
@@ -200,6 +208,8 @@ class RunFolder:
             raise RunError(f"{path} cannot be read as YAML: {one_line(error)}") from error
         if not isinstance(config, dict):
             raise RunError(f"{path} holds no config: is it damaged?")
+        if _holds_more(config, MOST_ENTRIES):
+            raise RunError(f"{path} is not a run's config: it has over {MOST_ENTRIES:,} entries")
         return config
 
     def write_environment(self, text: str) -> None:
@@ -301,6 +311,24 @@ class RunFolder:
         except OSError:
             partial.unlink(missing_ok=True)
             raise
+
+
+def _holds_more(node: Any, most: int) -> bool:
+    """Whether a config has more entries than that; one that holds itself has."""
+    left = [node]
+    for _ in range(most):
+        if not left:
+            return False
+        node = left.pop()
+        left += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        if len(left) > most:
+            return True
+    return bool(left)
+
+
+def is_special(path: Path) -> bool:
+    """Whether what is there is a pipe, a socket or a device, at which reading may never end."""
+    return os.path.lexists(path) and not (path.is_file() or path.is_dir() or path.is_symlink())
 
 
 def leads_out(path: Path, root: Path) -> bool:

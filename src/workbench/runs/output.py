@@ -23,10 +23,10 @@ def output_folder(output: str | None, own: Path, names: Sequence[str]) -> Path:
         RunError: if they cannot be written there, or `output` is another run's folder.
     """
     folder = Path(output) if output else own
+    check_writable([folder / name for name in names])
     is_run = (folder / "config.yaml").exists() and (folder / "checkpoints").exists()
     if output and is_run and folder.resolve() != own.resolve():
         raise RunError(f"output={output} is a run folder, whose files are its own.\n{ELSEWHERE}")
-    check_writable([folder / name for name in names])
     return folder
 
 

@@ -11,12 +11,20 @@ from workbench.config.build import compared_settings
 from workbench.errors import RunError, UserError
 from workbench.meaning import Meanings, read_meanings
 from workbench.project import the_project
-from workbench.runs.folder import UNKNOWN, RunFolder, leads_out
+from workbench.runs.folder import UNKNOWN, RunFolder, is_special, leads_out
 from workbench.runs.status import status_of
 from workbench.runs.weights import WEIGHTS
 
 FAILURE = "failure.txt"
-READ = ("config.yaml", "metrics.json", FAILURE, "checkpoints", "checkpoints/best.ckpt", WEIGHTS)
+READ = (
+    "config.yaml",
+    "metrics.json",
+    FAILURE,
+    ".lock",
+    "checkpoints",
+    "checkpoints/best.ckpt",
+    WEIGHTS,
+)
 """What is read of a run, beside its curves."""
 
 
@@ -99,6 +107,9 @@ def _read(folder: RunFolder, sweep: Path) -> SweepRun:
     for path in (folder.path, *map(folder.path.joinpath, READ), *folder.path.glob("events*")):
         if leads_out(path, sweep):
             text = f"{path} is a link out of this folder: copy the run instead"
+            return SweepRun(folder.path, "damaged", text)
+        if is_special(path):
+            text = f"{path} is neither a file nor a folder: remove it"
             return SweepRun(folder.path, "damaged", text)
     traceback = ""
     try:

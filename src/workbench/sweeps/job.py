@@ -40,6 +40,11 @@ def run_job(launch: Launch) -> float | None:
         folder.write_config(launch.config, launch.overrides)
         folder.write_metrics(status="running", error=None, identity=identity(launch.config))
         return run(launch, folder)
+    except KeyboardInterrupt:  # before its first step
+        folder.write_metrics(status="interrupted")
+        if not folder.was_begun():
+            folder.discard()
+        raise
     except Exception as error:
         folder.write_failure(traceback.format_exc())
         folder.write_metrics(status="failed", error=f"{type(error).__name__}: {error}")

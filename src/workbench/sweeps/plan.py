@@ -18,8 +18,8 @@ def show_plan(jobs: Sequence[Launch]) -> None:
     """The jobs of a sweep and what is to be done of each."""
     states = {job.name: state_of(job) for job in jobs}
     counts = Counter(states.values())
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"sweep       {jobs[0].parent}", markup=False)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console.print(f"sweep       {jobs[0].parent}")
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
     console.print(f"{len(jobs)} jobs".ljust(12) + summary)
     if set(counts) == {"new"}:

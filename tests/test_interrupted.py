@@ -1,0 +1,54 @@
+"""Ctrl-C while a job of a sweep, or what it needs, is prepared."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from workbench.errors import ConfigError, plain_errors
+from workbench.sweeps import job
+from workbench.sweeps.job import job_path, run_job
+
+
+def test_a_job_that_is_stopped_before_its_first_step_leaves_no_folder(compose_small, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(job, "run", stop)
+    launch = compose_small()
+    with pytest.raises(KeyboardInterrupt):
+        run_job(launch)
+    assert not job_path(launch).exists()
+
+
+def test_an_error_that_came_from_ctrl_c_is_a_word_and_130(monkeypatch, capsys):
+    monkeypatch.setattr("workbench.errors._interrupts", [signal.SIGINT])
+    with pytest.raises(SystemExit, match="130"), plain_errors():
+        raise ConfigError("half a config")
+    assert capsys.readouterr().err == "\nStopped.\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_ctrl_c_before_work_begins_cannot_be_swallowed():
+    code = """
+        import os, signal
+        from workbench.errors import leave_at_interrupts
+        leave_at_interrupts()
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except BaseException:
+            pass
+        print("went on")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nStopped.\n")
+
+
+def test_a_message_commands_no_terminal(capsys):
+    with pytest.raises(SystemExit, match="2"), plain_errors():
+        raise ConfigError("name=\x1b]0;theirs\x07: ünï\nand a line")
+    assert capsys.readouterr().err == "\nname=\ufffd]0;theirs\ufffd: ünï\nand a line\n"
