@@ -30,7 +30,12 @@ def server():
     """The context of processes that have everything imported, and the data read."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["preloaded"])
-    paths = [str(TESTS), str(PROJECT_ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+    paths = [
+        str(TESTS),
+        str(TESTS / "workbench"),
+        str(PROJECT_ROOT / "src"),
+        os.environ.get("PYTHONPATH", ""),
+    ]
     with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, paths))):
         forkserver.ensure_running()
     return context

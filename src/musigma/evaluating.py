@@ -165,6 +165,7 @@ def _evaluate(
     _show(rows, metrics, about)  # first, so that a full disk costs files and no numbers
     page = render(
         "run.html.jinja",
+        package=PROJECT.package,
         name=folder.path.resolve().name,
         summary=_summary(run, folder),
         measured=measured(metrics, about.weights()),

@@ -102,8 +102,11 @@ class Project:
 
     @property
     def version(self) -> str:
-        """The installed version of its package."""
-        return metadata.version(self.package)
+        """The installed version of its package; `unknown` where it is not installed."""
+        try:
+            return metadata.version(self.package)
+        except metadata.PackageNotFoundError:
+            return "unknown"
 
     @property
     def configs(self) -> Path:

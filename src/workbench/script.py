@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import leave_at_interrupts, note_interrupts, plain_errors
-from workbench.project import Project
+from workbench.project import Project, hand_over
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -22,8 +22,9 @@ def script(
 
     Args:
         name: that of the script and of its config.
-        project: whose script it is; it has been handed over.
+        project: whose script it is.
     """
+    hand_over(project)
 
     def frame(task: Callable[["DictConfig"], Any]) -> Callable[[], None]:
         def main() -> None:

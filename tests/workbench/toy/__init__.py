@@ -74,5 +74,5 @@ PROJECT = Project(
     settings=lambda: {"train": Settings, "report": ReportSettings},
     assemble=assemble,
     try_batch=lambda module, data: (["loss"], []),
-    meanings=lambda config, module, data: Meanings({"loss": Meaning("squared", ("points",))}),
+    meanings=lambda *_: Meanings({"loss": Meaning("squared", ("points",))}, "points"),
 )
