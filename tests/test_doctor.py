@@ -113,7 +113,7 @@ def test_a_malicious_lightning_is_a_problem_of_its_own(version, pretend):
     assert finding.what == f"{version} is MALICIOUS: importing it steals credentials"
     assert "password" in finding.advice
     (finding,) = problems(doctor.imports)
-    assert "workbench.training cannot be imported" in finding.what
+    assert "musigma cannot be imported" in finding.what
 
 
 def test_a_nightly_build_is_not_too_old(pretend):

@@ -250,7 +250,8 @@ def test_an_output_of_several_runs_has_a_folder_for_each_and_names_are_unique(co
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError(28, "No space left on device")])
 @pytest.mark.parametrize(
-    "moment", ["evaluating.measure", "evaluating.kept", "runs.output.os.fsync"]
+    "moment",
+    ["musigma.evaluating.measure", "musigma.evaluating.kept", "workbench.runs.output.os.fsync"],
 )
 def test_what_stops_an_evaluation_leaves_the_one_before_whole(
     failure, moment, copied, monkeypatch, tmp_path
@@ -261,7 +262,7 @@ def test_what_stops_an_evaluation_leaves_the_one_before_whole(
     def stop(*_, **__):
         raise failure
 
-    monkeypatch.setattr(f"musigma.{moment}", stop)
+    monkeypatch.setattr(moment, stop)
     with pytest.raises((KeyboardInterrupt, OSError, RunError)):
         _measure(copied, seed=1)
     assert _files(copied.path) == before

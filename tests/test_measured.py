@@ -452,7 +452,7 @@ def test_the_sanity_check_leaves_nothing_behind(run_here, monkeypatch):
     original = AutoencoderModule.on_train_epoch_start
 
     def look(self):
-        seen.append((self.figures("val"), self.validation()))
+        seen.append((self.metrics("val"), self.validation()))
         original(self)
 
     monkeypatch.setattr(AutoencoderModule, "on_train_epoch_start", look)

@@ -34,6 +34,7 @@ def _never(self, *arguments):
 
 
 def _resume_and_compare(path, whole, compose_launch, monkeypatch):
+    monkeypatch.setattr("workbench.preparing.rehearse", lambda *_: None)
     monkeypatch.setattr(AutoencoderModule, "training_step", _never)
     run(compose_launch(quote(f"resume={path}")))
     folder = RunFolder.open(path)

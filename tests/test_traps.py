@@ -207,7 +207,7 @@ def divided_by_the_number_of_batches(patch):
         self._names = tuple(terms)
         means = torch.stack([term.double().mean() for term in terms.values()])
         self._sums = means if self._sums is None else self._sums + means
-        self._images += 1
+        self._count += 1
 
     patch.setattr(EpochMeans, "add", add)
 

@@ -126,6 +126,7 @@ def _run(launch: Launch, prepared: Prepared) -> float | None:
             folder.write_environment(describe_environment(str(trainer.strategy.root_device)))
             folder.write_metrics(
                 status="running",
+                **{f"data_{name}": value for name, value in project.found(data).items()},
                 monitor=module.monitor,
                 meanings=meanings.plain(),
                 tracked=runs or None,
@@ -142,7 +143,7 @@ def _run(launch: Launch, prepared: Prepared) -> float | None:
                 folder.write_metrics(best=folder.inside(best))
         if first:
             _, weights = measured_weights(trainer)
-            parts = parts_measured(trainer) or None
+            parts = parts_measured(trainer, metrics) or None
             folder.write_metrics(
                 status="completed",
                 metrics={**metrics, **project.derive(metrics, module, data)},

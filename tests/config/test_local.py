@@ -56,4 +56,4 @@ def test_a_fault_in_them_is_named_with_the_file(script, configs):
         read_command_line(script, [])
     (line,) = str(error.value).splitlines()
     assert line.startswith("log_dirs: the config has no argument log_dirs; did you mean log_dir?")
-    assert line.endswith(f"(from {path})")
+    assert line.endswith("(from configs/local/default.yaml)")

@@ -158,7 +158,7 @@ def test_classes_are_named_where_there_are_some_and_not_too_many(labels, title):
         (axes,) = figure.axes
         assert axes.get_legend() is None
         assert not axes.texts
-        assert axes.get_title().startswith(f"μ of 500 examples{title},")
+        assert axes.get_title().startswith(f"μ of 500 images{title},")
         assert len({to_hex(c) for c in axes.collections[-1].get_facecolors()}) == min(
             max(labels, 1), 10
         )

@@ -423,7 +423,6 @@ def test_runs_record_what_their_metrics_mean_and_a_report_builds_nothing(
         "of": [data],
         "better": "lower",
         "places": 2,
-        "repeats": None,
     }
     elbo = recorded["metrics"]["test/elbo"]
     gain = -784 * math.log(0.3081)

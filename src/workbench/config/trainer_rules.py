@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
@@ -136,16 +137,18 @@ def read_data(data: L.LightningDataModule, trainer: L.Trainer) -> None:
         )
 
 
-def parts_measured(trainer: L.Trainer) -> dict[str, str]:
+def parts_measured(trainer: L.Trainer, metrics: Mapping[str, float]) -> dict[str, str]:
     """Of `val` and `test`, which are measured on a part of their data: `500 of 5,000 examples`."""
     parts = {}
-    stages: dict[str, tuple[Any, float]] = {
-        "val": (trainer.val_dataloaders, trainer.limit_val_batches),
-        "test": (trainer.test_dataloaders, trainer.limit_test_batches),
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    stages = {
+        "val": (data.val_dataloader, trainer.limit_val_batches),
+        "test": (data.test_dataloader, trainer.limit_test_batches),
     }
-    for stage, (loader, limit) in stages.items():
-        if loader is None or isinstance(loader, list):
+    for stage, (load, limit) in stages.items():
+        if not any(name.startswith(f"{stage}/") for name in metrics):
             continue
+        loader = load()
         taken, total = _batches(stage, len(loader), limit), len(loader.dataset)
         step = getattr(loader, "step_size", None) or loader.batch_size * trainer.world_size
         if 0 < taken < len(loader):
