@@ -9,6 +9,7 @@ from torch import nn
 
 from musigma.models import MLP
 from musigma.models.network import Network
+from musigma.project import PROJECT
 from workbench.config.instantiate import instantiate
 from workbench.config.settings import OptimizerRecipe
 from workbench.errors import ConfigError
@@ -41,7 +42,7 @@ def test_builds_nested_objects_and_partials():
         "torch.nn.init.normal_",
         "lightning.pytorch.trainer.trainer.os.system",
         "lightning.fabric.Fabric",
-        "musigmax.models.MLP",
+        f"{PROJECT.package}x.models.MLP",
         "",
         None,
         7,
