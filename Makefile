@@ -7,7 +7,7 @@ ALL_CORES := --numprocesses auto --dist loadfile
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-quick test-exhaustive test-extras test-oldest lint format schema tensorboard doctor fork clean
+.PHONY: help install train test test-quick test-exhaustive test-extras test-oldest lint format schema tensorboard doctor fork upgrade clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,7 +43,7 @@ test-oldest: .venv-oldest/.installed  ## run them with the oldest versions; Pyth
 	.venv-oldest/bin/pip install --quiet --editable '.[dev]' --constraint $(OLDEST)
 	touch $@
 
-lint: $(STAMP)  ## check style, types and which room imports which
+lint: $(STAMP)  ## check style, types and which package imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -64,6 +64,9 @@ doctor: $(STAMP)  ## say whether this machine is ready to train, and what to do 
 
 fork: $(STAMP)  ## make this template NAME=your_project; ARGS="--new-history"
 	$(BIN)/python scripts/fork.py $(NAME) $(ARGS)
+
+upgrade: $(STAMP)  ## take a newer workbench from the template: FROM=path-or-address[@ref]
+	$(BIN)/python scripts/upgrade.py $(FROM) $(ARGS)
 
 clean:  ## remove .venv and caches; runs and data stay
 	rm -rf .venv .venv-oldest .mypy_cache .pytest_cache .ruff_cache .import_linter_cache src/*.egg-info

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musigma.script import script
+from musigma.project import PROJECT
+from workbench.script import script
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-@script("benchmark")
+@script("benchmark", PROJECT)
 def main(cfg: "DictConfig") -> None:
     """Read the config and measure."""
     from hydra.core.hydra_config import HydraConfig

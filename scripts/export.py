@@ -3,19 +3,20 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musigma.script import script
+from musigma.project import PROJECT
+from workbench.script import script
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-@script("export")
+@script("export", PROJECT)
 def main(cfg: "DictConfig") -> None:
     """Read the config and export."""
-    from musigma.runs.export import NAMES, export_run
-    from musigma.runs.load import load_run
-    from musigma.runs.output import output_folder
-    from musigma.runs.resume import find_run
+    from musigma.exporting import NAMES, export_run
+    from musigma.loading import load_run
+    from workbench.runs.output import output_folder
+    from workbench.runs.resume import find_run
 
     folder = find_run(cfg.run, Path(cfg.log_dir) / "runs").path
     place = output_folder(cfg.output, folder / "export", NAMES)

@@ -3,16 +3,17 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from musigma.script import script
+from musigma.project import PROJECT
+from workbench.script import script
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-@script("report")
+@script("report", PROJECT)
 def main(cfg: "DictConfig") -> None:
     """Read the config and report."""
-    from musigma.sweeps.report import report
+    from workbench.sweeps.report import report
 
     sweeps = Path(cfg.log_dir) / "sweeps"
     report(cfg.sweep, sweeps, metric=cfg.metric, output=cfg.output)

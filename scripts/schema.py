@@ -2,10 +2,10 @@
 
 import json
 
-from musigma.config.schema import json_schema
-from musigma.paths import CONFIGS
+from musigma.project import PROJECT
+from workbench.config.schema import json_schema
 
 if __name__ == "__main__":
-    path = CONFIGS / "schema.json"
-    path.write_text(json.dumps(json_schema(CONFIGS), indent=1) + "\n", encoding="utf-8")
+    path = PROJECT.configs / "schema.json"
+    path.write_text(json.dumps(json_schema(PROJECT.configs), indent=1) + "\n", encoding="utf-8")
     print(f"written to {path}")

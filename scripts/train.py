@@ -2,23 +2,24 @@
 
 from typing import TYPE_CHECKING
 
-from musigma.script import script
+from musigma.project import PROJECT
+from workbench.script import script
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-@script("train")
+@script("train", PROJECT)
 def main(cfg: "DictConfig") -> float | None:
     """Read one job and run it."""
-    from musigma.config.launch import read_launch
+    from workbench.config.launch import read_launch
 
     launch = read_launch(cfg)
     if launch.in_sweep:
-        from musigma.sweeps.job import run_job
+        from workbench.sweeps.job import run_job
 
         return run_job(launch)
-    from musigma.training import run
+    from workbench.training import run
 
     return run(launch)
 

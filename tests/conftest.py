@@ -18,12 +18,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
-from musigma.config.launch import Launch, read_launch
-from musigma.config.resolvers import register_resolvers
 from musigma.paths import PROJECT_ROOT
-from musigma.runs.folder import RunFolder
-from musigma.training import run
 from warm import Started
+from workbench.config.launch import Launch, read_launch
+from workbench.config.resolvers import register_resolvers
+from workbench.runs.folder import RunFolder
+from workbench.training import run
 
 SMALL = [
     "data.source=sample",
@@ -40,7 +40,7 @@ SMALL = [
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, tmp_path):
     """No settings from outside."""
-    for name in ("DATA_DIR", "LOCAL_RANK", "MUSIGMA_RUN_FOLDER", "MUSIGMA_TRUSTED"):
+    for name in ("DATA_DIR", "LOCAL_RANK", "WORKBENCH_RUN_FOLDER", "MUSIGMA_TRUSTED"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 

@@ -1,6 +1,6 @@
 """What TensorBoard shows of a run."""
 
-from musigma.runs.curves import read_curves
+from workbench.runs.curves import read_curves
 
 
 def scalars_of(folder):

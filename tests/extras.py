@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from musigma.config.settings import EXTRAS
+from workbench.config.settings import EXTRAS
 
 
 def is_here(module):

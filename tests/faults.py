@@ -2,8 +2,8 @@
 
 import pytest
 
-from musigma.config.command_line import read_command_line
-from musigma.errors import ConfigError
+from workbench.config.command_line import read_command_line
+from workbench.errors import ConfigError
 
 
 def faults_of(*arguments: str, script: str = "train") -> list[str]:

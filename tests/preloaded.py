@@ -3,13 +3,10 @@
 import hydra.main  # noqa: F401
 import torch.utils.tensorboard  # noqa: F401
 
-import musigma.config.command_line
-import musigma.evaluating
-import musigma.predicting
-import musigma.runs.export
-import musigma.script
-import musigma.sweeps.report
-import musigma.training  # noqa: F401
+import workbench.config.command_line
+import workbench.script
+import workbench.sweeps.report
+import workbench.training  # noqa: F401
 from musigma.data.sample import sample_digits
 
 sample_digits(train=True)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from musigma.config.quoting import quote
-from musigma.errors import ConfigError, RunError, UserError
-from musigma.runs.load import load_checkpoint
-from musigma.training import run
+from workbench.config.quoting import quote
+from workbench.errors import ConfigError, RunError, UserError
+from workbench.runs.weights import load_checkpoint
+from workbench.training import run
 
 pytestmark = pytest.mark.slow
 

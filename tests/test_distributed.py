@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from musigma.callbacks import BestAndLast
-from musigma.config.build import build_data, build_module, build_trainer
 from musigma.evaluating import evaluate
-from musigma.runs.folder import RunFolder
-from musigma.runs.load import load_checkpoint
 from warm import python
+from workbench.config.build import build_data, build_module
+from workbench.runs.folder import RunFolder
+from workbench.runs.weights import load_checkpoint
+from workbench.trainer import build_trainer
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +35,7 @@ def _test_in_one_process(folder):
     trainer = build_trainer(config, folder.path)
     best = BestAndLast.path(trainer, "best")
     trainer.test(module, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
-    return module.figures("test")
+    return module.metrics("test")
 
 
 @pytest.fixture(scope="module")

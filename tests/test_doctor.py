@@ -1,5 +1,6 @@
 """What the doctor finds, on this machine and on ones where something is wrong."""
 
+import dataclasses
 import gzip
 import os
 import struct
@@ -11,10 +12,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from musigma import doctor
+from musigma.data.checks import data_sets
 from musigma.data.idx import FILES, SPLITS, image_file, label_file
 from musigma.paths import PROJECT_ROOT
 from warm import python
+from workbench import doctor, project
 
 
 def run_doctor(**environment: str) -> subprocess.CompletedProcess[str]:
@@ -111,7 +113,7 @@ def test_a_malicious_lightning_is_a_problem_of_its_own(version, pretend):
     assert finding.what == f"{version} is MALICIOUS: importing it steals credentials"
     assert "password" in finding.advice
     (finding,) = problems(doctor.imports)
-    assert "musigma.training cannot be imported" in finding.what
+    assert "musigma cannot be imported" in finding.what
 
 
 def test_a_nightly_build_is_not_too_old(pretend):
@@ -150,7 +152,7 @@ def test_torch_compile_without_a_compiler_is_a_note(monkeypatch, tmp_path):
 
 def test_no_data_is_a_note_that_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
-    findings = list(doctor.data())
+    findings = list(data_sets())
     assert [finding.about for finding in findings] == ["MNIST", "FashionMNIST", "KMNIST"]
     assert {finding.level for finding in findings} == {"note"}
     assert str(tmp_path / "KMNIST" / "raw") in findings[2].what
@@ -164,7 +166,7 @@ def test_damaged_data_is_a_problem(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     for name in FILES:
         (folder / name).write_bytes(b"<html>")
-    (finding,) = problems(doctor.data)
+    (finding,) = problems(data_sets)
     assert finding.about == "FashionMNIST"
     assert f"{image_file('train')} has 6 bytes" in finding.what
     assert "Remove it" in finding.advice
@@ -173,7 +175,7 @@ def test_damaged_data_is_a_problem(tmp_path, monkeypatch):
 def test_a_data_folder_that_is_not_one_is_a_problem(tmp_path, monkeypatch):
     (tmp_path / "data").write_text("")
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
-    findings = problems(doctor.data)
+    findings = problems(data_sets)
     assert [finding.about for finding in findings] == ["MNIST", "FashionMNIST", "KMNIST"]
     assert "cannot be read: Not a directory" in findings[0].what
     assert "DATA_DIR" in findings[0].advice
@@ -189,10 +191,10 @@ def test_files_that_are_not_the_published_mnist_are_a_problem_packed_or_not(tmp_
             (folder / image_file(split)).write_bytes(images)
             labels = gzip.compress(struct.pack(">2I", 2049, count) + bytes(count))
             (folder / f"{label_file(split)}.gz").write_bytes(labels)
-    (finding,) = problems(doctor.data)
+    (finding,) = problems(data_sets)
     assert finding.about == "MNIST"
     assert f"{image_file('train')} is damaged" in finding.what
-    assert {(f.level, f.about) for f in doctor.data()} >= {
+    assert {(f.level, f.about) for f in data_sets()} >= {
         ("ok", "KMNIST"),
         ("note", "FashionMNIST"),
     }
@@ -200,7 +202,8 @@ def test_files_that_are_not_the_published_mnist_are_a_problem_packed_or_not(tmp_
 
 def test_logs_that_cannot_be_written_are_a_problem(tmp_path, monkeypatch):
     (tmp_path / "logs").write_text("a file, and no folder")
-    monkeypatch.setattr(doctor, "LOGS", tmp_path / "logs")
+    here = dataclasses.replace(project.the_project(), root=tmp_path)
+    monkeypatch.setattr(project, "_given", [here])
     (finding,) = problems(doctor.logs)
     assert "cannot be written" in finding.what
     assert "log_dir=" in finding.advice

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from musigma.epoch_means import EpochMeans
+from workbench.epoch_means import EpochMeans
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 10])

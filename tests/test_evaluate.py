@@ -12,21 +12,21 @@ import yaml
 from matplotlib.figure import Figure
 
 from musigma.drawing import draw
-from musigma.errors import ConfigError, RunError
 from musigma.evaluating import evaluate
 from musigma.evaluation import importance_estimate
+from musigma.exporting import export_run
 from musigma.figures.latent_space import Drawing
+from musigma.loading import load_run
 from musigma.measuring import encoded, measure
 from musigma.models import MLP, Autoencoder
 from musigma.objectives.likelihoods import Laplace
 from musigma.pages.kept import kept
 from musigma.pages.run import rows_of
 from musigma.paths import PROJECT_ROOT
-from musigma.runs.evaluation import finite
-from musigma.runs.export import export_run
-from musigma.runs.folder import RunFolder
-from musigma.runs.load import load_run
 from warm import Started, python
+from workbench.errors import ConfigError, RunError
+from workbench.runs.evaluation import finite
+from workbench.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 
@@ -250,7 +250,8 @@ def test_an_output_of_several_runs_has_a_folder_for_each_and_names_are_unique(co
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError(28, "No space left on device")])
 @pytest.mark.parametrize(
-    "moment", ["evaluating.measure", "evaluating.kept", "runs.output.os.fsync"]
+    "moment",
+    ["musigma.evaluating.measure", "musigma.evaluating.kept", "workbench.runs.output.os.fsync"],
 )
 def test_what_stops_an_evaluation_leaves_the_one_before_whole(
     failure, moment, copied, monkeypatch, tmp_path
@@ -261,7 +262,7 @@ def test_what_stops_an_evaluation_leaves_the_one_before_whole(
     def stop(*_, **__):
         raise failure
 
-    monkeypatch.setattr(f"musigma.{moment}", stop)
+    monkeypatch.setattr(moment, stop)
     with pytest.raises((KeyboardInterrupt, OSError, RunError)):
         _measure(copied, seed=1)
     assert _files(copied.path) == before

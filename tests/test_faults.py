@@ -8,13 +8,13 @@ import time
 import pytest
 import torch
 
-from musigma.config.quoting import quote
-from musigma.errors import ConfigError, DataError, RunError
-from musigma.runs.folder import RunFolder
-from musigma.runs.load import load_checkpoint
-from musigma.runs.resume import newest_checkpoint
-from musigma.training import run
 from warm import Started, python
+from workbench.config.quoting import quote
+from workbench.errors import ConfigError, DataError, RunError
+from workbench.runs.folder import RunFolder
+from workbench.runs.resume import newest_checkpoint
+from workbench.runs.weights import load_checkpoint
+from workbench.training import run
 
 pytestmark = pytest.mark.slow
 
@@ -78,7 +78,7 @@ def test_a_run_that_is_still_going_is_not_resumed(run_here, compose_launch):
 def test_the_claim_of_a_killed_process_dies_with_it(tmp_path):
     folder = RunFolder.create(tmp_path, "run")
     code = (
-        "import sys, time; from pathlib import Path; from musigma.runs.folder import RunFolder\n"
+        "import sys, time; from pathlib import Path; from workbench.runs.folder import RunFolder\n"
         "folder = RunFolder(Path(sys.argv[1])); folder.claim(); print('claimed', flush=True)\n"
         "time.sleep(60)"
     )

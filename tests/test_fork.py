@@ -205,6 +205,15 @@ def test_nothing_bears_the_old_name_but_what_says_where_it_comes_from(fork, smal
             assert after[path] == before[path]
 
 
+def test_the_workbench_of_a_fork_is_the_templates_to_the_byte(fork, small_fork):
+    for folder, before, _ in (fork, small_fork):
+        after = files_of(folder)
+        for place in ("src/workbench/", "tests/workbench/"):
+            kept = {path: content for path, content in before.items() if path.startswith(place)}
+            assert kept
+            assert kept == {path: after[path] for path in after if path.startswith(place)}
+
+
 def test_the_history_goes_on_or_begins(fork, small_fork):
     subjects = git(fork[0], "log", "--format=%s").splitlines()
     assert len(subjects) == 2
@@ -229,7 +238,7 @@ def test_the_fork_is_in_order(fork, small_fork):
         code = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports())"
         done = run(folder, "-c", code, **installed)
         assert done.returncode == 0, done.stdout
-        assert "3 kept, 0 broken" in done.stdout
+        assert "5 kept, 0 broken" in done.stdout
 
 
 def test_the_fork_trains_and_opens_what_it_trained(fork, tmp_path):

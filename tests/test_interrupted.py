@@ -7,10 +7,10 @@ import textwrap
 
 import pytest
 
-from musigma.errors import ConfigError, plain_errors
-from musigma.sweeps import job
-from musigma.sweeps.job import job_path, run_job
-from musigma.training import run
+from workbench.errors import ConfigError, plain_errors
+from workbench.sweeps import job
+from workbench.sweeps.job import job_path, run_job
+from workbench.training import run
 
 
 def test_a_job_that_is_stopped_before_its_first_step_leaves_no_folder(compose_small, monkeypatch):
@@ -25,7 +25,7 @@ def test_a_job_that_is_stopped_before_its_first_step_leaves_no_folder(compose_sm
 
 
 def test_an_error_that_came_from_ctrl_c_is_a_word_and_130(monkeypatch, capsys):
-    monkeypatch.setattr("musigma.errors._interrupts", [signal.SIGINT])
+    monkeypatch.setattr("workbench.errors._interrupts", [signal.SIGINT])
     with pytest.raises(SystemExit, match="130"), plain_errors():
         raise ConfigError("half a config")
     assert capsys.readouterr().err == "\nStopped.\n"
@@ -35,7 +35,7 @@ def test_an_error_that_came_from_ctrl_c_is_a_word_and_130(monkeypatch, capsys):
 def test_ctrl_c_before_work_begins_cannot_be_swallowed():
     code = """
         import os, signal
-        from musigma.errors import leave_at_interrupts
+        from workbench.errors import leave_at_interrupts
         leave_at_interrupts()
         try:
             os.kill(os.getpid(), signal.SIGINT)
@@ -59,7 +59,7 @@ def test_ctrl_c_while_a_run_is_rehearsed_leaves_no_folder(compose_small, tmp_pat
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("musigma.preparing.rehearse", stop)
+    monkeypatch.setattr("workbench.preparing.rehearse", stop)
     launch = compose_small(f"hydra.run.dir={tmp_path}/mine")
     (tmp_path / "mine").mkdir()  # as Hydra does
     with pytest.raises(KeyboardInterrupt):

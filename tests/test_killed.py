@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from curves import scalars_of
-from musigma.config.quoting import quote
-from musigma.runs.folder import RunFolder
-from musigma.runs.load import load_checkpoint
-from musigma.training import run
 from warm import server
+from workbench.config.quoting import quote
+from workbench.runs.folder import RunFolder
+from workbench.runs.weights import load_checkpoint
+from workbench.training import run
 
 pytestmark = pytest.mark.slow
 

@@ -9,16 +9,17 @@ import torch
 
 from curves import scalars_of
 from musigma.callbacks import GracefulStop
-from musigma.config.quoting import quote
-from musigma.errors import ConfigError, RunError
 from musigma.evaluating import evaluate
+from musigma.exporting import export_run
+from musigma.loading import load_run
 from musigma.module import EVALUATION_SEED, AutoencoderModule
-from musigma.runs.curves import read_curves
-from musigma.runs.export import export_run
-from musigma.runs.load import load_checkpoint, load_run
-from musigma.runs.resume import find_runs
 from musigma.seeding import normal_noise
-from musigma.training import run
+from workbench.config.quoting import quote
+from workbench.errors import ConfigError, RunError
+from workbench.runs.curves import read_curves
+from workbench.runs.resume import find_runs
+from workbench.runs.weights import load_checkpoint
+from workbench.training import run
 
 EMA = "++callbacks.ema._target_=lightning.pytorch.callbacks.EMAWeightAveraging"
 THEIRS = (
@@ -451,7 +452,7 @@ def test_the_sanity_check_leaves_nothing_behind(run_here, monkeypatch):
     original = AutoencoderModule.on_train_epoch_start
 
     def look(self):
-        seen.append((self.figures("val"), self.validation()))
+        seen.append((self.metrics("val"), self.validation()))
         original(self)
 
     monkeypatch.setattr(AutoencoderModule, "on_train_epoch_start", look)
@@ -476,9 +477,9 @@ def test_what_cannot_be_measured_is_a_dash_and_absent_in_files(run_here, capsys)
 def test_a_table_of_a_part_of_the_images_says_so(run_here, capsys):
     parts = ("data.eval_batch_size=100", "++trainer.limit_val_batches=2")
     folder = run_here(*parts, "++trainer.limit_test_batches=0.2", "trainer.max_epochs=1")
-    title = "epoch 1, step 5, val on 200 of 500 images, test on 100 of 500 images, data source"
+    title = "epoch 1, step 5, val on 200 of 500 examples, test on 100 of 500 examples, data source"
     assert title in " ".join(capsys.readouterr().out.split())
-    parts = {"val": "200 of 500 images", "test": "100 of 500 images"}
+    parts = {"val": "200 of 500 examples", "test": "100 of 500 examples"}
     assert folder.read_metrics()["measured_on"] == parts
 
 

@@ -8,11 +8,11 @@ from torch.distributions import Normal, kl_divergence
 
 from curves import scalars_of
 from musigma.data.sample import sample_digits
+from musigma.loading import load_run
 from musigma.models import MLP, Autoencoder
 from musigma.module import EVALUATION_SEED, AutoencoderModule
 from musigma.objectives import ELBO, Reconstruction
 from musigma.objectives.likelihoods import Laplace
-from musigma.runs.load import load_run
 from musigma.seeding import normal_noise
 
 
@@ -126,7 +126,7 @@ def test_ranks_draw_different_noise():
 
 
 def test_scheduler_is_stepped_once_an_epoch(run_here):
-    from musigma.runs.load import load_checkpoint
+    from workbench.runs.weights import load_checkpoint
 
     folder = run_here("scheduler=multistep", "scheduler.milestones=[1]")
     (scheduler,) = load_checkpoint(folder.checkpoint("last"))["lr_schedulers"]

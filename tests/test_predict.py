@@ -12,11 +12,11 @@ import yaml
 from PIL import Image
 
 import musigma
-from musigma.errors import ConfigError, DataError, RunError
 from musigma.paths import PROJECT_ROOT
 from musigma.predicting import predict
-from musigma.runs.folder import RunFolder
 from warm import python
+from workbench.errors import ConfigError, DataError, RunError
+from workbench.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 

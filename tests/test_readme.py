@@ -7,9 +7,9 @@ import pytest
 
 from commands import copy_repository, run_steps, small
 from fenced import blocks, commands
-from musigma.config.command_line import read_command_line
-from musigma.config.resolvers import register_resolvers
 from musigma.paths import PROJECT_ROOT
+from workbench.config.command_line import read_command_line
+from workbench.config.resolvers import register_resolvers
 
 WORKFLOWS = sorted(PROJECT_ROOT.glob(".github/workflows/*"))
 README = (PROJECT_ROOT / "README.md").read_text("utf-8")

@@ -7,9 +7,9 @@ import torch
 
 from curves import scalars_of
 from musigma.callbacks import GracefulStop
-from musigma.config.quoting import quote
-from musigma.runs.load import load_checkpoint
-from musigma.training import run
+from workbench.config.quoting import quote
+from workbench.runs.weights import load_checkpoint
+from workbench.training import run
 
 pytestmark = pytest.mark.slow
 
@@ -96,7 +96,7 @@ def test_a_run_that_goes_on_still_says_how_it_began(run_here, compose_launch, mo
     assert folder.read_overrides()[-1] == "trainer.max_epochs=2"
     assert not any(override.startswith("resume") for override in folder.read_overrides())
     assert folder.read_metrics()["seconds"] > seconds
-    monkeypatch.setattr("musigma.training.describe_environment", lambda device: "elsewhere\n")
+    monkeypatch.setattr("workbench.training.describe_environment", lambda device: "elsewhere\n")
     run(compose_launch(resume, "trainer.max_epochs=3"))
     assert folder.read_environment().startswith(environment)
     assert folder.read_environment().endswith("\n\nelsewhere\n")

@@ -8,20 +8,14 @@ import pytest
 import torch
 
 from curves import scalars_of
-from musigma.callbacks.graceful_stop import SIGNALS, GracefulStop
-from musigma.config.quoting import quote
 from musigma.module import AutoencoderModule
-from musigma.runs.folder import RunFolder
-from musigma.runs.load import load_checkpoint
-from musigma.training import run
+from workbench.callbacks.graceful_stop import SIGNALS, GracefulStop
+from workbench.config.quoting import quote
+from workbench.runs.folder import RunFolder
+from workbench.runs.weights import load_checkpoint
+from workbench.training import run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
-
-
-@pytest.fixture(autouse=True)
-def _unrehearsed(monkeypatch):
-    """The steps that are counted, or must not be taken, are the run's own."""
-    monkeypatch.setattr("musigma.preparing.rehearse", lambda *_: None)
 
 
 def _kill_at(patch, method, number, is_due=lambda module: True):
@@ -32,6 +26,7 @@ def _kill_at(patch, method, number, is_due=lambda module: True):
             os.kill(os.getpid(), number)
         return original(self, *arguments)
 
+    patch.setattr("workbench.preparing.rehearse", lambda *_: None)
     patch.setattr(AutoencoderModule, method, step)
 
 
@@ -40,6 +35,7 @@ def _never(self, *arguments):
 
 
 def _resume_and_compare(path, whole, compose_launch, monkeypatch):
+    monkeypatch.setattr("workbench.preparing.rehearse", lambda *_: None)
     monkeypatch.setattr(AutoencoderModule, "training_step", _never)
     run(compose_launch(quote(f"resume={path}")))
     folder = RunFolder.open(path)

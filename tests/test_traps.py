@@ -9,17 +9,17 @@ import math
 import pytest
 import torch
 
-from musigma.config.build import build_data, build_module
 from musigma.data import mnist
-from musigma.epoch_means import EpochMeans
-from musigma.errors import ConfigError
 from musigma.models.posterior import NormalPosterior
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO, IWAE, Draw, FreeBits, iwae, objective
 from musigma.objectives.likelihoods import Bernoulli, Gaussian, bernoulli, gaussian
 from musigma.objectives.schedules import Linear
-from musigma.runs.load import load_checkpoint
 from oracles import Images, LinearGaussian, quiet_trainer
+from workbench.config.build import build_data, build_module
+from workbench.epoch_means import EpochMeans
+from workbench.errors import ConfigError
+from workbench.runs.weights import load_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def figures(beta=4.0, stage="test"):
     trainer = quiet_trainer()
     data = Images(oracle.x, batch_size=100)
     getattr(trainer, "test" if stage == "test" else "validate")(module, data, verbose=False)
-    return oracle, module.figures(stage)
+    return oracle, module.metrics(stage)
 
 
 def check_figures():
@@ -207,7 +207,7 @@ def divided_by_the_number_of_batches(patch):
         self._names = tuple(terms)
         means = torch.stack([term.double().mean() for term in terms.values()])
         self._sums = means if self._sums is None else self._sums + means
-        self._images += 1
+        self._count += 1
 
     patch.setattr(EpochMeans, "add", add)
 

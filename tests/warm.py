@@ -30,7 +30,12 @@ def server():
     """The context of processes that have everything imported, and the data read."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["preloaded"])
-    paths = [str(TESTS), str(PROJECT_ROOT / "src"), os.environ.get("PYTHONPATH", "")]
+    paths = [
+        str(TESTS),
+        str(TESTS / "workbench"),
+        str(PROJECT_ROOT / "src"),
+        os.environ.get("PYTHONPATH", ""),
+    ]
     with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, paths))):
         forkserver.ensure_running()
     return context
@@ -109,7 +114,7 @@ def _run(arguments, cwd, environment, names):
 
 
 def _forget_package():
-    """In a copy of the repository the package is another one."""
+    """In a copy of the repository the packages are others."""
     for name in list(sys.modules):
-        if name.partition(".")[0] == "musigma":
+        if name.partition(".")[0] in ("musigma", "workbench"):
             del sys.modules[name]

@@ -5,15 +5,17 @@ Importing the package loads nothing heavy; `load_run` brings torch in when it is
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from musigma.runs.load import load_run
+from musigma.project import PROJECT  # and the project is handed over to the workbench
 
-__all__ = ["load_run"]
+if TYPE_CHECKING:
+    from musigma.loading import load_run
+
+__all__ = ["PROJECT", "load_run"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "load_run":
-        from musigma.runs.load import load_run
+        from musigma.loading import load_run
 
         return load_run
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

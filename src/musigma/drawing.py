@@ -12,8 +12,8 @@ from musigma.figures.interpolations import draw_interpolations, interpolation_co
 from musigma.figures.latent_space import Drawing, Images, latent_drawings
 from musigma.figures.reconstructions import draw_reconstructions, draw_worst
 from musigma.figures.training_curves import COLOURS, PANELS, draw_training_curves
+from musigma.loading import Run
 from musigma.measuring import Encoded
-from musigma.runs.load import Run
 
 SHOWN = 10
 STEPS = 9

@@ -11,19 +11,20 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from musigma.console import set_up_logging
 from musigma.drawing import draw
-from musigma.errors import ConfigError, RunError, UserError
+from musigma.loading import Run, load_run
 from musigma.measuring import Metrics, encoded, measure
 from musigma.pages.kept import kept
-from musigma.pages.render import render
 from musigma.pages.run import Row, measured, rows_of
-from musigma.runs.about import About, read_about
-from musigma.runs.evaluation import FILES, PAGE, finite, write_evaluation
-from musigma.runs.folder import VERSION, RunFolder
-from musigma.runs.load import Run, load_run
-from musigma.runs.output import output_folder
-from musigma.runs.resume import find_runs
+from musigma.project import PROJECT
+from workbench.console import set_up_logging
+from workbench.errors import ConfigError, RunError, UserError
+from workbench.pages.render import render
+from workbench.runs.about import About, read_about
+from workbench.runs.evaluation import FILES, PAGE, finite, write_evaluation
+from workbench.runs.folder import RunFolder
+from workbench.runs.output import output_folder
+from workbench.runs.resume import find_runs
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +155,7 @@ def _evaluate(
             "checkpoint": about.checkpoint,
             "epoch": about.epoch,
             "step": about.step,
-            "measured_by": VERSION,
+            "measured_by": PROJECT.version,
             "data_source": run.data.source,
             **found,
             "figures": sorted(name for picture in pictures for name in picture.files),
@@ -164,6 +165,7 @@ def _evaluate(
     _show(rows, metrics, about)  # first, so that a full disk costs files and no numbers
     page = render(
         "run.html.jinja",
+        package=PROJECT.package,
         name=folder.path.resolve().name,
         summary=_summary(run, folder),
         measured=measured(metrics, about.weights()),
@@ -172,7 +174,8 @@ def _evaluate(
         pictures=pictures,
         ran={
             **about.ran,
-            "measured": f"in {time.perf_counter() - start:.0f} s on cpu with musigma {VERSION}",
+            "measured": f"in {time.perf_counter() - start:.0f} s on cpu with {PROJECT.package} "
+            f"{PROJECT.version}",
             **({} if place == folder.path else {"written to": place}),
         },
         overrides=about.overrides,

@@ -34,11 +34,11 @@ from musigma.evaluation.probes import (
     neighbours_probe,
 )
 from musigma.evaluation.reconstruction import reconstruction_errors
+from musigma.loading import Run
 from musigma.models import Autoencoder
 from musigma.module import EVALUATION_SEED
 from musigma.objectives import Objective
 from musigma.objectives.divergences import kl_to_standard_normal
-from musigma.runs.load import Run
 from musigma.seeding import derive_seed, normal_noise
 
 IMAGES_AT_ONCE = 100

@@ -1,11 +1,9 @@
 """The LightningModule: a model, an objective and an optimizer."""
 
-import logging
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, ClassVar
 
-import lightning as L
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -14,25 +12,20 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from musigma.data import Batch
-from musigma.early_stopping import why_stopped
-from musigma.epoch_means import EpochMeans
 from musigma.models import Autoencoder
 from musigma.models.centering import set_output_bias
 from musigma.models.posterior import PointPosterior
 from musigma.objectives import Draw, Loss, Objective
-from musigma.optimizer_numbers import numbers_of, set_numbers
-from musigma.ranges import Seed, checked
 from musigma.seeding import derive_seed, normal_noise, seed_noise
-
-log = logging.getLogger(__name__)
-
-Stage = Literal["train", "val", "test"]
+from workbench.module import ReportingModule, Stage
+from workbench.optimizer_numbers import numbers_of, set_numbers
+from workbench.ranges import Seed, checked
 
 EVALUATION_SEED = 0
 """Every run is evaluated with the same noise, so that differences are the models'."""
 
 
-class AutoencoderModule(L.LightningModule):
+class AutoencoderModule(ReportingModule):
     """Trains an autoencoder on an objective and reports named terms for train, val and test.
 
     The loss is the objective in nats per pixel, less the likelihood's constant: with a Laplace
@@ -53,6 +46,9 @@ class AutoencoderModule(L.LightningModule):
     Raises:
         ValueError: if the objective needs a rate and the model's posterior is a point.
     """
+
+    examples: ClassVar[str] = "images"
+    shown: ClassVar[tuple[str, ...]] = ("loss", "distortion", "rate")
 
     @checked
     def __init__(
@@ -75,11 +71,7 @@ class AutoencoderModule(L.LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.seed = seed
-        self.means = {stage: EpochMeans() for stage in ("train", "val", "test")}
-        self.settings: dict[str, float] = {}
-        self.tested_step: int | None = None
-        self._validation: dict[str, float] = {}
-        self._validated_step: int | None = None
+        self.monitor = objective.monitor
 
     def setup(self, stage: str) -> None:
         """Begin at the mean image where the model asks for it; a checkpoint comes after this."""
@@ -95,26 +87,13 @@ class AutoencoderModule(L.LightningModule):
         )
         return self._shared_step("train", batch, noise, self.trainer.train_dataloader)
 
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Log `train/..._step`, now and then: the means of one batch, the last before this step.
-
-        Where gradients of several batches are accumulated the others are not in it. The learning
-        rate is noted here too: at the end of an epoch a scheduler has set the next one's.
-        """
-        self.settings = {**self.settings, "lr": optimizer.param_groups[0]["lr"]}
-        every_n_steps: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if every_n_steps and (self.global_step + 1) % every_n_steps == 0:
-            means = self.means["train"].of_last_batch()
-            figures = {f"train/{name}_step": value for name, value in means.items()}
-            self._log_now(figures, step=self.global_step)
-
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch to the figures `val/...`."""
+        """Add one batch to the metrics `val/...`."""
         noise = self.evaluation_noise[:, batch.row]
         self._shared_step("val", batch, noise, self.trainer.val_dataloaders)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch to the figures `test/...`."""
+        """Add one batch to the metrics `test/...`."""
         noise = self.evaluation_noise[:, batch.row]
         self._shared_step("test", batch, noise, self.trainer.test_dataloaders)
 
@@ -122,9 +101,7 @@ class AutoencoderModule(L.LightningModule):
         step = self.tested_step if stage == "test" else None
         step = self.global_step if step is None else step
         loss, terms, settings = self.terms(batch.x, noise, len(loader.dataset), step)
-        if stage == "train":
-            self.settings = {**self.settings, **settings}
-        self.means[stage].add(terms)
+        self.add(stage, terms, **settings)
         return loss
 
     def terms(self, x: Tensor, noise: Tensor, dataset_size: int, step: int) -> Loss:
@@ -153,62 +130,20 @@ class AutoencoderModule(L.LightningModule):
             }
         return Loss(loss, {"loss": loss.detach().expand(len(x)), **terms, **errors}, settings)
 
-    def on_fit_start(self) -> None:
-        """Train no further where early stopping had ended a run that is resumed."""
-        metrics = {f"val/{name}": value for name, value in self._validation.items()}
-        metrics |= {f"train/{name}": value for name, value in self.figures("train").items()}
-        for callback in self._early_stopping():
-            if reason := why_stopped(callback, metrics):
-                self.trainer.should_stop = True
-                log.info("early stopping had ended this run: %s; change that to train on", reason)
-
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Make the batch's noise depend on where it is and on nothing that came before."""
         place = (self.seed, self.global_rank, self.current_epoch, batch_idx)
         seed_noise(self.device, derive_seed(*place))
 
-    def on_train_epoch_start(self) -> None:
-        """Begin the figures of an epoch."""
-        self.means["train"].reset()
-
     def on_validation_epoch_start(self) -> None:
-        """Begin the figures of a validation."""
-        self._begin_evaluation("val", self.trainer.val_dataloaders)
+        """Draw the noise of the validation images."""
+        super().on_validation_epoch_start()
+        self._draw_noise(self.trainer.val_dataloaders)
 
     def on_test_epoch_start(self) -> None:
-        """Begin the figures of the test."""
-        self._begin_evaluation("test", self.trainer.test_dataloaders)
-
-    def on_train_epoch_end(self) -> None:
-        """Report the epoch's figures, its last learning rate and the objective's settings."""
-        figures = {**self.figures("train"), **self.settings}
-        self.report({f"train/{name}": value for name, value in figures.items()})
-
-    def on_validation_epoch_end(self) -> None:
-        """Report the validation's figures; those of a sanity check are gone after it."""
-        figures = self._report("val")
-        if self.trainer.sanity_checking:
-            self.means["val"].reset()
-        else:
-            self._validation, self._validated_step = figures, self.global_step
-
-    def on_test_epoch_end(self) -> None:
-        """Report the test's figures."""
-        self._report("test")
-
-    def report(self, figures: dict[str, float]) -> None:
-        """Hand figures of an epoch of training, equal on all ranks, to callbacks and loggers."""
-        self.log_dict(figures, sync_dist=True, logger=False)
-        self._log_now(figures, step=self.global_step - 1)
-
-    def figures(self, stage: Stage) -> dict[str, float]:
-        """Means over the images of the present or last epoch, on all ranks; all must call it."""
-        reduce = self.trainer.strategy.reduce
-        return self.means[stage].compute(lambda sums: reduce(sums, reduce_op="sum"))
-
-    def validation(self) -> dict[str, float]:
-        """The validation metrics of the present weights; none where those were not validated."""
-        return self._validation if self._validated_step == self.global_step else {}
+        """Draw the noise of the test images."""
+        super().on_test_epoch_start()
+        self._draw_noise(self.trainer.test_dataloaders)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer over all parameters, and the scheduler where there is one."""
@@ -219,57 +154,19 @@ class AutoencoderModule(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the figures of the epoch so far, and of these weights' validation."""
-        checkpoint["epoch_means"] = self.means["train"].state_dict()
-        checkpoint["settings"] = self.settings
+        """Add the numbers that the optimizer was built with."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["optimizer_numbers"] = self._numbers
-        self.add_validation(checkpoint)
-
-    def add_validation(self, checkpoint: dict[str, Any]) -> None:
-        """Add the metrics of these weights' validation, and at which step it was."""
-        checkpoint["validation"] = self.validation()
-        checkpoint["validated_step"] = self.global_step if self.validation() else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the figures of the epoch, under the optimizer's present numbers."""
+        """Train on under the optimizer's present numbers."""
+        super().on_load_checkpoint(checkpoint)
         if self.trainer.state.fn == TrainerFn.FITTING:
             optimizer = self.optimizer(self.parameters())
             numbers = [numbers_of(group) for group in optimizer.param_groups]
             scheduler = self.scheduler(optimizer) if self.scheduler else None
             set_numbers(checkpoint, numbers, optimizer, scheduler)
-        self.means["train"].load_state_dict(checkpoint["epoch_means"], self.device)
-        self.settings = checkpoint.get("settings", {})  # absent before version 0.2
-        self._validation = checkpoint.get("validation", {})
-        # Absent from checkpoints whose validation may have been one of other weights.
-        self._validated_step = checkpoint.get("validated_step")
-        for callback in self._early_stopping():  # which would take the old patience from its state
-            if state := checkpoint["callbacks"].get(callback.state_key):
-                state["patience"] = callback.patience
 
-    def _log_now(self, figures: dict[str, float], step: int) -> None:
-        """Hand figures to the loggers before a checkpoint of this step is written.
-
-        Lightning would do so after it: of a run that is killed between the two and goes on, the
-        curves would lack a point.
-        """
-        for logger in self.trainer.loggers:
-            logger.log_metrics(figures, step=step)
-
-    def _early_stopping(self) -> list[Any]:
-        return [*self.trainer.early_stopping_callbacks]
-
-    def _begin_evaluation(self, stage: Stage, loader: Any) -> None:
-        self.means[stage].reset()
+    def _draw_noise(self, loader: Any) -> None:
         shape = (self.objective.samples, len(loader.dataset), self.model.latent_dim)
         self.evaluation_noise = normal_noise(*shape, seed=EVALUATION_SEED).to(self.device)
-
-    def _report(self, stage: Stage) -> dict[str, float]:
-        figures = self.figures(stage)
-        named = {f"{stage}/{name}": value for name, value in figures.items()}
-        # After training Lightning would log a validation one step later than during it.
-        is_late = self.trainer.state.fn == TrainerFn.VALIDATING
-        # Equal on all ranks already; sync_dist only says that this is known.
-        self.log_dict(named, sync_dist=True, logger=False if is_late else None)
-        if is_late:
-            self._log_now(named, step=max(0, self.global_step - 1))
-        return figures

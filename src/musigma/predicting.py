@@ -12,18 +12,18 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from musigma.console import set_up_logging
 from musigma.data import ImageDataModule
 from musigma.data.datamodule import NO_LABEL
 from musigma.data.image_files import is_image_file, read_files
 from musigma.data.normalization import FIXED_SEED
-from musigma.errors import ConfigError, DataError, RunError
 from musigma.figures.style import viewable
+from musigma.loading import Run, load_run
 from musigma.models import Autoencoder
-from musigma.runs.load import Run, load_run
-from musigma.runs.output import check_writable, written_together
-from musigma.runs.resume import find_run
 from musigma.seeding import normal_noise
+from workbench.console import set_up_logging
+from workbench.errors import ConfigError, DataError, RunError
+from workbench.runs.output import check_writable, written_together
+from workbench.runs.resume import find_run
 
 ROWS = 2_000
 """Images encoded or decoded at once."""

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from musigma.callbacks import BestAndLast
-from musigma.config.quoting import quote
-from musigma.errors import ConfigError
+from musigma.loading import load_run
 from musigma.module import AutoencoderModule
-from musigma.runs.load import load_checkpoint, load_run
-from musigma.training import run
+from workbench.config.quoting import quote
+from workbench.errors import ConfigError
+from workbench.runs.weights import load_checkpoint
+from workbench.training import run
 
 
 def _best(monitor="val/loss", mode="min"):

@@ -6,7 +6,7 @@ import sys
 from types import SimpleNamespace
 
 from musigma.callbacks import GracefulStop
-from musigma.console import set_up_logging
+from workbench.console import set_up_logging
 
 
 def test_a_signal_in_the_middle_of_a_print_breaks_nothing(monkeypatch):

@@ -17,19 +17,20 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch import nn
 
 from musigma.callbacks import GracefulStop, ImagePanel, LatentPanel
-from musigma.callbacks.boards import boards
 from musigma.callbacks.latent_panel import sprites
 from musigma.callbacks.panel import looking_at
-from musigma.config.quoting import quote
 from musigma.data.datamodule import ImageDataModule
 from musigma.data.sample import sample_digits
+from musigma.loading import load_run
 from musigma.models import Autoencoder
 from musigma.models.mlp import MLP
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO
 from musigma.objectives.likelihoods import Laplace
-from musigma.runs.load import load_checkpoint, load_run
-from musigma.training import run
+from workbench.callbacks.boards import boards
+from workbench.config.quoting import quote
+from workbench.runs.weights import load_checkpoint
+from workbench.training import run
 
 IMAGES = 40
 

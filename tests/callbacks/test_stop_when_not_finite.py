@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from musigma.errors import RunError
 from musigma.module import AutoencoderModule
-from musigma.runs.load import load_checkpoint
+from workbench.errors import RunError
+from workbench.runs.weights import load_checkpoint
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

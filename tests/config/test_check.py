@@ -5,9 +5,9 @@ import copy
 import pytest
 
 from extras import MISSING
-from musigma.config.check import check_config
-from musigma.errors import ConfigError
 from musigma.paths import PROJECT_ROOT
+from workbench.config.check import check_config
+from workbench.errors import ConfigError
 
 CONFIGS = PROJECT_ROOT / "configs"
 OPTIONS = [
@@ -99,7 +99,7 @@ def _copy_at(config, group, path):
 
 @pytest.mark.parametrize("override", ["optimizer.lr=-1", "+optimizer.eps=-1"])
 def test_values_that_the_optimizer_refuses_are_refused_at_once(override, compose_launch):
-    from musigma.config.build import build_data, build_module
+    from workbench.config.build import build_data, build_module
 
     config = compose_launch(override).config
     with pytest.raises(ConfigError, match="optimizer or scheduler: Invalid"):

@@ -5,10 +5,10 @@ from importlib.util import find_spec
 import pytest
 
 from faults import faults_of
-from musigma.config.command_line import read_command_line
-from musigma.config.resolvers import register_resolvers
 from musigma.paths import CONFIGS
 from warm import python
+from workbench.config.command_line import read_command_line
+from workbench.config.resolvers import register_resolvers
 
 OPTUNA = "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
@@ -231,7 +231,7 @@ def test_the_other_scripts_are_checked_too(script, argument, fault):
         "+hydra.job_logging.formatters.x.()=os.system",
         "hydra.sweeper._target_=${name}",
         "model.network._target_=os.system",
-        "model.network._target_=musigma.runs.environment.subprocess.run",
+        "model.network._target_=workbench.runs.environment.subprocess.run",
         "+callbacks.x._target_=lightning.pytorch.utilities.rank_zero.os.system",
         "model._target_=${oc.env:PATH}",
         "model={_target_:builtins.eval,_args_:[1]}",

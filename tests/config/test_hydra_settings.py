@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from faults import faults_of
-from musigma.config.command_line import read_command_line
-from musigma.config.launch import Launch
-from musigma.config.quoting import quote
-from musigma.config.resolvers import register_resolvers
+from workbench.config.command_line import read_command_line
+from workbench.config.launch import Launch
+from workbench.config.quoting import quote
+from workbench.config.resolvers import register_resolvers
 
 
 @pytest.fixture(autouse=True)
@@ -185,3 +185,9 @@ def test_a_target_in_a_config_file_is_not_run_when_it_is_checked(config_file, tm
     )
     assert "musigma.benchmarking.commands._time is not allowed" in _fault("experiment=zz_target")
     assert not witness.exists()
+
+
+def test_the_name_that_lightning_gives_a_process_that_it_starts_is_its_own(monkeypatch):
+    assert "hydra.job.name" in _fault("hydra.job.name=train_ddp_process_1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    read_command_line("train", ["hydra.job.name=train_ddp_process_1", "hydra.output_subdir=null"])

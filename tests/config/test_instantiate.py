@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from musigma.config.instantiate import instantiate
-from musigma.config.settings import OptimizerRecipe
-from musigma.config.targets import PROJECT
-from musigma.errors import ConfigError
 from musigma.models import MLP
 from musigma.models.network import Network
+from musigma.project import PROJECT
+from workbench.config.instantiate import instantiate
+from workbench.config.settings import OptimizerRecipe
+from workbench.errors import ConfigError
 
 
 def test_builds_nested_objects_and_partials():
@@ -37,12 +37,12 @@ def test_builds_nested_objects_and_partials():
         "torch.load",
         "torch.hub.load",
         "torch.nn.functional.torch.hub.load",
-        "musigma.runs.environment.subprocess.run",
+        "workbench.runs.environment.subprocess.run",
         "musigma.paths.os.system",
         "torch.nn.init.normal_",
         "lightning.pytorch.trainer.trainer.os.system",
         "lightning.fabric.Fabric",
-        f"{PROJECT}x.models.MLP",
+        f"{PROJECT.package}x.models.MLP",
         "",
         None,
         7,

@@ -1,15 +1,18 @@
 """Settings of one machine, in configs/local: for every script, or for training alone."""
 
+import dataclasses
 import shutil
 
 import pytest
 from hydra import compose, initialize_config_dir
 
-from musigma.config.command_line import read_command_line
-from musigma.config.resolvers import register_resolvers
-from musigma.config.settings import SETTINGS
-from musigma.errors import ConfigError
 from musigma.paths import CONFIGS
+from workbench import project
+from workbench.config.command_line import read_command_line
+from workbench.config.resolvers import register_resolvers
+from workbench.errors import ConfigError
+
+SCRIPTS = ("train", "evaluate", "export", "predict", "report", "benchmark")
 
 
 @pytest.fixture
@@ -17,7 +20,8 @@ def configs(tmp_path, monkeypatch):
     """A copy of all configs, without those of this machine."""
     copy = shutil.copytree(CONFIGS, tmp_path / "configs", ignore=shutil.ignore_patterns("local"))
     (copy / "local").mkdir()
-    monkeypatch.setattr("musigma.config.command_line.CONFIGS", copy)
+    here = dataclasses.replace(project.the_project(), root=tmp_path)
+    monkeypatch.setattr(project, "_given", [here])
     register_resolvers()
     return copy
 
@@ -27,7 +31,7 @@ def composed(configs, script, *overrides):
         return compose(script, list(overrides))
 
 
-@pytest.mark.parametrize("script", SETTINGS)
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_every_script_takes_the_settings_of_this_machine_if_there_are_any(script, configs):
     assert composed(configs, script).log_dir.endswith("logs")
     (configs / "local" / "default.yaml").write_text("log_dir: /scratch/logs\n")
@@ -44,7 +48,7 @@ def test_training_has_settings_of_its_own_and_may_choose_files(configs):
     assert not composed(configs, "evaluate").data
 
 
-@pytest.mark.parametrize("script", SETTINGS)
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_a_fault_in_them_is_named_with_the_file(script, configs):
     path = configs / "local" / "default.yaml"
     path.write_text("log_dirs: /scratch/logs\n")
@@ -52,4 +56,4 @@ def test_a_fault_in_them_is_named_with_the_file(script, configs):
         read_command_line(script, [])
     (line,) = str(error.value).splitlines()
     assert line.startswith("log_dirs: the config has no argument log_dirs; did you mean log_dir?")
-    assert line.endswith(f"(from {path})")
+    assert line.endswith("(from configs/local/default.yaml)")

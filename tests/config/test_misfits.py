@@ -5,12 +5,12 @@ import signal
 import lightning as L
 import pytest
 
-from musigma.config.command_line import read_command_line
-from musigma.config.resolvers import register_resolvers
-from musigma.config.trainer_rules import check_devices
-from musigma.errors import ConfigError, DataError
-from musigma.runs.folder import RunFolder
-from musigma.training import run
+from workbench.config.command_line import read_command_line
+from workbench.config.resolvers import register_resolvers
+from workbench.config.trainer_rules import check_devices
+from workbench.errors import ConfigError, DataError
+from workbench.runs.folder import RunFolder
+from workbench.training import run
 
 EARLY = "+callbacks.stop._target_=lightning.pytorch.callbacks.EarlyStopping"
 PLATEAU = "torch.optim.lr_scheduler.ReduceLROnPlateau"
@@ -213,14 +213,14 @@ def test_samples_that_do_not_fit_into_memory_are_one_line(compose_small, tmp_pat
 
 def test_a_rehearsal_changes_nothing_that_a_run_computes(run_here, monkeypatch):
     with_it = run_here().read_metrics()["metrics"]
-    monkeypatch.setattr("musigma.preparing.rehearse", lambda *_: None)
+    monkeypatch.setattr("workbench.preparing.rehearse", lambda *_: None)
     assert run_here().read_metrics()["metrics"] == with_it
 
 
 def test_sigterm_before_the_first_step_leaves_an_interrupted_run(compose_small, monkeypatch):
     launch = compose_small()
     monkeypatch.setattr(
-        "musigma.training.show_summary", lambda *_: signal.raise_signal(signal.SIGTERM)
+        "workbench.training.show_summary", lambda *_: signal.raise_signal(signal.SIGTERM)
     )
     with pytest.raises(SystemExit) as end:
         run(launch)

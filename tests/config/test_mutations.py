@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from extras import MISSING
-from musigma.config.resolvers import register_resolvers
-from musigma.config.rules import find_problems_of_job
 from musigma.paths import CONFIGS
+from workbench.config.resolvers import register_resolvers
+from workbench.config.rules import find_problems_of_job
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,10 @@ from hydra.conf import HydraConf
 from omegaconf import OmegaConf
 
 from faults import faults_of
-from musigma.config.command_line import read_command_line
-from musigma.config.launch import cut
-from musigma.config.quoting import quoted
-from musigma.config.resolvers import register_resolvers
+from workbench.config.command_line import read_command_line
+from workbench.config.launch import cut
+from workbench.config.quoting import quoted
+from workbench.config.resolvers import register_resolvers
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ import yaml
 from jsonschema import Draft7Validator
 from omegaconf import OmegaConf
 
-from musigma.config.schema import json_schema
 from musigma.paths import CONFIGS
+from workbench.config.schema import json_schema
 
 
 @pytest.fixture(scope="module")

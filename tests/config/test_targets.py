@@ -1,5 +1,6 @@
 """The place of a `_target_` decides which classes it may name, before anything is built."""
 
+import dataclasses
 import importlib
 import inspect
 import pkgutil
@@ -16,13 +17,8 @@ from lightning.pytorch.strategies import Strategy
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from musigma.config import targets
-from musigma.config.build import build_callbacks, build_data, build_model, build_module
-from musigma.config.settings import TrainSettings
-from musigma.config.signatures import arguments_of
-from musigma.config.targets import LIBRARIES, PROJECT, is_recipe, target_of
+from musigma.assemble import build_model
 from musigma.data import ImageDataModule, MNISTDataModule
-from musigma.errors import ConfigError
 from musigma.models import MLP, Autoencoder, Conv
 from musigma.objectives import (
     ELBO,
@@ -36,6 +32,12 @@ from musigma.objectives import (
 )
 from musigma.objectives.likelihoods import Likelihood
 from musigma.objectives.schedules import Constant, Cyclical, Linear
+from musigma.settings import TrainSettings
+from workbench import project
+from workbench.config.build import build_callbacks, build_data, build_module
+from workbench.config.signatures import arguments_of
+from workbench.config.targets import LIBRARIES, is_recipe, target_of
+from workbench.errors import ConfigError
 
 SETTINGS = typing.get_type_hints(TrainSettings)
 OBJECTIVES = {ELBO, IWAE, MMD, TCVAE, Capacity, FreeBits, Reconstruction}
@@ -89,7 +91,7 @@ EXPECTED = {
 def _everything() -> dict[str, Any]:
     """Every class, function and method of the project and of the libraries, by its full name."""
     found: dict[str, Any] = {}
-    for package in (PROJECT, *LIBRARIES):
+    for package in ("musigma", "workbench", *LIBRARIES):
         root = importlib.import_module(package)
         for module in [root, *_modules(root)]:
             for name, thing in vars(module).items():
@@ -124,7 +126,7 @@ def _is_accepted(name: str, hint: Any) -> bool:
 def test_every_place_accepts_the_public_classes_of_its_type_and_nothing_else():
     everything = _everything()
     assert len(everything) > 4000
-    homes = tuple(f"{package}." for package in (PROJECT, *LIBRARIES))
+    homes = tuple(f"{package}." for package in ("musigma", "workbench", *LIBRARIES))
     for place, expected in EXPECTED.items():
         hint = _hint(place)
         for name, thing in everything.items():
@@ -185,7 +187,9 @@ def mylab(tmp_path, monkeypatch):
         "import lightning as L\nclass Foo(L.Callback):\n    pass\ndef run():\n    pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(targets, "TRUSTED_FILE", tmp_path / "trusted.yaml")
+    (tmp_path / "configs" / "local").mkdir(parents=True)
+    here = dataclasses.replace(project.the_project(), root=tmp_path)
+    monkeypatch.setattr(project, "_given", [here])
     return tmp_path
 
 
@@ -199,7 +203,7 @@ def test_a_package_that_this_machine_trusts_may_be_named_where_its_class_fits(
     if how == "environment":
         monkeypatch.setenv("MUSIGMA_TRUSTED", "bitsandbytes, mylab")
     else:
-        (mylab / "trusted.yaml").write_text("- bitsandbytes\n- mylab\n")
+        (mylab / "configs" / "local" / "trusted.yaml").write_text("- bitsandbytes\n- mylab\n")
     assert target_of(foo, L.Callback, "callbacks.foo").__name__ == "Foo"
     with pytest.raises(ConfigError, match="should be Logger"):
         target_of(foo, Logger, "logger.foo")
@@ -216,6 +220,6 @@ def test_a_config_cannot_trust_a_package(mylab, compose_launch):
 
 
 def test_a_list_of_trusted_packages_that_is_not_one_is_named(mylab):
-    (mylab / "trusted.yaml").write_text("mylab: true\n")
+    (mylab / "configs" / "local" / "trusted.yaml").write_text("mylab: true\n")
     with pytest.raises(ConfigError, match=r"trusted\.yaml: should be a list of packages"):
         target_of({"_target_": "mylab.callbacks.Foo"}, L.Callback, "callbacks.foo")

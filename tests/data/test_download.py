@@ -14,7 +14,7 @@ from musigma.data import idx
 from musigma.data.download import download, missing_files
 from musigma.data.idx import FILES, check_raw_files
 from musigma.data.mnist import MNISTDataModule
-from musigma.errors import DataError
+from workbench.errors import DataError
 
 
 class _Handler(BaseHTTPRequestHandler):

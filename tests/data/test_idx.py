@@ -9,7 +9,7 @@ from torchvision import datasets
 from musigma.data import idx
 from musigma.data.idx import FILES, check_raw_files
 from musigma.data.mnist import MNISTDataModule
-from musigma.errors import DataError
+from workbench.errors import DataError
 
 
 def test_good_files_pass(raw_folder):

@@ -11,8 +11,8 @@ from PIL import ExifTags, Image, ImageOps
 
 from musigma.data import ImageFolderDataModule
 from musigma.data.image_files import is_image_file, read_files
-from musigma.errors import DataError
 from shapes import coloured_shapes, write_folder
+from workbench.errors import DataError
 
 SHAPE = (3, 32, 32)
 IMAGES, _ = coloured_shapes(20)

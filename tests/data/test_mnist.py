@@ -7,7 +7,7 @@ import torch
 
 from musigma.data.datamodule import split
 from musigma.data.mnist import MNISTDataModule
-from musigma.errors import DataError
+from workbench.errors import DataError
 
 
 def _ready(**settings):

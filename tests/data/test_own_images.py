@@ -11,8 +11,8 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from musigma.data import ImageFolderDataModule, TensorFileDataModule
-from musigma.errors import DataError
 from shapes import coloured_shapes, write_folder
+from workbench.errors import DataError
 
 SHAPE = (3, 32, 32)
 WRITERS = {

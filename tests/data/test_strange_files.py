@@ -6,7 +6,7 @@ from PIL import Image
 
 from musigma.data.image_folder import ImageFolderDataModule
 from musigma.data.tensor_file import TensorFileDataModule
-from musigma.errors import DataError
+from workbench.errors import DataError
 
 
 class _Code:

@@ -17,9 +17,9 @@ from musigma.figures.latent_scatter import draw_latent_pca, draw_latent_scatter
 from musigma.figures.rates import draw_rates
 from musigma.figures.reconstructions import draw_reconstructions, draw_worst
 from musigma.figures.samples import image_grid
-from musigma.figures.style import BLUE, CLASS_COLOURS
 from musigma.figures.training_curves import draw_training_curves
 from musigma.figures.traversals import draw_traversals
+from workbench.plots.style import BLUE, CLASS_COLOURS
 
 CURVES = {
     f"{stage}/{name}": ([99, 199], [2.0, 1.0 + offset])

@@ -8,13 +8,13 @@ import torch
 import yaml
 
 from musigma import load_run
-from musigma.config.quoting import quote
-from musigma.errors import UserError
 from musigma.evaluating import evaluate
 from musigma.predicting import predict
-from musigma.preparing import prepare
-from musigma.runs.folder import RunFolder
-from musigma.runs.load import load_checkpoint
+from workbench.config.quoting import quote
+from workbench.errors import UserError
+from workbench.preparing import prepare
+from workbench.runs.folder import RunFolder
+from workbench.runs.weights import load_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -209,7 +209,7 @@ def test_a_checkpoint_with_code_or_other_shapes_is_one_line_for_every_command(
 
 
 def test_what_is_not_a_run_in_training_is_not_resumed(copies, refuses, run_here):
-    from musigma.runs.export import export_run
+    from musigma.exporting import export_run
 
     folder = copies()
     export_run(load_run(folder.path), folder.path / "export")

@@ -7,14 +7,14 @@ import pytest
 import yaml
 
 from musigma import load_run
-from musigma.config.places import places_of
-from musigma.config.quoting import quote
-from musigma.errors import RunError
 from musigma.evaluating import evaluate
 from musigma.predicting import predict
-from musigma.runs.folder import RunFolder
-from musigma.runs.resume import find_runs
-from musigma.training import run
+from workbench.config.places import places_of
+from workbench.config.quoting import quote
+from workbench.errors import RunError
+from workbench.runs.folder import RunFolder
+from workbench.runs.resume import find_runs
+from workbench.training import run
 
 pytestmark = pytest.mark.slow
 

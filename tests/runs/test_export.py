@@ -12,13 +12,14 @@ from torch import nn
 from torch.testing import assert_close
 
 import musigma
-from musigma.errors import RunError
+from musigma import exporting as export
+from musigma.exporting import export_run
+from musigma.loading import Run, load_run
 from musigma.models import MLP, Autoencoder, Conv
 from musigma.objectives.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Laplace
-from musigma.runs import export
-from musigma.runs.export import export_run, load_weights
-from musigma.runs.load import Run, load_run
 from warm import python
+from workbench.errors import RunError
+from workbench.runs.weights import load_weights
 
 pytestmark = pytest.mark.slow
 

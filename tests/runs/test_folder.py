@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from musigma.errors import RunError
-from musigma.runs.folder import RunFolder
-from musigma.runs.resume import amended, find_run
+from workbench.errors import RunError
+from workbench.runs.folder import RunFolder
+from workbench.runs.resume import amended, find_run
 
 
 def test_the_same_name_a_hundred_times_gives_a_hundred_folders(tmp_path):

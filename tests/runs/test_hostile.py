@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from musigma.errors import RunError
-from musigma.runs.curves import read_curves
-from musigma.runs.folder import RunFolder
-from musigma.sweeps.collect import collect
+from workbench.errors import RunError
+from workbench.runs.curves import read_curves
+from workbench.runs.folder import RunFolder
+from workbench.sweeps.collect import collect
 
 BOMB = "a0: &a0 [x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)

@@ -9,12 +9,13 @@ import torch
 
 import musigma
 from musigma.data import MNISTDataModule
-from musigma.errors import RunError
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO
-from musigma.runs.folder import VERSION, RunFolder
-from musigma.runs.load import load_checkpoint
-from musigma.training import run
+from musigma.project import PROJECT
+from workbench.errors import RunError
+from workbench.runs.folder import RunFolder
+from workbench.runs.weights import load_checkpoint
+from workbench.training import run
 
 
 def test_load_run_gives_the_trained_model_data_and_config(run_here):
@@ -43,7 +44,7 @@ def test_a_run_of_an_older_version_opens_with_the_same_figures(tmp_path):
     trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
     trainer.test(module, datamodule=MNISTDataModule(source="sample"), verbose=False)
     written = RunFolder.open(folder).read_metrics()["metrics"]
-    for name, value in module.figures("test").items():
+    for name, value in module.metrics("test").items():
         assert value == pytest.approx(written[f"test/{name}"], rel=1e-5)
 
 
@@ -58,8 +59,8 @@ def test_a_run_that_this_version_cannot_open_names_the_version_that_wrote_it(run
     folder = run_here()
     path = folder.path / "config.yaml"
     config = path.read_text()
-    assert RunFolder.open(folder.path).written_by() == VERSION
-    path.write_text(config.replace(f"written_by: {VERSION}", "written_by: 9.9.9"))
+    assert RunFolder.open(folder.path).written_by() == PROJECT.version
+    path.write_text(config.replace(f"written_by: {PROJECT.version}", "written_by: 9.9.9"))
     path.write_text(path.read_text().replace("models.MLP", "models.Transformer"))
     with pytest.raises(RunError, match="there is no musigma.models.Transformer") as error:
         musigma.load_run(folder.path)

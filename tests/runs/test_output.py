@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from musigma.errors import RunError
-from musigma.runs.folder import RunFolder
-from musigma.runs.output import check_writable, output_folder, written_together
-from musigma.runs.status import status_of
+from workbench.errors import RunError
+from workbench.runs.folder import RunFolder
+from workbench.runs.output import check_writable, output_folder, written_together
+from workbench.runs.status import status_of
 
 
 def _files(folder):
@@ -94,7 +94,7 @@ def test_whether_a_run_is_going_is_told_without_writing_there(tmp_path):
     assert status_of(folder, {"status": "running"}) == "killed"
     assert not (folder.path / ".lock").exists()
     code = (
-        "import sys; from pathlib import Path; from musigma.runs.folder import RunFolder\n"
+        "import sys; from pathlib import Path; from workbench.runs.folder import RunFolder\n"
         "folder = RunFolder(Path(sys.argv[1])); folder.claim(); print('claimed', flush=True)\n"
         "sys.stdin.read()"
     )

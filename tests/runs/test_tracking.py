@@ -5,11 +5,11 @@ import importlib.util
 import pytest
 
 from extras import needs
-from musigma.config.command_line import read_command_line
-from musigma.config.quoting import quote
-from musigma.config.resolvers import register_resolvers
-from musigma.errors import ConfigError, RunError
-from musigma.training import run
+from workbench.config.command_line import read_command_line
+from workbench.config.quoting import quote
+from workbench.config.resolvers import register_resolvers
+from workbench.errors import ConfigError, RunError
+from workbench.training import run
 
 pytestmark = [
     pytest.mark.slow,

@@ -5,13 +5,13 @@ import os
 import pytest
 import torch
 
-from musigma.sweeps.gpus import deal, take_gpu
 from warm import Started
+from workbench.sweeps.gpus import deal, take_gpu
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from musigma.sweeps.gpus import deal
+from workbench.sweeps.gpus import deal
 gpu, lock = deal(("0", "1"), Path(sys.argv[1]))
 assert deal(("0", "1"), Path(sys.argv[1]))[0] == gpu
 print(gpu, flush=True)

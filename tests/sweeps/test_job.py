@@ -1,8 +1,8 @@
 """What a job's folder says of it."""
 
-from musigma.config.launch import Launch
-from musigma.runs.folder import RunFolder
-from musigma.sweeps import job
+from workbench.config.launch import Launch
+from workbench.runs.folder import RunFolder
+from workbench.sweeps import job
 
 
 def test_a_job_that_is_tried_again_runs_from_its_first_moment(monkeypatch, tmp_path):

@@ -15,14 +15,16 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from musigma.config.launch import Launch
-from musigma.errors import RunError
-from musigma.runs.folder import VERSION, RunFolder, leads_out
-from musigma.sweeps.collect import collect, find_sweep
-from musigma.sweeps.compare import compare, deciding_figure
-from musigma.sweeps.job import run_job
-from musigma.sweeps.report import report
-from musigma.sweeps.varied import what_is_common, what_varied
+from musigma.metrics import older
+from musigma.project import PROJECT
+from workbench.config.launch import Launch
+from workbench.errors import RunError
+from workbench.runs.folder import RunFolder, leads_out
+from workbench.sweeps.collect import collect, find_sweep
+from workbench.sweeps.compare import compare, deciding_figure
+from workbench.sweeps.job import run_job
+from workbench.sweeps.report import report
+from workbench.sweeps.varied import what_is_common, what_varied
 
 pytestmark = pytest.mark.slow
 
@@ -166,7 +168,7 @@ def test_data_of_one_name_are_one_data_set_wherever_they_lie(tmp_path):
     for name, path in (("mine", "flowers"), ("theirs", "/data/flowers"), ("other", "/data/cats")):
         synthetic_run(tmp_path, name, data={**data, "path": path})
     other, mine, theirs = sorted(collect(tmp_path), key=lambda run: run.path.name != "other")
-    assert mine.kind == theirs.kind != other.kind
+    assert mine.meanings == theirs.meanings != other.meanings
     assert mine.settings["data.path"] == theirs.settings["data.path"] == "flowers"
 
 
@@ -410,6 +412,29 @@ def test_a_real_sweep_shows_curves_samples_and_reconstructions(tmp_path, compose
     assert f"{metrics['test/loss']:.4f}" in page
 
 
+def test_runs_record_what_their_metrics_mean_and_a_report_builds_nothing(
+    run_here, monkeypatch, tmp_path
+):
+    folder = run_here("model=vae")
+    recorded = folder.read_metrics()
+    data = "MNIST (sample)"
+    assert recorded["meanings"]["metrics"]["rate"] == {
+        "unit": "nats per image",
+        "of": [data],
+        "better": "lower",
+        "places": 2,
+    }
+    elbo = recorded["metrics"]["test/elbo"]
+    gain = -784 * math.log(0.3081)
+    assert recorded["metrics"]["test/elbo_unit"] == pytest.approx(elbo + gain)
+    config, metrics = folder.read_config(), recorded["metrics"]
+    before, more = older(config, "sample", metrics)
+    monkeypatch.setattr("musigma.metrics.older", None)
+    (run,) = collect(folder.path.parent)
+    assert run.meanings == before
+    assert run.metrics == metrics == {**metrics, **more}
+
+
 def _unfinished(page: str) -> dict[str, str]:
     return dict(re.findall(r"<p><b>([^<]*)</b>: ([^<]*)", page))
 
@@ -495,7 +520,7 @@ def test_runs_of_different_versions_are_said_to_be(tmp_path):
     assert "different versions" not in notes_of(page_of(tmp_path))
     path = synthetic_run(tmp_path, "old", seed=1) / "config.yaml"
     path.write_text(re.sub("written_by: .*", "written_by: 0.1.9", path.read_text()))
-    assert f"different versions of musigma (0.1.9, {VERSION})" in notes_of(page_of(tmp_path))
+    assert f"different versions (0.1.9, {PROJECT.version})" in notes_of(page_of(tmp_path))
 
 
 def test_an_output_takes_the_page_and_the_table_and_the_sweep_stays_as_it_is(tmp_path):
@@ -512,7 +537,7 @@ def test_a_page_that_cannot_be_written_is_found_before_the_runs_are_read(
 ):
     run = synthetic_run(tmp_path, "a")
     (tmp_path / name).mkdir()
-    monkeypatch.setattr("musigma.sweeps.report.collect", None)
+    monkeypatch.setattr("workbench.sweeps.report.collect", None)
     with pytest.raises(RunError, match=rf"{name} cannot be written: .*\n.*output=\.\.\."):
         report(str(tmp_path), tmp_path)
     with pytest.raises(RunError, match="is a run folder, whose files are its own"):

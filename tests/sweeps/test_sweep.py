@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from musigma.config.identity import identity
-from musigma.config.launch import job_name, short_names
-from musigma.runs.folder import RunFolder
 from warm import start
+from workbench.config.identity import identity
+from workbench.config.launch import job_name, short_names
+from workbench.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 

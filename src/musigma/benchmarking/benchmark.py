@@ -20,9 +20,9 @@ from musigma.benchmarking import pipelines
 from musigma.benchmarking.commands import EndAtFirstStep, Took, time_commands
 from musigma.benchmarking.race import Row, race
 from musigma.benchmarking.repeated import RepeatedMNIST
-from musigma.config.build import Config
-from musigma.console import set_up_logging
-from musigma.doctor import cpu_name
+from workbench.console import set_up_logging
+from workbench.doctor import cpu_name
+from workbench.project import Config
 
 NOTEBOOK, BARE, OURS, PRODUCTS = "notebook", "bare loop", "scripts/train.py", "matrix products"
 PIPELINES = {

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import lightning as L
 
-from musigma.module import AutoencoderModule
 from musigma.paths import PROJECT_ROOT
 
 # A process is charged with the memory of the one that started it, so that one must be small.
@@ -25,7 +24,7 @@ class EndAtFirstStep(L.Callback):
     """Ends the process after its first training step."""
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: AutoencoderModule, *_: object
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object
     ) -> None:
         """Without a word: this is a clock's hand, not a run."""
         os._exit(0)

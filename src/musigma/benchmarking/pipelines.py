@@ -19,19 +19,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from musigma.assemble import assemble, build_data, build_model
 from musigma.benchmarking.race import Pace
-from musigma.config.build import (
-    Config,
-    build_data,
-    build_model,
-    build_module,
-    build_trainer,
-    spare_driver_lookups,
-)
 from musigma.data import Batch, ImageDataModule
 from musigma.models import Autoencoder
 from musigma.module import AutoencoderModule
-from musigma.training import train
+from workbench.project import Config
+from workbench.trainer import build_trainer, spare_driver_lookups
+from workbench.training import train
 
 
 def notebook(pace: Pace, config: Config) -> None:
@@ -85,7 +80,7 @@ def training(pace: Pace, config: Config) -> None:
     """What scripts/train.py does: validation, checkpoints, loggers and callbacks."""
     with TemporaryDirectory() as folder:
         data = build_data(config)
-        module = build_module(config, data)
+        module = assemble(config, data)
         config = {**config, "trainer": {**config["trainer"], "max_epochs": -1}}
         trainer: Any = build_trainer(config, Path(folder))
         for callback in trainer.callbacks:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import torch
 
-from musigma.console import set_up_logging
+from workbench.console import set_up_logging
 
 
 @dataclass

@@ -1,13 +1,15 @@
-"""What watches a run."""
+"""Panels in TensorBoard, and under the names that configs give them the workbench's callbacks."""
 
-from musigma.callbacks.checkpoints import BestAndLast
-from musigma.callbacks.graceful_stop import GracefulStop
-from musigma.callbacks.hparams import HParams
 from musigma.callbacks.image_panel import ImagePanel
 from musigma.callbacks.latent_panel import LatentPanel
-from musigma.callbacks.progress import Progress
-from musigma.callbacks.stop_when_not_finite import StopWhenNotFinite
-from musigma.callbacks.throughput import Throughput
+from workbench.callbacks import (
+    BestAndLast,
+    GracefulStop,
+    HParams,
+    Progress,
+    StopWhenNotFinite,
+    Throughput,
+)
 
 __all__ = [
     "BestAndLast",

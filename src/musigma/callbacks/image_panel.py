@@ -5,8 +5,8 @@ from typing import Any
 from musigma.callbacks.panel import Panel, Seen
 from musigma.figures import pair_rows
 from musigma.module import AutoencoderModule
-from musigma.ranges import Count, checked
 from musigma.seeding import normal_noise
+from workbench.ranges import Count, checked
 
 
 class ImagePanel(Panel):

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from musigma.callbacks.boards import boards
 from musigma.callbacks.panel import Panel, Seen, looking_at
 from musigma.figures.latent_space import latent_drawings
 from musigma.figures.style import viewable
 from musigma.module import AutoencoderModule
-from musigma.ranges import Count, checked
+from workbench.callbacks.boards import boards
+from workbench.ranges import Count, checked
 
 LARGEST_SPRITE = 8192
 """The longest side, in pixels, of the one picture that TensorBoard's projector takes all from."""

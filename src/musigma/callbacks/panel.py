@@ -3,16 +3,16 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 
-from musigma.callbacks.boards import boards
 from musigma.data import ImageDataModule
 from musigma.models.posterior import Posterior
 from musigma.module import AutoencoderModule
+from workbench.callbacks.boards import boards
 
 
 class Seen(NamedTuple):
@@ -46,6 +46,8 @@ class Panel(L.Callback):
         every_n_epochs: how often.
         images: how many; where none are held out, they are training images.
     """
+
+    only_shows: ClassVar[bool] = True
 
     def __init__(self, every_n_epochs: int, images: int) -> None:
         self.every_n_epochs = every_n_epochs

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from musigma.errors import DataError
+from workbench.errors import DataError
 
 
 @contextmanager

@@ -19,8 +19,9 @@ from musigma.data.normalization import (
     Stds,
 )
 from musigma.data.placement import placed
-from musigma.errors import DataError
-from musigma.ranges import Count, ImageShape, Seed, checked
+from musigma.shapes import ImageShape
+from workbench.errors import DataError
+from workbench.ranges import Count, Seed, checked
 
 Size = Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)]
 """So many images, or such a share of all."""
@@ -126,10 +127,6 @@ class ImageDataModule(L.LightningDataModule):
         few.batch_size = min(self.batch_size, count // 2)
         few._sets = {name: (x[:count], y[:count]) for name, (x, y) in self._sets.items()}
         return few
-
-    def measured_sets(self) -> set[str]:
-        """Which of the sets have been read."""
-        return {*self._sets}
 
     def mean_image(self) -> Tensor:
         """The mean of the training images as the model sees them, `[C, H, W]`, after `setup`."""

@@ -12,7 +12,7 @@ from torchvision.datasets.utils import download_url
 
 from musigma.data.access import is_there
 from musigma.data.idx import FILES, archive_of, read_raw
-from musigma.errors import DataError
+from workbench.errors import DataError
 
 SECONDS_WITHOUT_AN_ANSWER = 20.0
 

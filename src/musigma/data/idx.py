@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from musigma.errors import DataError
+from workbench.errors import DataError
 
 # LeCun, Cortes and Burges, "The MNIST database": big-endian header, then one byte a value.
 IMAGES_MAGIC, LABELS_MAGIC = 0x803, 0x801

@@ -11,8 +11,9 @@ from torch import Tensor
 from musigma.data.access import readable
 from musigma.data.datamodule import NO_LABEL, TEST_SHARE, ImageDataModule, split
 from musigma.data.image_files import is_image_file, read_files
-from musigma.errors import DataError
-from musigma.ranges import ImageShape, checked
+from musigma.shapes import ImageShape
+from workbench.errors import DataError
+from workbench.ranges import checked
 
 SETS = {
     **dict.fromkeys(("train", "training"), "train"),

@@ -17,9 +17,9 @@ from musigma.data.idx import FILES, SPLITS, check_raw_files, read_set
 from musigma.data.normalization import NormalizationName
 from musigma.data.sample import TRAIN as SAMPLE_TRAIN
 from musigma.data.sample import sample_digits
-from musigma.errors import DataError
 from musigma.paths import default_data_root
-from musigma.ranges import Finite, Positive, checked
+from workbench.errors import DataError
+from workbench.ranges import Finite, Positive, checked
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from musigma.objectives.likelihoods import Pixels
-from musigma.ranges import Finite, Positive
+from workbench.ranges import Finite, Positive
 
 Means = Finite | Annotated[list[Finite], Field(min_length=1)]
 Stds = Positive | Annotated[list[Positive], Field(min_length=1)]

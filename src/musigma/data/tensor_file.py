@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from musigma.data.datamodule import NO_LABEL, TEST_SHARE, ImageDataModule, split
-from musigma.errors import DataError
-from musigma.ranges import ImageShape, checked
+from musigma.shapes import ImageShape
+from workbench.errors import DataError
+from workbench.ranges import checked
 
 SETS = {"train": "", "val": "val_", "test": "test_"}
 """Set → what the names of its arrays begin with."""

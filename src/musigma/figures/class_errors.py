@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from musigma.figures.style import BLUE, MOST_CLASSES, new_figure, plot_axes
+from musigma.figures.style import MOST_CLASSES
+from workbench.plots.style import BLUE, new_figure, plot_axes
 
 
 def draw_class_errors(

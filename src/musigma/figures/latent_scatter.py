@@ -9,14 +9,8 @@ from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from musigma.figures.style import (
-    CLASS_COLOURS,
-    INK,
-    MOST_CLASSES,
-    name_of,
-    new_figure,
-    plot_axes,
-)
+from musigma.figures.style import MOST_CLASSES, name_of
+from workbench.plots.style import CLASS_COLOURS, INK, new_figure, plot_axes
 
 ELLIPSES = 100
 """So many posteriors are drawn, evenly spaced among the images."""

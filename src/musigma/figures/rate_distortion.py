@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from musigma.figures.axes import add_legend, colours, one_plot, plain
-from musigma.figures.style import PALE
+from workbench.plots.axes import add_legend, colours, one_plot, plain
+from workbench.plots.style import PALE
 
 LABEL = 34.0, 12.0
 """The room that a label takes, in points."""

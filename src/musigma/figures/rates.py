@@ -3,7 +3,8 @@
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from musigma.figures.style import BLUE, PALE, name_of, new_figure, plot_axes
+from musigma.figures.style import name_of
+from workbench.plots.style import BLUE, PALE, new_figure, plot_axes
 
 
 def draw_rates(rate: Tensor, active: Tensor) -> Figure:

@@ -7,14 +7,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from musigma.figures.style import (
-    in_columns,
-    new_figure,
-    picture_figure,
-    picture_size,
-    show_images,
-    viewable,
-)
+from musigma.figures.style import in_columns, picture_figure, picture_size, show_images, viewable
+from workbench.plots.style import new_figure
 
 COLUMNS = 10
 

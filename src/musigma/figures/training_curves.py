@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from musigma.figures.style import BLUE, VERMILLION, new_figure, plot_axes
 from musigma.units import unit_of
+from workbench.plots.style import BLUE, VERMILLION, new_figure, plot_axes
 
 PANELS = ("loss", "distortion", "rate")
 COLOURS = {"train": BLUE, "val": VERMILLION}

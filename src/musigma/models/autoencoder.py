@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from musigma.models.network import Network
 from musigma.models.posterior import HEADS, Posterior, PosteriorKind, at_least_float32
 from musigma.objectives.likelihoods import Likelihood
-from musigma.ranges import Count, ImageShape, checked
+from musigma.shapes import ImageShape
+from workbench.ranges import Count, checked
 
 
 class Autoencoder(nn.Module):

@@ -9,7 +9,8 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 from musigma.models.activations import Activation, activation_layer
-from musigma.ranges import CHECKED, Count, ImageShape
+from musigma.shapes import ImageShape
+from workbench.ranges import CHECKED, Count
 
 
 @dataclass(frozen=True, config=CHECKED)

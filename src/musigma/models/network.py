@@ -4,7 +4,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import nn
 
-from musigma.ranges import ImageShape
+from musigma.shapes import ImageShape
 
 
 @runtime_checkable

@@ -6,7 +6,7 @@ from pydantic.dataclasses import dataclass
 
 from musigma.objectives.objective import Draw, Loss, common_terms, monitor_of
 from musigma.objectives.schedules import Schedule, as_schedule
-from musigma.ranges import CHECKED, Count, Weight
+from workbench.ranges import CHECKED, Count, Weight
 
 
 @dataclass(frozen=True, config=CHECKED)

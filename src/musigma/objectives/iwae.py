@@ -8,7 +8,7 @@ from torch import Tensor
 
 from musigma.objectives.divergences import log_normal, log_standard_normal
 from musigma.objectives.objective import Draw, Loss, common_terms
-from musigma.ranges import CHECKED, Count
+from workbench.ranges import CHECKED, Count
 
 
 @dataclass(frozen=True, config=CHECKED)

@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from musigma.objectives.divergences import mmd_to_standard_normal
 from musigma.objectives.objective import Draw, Loss, common_terms
-from musigma.ranges import CHECKED, Count, Finite, Positive
+from workbench.ranges import CHECKED, Count, Finite, Positive
 
 
 @dataclass(frozen=True, config=CHECKED)

@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic.dataclasses import dataclass
 
 from musigma.objectives.objective import Draw, Loss, common_terms
-from musigma.ranges import CHECKED, Count
+from workbench.ranges import CHECKED, Count
 
 
 @dataclass(frozen=True, config=CHECKED)

@@ -5,7 +5,7 @@ from typing import Annotated, Protocol, runtime_checkable
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from musigma.ranges import CHECKED, Count, Weight
+from workbench.ranges import CHECKED, Count, Weight
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ from torch import Tensor
 from musigma.objectives.divergences import log_normal_per_dimension, log_standard_normal
 from musigma.objectives.objective import Draw, Loss, common_terms, monitor_of
 from musigma.objectives.schedules import Schedule, as_schedule
-from musigma.ranges import CHECKED, Count, Weight
+from workbench.ranges import CHECKED, Count, Weight
 
 
 @dataclass(frozen=True, config=CHECKED)

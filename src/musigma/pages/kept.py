@@ -4,7 +4,7 @@ import logging
 from typing import NamedTuple
 
 from musigma.figures.latent_space import Drawing
-from musigma.pages.render import drawn, smaller
+from workbench.pages.render import drawn, smaller
 
 log = logging.getLogger(__name__)
 

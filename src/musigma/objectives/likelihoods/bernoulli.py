@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from musigma.objectives.likelihoods.likelihood import Likelihood, Pixels, sum_over_pixels
-from musigma.ranges import checked
+from workbench.ranges import checked
 
 CLIP = 1e-3
 

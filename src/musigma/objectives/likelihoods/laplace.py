@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from musigma.objectives.likelihoods.likelihood import Likelihood, sum_over_pixels
-from musigma.ranges import Positive, checked
+from workbench.ranges import Positive, checked
 
 
 class Laplace(Likelihood):

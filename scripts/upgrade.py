@@ -1,0 +1,178 @@
+"""Take a newer workbench from the template: `make upgrade FROM=<path or git address>[@ref]`.
+
+Replaces `src/workbench` and `tests/workbench`, shows what the template's changelog says of it, and
+runs the checks. Nothing is replaced unless the checkout is clean and its workbench is one that the
+template has had, so that no change of yours is lost.
+"""
+
+import argparse
+import difflib
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+REPLACED = ("src/workbench", "tests/workbench")
+CHECKS = (
+    ("ruff", "check", "."),
+    ("mypy",),
+    ("lint-imports",),
+    ("pytest", "--quiet", "-m", "not slow and not exhaustive"),
+)
+
+
+class UpgradeError(Exception):
+    """Why there is no upgrade; nothing has been changed."""
+
+
+def main() -> int:
+    """Upgrade as the command line says; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("source", help="the template: a path or git address, with @ref or without")
+    parser.add_argument("--no-check", action="store_true", help="do not run the checks at the end")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        template = Path(folder, "template")
+        try:
+            check_clean()
+            newer = fetch(asked.source, template)
+            known = known_version(template)
+        except UpgradeError as error:
+            print(f"\n{error}\nNothing has been changed.", file=sys.stderr)
+            return 2
+        if all(tree("HEAD", path) == tree(newer, path, template) for path in REPLACED):
+            print(f"The workbench is that of {asked.source} already.")
+            return 0
+        for line in said_since(known, newer, template):
+            print(line)
+        replace(newer, template)
+    git("commit", "--quiet", "--message", f"Workbench {newer[:10]} of {asked.source}")
+    print(f"src/workbench is that of {newer[:10]} now, in one commit; undo: git revert HEAD")
+    return 0 if asked.no_check else checked()
+
+
+def git(*arguments: str, cwd: Path = ROOT) -> str:
+    """What git answers.
+
+    Raises:
+        UpgradeError: if it refuses.
+    """
+    done = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UpgradeError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def check_clean() -> None:
+    """Check that nothing would be lost.
+
+    Raises:
+        UpgradeError: if there are changes that are not committed, or git does not know who commits.
+    """
+    if changes := git("status", "--porcelain"):
+        raise UpgradeError(f"There are changes that are not committed; commit them:\n{changes}")
+    git("var", "GIT_COMMITTER_IDENT")
+
+
+def fetch(source: str, folder: Path) -> str:
+    """Clone the template with its history; the commit of its ref.
+
+    Raises:
+        UpgradeError: if it cannot be had, has no such ref, or is not the template.
+    """
+    address, _, ref = source.rpartition("@")
+    if not address or Path(source).exists() or "/" in ref or ":" in ref:  # git@host:path
+        address, ref = source, "HEAD"
+    git("clone", "--quiet", "--no-checkout", address, str(folder), cwd=ROOT)
+    try:
+        commit = git("rev-parse", "--verify", f"{ref}^{{commit}}", cwd=folder)
+    except UpgradeError:
+        commit = git("rev-parse", "--verify", f"origin/{ref}^{{commit}}", cwd=folder)
+    if not tree(commit, REPLACED[0], folder):
+        raise UpgradeError(f"{source} has no {REPLACED[0]}: it is not the template")
+    return commit
+
+
+def tree(commit: str, path: str, checkout: Path = ROOT) -> str:
+    """Git's name for what a folder holds in a commit; empty where it is not there."""
+    try:
+        return git("rev-parse", f"{commit}:{path}", cwd=checkout)
+    except UpgradeError:
+        return ""
+
+
+def known_version(template: Path) -> str:
+    """The newest commit of the template whose workbench is the one here.
+
+    Raises:
+        UpgradeError: if there is none, as the workbench or its tests were changed here.
+    """
+    commits = git("rev-list", "--all", "--", *REPLACED, cwd=template).splitlines()
+    for path in reversed(REPLACED):
+        mine = tree("HEAD", path)
+        known = [commit for commit in commits if tree(commit, path, template) == mine]
+        if not known:
+            raise UpgradeError(
+                f"{path} is not as any version of the template has it: it was changed here, and "
+                "an upgrade would lose that.\nMove the change into the project's own package, or "
+                f"propose it to the template; git log -- {path} shows where it was made."
+            )
+    return known[0]
+
+
+def said_since(known: str, newer: str, template: Path) -> list[str]:
+    """What the changelog and the dependencies have more than they had."""
+    lines = []
+    for path in ("CHANGELOG.md", "pyproject.toml"):
+        before, after = (git("show", f"{c}:{path}", cwd=template) for c in (known, newer))
+        if path == "pyproject.toml":
+            before, after = ("\n".join(_dependencies(text)) for text in (before, after))
+        added = [
+            line[2:]
+            for line in difflib.ndiff(before.splitlines(), after.splitlines())
+            if line.startswith("+ ")
+        ]
+        if added:
+            title = "In between" if path == "CHANGELOG.md" else "Take over into pyproject.toml"
+            lines += [f"{title}:", *(f"  {line}" for line in added), ""]
+    return lines
+
+
+def _dependencies(text: str) -> list[str]:
+    project = tomllib.loads(text)["project"]
+    return sorted(project.get("dependencies", []))
+
+
+def replace(newer: str, template: Path) -> None:
+    """Put the newer workbench in the place of the one here, and stage that."""
+    git("checkout", "--quiet", newer, "--", *REPLACED, cwd=template)
+    for path in REPLACED:
+        git("rm", "-r", "--quiet", path)
+        for file in git("ls-tree", "-r", "--name-only", newer, path, cwd=template).splitlines():
+            place = ROOT / file
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes((template / file).read_bytes())
+            place.chmod((template / file).stat().st_mode)
+        git("add", "--", path)
+
+
+def checked() -> int:
+    """Run the checks; the exit status."""
+    for command in CHECKS:
+        print(" ".join(command), flush=True)
+        program, *arguments = command
+        found = Path(sys.executable).parent / program
+        if subprocess.run([found, *arguments], cwd=ROOT, check=False).returncode:
+            print(
+                f"\n{program} is not content with the newer workbench: mend the project, or go "
+                "back with git revert HEAD",
+                file=sys.stderr,
+            )
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

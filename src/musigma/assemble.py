@@ -1,0 +1,107 @@
+"""From a config to the objects of a run, and what of them fits together."""
+
+import torch
+
+from musigma.data import ImageDataModule
+from musigma.models import Autoencoder
+from musigma.module import AutoencoderModule
+from musigma.objectives import Objective
+from workbench.config.blame import blaming
+from workbench.config.instantiate import instantiate
+from workbench.config.settings import OptimizerRecipe, SchedulerRecipe
+from workbench.errors import ConfigError
+from workbench.project import Config
+
+FEW_SAMPLES = 2
+"""So many samples of an image are tried: what takes a lot of memory is not tried here."""
+
+
+def assemble(config: Config, data: ImageDataModule) -> AutoencoderModule:
+    """The LightningModule of a run.
+
+    Raises:
+        ConfigError: if its parts do not go together.
+    """
+    model = build_model(config, data)
+    objective = build_objective(config)
+    optimizer = instantiate(config["optimizer"], OptimizerRecipe, "optimizer")
+    scheduler = instantiate(config.get("scheduler") or None, SchedulerRecipe, "scheduler")
+    try:
+        module = AutoencoderModule(
+            model, objective, optimizer=optimizer, scheduler=scheduler, seed=config["seed"]
+        )
+    except ValueError as error:
+        raise ConfigError(f"model: {error}") from error
+    if config.get("compile", False):
+        for part in model.children():
+            part.compile()  # in place, so that checkpoints keep their names
+    return module
+
+
+def build_data(config: Config) -> ImageDataModule:
+    """The data module; nothing is read yet."""
+    data: ImageDataModule = instantiate(config["data"], ImageDataModule, "data")
+    return data
+
+
+def build_model(config: Config, data: ImageDataModule) -> Autoencoder:
+    """The model, for images of the data's shape.
+
+    Raises:
+        ConfigError: if the likelihood is not for the data's pixels.
+    """
+    settings = {key: value for key, value in config["model"].items() if key != "objective"}
+    model: Autoencoder = instantiate(settings, Autoencoder, "model", image_shape=data.image_shape)
+    pixels = data.normalization.pixels
+    if pixels not in model.likelihood.pixels:
+        raise ConfigError(
+            f"model.likelihood: {type(model.likelihood).__name__} is a density of "
+            f"{' or '.join(model.likelihood.pixels)} pixels, and data.normalization gives "
+            f"{pixels} ones; change one of the two"
+        )
+    return model
+
+
+def build_objective(config: Config) -> Objective:
+    """What is minimised."""
+    objective: Objective = instantiate(config["model"]["objective"], Objective, "model.objective")
+    return objective
+
+
+def weights_in_32_bits(config: Config) -> None:
+    """Refuse weights of 16 bits, as codes and densities are computed in 32.
+
+    Raises:
+        ConfigError: for such a precision.
+    """
+    precision = config["trainer"].get("precision")
+    if precision in ("16-true", "bf16-true"):
+        raise ConfigError(
+            f"trainer.precision: {precision} would keep weights in 16 bits too, and codes and "
+            "densities need 32; take bf16-mixed or 32-true"
+        )
+
+
+def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[str], list[str]]:
+    """The terms and the objective's settings that a batch of two random images reports.
+
+    Raises:
+        ConfigError: if they cannot be computed, or the objective compares the images of a batch
+            and batches are of one.
+    """
+    generator = torch.Generator().manual_seed(0)
+    sizes = {"batch_size": data.batch_size, "eval_batch_size": data.eval_batch_size}
+    smallest = min(sizes, key=lambda name: sizes[name])
+    count = min(2, sizes[smallest])
+    grey = torch.randint(0, 256, (count, *data.image_shape), generator=generator)
+    normalization = data.normalization
+    x = normalization(normalization.prepare(grey.to(torch.uint8)), generator)
+    samples = min(module.objective.samples, FEW_SAMPLES)
+    noise = torch.randn(samples, count, module.model.latent_dim, generator=generator)
+    with blaming(f"model: the loss of {count} images cannot be computed"):
+        _, terms, settings = module.terms(x, noise, count, 0)
+    if count == 1 and (undefined := [n for n, term in terms.items() if not term.isfinite().all()]):
+        raise ConfigError(
+            f"data.{smallest}=1: {undefined[0]} compares the images of a batch: take 2 or more"
+        )
+    return [*terms], [*settings]

@@ -1,0 +1,114 @@
+"""A trained model as files that others open: its weights, its encoder and its decoder."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+import yaml
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from musigma.loading import Run
+from musigma.models import Autoencoder
+from workbench.errors import RunError
+from workbench.runs.output import written_together
+from workbench.runs.weights import WEIGHTS, load_weights
+
+CONFIG, ENCODE, DECODE = "config.yaml", "encode.pt2", "decode.pt2"
+NAMES = (CONFIG, WEIGHTS, ENCODE, DECODE)
+
+
+def export_run(run: Run, folder: Path) -> dict[Path, str]:
+    """The files of an exported model, each with the line of Python that opens it.
+
+    `config.yaml` and `model.safetensors` make a folder that `load_run` opens. The other two need
+    nothing but torch, of the version that wrote them, and take float32 rows, any number of them:
+
+    - `encode.pt2`: images `[B, C, H, W]` → `(mu, std)`, each `[B, d]`; the `std` of a point is 0.
+    - `decode.pt2`: codes `[B, d]` → the mean images of p(x|z), `[B, C, H, W]`.
+
+    Images are in the model's own pixels, going in and coming out: what `data.normalization`
+    makes of grey levels. Files get their names once all have opened as what they were made from.
+
+    Raises:
+        RunError: if torch.export cannot trace the model, or a file cannot be written or does not
+            open as the model, or its weights are not finite.
+    """
+    model = copy.deepcopy(run.model).cpu().eval()
+    if not all(value.isfinite().all() for value in model.state_dict().values()):
+        raise RunError("The model has weights that are not finite: training had diverged.")
+    try:
+        with written_together(folder) as beside:
+            _write(beside, model, run.config)
+            _check(beside, model, run.config)
+    except Exception as error:
+        raise RunError(f"The model cannot be exported into {folder}: {error}") from error
+    return {
+        folder / CONFIG: f"model, data, config = musigma.load_run({str(folder)!r})",
+        folder / WEIGHTS: f"weights = safetensors.torch.load_file({str(folder / WEIGHTS)!r})",
+        folder / ENCODE: f"mu, std = torch.export.load({str(folder / ENCODE)!r}).module()(x)",
+        folder / DECODE: f"x_mean = torch.export.load({str(folder / DECODE)!r}).module()(z)",
+    }
+
+
+class _Encode(nn.Module):
+    """Images → `(mu, std)`, with no more weights than that takes."""
+
+    def __init__(self, model: Autoencoder) -> None:
+        super().__init__()
+        self.encoder, self.head = model.encoder, model.head
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.head(self.encoder(x)))
+
+
+class _Decode(nn.Module):
+    """Codes → mean images, with no more weights than that takes."""
+
+    def __init__(self, model: Autoencoder) -> None:
+        super().__init__()
+        self.decoder, self.likelihood = model.decoder, model.likelihood
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.likelihood.mean(self.decoder(z))
+
+
+def _write(folder: Path, model: Autoencoder, config: dict[str, Any]) -> None:
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    (folder / CONFIG).write_text(text, encoding="utf-8")
+    # Copies, because safetensors refuses weights that share memory, as tied ones do.
+    weights = {name: value.clone().contiguous() for name, value in model.state_dict().items()}
+    # Not with save_file, which makes a file that only its owner can read.
+    (folder / WEIGHTS).write_bytes(safetensors.torch.save(weights, {"format": "pt"}))
+    _trace(folder / ENCODE, _Encode(model), model.image_shape)
+    _trace(folder / DECODE, _Decode(model), (model.latent_dim,))
+
+
+def _trace(path: Path, part: nn.Module, shape: tuple[int, ...]) -> None:
+    rows = torch.zeros(2, *shape)  # not one row, which would make its number a constant
+    dynamic = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(part, (rows,), dynamic_shapes=dynamic, strict=False)
+    torch.export.save(program, path)
+
+
+@torch.no_grad()
+def _check(folder: Path, model: Autoencoder, config: dict[str, Any]) -> None:
+    """Raise an exception where a file opens as anything but what it was made from."""
+    if yaml.safe_load((folder / CONFIG).read_text("utf-8")) != config:
+        raise ValueError(f"{CONFIG} opens as another config")
+    weights = load_weights(folder / WEIGHTS)
+    _check_equal(WEIGHTS, weights, dict(model.state_dict()), rtol=0, atol=0)
+    encode = torch.export.load(folder / ENCODE).module()
+    decode = torch.export.load(folder / DECODE).module()
+    for rows in (1, 5):
+        generator = torch.Generator().manual_seed(rows)
+        x = torch.randn(rows, *model.image_shape, generator=generator)
+        z = torch.randn(rows, model.latent_dim, generator=generator)
+        _check_equal(ENCODE, encode(x), tuple(model.encode(x)))
+        _check_equal(DECODE, decode(z), model.likelihood.mean(model.decode(z)))
+
+
+def _check_equal(name: str, opened: Any, original: Any, **tolerances: Any) -> None:
+    assert_close(opened, original, msg=lambda text: f"{name}: {text}", **tolerances)

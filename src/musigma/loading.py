@@ -1,0 +1,111 @@
+"""Opening a run again."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from musigma.assemble import build_data, build_model, build_objective
+from musigma.data import ImageDataModule
+from musigma.models import Autoencoder
+from musigma.objectives import Objective
+from musigma.project import PROJECT
+from musigma.settings import OpenedSettings
+from workbench.config.check import check_config
+from workbench.config.places import path_arguments, unnamed_places
+from workbench.errors import ConfigError, RunError
+from workbench.runs.folder import RunFolder
+from workbench.runs.weights import WEIGHTS, load_checkpoint, load_into, load_weights
+
+
+class Run(NamedTuple):
+    """A run that was opened again: its model, its data and its config."""
+
+    model: Autoencoder
+    data: ImageDataModule
+    config: dict[str, Any]
+
+    def objective(self) -> Objective:
+        """What the run minimised."""
+        return build_objective(self.config)
+
+    @torch.no_grad()
+    def decoded(self, z: Tensor) -> Tensor:
+        """Codes `[..., d]` → the mean images of p(x|z), `[..., C, H, W]` on the [0, 1] scale."""
+        return self.data.normalization.shown(self.model.likelihood.mean(self.model.decode(z)))
+
+
+def load_run(
+    folder: str | Path, checkpoint: str = "best", data: Mapping[str, Any] | None = None
+) -> Run:
+    """The trained model of a run folder, in evaluation mode on the CPU, with its data and config.
+
+    Opening runs no code of the folder's, and reads nothing outside of it.
+
+    Args:
+        folder: the run folder, or what was exported of one.
+        checkpoint: `best` or `last`; an export holds one state only.
+        data: where its data are here, such as `{"root": "/scratch/data"}` or `{"path": ...}`; by
+            default where they were, if the run was trained on this machine.
+
+    Raises:
+        RunError: if the folder or the checkpoint is not there, cannot be read, or was written by
+            a version whose models are not this one's. Data of a run from elsewhere raise it when
+            they are read, unless `data` says where they are.
+    """
+    run = RunFolder.open(Path(folder))
+    config = run.read_config()
+    exported = run.path / WEIGHTS
+    weights = load_weights(exported) if exported.exists() else _weights_of(run, checkpoint)
+    try:
+        _check_opened(config)
+        _set_places(config, data or {})
+        built = build_data(config)
+        model = build_model(config, built)
+        load_into(model, weights, run.path)
+    except ConfigError as error:
+        raise RunError(
+            f"{run.path} does not open with {PROJECT.package} {PROJECT.version}: {error}\n"
+            f"It was written by {PROJECT.package} {run.written_by()}; environment.txt names the "
+            "commit."
+        ) from error
+    said = {f"data.{name}" for name in data or {}}
+    if reason := unnamed_places({"data": config["data"]}, run.path, said):
+        _keep_from_reading(built, reason)
+    return Run(model.eval(), built, config)
+
+
+def _set_places(config: dict[str, Any], given: Mapping[str, Any]) -> None:
+    places = {*path_arguments(config["data"]), "mirrors"}
+    if others := set(given).difference(places):
+        raise RunError(
+            f"data.{others.pop()} is the run's own; what can be given is where its data are: "
+            f"{', '.join(f'data.{name}=...' for name in sorted(places))}"
+        )
+    config["data"] |= given
+    try:
+        _check_opened(config)
+    except ConfigError as error:
+        raise RunError(str(error)) from error
+
+
+def _check_opened(config: Mapping[str, Any]) -> None:
+    parts = {name: config[name] for name in ("data", "model") if name in config}
+    check_config(parts, OpenedSettings)
+
+
+def _keep_from_reading(data: ImageDataModule, reason: str) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise RunError(reason)
+
+    data.prepare_data = data.setup = data.read = refuse  # type: ignore[method-assign,assignment]
+
+
+def _weights_of(run: RunFolder, checkpoint: str) -> dict[str, Tensor]:
+    path = run.checkpoint(checkpoint)
+    weights = load_checkpoint(path).get("state_dict")
+    if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
+        raise RunError(f"{path} is damaged: it holds no weights")
+    return {key.removeprefix("model."): value for key, value in weights.items()}

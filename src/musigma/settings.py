@@ -1,0 +1,88 @@
+"""What the entries of each script's config are, or build."""
+
+from typing import Annotated, Any, Literal, TypedDict
+
+from pydantic import Field
+
+from musigma.data import ImageDataModule
+from musigma.models import Autoencoder
+from musigma.objectives import Objective
+from workbench.config.settings import ReportSettings, RunSettings
+from workbench.ranges import Count, Seed
+
+Output = Annotated[str, Field(min_length=1)] | None
+
+
+class TrainSettings(RunSettings):
+    """`configs/train.yaml`, composed: settings, and descriptions of the objects of a run."""
+
+    data: ImageDataModule
+    model: Autoencoder
+
+
+class OpenedSettings(TypedDict):
+    """The part of a run's config that it is opened with."""
+
+    data: ImageDataModule
+    model: Autoencoder
+
+
+class EvaluateSettings(TypedDict):
+    """`configs/evaluate.yaml`."""
+
+    run: str | list[str]
+    checkpoint: Literal["best", "last"]
+    images: Annotated[int, Field(ge=2)] | None
+    samples: Annotated[int, Field(ge=25, le=1_000_000)]
+    seed: Seed
+    output: Output
+    data: dict[str, Any]
+    log_dir: str
+
+
+class ExportSettings(TypedDict):
+    """`configs/export.yaml`."""
+
+    run: str
+    checkpoint: Literal["best", "last"]
+    output: Output
+    log_dir: str
+
+
+class PredictSettings(TypedDict):
+    """`configs/predict.yaml`."""
+
+    task: Literal["encode", "decode", "sample"]
+    run: str
+    checkpoint: Literal["best", "last"]
+    input: Annotated[str, Field(min_length=1)]
+    count: Count
+    seed: Seed
+    output: Output
+    data: dict[str, Any]
+    log_dir: str
+
+
+class BenchmarkSettings(TrainSettings):
+    """`configs/benchmark.yaml`."""
+
+    tables: list[Literal["epoch", "batch_sizes", "precisions", "scale", "sweeps", "commands"]]
+    rounds: Count
+    output: str
+
+
+def settings() -> dict[str, type]:
+    """What the config of each script holds, by the script's name."""
+    return {
+        "train": TrainSettings,
+        "evaluate": EvaluateSettings,
+        "export": ExportSettings,
+        "predict": PredictSettings,
+        "report": ReportSettings,
+        "benchmark": BenchmarkSettings,
+    }
+
+
+def beside() -> dict[str, dict[str, Any]]:
+    """The objective stands in the model's group, as presets choose the two together."""
+    return {"model": {"objective": Objective}}

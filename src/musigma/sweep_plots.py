@@ -1,0 +1,109 @@
+"""The science's own plots of a sweep's page: rate and distortion, and what models have learned."""
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.image import imsave
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from musigma.figures import pair_rows
+from musigma.figures.latent_plane import plane_codes
+from musigma.figures.rate_distortion import Point, draw_rate_distortion
+from musigma.figures.style import viewable
+from musigma.loading import Run, load_run
+from musigma.seeding import normal_noise
+from workbench.pages.render import address, embedded
+from workbench.sweeps.compare import Comparison, Group
+from workbench.sweeps.plots import Plot
+from workbench.sweeps.varied import label_of, text_of
+
+SIDE = 12
+"""Images along each side of a latent plane."""
+
+
+def sweep_plots(compared: Comparison) -> dict[str, Iterator[Plot]]:
+    """What a sweep's page shows of the science, by title."""
+    return {"Rate and distortion": rate_distortion_planes(compared)}
+
+
+def rate_distortion_planes(compared: Comparison) -> Iterator[Plot]:
+    """A plane for each kind of distortion, on the common scale where that brings more together."""
+    stage = (compared.figure or "").partition("/")[0]
+    rate = f"{stage}/rate"
+    groups = [group for group in compared.groups if group.has(rate)]
+    kinds = {
+        figure: dict.fromkeys(group.scale(figure) for group in groups)
+        for figure in (f"{stage}/distortion", f"{stage}/distortion_unit")
+        if all(group.has(figure) for group in groups)
+    }
+    figure = min(kinds, key=lambda name: len(kinds[name]), default="")
+    joined = _fewest_values(groups)
+    for scale in kinds.get(figure, ()):
+        points = [
+            Point(
+                label_of({compared.varied[n]: v for n, v in g.settings.items() if n != joined}),
+                g.means[rate],
+                g.means[figure],
+                g.errors[rate],
+                g.errors[figure],
+                f"{compared.varied[joined]}={text_of(g.settings[joined])}" if joined else "",
+            )
+            for g in groups
+            if g.scale(figure) == scale
+        ]
+        yield Plot(embedded(draw_rate_distortion(points)), ", ".join(scale))
+
+
+def _fewest_values(groups: Sequence[Group]) -> str | None:
+    """Of several settings that varied, the one by which a plane's points are joined."""
+    names = list(groups[0].settings) if groups else []
+    values = {name: {text_of(group.settings[name]) for group in groups} for name in names}
+    return min(names, key=lambda name: len(values[name])) if len(names) > 1 else None
+
+
+@torch.no_grad()
+def thumbnails(folder: Path) -> list[Plot]:
+    """Samples and latent plane of a run's best checkpoint; reconstructions where it has no prior.
+
+    The plane, of d = 2, is decoded at the quantiles of the prior, or where codes are held to
+    none, at those of the codes of test images.
+    """
+    try:
+        return list(_thumbnails(load_run(folder)))
+    except Exception as error:  # one model that does not open must not cost the page
+        return [Plot("", f"no picture: {error}")]
+
+
+def _thumbnails(run: Run) -> Iterator[Plot]:
+    model, data, _ = run
+    uses_prior = run.objective().uses_prior
+
+    def decoded(z: Tensor) -> Tensor:
+        return viewable(run.decoded(z))
+
+    if uses_prior:
+        samples = decoded(normal_noise(64, model.latent_dim, seed=0))
+        yield Plot(_pixels(make_grid(samples, padding=0)), "means of samples")
+    else:
+        data.setup("test")
+        x: Any = data.test_dataloader().dataset.tensors[0][:1000]
+        posterior = model.encode(x)
+        z = posterior.rsample(normal_noise(len(x), model.latent_dim, seed=0))
+        pairs = pair_rows(viewable(data.normalization.shown(x[:16])), decoded(z[:16]))
+        yield Plot(_pixels(pairs), "no prior, so samples mean nothing: reconstructions")
+    if model.latent_dim == 2:
+        codes = plane_codes(SIDE, None if uses_prior else posterior.mu)
+        plane = make_grid(decoded(codes).flatten(0, 1), nrow=SIDE, padding=0)
+        of = "the prior" if uses_prior else "the codes"
+        yield Plot(_pixels(plane), f"latent plane at quantiles of {of}")
+
+
+def _pixels(picture: Tensor) -> str:
+    """A picture `[3, H, W]` in [0, 1], pixel by pixel."""
+    buffer = io.BytesIO()
+    imsave(buffer, picture.permute(1, 2, 0).numpy(), format="png")
+    return address("png", buffer.getvalue())

@@ -1,0 +1,17 @@
+"""Callbacks: checkpoints, stopping, progress and what loggers are told."""
+
+from workbench.callbacks.checkpoints import BestAndLast
+from workbench.callbacks.graceful_stop import GracefulStop
+from workbench.callbacks.hparams import HParams
+from workbench.callbacks.progress import Progress
+from workbench.callbacks.stop_when_not_finite import StopWhenNotFinite
+from workbench.callbacks.throughput import Throughput
+
+__all__ = [
+    "BestAndLast",
+    "GracefulStop",
+    "HParams",
+    "Progress",
+    "StopWhenNotFinite",
+    "Throughput",
+]

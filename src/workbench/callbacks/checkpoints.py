@@ -1,0 +1,152 @@
+"""Two checkpoints a run: the best and the last."""
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
+
+from workbench.callbacks.boards import boards
+from workbench.errors import ConfigError
+from workbench.module import ReportingModule
+from workbench.ranges import checked
+
+Name = Literal["best", "last"]
+
+
+class BestAndLast(Checkpoint):
+    """Writes `checkpoints/last.ckpt` after every epoch, `best.ckpt` after the best validation.
+
+    Each file is written beside its place, reaches the disk and is then moved there, so a file of
+    either name is always whole. The last one before is kept as `previous.ckpt`.
+
+    Args:
+        monitor: the figure that decides which is best; by default what the objective names.
+            Without validation data, or a validation that has a value, the last checkpoint is the
+            best.
+        mode: whether less (`min`) or more (`max`) of it is better; NaN never is.
+
+    Raises:
+        ConfigError: after the sanity check, if no such figure is reported.
+    """
+
+    @checked
+    def __init__(self, monitor: str | None = None, mode: Literal["min", "max"] = "min") -> None:
+        self.monitor = monitor
+        self.mode = mode
+        self.best: float | None = None
+
+    def setup(self, trainer: L.Trainer, pl_module: ReportingModule, stage: str) -> None:
+        """Ask the objective for its figure where none is named."""
+        self._figure = self.monitor or f"val/{pl_module.monitor}"
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
+        """Save the best, with the weights that were validated."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        score = self._score(trainer)
+        if not trainer.sanity_checking and self._is_better(score):
+            self.best = score
+            self.save(trainer, "best")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
+        """Save the last, which is the best too where no validation has a value to compare."""
+        self.save(trainer, "last")
+        if self.best is None and (pl_module.validation() or not has_validation(trainer)):
+            self.save(trainer, "best")
+
+    def add_validation(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
+        """Let the final weights, which were validated after training, compete for the best.
+
+        They are those in `last.ckpt`, which is told of it; every rank must call this.
+        """
+        score = self._score(trainer)
+        names: list[Name] = ["last"]
+        if is_better := self._is_better(score):
+            self.best = score
+        if is_better or self.best is None:
+            names = ["best", "last"]  # killed between the two, a run does both again
+        last = self.path(trainer, "last")
+        if trainer.is_global_zero and last.is_file():
+            checkpoint = torch.load(last, map_location="cpu", weights_only=True)
+            if checkpoint["global_step"] == trainer.global_step:
+                pl_module.add_validation(checkpoint)
+                checkpoint["callbacks"][self.state_key] = self.state_dict()
+                for name in names:
+                    self._replace(trainer, name, lambda partial: torch.save(checkpoint, partial))
+        trainer.strategy.barrier()
+
+    def save(self, trainer: L.Trainer, name: Name) -> None:
+        """Replace the checkpoint of that name by the present state; every rank must call this."""
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._replace(trainer, name, trainer.save_checkpoint)
+            trainer.strategy.barrier()
+
+    def _replace(self, trainer: L.Trainer, name: Name, write: Callable[[Path], None]) -> None:
+        path = self.path(trainer, name)
+        partial = path.with_suffix(".partial")
+        try:
+            write(partial)
+            if trainer.is_global_zero:
+                for board in boards(trainer):  # the curves up to here, and no gap on resuming
+                    board.flush()
+                with partial.open("rb") as file:
+                    os.fsync(file.fileno())
+                if name == "last" and path.exists():
+                    path.replace(path.with_stem("previous"))
+                partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+    @staticmethod
+    def path(trainer: L.Trainer, name: Name) -> Path:
+        """Where the checkpoint of that name lies."""
+        return Path(trainer.default_root_dir) / "checkpoints" / f"{name}.ckpt"
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value so far, and of which metric it is."""
+        return {"best": self.best, "monitor": self._figure, "mode": self.mode}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on comparing with it, unless another metric decides now."""
+        now = {"monitor": self._figure, "mode": self.mode}
+        if all(state_dict.get(name, value) == value for name, value in now.items()):
+            self.best = state_dict["best"]
+
+    def _score(self, trainer: L.Trainer) -> float:
+        if self._figure not in trainer.callback_metrics:
+            raise ConfigError(
+                f"callbacks.checkpoint.monitor={self._figure} is not among the figures of this "
+                f"run: {', '.join(sorted(trainer.callback_metrics))}"
+            )
+        return float(trainer.callback_metrics[self._figure])
+
+    def _is_better(self, score: float) -> bool:
+        if math.isnan(score):
+            return False
+        if self.best is None or math.isnan(self.best):
+            return True
+        return score < self.best if self.mode == "min" else score > self.best
+
+
+def has_validation(trainer: L.Trainer) -> bool:
+    """Whether there are data to validate on, and they are not switched off."""
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    return bool(trainer.limit_val_batches) and len(data.val_dataloader()) > 0
+
+
+def best_checkpoint(trainer: L.Trainer) -> Path | None:
+    """The file that `BestAndLast`, or else Lightning's own callback, holds to be the best."""
+    theirs = [
+        Path(callback.best_model_path)
+        for callback in trainer.checkpoint_callbacks
+        if isinstance(callback, ModelCheckpoint)
+    ]
+    paths = [BestAndLast.path(trainer, "best"), *theirs]
+    return next((path for path in paths if path.is_file()), None)

@@ -1,0 +1,145 @@
+"""Stopping between two batches, and not within one."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Checkpoint
+
+from workbench.callbacks.checkpoints import BestAndLast
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+REQUEUE = signal.SIGUSR2
+"""What submitit sends to a job whose time is up; its handler puts the job back into the queue."""
+
+
+class GracefulStop(Checkpoint):
+    """Asked to stop, finishes the batch, saves `last.ckpt` and stops the run.
+
+    Ctrl-C, SIGTERM and SIGUSR1 ask, the latter two as Slurm does before it takes a machine away.
+    A second Ctrl-C stops at once. A SIGUSR2 that submitit listens to is handed on to it once the
+    checkpoint is saved. With several processes Lightning's own handling stays: the
+    run stops at once and keeps the checkpoint of the last epoch.
+
+    It is a `Checkpoint` because Lightning calls those after all other callbacks: what it saves is
+    what those have made of the batch, such as an average of the weights.
+    """
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self._received: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Listen."""
+        if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
+            numbers = (*SIGNALS, *([REQUEUE] if callable(signal.getsignal(REQUEUE)) else []))
+            self._previous = {number: signal.signal(number, self._note) for number in numbers}
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Stop here if asked to, unless gradients that no checkpoint holds are accumulating.
+
+        After the last batch the epoch's own checkpoint is due first.
+        """
+        is_between_steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if self.stopping and is_between_steps and batch_idx + 1 < trainer.num_training_batches:
+            for callback in trainer.checkpoint_callbacks:
+                if isinstance(callback, BestAndLast):
+                    callback.save(trainer, "last")
+            self._stop()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop here if asked to while the epoch before was ending."""
+        if self.stopping:
+            self._stop()
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop here if asked to while the last epoch of all was ending."""
+        if self.stopping:
+            self._restore()
+            self._stop()
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Stop listening."""
+        self._restore()
+        self._previous = {}
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Stop listening."""
+        self._restore()
+
+    def _stop(self) -> None:
+        if self._received == REQUEUE:
+            signal.raise_signal(REQUEUE)  # submitit's handler is back, and exits
+        raise KeyboardInterrupt
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        self.stopping, self._received = True, signum
+        self._restore()
+        name = signal.Signals(signum).name
+        text = f"\n{name}: stopping after this batch. Ctrl-C again stops at once.\n"
+        # The signal may have come in the middle of a print, within which there must be no other.
+        with suppress(OSError):
+            os.write(1, text.encode())
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Within it SIGTERM and SIGUSR1, where nothing else listens to them, act like Ctrl-C."""
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = [n for n in SIGNALS if is_main and signal.getsignal(n) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def stoppable(trainer: L.Trainer, at_once: bool = False) -> Iterator[None]:
+    """Within it a Ctrl-C ends in KeyboardInterrupt; signals are handled after it as before.
+
+    Lightning makes a SystemExit of it, and leaves handlers of its own behind.
+
+    Args:
+        trainer: whose work it is.
+        at_once: whether SIGTERM and SIGUSR1 raise KeyboardInterrupt too.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in (*SIGNALS, REQUEUE) if is_main}
+    if at_once:
+        for number in set(SIGNALS) & handlers.keys():
+            signal.signal(number, _interrupt)
+    try:
+        yield
+    except SystemExit as end:
+        if trainer.interrupted and end.code in (None, 0, 1):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

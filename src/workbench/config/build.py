@@ -1,0 +1,69 @@
+"""The objects of a run, from its config."""
+
+import typing
+from typing import Any
+
+import lightning as L
+
+from workbench.callbacks.unsuited import refuse_unsuited
+from workbench.config.blame import blaming
+from workbench.config.identity import flatten
+from workbench.config.instantiate import instantiate
+from workbench.errors import ConfigError
+from workbench.module import ReportingModule
+from workbench.project import Config, the_project
+
+
+def build_data(config: Config) -> L.LightningDataModule:
+    """The data module; nothing is read yet."""
+    hint = typing.get_type_hints(the_project().settings()["train"])["data"]
+    data: L.LightningDataModule = instantiate(config["data"], hint, "data")
+    return data
+
+
+def build_module(config: Config, data: L.LightningDataModule) -> ReportingModule:
+    """The project's module, whose optimizers and schedulers can be made."""
+    module = the_project().assemble(config, data)
+    try:
+        with blaming("optimizer or scheduler"):
+            module.configure_optimizers()
+    except TypeError as error:  # of how they are called
+        raise ConfigError(f"optimizer or scheduler: {error}") from error
+    return module
+
+
+def build_callbacks(config: Config) -> dict[str, L.Callback]:
+    """The callbacks that are not null, by their places in the config.
+
+    Raises:
+        ConfigError: if one of them does not go with a run.
+    """
+    callbacks = {
+        f"callbacks.{name}": instantiate(callback, L.Callback, f"callbacks.{name}")
+        for name, callback in (config.get("callbacks") or {}).items()
+        if callback is not None
+    }
+    for place, callback in callbacks.items():
+        refuse_unsuited(callback, place)
+    return callbacks
+
+
+def compared_settings(config: Config) -> dict[str, Any]:
+    """What runs are compared by: settings by dotted name, and classes by the place they fill.
+
+    `{"model.width": 2, "model.activation": "ReLU", ...}`; what only says where and how
+    a run is recorded is left out.
+    """
+    recorded = ("callbacks", "logger", "log_dir", "resume", "sweep", "varied")
+    settings = flatten({key: value for key, value in config.items() if key not in recorded})
+    classes = {
+        name.removesuffix("._target_"): value.rpartition(".")[2]
+        for name, value in settings.items()
+        if name.endswith("._target_")
+    }
+    plain = {
+        name: value
+        for name, value in settings.items()
+        if not name.endswith(("._target_", "._partial_"))
+    }
+    return classes | plain

@@ -1,0 +1,160 @@
+"""Holding a config against the signatures of what it builds, before anything is built."""
+
+import difflib
+import importlib.util
+import json
+import math
+import re
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+from workbench.config.problem import Problem
+from workbench.config.settings import EXTRAS, GIVEN_LATER, RANGES
+from workbench.config.signatures import Argument, arguments_of
+from workbench.config.targets import hint_of_items, in_words, is_recipe, members, target_of
+from workbench.errors import ConfigError
+from workbench.project import the_project
+from workbench.ranges import CHECKED
+
+MISSING = "???"
+"""What stands in a config for a value that the user must give."""
+
+
+def check_config(config: Mapping[str, Any], settings: type | None = None) -> None:
+    """Check names, required entries, types and ranges in a resolved config.
+
+    Args:
+        config: plain values, resolved.
+        settings: a TypedDict that says what each entry is or builds; by default train.yaml's.
+
+    Raises:
+        ConfigError: lists everything that is wrong, each with its place.
+    """
+    if problems := find_problems(config, settings):
+        raise ConfigError("\n".join(map(str, problems)))
+
+
+def find_problems(config: Mapping[str, Any], settings: type | None = None) -> list[Problem]:
+    """Everything that is wrong with names, required entries, types and ranges.
+
+    Args:
+        config: plain values, resolved.
+        settings: a TypedDict that says what each entry is or builds; by default train.yaml's.
+    """
+    settings = settings or the_project().settings()["train"]
+    hints = typing.get_type_hints(settings, include_extras=True)
+    known = {
+        name: Argument(typing.get_args(hint)[0], False)
+        if typing.get_origin(hint) is typing.NotRequired
+        else Argument(hint, True)
+        for name, hint in hints.items()
+    }
+    return list(_check_entries(config, known, "", "the config"))
+
+
+def _check_entries(
+    entries: Mapping[str, Any],
+    known: Mapping[str, Argument],
+    place: str,
+    owner: str,
+    given_later: frozenset[str] | set[str] = frozenset(),
+) -> Iterator[Problem]:
+    prefix = f"{place}." if place else ""
+    for name, value in entries.items():
+        where = f"{prefix}{name}"
+        if name in given_later:
+            yield Problem(where, ": is set by the run itself; leave it out")
+        elif name in known:
+            yield from _check_value(value, RANGES.get(where, known[name].hint), where)
+        else:
+            yield Problem(where, _unknown(name, [k for k in known if k not in given_later], owner))
+    for name, argument in known.items():
+        if argument.is_required and name not in entries and name not in given_later:
+            yield Problem(f"{prefix}{name}", f" is missing: {owner} needs it")
+
+
+def _unknown(name: str, known: Sequence[str], owner: str) -> str:
+    nearest = difflib.get_close_matches(str(name), known, 1)
+    takes = f"it takes {', '.join(known)}" if known else "it takes none"
+    hint = f"did you mean {nearest[0]}?" if nearest else takes
+    return f": {owner} has no argument {name}; {hint}"
+
+
+def _check_value(value: Any, hint: Any, place: str) -> Iterator[Problem]:
+    """Check a value against its type hint, and a mapping with a `_target_` against that class."""
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            yield from _check_description(value, hint, place)
+        elif any(typing.get_origin(kind) is dict for kind in members(hint)):
+            inner = hint_of_items(hint, Mapping)
+            for name, entry in value.items():
+                yield from _check_value(entry, inner, f"{place}.{name}")
+        elif value or "." in place or type(None) not in members(hint):  # an empty group is none
+            yield Problem(place, f"={_shown(value)}: {in_words(hint)}")
+    elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        inner = hint_of_items(hint, Sequence)
+        for i, item in enumerate(value):
+            yield from _check_value(item, inner, f"{place}[{i}]")
+    elif message := _mistyped(value, hint):
+        yield Problem(place, f"={_shown(value)}: {message}")
+
+
+def _check_description(node: Mapping[str, Any], hint: Any, place: str) -> Iterator[Problem]:
+    """Check a mapping with a `_target_` against its place, and its entries against the target."""
+    try:
+        target = target_of(node, hint, place)
+    except ConfigError as error:
+        where = re.match(rf"{re.escape(place)}(\._\w+_)?", str(error))
+        found = where[0] if where else place
+        yield Problem(found, str(error).removeprefix(found))
+        return
+    extra = EXTRAS.get(target)
+    if extra and not importlib.util.find_spec(extra):
+        yield Problem(place, f" needs the extra {extra}: pip install -e '.[{extra}]'")
+        return
+    known, takes_any = arguments_of(target)
+    arguments = {k: v for k, v in node.items() if k not in ("_target_", "_partial_")}
+    if takes_any:
+        known = {name: Argument(Any, False) for name in arguments} | known
+    if is_recipe(hint):  # the rest is given when it is called
+        known = {name: argument._replace(is_required=False) for name, argument in known.items()}
+    for beside, kept in the_project().beside().get(place, {}).items():
+        known[beside] = Argument(kept, True)
+    given = {**GIVEN_LATER, **the_project().given_later}
+    later = given.get(place) or given.get(f"{place.rpartition('.')[0]}.*", set())
+    yield from _check_entries(arguments, known, place, node["_target_"], later)
+
+
+def _mistyped(value: Any, hint: Any) -> str | None:
+    """What is wrong with a plain value, as strictly as JSON is: no text for numbers."""
+    if value == MISSING:
+        return "a value is missing"
+    if not _is_finite(value):
+        return "should be a finite number"
+    try:
+        adapter = TypeAdapter(hint, config=CHECKED)
+        checked = adapter.validate_json(json.dumps(value), strict=True)
+        if isinstance(checked, Iterator):  # of an Iterable, whose items are checked as they come
+            list(checked)
+    except ValidationError as error:
+        # A union has an error for each of its members; of those that a plain value can be, the
+        # first is the one meant.
+        messages = [e["msg"] for e in error.errors() if e["type"] != "needs_python_object"]
+        return messages[0] if messages else in_words(hint)
+    except (PydanticUserError, TypeError):  # a type that cannot be asked
+        return None
+    return None
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,53 @@
+"""What a job is, apart from where and how it is recorded."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from fnmatch import fnmatch
+from typing import Any
+
+from workbench.project import the_project
+
+CHANGES_NOTHING = (
+    "name",
+    "resume",
+    "sweep",
+    "varied",
+    "optimized_metric",
+    "log_dir",
+    "logger*",
+    "callbacks.progress*",
+    "callbacks.throughput*",
+    "callbacks.graceful_stop*",
+    "trainer.enable_model_summary",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "trainer.profiler*",
+)
+"""Settings, as patterns of dotted names, that leave a run's metrics as they are; a project adds its
+own."""
+
+
+def identity(config: Mapping[str, Any]) -> str:
+    """A hash of what a resolved config says about a run's figures: 8 hexadecimal digits."""
+    settings = {name: value for name, value in flatten(config).items() if changes_figures(name)}
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def changes_figures(name: str) -> bool:
+    """Whether a setting, by its dotted name, may change a run's figures."""
+    return not any(
+        fnmatch(name, pattern) for pattern in (*CHANGES_NOTHING, *the_project().changes_nothing)
+    )
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by their dotted names; lists stay whole."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

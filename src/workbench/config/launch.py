@@ -1,0 +1,194 @@
+"""What a command line asks for, read from Hydra."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from workbench.config.identity import identity
+from workbench.errors import ConfigError
+
+LONGEST_NAME = 100
+"""Bytes of a job's name."""
+
+LONGEST_PART = 255
+"""Bytes of a name that a file system takes."""
+
+LONGEST_NUMBER = 8
+
+NOT_SAID = "."
+"""`hydra.run.dir` and `hydra.sweep.subdir` in `configs/hydra/default.yaml`: a run names itself."""
+
+
+class Launch(NamedTuple):
+    """One job, as plain values.
+
+    Args:
+        config: the resolved config.
+        overrides: this job's overrides, as typed or as the sweep chose them.
+        parent: the folder that the run's folder goes into.
+        name: the readable part of the run folder's name.
+        in_sweep: whether it is one of many.
+        is_named: whether the user said what the folder is called, with Hydra's own settings.
+    """
+
+    config: dict[str, Any]
+    overrides: list[str]
+    parent: Path
+    name: str
+    in_sweep: bool = False
+    is_named: bool = False
+
+
+def read_launch(cfg: DictConfig) -> Launch:
+    """The job that `HydraConfig` is set to.
+
+    Raises:
+        ConfigError: if a value is missing, an interpolation leads nowhere, or a folder is
+            named that a run or sweep cannot have.
+    """
+    try:
+        config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+    overrides = [override.removeprefix("++") for override in HydraConfig.get().overrides.task]
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return _job_of_sweep(config, overrides)
+    chosen = _place("run.dir")
+    if chosen != NOT_SAID:
+        folder = check_place(f"hydra.run.dir={chosen}", Path(chosen).absolute())
+        return Launch(config, overrides, folder.parent, folder.name, is_named=True)
+    started = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    name = f"{started}_{config['name']}_seed{config['seed']}"
+    parent = check_place(f"log_dir={config['log_dir']}", Path(config["log_dir"]) / "runs")
+    return Launch(config, overrides, parent, name)
+
+
+def _place(setting: str) -> str:
+    """One of Hydra's own settings that name a folder."""
+    try:
+        hydra: Any = HydraConfig.get()
+        place = OmegaConf.select(hydra, setting)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"hydra.{setting}: {str(error).splitlines()[0]}") from error
+    if not place.strip():
+        raise ConfigError(f"hydra.{setting}: is empty; name a folder, or leave it out")
+    return str(place)
+
+
+def check_place(setting: str, folder: Path) -> Path:
+    """The folder, if it is one or can be made.
+
+    Args:
+        setting: what named it.
+        folder: it need not be there.
+
+    Raises:
+        ConfigError: if a file is in its way, or its name is too long.
+    """
+    if any(len(part.encode()) > LONGEST_PART for part in folder.parts):
+        raise ConfigError(f"{setting}: is too long for the name of a folder; take a shorter one")
+    above = (folder.absolute(), *folder.absolute().parents)
+    there = next(path for path in above if path.exists())
+    if not there.is_dir():
+        raise ConfigError(f"{setting}: {there} is a file; name another folder")
+    return folder
+
+
+def sweep_name(cfg: DictConfig, varied: Sequence[str]) -> str:
+    """What a sweep and its folder are called: by default what it varies.
+
+    Raises:
+        ConfigError: if it was given a name that is not a folder's.
+    """
+    try:
+        name = cfg.sweep
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"sweep: {str(error).splitlines()[0]}") from error
+    if name is None:
+        return cut(",".join(short_names(varied)).replace("/", ".") or "single", 2 * LONGEST_NAME)
+    if not isinstance(name, str) or not name.strip() or "/" in name or name in (".", ".."):
+        known = Path(cfg.log_dir) / "sweeps"
+        raise ConfigError(
+            f"sweep={name}: should be the name of a folder in {known}, without a /; to write "
+            "elsewhere, set hydra.sweep.dir"
+        )
+    return name
+
+
+def _job_of_sweep(config: dict[str, Any], overrides: list[str]) -> Launch:
+    folder, subdir = Path(_place("sweep.dir")), _place("sweep.subdir")
+    is_default = folder == Path(config["log_dir"]) / "sweeps" / config["sweep"]
+    said = f"sweep={config['sweep']}" if is_default else f"hydra.sweep.dir={folder}"
+    check_place(said, folder)
+    if "/" in subdir or subdir == "..":
+        raise ConfigError(f"hydra.sweep.subdir={subdir}: the name of a run's folder holds no /")
+    if subdir != NOT_SAID:
+        check_place(f"hydra.sweep.subdir={subdir}", folder / subdir)
+        return Launch(config, overrides, folder, subdir, in_sweep=True, is_named=True)
+    name = job_name(overrides, config["varied"] or [])
+    if len(name.encode()) > LONGEST_NAME:
+        name = f"{cut(name, LONGEST_NAME)}_{identity(config)}"
+    return Launch(config, overrides, folder, name.replace("/", "_"), in_sweep=True)
+
+
+def cut(name: str, most: int) -> str:
+    """The beginning of a name, in so many bytes, as file systems count."""
+    return name.encode()[:most].decode(errors="ignore")
+
+
+def check_folders(jobs: Sequence[Launch], *, is_search: bool) -> None:
+    """Check that each job of a sweep has a folder of its own.
+
+    Args:
+        jobs: all of them, or an example of those that a search will choose.
+        is_search: whether they are an example.
+
+    Raises:
+        ConfigError: if `hydra.sweep.subdir` names the same folder for two.
+    """
+    named = [job.name for job in jobs if job.is_named]
+    hydra: Any = OmegaConf.to_container(HydraConfig.get())  # as it is written
+    subdir = hydra["sweep"]["subdir"]
+    if len(set(named)) < len(named) or (is_search and named and "${hydra." not in subdir):
+        raise ConfigError(
+            f"hydra.sweep.subdir={subdir}: would be the folder of several jobs; write "
+            "'hydra.sweep.subdir=${hydra.job.num}', or leave it out"
+        )
+
+
+def job_name(overrides: Sequence[str], varied: Sequence[str]) -> str:
+    """What is particular about a job: `model=vae,beta=4,seed=1`.
+
+    Two jobs may share one: `job_path` keeps them apart.
+
+    Args:
+        overrides: the job's.
+        varied: the names of the settings that the sweep varies.
+    """
+    short = dict(zip(varied, short_names(varied), strict=True))
+    parts = (override.lstrip("+").partition("=") for override in overrides)
+    named = (f"{short[key]}={_rounded(value)}" for key, _, value in parts if key in short)
+    return ",".join(named) or "default"
+
+
+def _rounded(value: str) -> str:
+    """A number that a search drew, to four digits; other values as they are."""
+    try:
+        return f"{float(value):.4g}" if len(value) > LONGEST_NUMBER else value
+    except ValueError:
+        return value
+
+
+def short_names(settings: Sequence[str]) -> list[str]:
+    """`model.objective.beta` → `beta`, where no other setting ends so."""
+    last = [name.replace("/", ".").rpartition(".")[2] for name in settings]
+    return [
+        short if last.count(short) == 1 else name
+        for name, short in zip(settings, last, strict=True)
+    ]

@@ -1,0 +1,132 @@
+"""What the parts of a run say of one another when they are put together, before it starts."""
+
+import math
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from torch import nn
+
+from workbench.callbacks import BestAndLast
+from workbench.config.blame import blaming
+from workbench.config.build import build_callbacks, build_data, build_module
+from workbench.config.instantiate import instantiate
+from workbench.config.places import outside
+from workbench.config.problem import Problem
+from workbench.config.settings import OptimizerRecipe, SchedulerRecipe
+from workbench.config.trainer_rules import check_precision, check_profiler, check_strategy
+from workbench.errors import ConfigError
+from workbench.project import the_project
+
+MOST_EPOCHS = 1000
+"""So many steps of a scheduler are tried."""
+
+OF_A_SERVER = ("artifact_location", "tracking_uri", "cache_dir")
+
+
+def find_misfits(config: dict[str, Any]) -> Iterator[Problem]:
+    """The first thing that does not fit another."""
+    try:
+        trainer = config["trainer"]
+        check_strategy(trainer.get("strategy"))
+        check_precision(trainer.get("precision"), trainer.get("accelerator", "auto"))
+        check_profiler(trainer.get("profiler"))
+        check_written_places(config)
+        project = the_project()
+        project.rules(config)
+        data = build_data(config)
+        module = build_module({**config, "compile": False}, data)
+        check_schedule(config)
+        terms, settings = project.try_batch(module, data)
+        measured = {f"{stage}/{name}" for stage in ("train", "val", "test") for name in terms}
+        others = (*settings, "lr", f"{module.examples}_per_second")
+        reported = measured | {f"train/{name}" for name in others}
+        check_monitors(build_callbacks(config), reported)
+        asked = config.get("optimized_metric")
+        if asked is not None and asked not in measured:
+            raise ConfigError(f"optimized_metric={asked}: {no_such_metric(measured)}")
+    except ConfigError as error:
+        place, message = re.split(r"(?=[:=])", str(error), maxsplit=1)
+        yield Problem(place, message)
+
+
+def check_monitors(callbacks: Mapping[str, L.Callback], known: Collection[str]) -> None:
+    """Check the names of the metrics that callbacks look at.
+
+    Args:
+        callbacks: by their places in the config.
+        known: the metrics that are reported in training.
+
+    Raises:
+        ConfigError: if there is no metric of such a name.
+    """
+    for place, callback in callbacks.items():
+        monitor = getattr(callback, "monitor", None)
+        # The best is chosen when a validation ends, before an epoch of training has metrics.
+        stages = ("val/",) if isinstance(callback, BestAndLast) else ("train/", "val/")
+        names = [name for name in known if name.startswith(stages)]
+        if isinstance(monitor, str) and monitor not in names:
+            raise ConfigError(f"{place}.monitor={monitor}: {no_such_metric(names)}")
+
+
+def check_unvalidated(config: Mapping[str, Any]) -> None:
+    """Check that nothing goes by a metric of the validation, where there is none.
+
+    Raises:
+        ConfigError: names the setting that does.
+    """
+    asked = {f"{place}.monitor": c for place, c in build_callbacks(dict(config)).items()}
+    monitors = {place: getattr(callback, "monitor", None) for place, callback in asked.items()}
+    for place, name in (monitors | {"optimized_metric": config.get("optimized_metric")}).items():
+        if isinstance(name, str) and name.startswith("val/"):
+            raise ConfigError(
+                f"{place}={name}: there is no validation; set data.val_size and "
+                "trainer.limit_val_batches above 0, or take a metric of train/"
+            )
+
+
+def check_schedule(config: dict[str, Any]) -> None:
+    """Step the scheduler once an epoch, as training will, on a weight of its own.
+
+    Raises:
+        ConfigError: if it cannot be stepped so, or the learning rate is no longer one.
+    """
+    if not config.get("scheduler"):
+        return
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer = instantiate(config["optimizer"], OptimizerRecipe, "optimizer")([weight])
+    scheduler = instantiate(config["scheduler"], SchedulerRecipe, "scheduler")(optimizer)
+    epochs = config["trainer"].get("max_epochs") or MOST_EPOCHS
+    for epoch in range(min(epochs, MOST_EPOCHS) if epochs > 0 else MOST_EPOCHS):
+        with blaming(f"scheduler: cannot be stepped after epoch {epoch + 1}"):
+            optimizer.step(lambda: torch.zeros(()))
+            scheduler.step()
+        lr = optimizer.param_groups[0]["lr"]
+        if not (math.isfinite(lr) and lr >= 0):
+            raise ConfigError(f"scheduler: makes the learning rate {lr} after epoch {epoch + 1}")
+
+
+def check_written_places(config: Mapping[str, Any]) -> None:
+    """Check that what a run writes stays in its folder.
+
+    What a logger is told of a server or a data base of its own is its own affair.
+
+    Raises:
+        ConfigError: for a path out of it, and for a folder of a profiler, which would be taken
+            from the working directory.
+    """
+    groups = {name: config.get(name) or {} for name in ("callbacks", "logger", "trainer")}
+    for place, path in outside(groups):
+        argument = place.rpartition(".")[2]
+        if "://" not in path and argument not in OF_A_SERVER:
+            raise ConfigError(f"{place}={path}: a run writes into its own folder only; take a name")
+    profiler = groups["trainer"].get("profiler")
+    if isinstance(profiler, Mapping) and profiler.get("dirpath") is not None:
+        raise ConfigError("trainer.profiler.dirpath: is the run folder; leave it out")
+
+
+def no_such_metric(known: Collection[str]) -> str:
+    """The fault, and the names that there are."""
+    return f"there is no such metric; there are {', '.join(sorted(known))}"

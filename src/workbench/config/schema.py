@@ -1,0 +1,62 @@
+"""The JSON schema of the config files, for editors that complete and underline while one types."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
+
+from workbench.config.settings import EXTRAS
+from workbench.config.signatures import arguments_of
+from workbench.config.targets import find_class
+from workbench.project import the_project
+from workbench.ranges import CHECKED
+
+NESTED = {"if": {"type": "object"}, "then": {"$ref": "#/$defs/node"}}
+INTERPOLATION = {"type": "string", "pattern": r"^\$\{"}
+
+
+def json_schema(configs: Path) -> dict[str, Any]:
+    """Of each mapping with a `_target_` in any file of `configs`, the settings of that target."""
+    files = sorted(configs.rglob("*.yaml"))
+    names = {name for file in files for name in _targets(yaml.safe_load(file.read_text("utf-8")))}
+    cases = [
+        {
+            "if": {"properties": {"_target_": {"const": name}}, "required": ["_target_"]},
+            "then": {"properties": _settings_of(name), "additionalProperties": False},
+        }
+        for name in sorted(names)
+        if find_class(name, "schema") not in EXTRAS  # the same schema with and without them
+    ]
+    node = {"type": ["object", "null"], "additionalProperties": NESTED, "allOf": cases}
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$ref": "#/$defs/node",
+        "$defs": {"node": node},
+    }
+
+
+def _targets(node: Any) -> Iterator[str]:
+    for key, value in node.items() if isinstance(node, Mapping) else []:
+        if key == "_target_":
+            yield value
+        yield from _targets(value)
+
+
+def _settings_of(name: str) -> dict[str, Any]:
+    """A schema for every entry that a mapping with this target may hold."""
+    known, _ = arguments_of(find_class(name, "schema"))
+    beside = {entry: NESTED for entries in the_project().beside().values() for entry in entries}
+    hydra = {"_target_": {"type": "string"}, "_partial_": {"type": "boolean"}, "defaults": {}}
+    return {**hydra, **beside} | {entry: _of(known[entry].hint) for entry in known}
+
+
+def _of(hint: Any) -> dict[str, Any]:
+    try:
+        schema = TypeAdapter(hint, config=CHECKED).json_schema()
+    except (PydanticInvalidForJsonSchema, PydanticUserError):  # described with a `_target_`
+        return NESTED
+    # What refers to definitions of its own would need them beside the node.
+    return NESTED if "$defs" in schema else {"anyOf": [schema, INTERPOLATION]}

@@ -1,0 +1,91 @@
+"""What the entries of a config are, or build."""
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+import lightning as L
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from pydantic import Field
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.tensorboard import SummaryWriter
+
+from workbench.ranges import Count, Seed, Weight
+
+OptimizerRecipe = Callable[[Iterable[nn.Parameter]], Optimizer]
+SchedulerRecipe = Callable[[Optimizer], LRScheduler]
+
+
+class RunSettings(TypedDict):
+    """`configs/train.yaml`, composed, but for `data` and the parts of the project's module."""
+
+    name: str
+    seed: Seed
+    compile: NotRequired[bool]
+    matmul_precision: NotRequired[Literal["highest", "high", "medium"]]
+    test: bool
+    sweep: NotRequired[str | None]
+    varied: NotRequired[list[str] | None]
+    resume: str | None
+    optimized_metric: str | None
+    log_dir: str
+    optimizer: OptimizerRecipe
+    scheduler: SchedulerRecipe | None
+    trainer: L.Trainer
+    callbacks: dict[str, L.Callback | None]
+    logger: dict[str, Logger | None]
+
+
+class ReportSettings(TypedDict):
+    """`configs/report.yaml`."""
+
+    sweep: str
+    metric: str | None
+    output: Annotated[str, Field(min_length=1)] | None
+    log_dir: str
+
+
+GIVEN_LATER = {
+    "trainer": {"callbacks", "logger", "default_root_dir", "enable_checkpointing"},
+    "logger.*": {"save_dir"},
+}
+"""Arguments that the run itself supplies, by the place of their target; a project adds its own."""
+
+Limit = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, le=1)]
+"""So many batches, or such a share of an epoch's."""
+
+RANGES = {
+    "trainer.max_epochs": Annotated[int, Field(ge=-1)] | None,
+    "trainer.log_every_n_steps": Annotated[int, Field(ge=0)] | None,
+    "trainer.check_val_every_n_epoch": Count | None,
+    "trainer.accumulate_grad_batches": Count,
+    "trainer.gradient_clip_val": Weight | None,
+    "trainer.val_check_interval": Count | Annotated[float, Field(gt=0, le=1)] | str | None,
+    "trainer.max_steps": Annotated[int, Field(ge=-1)],
+    "trainer.min_epochs": Count | None,
+    "trainer.min_steps": Count | None,
+    "trainer.num_nodes": Count,
+    "trainer.limit_train_batches": Limit | None,
+    "trainer.limit_val_batches": Limit | None,
+    "trainer.limit_test_batches": Limit | None,
+    "trainer.overfit_batches": Limit,
+    "trainer.num_sanity_val_steps": Annotated[int, Field(ge=-1)] | None,
+}
+"""Ranges of a library's arguments that the library itself does not hold them to."""
+
+
+def _wandb_init() -> Callable[..., Any]:
+    import wandb
+
+    return wandb.init
+
+
+PASSED_ON: dict[Any, Callable[[], Callable[..., Any]]] = {
+    TensorBoardLogger: lambda: SummaryWriter,
+    WandbLogger: _wandb_init,
+}
+"""Whom a target gives the arguments to that it does not name itself."""
+
+EXTRAS: dict[type, str] = {WandbLogger: "wandb", MLFlowLogger: "mlflow"}
+"""What a target needs that is not installed with the project: the extra, and its package."""

@@ -1,0 +1,64 @@
+"""What a target takes, by its signature."""
+
+import collections.abc
+import inspect
+import typing
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from workbench.config.settings import PASSED_ON
+from workbench.project import the_project
+
+STANDARD_TYPES: dict[str, Any] = {
+    name: getattr(module, name) for module in (typing, collections.abc) for name in module.__all__
+}
+
+
+class Argument(NamedTuple):
+    """What it should be, and whether it has to be given."""
+
+    hint: Any
+    is_required: bool
+
+
+def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, Argument], bool]:
+    """The named arguments of a target, and whether it takes any others."""
+    parameters = _parameters_of(target)
+    named = {
+        p.name: Argument(
+            Any if isinstance(p.annotation, str) or p.annotation is p.empty else p.annotation,
+            p.default is p.empty,
+        )
+        for p in parameters
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    onto = _passed_on_to(target)
+    if takes_any and onto:
+        others, takes_any = arguments_of(onto)
+        # It may give some of them itself.
+        named = {name: other._replace(is_required=False) for name, other in others.items()} | named
+    return named, takes_any
+
+
+def _parameters_of(target: Callable[..., Any]) -> Sequence[inspect.Parameter]:
+    """With annotations that are text where they name what is imported for type checkers alone."""
+    for more in (None, STANDARD_TYPES):
+        with suppress(NameError):
+            return [*inspect.signature(target, eval_str=True, locals=more).parameters.values()]
+    return [*inspect.signature(target).parameters.values()]
+
+
+def _passed_on_to(target: Callable[..., Any]) -> Callable[..., Any] | None:
+    """Whom a target gives the arguments to that it does not name itself, where that is known."""
+    if isinstance(target, type) and _is_of_project(target) and _is_of_project(target.__base__):
+        return target.__base__
+    known = PASSED_ON.get(target)
+    return known() if known else None
+
+
+def _is_of_project(target: type | None) -> bool:
+    """Whether a class is the project's, which hands on to its base class what it does not name."""
+    package = the_project().package
+    return target is not None and target.__module__.partition(".")[0] == package

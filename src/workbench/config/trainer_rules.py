@@ -1,0 +1,167 @@
+"""What a trainer's settings must be for this machine, these processes and these data."""
+
+import importlib.util
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.plugins.io import AsyncCheckpointIO
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+
+from workbench.config.blame import blaming
+from workbench.errors import ConfigError
+
+
+def check_precision(precision: str | int | None, device: str) -> None:
+    """Hold a precision against the kind of device; where that is not known yet, say "auto".
+
+    Raises:
+        ConfigError: for 16-bit floats on a CPU, where Lightning would quietly take others.
+    """
+    if str(precision).startswith("16") and device == "cpu":
+        raise ConfigError(
+            f"trainer.precision: {precision} is for GPUs; on the CPU take bf16-mixed or 32-true"
+        )
+
+
+def check_strategy(strategy: Any) -> None:
+    """Check that a strategy's processes run the script, as `ddp` has them do.
+
+    Raises:
+        ConfigError: for processes that hand back no metrics.
+    """
+    if isinstance(strategy, str) and strategy.endswith(("_spawn", "_fork", "_notebook")):
+        raise ConfigError(
+            f"trainer.strategy: the processes of {strategy} keep their metrics to themselves; "
+            "take ddp"
+        )
+
+
+def check_processes(trainer: L.Trainer) -> None:
+    """Check that this machine can do what a strategy is for, and that its results come back.
+
+    Raises:
+        ConfigError: for processes that hand back no metrics, checkpoints of several files,
+            devices that are not there, and other machines that nothing is known of.
+    """
+    strategy = trainer.strategy
+    name = type(strategy).__name__
+    if isinstance(strategy.launcher, _MultiProcessingLauncher):
+        raise ConfigError(
+            f"trainer.strategy: the processes of {name} with start_method="
+            f"{strategy.launcher._start_method} keep their metrics to themselves; take ddp"
+        )
+    if isinstance(strategy, FSDPStrategy | ModelParallelStrategy | DeepSpeedStrategy):
+        raise ConfigError(
+            f"trainer.strategy: {name} splits the weights over devices, and a checkpoint here "
+            "holds them whole; take ddp"
+        )
+    if isinstance(strategy.checkpoint_io, AsyncCheckpointIO):
+        raise ConfigError(
+            "trainer.plugins: AsyncCheckpointIO writes checkpoints later, and here a checkpoint "
+            "is whole once it is there; leave it out"
+        )
+    with blaming("trainer.strategy"):
+        torch.empty(0, device=strategy.root_device)
+    if trainer.num_nodes > 1 and not _is_in_cluster(strategy):
+        raise ConfigError(
+            f"trainer.num_nodes={trainer.num_nodes}: nothing says where the other machines are; "
+            "set MASTER_ADDR, MASTER_PORT and NODE_RANK, or start it with Slurm or torchrun"
+        )
+
+
+def _is_in_cluster(strategy: Any) -> bool:
+    environment = getattr(strategy, "cluster_environment", None)
+    creates = bool(environment and environment.creates_processes_externally)
+    return creates or {"MASTER_ADDR", "NODE_RANK"} <= {*os.environ}
+
+
+def check_profiler(profiler: Any) -> None:
+    """Check that there is what a profiler needs; half made, XLA's would print a traceback.
+
+    Raises:
+        ConfigError: if there is not.
+    """
+    name = profiler["_target_"] if isinstance(profiler, dict) else profiler
+    if "xla" in str(name).lower() and not importlib.util.find_spec("torch_xla"):
+        raise ConfigError(f"trainer.profiler: {name} needs torch_xla, which is not installed")
+
+
+def check_devices(trainer: dict[str, Any]) -> None:
+    """Check that there are as many cores as there will be processes on the CPU.
+
+    Raises:
+        ConfigError: if there are fewer.
+    """
+    devices = trainer.get("devices", "auto")
+    count = int(devices) if str(devices).isdigit() else 1
+    on_gpu = trainer.get("accelerator", "auto") != "cpu" and torch.cuda.is_available()
+    cores = os.cpu_count() or 1
+    if count > max(cores, 2) and not on_gpu:
+        raise ConfigError(
+            f"trainer.devices={devices}: would start {count} processes, and this machine has "
+            f"{cores} cores and no GPU that the trainer would take"
+        )
+
+
+def read_data(data: L.LightningDataModule, trainer: L.Trainer) -> None:
+    """Read what training needs, and check that the trainer can share it out.
+
+    Raises:
+        DataError: if they cannot be read.
+        ConfigError: if an epoch has too few batches or examples for the trainer's settings.
+    """
+    data.trainer = trainer
+    data.setup("fit")
+    try:
+        training, validation = data.train_dataloader(), data.val_dataloader()
+    except ValueError as error:
+        raise ConfigError(f"data: {error}") from error
+    batches = _batches("train", len(training), trainer.limit_train_batches)
+    _batches("val", len(validation), trainer.limit_val_batches)
+    if trainer.limit_train_batches == 0:
+        raise ConfigError("trainer.limit_train_batches=0: trains nothing; take 1 or more")
+    if isinstance(limit := trainer.limit_test_batches, float) and limit < 1:
+        data.setup("test")
+        _batches("test", len(data.test_dataloader()), limit)
+    # One of time, as text, leaves none; Lightning takes 0 seconds for "at every batch".
+    interval = getattr(trainer, "val_check_interval", None)
+    over_epochs = trainer.check_val_every_n_epoch is None
+    if isinstance(interval, int) and interval > batches and not over_epochs:
+        raise ConfigError(
+            f"trainer.val_check_interval={interval}: an epoch has {batches} batches, so take at "
+            "most that, or add trainer.check_val_every_n_epoch=null to count over epochs"
+        )
+
+
+def parts_measured(trainer: L.Trainer, metrics: Mapping[str, float]) -> dict[str, str]:
+    """Of `val` and `test`, which are measured on a part of their data: `500 of 5,000 examples`."""
+    parts = {}
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    stages = {
+        "val": (data.val_dataloader, trainer.limit_val_batches),
+        "test": (data.test_dataloader, trainer.limit_test_batches),
+    }
+    for stage, (load, limit) in stages.items():
+        if not any(name.startswith(f"{stage}/") for name in metrics):
+            continue
+        loader = load()
+        taken, total = _batches(stage, len(loader), limit), len(loader.dataset)
+        step = getattr(loader, "step_size", None) or loader.batch_size * trainer.world_size
+        if 0 < taken < len(loader):
+            parts[stage] = f"{taken * step:,} of {total:,} examples"
+    return parts
+
+
+def _batches(stage: str, count: int, limit: float) -> int:
+    """How many of an epoch's batches are taken: so many, or such a share of them."""
+    taken = min(count, limit) if isinstance(limit, int) else int(count * limit)
+    if count and limit and not taken:
+        raise ConfigError(
+            f"trainer.limit_{stage}_batches={limit}: of {count} batches that is none; take "
+            f"{1 / count:.3g} or more, or a whole number of batches"
+        )
+    return taken

@@ -1,0 +1,37 @@
+"""Several processes, one run: what the others need to know to join the first."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+FOLDER = "WORKBENCH_RUN_FOLDER"
+
+
+def folder_to_join() -> Path | None:
+    """The run folder of the first process, in every other one that it started."""
+    is_other = int(os.environ.get("LOCAL_RANK", "0")) > 0
+    return Path(os.environ[FOLDER]) if is_other and FOLDER in os.environ else None
+
+
+@contextmanager
+def others_join(folder: Path, overrides: Sequence[str]) -> Iterator[None]:
+    """Within it, the processes that Lightning starts run this one job and share its folder.
+
+    Lightning starts them with this process's own command line, which in a sweep is the whole
+    sweep; so that becomes this job's. What it leaves behind is cleared away for the next job.
+    """
+    arguments, environment = sys.argv[1:], dict(os.environ)
+    sys.argv[1:] = list(overrides)
+    os.environ[FOLDER] = str(folder)
+    try:
+        yield
+    finally:
+        sys.argv[1:] = arguments
+        os.environ.clear()
+        os.environ.update(environment)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()

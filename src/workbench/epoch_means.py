@@ -1,0 +1,62 @@
+"""Means over the examples of an epoch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class EpochMeans:
+    """Sums named terms of each example where they lie, and divides by their count at the end.
+
+    A mean over examples, whatever the sizes of the batches and the number of processes; nothing
+    leaves the device before the epoch is over.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._names: tuple[str, ...] = ()
+        self._sums: Tensor | None = None
+        self._count = 0
+        self._batch: Tensor | None = None
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """Add a batch: each term is `[B]`, and the names are the same in every batch."""
+        values = torch.stack([*terms.values()]).detach()
+        # float64 keeps long sums exact to more digits than are shown; MPS has none.
+        sums = values.sum(1, dtype=None if values.device.type == "mps" else torch.float64)
+        self._batch = sums / values.shape[1]
+        self._sums = sums if self._sums is None else self._sums + sums
+        self._count += values.shape[1]
+        self._names = tuple(terms)
+
+    def of_last_batch(self) -> dict[str, float]:
+        """The means of the batch added last; the device must wait for them."""
+        if self._batch is None:
+            return {}
+        return dict(zip(self._names, self._batch.tolist(), strict=True))
+
+    def compute(self, sum_over_ranks: Callable[[Tensor], Any] | None = None) -> dict[str, float]:
+        """The means of all examples added by all ranks."""
+        if self._sums is None:
+            return {}
+        sums = torch.cat([self._sums, self._sums.new_tensor([self._count])])
+        if sum_over_ranks is not None:
+            sums = sum_over_ranks(sums)
+        *totals, count = sums.tolist()
+        return {name: total / count for name, total in zip(self._names, totals, strict=True)}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been added since the last reset."""
+        return {"names": self._names, "sums": self._sums, "count": self._count}
+
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Go on adding to what was saved."""
+        self.reset()
+        names, sums, self._count = state.values()  # the last had another name before version 0.3
+        self._names = tuple(names)
+        self._sums = None if sums is None else sums.to(device)

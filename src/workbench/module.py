@@ -1,0 +1,164 @@
+"""The LightningModule under every project's own: epoch means, logging, and what resumes."""
+
+import logging
+from typing import Any, ClassVar, Literal
+
+import lightning as L
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+from torch.optim import Optimizer
+
+from workbench.early_stopping import why_stopped
+from workbench.epoch_means import EpochMeans
+
+log = logging.getLogger(__name__)
+
+Stage = Literal["train", "val", "test"]
+
+
+class ReportingModule(L.LightningModule):
+    """Averages what its steps `add` over the examples of an epoch, and logs that.
+
+    A subclass writes the three steps, each of which calls `add`, and `configure_optimizers`.
+    Metrics are means over examples, not over batches, of all processes together. They reach
+    callbacks and loggers before the checkpoint of the same step is written. A run that is resumed
+    in the middle of an epoch reports what one that was never stopped would.
+    """
+
+    monitor: str = "loss"
+    """The metric, less being better, that tells which of two checkpoints is better."""
+
+    examples: ClassVar[str] = "examples"
+    """The word for what a batch holds: a run reports so many of them a second."""
+
+    shown: ClassVar[tuple[str, ...]] = ("loss",)
+    """The metrics beside the progress bar."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.means: dict[str, EpochMeans] = {s: EpochMeans() for s in ("train", "val", "test")}
+        self.settings: dict[str, float] = {}
+        self.tested_step: int | None = None
+        self._validation: dict[str, float] = {}
+        self._validated_step: int | None = None
+
+    def add(self, stage: Stage, terms: dict[str, Tensor], **settings: float) -> None:
+        """Add a batch to the metrics of an epoch.
+
+        Args:
+            stage: `train`, `val` or `test`.
+            terms: of each example, `[B]` each; the names are the same in every batch.
+            settings: what is reported as it was in the last batch of training.
+        """
+        if stage == "train":
+            self.settings = {**self.settings, **settings}
+        self.means[stage].add(terms)
+
+    def metrics(self, stage: Stage) -> dict[str, float]:
+        """Means over the examples of the present or last epoch, on all ranks; all must call it."""
+        reduce = self.trainer.strategy.reduce
+        return self.means[stage].compute(lambda sums: reduce(sums, reduce_op="sum"))
+
+    def validation(self) -> dict[str, float]:
+        """The validation metrics of the present weights; none where those were not validated."""
+        return self._validation if self._validated_step == self.global_step else {}
+
+    def report(self, metrics: dict[str, float]) -> None:
+        """Hand metrics of an epoch of training, equal on all ranks, to callbacks and loggers."""
+        self.log_dict(metrics, sync_dist=True, logger=False)
+        self._log_now(metrics, step=self.global_step - 1)
+
+    def on_fit_start(self) -> None:
+        """Train no further where early stopping had ended a run that is resumed."""
+        metrics = {f"val/{name}": value for name, value in self._validation.items()}
+        metrics |= {f"train/{name}": value for name, value in self.metrics("train").items()}
+        for callback in self._early_stopping():
+            if reason := why_stopped(callback, metrics):
+                self.trainer.should_stop = True
+                log.info("early stopping had ended this run: %s; change that to train on", reason)
+
+    def on_train_epoch_start(self) -> None:
+        """Begin the metrics of an epoch."""
+        self.means["train"].reset()
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin the metrics of a validation."""
+        self.means["val"].reset()
+
+    def on_test_epoch_start(self) -> None:
+        """Begin the metrics of the test."""
+        self.means["test"].reset()
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Log `train/..._step`, now and then: the means of one batch, the last before this step.
+
+        Where gradients of several batches are accumulated the others are not in it. The learning
+        rate is noted here too: at the end of an epoch a scheduler has set the next one's.
+        """
+        self.settings = {**self.settings, "lr": optimizer.param_groups[0]["lr"]}
+        every_n_steps: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every_n_steps and (self.global_step + 1) % every_n_steps == 0:
+            means = self.means["train"].of_last_batch()
+            self._log_now({f"train/{k}_step": v for k, v in means.items()}, step=self.global_step)
+
+    def on_train_epoch_end(self) -> None:
+        """Report the epoch's metrics, its last learning rate and other settings."""
+        metrics = {**self.metrics("train"), **self.settings}
+        self.report({f"train/{name}": value for name, value in metrics.items()})
+
+    def on_validation_epoch_end(self) -> None:
+        """Report the validation's metrics; those of a sanity check are gone after it."""
+        metrics = self._report("val")
+        if self.trainer.sanity_checking:
+            self.means["val"].reset()
+        else:
+            self._validation, self._validated_step = metrics, self.global_step
+
+    def on_test_epoch_end(self) -> None:
+        """Report the test's metrics."""
+        self._report("test")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the metrics of the epoch so far, and of these weights' validation."""
+        checkpoint["epoch_means"] = self.means["train"].state_dict()
+        checkpoint["settings"] = self.settings
+        self.add_validation(checkpoint)
+
+    def add_validation(self, checkpoint: dict[str, Any]) -> None:
+        """Add the metrics of these weights' validation, and at which step it was."""
+        checkpoint["validation"] = self.validation()
+        checkpoint["validated_step"] = self.global_step if self.validation() else None
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the metrics of the epoch."""
+        self.means["train"].load_state_dict(checkpoint["epoch_means"], self.device)
+        self.settings = checkpoint.get("settings", {})  # absent before version 0.2
+        self._validation = checkpoint.get("validation", {})
+        # Absent from checkpoints whose validation may have been one of other weights.
+        self._validated_step = checkpoint.get("validated_step")
+        for callback in self._early_stopping():  # which would take the old patience from its state
+            if state := checkpoint["callbacks"].get(callback.state_key):
+                state["patience"] = callback.patience
+
+    def _log_now(self, metrics: dict[str, float], step: int) -> None:
+        """Hand metrics to the loggers before a checkpoint of this step is written.
+
+        Lightning would do so after it: a run that is killed between the two and resumed would lack
+        a point in its curves.
+        """
+        for logger in self.trainer.loggers:
+            logger.log_metrics(metrics, step=step)
+
+    def _early_stopping(self) -> list[Any]:
+        return [*self.trainer.early_stopping_callbacks]
+
+    def _report(self, stage: Stage) -> dict[str, float]:
+        metrics = self.metrics(stage)
+        named = {f"{stage}/{name}": value for name, value in metrics.items()}
+        # After training Lightning would log a validation one step later than during it.
+        is_late = self.trainer.state.fn == TrainerFn.VALIDATING
+        # Equal on all ranks already; sync_dist only says that this is known.
+        self.log_dict(named, sync_dist=True, logger=False if is_late else None)
+        if is_late:
+            self._log_now(named, step=max(0, self.global_step - 1))
+        return metrics

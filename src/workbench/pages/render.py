@@ -1,0 +1,52 @@
+"""From values and figures to one self-contained HTML file."""
+
+import base64
+import functools
+import io
+from typing import Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+
+@functools.cache
+def _environment(package: str) -> Environment:
+    return Environment(
+        loader=ChoiceLoader([PackageLoader("workbench", "pages"), PackageLoader(package, "pages")]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def render(template: str, package: str = "workbench", **values: Any) -> str:
+    """A page, of a template of the workbench or of a package; text among the values is escaped."""
+    return _environment(package).get_template(template).render(**values)
+
+
+def embedded(figure: Figure) -> str:
+    """A figure as a `data:` address, SVG or PNG, whichever is smaller."""
+    return smaller(drawn(figure))
+
+
+def drawn(figure: Figure) -> dict[str, bytes]:
+    """A figure as PNG and SVG, by their endings; it is laid out once, which takes the time."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    files = {}
+    for ending in ("png", "svg"):
+        content = io.BytesIO()
+        figure.savefig(content, format=ending, dpi=150)
+        files[ending] = content.getvalue()
+    return files
+
+
+def smaller(files: dict[str, bytes]) -> str:
+    """The smaller of what `drawn` gives, as a `data:` address."""
+    return min(address("svg+xml", files["svg"]), address("png", files["png"]), key=len)
+
+
+def address(kind: str, content: bytes) -> str:
+    """A picture as a `data:` address."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

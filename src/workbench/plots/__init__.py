@@ -1,0 +1,1 @@
+"""Plots of many runs, and what all plots share."""

@@ -1,0 +1,28 @@
+"""What all plots share: colours, a page and quiet axes."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, PALE = "#222222", "#999999"
+BLUE, VERMILLION = "#0072B2", "#D55E00"
+CLASS_COLOURS = (
+    *(BLUE, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", VERMILLION, "#F0E442", "#000000"),
+    *(PALE, "#882255"),
+)
+"""The eight of Okabe and Ito, distinct to colour-blind eyes, then a grey and a wine red."""
+
+
+def new_figure(width: float, height: float, title: str = "") -> Figure:
+    """An empty white page of that size in inches, known to no pyplot."""
+    figure = Figure((width, height), layout="constrained", facecolor="white", dpi=150)
+    if title:
+        figure.suptitle(title, fontsize="medium", color=INK)
+    return figure
+
+
+def plot_axes(axes: Axes, x: str, y: str, title: str = "") -> None:
+    """Make `axes` a quiet frame for a plot with these labels."""
+    axes.set_title(title, fontsize="medium", color=INK)
+    axes.set(xlabel=x, ylabel=y)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize="small")

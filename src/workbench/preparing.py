@@ -1,0 +1,128 @@
+"""Everything that can go wrong before the first step of a run, cheapest first."""
+
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import lightning as L
+
+from workbench.config.blame import blaming
+from workbench.config.build import build_callbacks, build_data, build_module
+from workbench.config.check import check_config
+from workbench.config.launch import Launch
+from workbench.config.misfits import check_unvalidated, find_misfits
+from workbench.config.places import places_of, remember, unnamed_places
+from workbench.config.trainer_rules import check_processes, read_data
+from workbench.distributed import folder_to_join
+from workbench.errors import ConfigError, RunError
+from workbench.module import ReportingModule
+from workbench.project import Config, the_project
+from workbench.rehearsal import rehearse
+from workbench.runs.changes import check_averages, check_changes, check_progress
+from workbench.runs.folder import RunFolder
+from workbench.runs.restorable import check_restorable
+from workbench.runs.resume import amended, find_run_to_resume, newest_checkpoint
+from workbench.trainer import build_trainer
+
+
+class Prepared(NamedTuple):
+    """A run that can start: its config, its folder, its objects, and where it resumes from."""
+
+    config: Config
+    folder: RunFolder
+    data: L.LightningDataModule
+    module: ReportingModule
+    trainer: L.Trainer
+    resume_from: Path | None
+
+
+def prepare(launch: Launch, known: RunFolder | None) -> Prepared:
+    """Everything that can go wrong before the first step, cheapest first.
+
+    What a run that is resumed has in its folder stays as it is.
+    """
+    resume = launch.config["resume"]
+    joined = folder_to_join()
+    config = launch.config
+    if joined is not None:
+        known = RunFolder.open(joined)
+        config = known.read_config()
+    elif resume is not None:
+        known = find_run_to_resume(resume, launch.parent)
+        known.claim()
+    try:
+        if resume is not None and known is not None and joined is None:
+            old = known.read_config()
+            config = amended(old, launch.overrides)
+            check_changes(old, config)
+            check_config(config)
+            typed = {override.lstrip("+").partition("=")[0] for override in launch.overrides}
+            if reason := unnamed_places(config, known.path, typed):
+                raise RunError(reason)
+            known.check_records()
+            if problem := next(find_misfits(config), None):
+                raise ConfigError(str(problem))
+        prepared = _assemble(config, launch, known, is_begun=resume is not None)
+        if joined is None:
+            remember(places_of(config).values())
+        return prepared
+    except BaseException:  # a Ctrl-C too
+        if resume is not None and known is not None:
+            known.release()
+        elif launch.is_named and not launch.in_sweep:
+            with suppress(OSError):  # Hydra has made it
+                (launch.parent / launch.name).rmdir()
+        raise
+
+
+def _assemble(config: Config, launch: Launch, known: RunFolder | None, is_begun: bool) -> Prepared:
+    """The objects of a run, in a folder of its own unless that is known."""
+    if not is_begun:
+        check_config(config)
+    L.seed_everything(config["seed"], verbose=False)
+    data = build_data(config)
+    data.prepare_data()
+    resolved = the_project().found(data).items()
+    config["data"] |= {name: value for name, value in resolved if name in config["data"]}
+    module = build_module(config, data)
+    path, first_step = None, None
+    if known and (is_begun or known.was_begun()):
+        first_step = 0
+        if found := newest_checkpoint(known, partial(check_restorable, module=module)):
+            path, checkpoint = found
+            check_progress(checkpoint, config["trainer"])
+            check_averages(checkpoint, build_callbacks(config).values())
+            first_step = checkpoint["global_step"]
+    _try_out(config, module, data)
+    folder = known or _new_folder(launch)
+    try:
+        trainer = build_trainer(config, folder.path, first_step)
+        data.trainer = trainer
+    except BaseException:
+        if known is None:
+            folder.discard()
+        raise
+    return Prepared(config, folder, data, module, trainer, path)
+
+
+def _try_out(config: Config, module: ReportingModule, data: L.LightningDataModule) -> None:
+    """Find what is wrong with the trainer, and with all of it in one step, in no run's folder."""
+    with TemporaryDirectory() as folder:
+        with blaming("trainer"):
+            trainer = build_trainer(config, Path(folder))
+        check_processes(trainer)
+        read_data(data, trainer)
+        if not (trainer.limit_val_batches and len(data.val_dataloader())):
+            check_unvalidated(config)
+        if folder_to_join() is None:
+            rehearse(config, module, data, trainer, Path(folder))
+
+
+def _new_folder(launch: Launch) -> RunFolder:
+    if launch.is_named:
+        return RunFolder.claim_new(launch.parent / launch.name)
+    folder = RunFolder.create(launch.parent, launch.name)
+    folder.claim()
+    return folder

@@ -1,0 +1,136 @@
+"""The seam: what the workbench asks of a project, as one object of plain functions and values.
+
+A project makes a `Project` in a module of its own and hands it over there, once, with `hand_over`.
+Whatever the workbench needs to know of the project it asks that object.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workbench.doctor import Finding
+    from workbench.meaning import Meanings
+    from workbench.module import ReportingModule
+    from workbench.sweeps.compare import Comparison
+    from workbench.sweeps.plots import Plot
+
+Config = dict[str, Any]
+"""A resolved config: plain dicts, lists and values."""
+
+
+def late(name: str) -> Callable[..., Any]:
+    """The function called `package.module.function`, whose module is imported at the first call.
+
+    `--help` and `--cfg job` are fast because nothing heavy is imported for them.
+    """
+    module, _, function = name.rpartition(".")
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        return getattr(importlib.import_module(module), function)(*arguments, **named)
+
+    return call
+
+
+def itself(data: Any) -> Any:
+    """What a project says whose data need no shortening."""
+    return data
+
+
+def nothing(*_: Any) -> Any:
+    """What a project says that has nothing to say: no entries."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project, as the workbench sees it.
+
+    Args:
+        package: the name of its package, whose public classes configs may name.
+        root: the repository, with `configs/` and `scripts/`.
+        settings: () → what the config of each script holds: a TypedDict by the script's name. That
+            of `train` has all entries of `workbench.config.settings.RunSettings`.
+        assemble: (config, data) → the module of a run.
+        try_batch: (module, data) → the names of the terms and of the settings that a batch
+            reports; raises ConfigError if its loss cannot be computed.
+        rules: (config) → nothing, or raises ConfigError for what does not go together.
+        describe: (config, module, data) → lines about a run that starts, by their labels.
+        meanings: (config, module, data) → what the run's metrics mean.
+        derive: (metrics, module, data) → further metrics that follow from those measured.
+        older: (config, source of the data, metrics) → meanings, and what `derive` would have given,
+            of a run that recorded neither.
+        few: (data) → the same with a few examples of what has been read, for two steps that are
+            tried before a run begins.
+        found: (data) → settings of the data that are known once they are prepared.
+        given_later: arguments that `assemble` supplies itself, by the place of their target.
+        beside: () → entries that are described beside the arguments of a target, by its place, with
+            their types.
+        changes_nothing: settings, as patterns of dotted names, that leave a run's metrics as they
+            are, beside the workbench's own.
+        may_change: settings, as such patterns, that may change when a run is resumed, with the
+            reasons, beside the workbench's own.
+        by_last_part: settings that are paths, of which runs compare by the last part.
+        sweep_plots: (comparison) → plots of a sweep's page beside the workbench's own, by title.
+        thumbnails: (run folder) → plots of one trained run.
+        checks: of the doctor, beside the workbench's own.
+    """
+
+    package: str
+    root: Path
+    settings: Callable[[], Mapping[str, type]]
+    assemble: "Callable[[Config, Any], ReportingModule]"
+    try_batch: Callable[[Any, Any], tuple[list[str], list[str]]]
+    meanings: "Callable[[Config, Any, Any], Meanings]"
+    rules: Callable[[Config], Any] = nothing
+    describe: Callable[[Config, Any, Any], Mapping[str, str]] = nothing
+    derive: Callable[[Mapping[str, float], Any, Any], Mapping[str, float]] = nothing
+    older: "Callable[[Config, str, Mapping[str, float]], tuple[Meanings, dict[str, float]]] | None" = None  # noqa: E501
+    found: Callable[[Any], Mapping[str, Any]] = nothing
+    few: Callable[[Any], Any] = itself
+    given_later: Mapping[str, set[str]] = field(default_factory=dict)
+    beside: Callable[[], Mapping[str, Mapping[str, Any]]] = nothing
+    changes_nothing: tuple[str, ...] = ()
+    may_change: Mapping[str, str] = field(default_factory=dict)
+    by_last_part: tuple[str, ...] = ()
+    sweep_plots: "Callable[[Comparison], Mapping[str, Iterator[Plot]]]" = nothing
+    thumbnails: "Callable[[Path], list[Plot]]" = nothing
+    checks: "tuple[Callable[[], Iterator[Finding]], ...]" = ()
+
+    @property
+    def version(self) -> str:
+        """The installed version of its package; `unknown` where it is not installed."""
+        try:
+            return metadata.version(self.package)
+        except metadata.PackageNotFoundError:
+            return "unknown"
+
+    @property
+    def configs(self) -> Path:
+        """The folder of its config files."""
+        return self.root / "configs"
+
+
+_given: list[Project] = []
+
+
+def hand_over(project: Project) -> Project:
+    """Make a project the one that this process works on."""
+    _given[:] = [project]
+    return project
+
+
+def the_project() -> Project:
+    """The project that was handed over.
+
+    Raises:
+        RuntimeError: if none was.
+    """
+    if not _given:
+        raise RuntimeError(
+            "no project was handed over: import the module that calls workbench.project.hand_over"
+        )
+    return _given[0]

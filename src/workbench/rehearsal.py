@@ -1,0 +1,141 @@
+"""Two steps of a run on few examples, in a folder that is thrown away: faults show there first."""
+
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from workbench.callbacks import BestAndLast, GracefulStop, Progress, StopWhenNotFinite
+from workbench.callbacks.graceful_stop import stoppable
+from workbench.config.blame import blaming, ours
+from workbench.config.targets import find_class
+from workbench.module import ReportingModule
+from workbench.project import Config, the_project
+from workbench.runs.weights import load_checkpoint
+from workbench.trainer import build_trainer
+
+LEFT_OUT = (GracefulStop, Progress, StopWhenNotFinite)
+"""Callbacks that show things, or judge what is learnt; a project's own say `only_shows`."""
+
+LOCAL = (CSVLogger, TensorBoardLogger)
+"""Loggers that write into the run folder alone."""
+
+TWO_STEPS = {
+    "max_epochs": 1,
+    "min_epochs": None,
+    "max_steps": -1,
+    "min_steps": None,
+    "overfit_batches": 0.0,
+    "limit_train_batches": 2,
+    "num_sanity_val_steps": 0,
+    "check_val_every_n_epoch": 1,
+    "val_check_interval": 1.0,
+    "enable_progress_bar": False,
+    "profiler": None,
+}
+ONE_PROCESS = {"strategy": "auto", "devices": 1, "num_nodes": 1}
+
+
+def rehearse(
+    config: Config,
+    module: ReportingModule,
+    data: L.LightningDataModule,
+    planned: L.Trainer,
+    folder: Path,
+) -> None:
+    """Train a copy of the module for two steps, validate it, and save and load a checkpoint.
+
+    Loggers that write elsewhere, and the processes that the trainer would start, are left out.
+
+    Args:
+        config: of the run.
+        module: stays as it is.
+        data: what training needs of it has been read.
+        planned: the trainer of the run.
+        folder: takes what is written.
+
+    Raises:
+        ConfigError: if anything in it fails, with the setting that it comes from.
+    """
+    with _unnoticed(), isolate_rng(), blaming("trainer", _places(config)):
+        trainer = build_trainer(_rehearsed(config, planned), folder)
+        with stoppable(trainer):
+            trainer.fit(copy.deepcopy(module), datamodule=the_project().few(data))
+        if (path := BestAndLast.path(trainer, "last")).is_file():
+            load_checkpoint(path)
+
+
+def _rehearsed(config: Config, planned: L.Trainer) -> Config:
+    settings = config["trainer"] | TWO_STEPS
+    settings["log_every_n_steps"] = int(settings.get("log_every_n_steps") != 0)
+    settings["limit_val_batches"] = int(bool(planned.limit_val_batches))
+    if planned.world_size > 1 or planned.strategy.launcher is not None:
+        settings |= ONE_PROCESS
+    callbacks = {
+        name: node
+        for name, node in _described(config, "callbacks").items()
+        if not _is_left_out(find_class(node["_target_"], name))
+    }
+    loggers = {
+        name: node
+        if issubclass(find_class(node["_target_"], name), LOCAL)
+        else {"_target_": f"{CSVLogger.__module__}.{CSVLogger.__name__}", "name": name}
+        for name, node in _described(config, "logger").items()
+    }
+    return {**config, "trainer": settings, "callbacks": callbacks, "logger": loggers}
+
+
+def _is_left_out(callback: type) -> bool:
+    return issubclass(callback, LEFT_OUT) or getattr(callback, "only_shows", False)
+
+
+def _described(config: Config, group: str) -> dict[str, Any]:
+    return {name: node for name, node in (config.get(group) or {}).items() if node is not None}
+
+
+def _places(config: Config) -> Callable[[FrameType], str | None]:
+    """Tells which setting made the object whose method a frame is."""
+    made = {
+        find_class(node["_target_"], name): f"{group}.{name}"
+        for group in ("callbacks", "logger")
+        for name, node in _described(config, group).items()
+    }
+
+    def place_of(frame: FrameType) -> str | None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, Optimizer):
+            return "optimizer"
+        if isinstance(owner, LRScheduler):
+            return "scheduler"
+        if isinstance(owner, ReportingModule) and frame.f_code.co_filename.startswith(ours()):
+            return "model"
+        return made.get(type(owner))
+
+    return place_of
+
+
+@contextmanager
+def _unnoticed() -> Iterator[None]:
+    """Within it nothing is shown: what there is to say will be said in the run itself."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+        ):
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,53 @@
+"""What a run ran on: packages, code and machine."""
+
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+
+import torch
+
+from workbench.project import the_project
+
+
+def describe_environment(device: str) -> str:
+    """Python, machine, device, git commit (with the difference if there is one) and packages."""
+    commit = _git("rev-parse", "HEAD") or "not a git checkout"
+    lines = [
+        f"python {platform.python_version()} ({sys.executable})",
+        f"platform {platform.platform()}, {torch.get_num_threads()} threads",
+        f"device {device}",
+        f"commit {commit}",
+        "",
+        *_packages(),
+    ]
+    difference = _git("diff", "HEAD")
+    untracked = _git("ls-files", "--others", "--exclude-standard")
+    if untracked:
+        lines += ["", "untracked files:", untracked]
+    if difference:
+        lines += ["", "difference to the commit:", difference]
+    return "\n".join(lines) + "\n"
+
+
+@cache
+def _packages() -> list[str]:
+    """Names and versions; each job of a sweep has the same."""
+    known = (distribution.metadata for distribution in metadata.distributions())  # parsed once
+    return sorted({f"{one['Name']}=={one['Version']}" for one in known}, key=str.lower)
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=the_project().root,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,84 @@
+"""What a run folder says of its run, however that ends."""
+
+import logging
+import shlex
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from workbench.errors import RunError
+from workbench.runs.folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def recorded(folder: RunFolder) -> Iterator[None]:
+    """Within it `train.log` is kept; at its end `metrics.json` tells how the run ended.
+
+    The seconds there are those of every time that it went on.
+
+    Raises:
+        RunError: if the folder could not be written; what was whole there still is.
+        SystemExit: with status 130, if the user stopped the run.
+    """
+    start = time.perf_counter() - folder.read_metrics().get("seconds", 0.0)
+    go_on = f"python scripts/train.py resume={shlex.quote(str(folder.path))}"
+    with _kept_log(folder) as kept, _quiet_writers():
+        try:
+            yield
+        except KeyboardInterrupt:
+            folder.write_metrics(status="interrupted")
+            log.warning("Stopped. Resume with: %s", go_on)
+            raise SystemExit(130) from None
+        except SystemExit:  # submitit takes the run elsewhere
+            folder.write_metrics(status="interrupted")
+            raise
+        except BaseException as error:
+            with suppress(OSError):
+                folder.write_metrics(status="failed", error=f"{type(error).__name__}: {error}")
+            # Into the log alone: the screen shows the error itself.
+            text = f"Failed: {error}"
+            kept.handle(log.makeRecord(log.name, logging.ERROR, "", 0, text, (), None))
+            if isinstance(error, OSError):
+                raise RunError(
+                    f"{folder.path} could not be written: {error}\n"
+                    f"What was whole there still is. Make room, then: {go_on}"
+                ) from error
+            raise
+        finally:
+            with suppress(OSError):
+                folder.write_metrics(seconds=round(time.perf_counter() - start, 2))
+            folder.release()
+
+
+@contextmanager
+def _kept_log(folder: RunFolder) -> Iterator[logging.Handler]:
+    """Log into `train.log`; where that cannot be written, the run goes on without."""
+    handler = logging.FileHandler(folder.path / "train.log")
+    handler.handleError = lambda record: None  # type: ignore[method-assign]
+    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield handler
+    finally:
+        logging.getLogger().removeHandler(handler)
+        with suppress(OSError):
+            handler.close()
+
+
+@contextmanager
+def _quiet_writers() -> Iterator[None]:
+    """Threads that cannot write say nothing: TensorBoard's raises its error in the main one."""
+    previous = threading.excepthook
+
+    def hook(failure: threading.ExceptHookArgs) -> None:
+        if not issubclass(failure.exc_type, OSError):
+            previous(failure)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = previous

@@ -1,0 +1,90 @@
+"""Whether training can go on from a checkpoint, tried before anything in the run folder changes."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+
+from workbench.errors import RunError
+from workbench.runs.records import one_line
+from workbench.runs.weights import load_into
+
+WRITTEN = {
+    "state_dict": Mapping,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "callbacks": dict,
+    "loops": dict,
+    "epoch_means": dict,
+    "epoch": int,
+    "global_step": int,
+}
+"""What every checkpoint of a run in training holds."""
+
+
+def check_restorable(checkpoint: Mapping[str, Any], path: Path, module: L.LightningModule) -> None:
+    """Restore weights, optimizer, scheduler and progress from a checkpoint, on objects of no use.
+
+    Args:
+        checkpoint: what it holds.
+        path: where it lies.
+        module: the LightningModule that it is for; its weights are those of the checkpoint then.
+
+    Raises:
+        RunError: if it lacks something, or does not fit the module.
+    """
+    if "optimizer_states" not in checkpoint:
+        raise RunError(f"{path} holds weights only, from which no run can be resumed")
+    for name, kind in WRITTEN.items():
+        if not isinstance(checkpoint.get(name), kind):
+            raise RunError(f"{path} is damaged: its {name} is not a {kind.__name__}")
+    kept = (checkpoint.get(name) for name in ("current_model_state", "state_dict"))
+    for weights in filter(None, kept):  # the former where the latter is an average
+        load_into(module, weights, path)
+        if not all(torch.isfinite(value).all() for value in weights.values()):
+            raise RunError(f"{path} holds weights that are not finite: training had diverged")
+    try:
+        _check_alike(checkpoint["loops"]["fit_loop"], _progress_of_a_new_run(), "fit_loop")
+        _restore_optimizers(module, copy.deepcopy(dict(checkpoint)))
+    except Exception as error:  # of whatever a file may hold
+        raise RunError(f"{path} is damaged: {type(error).__name__}: {one_line(error)}") from error
+
+
+def _restore_optimizers(module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+    made: Any = module.configure_optimizers()
+    made = made if isinstance(made, dict) else {"optimizer": made}
+    (state,) = checkpoint["optimizer_states"]
+    made["optimizer"].load_state_dict(state)
+    for parameter, values in made["optimizer"].state.items():
+        for name in ("exp_avg", "exp_avg_sq", "momentum_buffer"):
+            moment = values.get(name)
+            if moment is not None and moment.shape != parameter.shape:
+                raise ValueError(f"{name} of the optimizer has another shape than the weights")
+    if len(checkpoint["lr_schedulers"]) != int("lr_scheduler" in made):
+        raise ValueError(f"it has {len(checkpoint['lr_schedulers'])} schedulers")
+    for state in checkpoint["lr_schedulers"]:
+        made["lr_scheduler"].load_state_dict(state)
+
+
+def _progress_of_a_new_run() -> dict[str, Any]:
+    trainer = L.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    return trainer.fit_loop.state_dict()
+
+
+def _check_alike(found: Any, expected: Any, place: str) -> None:
+    """Raise a ValueError unless one has the entries of the other, of the same kinds."""
+    if not isinstance(found, type(expected)):
+        raise ValueError(f"{place} is {found!r}")
+    for name in expected if isinstance(expected, dict) else []:
+        if name not in found:
+            raise ValueError(f"{place} lacks {name}")
+        _check_alike(found[name], expected[name], f"{place}.{name}")

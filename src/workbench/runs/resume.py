@@ -1,0 +1,141 @@
+"""Going on with a run that stopped."""
+
+import copy
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from workbench.errors import RunError
+from workbench.runs.folder import RunFolder, leads_out
+from workbench.runs.weights import WEIGHTS, load_checkpoint
+
+log = logging.getLogger(__name__)
+
+
+def find_run(which: str, runs: Path) -> RunFolder:
+    """The run folder that `which` names; `latest` is the one in `runs` that was written last.
+
+    Raises:
+        RunError: if there is none.
+    """
+    if which != "latest":
+        return RunFolder.open(Path(which))
+    folders = [path.parent for path in runs.glob("*/config.yaml")]
+    if not folders:
+        raise RunError(f"There is no run in {runs} yet; name a run folder instead of `latest`.")
+    return RunFolder.open(max(folders, key=_last_written))
+
+
+def find_run_to_resume(which: str, runs: Path) -> RunFolder:
+    """As `find_run`; what cannot be resumed is refused.
+
+    Raises:
+        RunError: if there is none, or it is an export.
+    """
+    path = Path(which)
+    if path.is_file() and (own := next((p for p in path.parents if _is_run(p)), None)):
+        raise RunError(f"{path} is a file of a run: name its folder, resume={own}")
+    if path.is_dir() and not _is_run(path) and any(map(_is_run, path.iterdir())):
+        raise RunError(
+            f"{path} is a folder of runs: name one of them; a sweep goes on with the command that "
+            "began it"
+        )
+    folder = find_run(which, runs)
+    if (folder.path / WEIGHTS).exists():
+        raise RunError(
+            f"{folder.path} is an export, of weights only: resume the run it was made of"
+        )
+    return folder
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "config.yaml").is_file()
+
+
+def find_runs(which: str, runs: Path) -> list[RunFolder]:
+    """The run folder that `which` names, or all those in the folder that it names, by name.
+
+    Raises:
+        RunError: if there is none.
+    """
+    inside = sorted(path.parent for path in Path(which).glob("[!.]*/config.yaml"))
+    if not inside or Path(which, "config.yaml").is_file():  # a run may hold an export of itself
+        return [find_run(which, runs)]
+    if out := [path for path in inside if leads_out(path, Path(which))]:
+        raise RunError(f"{out[0]} is a link out of {which}: copy the run, or name it itself")
+    return [RunFolder.open(path) for path in inside]
+
+
+def newest_checkpoint(
+    folder: RunFolder, check: Callable[[dict[str, Any], Path], None]
+) -> tuple[Path, dict[str, Any]] | None:
+    """The newest checkpoint that is whole; None if the run had saved nothing yet.
+
+    Args:
+        folder: of the run.
+        check: raises a RunError for one that training cannot go on from.
+
+    Raises:
+        RunError: if there are checkpoints, and all are damaged.
+    """
+    paths = [folder.checkpoint(name) for name in ("last", "previous", "best")]
+    # `best` alone is from before the first epoch's end, whose curves may be there already.
+    if not any(path.exists() for path in paths[:2]):
+        paths = folder.other_checkpoints()
+    if not paths:
+        log.warning("%s had saved nothing yet and begins anew", folder.path)
+        return None
+    faults: list[RunError] = []
+    for path in filter(Path.exists, paths):
+        try:
+            checkpoint = load_checkpoint(path)
+            check(checkpoint, path)
+        except RunError as error:
+            faults.append(error)
+            continue
+        for fault in faults:
+            log.warning("%s", fault)
+        if faults or path.stem in ("previous", "best"):
+            log.warning("going on from %s instead", path)
+        return path, checkpoint
+    raise RunError(f"No checkpoint of {folder.path} is whole and of its model: {faults[0]}")
+
+
+def amended(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A run's own config with single values changed: `trainer.max_epochs=20`.
+
+    A name that is not in it may be an argument of a target that is; `check_config` knows.
+
+    Raises:
+        RunError: if an override names a group or a setting that the run does not have.
+    """
+    changed = copy.deepcopy(config)
+    for override in overrides:
+        name, _, value = override.lstrip("+").partition("=")
+        if name == "resume":
+            continue
+        *groups, last = name.split(".")
+        node: Any = changed
+        for group in groups:
+            node = node.get(group) if isinstance(node, dict) else None
+        is_known = isinstance(node, dict) and (last in node or "_target_" in node)
+        if not is_known or isinstance(node.get(last), dict):
+            raise RunError(
+                f"{override} cannot be changed when a run is resumed: it keeps its own config, in "
+                "which only single values can be set, such as trainer.max_epochs=20"
+            )
+        try:
+            given = OmegaConf.from_dotlist([f"value={value}"])
+        except (OmegaConfBaseException, yaml.YAMLError) as error:
+            raise RunError(f"{override}: {error}") from error
+        node[last] = OmegaConf.to_container(given)["value"]  # type: ignore[index,call-overload]
+    return changed
+
+
+def _last_written(folder: Path) -> float:
+    return max(path.stat().st_mtime for path in folder.iterdir())

@@ -1,0 +1,34 @@
+"""What became of a run, told from its folder without writing there."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from workbench.runs.folder import RunFolder
+
+
+def status_of(folder: RunFolder, metrics: Mapping[str, Any]) -> str:
+    """`completed`, `failed`, `interrupted`, `running`, or `killed` if nobody is at it any more.
+
+    Args:
+        folder: of the run.
+        metrics: what its `metrics.json` holds.
+    """
+    status = str(metrics.get("status") or "running")
+    return "killed" if status == "running" and not _is_going(folder) else status
+
+
+def _is_going(folder: RunFolder) -> bool:
+    lock = folder.path / ".lock"
+    if sys.platform == "win32":
+        return lock.exists() and folder.is_claimed()
+    import fcntl
+
+    try:
+        with lock.open("rb") as file:  # not by claiming it, which writes
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

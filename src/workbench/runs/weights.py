@@ -1,0 +1,87 @@
+"""Checkpoints and weights on disk: they hold tensors and plain values, and nothing that runs."""
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from workbench.errors import RunError
+from workbench.runs.records import one_line
+
+WEIGHTS = "model.safetensors"
+"""Where an exported run has its weights; it has no checkpoints."""
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint on the CPU; it may hold tensors and plain values only.
+
+    Raises:
+        RunError: if it is not there, damaged, or holds anything else.
+    """
+    try:
+        with zipfile.ZipFile(path) as parts:  # torch itself does not look at the checksums
+            damaged = parts.testzip()
+        if damaged:
+            raise RunError(f"{path} is damaged: the checksum of its part {damaged} is wrong")
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(checkpoint, dict):
+            raise RunError(f"{path} is not a checkpoint: it holds a {type(checkpoint).__name__}")
+    except FileNotFoundError as error:
+        raise RunError(
+            f"There is no checkpoint {path}: did the run finish an epoch?\n"
+            "If not, resume it. With callbacks.checkpoint=null a run keeps none: train it again "
+            "without that setting."
+        ) from error
+    except RunError:
+        raise
+    except pickle.UnpicklingError as error:  # whose text tells how to run what the file holds
+        raise RunError(
+            f"{path} cannot be read as a checkpoint: it holds more than tensors and plain values"
+        ) from error
+    except Exception as error:
+        raise RunError(f"{path} cannot be read as a checkpoint: {one_line(error)}") from error
+    return checkpoint
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The weights in a safetensors file, by their names in the model, on the CPU.
+
+    Raises:
+        RunError: if it is not there or damaged.
+    """
+    try:
+        return safetensors.torch.load_file(path)
+    except FileNotFoundError as error:
+        raise RunError(f"There are no weights {path}: was the run exported?") from error
+    except Exception as error:
+        raise RunError(
+            f"{path} cannot be read as weights: {one_line(error)}; export again"
+        ) from error
+
+
+def load_into(model: nn.Module, weights: Mapping[str, Tensor], place: Path) -> None:
+    """Give a model the weights of that place.
+
+    Raises:
+        RunError: if they are another model's; says what differs first.
+    """
+    if strange := [name for name, value in weights.items() if not _is_dense(value)]:
+        raise RunError(f"The weights of {place} are damaged: {strange[0]} is not a plain tensor")
+    try:
+        model.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        faults = [line.strip() for line in str(error).splitlines()[1:]] or [one_line(error)]
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise RunError(
+            f"{place} does not fit the run's model: {faults[0].removesuffix('.')}{more}"
+        ) from error
+
+
+def _is_dense(value: Any) -> bool:
+    """Whether it is a tensor whose numbers all lie in memory."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta

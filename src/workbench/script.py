@@ -1,0 +1,66 @@
+"""The frame of the scripts: Hydra's entry, and one message for whatever goes wrong."""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import leave_at_interrupts, note_interrupts, plain_errors
+from workbench.project import Project, hand_over
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def script(
+    name: str, project: Project
+) -> Callable[[Callable[["DictConfig"], Any]], Callable[[], None]]:
+    """Make a function of a config the `main` of `scripts/<name>.py`.
+
+    All jobs of the command line are checked before the first one starts. Nothing heavy is
+    imported outside of it, so that Ctrl-C is a line in the first seconds too.
+
+    Args:
+        name: that of the script and of its config.
+        project: whose script it is.
+    """
+    hand_over(project)
+
+    def frame(task: Callable[["DictConfig"], Any]) -> Callable[[], None]:
+        def main() -> None:
+            leave_at_interrupts()
+            with plain_errors():
+                import hydra
+
+                from workbench.config.command_line import read_command_line
+                from workbench.config.resolvers import register_resolvers
+
+                register_resolvers()
+                sys.argv[1:], jobs = read_command_line(name, sys.argv[1:])
+            note_interrupts()
+
+            @functools.wraps(task)
+            def plain_task(cfg: "DictConfig") -> Any:
+                with plain_errors():
+                    return task(cfg)
+
+            entry = hydra.main(
+                version_base="1.3", config_path=str(project.configs), config_name=name
+            )
+            with plain_errors():
+                if not jobs:
+                    entry(plain_task)()
+                    return
+                from workbench.sweeps.plan import show_failures, show_plan
+
+                show_plan(jobs)
+                try:
+                    entry(plain_task)()
+                finally:
+                    failed = show_failures(jobs)
+                if failed:
+                    sys.exit(1)
+
+        return main
+
+    return frame

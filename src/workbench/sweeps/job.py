@@ -1,0 +1,62 @@
+"""One job of a sweep: done once, gone on with where it stopped, and no trouble to the others."""
+
+import logging
+import traceback
+from pathlib import Path
+
+from workbench.config.identity import identity
+from workbench.config.launch import Launch
+from workbench.console import set_up_logging
+from workbench.errors import RunError
+from workbench.runs.folder import RunFolder
+from workbench.sweeps.gpus import take_gpu
+from workbench.training import run, value_of
+
+log = logging.getLogger(__name__)
+
+
+def run_job(launch: Launch) -> float | None:
+    """Do a job, or go on with it, unless it is done; return its `optimized_metric`.
+
+    A job that fails leaves its traceback in `failure.txt` and returns nothing. So does one that
+    another process is doing.
+    """
+    set_up_logging()
+    trainer = launch.config["trainer"]
+    if trainer.get("devices") == 1 and trainer.get("accelerator") != "cpu":
+        take_gpu(Path(launch.config["log_dir"]) / ".gpus")
+    folder = RunFolder.at(job_path(launch))
+    try:
+        folder.claim()
+    except RunError:
+        log.info("%s   another process is at it", launch.name)
+        return None
+    try:
+        known = folder.read_metrics()
+        if known.get("status") == "completed":
+            log.info("%s   is done already", launch.name)
+            return value_of(launch.config["optimized_metric"], known["metrics"], known["monitor"])
+        folder.remove_failure()
+        folder.write_config(launch.config, launch.overrides)
+        folder.write_metrics(status="running", error=None, identity=identity(launch.config))
+        return run(launch, folder)
+    except KeyboardInterrupt:  # before its first step
+        folder.write_metrics(status="interrupted")
+        if not folder.was_begun():
+            folder.discard()
+        raise
+    except Exception as error:
+        folder.write_failure(traceback.format_exc())
+        folder.write_metrics(status="failed", error=f"{type(error).__name__}: {error}")
+        log.error("%s   failed: %s", launch.name, error)
+        return None
+    finally:
+        folder.release()
+
+
+def job_path(launch: Launch) -> Path:
+    """Where a job of a sweep lies; a job of that name with other settings has its own place."""
+    path = launch.parent / launch.name
+    mine = identity(launch.config)
+    known = RunFolder(path).read_metrics().get("identity", mine)
+    return path if known == mine else path.with_name(f"{path.name}_{mine}")

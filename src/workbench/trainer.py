@@ -1,0 +1,74 @@
+"""The Trainer of a run, with the callbacks and loggers that write into its folder."""
+
+import os
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Checkpoint, OnExceptionCheckpoint
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+
+from workbench.callbacks import HParams
+from workbench.config.build import build_callbacks, compared_settings
+from workbench.config.instantiate import instantiate
+from workbench.config.targets import target_of
+from workbench.config.trainer_rules import check_devices, check_precision
+from workbench.project import Config
+from workbench.runs.folder import RunFolder
+from workbench.runs.tracking import of_this_run
+
+
+def build_trainer(config: Config, folder: Path, first_step: int | None = None) -> L.Trainer:
+    """The Trainer with its callbacks and loggers, all of which write into `folder`.
+
+    Where the run goes on from `first_step`, TensorBoard forgets what was logged from there on,
+    and other loggers go on with the run that they had.
+
+    Raises:
+        ConfigError: if this machine cannot do what the trainer config asks for.
+    """
+    check_devices(config["trainer"])
+    torch.set_float32_matmul_precision(config.get("matmul_precision", "highest"))
+    spare_driver_lookups()
+    callbacks = [*build_callbacks(config).values()]
+    loggers = [
+        instantiate(
+            {**_of_this_run(logger, name, folder, first_step), **logger},
+            Logger,
+            f"logger.{name}",
+            save_dir=str(folder),
+        )
+        for name, logger in (config.get("logger") or {}).items()
+        if logger is not None
+    ]
+    for callback in callbacks:
+        if isinstance(callback, OnExceptionCheckpoint):  # not the working directory's
+            callback.dirpath = folder / callback.dirpath
+    trainer: L.Trainer = instantiate(
+        config["trainer"],
+        L.Trainer,
+        "trainer",
+        callbacks=[*callbacks, HParams(compared_settings(config))],
+        logger=loggers or False,
+        default_root_dir=str(folder),
+        # Without a checkpoint callback Lightning would add its own.
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+    )
+    check_precision(config["trainer"].get("precision"), trainer.strategy.root_device.type)
+    return trainer
+
+
+def spare_driver_lookups() -> None:
+    """Keep torch from looking for NVIDIA's driver at every optimizer step where there is no GPU.
+
+    Lightning makes it do so, by an environment variable that it sets when it is imported.
+    """
+    if not torch.cuda.is_available():
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+
+
+def _of_this_run(logger: Config, name: str, folder: Path, first_step: int | None) -> Config:
+    target = target_of(logger, Logger, f"logger.{name}")
+    if target is TensorBoardLogger:
+        return {} if first_step is None else {"purge_step": first_step}
+    return {**of_this_run(target, RunFolder(folder))}

@@ -1,0 +1,144 @@
+"""A fork takes a newer workbench, and keeps what is its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from musigma.paths import PROJECT_ROOT
+
+pytestmark = pytest.mark.slow
+
+ME = {"name": "somebody", "email": "somebody@example.com"}
+
+
+def git(folder, *arguments):
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def commit(folder, message, files):
+    """Write files, by their names, and commit them."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", message)
+    return git(folder, "rev-parse", "HEAD")
+
+
+def set_up(folder):
+    git(folder, "init", "--quiet")
+    for key, value in ME.items():
+        git(folder, "config", f"user.{key}", value)
+
+
+def upgrade(fork, source, *arguments):
+    return subprocess.run(
+        [sys.executable, "scripts/upgrade.py", str(source), *arguments],
+        cwd=fork,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def template(tmp_path):
+    """A template with a workbench and its tests."""
+    folder = tmp_path / "template"
+    (folder / "scripts").mkdir(parents=True)
+    shutil.copy(PROJECT_ROOT / "scripts" / "upgrade.py", folder / "scripts")
+    set_up(folder)
+    commit(
+        folder,
+        "first",
+        {
+            "src/workbench/__init__.py": "",
+            "src/workbench/old.py": "OLD = 1\n",
+            "src/science/model.py": "MODEL = 1\n",
+            "tests/workbench/test_old.py": "",
+            "CHANGELOG.md": "# Changelog\n\n## 1\n- The first.\n",
+            "pyproject.toml": "[project]\nname = 'science'\ndependencies = ['torch']\n",
+        },
+    )
+    return folder
+
+
+@pytest.fixture
+def fork(template, tmp_path):
+    """A fork of it that has changed its science."""
+    folder = tmp_path / "fork"
+    git(tmp_path, "clone", "--quiet", str(template), str(folder))
+    set_up(folder)
+    commit(folder, "mine", {"src/mine/model.py": "MODEL = 2\n"})
+    return folder
+
+
+def newer(template):
+    (template / "src" / "workbench" / "old.py").unlink()
+    return commit(
+        template,
+        "second",
+        {
+            "src/workbench/new.py": "NEW = 1\n",
+            "src/science/model.py": "MODEL = 3\n",
+            "CHANGELOG.md": "# Changelog\n\n## 2\n- Something new.\n\n## 1\n- The first.\n",
+            "pyproject.toml": "[project]\nname = 'science'\ndependencies = ['torch', 'rich>=13']\n",
+        },
+    )
+
+
+def test_a_fork_has_the_newer_workbench_and_its_own_science(template, fork):
+    newer(template)
+    done = upgrade(fork, template, "--no-check")
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(fork / "src" / "workbench")) == ["__init__.py", "new.py"]
+    assert (fork / "src" / "mine" / "model.py").read_text() == "MODEL = 2\n"
+    assert (fork / "src" / "science" / "model.py").read_text() == "MODEL = 1\n"
+    assert "Something new." in done.stdout
+    assert "The first." not in done.stdout
+    assert "rich>=13" in done.stdout
+    assert git(fork, "status", "--porcelain") == ""
+    again = upgrade(fork, template, "--no-check")
+    assert "already" in again.stdout
+    git(fork, "revert", "--no-edit", "HEAD")
+    assert (fork / "src" / "workbench" / "old.py").is_file()
+
+
+def test_a_version_can_be_named(template, fork):
+    first = git(template, "rev-parse", "HEAD")
+    newer(template)
+    assert upgrade(fork, f"{template}@HEAD", "--no-check").returncode == 0
+    assert upgrade(fork, f"{template}@{first}", "--no-check").returncode == 0
+    assert (fork / "src" / "workbench" / "old.py").is_file()
+
+
+def test_nothing_is_lost(template, fork, tmp_path):
+    newer(template)
+    before = git(fork, "rev-parse", "HEAD")
+    (fork / "notes.txt").write_text("mine")
+    done = upgrade(fork, template)
+    assert done.returncode == 2
+    assert "not committed" in done.stderr
+    commit(fork, "changed", {"src/workbench/old.py": "OLD = 2\n"})
+    done = upgrade(fork, template)
+    assert done.returncode == 2
+    assert "src/workbench is not as any version of the template has it" in done.stderr
+    assert git(fork, "rev-parse", "HEAD^") == before
+    for source, message in (
+        (tmp_path / "nowhere", "nowhere"),
+        (f"{template}@v9", "v9"),
+    ):
+        git(fork, "reset", "--quiet", "--hard", before)
+        done = upgrade(fork, source)
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+    assert git(fork, "rev-parse", "HEAD") == before

@@ -1,0 +1,88 @@
+"""A straight line is trained, swept, killed, resumed and reported on by the workbench."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from toy import PROJECT
+
+from warm import Started
+from workbench.config.check import check_config
+from workbench.errors import ConfigError
+from workbench.project import the_project
+from workbench.runs.folder import RunFolder
+from workbench.runs.weights import load_checkpoint
+from workbench.sweeps.report import report
+
+pytestmark = pytest.mark.slow
+
+
+def runs(place):
+    return [RunFolder.open(path.parent) for path in sorted(place.glob("*/config.yaml"))]
+
+
+def weights_of(folder):
+    return load_checkpoint(folder.checkpoint("last"))["state_dict"]
+
+
+def test_a_line_is_fitted_and_its_run_explains_itself(train, tmp_path):
+    done = train()
+    assert done.returncode == 0, done.stderr
+    (run,) = runs(tmp_path / "logs" / "runs")
+    line = weights_of(run)
+    assert float(line["line.weight"]) == pytest.approx(3, abs=0.1)
+    assert float(line["line.bias"]) == pytest.approx(1, abs=0.1)
+    known = run.read_metrics()
+    assert known["status"] == "completed"
+    assert known["metrics"]["test/loss"] == pytest.approx(0.01, abs=0.005)  # the noise's variance
+    assert known["meanings"]["metrics"]["loss"]["unit"] == "squared"
+    assert run.read_config()["optimizer"]["lr"] == 0.1
+    assert "squared" in done.stdout
+
+
+def test_a_killed_run_resumes_to_the_same_bits(train, tmp_path):
+    arguments = ["trainer.max_epochs=200", f"log_dir={tmp_path}/logs"]
+    started = Started(str(PROJECT.root / "train.py"), *arguments)
+    started.wait_for("epoch 5/")
+    started.send_signal(9)
+    started.finish()
+    (run,) = runs(tmp_path / "logs" / "runs")
+    assert run.read_metrics()["status"] == "running"
+    assert load_checkpoint(run.checkpoint("last"))["epoch"] < 199
+    assert train("resume=latest").returncode == 0
+    train("trainer.max_epochs=200", "name=whole")
+    whole = next(r for r in runs(tmp_path / "logs" / "runs") if "whole" in r.path.name)
+    for name, value in weights_of(whole).items():
+        assert torch.equal(value, weights_of(run)[name])
+
+
+def test_a_sweep_is_run_once_and_its_report_says_who_won(train, tmp_path):
+    sweep = ("-m", "sweep=rates", "optimizer.lr=0.1,0.001", "seed=0,1", "trainer.max_epochs=3")
+    assert train(*sweep).returncode == 0
+    again = train(*sweep)
+    assert again.returncode == 0
+    assert "4 done" in again.stdout
+    page = report("rates", tmp_path / "logs" / "sweeps").read_text("utf-8")
+    assert "lr=0.1: test/loss" in page
+    assert "(lower is better)" in page
+    assert "test/loss against what varied" in page
+
+
+def test_what_is_wrong_is_one_line_before_anything_starts(train, tmp_path):
+    done = train("optimizer.lrr=1")
+    assert done.returncode == 2
+    assert "did you mean lr?" in done.stderr + done.stdout
+    assert not (tmp_path / "logs").exists()
+    with pytest.raises(ConfigError, match="the config has no argument colour"):
+        check_config({"colour": "red"})
+
+
+def test_the_project_that_was_handed_over_is_the_one_that_is_asked():
+    assert the_project() is PROJECT
+
+
+def test_without_a_project_the_fault_is_named():
+    code = "from workbench.project import the_project; the_project()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "no project was handed over" in done.stderr
