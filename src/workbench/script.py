@@ -41,6 +41,7 @@ def script(
 
             @functools.wraps(task)
             def plain_task(cfg: "DictConfig") -> Any:
+                hand_over(project)  # in the processes that a launcher starts, too
                 with plain_errors():
                     return task(cfg)
 
