@@ -14,6 +14,7 @@ from musigma.objectives.likelihoods.likelihood import Likelihood
 from musigma.units import NATS, UNITS
 from workbench.config.instantiate import instantiate
 from workbench.meaning import OTHERS, Meaning, Meanings
+from workbench.project import Config
 
 OF_CODES = ("rate", "mutual_information", "total_correlation", "dimension_wise_rate")
 """Metrics of codes alone, in nats whatever the pixels are."""
@@ -40,10 +41,9 @@ def derived(
 
 
 def older(
-    config: Mapping[str, Any], source: str, metrics: Mapping[str, float]
+    config: Config, source: str, metrics: Mapping[str, float]
 ) -> tuple[Meanings, dict[str, float]]:
     """What runs before version 0.3 did not record: meanings, and metrics on the common scale."""
-    config = {**config}
     data, objective = build_data(config), build_objective(config)
     likelihood = instantiate(config["model"]["likelihood"], Likelihood, "model.likelihood")
     known = _meanings(config, data, source, likelihood, objective)

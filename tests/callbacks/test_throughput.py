@@ -15,6 +15,6 @@ def test_an_epoch_that_was_over_when_the_run_was_resumed_has_no_speed():
     throughput.on_train_start(trainer, module)
     throughput.on_train_epoch_end(trainer, module)
     assert reported == []
-    throughput.on_train_batch_end(trainer, module, None, SimpleNamespace(x=torch.zeros(3)), 0)
+    throughput.on_train_batch_end(trainer, module, None, (torch.zeros(3),), 0)
     throughput.on_train_epoch_end(trainer, module)
     assert reported[0]["train/images_per_second"] > 0

@@ -29,12 +29,7 @@ class Throughput(L.Callback):
         self.on_train_start(trainer, pl_module)
 
     def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: ReportingModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: L.Trainer, pl_module: ReportingModule, outputs: Any, batch: Any, *_: object
     ) -> None:
         """Count the examples of this rank."""
         self._count += len(batch[0])
