@@ -10,7 +10,7 @@ from musigma.callbacks import Throughput
 def test_an_epoch_that_was_over_when_the_run_was_resumed_has_no_speed():
     reported = []
     trainer = SimpleNamespace(strategy=SimpleNamespace(reduce=lambda rate, reduce_op: rate))
-    module = SimpleNamespace(device=torch.device("cpu"), report=reported.append)
+    module = SimpleNamespace(examples="images", device=torch.device("cpu"), report=reported.append)
     throughput = Throughput()
     throughput.on_train_start(trainer, module)
     throughput.on_train_epoch_end(trainer, module)
