@@ -136,9 +136,15 @@ def small_fork(make_template):
 )
 def test_a_name_that_is_none_or_taken_is_refused(script, name, reason, monkeypatch):
     names, files = script
-    # A script finds what lies beside it, and not what pytest has put there or imported.
-    elsewhere = [p for p in sys.path if not Path(p).resolve().is_relative_to(PROJECT_ROOT)]
-    monkeypatch.setattr(sys, "path", [str(PROJECT_ROOT / "scripts"), *elsewhere])
+    # A script finds what lies beside it and what is installed, wherever that is, and not what
+    # pytest has put there or imported.
+    found = [
+        path
+        for path in sys.path
+        if Path(path).is_relative_to(sys.prefix)
+        or not Path(path).resolve().is_relative_to(PROJECT_ROOT)
+    ]
+    monkeypatch.setattr(sys, "path", [str(PROJECT_ROOT / "scripts"), *found])
     monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(names["ForkError"], match=re.escape(f"{name} {reason}")):
         names["check_name"](name, files)
