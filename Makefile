@@ -33,7 +33,7 @@ test-quick: $(STAMP)  ## run those that take seconds, in about a minute
 
 test-extras: $(STAMP)  ## install launchers, search and wandb, and run what needs them
 	$(BIN)/pip install --quiet --editable '.[joblib,submitit,ray,optuna,wandb]'
-	$(BIN)/python -m pytest tests/sweeps/test_launchers.py tests/runs/test_tracking.py $(ARGS)
+	$(BIN)/python -m pytest tests/musigma/sweeps/test_launchers.py tests/musigma/runs/test_tracking.py $(ARGS)
 
 test-oldest: .venv-oldest/.installed  ## run them with the oldest versions; Python 3.11 or 3.12
 	.venv-oldest/bin/python -m pytest $(ALL_CORES) -m "not exhaustive" $(ARGS)

@@ -59,7 +59,7 @@ def main() -> int:
         carry_out(plan, asked.name)
         commit(f"{asked.name}, made from {TEMPLATE} {version}", asked.new_history)
     except BaseException:
-        print("\nUndo it with: git reset --hard && git clean -fd src", file=sys.stderr)
+        print("\nUndo it with: git reset --hard && git clean -fd src tests", file=sys.stderr)
         raise
     print(f"{TEMPLATE} {version} is now {asked.name} 0.1.0, in one commit; its code is in src/.")
     print("What is left to you: the git remote, and words of your own in README and CITATION.cff.")
@@ -213,13 +213,14 @@ def edited(path: str, text: str, name: str, version: str, without_examples: bool
 
 
 def carry_out(plan: Plan, name: str) -> None:
-    """Write, rename the package's folder, and put in order what another name puts out of order."""
+    """Write the files, rename the package's two folders, and sort what another name unsorts."""
     for path, content in plan.items():
         if content is None:
             (ROOT / path).unlink()
         else:
             (ROOT / path).write_bytes(content)
-    git("mv", f"src/{TEMPLATE}", f"src/{name}")
+    for place in ("src", "tests"):
+        git("mv", f"{place}/{TEMPLATE}", f"{place}/{name}")
     shutil.rmtree(ROOT / "src" / f"{TEMPLATE}.egg-info", ignore_errors=True)
     ruff("check", "--fix", "--exit-zero")
     ruff("format")

@@ -135,10 +135,11 @@ def test_the_script_says_where_it_wrote(vae):
 def opened(tmp_path_factory):
     """A run that was never trained, written as one that was."""
     folder = RunFolder.create(tmp_path_factory.mktemp("runs"), "run")
-    config = yaml.safe_load((PROJECT_ROOT / "tests/runs/written_by_0.1.0/config.yaml").read_text())
+    older = PROJECT_ROOT / "tests/musigma/runs/written_by_0.1.0"
+    config = yaml.safe_load((older / "config.yaml").read_text())
     folder.write_config(config, [])
     shutil.copytree(
-        PROJECT_ROOT / "tests/runs/written_by_0.1.0/checkpoints",
+        older / "checkpoints",
         folder.path / "checkpoints",
         dirs_exist_ok=True,
     )
