@@ -26,6 +26,9 @@ UNKNOWN = "0.1.0 or older"
 MOST_ENTRIES = 100_000
 """Of a config, each counted as often as aliases repeat it."""
 
+BEGUN = {".lock", "checkpoints", "config.yaml.partial", "metrics.json", "failure.txt"}
+"""What may be in a run's folder that has no config yet."""
+
 WENT_ON = "\nwent on in another environment:\n\n"
 
 
@@ -90,9 +93,6 @@ class RunFolder:
     def open(cls, path: Path) -> "RunFolder":
         """The folder of a run that exists.
 
-        wandb links its folder in here to logs of its own elsewhere, and replaces such links before
-        it writes; nothing here reads them.
-
         Raises:
             RunError: if it is not a run folder, a link in it leads out of it, or something in it
                 is neither a file nor a folder.
@@ -102,16 +102,7 @@ class RunFolder:
                 f"{path} is not a run folder: it holds no config.yaml.\n"
                 "A run folder is what a training run names at its end, such as logs/runs/..."
             )
-        for file in path.rglob("*"):
-            if path / "wandb" in file.parents:
-                continue
-            if file.is_symlink() and leads_out(file, path):
-                raise RunError(
-                    f"{file} is a link out of the run folder, which is not followed: put there "
-                    "what it points to, or remove it"
-                )
-            if is_special(file):
-                raise RunError(f"{file} is neither a file nor a folder: remove it")
+        check_inside(path, path)
         return cls(path)
 
     @classmethod
@@ -119,8 +110,9 @@ class RunFolder:
         """The folder of that very path, made if it is not there.
 
         Raises:
-            RunError: if it cannot be made.
+            RunError: if it cannot be made, or holds something else than a run.
         """
+        check_own(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
             folder = cls(path)
@@ -326,9 +318,54 @@ def _holds_more(node: Any, most: int) -> bool:
     return bool(left)
 
 
+def check_inside(folder: Path, root: Path) -> None:
+    """Check that all of a run folder is in `root`, a folder above it or the run folder itself.
+
+    wandb links its folder in there to logs of its own elsewhere, and replaces such links before
+    it writes; nothing here reads them.
+
+    Raises:
+        RunError: if a link leads out, or something is neither a file nor a folder.
+    """
+    for file in (folder, *folder.rglob("*")):
+        if folder / "wandb" in file.parents:
+            continue
+        if file.is_symlink() and leads_out(file, root):
+            left = "the run folder" if root == folder else root
+            raise RunError(
+                f"{file} is a link out of {left}, which is not followed: put there what it points "
+                "to, or remove it"
+            )
+        if is_special(file):
+            raise RunError(f"{file} is neither a file nor a folder: remove it")
+
+
+def check_own(path: Path, root: Path | None = None) -> None:
+    """Check that a run may write into a folder: it is not there, empty, or has a run's files.
+
+    Args:
+        path: the folder.
+        root: the folder above it that it may not lead out of, if there is one.
+
+    Raises:
+        RunError: if not.
+    """
+    if root and os.path.lexists(path):
+        check_inside(path, root)
+    if not path.exists() or (path / "config.yaml").exists():
+        return
+    if not path.is_dir():
+        raise RunError(f"{path} is not a folder: remove it")
+    if others := set(os.listdir(path)) - BEGUN:
+        raise RunError(
+            f"{path} holds other files, such as {min(others)}: a run needs a folder of its own; "
+            "name one that is not there yet"
+        )
+
+
 def is_special(path: Path) -> bool:
     """Whether what is there is a pipe, a socket or a device, at which reading may never end."""
-    return os.path.lexists(path) and not (path.is_file() or path.is_dir() or path.is_symlink())
+    return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
 
 
 def leads_out(path: Path, root: Path) -> bool:

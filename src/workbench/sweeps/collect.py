@@ -11,22 +11,10 @@ from workbench.config.build import compared_settings
 from workbench.errors import RunError, UserError
 from workbench.meaning import Meanings, read_meanings
 from workbench.project import the_project
-from workbench.runs.folder import UNKNOWN, RunFolder, is_special, leads_out
+from workbench.runs.folder import UNKNOWN, RunFolder, check_inside
 from workbench.runs.status import status_of
-from workbench.runs.weights import WEIGHTS
 
 FAILURE = "failure.txt"
-READ = (
-    "config.yaml",
-    "metrics.json",
-    FAILURE,
-    ".lock",
-    "checkpoints",
-    "checkpoints/best.ckpt",
-    WEIGHTS,
-)
-"""What is read of a run, beside its curves."""
-
 
 @dataclass(frozen=True)
 class SweepRun:
@@ -104,15 +92,9 @@ def collect(sweep: Path) -> list[SweepRun]:
 
 
 def _read(folder: RunFolder, sweep: Path) -> SweepRun:
-    for path in (folder.path, *map(folder.path.joinpath, READ), *folder.path.glob("events*")):
-        if leads_out(path, sweep):
-            text = f"{path} is a link out of this folder: copy the run instead"
-            return SweepRun(folder.path, "damaged", text)
-        if is_special(path):
-            text = f"{path} is neither a file nor a folder: remove it"
-            return SweepRun(folder.path, "damaged", text)
     traceback = ""
     try:
+        check_inside(folder.path, sweep)
         failure = folder.path / FAILURE
         traceback = failure.read_text("utf-8", errors="replace") if failure.exists() else ""
         return _whole(folder, traceback)
