@@ -29,6 +29,9 @@ MOST_ENTRIES = 100_000
 BEGUN = {".lock", "checkpoints", "config.yaml.partial", "metrics.json", "failure.txt"}
 """What may be in a run's folder that has no config yet."""
 
+DEEPEST = 50
+"""Level of a config's entries."""
+
 WENT_ON = "\nwent on in another environment:\n\n"
 
 
@@ -196,12 +199,15 @@ class RunFolder:
         path = self.path / "config.yaml"
         try:
             config = yaml.load(path.read_text("utf-8"), Loader=FAST_LOADER)
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise RunError(f"{path} cannot be read as YAML: {one_line(error)}") from error
         if not isinstance(config, dict):
             raise RunError(f"{path} holds no config: is it damaged?")
-        if _holds_more(config, MOST_ENTRIES):
-            raise RunError(f"{path} is not a run's config: it has over {MOST_ENTRIES:,} entries")
+        if _holds_more(config):
+            raise RunError(
+                f"{path} is not a run's config: it has over {MOST_ENTRIES:,} entries, or some that "
+                f"are over {DEEPEST} levels deep"
+            )
         return config
 
     def write_environment(self, text: str) -> None:
@@ -305,17 +311,17 @@ class RunFolder:
             raise
 
 
-def _holds_more(node: Any, most: int) -> bool:
-    """Whether a config has more entries than that; one that holds itself has."""
-    left = [node]
-    for _ in range(most):
-        if not left:
-            return False
-        node = left.pop()
-        left += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-        if len(left) > most:
+def _holds_more(node: Any) -> bool:
+    """Whether a config has more entries than any run's, or deeper ones; one that holds itself."""
+    left, seen = [(node, 0)], 0
+    while left:
+        node, depth = left.pop()
+        seen += 1
+        inside = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        left += [(entry, depth + 1) for entry in inside]
+        if depth > DEEPEST or seen + len(left) > MOST_ENTRIES:
             return True
-    return bool(left)
+    return False
 
 
 def check_inside(folder: Path, root: Path) -> None:

@@ -25,6 +25,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(path) as parts:  # torch itself does not look at the checksums
+            if sum(part.file_size for part in parts.infolist()) > path.stat().st_size:
+                raise RunError(f"{path} is not a checkpoint: it unpacks to more than it is")
             damaged = parts.testzip()
         if damaged:
             raise RunError(f"{path} is damaged: the checksum of its part {damaged} is wrong")
@@ -46,6 +48,17 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:
         raise RunError(f"{path} cannot be read as a checkpoint: {one_line(error)}") from error
     return checkpoint
+
+
+def is_compared(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether the weights in a checkpoint are the best by a metric, and not just the last."""
+    callbacks = checkpoint.get("callbacks")
+    states = callbacks.values() if isinstance(callbacks, Mapping) else ()
+    known = [state for state in states if isinstance(state, Mapping)]
+    ours = [state["best"] for state in known if "best" in state]
+    theirs = [state["best_model_score"] for state in known if "best_model_score" in state]
+    was_validated = bool(checkpoint.get("validation", True))  # absent before version 0.2
+    return was_validated and all(score is not None for score in ours or theirs)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
