@@ -38,12 +38,13 @@ def leave_at_interrupts() -> None:
 
 
 def note_interrupts() -> None:
-    """Remember Ctrl-C, so that `plain_errors` knows what an exception came from.
+    """Remember Ctrl-C and SIGTERM, so that `plain_errors` knows what an exception came from.
 
     Interrupted imports end in whatever their half-loaded modules raise.
     """
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, _note)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _note)
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:

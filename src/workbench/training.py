@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from workbench.callbacks.checkpoints import BestAndLast, best_checkpoint, has_validation
+from workbench.callbacks.checkpoints import add_validation, best_checkpoint, has_validation
 from workbench.callbacks.graceful_stop import interruptible, stoppable
 from workbench.config.blame import blaming
 from workbench.config.launch import Launch
@@ -51,9 +51,7 @@ def train(
         if has_validation(trainer) and not module.validation():
             log.info("validating the final weights")
             trainer.validate(module, datamodule=data, verbose=False)
-            for callback in trainer.checkpoint_callbacks:
-                if isinstance(callback, BestAndLast):
-                    callback.add_validation(trainer, module)
+            add_validation(trainer, module)
         best, words = measured_weights(trainer)
         figures = {
             "train": module.metrics("train"),

@@ -100,6 +100,24 @@ def test_final_weights_that_were_never_validated_are_validated_at_the_end(
     _assert_same(_weights(folder, "previous"), last["state_dict"])
 
 
+@pytest.mark.parametrize(
+    ("settings", "weights"),
+    [
+        (EVERY_SECOND, "best checkpoint: epoch 3, step 15"),
+        (("++trainer.max_steps=3",), "best checkpoint: epoch 1, step 3"),
+    ],
+)
+def test_final_weights_compete_where_lightning_keeps_the_checkpoints(
+    settings, weights, run_here, compose_launch
+):
+    folder = run_here(*THEIRS, *settings)
+    assert folder.read_metrics()["weights"] == weights
+    _check_metrics_are_of_best(folder)
+    more = "trainer.max_epochs=5" if settings == EVERY_SECOND else "trainer.max_steps=5"
+    run(compose_launch(quote(f"resume={folder.path}"), more))
+    assert folder.read_metrics()["status"] == "completed"
+
+
 def test_an_epoch_without_validation_shows_none_and_stores_none(run_here, capsys):
     folder = run_here(*EVERY_SECOND)
     lines = _epoch_lines(capsys.readouterr().out)

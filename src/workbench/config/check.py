@@ -142,7 +142,9 @@ def _mistyped(value: Any, hint: Any) -> str | None:
     except ValidationError as error:
         # A union has an error for each of its members; of those that a plain value can be, the
         # first is the one meant.
-        messages = [in_our_words(e["msg"]) for e in error.errors() if e["type"] != "needs_python_object"]
+        messages = [
+            in_our_words(e["msg"]) for e in error.errors() if e["type"] != "needs_python_object"
+        ]
         return messages[0] if messages else in_words(hint)
     except (PydanticUserError, TypeError):  # a type that cannot be asked
         return None

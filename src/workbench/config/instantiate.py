@@ -55,7 +55,9 @@ def _call(target: type, arguments: dict[str, Any], place: str) -> Any:
     except UserError:
         raise
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, e['loc']))}: {in_our_words(e['msg'])}" for e in error.errors())
+        faults = (
+            f"{'.'.join(map(str, e['loc']))}: {in_our_words(e['msg'])}" for e in error.errors()
+        )
         raise ConfigError("\n".join(f"{place}.{fault}" for fault in faults)) from error
     except (ImportError, TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
         raise ConfigError(f"{place}: {error}") from error

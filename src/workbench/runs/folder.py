@@ -23,6 +23,9 @@ FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 UNKNOWN = "0.1.0 or older"
 """The version of a run that does not say."""
 
+MOST_BYTES = 2_000_000
+"""Of a config's file."""
+
 MOST_ENTRIES = 100_000
 """Of a config, each counted as often as aliases repeat it."""
 
@@ -128,7 +131,7 @@ class RunFolder:
         """Keep other processes from writing here, until `release` or this process's end.
 
         Raises:
-            RunError: if another process does.
+            RunError: if another process does, or nobody can.
         """
         try:
             self._lock.acquire(blocking=False)
@@ -137,6 +140,8 @@ class RunFolder:
                 f"{self.path} belongs to a run that is still going.\n"
                 "Wait for it, or stop it first: Ctrl-C or SIGTERM lets it save where it is."
             ) from None
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be written: {error}") from error
 
     def release(self) -> None:
         """Let others write here."""
@@ -197,6 +202,8 @@ class RunFolder:
 
     def _read_config(self) -> dict[str, Any]:
         path = self.path / "config.yaml"
+        if path.stat().st_size > MOST_BYTES:
+            raise RunError(f"{path} is not a run's config: it has over {MOST_BYTES:,} bytes")
         try:
             config = yaml.load(path.read_text("utf-8"), Loader=FAST_LOADER)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -253,8 +260,16 @@ class RunFolder:
         """Read everything that is added to when the run goes on.
 
         Raises:
-            RunError: if one of them is damaged.
+            RunError: if one of them is damaged, or a folder has the name of a file.
         """
+        checkpoints = (
+            "checkpoints/best.ckpt",
+            "checkpoints/last.ckpt",
+            "checkpoints/previous.ckpt",
+        )
+        for path in map(self.path.joinpath, (*BEGUN, "train.log", "hparams.yaml", *checkpoints)):
+            if path.is_dir() and path.name != "checkpoints":
+                raise RunError(f"{path} is a folder, and a run keeps a file there: remove it")
         check_metrics(self.path / "metrics.json", self.read_metrics())
         self.read_overrides()
         self.read_environment()

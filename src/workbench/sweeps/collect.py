@@ -16,6 +16,7 @@ from workbench.runs.status import status_of
 
 FAILURE = "failure.txt"
 
+
 @dataclass(frozen=True)
 class SweepRun:
     """A run of a sweep, as far as its folder can be read.
