@@ -24,7 +24,7 @@ UNKNOWN = "0.1.0 or older"
 """The version of a run that does not say."""
 
 MOST_BYTES = 2_000_000
-"""Of a config's file."""
+"""Of a file in YAML."""
 
 MOST_ENTRIES = 100_000
 """Of a config, each counted as often as aliases repeat it."""
@@ -241,6 +241,8 @@ class RunFolder:
         """What `overrides.yaml` holds; nothing where it is not there."""
         path = self.path / "overrides.yaml"
         try:
+            if path.exists() and path.stat().st_size > MOST_BYTES:
+                raise ValueError(f"it has over {MOST_BYTES:,} bytes")
             found: Any = yaml.safe_load(path.read_text("utf-8")) if path.exists() else []
             if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
                 raise ValueError("it is not a list of texts")

@@ -83,7 +83,7 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], place: Path) -> N
     Raises:
         RunError: if they are another model's; says what differs first.
     """
-    if strange := [name for name, value in weights.items() if not _is_dense(value)]:
+    if strange := [n for n, v in weights.items() if not (isinstance(n, str) and _is_dense(v))]:
         raise RunError(f"The weights of {place} are damaged: {strange[0]} is not a plain tensor")
     try:
         model.load_state_dict(dict(weights))

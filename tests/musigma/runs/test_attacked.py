@@ -16,10 +16,11 @@ from workbench.config.settings import ReportSettings
 from workbench.errors import DataError, RunError, note_interrupts, plain_errors
 from workbench.ranges import in_our_words
 from workbench.runs.about import read_about
+from workbench.runs.changes import check_progress
 from workbench.runs.evaluation import finite
 from workbench.runs.folder import RunFolder
 from workbench.runs.output import written_together
-from workbench.runs.weights import is_compared, load_checkpoint
+from workbench.runs.weights import is_compared, load_checkpoint, load_into
 from workbench.sweeps.collect import collect
 from workbench.sweeps.job import job_path
 
@@ -193,18 +194,30 @@ def test_an_empty_name_is_refused():
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_command_that_is_stopped_while_it_writes_leaves_nothing(number, tmp_path, monkeypatch):
+    def write():
+        with plain_errors(), written_together(tmp_path / "export") as beside:
+            (beside / "config.yaml").write_text("name: x\n")
+            signal.raise_signal(number)
+
     monkeypatch.setattr("workbench.errors._interrupts", [])
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         note_interrupts()
-        with (
-            pytest.raises(SystemExit, match="130"),
-            plain_errors(),
-            written_together(tmp_path / "export") as beside,
-        ):
-            (beside / "config.yaml").write_text("name: x\n")
-            signal.raise_signal(number)
+        with pytest.raises(SystemExit, match="130"):
+            write()
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
     assert not [*tmp_path.iterdir()]
+
+
+def test_weights_and_counts_that_no_run_has_are_refused(run_folder):
+    with pytest.raises(RunError, match="are damaged: 5 is not a plain tensor"):
+        load_into(torch.nn.Linear(1, 1), {5: torch.zeros(1)}, run_folder)
+    current = {"processed": -3, "completed": 10**9}
+    checkpoint = {"loops": {"fit_loop": {"epoch_progress": {"current": current}}}, "global_step": 0}
+    with pytest.raises(RunError, match="the run has done 1000000000 epochs already"):
+        check_progress(checkpoint, {"max_epochs": 3})
+    (run_folder / "overrides.yaml").write_text("- " + "x" * 2_000_000)
+    with pytest.raises(RunError, match=r"overrides\.yaml is damaged: it has over 2,000,000 bytes"):
+        RunFolder.open(run_folder).read_overrides()
