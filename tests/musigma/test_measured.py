@@ -114,7 +114,7 @@ def test_final_weights_compete_where_lightning_keeps_the_checkpoints(
     folder = run_here(*THEIRS, *settings)
     assert folder.read_metrics()["weights"] == weights
     _check_metrics_are_of_best(folder)
-    more = "trainer.max_epochs=5" if settings == EVERY_SECOND else "trainer.max_steps=5"
+    more = "trainer.max_epochs=5" if settings == EVERY_SECOND else "++trainer.max_steps=5"
     run(compose_launch(quote(f"resume={folder.path}"), more))
     assert folder.read_metrics()["status"] == "completed"
 
