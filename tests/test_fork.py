@@ -240,10 +240,10 @@ def test_the_fork_is_in_order(fork, small_fork):
     for folder, _, installed in (fork, small_fork):
         for command in (["check", "."], ["format", "--check", "."]):
             done = run(folder, "-m", "ruff", *command)
-            assert done.returncode == 0, done.stdout
+            assert done.returncode == 0, done.stdout + done.stderr
         code = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports())"
         done = run(folder, "-c", code, **installed)
-        assert done.returncode == 0, done.stdout
+        assert done.returncode == 0, done.stdout + done.stderr
         assert "5 kept, 0 broken" in done.stdout
 
 
@@ -260,9 +260,9 @@ def test_the_fork_trains_and_opens_what_it_trained(fork, tmp_path):
 
 def test_tests_pass_in_a_fork(small_fork):
     folder, _, installed = small_fork
-    tests = (f"tests/{LONG}/config/test_instantiate.py", f"tests/{LONG}/config/test_local.py")
-    older = (f"tests/{LONG}/runs/test_load.py", "-k", "not test_load or older_version")
+    tests = (f"tests/{SHORT}/config/test_instantiate.py", f"tests/{SHORT}/config/test_local.py")
+    older = (f"tests/{SHORT}/runs/test_load.py", "-k", "not test_load or older_version")
     done = run(folder, "-m", "pytest", "-q", *tests, *older, **installed)
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout
     assert "skipped" not in done.stdout
