@@ -11,7 +11,8 @@ from workbench.config.build import compared_settings
 from workbench.errors import RunError, UserError
 from workbench.meaning import Meanings, read_meanings
 from workbench.project import the_project
-from workbench.runs.folder import UNKNOWN, RunFolder, is_special, leads_out
+from workbench.runs.files import UNKNOWN
+from workbench.runs.folder import RunFolder, is_special, leads_out
 from workbench.runs.status import status_of
 from workbench.runs.weights import WEIGHTS
 
