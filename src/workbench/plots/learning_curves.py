@@ -10,7 +10,7 @@ from workbench.plots.axes import add_legend, colours, one_plot, plain
 
 
 class Curve(NamedTuple):
-    """A figure over optimizer steps; curves of one label share a colour."""
+    """A metric over optimizer steps; curves of one label share a colour."""
 
     label: str
     steps: Sequence[int]
