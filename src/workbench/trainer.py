@@ -21,11 +21,8 @@ from workbench.runs.tracking import of_this_run
 def build_trainer(config: Config, folder: Path, first_step: int | None = None) -> L.Trainer:
     """The Trainer with its callbacks and loggers, all of which write into `folder`.
 
-    Where the run goes on from `first_step`, TensorBoard forgets what was logged from there on,
-    and other loggers go on with the run that they had.
-
-    Raises:
-        ConfigError: if this machine cannot do what the trainer config asks for.
+    If the run is resumed from `first_step`, TensorBoard drops what was logged from there on, and
+    other loggers resume their run. A ConfigError says what this machine cannot do.
     """
     check_devices(config["trainer"])
     torch.set_float32_matmul_precision(config.get("matmul_precision", "highest"))
@@ -42,7 +39,7 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
         if logger is not None
     ]
     for callback in callbacks:
-        if isinstance(callback, OnExceptionCheckpoint):  # not the working directory's
+        if isinstance(callback, OnExceptionCheckpoint):  # else relative to the working directory
             callback.dirpath = folder / callback.dirpath
     trainer: L.Trainer = instantiate(
         config["trainer"],
@@ -59,9 +56,9 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
 
 
 def spare_driver_lookups() -> None:
-    """Keep torch from looking for NVIDIA's driver at every optimizer step where there is no GPU.
+    """Keep torch from looking for NVIDIA's driver at every optimizer step if there is no GPU.
 
-    Lightning makes it do so, by an environment variable that it sets when it is imported.
+    Lightning makes it do so, by an environment variable that it sets on import.
     """
     if not torch.cuda.is_available():
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
