@@ -27,7 +27,7 @@ GIB = 2**30
 MALICIOUS = ("2.6.2", "2.6.3")
 
 INSTALL = "pip install -e '.[dev]'"
-PAIR = "Install both anew, from one place: pip install --force-reinstall torch torchvision"
+PAIR = "Reinstall both, from one place: pip install --force-reinstall torch torchvision"
 CLEAN_UP = f"Change every password, key and token that this machine can read, then: {INSTALL}"
 USE_CPU = "Runs use the CPU. For a GPU that nvidia-smi lists: https://pytorch.org/get-started"
 ELSEWHERE = "Choose another place with log_dir=..."

@@ -19,7 +19,7 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """Data that is missing, damaged or not what its name says."""
+    """Data that is missing, damaged or of the wrong kind."""
 
 
 class RunError(UserError):

@@ -27,10 +27,10 @@ def render(template: str, package: str = "workbench", **values: Any) -> str:
 
 def embedded(figure: Figure) -> str:
     """A plot as a `data:` address, SVG or PNG, whichever is smaller."""
-    return smaller(drawn(figure))
+    return smaller(image_files(figure))
 
 
-def drawn(figure: Figure) -> dict[str, bytes]:
+def image_files(figure: Figure) -> dict[str, bytes]:
     """A plot as PNG and SVG, by their endings; it is laid out once, which takes the time."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -43,7 +43,7 @@ def drawn(figure: Figure) -> dict[str, bytes]:
 
 
 def smaller(files: dict[str, bytes]) -> str:
-    """The smaller of the files of `drawn`, as a `data:` address."""
+    """The smaller of the files of `image_files`, as a `data:` address."""
     return min(address("svg+xml", files["svg"]), address("png", files["png"]), key=len)
 
 

@@ -17,7 +17,7 @@ class Curve(NamedTuple):
     values: Sequence[float]
 
 
-def draw_learning_curves(curves: Sequence[Curve], *, y: str) -> Figure:
+def plot_learning_curves(curves: Sequence[Curve], *, y: str) -> Figure:
     """All curves in one plot; a curve of a single point is a dot."""
     figure, axes = one_plot("optimizer steps", y)
     labels = list(dict.fromkeys(curve.label for curve in curves))

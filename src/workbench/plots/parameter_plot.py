@@ -22,7 +22,7 @@ class Series(NamedTuple):
     errors: Sequence[float]
 
 
-def draw_parameter(series: Sequence[Series], *, parameter: str, y: str) -> Figure:
+def plot_parameter(series: Sequence[Series], *, parameter: str, y: str) -> Figure:
     """Lines if the setting is a number, on a logarithmic axis if it spans decades; else dots."""
     figure, axes = one_plot(parameter, y)
     everything = [value for one in series for value in one.values]

@@ -76,7 +76,7 @@ def newest_checkpoint(
     if not any(path.exists() for path in paths[:2]):
         paths = folder.other_checkpoints()
     if not paths:
-        log.warning("%s had saved nothing yet and starts anew", folder.path)
+        log.warning("%s had saved nothing yet and starts from the beginning", folder.path)
         return None
     faults: list[RunError] = []
     for path in filter(Path.exists, paths):

@@ -10,7 +10,7 @@ from workbench.sweeps.collect import SweepRun
 from workbench.sweeps.varied import SEEDS, label_of, table_of, text_of, what_varied
 
 Scale = tuple[str, ...]
-"""What two values must share to be comparable, in words: the `of` of their `Meaning`."""
+"""The quantity of a metric, in words: its `Meaning.of`. Values of one scale are comparable."""
 
 
 class Group(NamedTuple):

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from workbench.pages.render import embedded
-from workbench.plots.learning_curves import Curve, draw_learning_curves
-from workbench.plots.parameter_plot import Series, draw_parameter
+from workbench.plots.learning_curves import Curve, plot_learning_curves
+from workbench.plots.parameter_plot import Series, plot_parameter
 from workbench.runs.curves import read_curves
 from workbench.sweeps.collect import SweepRun
 from workbench.sweeps.compare import Comparison, Group, Scale, meaning_of, scale_of
@@ -41,10 +41,10 @@ def parameter_plots(compared: Comparison) -> Iterator[Plot]:
                     )
                     for label, line in lines.items()
                 ]
-                drawn = draw_parameter(
+                figure = plot_parameter(
                     series, parameter=name, y=_with_unit(metric, compared.runs())
                 )
-                yield Plot(embedded(drawn), ", ".join(winner.scale))
+                yield Plot(embedded(figure), ", ".join(winner.scale))
 
 
 def curve_plots(compared: Comparison, unfinished: Sequence[SweepRun]) -> Iterator[Plot]:
@@ -62,8 +62,8 @@ def curve_plots(compared: Comparison, unfinished: Sequence[SweepRun]) -> Iterato
             curve = Curve(label, *logged[tag])
             overlaid.setdefault((tag, scale_of(run, tag)), []).append(curve)
     for (tag, scale), curves in sorted(overlaid.items(), key=lambda item: tags.index(item[0][0])):
-        drawn = draw_learning_curves(curves, y=_with_unit(tag, runs))
-        yield Plot(embedded(drawn), ", ".join(scale))
+        figure = plot_learning_curves(curves, y=_with_unit(tag, runs))
+        yield Plot(embedded(figure), ", ".join(scale))
 
 
 def _with_unit(metric: str, runs: Sequence[SweepRun]) -> str:

@@ -81,7 +81,7 @@ def report(
         common=what_is_common(runs),
         compared=compared,
         best=[item for winner in compared.crowned() for item in (winner.groups[0], winner.run)],
-        plots={title: list(islice(drawn, MOST_PLOTS)) for title, drawn in plots.items()},
+        plots={title: list(islice(some, MOST_PLOTS)) for title, some in plots.items()},
         thumbnails=[(run, project.thumbnails(run.path)) for run in with_model[:MOST_THUMBNAILS]],
         without_thumbnails=len(with_model[MOST_THUMBNAILS:]),
         unfinished=unfinished,

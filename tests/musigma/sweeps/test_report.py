@@ -357,7 +357,7 @@ def test_the_page_says_so_where_it_stops_drawing(tmp_path):
         beta = float(number)
         synthetic_run(tmp_path, f"{beta=}", model__objective__beta=beta, epochs=1)
     page = page_of(tmp_path, metric="test/loss")
-    assert page.count("No more than 8 plots are drawn here.") == 1  # losses of nine objectives
+    assert page.count("No more than 8 plots are shown here.") == 1  # losses of nine objectives
 
 
 def test_the_csv_has_a_row_for_each_run_and_every_figure(tmp_path):
