@@ -1,4 +1,4 @@
-"""The reason why a resumed run trains no further: early stopping had ended it."""
+"""Early stopping of a run that is resumed."""
 
 from collections.abc import Mapping
 

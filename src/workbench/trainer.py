@@ -6,7 +6,7 @@ from pathlib import Path
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint, OnExceptionCheckpoint
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 
 from workbench.callbacks import HParams
 from workbench.config.build import build_callbacks, compared_settings
@@ -28,16 +28,12 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
     torch.set_float32_matmul_precision(config.get("matmul_precision", "highest"))
     spare_driver_lookups()
     callbacks = [*build_callbacks(config).values()]
-    loggers = [
-        instantiate(
-            {**_of_this_run(logger, name, folder, first_step), **logger},
-            Logger,
-            f"logger.{name}",
-            save_dir=str(folder),
-        )
-        for name, logger in (config.get("logger") or {}).items()
-        if logger is not None
-    ]
+    loggers = []
+    for name, node in (config.get("logger") or {}).items():
+        if node is not None:
+            place = f"logger.{name}"
+            own = of_this_run(target_of(node, Logger, place), RunFolder(folder), first_step)
+            loggers.append(instantiate({**own, **node}, Logger, place, save_dir=str(folder)))
     for callback in callbacks:
         if isinstance(callback, OnExceptionCheckpoint):  # else relative to the working directory
             callback.dirpath = folder / callback.dirpath
@@ -62,10 +58,3 @@ def spare_driver_lookups() -> None:
     """
     if not torch.cuda.is_available():
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
-
-
-def _of_this_run(logger: Config, name: str, folder: Path, first_step: int | None) -> Config:
-    target = target_of(logger, Logger, f"logger.{name}")
-    if target is TensorBoardLogger:
-        return {} if first_step is None else {"purge_step": first_step}
-    return {**of_this_run(target, RunFolder(folder))}

@@ -78,7 +78,7 @@ class GracefulStop(Checkpoint):
         self._restore()
         name = signal.Signals(signum).name
         text = f"\n{name}: stopping after this batch. Ctrl-C again stops at once.\n"
-        # The signal may have come in the middle of a print, within which there must be no other.
+        # Not by print, in the middle of which the signal may have come.
         with suppress(OSError):
             os.write(1, text.encode())
 
@@ -89,7 +89,7 @@ class GracefulStop(Checkpoint):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within it SIGTERM and SIGUSR1, where nothing else listens to them, act like Ctrl-C."""
+    """Make SIGTERM and SIGUSR1 act like Ctrl-C, unless something else handles them."""
     is_main = threading.current_thread() is threading.main_thread()
     numbers = [n for n in SIGNALS if is_main and signal.getsignal(n) == signal.SIG_DFL]
     for number in numbers:
@@ -103,13 +103,13 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def stoppable(trainer: L.Trainer, at_once: bool = False) -> Iterator[None]:
-    """Within it a Ctrl-C ends in KeyboardInterrupt; signals are handled after it as before.
+    """Make Ctrl-C raise KeyboardInterrupt, and restore the signal handlers at the end.
 
-    Lightning makes a SystemExit of it, and leaves handlers of its own behind.
+    Lightning would raise SystemExit, and leave handlers of its own behind.
 
     Args:
-        trainer: whose work it is.
-        at_once: whether SIGTERM and SIGUSR1 raise KeyboardInterrupt too.
+        trainer: the one that works.
+        at_once: make SIGTERM and SIGUSR1 raise KeyboardInterrupt too.
     """
     is_main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in (*SIGNALS, REQUEUE) if is_main}

@@ -1,4 +1,4 @@
-"""Lightning's callbacks that a run cannot keep its promises with."""
+"""Lightning's callbacks that would break the promises of a run."""
 
 import lightning as L
 from lightning.pytorch.callbacks import (

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from lightning.pytorch.loggers import Logger, MLFlowLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from workbench.errors import RunError
 from workbench.runs.folder import RunFolder
@@ -14,8 +14,13 @@ ID = {WandbLogger: "id", MLFlowLogger: "run_id"}
 """The arguments that name a run, and the run to resume."""
 
 
-def of_this_run(logger: type, folder: RunFolder) -> dict[str, str]:
-    """Arguments that name a logger's run after the folder, and let it resume that same run."""
+def of_this_run(logger: type, folder: RunFolder, first_step: int | None) -> dict[str, Any]:
+    """Arguments that name a logger's run after the folder, and let it resume that same run.
+
+    TensorBoard's drops what was logged from the first step of a resumed run on.
+    """
+    if logger is TensorBoardLogger and first_step is not None:
+        return {"purge_step": first_step}
     if logger not in ID:
         return {}
     ids = folder.read_metrics().get("tracked", {})
