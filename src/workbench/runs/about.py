@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-import yaml
-
 from workbench.errors import UserError
 from workbench.project import the_project
 from workbench.runs.curves import Curves, read_curves
@@ -56,21 +54,17 @@ def read_about(folder: RunFolder, config: Mapping[str, Any], checkpoint: str) ->
     """Read the files; one that is damaged is a note and no more."""
     notes: list[str] = []
 
-    def read(name: str, reader: Callable[[], Value], kind: type[Value]) -> Value:
+    def read(name: str, reader: Callable[[], Value], absent: Value) -> Value:
         try:
-            value = reader()
-        except (OSError, ValueError, UserError, yaml.YAMLError) as error:
+            return reader()
+        except (OSError, ValueError, UserError) as error:
             notes.append(f"{name} cannot be read: {error}")
-            return kind()
-        if isinstance(value, kind):
-            return value
-        notes.append(f"{name} is damaged: it holds a {type(value).__name__}")
-        return kind()
+            return absent
 
-    metrics = read("metrics.json", folder.read_metrics, dict)
-    overrides = read("overrides.yaml", folder.read_overrides, list)
-    environment = read("environment.txt", folder.read_environment, str)
-    curves = read("What the run logged", lambda: read_curves(folder.path), dict)
+    metrics = read("metrics.json", folder.read_metrics, {})
+    overrides = read("overrides.yaml", folder.read_overrides, [])
+    environment = read("environment.txt", folder.read_environment, "")
+    curves = read("The event files", lambda: read_curves(folder.path), {})
     epoch = step = None
     if (folder.path / WEIGHTS).exists():
         checkpoint = status = EXPORT
@@ -83,20 +77,20 @@ def read_about(folder: RunFolder, config: Mapping[str, Any], checkpoint: str) ->
     earlier, _, last = environment.rpartition(WENT_ON)
     head, _, _ = last.partition("\n\n")  # python, platform, device, commit
     trainer = config.get("trainer")
-    trainer = trainer if isinstance(trainer, Mapping) else {}
     ran = {
         "run folder": str(folder.path),
         "status": status,
         "written": metrics.get("written", "unknown"),
         "seconds of training and test": metrics.get("seconds", "unknown"),
         "epochs trained": _progress(folder, "last")[0] or "unknown",
-        "precision": trainer.get("precision", "32-true"),
+        "precision": trainer.get("precision", "32-true")
+        if isinstance(trainer, dict)
+        else "unknown",
         **dict(line.split(" ", 1) for line in head.splitlines() if " " in line),
         **({"begun": "in another environment, below"} if earlier else {}),
         the_project().package: folder.written_by(),
     }
-    typed = list(map(str, overrides))
-    return About(checkpoint, status, epoch, step, ran, typed, environment, curves, notes)
+    return About(checkpoint, status, epoch, step, ran, overrides, environment, curves, notes)
 
 
 def _progress(folder: RunFolder, checkpoint: str) -> tuple[int, int] | tuple[None, None]:
