@@ -54,17 +54,17 @@ def read_about(folder: RunFolder, config: Mapping[str, Any], checkpoint: str) ->
     """Read the files; one that is damaged is a note and no more."""
     notes: list[str] = []
 
-    def read(name: str, reader: Callable[[], Value], absent: Value) -> Value:
+    def read(name: str, reader: Callable[[], Value], kind: type[Value]) -> Value:
         try:
             return reader()
         except (OSError, ValueError, UserError) as error:
             notes.append(f"{name} cannot be read: {error}")
-            return absent
+            return kind()
 
-    metrics = read("metrics.json", folder.read_metrics, {})
-    overrides = read("overrides.yaml", folder.read_overrides, [])
-    environment = read("environment.txt", folder.read_environment, "")
-    curves = read("The event files", lambda: read_curves(folder.path), {})
+    metrics = read("metrics.json", folder.read_metrics, dict)
+    overrides = read("overrides.yaml", folder.read_overrides, list)
+    environment = read("environment.txt", folder.read_environment, str)
+    curves = read("The event files", lambda: read_curves(folder.path), dict)
     epoch = step = None
     if (folder.path / WEIGHTS).exists():
         checkpoint = status = EXPORT
