@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +40,34 @@ def write_evaluation(
             (place / FIGURES / name).unlink(missing_ok=True)
 
 
-def finite(value: Any) -> Any:
-    """The same with None for NaN and infinity, which JSON does not have."""
-    if isinstance(value, dict):
-        return {name: finite(part) for name, part in value.items()}
+def finite(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without what is not a finite number, as JSON has none; `left_out` names those.
+
+    A list that holds one is left out as a whole.
+    """
+    names = list(_not_finite(metrics))
+    reason = "it is not a finite number"
+    return _finite(metrics) | ({"left_out": dict.fromkeys(names, reason)} if names else {})
+
+
+def _finite(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {name: _finite(part) for name, part in value.items() if not _is_left_out(part)}
+
+
+def _not_finite(value: Mapping[str, Any], place: str = "") -> Iterator[str]:
+    for name, part in value.items():
+        if isinstance(part, Mapping):
+            yield from _not_finite(part, f"{place}{name}.")
+        elif _is_left_out(part):
+            yield f"{place}{name}"
+
+
+def _is_left_out(value: Any) -> bool:
     if isinstance(value, list | tuple):
-        return [finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return any(map(_is_left_out, value))
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _plots(place: Path) -> set[str]:
