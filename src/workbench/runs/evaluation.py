@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,23 +45,18 @@ def finite(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
     A list that holds one is left out as a whole.
     """
-    names = list(_not_finite(metrics))
+    names: list[str] = []
+
+    def kept(value: Any, place: str) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        lost = [name for name, part in value.items() if _is_left_out(part)]
+        names.extend(f"{place}{name}" for name in lost)
+        return {n: kept(part, f"{place}{n}.") for n, part in value.items() if n not in lost}
+
+    known = kept(metrics, "")
     reason = "it is not a finite number"
-    return _finite(metrics) | ({"left_out": dict.fromkeys(names, reason)} if names else {})
-
-
-def _finite(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        return value
-    return {name: _finite(part) for name, part in value.items() if not _is_left_out(part)}
-
-
-def _not_finite(value: Mapping[str, Any], place: str = "") -> Iterator[str]:
-    for name, part in value.items():
-        if isinstance(part, Mapping):
-            yield from _not_finite(part, f"{place}{name}.")
-        elif _is_left_out(part):
-            yield f"{place}{name}"
+    return known | ({"left_out": dict.fromkeys(names, reason)} if names else {})
 
 
 def _is_left_out(value: Any) -> bool:
