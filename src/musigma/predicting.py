@@ -22,7 +22,7 @@ from musigma.models import Autoencoder
 from musigma.seeding import normal_noise
 from workbench.console import set_up_logging
 from workbench.errors import ConfigError, DataError, RunError
-from workbench.runs.folder import is_special
+from workbench.links import is_special
 from workbench.runs.output import check_writable, written_together
 from workbench.runs.resume import find_run
 

@@ -1,7 +1,6 @@
 """Images in one file of tensors as a data set."""
 
 import os
-import pickle
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -15,10 +14,9 @@ from torch import Tensor
 
 from musigma.data.datamodule import NO_LABEL, TEST_SHARE, ImageDataModule, split
 from musigma.shapes import ImageShape
-from workbench.errors import DataError
+from workbench.errors import DataError, one_line
+from workbench.links import is_special
 from workbench.ranges import checked
-from workbench.runs.folder import is_special
-from workbench.runs.records import one_line
 
 SETS = {"train": "", "val": "val_", "test": "test_"}
 """Set → what the names of its arrays begin with."""
@@ -128,10 +126,6 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
         if is_special(path):
             raise ValueError("it is neither a file nor a folder")
         return READERS[suffix](path)
-    except pickle.UnpicklingError as error:  # whose text tells how to run what the file holds
-        raise DataError(
-            f"{path} cannot be read as {suffix}: it holds more than tensors and plain values"
-        ) from error
     except Exception as error:
         raise DataError(f"{path} cannot be read as {suffix}: {one_line(error)}") from error
 

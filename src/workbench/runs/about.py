@@ -1,19 +1,18 @@
-"""What a run folder says of its run, as far as it can be read."""
+"""A run's description, from the files in its folder, as far as they can be read."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-import yaml
-
 from workbench.errors import UserError
 from workbench.project import the_project
 from workbench.runs.curves import Curves, read_curves
-from workbench.runs.folder import WENT_ON, RunFolder
+from workbench.runs.files import WENT_ON
+from workbench.runs.folder import RunFolder
 from workbench.runs.status import status_of
 from workbench.runs.weights import WEIGHTS, is_compared, load_checkpoint
 
 EXPORT = "export"
-"""The checkpoint and the status of a run that is an export."""
+"""The checkpoint and the status of an exported run."""
 
 Value = TypeVar("Value")
 
@@ -23,16 +22,15 @@ class About(NamedTuple):
 
     Args:
         checkpoint: `best` or `last`, or `export` of an exported run.
-        status: what became of the run, or `export`.
-        epoch: the epoch that the checkpoint is of, counted from 1; None if unknown.
+        status: as `status_of` gives it, or `export`.
+        epoch: the checkpoint's epoch, counted from 1; None if unknown.
         step: its optimizer steps; None if unknown.
-        ran: what ran, in words, by what it is.
-        overrides: what was typed.
-        environment: what it ran on.
-        curves: what it logged.
-        notes: what a reader must know, in sentences: an end that is not the proper one, and
-            files that cannot be read.
-        is_compared: whether the checkpoint is the best by a metric, or was not asked to be.
+        ran: facts about the run, by their labels.
+        overrides: the command line's.
+        environment: packages, code and machine.
+        curves: the scalars that it logged.
+        notes: in sentences: a run that was not completed, and files that cannot be read.
+        is_compared: false if `best` is not the best by a metric, but the final weights.
     """
 
     checkpoint: str
@@ -56,25 +54,21 @@ class About(NamedTuple):
 
 
 def read_about(folder: RunFolder, config: Mapping[str, Any], checkpoint: str) -> About:
-    """Read them; one that is damaged costs a note and no more."""
+    """Read the files; one that is damaged is a note and no more."""
     notes: list[str] = []
 
     def read(name: str, reader: Callable[[], Value], kind: type[Value]) -> Value:
         try:
-            value = reader()
-        except (OSError, ValueError, UserError, yaml.YAMLError) as error:
+            return reader()
+        except (OSError, ValueError, UserError) as error:
             notes.append(f"{name} cannot be read: {error}")
             return kind()
-        if isinstance(value, kind):
-            return value
-        notes.append(f"{name} is damaged: it holds a {type(value).__name__}")
-        return kind()
 
     metrics = read("metrics.json", folder.read_metrics, dict)
     is_known = not notes
     overrides = read("overrides.yaml", folder.read_overrides, list)
     environment = read("environment.txt", folder.read_environment, str)
-    curves = read("What the run logged", lambda: read_curves(folder.path), dict)
+    curves = read("The event files", lambda: read_curves(folder.path), dict)
     epoch = step = None
     compared = True
     if (folder.path / WEIGHTS).exists():
@@ -84,29 +78,29 @@ def read_about(folder: RunFolder, config: Mapping[str, Any], checkpoint: str) ->
         epoch, step, compared = _progress(folder, checkpoint)
     if status not in ("completed", EXPORT, "unknown"):
         error = f": {metrics['error']}" if metrics.get("error") else ""
-        notes.insert(0, f"This run did not come to its end, its status is {status}{error}")
+        notes.insert(0, f"This run was not completed, its status is {status}{error}")
     earlier, _, last = environment.rpartition(WENT_ON)
     head, _, _ = last.partition("\n\n")  # python, platform, device, commit
     trainer = config.get("trainer")
-    trainer = trainer if isinstance(trainer, Mapping) else {}
     ran = {
         "run folder": str(folder.path),
         "status": status,
         "written": metrics.get("written", "unknown"),
         "seconds of training and test": metrics.get("seconds", "unknown"),
         "epochs trained": _progress(folder, "last")[0] or "unknown",
-        "precision": trainer.get("precision", "32-true"),
+        "precision": trainer.get("precision", "32-true")
+        if isinstance(trainer, dict)
+        else "unknown",
         **dict(line.split(" ", 1) for line in head.splitlines() if " " in line),
         **({"begun": "in another environment, below"} if earlier else {}),
         the_project().package: folder.written_by(),
     }
-    typed = list(map(str, overrides))
     best = compared or checkpoint != "best"
-    return About(checkpoint, status, epoch, step, ran, typed, environment, curves, notes, best)
+    return About(checkpoint, status, epoch, step, ran, overrides, environment, curves, notes, best)
 
 
 def _progress(folder: RunFolder, checkpoint: str) -> tuple[int | None, int | None, bool]:
-    """The epoch that a checkpoint is of, counted from 1, its steps, and whether it is the best."""
+    """A checkpoint's epoch, counted from 1, its steps, and `is_compared` of it."""
     try:
         known = load_checkpoint(folder.checkpoint(checkpoint))
         return int(known["epoch"]) + 1, int(known["global_step"]), is_compared(known)

@@ -1,8 +1,8 @@
-"""What an evaluation leaves on disk."""
+"""The files of an evaluation."""
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,18 @@ FILES = (PAGE, METRICS, f"{FIGURES}/reconstructions.png")
 def write_evaluation(
     place: Path, metrics: dict[str, Any], page: str, figures: Sequence[Mapping[str, bytes]]
 ) -> None:
-    """Write all of it or nothing; pictures of an earlier evaluation that has others are removed.
+    """Write all of it or nothing, and remove plots that only an earlier evaluation has.
 
     Args:
         place: the folder, a run's own or another.
-        metrics: what was found, of plain values and finite numbers; `figures` names the pictures.
-        page: in HTML.
-        figures: the files of each picture, by their names.
+        metrics: plain values and finite numbers; `figures` names the plots.
+        page: HTML.
+        figures: the files of each plot, by their names.
 
     Raises:
         RunError: if it cannot be written.
     """
-    before = _pictures(place)
+    before = _plots(place)
     now = {name: content for files in figures for name, content in files.items()}
     files = {f"{FIGURES}/{name}": content for name, content in now.items()}
     files[METRICS] = (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode()
@@ -45,23 +45,18 @@ def finite(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
     A list that holds one is left out as a whole.
     """
-    names = list(_not_finite(metrics))
+    names: list[str] = []
+
+    def kept(value: Any, place: str) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        lost = [name for name, part in value.items() if _is_left_out(part)]
+        names.extend(f"{place}{name}" for name in lost)
+        return {n: kept(part, f"{place}{n}.") for n, part in value.items() if n not in lost}
+
+    known = kept(metrics, "")
     reason = "it is not a finite number"
-    return _finite(metrics) | ({"left_out": dict.fromkeys(names, reason)} if names else {})
-
-
-def _finite(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        return value
-    return {name: _finite(part) for name, part in value.items() if not _is_left_out(part)}
-
-
-def _not_finite(value: Mapping[str, Any], place: str = "") -> Iterator[str]:
-    for name, part in value.items():
-        if isinstance(part, Mapping):
-            yield from _not_finite(part, f"{place}{name}.")
-        elif _is_left_out(part):
-            yield f"{place}{name}"
+    return known | ({"left_out": dict.fromkeys(names, reason)} if names else {})
 
 
 def _is_left_out(value: Any) -> bool:
@@ -70,8 +65,8 @@ def _is_left_out(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def _pictures(place: Path) -> set[str]:
-    """The pictures of the evaluation that is there; none if none can be read."""
+def _plots(place: Path) -> set[str]:
+    """The plots of the evaluation that is there; none if it cannot be read."""
     try:
         names = json.loads((place / METRICS).read_text("utf-8"))["figures"]
         return {Path(name).name for name in names}
