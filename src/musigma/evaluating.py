@@ -11,11 +11,11 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from musigma.drawing import draw
 from musigma.loading import Run, load_run
 from musigma.measuring import Metrics, encoded, measure
-from musigma.pages.kept import kept
 from musigma.pages.run import Row, measured, rows_of
+from musigma.plots.named import plot_files
+from musigma.plotting import plots_of
 from musigma.project import PROJECT
 from workbench.console import set_up_logging
 from workbench.errors import ConfigError, RunError, UserError
@@ -147,7 +147,7 @@ def _evaluate(
             "training had diverged. Take the other checkpoint, or an earlier run."
         )
     found = measure(run, test, images=images, samples=samples, seed=seed)
-    pictures = [kept(drawing) for drawing in draw(run, test, about.curves)]
+    plots = [plot_files(plot) for plot in plots_of(run, test, about.curves)]
     metrics: Metrics = finite(
         {
             "run": str(folder.path),
@@ -158,7 +158,7 @@ def _evaluate(
             "measured_by": PROJECT.version,
             "data_source": run.data.source,
             **found,
-            "figures": sorted(name for picture in pictures for name in picture.files),
+            "figures": sorted(name for plot in plots for name in plot.files),
         }
     )
     rows = list(rows_of(metrics))
@@ -171,7 +171,7 @@ def _evaluate(
         measured=measured(metrics, about.weights()),
         notes=[*about.notes, *_left_out(metrics)],
         rows=rows,
-        pictures=pictures,
+        plots=plots,
         ran={
             **about.ran,
             "measured": f"in {time.perf_counter() - start:.0f} s on cpu with {PROJECT.package} "
@@ -182,7 +182,7 @@ def _evaluate(
         config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
         environment=about.environment,
     )
-    write_evaluation(place, metrics, page, [picture.files for picture in pictures])
+    write_evaluation(place, metrics, page, [plot.files for plot in plots])
     log.info("page         %s", place / PAGE)
     return metrics
 

@@ -36,10 +36,9 @@ from musigma.evaluation.probes import (
 from musigma.evaluation.reconstruction import reconstruction_errors
 from musigma.loading import Run
 from musigma.models import Autoencoder
-from musigma.module import EVALUATION_SEED
 from musigma.objectives import Objective
 from musigma.objectives.divergences import kl_to_standard_normal
-from musigma.seeding import derive_seed, normal_noise
+from musigma.seeding import FIXED_SEED, derive_seed, normal_noise
 
 IMAGES_AT_ONCE = 100
 ROWS = 1000
@@ -72,7 +71,7 @@ class Encoded(NamedTuple):
 @torch.no_grad()
 def encoded(model: Autoencoder, x: Tensor, y: Tensor) -> Encoded:
     """What the model says of images `[N, C, H, W]`, with the noise of every evaluation."""
-    noise = normal_noise(1, len(x), model.latent_dim, seed=EVALUATION_SEED)
+    noise = normal_noise(1, len(x), model.latent_dim, seed=FIXED_SEED)
     parts = []
     for rows, draws in zip(x.split(ROWS), noise.split(ROWS, dim=1), strict=True):
         posterior = model.encode(rows)
@@ -102,7 +101,7 @@ def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: 
     metrics["classes"] = _classes(run, test)
     if reason := why_no_log_p(run.model, objective):
         return {**metrics, "no_log_p": reason}
-    order = torch.randperm(len(test.x), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(len(test.x), generator=torch.Generator().manual_seed(FIXED_SEED))
     x = test.x[order[:images].sort().values]
     return metrics | _density(run, objective, x, samples, seed)
 
@@ -110,7 +109,7 @@ def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: 
 def _reconstruction(run: Run, test: Encoded) -> Metrics:
     errors = reconstruction_errors(test.x, test.x_hat, run.data.normalization.to_unit)
     values = {**errors._asdict(), "distortion": -test.log_likelihood}
-    if run.model.posterior == "normal":
+    if run.model.has_density:
         values["rate"] = kl_to_standard_normal(test.mu, test.std).sum(1)
     return {name: _mean(value) for name, value in values.items()}
 
@@ -119,7 +118,7 @@ def _latent(model: Autoencoder, objective: Objective, test: Encoded) -> Metrics:
     """What the codes are like: against the prior where they are held to it, else in themselves."""
     mu, std = test.mu, test.std
     figures: Metrics = {"spread": spread(mu).tolist()}
-    if model.posterior == "normal":
+    if model.has_density:
         figures["signal_to_noise"] = signal_to_noise(mu, std).tolist()
         figures["share_of_std_at_floor"] = share_at_floor(std)
     if not objective.uses_prior:
@@ -130,8 +129,8 @@ def _latent(model: Autoencoder, objective: Objective, test: Encoded) -> Metrics:
         "aggregate_mean": moments.mean.tolist(),
         "aggregate_covariance": moments.covariance.tolist(),
     }
-    if model.posterior == "normal":
-        generator = torch.Generator().manual_seed(EVALUATION_SEED)
+    if model.has_density:
+        generator = torch.Generator().manual_seed(FIXED_SEED)
         figures |= {
             "rate_per_dimension": rate_per_dimension(mu, std).tolist(),
             "aggregate_kl_at_least": gaussian_kl_to_prior(moments),

@@ -15,11 +15,10 @@ from torchvision.utils import make_grid
 from musigma.data import ImageDataModule
 from musigma.data.datamodule import NO_LABEL
 from musigma.data.image_files import is_image_file, read_files
-from musigma.data.normalization import FIXED_SEED
-from musigma.figures.style import viewable
 from musigma.loading import Run, load_run
 from musigma.models import Autoencoder
-from musigma.seeding import normal_noise
+from musigma.plots.style import viewable
+from musigma.seeding import FIXED_SEED, normal_noise
 from workbench.console import set_up_logging
 from workbench.errors import ConfigError, DataError, RunError
 from workbench.runs.output import check_writable, written_together

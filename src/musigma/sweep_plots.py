@@ -10,12 +10,11 @@ from matplotlib.image import imsave
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from musigma.figures import pair_rows
-from musigma.figures.latent_plane import plane_codes
-from musigma.figures.rate_distortion import Point, draw_rate_distortion
-from musigma.figures.style import viewable
 from musigma.loading import Run, load_run
-from musigma.seeding import normal_noise
+from musigma.plots.images import pair_rows, plane_codes
+from musigma.plots.rate_distortion import Point, plot_rate_distortion
+from musigma.plots.style import viewable
+from musigma.seeding import FIXED_SEED, normal_noise
 from workbench.pages.render import address, embedded
 from workbench.sweeps.compare import Comparison, Group
 from workbench.sweeps.plots import Plot
@@ -55,7 +54,7 @@ def rate_distortion_planes(compared: Comparison) -> Iterator[Plot]:
             for g in groups
             if g.scale(figure) == scale
         ]
-        yield Plot(embedded(draw_rate_distortion(points)), ", ".join(scale))
+        yield Plot(embedded(plot_rate_distortion(points)), ", ".join(scale))
 
 
 def _fewest_values(groups: Sequence[Group]) -> str | None:
@@ -75,7 +74,7 @@ def thumbnails(folder: Path) -> list[Plot]:
     try:
         return list(_thumbnails(load_run(folder)))
     except Exception as error:  # one model that does not open must not cost the page
-        return [Plot("", f"no picture: {error}")]
+        return [Plot("", f"no plot: {error}")]
 
 
 def _thumbnails(run: Run) -> Iterator[Plot]:
@@ -86,13 +85,13 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
         return viewable(run.decoded(z))
 
     if uses_prior:
-        samples = decoded(normal_noise(64, model.latent_dim, seed=0))
+        samples = decoded(normal_noise(64, model.latent_dim, seed=FIXED_SEED))
         yield Plot(_pixels(make_grid(samples, padding=0)), "means of samples")
     else:
         data.setup("test")
         x: Any = data.test_dataloader().dataset.tensors[0][:1000]
         posterior = model.encode(x)
-        z = posterior.rsample(normal_noise(len(x), model.latent_dim, seed=0))
+        z = posterior.rsample(normal_noise(len(x), model.latent_dim, seed=FIXED_SEED))
         pairs = pair_rows(viewable(data.normalization.shown(x[:16])), decoded(z[:16]))
         yield Plot(_pixels(pairs), "no prior, so samples mean nothing: reconstructions")
     if model.latent_dim == 2:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from musigma.data.loader import Batch, TensorLoader
 from musigma.data.normalization import (
-    FIXED_SEED,
     NORMALIZATIONS,
     Means,
     Normalization,
@@ -19,6 +18,7 @@ from musigma.data.normalization import (
     Stds,
 )
 from musigma.data.placement import placed
+from musigma.seeding import FIXED_SEED
 from musigma.shapes import ImageShape
 from workbench.errors import DataError
 from workbench.ranges import Count, Seed, checked

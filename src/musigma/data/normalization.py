@@ -12,14 +12,12 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from musigma.objectives.likelihoods import Pixels
+from musigma.seeding import FIXED_SEED
 from workbench.ranges import Finite, Positive
 
 Means = Finite | Annotated[list[Finite], Field(min_length=1)]
 Stds = Positive | Annotated[list[Positive], Field(min_length=1)]
 """One number for all channels, or one for each."""
-
-FIXED_SEED = 0
-"""What is drawn once and kept is the same in every run."""
 
 
 class Normalization(ABC):

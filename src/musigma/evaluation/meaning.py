@@ -8,7 +8,7 @@ def why_no_log_p(model: Autoencoder, objective: Objective) -> str | None:
     """Why log p(x) = log ∫ p(x|z) N(z; 0, I) dz says nothing of this model; None where it does."""
     if not model.likelihood.is_density:
         return (
-            "its likelihood is cross-entropy of grey levels, which is no density: train on "
+            "its likelihood is cross-entropy of grey levels, which is not a density: train on "
             "binarised pixels, or with the continuous_bernoulli likelihood"
         )
     if not objective.uses_prior:
@@ -21,6 +21,6 @@ def why_no_log_p(model: Autoencoder, objective: Objective) -> str | None:
 
 def why_no_importance_weights(model: Autoencoder, objective: Objective) -> str | None:
     """Why q(z|x) cannot be the proposal of importance weights; None where it can."""
-    if model.posterior == "point":
+    if not model.has_density:
         return "its posterior is a point, and importance weights divide by its density"
     return why_no_log_p(model, objective)

@@ -15,9 +15,10 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from musigma.seeding import FIXED_SEED
+
 TRAINING_CODES = 10_000
 """Probes and clusters are fitted on so many training codes, drawn by a fixed seed."""
-SEED = 0
 INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 NEIGHBOURS = (50, 20, 10, 5, 3, 1)
 
@@ -101,7 +102,7 @@ def cluster_agreement(train: Codes, test: Codes) -> ClusterAgreement:
     training, _ = _arrays(fitted_on(train))
     codes, labels = _arrays(test)
     clusters = len(train.y.unique())
-    found = KMeans(clusters, n_init=10, random_state=SEED).fit(training).predict(codes)
+    found = KMeans(clusters, n_init=10, random_state=FIXED_SEED).fit(training).predict(codes)
     return ClusterAgreement(
         float(adjusted_rand_score(labels, found)),
         float(normalized_mutual_info_score(labels, found)),
@@ -130,7 +131,7 @@ def _probe(
 
 def fitted_on(codes: Codes) -> Codes:
     """Those of training codes that probes and clusters are fitted on."""
-    order = torch.randperm(len(codes.mu), generator=torch.Generator().manual_seed(SEED))
+    order = torch.randperm(len(codes.mu), generator=torch.Generator().manual_seed(FIXED_SEED))
     rows = order[:TRAINING_CODES].to(codes.mu.device)
     return Codes(codes.mu[rows], codes.y[rows])
 

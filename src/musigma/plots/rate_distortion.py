@@ -28,7 +28,7 @@ class Point(NamedTuple):
     series: str = ""
 
 
-def draw_rate_distortion(points: Sequence[Point]) -> Figure:
+def plot_rate_distortion(points: Sequence[Point]) -> Figure:
     """Distortion over rate, with lines of equal ELBO = −(D + R).
 
     A label that would cover another one is left out. After Alemi et al. 2018, figure 1.
