@@ -110,14 +110,14 @@ def small_fork(make_template):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("my-project", "is no name of a package"),
-        ("MyProject", "is no name of a package"),
-        ("2d", "is no name of a package"),
-        ("_private", "is no name of a package"),
-        ("a.b", "is no name of a package"),
-        ("../x", "is no name of a package"),
-        ("naïve", "is no name of a package"),
-        ("", "is no name of a package"),
+        ("my-project", "is not a package name"),
+        ("MyProject", "is not a package name"),
+        ("2d", "is not a package name"),
+        ("_private", "is not a package name"),
+        ("a.b", "is not a package name"),
+        ("../x", "is not a package name"),
+        ("naïve", "is not a package name"),
+        ("", "is not a package name"),
         ("musigma", "is the template's own name"),
         ("lambda", "is a word of Python"),
         ("match", "is a word of Python"),
@@ -171,7 +171,7 @@ def test_what_could_not_be_undone_is_refused(template, tmp_path):
             git(tmp_path, "init", "--quiet")
         done = run(copy, "scripts/fork.py", LONG, GIT_CEILING_DIRECTORIES=str(tmp_path.parent))
         assert done.returncode == 2
-        assert ("a part of the checkout" if outside else "is no git checkout") in done.stderr
+        assert ("a part of the checkout" if outside else "is not a git checkout") in done.stderr
     assert (copy / "src" / "musigma").is_dir()
 
 
@@ -240,10 +240,10 @@ def test_the_fork_is_in_order(fork, small_fork):
     for folder, _, installed in (fork, small_fork):
         for command in (["check", "."], ["format", "--check", "."]):
             done = run(folder, "-m", "ruff", *command)
-            assert done.returncode == 0, done.stdout
+            assert done.returncode == 0, done.stdout + done.stderr
         code = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports())"
         done = run(folder, "-c", code, **installed)
-        assert done.returncode == 0, done.stdout
+        assert done.returncode == 0, done.stdout + done.stderr
         assert "5 kept, 0 broken" in done.stdout
 
 
@@ -260,9 +260,9 @@ def test_the_fork_trains_and_opens_what_it_trained(fork, tmp_path):
 
 def test_tests_pass_in_a_fork(small_fork):
     folder, _, installed = small_fork
-    tests = (f"tests/{LONG}/config/test_instantiate.py", f"tests/{LONG}/config/test_local.py")
-    older = (f"tests/{LONG}/runs/test_load.py", "-k", "not test_load or older_version")
+    tests = (f"tests/{SHORT}/config/test_instantiate.py", f"tests/{SHORT}/config/test_local.py")
+    older = (f"tests/{SHORT}/runs/test_load.py", "-k", "not test_load or older_version")
     done = run(folder, "-m", "pytest", "-q", *tests, *older, **installed)
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout
     assert "skipped" not in done.stdout

@@ -1,4 +1,4 @@
-"""What a setting may be: declared in its annotation, held by every call and by every config."""
+"""Ranges of settings, declared in annotations and checked in every call and every config."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ Count = Annotated[int, Field(ge=1)]
 """At least one of something."""
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-"""How much of a term a loss holds."""
+"""The weight of a term in a loss."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A scale or a width."""
@@ -17,14 +17,14 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 """Any number."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-"""What NumPy's and torch's generators both take."""
+"""A seed for NumPy's and torch's generators alike."""
 
 CHECKED = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-"""For pydantic's dataclasses: as `checked`, for classes that are little but their settings."""
+"""For pydantic's dataclasses, whose arguments it checks like those of `checked`."""
 
 checked = validate_call(config=CHECKED)
-"""Decorates a constructor whose arguments are held against their annotations.
+"""Decorates a constructor whose arguments are checked against their annotations.
 
-A class that pydantic does not know is one whose instances are wanted. What does not fit raises
-pydantic's ValidationError, a ValueError that names every argument at once.
+For a class that pydantic does not know it wants instances. Otherwise pydantic's ValidationError,
+a ValueError, names every wrong argument at once.
 """

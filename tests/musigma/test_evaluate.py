@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +20,6 @@ from musigma.measuring import encoded, measure
 from musigma.models import MLP, Autoencoder
 from musigma.objectives.likelihoods import Laplace
 from musigma.pages.run import rows_of
-from musigma.paths import PROJECT_ROOT
 from musigma.plots.named import NamedPlot, plot_files
 from musigma.plotting import plots_of
 from warm import Started, python
@@ -319,7 +319,7 @@ def test_the_page_says_which_weights_and_how_the_run_ended(copied, capsys):
     page = (copied.path / "report.html").read_text()
     assert "The best checkpoint (epoch 3, step 1290) on 500 test images" in page
     assert "<td>epochs trained</td><td>7</td>" in page
-    assert "did not come to its end, its status is failed: &lt;b&gt;of space" in page
+    assert "was not completed, its status is failed: &lt;b&gt;of space" in page
     assert "best checkpoint (epoch 3, step 1290), data source: sample" in capsys.readouterr().out
     assert _measure(copied, checkpoint="last")["epoch"] == 7
 
@@ -330,7 +330,7 @@ def test_an_export_is_measured_as_one(copied, tmp_path):
     assert metrics["checkpoint"] == "export"
     page = (tmp_path / "exported" / "report.html").read_text()
     assert "The exported weights on 500 test images" in page
-    assert "did not come to its end" not in page
+    assert "was not completed" not in page
 
 
 def test_of_a_sweep_what_does_not_open_is_named_and_the_rest_measured(copied, capsys):

@@ -327,7 +327,7 @@ def test_a_run_with_lightnings_checkpoints_resumes_from_its_newest(
     capsys.readouterr()
     run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=2"))
     said = capsys.readouterr().out
-    assert "begins anew" not in said
+    assert "starts from the beginning" not in said
     assert "epoch 1/2" not in said
     _assert_same(_weights(folder, "best"), _weights(whole, "best"))
     assert scalars_of(folder.path).keys() == scalars_of(whole.path).keys()

@@ -1,7 +1,6 @@
 """Images in one file of tensors as a data set."""
 
 import os
-import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from musigma.data.datamodule import NO_LABEL, TEST_SHARE, ImageDataModule, split
 from musigma.shapes import ImageShape
-from workbench.errors import DataError
+from workbench.errors import DataError, one_line
 from workbench.ranges import checked
 
 SETS = {"train": "", "val": "val_", "test": "test_"}
@@ -123,12 +122,8 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
         raise DataError(f"{path} should be a file that ends in {', '.join(READERS)}")
     try:
         return READERS[suffix](path)
-    except pickle.UnpicklingError as error:  # whose text tells how to run what the file holds
-        raise DataError(
-            f"{path} cannot be read as {suffix}: it holds more than tensors and plain values"
-        ) from error
     except Exception as error:
-        raise DataError(f"{path} cannot be read as {suffix}: {error}") from error
+        raise DataError(f"{path} cannot be read as {suffix}: {one_line(error)}") from error
 
 
 def _npz(path: Path) -> dict[str, Tensor]:

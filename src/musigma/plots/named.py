@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from workbench.pages.render import drawn, smaller
+from workbench.pages.render import image_files, smaller
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def plot_files(named: NamedPlot) -> PlotFiles:
     if named.plot is None:
         return PlotFiles(named.name, named.caption, "", {})
     try:
-        files = drawn(named.plot())
+        files = image_files(named.plot())
     except Exception as error:  # one plot must not cost what was measured
         log.warning("%s cannot be plotted: %s", named.name, error)
         return PlotFiles(named.name, f"left out: it cannot be plotted: {error}", "", {})
