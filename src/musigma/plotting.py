@@ -6,9 +6,9 @@ from functools import partial
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from musigma.evaluation.encoding import Encoded
 from musigma.evaluation.reconstruction import class_means, reconstruction_errors, worst
 from musigma.loading import Run
-from musigma.measuring import Encoded
 from musigma.plots.curves import COLOURS, PANELS, plot_class_errors, plot_training_curves
 from musigma.plots.images import (
     interpolation_codes,

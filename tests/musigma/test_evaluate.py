@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 
 from musigma.evaluating import evaluate
 from musigma.evaluation import importance_estimate
+from musigma.evaluation.encoding import encoded
 from musigma.exporting import export_run
 from musigma.loading import load_run
-from musigma.measuring import encoded, measure
+from musigma.measuring import measure
 from musigma.models import MLP, Autoencoder
 from musigma.objectives.likelihoods import Laplace
 from musigma.pages.run import rows_of

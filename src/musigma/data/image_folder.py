@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from musigma.data.access import readable
-from musigma.data.datamodule import NO_LABEL, TEST_SHARE, ImageDataModule, split
+from musigma.data.datamodule import ImageDataModule
 from musigma.data.image_files import is_image_file, read_files
+from musigma.data.splits import NO_LABEL, TEST_SHARE, split
 from musigma.shapes import ImageShape
 from workbench.errors import DataError
 from workbench.ranges import checked

@@ -11,7 +11,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from musigma.data.datamodule import NO_LABEL, TEST_SHARE, ImageDataModule, split
+from musigma.data.datamodule import ImageDataModule
+from musigma.data.splits import NO_LABEL, TEST_SHARE, split
 from musigma.shapes import ImageShape
 from workbench.errors import DataError, one_line
 from workbench.ranges import checked

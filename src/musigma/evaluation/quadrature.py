@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from musigma.evaluation.importance import codes_at_once
+from musigma.evaluation.encoding import codes_at_once
 from musigma.models import Autoencoder
 from musigma.objectives.divergences import log_standard_normal
 

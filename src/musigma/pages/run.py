@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from musigma.units import NATS, UNITS
+from musigma.words import NATS, UNITS
 
 ABSENT = "–"
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from musigma.plots.style import MOST_CLASSES, name_of
-from musigma.units import unit_of
+from musigma.words import unit_of
 from workbench.plots.style import BLUE, PALE, VERMILLION, new_figure, plot_axes
 
 PANELS = ("loss", "distortion", "rate")

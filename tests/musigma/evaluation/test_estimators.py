@@ -44,7 +44,7 @@ def test_estimates_do_not_depend_on_how_many_codes_are_decoded_at_once(monkeypat
     model = Autoencoder(MLP((8,), (8,)), Bernoulli(), image_shape=(1, 3, 3)).double().eval()
     x = torch.rand(5, 1, 3, 3).round().double()
     exact = quadrature_estimate(model, x).log_p
-    monkeypatch.setattr("musigma.evaluation.importance.PIXELS_AT_ONCE", 9 * 1000)
+    monkeypatch.setattr("musigma.evaluation.encoding.PIXELS", 9 * 1000)
     monkeypatch.setattr("musigma.evaluation.quadrature.IMAGES_AT_ONCE", 2)
     torch.testing.assert_close(quadrature_estimate(model, x).log_p, exact)
 
