@@ -77,17 +77,14 @@ class AutoencoderModule(ReportingModule):
             self.model.start_at(data.mean_image())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of one batch, a scalar."""
         shape = (self.objective.samples, len(batch.x), self.model.latent_dim)
         noise = torch.randn(shape, device=self.device)
         return self._step("train", batch, noise, self.trainer.train_dataloader)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch to the metrics `val/...`."""
         self._evaluate("val", batch, self.trainer.val_dataloaders)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch to the metrics `test/...`."""
         self._evaluate("test", batch, self.trainer.test_dataloaders)
 
     def _evaluate(self, stage: Stage, batch: Batch, loader: Any) -> None:
@@ -135,7 +132,6 @@ class AutoencoderModule(ReportingModule):
         seed_noise(self.device, derive_seed(*place))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer over all parameters, and the scheduler where there is one."""
         optimizer = self.optimizer(self.parameters())
         self._numbers = [numbers_of(group) for group in optimizer.param_groups]
         if self.scheduler is None:
@@ -143,7 +139,6 @@ class AutoencoderModule(ReportingModule):
         return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the numbers that the optimizer was built with."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["optimizer_numbers"] = self._numbers
 

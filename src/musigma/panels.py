@@ -71,12 +71,10 @@ class Panel(L.Callback):
         """Write the panel to a `SummaryWriter`."""
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
-        """Show the panel every n epochs."""
         if trainer.current_epoch % self.every_n_epochs == 0:
             self._show(trainer, pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
-        """Show the panel of the final weights."""
         if trainer.global_step != self._last_step:
             self._show(trainer, pl_module)
 
@@ -113,7 +111,6 @@ class ImagePanel(Panel):
         super().__init__(every_n_epochs, images)
 
     def show(self, board: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
-        """Write the reconstructions."""
         mu = inputs.posterior.mu
         noise = normal_noise(*mu.shape, seed=FIXED_SEED).to(mu)
         x_hat = inputs.decoded(inputs.posterior.rsample(noise))
@@ -139,7 +136,6 @@ class LatentPanel(Panel):
         super().__init__(every_n_epochs, images)
 
     def show(self, board: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
-        """Write the plots and the histograms."""
         mu, std = (part.float().cpu() for part in inputs.posterior)
         if not (torch.cat([mu, std]).abs() < LARGEST_BIN).all():
             return  # StopWhenNotFinite raises the error with the details
@@ -162,7 +158,6 @@ class LatentPanel(Panel):
             board.add_histogram(f"{inputs.stage}/std", std, inputs.step)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
-        """Show the last panel, and hand the codes to the projector."""
         super().on_train_end(trainer, pl_module)
         for board in boards(trainer):
             with evaluation_mode(pl_module.model):

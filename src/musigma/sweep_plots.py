@@ -1,4 +1,4 @@
-"""The science's own plots of a sweep's page: rate and distortion, and what models have learned."""
+"""Plots of a sweep's page: rate and distortion, and thumbnails of models."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ SIDE = 12
 
 
 def sweep_plots(compared: Comparison) -> dict[str, Iterator[Plot]]:
-    """What a sweep's page shows of the science, by title."""
+    """The plots of a sweep's page, by title."""
     return {"Rate and distortion": rate_distortion_planes(compared)}
 
 
@@ -35,24 +35,24 @@ def rate_distortion_planes(compared: Comparison) -> Iterator[Plot]:
     rate = f"{stage}/rate"
     groups = [group for group in compared.groups if group.has(rate)]
     kinds = {
-        figure: dict.fromkeys(group.scale(figure) for group in groups)
-        for figure in (f"{stage}/distortion", f"{stage}/distortion_unit")
-        if all(group.has(figure) for group in groups)
+        name: dict.fromkeys(group.scale(name) for group in groups)
+        for name in (f"{stage}/distortion", f"{stage}/distortion_unit")
+        if all(group.has(name) for group in groups)
     }
-    figure = min(kinds, key=lambda name: len(kinds[name]), default="")
+    metric = min(kinds, key=lambda name: len(kinds[name]), default="")
     joined = _fewest_values(groups)
-    for scale in kinds.get(figure, ()):
+    for scale in kinds.get(metric, ()):
         points = [
             Point(
                 label_of({compared.varied[n]: v for n, v in g.settings.items() if n != joined}),
                 g.means[rate],
-                g.means[figure],
+                g.means[metric],
                 g.errors[rate],
-                g.errors[figure],
+                g.errors[metric],
                 f"{compared.varied[joined]}={text_of(g.settings[joined])}" if joined else "",
             )
             for g in groups
-            if g.scale(figure) == scale
+            if g.scale(metric) == scale
         ]
         yield Plot(embedded(plot_rate_distortion(points)), ", ".join(scale))
 
@@ -101,8 +101,8 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
         yield Plot(_pixels(plane), f"latent plane at quantiles of {of}")
 
 
-def _pixels(picture: Tensor) -> str:
-    """A picture `[3, H, W]` in [0, 1], pixel by pixel."""
+def _pixels(image: Tensor) -> str:
+    """An image `[3, H, W]` in [0, 1] as a `data:` address, pixel by pixel."""
     buffer = io.BytesIO()
-    imsave(buffer, picture.permute(1, 2, 0).numpy(), format="png")
+    imsave(buffer, image.permute(1, 2, 0).numpy(), format="png")
     return address("png", buffer.getvalue())

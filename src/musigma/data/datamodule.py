@@ -40,12 +40,12 @@ class ImageDataModule(L.LightningDataModule):
         batch_size: training images a step on each device.
         eval_batch_size: the same for validation and test.
         val_size: how many of the training images are held out for validation, or which share of
-            them; 0 for none. Data with a validation set of its own takes that one, as it is.
+            them; 0 for none. Data with a validation set of its own uses that one unchanged.
         seed: of the order of the training images and of what is random in their pixels.
     """
 
     resizes: ClassVar[bool] = False
-    """Whether image files of any size are made to fit."""
+    """True if image files of any size are scaled and cut to fit."""
 
     @checked
     def __init__(
@@ -90,8 +90,8 @@ class ImageDataModule(L.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read what the stage needs, once; the test set only when it is time to test.
 
-        Images to evaluate are normalised here, so that what is random in it is drawn once, and
-        is the same in every run and on every machine.
+        Images to evaluate are normalised here, so that random pixels are drawn once, the same
+        in every run and on every machine.
         """
         prepare = self.normalization.prepare
         if stage == "test":

@@ -26,9 +26,9 @@ class TensorFileDataModule(ImageDataModule):
     """Images and labels by name in an `.npz`, `.safetensors` or `.pt` file, a dict in the latter.
 
     `images` is `[N, C, H, W]` uint8 and `labels`, if there are any, `[N]`; so are `val_images` and
-    `val_labels`, `test_images` and `test_labels`. With a validation set of its own `val_size` has
-    no say; without a test set of its own a tenth of the images, drawn by a fixed seed, is the test
-    set. Other arrays do not count. Nothing in a file is run.
+    `val_labels`, `test_images` and `test_labels`. With a validation set of its own `val_size` is
+    ignored; without a test set of its own a tenth of the images, chosen by a fixed seed, is the
+    test set. Other arrays do not count. Nothing in a file is run.
 
     Args:
         path: the file.
@@ -43,7 +43,7 @@ class TensorFileDataModule(ImageDataModule):
         self.name = self.path.name
 
     def prepare_data(self) -> None:
-        """Hold the file against what it should be.
+        """Check the arrays of the file.
 
         Raises:
             DataError: if it cannot be read, or an array is missing, of another shape or type.
@@ -146,7 +146,7 @@ def _pt(path: Path) -> dict[str, Tensor]:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether it is a tensor whose numbers all lie in memory."""
+    """True for a tensor whose numbers all lie in memory."""
     if not isinstance(value, Tensor) or value.is_nested or value.is_meta:
         return False
     return value.layout == torch.strided

@@ -1,4 +1,4 @@
-"""How far the encoder is from the best posterior of its own family."""
+"""The gap between the encoder and the best posterior of its own family."""
 
 import torch
 from torch import Generator, Tensor

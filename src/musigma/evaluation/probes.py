@@ -1,4 +1,4 @@
-"""What the codes say of the classes: probes and clusters, by scikit-learn."""
+"""Probes and clusters: the classes as read off the codes, by scikit-learn."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,11 +18,11 @@ from torch import Tensor
 from musigma.seeding import FIXED_SEED
 
 TRAINING_CODES = 10_000
-"""Probes and clusters are fitted on so many training codes, drawn by a fixed seed."""
+"""The training codes, chosen by a fixed seed, that probes and clusters are fitted on."""
 INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 NEIGHBOURS = (50, 20, 10, 5, 3, 1)
 
-# Such small fits lose more time to threads than they win, and add up in no fixed order in them.
+# Such small fits are slower with threads, which also add up in varying order.
 one_thread = threadpool_limits.wrap(1)
 
 
@@ -34,7 +34,7 @@ class Codes(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """How well classes can be read off the codes.
+    """The accuracy with which classes are read off the codes.
 
     Args:
         accuracy: the share of test codes that are classified rightly.
@@ -48,7 +48,7 @@ class Probe(NamedTuple):
 
 
 class ClusterAgreement(NamedTuple):
-    """How far clusters of codes are the classes: 1 for the same partition, about 0 for chance.
+    """The agreement of clusters with classes: 1 for the same partition, about 0 for chance.
 
     Args:
         adjusted_rand: the adjusted Rand index (Hubert and Arabie 1985).
@@ -94,7 +94,7 @@ def neighbours_probe(train: Codes, val: Codes, test: Codes) -> Probe:
 
 @one_thread
 def cluster_agreement(train: Codes, test: Codes) -> ClusterAgreement:
-    """k-means with as many clusters as classes, held against the classes of the test codes.
+    """k-means with as many clusters as classes, compared with the classes of the test codes.
 
     Fitted without labels on at most 10,000 training codes in their own scale, where distances
     are the decoder's; the best of ten starts by a fixed seed.

@@ -51,7 +51,7 @@ class Autoencoder(nn.Module):
 
     @property
     def has_density(self) -> bool:
-        """Whether its posteriors have a density, and so a rate."""
+        """True if its posteriors have a density, and so a rate."""
         return self.posterior != "point"
 
     def encode(self, x: Tensor) -> Posterior:

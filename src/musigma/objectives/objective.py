@@ -61,9 +61,9 @@ class Loss(NamedTuple):
 
 @runtime_checkable
 class Objective(Protocol):
-    """What is minimised; an object whose attributes are its settings, or a module with weights.
+    """An objective to minimise: an object whose attributes are its settings, or an `nn.Module`.
 
-    A subclass overrides what these defaults do not say of it.
+    Subclasses override the defaults that are not true of them.
     """
 
     @property
@@ -73,12 +73,12 @@ class Objective(Protocol):
 
     @property
     def needs_rate(self) -> bool:
-        """Whether the posterior must have a density, and so a rate."""
+        """True if the posterior must have a density, and so a rate."""
         return True
 
     @property
     def uses_prior(self) -> bool:
-        """Whether codes are held to the prior N(0, I), so that log p(x) means something."""
+        """True if codes are held to the prior N(0, I), so that log p(x) means something."""
         return True
 
     @property

@@ -27,7 +27,6 @@ class Constant:
     end: Weight
 
     def __call__(self, step: int) -> float:
-        """`end`."""
         return self.end
 
 
@@ -40,7 +39,6 @@ class Linear:
     end: Weight = 1.0
 
     def __call__(self, step: int) -> float:
-        """The weight at `step`."""
         return self.start + (self.end - self.start) * min(step / self.steps, 1.0)
 
 
@@ -63,7 +61,6 @@ class Cyclical:
     end: Weight = 1.0
 
     def __call__(self, step: int) -> float:
-        """The weight at `step`."""
         if step >= self.steps:
             return self.end
         place = step * self.cycles / self.steps % 1.0

@@ -35,13 +35,13 @@ SHOWN = {
 
 
 def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
-    """The lines of what `measure` found; what is no number is a dash."""
+    """The lines of the metrics; a dash for a value that is not a number."""
     for name in dict.fromkeys([*SHOWN, *metrics]):
-        figure = metrics.get(name)
-        if isinstance(figure, dict) and figure.keys() == {"mean", "error"}:
+        metric = metrics.get(name)
+        if isinstance(metric, dict) and metric.keys() == {"mean", "error"}:
             title, unit = SHOWN.get(name, (name.replace("_", " "), ""))
             form = ".2f" if unit in (NATS, "dB") else ".4f"
-            yield Row(title, _text(figure["mean"], form), _text(figure["error"], form), unit)
+            yield Row(title, _text(metric["mean"], form), _text(metric["error"], form), unit)
     latent, classes = metrics["latent"], metrics["classes"]
     d = len(latent["spread"])
     if "active_units" in latent:
@@ -69,7 +69,7 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def measured(metrics: Mapping[str, Any], weights: str) -> str:
-    """What was measured, of which weights and on which images."""
+    """The weights and the images that were measured, in a sentence or two."""
     text = (
         f"The {weights} on {metrics['test_images']:,} test images, each decoded from one draw of "
         "z; errors are over images."

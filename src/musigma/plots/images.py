@@ -25,7 +25,7 @@ TRAVERSED = 12
 
 
 def pair_rows(above: Tensor, below: Tensor, columns: int = 8) -> Tensor:
-    """Two sets of images `[B, C, H, W]` in [0, 1] → one picture, rows of the two in turn."""
+    """Two sets of images `[B, C, H, W]` in [0, 1] → one image, rows of the two in turn."""
     above, below = viewable(above), viewable(below)
     blank = above.new_zeros(-len(above) % columns, *above.shape[1:])
     rows = [torch.cat([images, blank]).split(columns) for images in (above, below)]
@@ -80,7 +80,7 @@ def interpolation_codes(start: Tensor, end: Tensor, steps: int) -> Tensor:
 
 
 def plot_interpolations(images: Tensor, start: Tensor, end: Tensor) -> Figure:
-    """What `interpolation_codes` decode to, between the images whose μ are the ends.
+    """The decoded `interpolation_codes`, between the images whose μ are the ends.
 
     Args:
         images: decoded, `[B, K, C, H, W]` in [0, 1].
@@ -104,7 +104,7 @@ def traversal_codes(around: Tensor, values: Sequence[float]) -> Tensor:
 
 
 def plot_traversals(images: Tensor, values: Sequence[float], rate: Tensor) -> Figure:
-    """What `traversal_codes` decode to, `[d, K, C, H, W]` in [0, 1], by falling rate.
+    """The decoded `traversal_codes`, `[d, K, C, H, W]` in [0, 1], by falling rate.
 
     The values are standard deviations of the prior, so for a model trained without a rate they
     mean nothing.
@@ -132,7 +132,7 @@ def plane_codes(n: int, mu: Tensor | None = None) -> Tensor:
 
     Args:
         n: how many in each dimension.
-        mu: `[N, 2]`, for a model that was trained without a rate; its codes lie where they like.
+        mu: `[N, 2]`, for a model that was trained without a rate; its codes may lie anywhere.
     """
     levels = (torch.arange(n, dtype=torch.float64) + 0.5) / n
     if mu is None:
@@ -143,7 +143,7 @@ def plane_codes(n: int, mu: Tensor | None = None) -> Tensor:
 
 
 def plot_latent_plane(images: Tensor, mu: Tensor | None = None) -> Figure:
-    """What `plane_codes(n, mu)` decode to, `[n, n, C, H, W]` in [0, 1], for d = 2."""
+    """The decoded `plane_codes(n, mu)`, `[n, n, C, H, W]` in [0, 1], for d = 2."""
     n = len(images)
     codes = plane_codes(n, mu)
     return image_figure(

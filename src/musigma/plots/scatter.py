@@ -13,7 +13,7 @@ from musigma.plots.style import MOST_CLASSES, name_of
 from workbench.plots.style import CLASS_COLOURS, INK, new_figure, plot_axes
 
 ELLIPSES = 100
-"""So many posteriors are drawn, evenly spaced among the images."""
+"""Posteriors that are plotted, evenly spaced among the images."""
 
 
 def plot_latent_scatter(
@@ -75,7 +75,7 @@ def plot_latent_pca(mu: Tensor, y: Tensor) -> Figure:
 
 
 def _scatter(axes: Axes, points: Tensor, y: Tensor) -> None:
-    """Points `[N, 2]`, and the name of each class at its median, or as near as there is room.
+    """Points `[N, 2]`, and the name of each class at its median, or close to it.
 
     Over 50 classes have no names, and share colours.
     """

@@ -11,7 +11,7 @@ from torch import Tensor
 from workbench.plots.style import INK, new_figure
 
 MOST_CLASSES = 50
-"""Classes whose names there is room for."""
+"""The most classes whose names fit beside a plot."""
 
 TILE = 0.62
 """The width of an image among others, in inches."""
