@@ -3,7 +3,7 @@
 from pydantic.dataclasses import dataclass
 
 from musigma.objectives.objective import Draw, Loss, Objective, common_terms
-from musigma.objectives.schedules import ScheduledWeight
+from musigma.objectives.schedules import Constant, ScheduledWeight
 from workbench.ranges import CHECKED, Count, Weight
 
 
@@ -17,7 +17,7 @@ class Capacity(Objective):
         samples: K, the draws of z for each image.
     """
 
-    capacity: ScheduledWeight = 10.0
+    capacity: ScheduledWeight = Constant(10.0)
     gamma: Weight = 10.0
     samples: Count = 1
 

@@ -3,7 +3,7 @@
 from pydantic.dataclasses import dataclass
 
 from musigma.objectives.objective import Draw, Loss, Objective, common_terms
-from musigma.objectives.schedules import ScheduledWeight
+from musigma.objectives.schedules import Constant, ScheduledWeight
 from workbench.ranges import CHECKED, Count
 
 
@@ -19,7 +19,7 @@ class ELBO(Objective):
         samples: K, the draws of z for each image.
     """
 
-    beta: ScheduledWeight = 1.0
+    beta: ScheduledWeight = Constant(1.0)
     samples: Count = 1
 
     def __call__(self, draw: Draw, step: int) -> Loss:

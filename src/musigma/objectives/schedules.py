@@ -75,7 +75,5 @@ def as_schedule(weight: "float | Schedule") -> Schedule:
 if TYPE_CHECKING:
     ScheduledWeight = Any
 else:
-    ScheduledWeight = Annotated[
-        Weight | Schedule, AfterValidator(as_schedule), Field(validate_default=True)
-    ]
+    ScheduledWeight = Annotated[Weight | Schedule, AfterValidator(as_schedule)]
 """A weight given as a number or as a schedule; a schedule either way once it is checked."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from musigma.objectives.divergences import log_normal_per_dimension, log_standard_normal
 from musigma.objectives.objective import Draw, Loss, Objective, common_terms
-from musigma.objectives.schedules import ScheduledWeight
+from musigma.objectives.schedules import Constant, ScheduledWeight
 from workbench.ranges import CHECKED, Count, Weight
 
 
@@ -27,7 +27,7 @@ class TCVAE(Objective):
         samples: K, the draws of z for each image.
     """
 
-    beta: ScheduledWeight = 6.0
+    beta: ScheduledWeight = Constant(6.0)
     alpha: Weight = 1.0
     gamma: Weight = 1.0
     samples: Count = 1
