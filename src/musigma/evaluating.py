@@ -48,7 +48,7 @@ def evaluate(
         runs: run folders, folders of such, or `latest`.
         known: where `latest` looks.
         checkpoint: `best` or `last`.
-        images: how many test images log p(x) is measured on, drawn by a fixed seed; None for all.
+        images: test images for log p(x), chosen by a fixed seed; None for all.
         samples: K, the importance samples for each image.
         seed: of those samples.
         output: the folder to write into, with one for each run inside if there are several; by

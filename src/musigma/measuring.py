@@ -56,7 +56,7 @@ def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: 
     Args:
         run: an opened run, its data prepared and set up.
         test: its test images.
-        images: how many of them log p(x) is measured on, drawn by a fixed seed; None for all.
+        images: those of them for log p(x), chosen by a fixed seed; None for all.
         samples: K, the importance samples for each image.
         seed: of those samples.
     """

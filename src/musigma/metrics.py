@@ -22,7 +22,7 @@ SIGN_OF_DENSITY = {"elbo": 1, "iwae": 1, "distortion": -1}
 """Metrics that hold a log-density of pixels, and its sign."""
 
 GREY = "cross-entropy of grey levels, which is not a likelihood"
-NO_LIKELIHOODS = "Among these are cross-entropies of grey levels, and no likelihoods."
+NO_LIKELIHOODS = "Among these are cross-entropies of grey levels, which are not likelihoods."
 
 
 def older(

@@ -102,7 +102,7 @@ class AutoencoderModule(ReportingModule):
         return loss
 
     def terms(self, x: Tensor, noise: Tensor, dataset_size: int, step: int) -> Loss:
-        """The loss of a batch, in nats per pixel, and what is reported of each image, `[B]` each.
+        """The loss of a batch, in nats per pixel, and the terms of each image, `[B]` each.
 
         Args:
             x: images, `[B, C, H, W]`.

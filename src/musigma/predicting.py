@@ -88,7 +88,7 @@ def _file(task: str, output: str | None, own: Path) -> Path:
     """The file to write, which can be written.
 
     Raises:
-        ConfigError: if `output` has another ending than what is written.
+        ConfigError: if `output` has the wrong ending.
         RunError: if it cannot be written, or is there already.
     """
     ending = ".png" if task == "sample" else ".npz"
@@ -114,7 +114,7 @@ def _write(path: Path, arrays: Mapping[str, Any], grid: Tensor | None = None) ->
 
 @torch.no_grad()
 def encode(model: Autoencoder, x: Tensor, about: dict[str, Any]) -> dict[str, Any]:
-    """`mu` and `std` of images `[N, C, H, W]`, `[N, d]` each, beside what is known about them."""
+    """`mu` and `std` of images `[N, C, H, W]`, `[N, d]` each, with what is known about them."""
     mu, std = in_rows(lambda rows: tuple(model.encode(rows)), x)
     _check_finite("codes", torch.cat([mu, std]))
     return {"mu": mu.numpy(), "std": std.numpy(), **about}

@@ -31,7 +31,7 @@ def is_there(folder: Path) -> bool:
     """True if there is such a folder.
 
     Raises:
-        OSError: if something else has its name, or nobody may look into it.
+        OSError: if something else has its name, or it may not be read.
         ValueError: if it cannot be a name.
     """
     try:

@@ -79,7 +79,7 @@ def read_set(folder: Path, split: str, dataset: str = "") -> tuple[Tensor, Tenso
 
 
 def read_raw(path: Path, dataset: str = "") -> bytes:
-    """The bytes of a raw file or of what is in the `.gz` of one, checked.
+    """The bytes of a raw file, or unpacked from its `.gz`, checked.
 
     Raises:
         DataError: if it is not what its name says.

@@ -51,7 +51,7 @@ class ImageFolderDataModule(ImageDataModule):
         self._test: tuple[Tensor, Tensor] | None = None
 
     def prepare_data(self) -> None:
-        """Look at the names of all files; what is in them is read later.
+        """Check the names of all files; their pixels are read later.
 
         Raises:
             DataError: if there are no images, or those to train on lack a class.

@@ -56,7 +56,7 @@ class Order(SequentialSampler):
 
 
 class TensorLoader:
-    """Iterates over a data set that is two tensors, wherever those lie.
+    """Iterates over a data set of two tensors, on any device.
 
     Each step takes `batch_size` images for every rank from the common order, and rank r keeps
     every `world_size`-th of them: every rank has the same number of steps, and every image is

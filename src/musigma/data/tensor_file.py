@@ -18,7 +18,7 @@ from workbench.errors import DataError, one_line
 from workbench.ranges import checked
 
 SETS = {"train": "", "val": "val_", "test": "test_"}
-"""Set → what the names of its arrays begin with."""
+"""Set → prefix of the names of its arrays."""
 ARRAYS = [f"{prefix}{kind}" for prefix in SETS.values() for kind in ("images", "labels")]
 
 
@@ -80,7 +80,7 @@ class TensorFileDataModule(ImageDataModule):
         return sets
 
     def _set(self, arrays: Mapping[str, Tensor], prefix: str) -> tuple[Tensor, Tensor]:
-        """The images and labels whose names begin so."""
+        """The images and labels whose names have that prefix."""
         name = f"{prefix}images"
         if name not in arrays:
             raise DataError(

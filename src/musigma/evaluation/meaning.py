@@ -5,7 +5,7 @@ from musigma.objectives import Objective
 
 
 def why_no_log_p(model: Autoencoder, objective: Objective) -> str | None:
-    """The reason why log ∫ p(x|z) N(z; 0, I) dz says nothing of this model; None if it does."""
+    """The reason why log ∫ p(x|z) N(z; 0, I) dz means nothing for this model; None if it does."""
     if not model.likelihood.is_density:
         return (
             "its likelihood is cross-entropy of grey levels, which is not a density: train on "

@@ -70,13 +70,11 @@ def linear_probe(train: Codes, val: Codes, test: Codes) -> Probe:
     Raises:
         ValueError: if there are no validation codes.
     """
-    return _probe(
-        lambda c: make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)),
-        INVERSE_PENALTIES,
-        train,
-        val,
-        test,
-    )
+
+    def classifier(c: float) -> Any:
+        return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000))
+
+    return _probe(classifier, INVERSE_PENALTIES, train, val, test)
 
 
 def neighbours_probe(train: Codes, val: Codes, test: Codes) -> Probe:

@@ -17,10 +17,10 @@ class Autoencoder(nn.Module):
 
     Args:
         network: makes the encoder trunk and the decoder.
-        likelihood: p(x|z), which says how the decoder's output is meant.
+        likelihood: p(x|z), which gives the decoder's output its meaning.
         latent_dim: d, the size of the bottleneck.
         posterior: `normal` for N(mu, std²), `point` for a deterministic code.
-        center_output: whether training begins with the decoder's output at the mean image.
+        center_output: if true, training starts with the decoder's output at the mean image.
         image_shape: channels, height and width.
 
     Raises:

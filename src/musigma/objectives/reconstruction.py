@@ -23,6 +23,6 @@ class Reconstruction(Objective):
     def __call__(self, draw: Draw, step: int) -> Loss:
         """D, averaged over the batch."""
         terms = common_terms(draw)
-        # With nothing to hold it to the prior the ELBO says nothing of the model.
+        # Without a prior to hold the codes to, the ELBO means nothing.
         terms.pop("elbo", None)
         return Loss(terms["distortion"].mean(), terms, {})

@@ -68,7 +68,7 @@ def plot_worst(x: Tensor, x_hat: Tensor, captions: Sequence[str]) -> Figure:
 def image_grid(images: Tensor, title: str, columns: int = 10) -> Figure:
     """Images `[B, C, H, W]` in [0, 1], row by row.
 
-    Decoded draws from the prior say nothing of a model that was trained without a rate.
+    Decoded draws from the prior mean nothing for a model that was trained without a rate.
     """
     return image_figure(in_columns(images, columns), title)
 
