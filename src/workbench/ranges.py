@@ -1,5 +1,6 @@
 """Ranges of settings, declared in annotations and checked in every call and every config."""
 
+import re
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, validate_call
@@ -28,3 +29,27 @@ checked = validate_call(config=CHECKED)
 For a class that pydantic does not know it wants instances. Otherwise pydantic's ValidationError,
 a ValueError, names every wrong argument at once.
 """
+
+WORDS = {
+    r"Input should be (?=.)": "should be ",
+    r"should be a valid integer.*": "should be a whole number",
+    r"should be a valid number": "should be a number",
+    r"should be a valid string": "should be text",
+    r"should be a valid boolean": "should be true or false",
+    r"should be a valid (list|tuple|array)": "should be a list, as in [1, 2]",
+    r"should be (an object|a valid dictionary)": "should hold name: value",
+    r"should be greater than or equal to (\S+)": r"should be \1 or more",
+    r"should be less than or equal to (\S+)": r"should be \1 or less",
+    r"should be greater than (\S+)": r"should be more than \1",
+    r"String should have at least 1 character": "is empty; write a value, or leave it out",
+    r"\w+ should have at (least|most) (\d+) (item|character)s?.*": r"should have at \1 \2 \3s",
+    r"Field required": "is missing",
+    r"Value error, ": "",
+}
+
+
+def in_our_words(message: str) -> str:
+    """What pydantic says of a value, as a sentence about a setting."""
+    for theirs, ours in WORDS.items():
+        message = re.sub(f"^{theirs}", ours, message)
+    return message

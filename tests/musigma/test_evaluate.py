@@ -93,7 +93,9 @@ def test_the_elbo_is_the_one_that_training_reported(run_here):
 )
 def test_what_has_no_meaning_is_left_out_with_a_reason(run_here, overrides, reason, capsys):
     folder = run_here(*overrides)
-    no_density = "cross-entropies of grey levels, which are not likelihoods" in capsys.readouterr().out
+    no_density = (
+        "cross-entropies of grey levels, which are not likelihoods" in capsys.readouterr().out
+    )
     assert no_density == (reason == "no density")
     metrics = _measure(folder)
     assert reason in metrics["no_log_p"]

@@ -10,7 +10,11 @@ from filelock import FileLock, Timeout
 
 from workbench.config.launch import LONGEST_NAME, cut
 from workbench.errors import RunError
+from workbench.links import is_special, leads_out
 from workbench.runs.files import RunFiles
+
+BEGUN = {".lock", "checkpoints", "config.yaml.partial", "metrics.json", "failure.txt"}
+"""What may be in a run's folder that has no config yet."""
 
 
 class RunFolder(RunFiles):
@@ -71,9 +75,6 @@ class RunFolder(RunFiles):
     def open(cls, path: Path) -> "RunFolder":
         """The folder of a run that exists.
 
-        wandb links its folder in here to logs of its own elsewhere, and replaces such links before
-        it writes; nothing here reads them.
-
         Raises:
             RunError: if it is not a run folder, a link in it leads out of it, or something in it
                 is neither a file nor a folder.
@@ -83,16 +84,7 @@ class RunFolder(RunFiles):
                 f"{path} is not a run folder: it holds no config.yaml.\n"
                 "A run folder is what a training run names at its end, such as logs/runs/..."
             )
-        for file in path.rglob("*"):
-            if path / "wandb" in file.parents:
-                continue
-            if file.is_symlink() and leads_out(file, path):
-                raise RunError(
-                    f"{file} is a link out of the run folder, which is not followed: put there "
-                    "what it points to, or remove it"
-                )
-            if is_special(file):
-                raise RunError(f"{file} is neither a file nor a folder: remove it")
+        check_inside(path, path)
         return cls(path)
 
     @classmethod
@@ -100,8 +92,9 @@ class RunFolder(RunFiles):
         """The folder of that very path, made if it is not there.
 
         Raises:
-            RunError: if it cannot be made.
+            RunError: if it cannot be made, or holds something else than a run.
         """
+        check_own(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
             folder = cls(path)
@@ -177,14 +170,46 @@ class RunFolder(RunFiles):
         return path.resolve().relative_to(self.path.resolve()).as_posix()
 
 
-def is_special(path: Path) -> bool:
-    """True for a pipe, a socket or a device, from which reading may never end."""
-    return os.path.lexists(path) and not (path.is_file() or path.is_dir() or path.is_symlink())
+def check_inside(folder: Path, root: Path) -> None:
+    """Check that all of a run folder is in `root`, a folder above it or the run folder itself.
+
+    wandb links its folder in there to logs of its own elsewhere, and replaces such links before
+    it writes; nothing here reads them.
+
+    Raises:
+        RunError: if a link leads out, or something is neither a file nor a folder.
+    """
+    for file in (folder, *folder.rglob("*")):
+        if folder / "wandb" in file.parents:
+            continue
+        if file.is_symlink() and leads_out(file, root):
+            left = "the run folder" if root == folder else root
+            raise RunError(
+                f"{file} is a link out of {left}, which is not followed: put there what it points "
+                "to, or remove it"
+            )
+        if is_special(file):
+            raise RunError(f"{file} is neither a file nor a folder: remove it")
 
 
-def leads_out(path: Path, root: Path) -> bool:
-    """True if a path somewhere below `root` is, through a link, elsewhere or nowhere."""
-    try:
-        return not path.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError):  # links in a circle
-        return True
+def check_own(path: Path, root: Path | None = None) -> None:
+    """Check that a run may write into a folder: it is not there, empty, or has a run's files.
+
+    Args:
+        path: the folder.
+        root: the folder above it that it may not lead out of, if there is one.
+
+    Raises:
+        RunError: if not.
+    """
+    if root and os.path.lexists(path):
+        check_inside(path, root)
+    if not path.exists() or (path / "config.yaml").exists():
+        return
+    if not path.is_dir():
+        raise RunError(f"{path} is not a folder: remove it")
+    if others := set(os.listdir(path)) - BEGUN:
+        raise RunError(
+            f"{path} holds other files, such as {min(others)}: a run needs a folder of its own; "
+            "name one that is not there yet"
+        )

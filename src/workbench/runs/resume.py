@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from workbench.errors import RunError
-from workbench.runs.folder import RunFolder, leads_out
+from workbench.links import leads_out
+from workbench.runs.folder import RunFolder
 from workbench.runs.weights import WEIGHTS, load_checkpoint
 
 log = logging.getLogger(__name__)

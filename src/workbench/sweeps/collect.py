@@ -12,21 +12,10 @@ from workbench.errors import RunError, UserError
 from workbench.meaning import Meanings, read_meanings
 from workbench.project import the_project
 from workbench.runs.files import UNKNOWN
-from workbench.runs.folder import RunFolder, is_special, leads_out
+from workbench.runs.folder import RunFolder, check_inside
 from workbench.runs.status import status_of
-from workbench.runs.weights import WEIGHTS
 
 FAILURE = "failure.txt"
-READ = (
-    "config.yaml",
-    "metrics.json",
-    FAILURE,
-    ".lock",
-    "checkpoints",
-    "checkpoints/best.ckpt",
-    WEIGHTS,
-)
-"""The files that are read of a run, beside its curves."""
 
 
 @dataclass(frozen=True)
@@ -96,15 +85,9 @@ def collect(sweep: Path) -> list[SweepRun]:
 
 
 def _read(folder: RunFolder, sweep: Path) -> SweepRun:
-    for path in (folder.path, *map(folder.path.joinpath, READ), *folder.path.glob("events*")):
-        if leads_out(path, sweep):
-            text = f"{path} is a link out of this folder: copy the run instead"
-            return SweepRun(folder.path, "damaged", text)
-        if is_special(path):
-            text = f"{path} is neither a file nor a folder: remove it"
-            return SweepRun(folder.path, "damaged", text)
     traceback = ""
     try:
+        check_inside(folder.path, sweep)
         failure = folder.path / FAILURE
         traceback = failure.read_text("utf-8", errors="replace") if failure.exists() else ""
         return _whole(folder, traceback)

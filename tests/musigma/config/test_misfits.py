@@ -30,7 +30,7 @@ def _fault(*arguments):
         (["scheduler=cosine", "scheduler.T_max=0"], "scheduler: cannot be stepped after epoch 1"),
         (["scheduler=cosine", f"scheduler._target_={PLATEAU}", "~scheduler.T_max"], "metrics"),
         (["scheduler=multistep", "scheduler.gamma=-1"], "makes the learning rate -0.001 after ep"),
-        (["trainer.val_check_interval=0"], "trainer.val_check_interval=0: Input should be greater"),
+        (["trainer.val_check_interval=0"], "trainer.val_check_interval=0: should be "),
         (["trainer.strategy=ddp_spawn"], "trainer.strategy: the processes of ddp_spawn keep their"),
         (["trainer.strategy=ddp_fork"], "take ddp"),
         (
@@ -47,7 +47,7 @@ def _fault(*arguments):
         (["model=info_vae", "data.batch_size=1"], "compares the images of a batch: take 2 or more"),
         (["optimizer.lr=inf"], "optimizer.lr=inf: should be a finite number"),
         (["model.objective.samples=nan"], "should be a finite number"),
-        (["trainer.limit_train_batches=1.5"], "trainer.limit_train_batches=1.5: Input should be"),
+        (["trainer.limit_train_batches=1.5"], "trainer.limit_train_batches=1.5: should be"),
     ],
 )
 def test_it_is_one_line(arguments, fault):
