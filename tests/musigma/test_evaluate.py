@@ -88,7 +88,7 @@ def test_the_elbo_is_the_one_that_training_reported(run_here):
     [
         (["model=stochastic_autoencoder"], "trained without a rate"),
         (["model=autoencoder"], "trained without a rate"),
-        (["model=vae", *GREY_LEVELS], "no density"),
+        (["model=vae", *GREY_LEVELS], "not a density"),
     ],
 )
 def test_what_has_no_meaning_is_left_out_with_a_reason(run_here, overrides, reason, capsys):
@@ -96,13 +96,13 @@ def test_what_has_no_meaning_is_left_out_with_a_reason(run_here, overrides, reas
     no_density = (
         "cross-entropies of grey levels, which are not likelihoods" in capsys.readouterr().out
     )
-    assert no_density == (reason == "no density")
+    assert no_density == (reason == "not a density")
     metrics = _measure(folder)
     assert reason in metrics["no_log_p"]
     assert not {"log_p", "elbo", "log_p_exact"} & metrics.keys()
-    assert ("active_units" in metrics["latent"]) == (reason == "no density")
+    assert ("active_units" in metrics["latent"]) == (reason == "not a density")
     assert reason in (folder.path / "report.html").read_text()
-    assert (folder.path / "figures" / "samples.png").exists() == (reason == "no density")
+    assert (folder.path / "figures" / "samples.png").exists() == (reason == "not a density")
     is_plane = len(metrics["latent"]["spread"]) == 2
     assert (folder.path / "figures" / "latent_plane.png").exists() == is_plane
 

@@ -81,7 +81,7 @@ def test_pareto_k_needs_a_tail():
     ("likelihood", "posterior", "objective", "log_p", "weights"),
     [
         (Bernoulli(), "normal", ELBO(), None, None),
-        (Bernoulli(grey_levels=True), "normal", ELBO(), "no density", "no density"),
+        (Bernoulli(grey_levels=True), "normal", ELBO(), "not a density", "not a density"),
         (Laplace(), "normal", Reconstruction(), "without a rate", "without a rate"),
         (Laplace(), "normal", MMD(), None, None),
         (Laplace(), "point", MMD(), None, "is a point"),
