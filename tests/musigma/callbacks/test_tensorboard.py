@@ -11,7 +11,6 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 import torch
-from musigma.figures import pair_rows
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
@@ -19,6 +18,8 @@ from tensorboard.context import RequestContext
 from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.plugins.hparams.backend_context import Context
+
+from musigma.plots.images import pair_rows
 
 
 @pytest.fixture
