@@ -15,7 +15,7 @@ def main(cfg: "DictConfig") -> None:
     """Read the config and measure."""
     from hydra.core.hydra_config import HydraConfig
 
-    from musigma.benchmarking.benchmark import benchmark
+    from benchmarking.tables import benchmark
 
     own = ("tables=", "rounds=", "output=")
     overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith(own)]

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from musigma.data.checks import data_sets
-from musigma.data.idx import FILES, SPLITS, image_file, label_file
+from musigma.data.idx import FILES, SHAPES
 from musigma.paths import PROJECT_ROOT
 from warm import python
 from workbench import doctor, project
@@ -168,7 +168,7 @@ def test_damaged_data_is_a_problem(tmp_path, monkeypatch):
         (folder / name).write_bytes(b"<html>")
     (finding,) = problems(data_sets)
     assert finding.about == "FashionMNIST"
-    assert f"{image_file('train')} has 6 bytes" in finding.what
+    assert f"{FILES[0]} has 6 bytes" in finding.what
     assert "Remove it" in finding.advice
 
 
@@ -186,14 +186,16 @@ def test_files_that_are_not_the_published_mnist_are_a_problem_packed_or_not(tmp_
     for name in ("MNIST", "KMNIST"):
         folder = tmp_path / name / "raw"
         folder.mkdir(parents=True)
-        for split, count in SPLITS.items():
-            images = struct.pack(">4I", 2051, count, 28, 28) + bytes(count * 784)
-            (folder / image_file(split)).write_bytes(images)
-            labels = gzip.compress(struct.pack(">2I", 2049, count) + bytes(count))
-            (folder / f"{label_file(split)}.gz").write_bytes(labels)
+        for file, (count, *sides) in SHAPES.items():
+            if sides:
+                images = struct.pack(">4I", 2051, count, *sides) + bytes(count * 784)
+                (folder / file).write_bytes(images)
+            else:
+                labels = gzip.compress(struct.pack(">2I", 2049, count) + bytes(count))
+                (folder / f"{file}.gz").write_bytes(labels)
     (finding,) = problems(data_sets)
     assert finding.about == "MNIST"
-    assert f"{image_file('train')} is damaged" in finding.what
+    assert f"{FILES[0]} is damaged" in finding.what
     assert {(f.level, f.about) for f in data_sets()} >= {
         ("ok", "KMNIST"),
         ("note", "FashionMNIST"),

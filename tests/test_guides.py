@@ -72,7 +72,7 @@ def own(copy):
         "images.npz, Unit pixels",
         "images.npz, Standardize pixels",
         "CIFAR10, Standardize pixels",
-        "CodePenalty (weight=0.1)",
+        "CodePenalty(weight=0.1)",
         "│ penalty ",
         "StudentT likelihood",
         "│ edge error ",

@@ -41,7 +41,7 @@ def test_its_commands_run_one_after_the_other(tmp_path):
     said = run_steps([small(command) for command in typed], copy_repository(tmp_path))
     for words in (
         "d = 8, normal posterior",
-        "ELBO (beta=4, samples=1)",
+        "ELBO(beta=4, samples=1)",
         "complete -o nospace",
     ):
         assert words in said, words

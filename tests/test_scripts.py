@@ -32,7 +32,7 @@ def test_a_run_tells_its_story_and_explains_itself(run_script, only_run):
     for words in (
         "data source: sample",
         "vae: d = 2, normal posterior, Laplace likelihood, 26,",
-        "ELBO (beta=1.0, samples=1)",
+        "ELBO(beta=1.0, samples=1)",
         "precision 32-true",
         "nats per image",
         f"tensorboard --logdir {folder.path}",

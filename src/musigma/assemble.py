@@ -13,7 +13,7 @@ from workbench.errors import ConfigError
 from workbench.project import Config
 
 FEW_SAMPLES = 2
-"""So many samples of an image are tried: what takes a lot of memory is not tried here."""
+"""Samples of an image that are tried; many of them could take a lot of memory."""
 
 
 def assemble(config: Config, data: ImageDataModule) -> AutoencoderModule:
@@ -63,7 +63,7 @@ def build_model(config: Config, data: ImageDataModule) -> Autoencoder:
 
 
 def build_objective(config: Config) -> Objective:
-    """What is minimised."""
+    """The objective of a run."""
     objective: Objective = instantiate(config["model"]["objective"], Objective, "model.objective")
     return objective
 

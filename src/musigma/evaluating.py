@@ -1,4 +1,4 @@
-"""Measuring and drawing trained runs: numbers, figures and a page for each run."""
+"""Evaluating trained runs: metrics, plots and a page for each."""
 
 import logging
 import time
@@ -9,12 +9,14 @@ from typing import Any
 import torch
 import yaml
 
-from musigma.drawing import draw
+from musigma.evaluation.encoding import encoded
 from musigma.loading import Run, load_run
-from musigma.measuring import Metrics, encoded, measure
-from musigma.pages.kept import kept
+from musigma.measuring import Metrics, measure
 from musigma.pages.run import Row, measured, rows_of
+from musigma.plots.named import plot_files
+from musigma.plotting import plots_of
 from musigma.project import PROJECT
+from musigma.words import describe
 from workbench.console import set_up_logging, show_table
 from workbench.errors import ConfigError, RunError, UserError
 from workbench.pages.render import render
@@ -46,7 +48,7 @@ def evaluate(
         runs: run folders, folders of such, or `latest`.
         known: where `latest` looks.
         checkpoint: `best` or `last`.
-        images: how many test images log p(x) is measured on, drawn by a fixed seed; None for all.
+        images: test images for log p(x), chosen by a fixed seed; None for all.
         samples: K, the importance samples for each image.
         seed: of those samples.
         output: the folder to write into, with one for each run inside if there are several; by
@@ -54,34 +56,24 @@ def evaluate(
         data: where the data are; see `load_run`.
 
     Raises:
-        RunError: if a folder is no run, or results cannot be written; nothing has been measured
+        RunError: if a folder is not a run, or results cannot be written; nothing has been measured
             then. At the end, if one of several runs could not be measured.
     """
     set_up_logging()
     folders = _opening([find_runs(run, known) for run in runs], checkpoint, data)
     names = _unique([folder.path.resolve().name for folder in folders])
+    inside = names if len(folders) > 1 else [""]
     places = [
-        output_folder(
-            output and str(Path(output) / (name if len(folders) > 1 else "")),
-            folder.path,
-            FILES,
-        )
-        for folder, name in zip(folders, names, strict=True)
+        output_folder(output and str(Path(output) / name), folder.path, FILES)
+        for folder, name in zip(folders, inside, strict=True)
     ]
     found = []
     for folder, place in zip(folders, places, strict=True):
         try:
-            found.append(
-                _evaluate(
-                    load_run(folder.path, checkpoint, data),
-                    folder,
-                    place,
-                    checkpoint,
-                    images=images,
-                    samples=samples,
-                    seed=seed,
-                )
-            )
+            run = load_run(folder.path, checkpoint, data)
+            about = read_about(folder, run.config, checkpoint)
+            settings = {"images": images, "samples": samples, "seed": seed}
+            found.append(_evaluate(run, folder, place, about, settings))
         except UserError as error:
             if len(folders) == 1:
                 raise
@@ -112,7 +104,7 @@ def _opening(
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    """Names, those that are taken with a number behind."""
+    """The names; repeated ones get a number."""
     taken: list[str] = []
     for name in names:
         numbered = (f"{name}_{number}" for number in range(2, len(names) + 2))
@@ -121,17 +113,9 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def _evaluate(
-    run: Run,
-    folder: RunFolder,
-    place: Path,
-    checkpoint: str,
-    *,
-    images: int | None,
-    samples: int,
-    seed: int,
+    run: Run, folder: RunFolder, place: Path, about: About, settings: dict[str, Any]
 ) -> Metrics:
     start = time.perf_counter()
-    about = read_about(folder, run.config, checkpoint)
     for note in about.notes:
         log.warning("%s", note)
     run.data.prepare_data()
@@ -144,8 +128,8 @@ def _evaluate(
             f"{folder.path}: the {about.weights()} gives codes or images that are not finite: "
             "training had diverged. Take the other checkpoint, or an earlier run."
         )
-    found = measure(run, test, images=images, samples=samples, seed=seed)
-    pictures = [kept(drawing) for drawing in draw(run, test, about.curves)]
+    found = measure(run, test, **settings)
+    plots = [plot_files(plot) for plot in plots_of(run, test, about.curves)]
     metrics: Metrics = finite(
         {
             "run": str(folder.path),
@@ -156,7 +140,7 @@ def _evaluate(
             "measured_by": PROJECT.version,
             "data_source": run.data.source,
             **found,
-            "figures": sorted(name for picture in pictures for name in picture.files),
+            "figures": sorted(name for plot in plots for name in plot.files),
         }
     )
     rows = list(rows_of(metrics))
@@ -165,11 +149,11 @@ def _evaluate(
         "run.html.jinja",
         package=PROJECT.package,
         name=folder.path.resolve().name,
-        summary=_summary(run, folder),
+        summary="; ".join(describe(run.config, run.model, run.objective(), run.data).values()),
         measured=measured(metrics, about.weights()),
         notes=[*about.notes, *_left_out(metrics)],
         rows=rows,
-        pictures=pictures,
+        plots=plots,
         ran={
             **about.ran,
             "measured": f"in {time.perf_counter() - start:.0f} s on cpu with {PROJECT.package} "
@@ -180,7 +164,7 @@ def _evaluate(
         config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
         environment=about.environment,
     )
-    write_evaluation(place, metrics, page, [picture.files for picture in pictures])
+    write_evaluation(place, metrics, page, [plot.files for plot in plots])
     log.info("page         %s", place / PAGE)
     return metrics
 
@@ -190,16 +174,6 @@ def _left_out(metrics: Metrics) -> list[str]:
     if "left_out" in metrics:
         reasons += [f"Left out, as they are not finite numbers: {', '.join(metrics['left_out'])}"]
     return reasons
-
-
-def _summary(run: Run, folder: RunFolder) -> str:
-    model, data = run.model, run.data
-    return (
-        f"{run.config.get('name', folder.path.name)}: d = {model.latent_dim}, {model.posterior} "
-        f"posterior, {type(model.likelihood).__name__} likelihood, {data.name}, "
-        f"{type(data.normalization).__name__} pixels, data source: {data.source}, "
-        f"seed {run.config.get('seed', 'unknown')}"
-    )
 
 
 def _show(rows: Sequence[Row], metrics: Metrics, about: About) -> None:

@@ -28,7 +28,7 @@ class Run(NamedTuple):
     config: dict[str, Any]
 
     def objective(self) -> Objective:
-        """What the run minimised."""
+        """The objective that the run minimised."""
         return build_objective(self.config)
 
     @torch.no_grad()

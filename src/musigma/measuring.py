@@ -1,7 +1,7 @@
-"""What a trained model is worth, in numbers."""
+"""The metrics of a trained model on test images."""
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
@@ -16,6 +16,7 @@ from musigma.evaluation import (
     why_no_log_p,
 )
 from musigma.evaluation.amortization import best_elbo
+from musigma.evaluation.encoding import Encoded
 from musigma.evaluation.latent import (
     active_units,
     aggregated_posterior,
@@ -36,63 +37,26 @@ from musigma.evaluation.probes import (
 from musigma.evaluation.reconstruction import reconstruction_errors
 from musigma.loading import Run
 from musigma.models import Autoencoder
-from musigma.module import EVALUATION_SEED
 from musigma.objectives import Objective
 from musigma.objectives.divergences import kl_to_standard_normal
-from musigma.seeding import derive_seed, normal_noise
+from musigma.seeding import FIXED_SEED, derive_seed
 
 IMAGES_AT_ONCE = 100
-ROWS = 1000
 GAP_IMAGES = 50
-"""So many images have their own best posterior searched for."""
+"""The images whose own best posterior is searched for."""
 
 Metrics = dict[str, Any]
 
 
-class Encoded(NamedTuple):
-    """N images and what a model says of them.
-
-    Args:
-        x: normalised images, `[N, C, H, W]`.
-        y: labels, `[N]`.
-        mu: posterior means, `[N, d]`.
-        std: posterior standard deviations, `[N, d]`; 0 for a point posterior.
-        x_hat: the mean images decoded from one draw of z each, as in every evaluation.
-        log_likelihood: log p(x|z) of that draw, `[N]`, in nats.
-    """
-
-    x: Tensor
-    y: Tensor
-    mu: Tensor
-    std: Tensor
-    x_hat: Tensor
-    log_likelihood: Tensor
-
-
-@torch.no_grad()
-def encoded(model: Autoencoder, x: Tensor, y: Tensor) -> Encoded:
-    """What the model says of images `[N, C, H, W]`, with the noise of every evaluation."""
-    noise = normal_noise(1, len(x), model.latent_dim, seed=EVALUATION_SEED)
-    parts = []
-    for rows, draws in zip(x.split(ROWS), noise.split(ROWS, dim=1), strict=True):
-        posterior = model.encode(rows)
-        output = model.decode(posterior.rsample(draws))
-        log_likelihood = model.likelihood.log_prob(rows, output)[0]
-        parts.append(
-            (posterior.mu, posterior.std, model.likelihood.mean(output)[0], log_likelihood)
-        )
-    return Encoded(x, y, *map(torch.cat, zip(*parts, strict=True)))
-
-
 def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: int) -> Metrics:
-    """Every measure that means something for this model.
+    """All metrics that mean something for this model.
 
-    A figure over images is `{"mean": ..., "error": ...}`, with the standard error of the mean.
+    A metric over images is `{"mean": ..., "error": ...}`, with the standard error of the mean.
 
     Args:
         run: an opened run, its data prepared and set up.
         test: its test images.
-        images: how many of them log p(x) is measured on, drawn by a fixed seed; None for all.
+        images: those of them for log p(x), chosen by a fixed seed; None for all.
         samples: K, the importance samples for each image.
         seed: of those samples.
     """
@@ -102,7 +66,7 @@ def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: 
     metrics["classes"] = _classes(run, test)
     if reason := why_no_log_p(run.model, objective):
         return {**metrics, "no_log_p": reason}
-    order = torch.randperm(len(test.x), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(len(test.x), generator=_generator(FIXED_SEED))
     x = test.x[order[:images].sort().values]
     return metrics | _density(run, objective, x, samples, seed)
 
@@ -110,47 +74,47 @@ def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: 
 def _reconstruction(run: Run, test: Encoded) -> Metrics:
     errors = reconstruction_errors(test.x, test.x_hat, run.data.normalization.to_unit)
     values = {**errors._asdict(), "distortion": -test.log_likelihood}
-    if run.model.posterior == "normal":
+    if run.model.has_density:
         values["rate"] = kl_to_standard_normal(test.mu, test.std).sum(1)
     return {name: _mean(value) for name, value in values.items()}
 
 
 def _latent(model: Autoencoder, objective: Objective, test: Encoded) -> Metrics:
-    """What the codes are like: against the prior where they are held to it, else in themselves."""
+    """Properties of the codes: against the prior if they are held to it, else in themselves."""
     mu, std = test.mu, test.std
-    figures: Metrics = {"spread": spread(mu).tolist()}
-    if model.posterior == "normal":
-        figures["signal_to_noise"] = signal_to_noise(mu, std).tolist()
-        figures["share_of_std_at_floor"] = share_at_floor(std)
+    metrics: Metrics = {"spread": spread(mu).tolist()}
+    if model.has_density:
+        metrics["signal_to_noise"] = signal_to_noise(mu, std).tolist()
+        metrics["share_of_std_at_floor"] = share_at_floor(std)
     if not objective.uses_prior:
-        return figures
+        return metrics
     moments = aggregated_posterior(mu, std)
-    figures |= {
+    metrics |= {
         "active_units": int(active_units(mu).sum()),
         "aggregate_mean": moments.mean.tolist(),
         "aggregate_covariance": moments.covariance.tolist(),
     }
-    if model.posterior == "normal":
-        generator = torch.Generator().manual_seed(EVALUATION_SEED)
-        figures |= {
+    if model.has_density:
+        information = mutual_information(mu, std, generator=_generator(FIXED_SEED))
+        metrics |= {
             "rate_per_dimension": rate_per_dimension(mu, std).tolist(),
             "aggregate_kl_at_least": gaussian_kl_to_prior(moments),
-            "mutual_information_at_least": _mean(mutual_information(mu, std, generator=generator)),
+            "mutual_information_at_least": _mean(information),
         }
-    return figures
+    return metrics
 
 
 def _classes(run: Run, test: Encoded) -> Metrics:
-    """What can be read off the codes; fitted on training images, chosen on validation images."""
+    """Probes and clusters of the codes, fitted on training and chosen on validation images."""
     train, held_out, tested = _codes(run, "train"), _codes(run, "val"), Codes(test.mu, test.y)
     if len(fitted_on(train).y.unique()) < 2:
         return {}
     clusters = cluster_agreement(train, tested)
-    figures: Metrics = {"k_means": clusters._asdict()}
+    metrics: Metrics = {"k_means": clusters._asdict()}
     if len(held_out.mu):
-        figures["linear_probe"] = linear_probe(train, held_out, tested)._asdict()
-        figures["nearest_neighbours"] = neighbours_probe(train, held_out, tested)._asdict()
-    return figures
+        metrics["linear_probe"] = linear_probe(train, held_out, tested)._asdict()
+        metrics["nearest_neighbours"] = neighbours_probe(train, held_out, tested)._asdict()
+    return metrics
 
 
 @torch.no_grad()
@@ -165,13 +129,13 @@ def _codes(run: Run, name: Literal["train", "val"]) -> Codes:
 
 
 def _density(run: Run, objective: Objective, x: Tensor, samples: int, seed: int) -> Metrics:
-    """ELBO and log p(x) on the same images, and what lies between them."""
+    """ELBO and log p(x) on the same images, and the gap between them."""
     model = run.model
-    figures: Metrics = {"images": len(x), "samples": samples, "seed": seed}
+    metrics: Metrics = {"images": len(x), "samples": samples, "seed": seed}
     reason = why_no_importance_weights(model, objective)
     if reason is None:
         estimate = _importance(model, x, samples, seed)
-        figures |= {
+        metrics |= {
             "elbo": _mean(estimate.elbo),
             "log_p": _mean(estimate.log_p),
             "log_p_sampling_error": estimate.standard_error.square().mean().sqrt().item(),
@@ -180,16 +144,15 @@ def _density(run: Run, objective: Objective, x: Tensor, samples: int, seed: int)
         }
     if model.latent_dim <= 2:
         exact = quadrature_estimate(model, x)
-        figures |= {
+        metrics |= {
             "log_p_exact": _mean(exact.log_p),
             "log_p_exact_not_converged": int((~exact.converged).sum()),
             "log_p_exact_largest_change": exact.change.max().item(),
         }
         if reason is None:
             few = x[:GAP_IMAGES]
-            generator = torch.Generator().manual_seed(derive_seed(seed, len(x)))
-            best = best_elbo(model, few, generator=generator)
-            figures |= {
+            best = best_elbo(model, few, generator=_generator(derive_seed(seed, len(x))))
+            metrics |= {
                 "gap_images": len(few),
                 "gap_of_family": _mean(exact.log_p[:GAP_IMAGES] - best),
                 "gap_of_amortization": _mean(best - estimate.elbo[:GAP_IMAGES]),
@@ -197,24 +160,18 @@ def _density(run: Run, objective: Objective, x: Tensor, samples: int, seed: int)
     normalization = run.data.normalization
     if normalization.pixels != "binary":
         gain = normalization.log_unit_volume() * math.prod(run.data.image_shape)
-        for name in {"elbo", "log_p", "log_p_exact"} & figures.keys():
-            figures[f"{name}_unit"] = {**figures[name], "mean": figures[name]["mean"] + gain}
-    return figures
+        for name in {"elbo", "log_p", "log_p_exact"} & metrics.keys():
+            metrics[f"{name}_unit"] = {**metrics[name], "mean": metrics[name]["mean"] + gain}
+    return metrics
 
 
 def _importance(model: Autoencoder, x: Tensor, samples: int, seed: int) -> ImportanceEstimate:
-    batches = track(
-        x.split(IMAGES_AT_ONCE),
-        "importance weights",
-        transient=True,
-        console=Console(stderr=True),
-    )
+    console = Console(stderr=True)
+    chunks = x.split(IMAGES_AT_ONCE)
+    batches = track(chunks, "importance weights", transient=True, console=console)
     estimates = [
         importance_estimate(
-            model,
-            batch,
-            samples=samples,
-            generator=torch.Generator().manual_seed(derive_seed(seed, number)),
+            model, batch, samples=samples, generator=_generator(derive_seed(seed, number))
         )
         for number, batch in enumerate(batches)
     ]
@@ -226,3 +183,7 @@ def _mean(values: Tensor) -> dict[str, float]:
     values = values.double()
     error = values.std() / len(values) ** 0.5 if len(values) > 1 else torch.tensor(math.nan)
     return {"mean": values.mean().item(), "error": error.item()}
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)

@@ -3,15 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 from musigma.assemble import build_data, build_objective
 from musigma.data import ImageDataModule
 from musigma.data.normalization import Dequantize
-from musigma.module import AutoencoderModule
-from musigma.objectives import Objective
 from musigma.objectives.likelihoods.likelihood import Likelihood
-from musigma.units import NATS, UNITS
+from musigma.words import NATS, UNITS, in_words
 from workbench.config.instantiate import instantiate
 from workbench.meaning import OTHERS, Meaning, Meanings
 from workbench.project import Config
@@ -23,53 +22,35 @@ SIGN_OF_DENSITY = {"elbo": 1, "iwae": 1, "distortion": -1}
 """Metrics that hold a log-density of pixels, and its sign."""
 
 GREY = "cross-entropy of grey levels, which is not a likelihood"
-NO_LIKELIHOODS = "Among these are cross-entropies of grey levels, and no likelihoods."
-
-
-def meanings(
-    config: Mapping[str, Any], module: AutoencoderModule, data: ImageDataModule
-) -> Meanings:
-    """What the metrics of a run mean."""
-    return _meanings(config, data, data.source, module.model.likelihood, module.objective)
-
-
-def derived(
-    metrics: Mapping[str, float], module: AutoencoderModule, data: ImageDataModule
-) -> dict[str, float]:
-    """What follows from metrics: `on_common_scale`."""
-    return on_common_scale(metrics, data, module.model.likelihood)
+NO_LIKELIHOODS = "Among these are cross-entropies of grey levels, which are not likelihoods."
 
 
 def older(
     config: Config, source: str, metrics: Mapping[str, float]
 ) -> tuple[Meanings, dict[str, float]]:
-    """What runs before version 0.3 did not record: meanings, and metrics on the common scale."""
+    """The meanings, and the metrics on the common scale, of a run from before version 0.3."""
     data, objective = build_data(config), build_objective(config)
+    data.source = source
     likelihood = instantiate(config["model"]["likelihood"], Likelihood, "model.likelihood")
-    known = _meanings(config, data, source, likelihood, objective)
-    return known, on_common_scale(metrics, data, likelihood)
+    parts = SimpleNamespace(model=SimpleNamespace(likelihood=likelihood), objective=objective)
+    return meanings(config, parts, data), on_common_scale(metrics, parts, data)
 
 
-def _meanings(
-    config: Mapping[str, Any],
-    data: ImageDataModule,
-    source: str,
-    likelihood: Likelihood,
-    objective: Objective,
-) -> Meanings:
-    """What the metrics of a run with that config and these parts mean.
+def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> Meanings:
+    """The meanings of the metrics of a run.
 
     Losses compare where data, pixels, likelihood and objective are the same; log-densities (ELBO,
-    distortion) where data and pixels are, whatever the model. What `on_common_scale` adds compares
+    distortion) where data and pixels are, whatever the model. Those of `on_common_scale` compare
     on differently normalised pixels too.
     """
-    dataset = f"{data.name} ({source})"
+    likelihood, objective = module.model.likelihood, module.objective
+    dataset = f"{data.name} ({data.source})"
     density, common = _densities(data, likelihood)
     whole = (
         dataset,
         f"{_pixels(data)} pixels",
-        _described(likelihood, config["model"]["likelihood"]) + " likelihood",
-        "objective " + _described(objective, config["model"]["objective"]),
+        in_words(likelihood, config["model"]["likelihood"]) + " likelihood",
+        "objective " + in_words(objective, config["model"]["objective"]),
     )
     metrics = {OTHERS: Meaning(NATS, whole, places=2)}
     for name, unit in UNITS.items():
@@ -85,13 +66,13 @@ def _meanings(
 
 
 def on_common_scale(
-    metrics: Mapping[str, float], data: ImageDataModule, likelihood: Likelihood
+    metrics: Mapping[str, float], module: Any, data: ImageDataModule
 ) -> dict[str, float]:
     """Log-densities once more, as densities of [0, 1] pixels: `test/elbo` as `test/elbo_unit`.
 
-    None where pixels are classes, or where there is no density.
+    None if pixels are binary, or if there is no density.
     """
-    if not _densities(data, likelihood)[1]:
+    if not _densities(data, module.model.likelihood)[1]:
         return {}
     gain = data.normalization.log_unit_volume() * math.prod(data.image_shape)
     return {
@@ -102,7 +83,7 @@ def on_common_scale(
 
 
 def _densities(data: ImageDataModule, likelihood: Likelihood) -> tuple[str, str]:
-    """What exp(log p(x|z)) is in the model's own pixels, and on the common scale, in words."""
+    """The names of exp(log p(x|z)) in the model's own pixels, and on the common scale."""
     normalization = data.normalization
     if not likelihood.is_density:
         return GREY, ""
@@ -114,9 +95,4 @@ def _densities(data: ImageDataModule, likelihood: Likelihood) -> tuple[str, str]
 
 
 def _pixels(data: ImageDataModule) -> str:
-    return _described(data.normalization, vars(data.normalization))
-
-
-def _described(thing: object, settings: Mapping[str, Any]) -> str:
-    shown = ", ".join(f"{k}={v}" for k, v in settings.items() if not k.startswith("_"))
-    return type(thing).__name__ + (f"({shown})" if shown else "")
+    return in_words(data.normalization, vars(data.normalization))

@@ -12,17 +12,13 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from musigma.data import Batch
+from musigma.evaluation.reconstruction import pixel_errors
 from musigma.models import Autoencoder
-from musigma.models.centering import set_output_bias
-from musigma.models.posterior import PointPosterior
 from musigma.objectives import Draw, Loss, Objective
-from musigma.seeding import derive_seed, normal_noise, seed_noise
+from musigma.seeding import FIXED_SEED, derive_seed, normal_noise, seed_noise
 from workbench.module import ReportingModule, Stage
 from workbench.optimizer_numbers import numbers_of, set_numbers
 from workbench.ranges import Seed, checked
-
-EVALUATION_SEED = 0
-"""Every run is evaluated with the same noise, so that differences are the models'."""
 
 
 class AutoencoderModule(ReportingModule):
@@ -33,12 +29,12 @@ class AutoencoderModule(ReportingModule):
     (D + β·R) / pixels up to that constant. Distortion, rate and ELBO are in nats per image;
     `l1` and `mse` are mean errors per pixel of the reconstruction from a sampled z.
 
-    The noise of a training batch is a function of (seed, rank, epoch, batch). The noise of an
-    evaluated image is a function of its place in the data set.
+    The noise of a training batch is a function of (seed, rank, epoch, batch). That of an evaluated
+    image is a function of its place in the data set, so that runs differ by their models alone.
 
     Args:
-        model: what is trained.
-        objective: what is minimised.
+        model: is trained.
+        objective: is minimised.
         optimizer: parameters → optimizer, such as a partial of a class in `torch.optim`.
         scheduler: optimizer → scheduler, stepped once an epoch.
         seed: of the noise in training.
@@ -61,7 +57,7 @@ class AutoencoderModule(ReportingModule):
         seed: Seed = 0,
     ) -> None:
         super().__init__()
-        if objective.needs_rate and model.posterior == "point":
+        if objective.needs_rate and not model.has_density:
             raise ValueError(
                 f"the objective {type(objective).__name__} weighs a rate, and a point posterior "
                 "has none: choose posterior normal, or the objective reconstruction"
@@ -72,40 +68,41 @@ class AutoencoderModule(ReportingModule):
         self.scheduler = scheduler
         self.seed = seed
         self.monitor = objective.monitor
+        self._evaluation_noise = torch.empty(0)
 
     def setup(self, stage: str) -> None:
-        """Begin at the mean image where the model asks for it; a checkpoint comes after this."""
+        """If `center_output`, start at the mean image; a checkpoint is loaded after this."""
         if stage == "fit" and self.model.center_output:
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-            mean = self.model.likelihood.output_of(data.mean_image())
-            set_output_bias(self.model.decoder, mean)
+            self.model.start_at(data.mean_image())
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of one batch, a scalar."""
-        noise = torch.randn(
-            self.objective.samples, len(batch.x), self.model.latent_dim, device=self.device
-        )
-        return self._shared_step("train", batch, noise, self.trainer.train_dataloader)
+        shape = (self.objective.samples, len(batch.x), self.model.latent_dim)
+        noise = torch.randn(shape, device=self.device)
+        return self._step("train", batch, noise, self.trainer.train_dataloader)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch to the metrics `val/...`."""
-        noise = self.evaluation_noise[:, batch.row]
-        self._shared_step("val", batch, noise, self.trainer.val_dataloaders)
+        self._evaluate("val", batch, self.trainer.val_dataloaders)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch to the metrics `test/...`."""
-        noise = self.evaluation_noise[:, batch.row]
-        self._shared_step("test", batch, noise, self.trainer.test_dataloaders)
+        self._evaluate("test", batch, self.trainer.test_dataloaders)
 
-    def _shared_step(self, stage: Stage, batch: Batch, noise: Tensor, loader: Any) -> Tensor:
-        step = self.tested_step if stage == "test" else None
-        step = self.global_step if step is None else step
+    def _evaluate(self, stage: Stage, batch: Batch, loader: Any) -> None:
+        shape = (self.objective.samples, len(loader.dataset), self.model.latent_dim)
+        noise = self._evaluation_noise
+        if noise.shape != shape or noise.device != self.device:
+            noise = self._evaluation_noise = normal_noise(*shape, seed=FIXED_SEED).to(self.device)
+        self._step(stage, batch, noise[:, batch.row], loader)
+
+    def _step(self, stage: Stage, batch: Batch, noise: Tensor, loader: Any) -> Tensor:
+        tested = self.tested_step if stage == "test" else None
+        step = self.global_step if tested is None else tested
         loss, terms, settings = self.terms(batch.x, noise, len(loader.dataset), step)
         self.add(stage, terms, **settings)
         return loss
 
     def terms(self, x: Tensor, noise: Tensor, dataset_size: int, step: int) -> Loss:
-        """The loss of a batch, in nats per pixel, and what is reported of each image, `[B]` each.
+        """The loss of a batch, in nats per pixel, and the terms of each image, `[B]` each.
 
         Args:
             x: images, `[B, C, H, W]`.
@@ -116,37 +113,25 @@ class AutoencoderModule(ReportingModule):
         posterior = self.model.encode(x)
         z = posterior.rsample(noise)
         output = self.model.decode(z)
-        std = None if isinstance(posterior, PointPosterior) else posterior.std
-        log_likelihood = self.model.likelihood.log_prob(x, output)
-        draw = Draw(log_likelihood, z, posterior.mu, std, dataset_size)
+        draw = Draw(
+            log_likelihood=self.model.likelihood.log_prob(x, output),
+            z=z,
+            mu=posterior.mu,
+            std=posterior.std if posterior.has_density else None,
+            dataset_size=dataset_size,
+        )
         objective, terms, settings = self.objective(draw, step)
-        pixels = math.prod(self.model.image_shape)
-        loss = objective / pixels - self.model.likelihood.constant
+        loss = objective / math.prod(self.model.image_shape) - self.model.likelihood.constant
         with torch.no_grad():
-            error = (self.model.likelihood.mean(output) - x).flatten(2)
-            errors = {
-                "l1": error.abs().mean((0, 2)),
-                "mse": error.square().mean((0, 2)),
-            }
+            errors = pixel_errors(x, self.model.likelihood.mean(output))
         return Loss(loss, {"loss": loss.detach().expand(len(x)), **terms, **errors}, settings)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Make the batch's noise depend on where it is and on nothing that came before."""
+        """Seed the batch's noise by its place, and by nothing that came before."""
         place = (self.seed, self.global_rank, self.current_epoch, batch_idx)
         seed_noise(self.device, derive_seed(*place))
 
-    def on_validation_epoch_start(self) -> None:
-        """Draw the noise of the validation images."""
-        super().on_validation_epoch_start()
-        self._draw_noise(self.trainer.val_dataloaders)
-
-    def on_test_epoch_start(self) -> None:
-        """Draw the noise of the test images."""
-        super().on_test_epoch_start()
-        self._draw_noise(self.trainer.test_dataloaders)
-
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer over all parameters, and the scheduler where there is one."""
         optimizer = self.optimizer(self.parameters())
         self._numbers = [numbers_of(group) for group in optimizer.param_groups]
         if self.scheduler is None:
@@ -154,19 +139,14 @@ class AutoencoderModule(ReportingModule):
         return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the numbers that the optimizer was built with."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["optimizer_numbers"] = self._numbers
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Train on under the optimizer's present numbers."""
+        """Resume under the numbers that the optimizer is built with now."""
         super().on_load_checkpoint(checkpoint)
         if self.trainer.state.fn == TrainerFn.FITTING:
             optimizer = self.optimizer(self.parameters())
             numbers = [numbers_of(group) for group in optimizer.param_groups]
             scheduler = self.scheduler(optimizer) if self.scheduler else None
             set_numbers(checkpoint, numbers, optimizer, scheduler)
-
-    def _draw_noise(self, loader: Any) -> None:
-        shape = (self.objective.samples, len(loader.dataset), self.model.latent_dim)
-        self.evaluation_noise = normal_noise(*shape, seed=EVALUATION_SEED).to(self.device)

@@ -1,4 +1,4 @@
-"""Where things lie when nobody says otherwise."""
+"""Default places of configs and data."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a trained model is used for: codes of images, images of codes, and new images."""
+"""Uses of a trained model: codes of images, images of codes, and new images."""
 
 import os
 import zipfile
@@ -13,24 +13,21 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from musigma.data import ImageDataModule
-from musigma.data.datamodule import NO_LABEL
 from musigma.data.image_files import is_image_file, read_files
-from musigma.data.normalization import FIXED_SEED
-from musigma.figures.style import viewable
+from musigma.data.splits import NO_LABEL
+from musigma.evaluation.encoding import in_rows
 from musigma.loading import Run, load_run
 from musigma.models import Autoencoder
-from musigma.seeding import normal_noise
+from musigma.plots.style import viewable
+from musigma.seeding import FIXED_SEED, normal_noise
 from workbench.console import set_up_logging
 from workbench.errors import ConfigError, DataError, RunError
 from workbench.links import is_special
 from workbench.runs.output import check_writable, written_together
 from workbench.runs.resume import find_run
 
-ROWS = 2_000
-"""Images encoded or decoded at once."""
-
 MOST_PIXELS = 50_000_000
-"""Of a grid of images, about 7,000 a side."""
+"""The most pixels of a grid of images, about 7,000 a side."""
 
 
 def predict(
@@ -45,7 +42,7 @@ def predict(
     output: str | None,
     data: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Do a task with a run's model and write what it gives; returns where.
+    """Do a task with a run's model and write the results; returns the file.
 
     `encode` writes `mu` and `std` `[N, d]` and, if known, `label` or `name` `[N]`; `decode` writes
     `x` `[N, C, H, W]` on the [0, 1] scale and a grid of the first; `sample` writes a grid alone.
@@ -64,8 +61,8 @@ def predict(
 
     Raises:
         ConfigError: if `output` has the wrong ending, or `count` is more than a grid holds.
-        RunError: if the folder is no run, it has no prior to sample from, or the output cannot be
-            written.
+        RunError: if the folder is not a run, or has no prior to sample from, or the output cannot
+            be written.
         DataError: if the input is missing, damaged or of another shape.
     """
     set_up_logging()
@@ -82,7 +79,7 @@ def predict(
             "at once, with another seed each time."
         )
     z = _codes(Path(input), opened.model) if task == "decode" else _prior_codes(opened, count, seed)
-    x = torch.cat([opened.decoded(rows) for rows in z.split(ROWS)])
+    (x,) = in_rows(lambda rows: (opened.decoded(rows),), z)
     _check_finite("images", x)
     _write(path, {"x": x.numpy()} if task == "decode" else {}, grid=x[:most])
     return path
@@ -92,7 +89,7 @@ def _file(task: str, output: str | None, own: Path) -> Path:
     """The file to write, which can be written.
 
     Raises:
-        ConfigError: if `output` has another ending than what is written.
+        ConfigError: if `output` has the wrong ending.
         RunError: if it cannot be written, or is there already.
     """
     ending = ".png" if task == "sample" else ".npz"
@@ -118,10 +115,8 @@ def _write(path: Path, arrays: Mapping[str, Any], grid: Tensor | None = None) ->
 
 @torch.no_grad()
 def encode(model: Autoencoder, x: Tensor, about: dict[str, Any]) -> dict[str, Any]:
-    """`mu` and `std` of images `[N, C, H, W]`, `[N, d]` each, beside what is known about them."""
-    posteriors = [model.encode(rows) for rows in x.split(ROWS)]
-    mu = torch.cat([posterior.mu for posterior in posteriors])
-    std = torch.cat([posterior.std for posterior in posteriors])
+    """`mu` and `std` of images `[N, C, H, W]`, `[N, d]` each, with what is known about them."""
+    mu, std = in_rows(lambda rows: tuple(model.encode(rows)), x)
     _check_finite("codes", torch.cat([mu, std]))
     return {"mu": mu.numpy(), "std": std.numpy(), **about}
 
@@ -131,7 +126,7 @@ def _images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any]]
     if source not in ("test", "val"):
         folder = Path(source)
         if not source or not folder.is_dir():
-            raise DataError(f"input={source} is no folder of images")
+            raise DataError(f"input={source} is not a folder of images")
         if not (paths := sorted(filter(is_image_file, folder.iterdir()))):
             raise DataError(f"{folder} holds no image files")
         pixels = data.normalization.prepare(
@@ -186,7 +181,7 @@ def _prior_codes(run: Run, count: int, seed: int) -> Tensor:
 
 
 def most_in_a_grid(image_shape: Sequence[int]) -> int:
-    """How many images fit into a picture that viewers open without asking."""
+    """The most images in a grid that viewers open without asking."""
     _, height, width = image_shape
     return max(1, MOST_PIXELS // ((height + 1) * (width + 1)))
 

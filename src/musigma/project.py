@@ -3,31 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
+from musigma import words
 from musigma.paths import PROJECT_ROOT
 from workbench.project import Config, Project, hand_over, late
 
 
 def found(data: Any) -> Mapping[str, Any]:
-    """Where images came from; only then does a data set that has a fallback know."""
+    """The source of the images; a data set with a fallback knows it once it is prepared."""
     return {"source": data.source}
 
 
 def describe(config: Config, module: Any, data: Any) -> dict[str, str]:
     """The lines about data, model and objective with which a run starts."""
-    model, objective = module.model, module.objective
-    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    settings = ", ".join(
-        f"{key}={value}"
-        for key, value in config["model"]["objective"].items()
-        if not key.startswith("_")
-    )
-    return {
-        "data": f"{data.name}, {type(data.normalization).__name__} pixels, "
-        f"data source: {data.source}",
-        "model": f"{config['name']}: d = {model.latent_dim}, {model.posterior} posterior, "
-        f"{type(model.likelihood).__name__} likelihood, {parameters:,} parameters",
-        "objective": type(objective).__name__ + (f" ({settings})" if settings else ""),
-    }
+    return words.describe(config, module.model, module.objective, data)
 
 
 def few(data: Any) -> Any:
@@ -45,7 +33,7 @@ PROJECT = hand_over(
         rules=late("musigma.assemble.weights_in_32_bits"),
         describe=describe,
         meanings=late("musigma.metrics.meanings"),
-        derive=late("musigma.metrics.derived"),
+        derive=late("musigma.metrics.on_common_scale"),
         older=late("musigma.metrics.older"),
         found=found,
         few=few,

@@ -1,4 +1,4 @@
-"""What the entries of each script's config are, or build."""
+"""The types of the entries of each script's config."""
 
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -72,7 +72,7 @@ class BenchmarkSettings(TrainSettings):
 
 
 def settings() -> dict[str, type]:
-    """What the config of each script holds, by the script's name."""
+    """The settings of each script, by its name."""
     return {
         "train": TrainSettings,
         "evaluate": EvaluateSettings,

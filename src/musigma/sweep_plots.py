@@ -1,4 +1,4 @@
-"""The science's own plots of a sweep's page: rate and distortion, and what models have learned."""
+"""Plots of a sweep's page: rate and distortion, and thumbnails of models."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -10,12 +10,11 @@ from matplotlib.image import imsave
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from musigma.figures import pair_rows
-from musigma.figures.latent_plane import plane_codes
-from musigma.figures.rate_distortion import Point, draw_rate_distortion
-from musigma.figures.style import viewable
 from musigma.loading import Run, load_run
-from musigma.seeding import normal_noise
+from musigma.plots.images import pair_rows, plane_codes
+from musigma.plots.rate_distortion import Point, plot_rate_distortion
+from musigma.plots.style import viewable
+from musigma.seeding import FIXED_SEED, normal_noise
 from workbench.pages.render import address, embedded
 from workbench.sweeps.compare import Comparison, Group
 from workbench.sweeps.plots import Plot
@@ -26,7 +25,7 @@ SIDE = 12
 
 
 def sweep_plots(compared: Comparison) -> dict[str, Iterator[Plot]]:
-    """What a sweep's page shows of the science, by title."""
+    """The plots of a sweep's page, by title."""
     return {"Rate and distortion": rate_distortion_planes(compared)}
 
 
@@ -36,26 +35,26 @@ def rate_distortion_planes(compared: Comparison) -> Iterator[Plot]:
     rate = f"{stage}/rate"
     groups = [group for group in compared.groups if group.has(rate)]
     kinds = {
-        figure: dict.fromkeys(group.scale(figure) for group in groups)
-        for figure in (f"{stage}/distortion", f"{stage}/distortion_unit")
-        if all(group.has(figure) for group in groups)
+        name: dict.fromkeys(group.scale(name) for group in groups)
+        for name in (f"{stage}/distortion", f"{stage}/distortion_unit")
+        if all(group.has(name) for group in groups)
     }
-    figure = min(kinds, key=lambda name: len(kinds[name]), default="")
+    metric = min(kinds, key=lambda name: len(kinds[name]), default="")
     joined = _fewest_values(groups)
-    for scale in kinds.get(figure, ()):
+    for scale in kinds.get(metric, ()):
         points = [
             Point(
                 label_of({compared.varied[n]: v for n, v in g.settings.items() if n != joined}),
                 g.means[rate],
-                g.means[figure],
+                g.means[metric],
                 g.errors[rate],
-                g.errors[figure],
+                g.errors[metric],
                 f"{compared.varied[joined]}={text_of(g.settings[joined])}" if joined else "",
             )
             for g in groups
-            if g.scale(figure) == scale
+            if g.scale(metric) == scale
         ]
-        yield Plot(embedded(draw_rate_distortion(points)), ", ".join(scale))
+        yield Plot(embedded(plot_rate_distortion(points)), ", ".join(scale))
 
 
 def _fewest_values(groups: Sequence[Group]) -> str | None:
@@ -75,7 +74,7 @@ def thumbnails(folder: Path) -> list[Plot]:
     try:
         return list(_thumbnails(load_run(folder)))
     except Exception as error:  # one model that does not open must not cost the page
-        return [Plot("", f"no picture: {error}")]
+        return [Plot("", f"no plot: {error}")]
 
 
 def _thumbnails(run: Run) -> Iterator[Plot]:
@@ -86,13 +85,13 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
         return viewable(run.decoded(z))
 
     if uses_prior:
-        samples = decoded(normal_noise(64, model.latent_dim, seed=0))
+        samples = decoded(normal_noise(64, model.latent_dim, seed=FIXED_SEED))
         yield Plot(_pixels(make_grid(samples, padding=0)), "means of samples")
     else:
         data.setup("test")
         x: Any = data.test_dataloader().dataset.tensors[0][:1000]
         posterior = model.encode(x)
-        z = posterior.rsample(normal_noise(len(x), model.latent_dim, seed=0))
+        z = posterior.rsample(normal_noise(len(x), model.latent_dim, seed=FIXED_SEED))
         pairs = pair_rows(viewable(data.normalization.shown(x[:16])), decoded(z[:16]))
         yield Plot(_pixels(pairs), "no prior, so samples mean nothing: reconstructions")
     if model.latent_dim == 2:
@@ -102,8 +101,8 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
         yield Plot(_pixels(plane), f"latent plane at quantiles of {of}")
 
 
-def _pixels(picture: Tensor) -> str:
-    """A picture `[3, H, W]` in [0, 1], pixel by pixel."""
+def _pixels(image: Tensor) -> str:
+    """An image `[3, H, W]` in [0, 1] as a `data:` address, pixel by pixel."""
     buffer = io.BytesIO()
-    imsave(buffer, picture.permute(1, 2, 0).numpy(), format="png")
+    imsave(buffer, image.permute(1, 2, 0).numpy(), format="png")
     return address("png", buffer.getvalue())

@@ -5,24 +5,24 @@ import re
 import shutil
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from matplotlib.figure import Figure
 
-from musigma.drawing import draw
 from musigma.evaluating import evaluate
 from musigma.evaluation import importance_estimate
+from musigma.evaluation.encoding import encoded
 from musigma.exporting import export_run
-from musigma.figures.latent_space import Drawing
 from musigma.loading import load_run
-from musigma.measuring import encoded, measure
+from musigma.measuring import measure
 from musigma.models import MLP, Autoencoder
 from musigma.objectives.likelihoods import Laplace
-from musigma.pages.kept import kept
 from musigma.pages.run import rows_of
-from musigma.paths import PROJECT_ROOT
+from musigma.plots.named import NamedPlot, plot_files
+from musigma.plotting import plots_of
 from warm import Started, python
 from workbench.errors import ConfigError, RunError
 from workbench.runs.evaluation import finite
@@ -48,7 +48,7 @@ def _measure(folder, **settings):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Runs are measured, and no picture is drawn: that takes most of the time."""
-    monkeypatch.setattr("musigma.evaluating.draw", lambda *_: iter([]))
+    monkeypatch.setattr("musigma.evaluating.plots_of", lambda *_: iter([]))
 
 
 def test_a_run_is_measured_and_explains_its_figures(run_here, undrawn):
@@ -88,19 +88,21 @@ def test_the_elbo_is_the_one_that_training_reported(run_here):
     [
         (["model=stochastic_autoencoder"], "trained without a rate"),
         (["model=autoencoder"], "trained without a rate"),
-        (["model=vae", *GREY_LEVELS], "no density"),
+        (["model=vae", *GREY_LEVELS], "not a density"),
     ],
 )
 def test_what_has_no_meaning_is_left_out_with_a_reason(run_here, overrides, reason, capsys):
     folder = run_here(*overrides)
-    no_density = "cross-entropies of grey levels, and no likelihoods" in capsys.readouterr().out
-    assert no_density == (reason == "no density")
+    no_density = (
+        "cross-entropies of grey levels, which are not likelihoods" in capsys.readouterr().out
+    )
+    assert no_density == (reason == "not a density")
     metrics = _measure(folder)
     assert reason in metrics["no_log_p"]
     assert not {"log_p", "elbo", "log_p_exact"} & metrics.keys()
-    assert ("active_units" in metrics["latent"]) == (reason == "no density")
+    assert ("active_units" in metrics["latent"]) == (reason == "not a density")
     assert reason in (folder.path / "report.html").read_text()
-    assert (folder.path / "figures" / "samples.png").exists() == (reason == "no density")
+    assert (folder.path / "figures" / "samples.png").exists() == (reason == "not a density")
     is_plane = len(metrics["latent"]["spread"]) == 2
     assert (folder.path / "figures" / "latent_plane.png").exists() == is_plane
 
@@ -170,7 +172,7 @@ def trained(tmp_path_factory):
     """A run of a few weights on the sample, as training leaves one."""
     parent = tmp_path_factory.mktemp("runs")
     folder = RunFolder.create(parent, "run")
-    written = PROJECT_ROOT / "tests" / "runs" / "written_by_0.1.0"
+    written = Path(__file__).parent / "runs" / "written_by_0.1.0"
     config = yaml.safe_load((written / "config.yaml").read_text())
     folder.write_config(config, ["model=vae"])
     shutil.copytree(written / "checkpoints", folder.path / "checkpoints", dirs_exist_ok=True)
@@ -183,13 +185,13 @@ def trained(tmp_path_factory):
 def copied(trained, tmp_path, monkeypatch):
     """That run in a folder of its own, of which one small picture is drawn."""
     shutil.copytree(trained, tmp_path / "runs" / "run")
-    monkeypatch.setattr("musigma.evaluating.draw", lambda *_: iter([_picture("one")]))
+    monkeypatch.setattr("musigma.evaluating.plots_of", lambda *_: iter([_picture("one")]))
     monkeypatch.setattr("musigma.measuring._classes", lambda *_: {})
     return RunFolder.open(tmp_path / "runs" / "run")
 
 
 def _picture(name):
-    return Drawing(name, "caption", lambda: Figure((1, 1)))
+    return NamedPlot(name, "caption", lambda: Figure((1, 1)))
 
 
 def _files(folder):
@@ -251,7 +253,11 @@ def test_an_output_of_several_runs_has_a_folder_for_each_and_names_are_unique(co
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError(28, "No space left on device")])
 @pytest.mark.parametrize(
     "moment",
-    ["musigma.evaluating.measure", "musigma.evaluating.kept", "workbench.runs.output.os.fsync"],
+    [
+        "musigma.evaluating.measure",
+        "musigma.evaluating.plot_files",
+        "workbench.runs.output.os.fsync",
+    ],
 )
 def test_what_stops_an_evaluation_leaves_the_one_before_whole(
     failure, moment, copied, monkeypatch, tmp_path
@@ -282,7 +288,7 @@ def test_a_full_disk_is_one_line_after_the_numbers_are_on_screen(copied, monkeyp
 def test_pictures_of_another_evaluation_are_removed_and_others_files_are_not(copied, monkeypatch):
     _measure(copied)
     (copied.path / "figures" / "mine.png").write_text("mine")
-    monkeypatch.setattr("musigma.evaluating.draw", lambda *_: iter([_picture("two")]))
+    monkeypatch.setattr("musigma.evaluating.plots_of", lambda *_: iter([_picture("two")]))
     _measure(copied)
     names = {path.name for path in (copied.path / "figures").iterdir()}
     assert names == {"two.png", "two.svg", "mine.png"}
@@ -356,11 +362,12 @@ def test_a_picture_that_cannot_be_drawn_costs_no_numbers(copied, monkeypatch):
         raise ValueError("no such plot")
 
     monkeypatch.setattr(
-        "musigma.evaluating.draw", lambda *_: iter([Drawing("odd", "", fail), _picture("one")])
+        "musigma.evaluating.plots_of",
+        lambda *_: iter([NamedPlot("odd", "", fail), _picture("one")]),
     )
     assert _measure(copied)["figures"] == ["one.png", "one.svg"]
     assert (
-        "odd: left out: it cannot be drawn: no such plot"
+        "odd: left out: it cannot be plotted: no such plot"
         in (copied.path / "report.html").read_text()
     )
 
@@ -386,8 +393,8 @@ def test_one_test_image_has_a_mean_and_no_error(d, trained):
     assert found["left_out"]["distortion.error"] == "it is not a finite number"
     rows = {row.name: row for row in rows_of(found)}
     assert rows["distortion D"].error == "–"
-    drawn = [kept(drawing) for drawing in draw(run, test, {})]
-    assert not [picture.caption for picture in drawn if "cannot be drawn" in picture.caption]
+    drawn = [plot_files(plot) for plot in plots_of(run, test, {})]
+    assert not [picture.caption for picture in drawn if "cannot be plotted" in picture.caption]
     assert {p.name for p in drawn if not p.source} == {
         *("interpolations", "class_errors", "training_curves")
     }
@@ -396,8 +403,8 @@ def test_one_test_image_has_a_mean_and_no_error(d, trained):
 def test_curves_of_other_names_are_left_out_with_the_reason(trained):
     run = load_run(trained)
     test = _of_one_image(run)
-    (last,) = [d for d in draw(run, test, {"hp": ([0], [1.0])}) if d.name == "training_curves"]
-    assert last.draw is None
+    (last,) = [d for d in plots_of(run, test, {"hp": ([0], [1.0])}) if d.name == "training_curves"]
+    assert last.plot is None
     assert last.caption.startswith("left out")
 
 

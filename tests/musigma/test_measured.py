@@ -12,8 +12,8 @@ from musigma.callbacks import GracefulStop
 from musigma.evaluating import evaluate
 from musigma.exporting import export_run
 from musigma.loading import load_run
-from musigma.module import EVALUATION_SEED, AutoencoderModule
-from musigma.seeding import normal_noise
+from musigma.module import AutoencoderModule
+from musigma.seeding import FIXED_SEED, normal_noise
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError, RunError
 from workbench.runs.curves import read_curves
@@ -38,7 +38,7 @@ def _l1(folder, stage, checkpoint="best"):
     x = loader.dataset.tensors[0]
     with torch.no_grad():
         mu, std = model.encode(x)
-        noise = normal_noise(1, len(x), 2, seed=EVALUATION_SEED)[0]
+        noise = normal_noise(1, len(x), 2, seed=FIXED_SEED)[0]
         return (model.decode(mu + std * noise) - x).abs().mean().item()
 
 

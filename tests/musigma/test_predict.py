@@ -111,7 +111,7 @@ def test_images_that_do_not_fit_are_named(make, message, vae, tmp_path):
     make(folder)
     with pytest.raises(DataError, match=message):
         _predict("encode", vae, input=str(folder))
-    with pytest.raises(DataError, match="is no folder of images"):
+    with pytest.raises(DataError, match="is not a folder of images"):
         _predict("encode", vae, input=str(tmp_path / "nowhere"))
 
 
@@ -271,7 +271,7 @@ def test_more_samples_than_a_picture_holds_are_refused(count, opened):
 def test_an_empty_input_is_not_the_working_directory(opened, tmp_path, monkeypatch):
     Image.new("L", (28, 28)).save(tmp_path / "a.png")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="input= is no folder of images"):
+    with pytest.raises(DataError, match="input= is not a folder of images"):
         _predict("encode", opened, input="")
 
 

@@ -1,7 +1,6 @@
-"""Panels in TensorBoard, and under the names that configs give them the workbench's callbacks."""
+"""The panels and the workbench's callbacks, under the names that configs give them."""
 
-from musigma.callbacks.image_panel import ImagePanel
-from musigma.callbacks.latent_panel import LatentPanel
+from musigma.panels import ImagePanel, LatentPanel
 from workbench.callbacks import (
     BestAndLast,
     GracefulStop,

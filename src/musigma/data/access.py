@@ -10,7 +10,7 @@ from workbench.errors import DataError
 
 @contextmanager
 def readable(path: Path, setting: str) -> Iterator[None]:
-    """Within it whatever keeps a place from being read is a DataError with its name.
+    """Turn errors of reading a place into a DataError with its name.
 
     Args:
         path: the place.
@@ -28,10 +28,10 @@ def readable(path: Path, setting: str) -> Iterator[None]:
 
 
 def is_there(folder: Path) -> bool:
-    """Whether there is such a folder.
+    """True if there is such a folder.
 
     Raises:
-        OSError: if something else has its name, or nobody may look into it.
+        OSError: if something else has its name, or it may not be read.
         ValueError: if it cannot be a name.
     """
     try:

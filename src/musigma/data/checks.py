@@ -1,4 +1,4 @@
-"""Whether the data sets are here, for `scripts/doctor.py`."""
+"""The check of the data sets, for `scripts/doctor.py`."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ GET_DATA = "The first run that needs them downloads them; or put them there by h
 
 
 def data_sets() -> Iterator[Finding]:
-    """The data sets that are here, each held against its format."""
+    """The state of each data set: here and whole, missing, or damaged."""
     root = Path(os.path.expanduser(default_data_root()))
     for name in get_args(Dataset):
         folder = root / name / "raw"

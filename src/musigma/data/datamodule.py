@@ -2,43 +2,33 @@
 
 import copy
 from abc import abstractmethod
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import lightning as L
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from musigma.data.loader import Batch, TensorLoader
+from musigma.data.loader import Batch, TensorLoader, place
 from musigma.data.normalization import (
-    FIXED_SEED,
     NORMALIZATIONS,
     Means,
     Normalization,
     NormalizationName,
     Stds,
 )
-from musigma.data.placement import placed
+from musigma.data.splits import Size, split
+from musigma.seeding import FIXED_SEED
 from musigma.shapes import ImageShape
 from workbench.errors import DataError
 from workbench.ranges import Count, Seed, checked
-
-Size = Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)]
-"""So many images, or such a share of all."""
-
-NO_LABEL = -1
-"""The label of an image that has none."""
-
-TEST_SHARE = 0.1
-"""Of images that are in no test set of their own, such a share is held out as one."""
 
 
 class ImageDataModule(L.LightningDataModule):
     """Train, validation and test loaders over images held once, on the training device.
 
-    Where they would take more than half of a GPU's free memory they stay in the host's. A subclass
-    says where the images come from, in `read` and in a word in `source`, and hands on the arguments
-    that it does not name. Runs compare where the `name` of their data is the same.
+    If they would take more than half of a GPU's free memory they stay in the host's. A subclass
+    reads the images in `read`, names their origin in `source`, and passes on the arguments that it
+    does not name. Runs compare if the `name` of their data is the same.
 
     Args:
         image_shape: channels, height and width.
@@ -50,15 +40,12 @@ class ImageDataModule(L.LightningDataModule):
         batch_size: training images a step on each device.
         eval_batch_size: the same for validation and test.
         val_size: how many of the training images are held out for validation, or which share of
-            them; 0 for none. Data with a validation set of its own takes that one, as it is.
+            them; 0 for none. Data with a validation set of its own uses that one unchanged.
         seed: of the order of the training images and of what is random in their pixels.
-
-    Raises:
-        ValueError: if a setting is out of range.
     """
 
     resizes: ClassVar[bool] = False
-    """Whether image files of any size are made to fit."""
+    """True if image files of any size are scaled and cut to fit."""
 
     @checked
     def __init__(
@@ -103,23 +90,27 @@ class ImageDataModule(L.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read what the stage needs, once; the test set only when it is time to test.
 
-        Images to evaluate are normalised here, so that what is random in it is drawn once, and
-        is the same in every run and on every machine.
+        Images to evaluate are normalised here, so that random pixels are drawn once, the same
+        in every run and on every machine.
         """
+        prepare = self.normalization.prepare
         if stage == "test":
             if "test" not in self._sets:
-                self._keep("test", *self._prepared(*self.read(train=False)), normalized=True)
+                images, labels = self.read(train=False)
+                self._keep("test", self._normalized(prepare(images)), labels)
         elif "train" not in self._sets:
-            images, labels = self._prepared(*self.read(train=True))
+            images, labels = self.read(train=True)
+            images = prepare(images)
             if validation := self.read_validation():
-                validation = self._prepared(*validation)
+                held_out, held_out_labels = validation
+                held_out = prepare(held_out)
             else:
                 what = f"{self.name}, data.val_size={self.val_size}"
-                held_out = split(len(images), self.val_size, what)
-                validation = images[held_out], labels[held_out]
-                images, labels = images[~held_out], labels[~held_out]
+                mask = split(len(images), self.val_size, what)
+                held_out, held_out_labels = images[mask], labels[mask]
+                images, labels = images[~mask], labels[~mask]
             self._keep("train", images, labels)
-            self._keep("val", *validation, normalized=True)
+            self._keep("val", self._normalized(held_out), held_out_labels)
 
     def some(self, count: int) -> "ImageDataModule":
         """The same with only so many of the images that have been read, in two batches."""
@@ -155,35 +146,29 @@ class ImageDataModule(L.LightningDataModule):
         return self._loader(name, self.eval_batch_size, normalization)
 
     def first_images(self, count: int) -> tuple[Literal["train", "val"], Tensor, Tensor]:
-        """Images to look at in training: the set they are of, normalised pixels, and labels.
-
-        They are the first that are held out, or where none are, the first to train on.
-        """
+        """The first images held out, or if none are, to train on: their set, pixels and labels."""
         name: Literal["train", "val"] = "val" if len(self._sets["val"][0]) else "train"
         images, labels = (part[:count].to(self._device) for part in self._sets[name])
-        if name == "train":
-            generator = torch.Generator(images.device).manual_seed(FIXED_SEED)
-            images = self.normalization(images, generator)
-        return name, images, labels
+        return name, self._normalized(images) if name == "train" else images, labels
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
     ) -> Batch:
-        """Nothing to do: batches are made where they are used."""
+        """Batches are on the device already."""
         return batch
 
-    def _prepared(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return self.normalization.prepare(images), labels
+    def _normalized(self, images: Tensor) -> Tensor:
+        """As in every evaluation: with the same draws if they are random."""
+        generator = torch.Generator(images.device).manual_seed(FIXED_SEED)
+        return self.normalization(images, generator)
 
-    def _keep(self, name: str, images: Tensor, labels: Tensor, normalized: bool = False) -> None:
+    def _keep(self, name: str, images: Tensor, labels: Tensor) -> None:
         if 0 < len(images) < self._processes:
             raise DataError(
                 f"{self.name}: the {name} set has {len(images)} images, too few for "
                 f"{self._processes} processes; set trainer.devices lower"
             )
-        if normalized:
-            images = self.normalization(images, torch.Generator().manual_seed(FIXED_SEED))
-        images = placed(images, self._device)
+        images = place(images, self._device)
         self._sets[name] = images, labels.to(images.device)
 
     @property
@@ -213,18 +198,3 @@ class ImageDataModule(L.LightningDataModule):
             world_size=self._processes,
             device=self._device,
         )
-
-
-def split(count: int, size: Size, what: str = "the data") -> Tensor:
-    """Which of `count` images are held out: a mask `[count]`, the same for every seed.
-
-    Raises:
-        DataError: if nothing would be left to train on; says of what.
-    """
-    held_out = size if isinstance(size, int) else max(1, round(size * count))
-    if held_out >= count:
-        raise DataError(f"{what}: holding out {held_out} images leaves none of {count} to train on")
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(FIXED_SEED))
-    mask = torch.zeros(count, dtype=torch.bool)
-    mask[order[:held_out]] = True
-    return mask

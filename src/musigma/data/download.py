@@ -18,7 +18,7 @@ SECONDS_WITHOUT_AN_ANSWER = 20.0
 
 
 class NoFilesError(DataError):
-    """Files that are neither here nor to be had."""
+    """Files that are not here and cannot be downloaded."""
 
 
 def missing_files(folder: Path) -> list[str]:
@@ -37,7 +37,7 @@ def download(dataset: type[MNIST], root: Path, mirrors: Sequence[str] | None = N
 
     torchvision fetches the archives that are not there, against its checksums; what an archive
     holds is checked before it gets the name of a raw file. Both are moved into place when they are
-    whole, so what is interrupted leaves nothing that looks like data. A lock makes a second process
+    whole, so an interruption leaves nothing that looks like data. A lock makes a second process
     wait and find the files there.
 
     Args:

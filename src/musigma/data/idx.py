@@ -16,47 +16,28 @@ from workbench.errors import DataError
 
 # LeCun, Cortes and Burges, "The MNIST database": big-endian header, then one byte a value.
 IMAGES_MAGIC, LABELS_MAGIC = 0x803, 0x801
-SPLITS = {"train": 60_000, "t10k": 10_000}
 SIDE = 28
 CLASSES = 10
+
+SHAPES = {
+    "train-images-idx3-ubyte": (60_000, SIDE, SIDE),
+    "train-labels-idx1-ubyte": (60_000,),
+    "t10k-images-idx3-ubyte": (10_000, SIDE, SIDE),
+    "t10k-labels-idx1-ubyte": (10_000,),
+}
+FILES = tuple(SHAPES)
 
 # SHA-256, which takes half of MD5's time here, of the files whose published MD5 are, in this order,
 # 6bbc9ace898e44ae57da46a324031adb, a25bea736e30d166cdddb491f175f624,
 # 2646ac647ad5339dbf082846283269ea and 27ae3e4e09519cfbb04c329615203637.
 # Of FashionMNIST and KMNIST only the digests of the archives are published; see `_differs`.
-PUBLISHED: dict[str, dict[str, str]] = {
-    "MNIST": {
-        "train-images-idx3-ubyte": (
-            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
-        ),
-        "train-labels-idx1-ubyte": (
-            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
-        ),
-        "t10k-images-idx3-ubyte": (
-            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
-        ),
-        "t10k-labels-idx1-ubyte": (
-            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
-        ),
-    },
-}
-
-
-def image_file(split: str) -> str:
-    """The name of the file with the images of `train` or `t10k`."""
-    return f"{split}-images-idx3-ubyte"
-
-
-def label_file(split: str) -> str:
-    """The name of the file with the labels of `train` or `t10k`."""
-    return f"{split}-labels-idx1-ubyte"
-
-
-FILES = tuple(name(split) for split in SPLITS for name in (image_file, label_file))
-SHAPES = {
-    **{image_file(split): (count, SIDE, SIDE) for split, count in SPLITS.items()},
-    **{label_file(split): (count,) for split, count in SPLITS.items()},
-}
+MNIST_DIGESTS = (
+    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+)
+PUBLISHED = {"MNIST": dict(zip(FILES, MNIST_DIGESTS, strict=True))}
 
 
 def archive_of(path: Path) -> Path:
@@ -67,7 +48,7 @@ def archive_of(path: Path) -> Path:
 def check_raw_files(folder: Path, dataset: str = "") -> None:
     """Check each of the four files, or its `.gz`: header, size, labels in range, content.
 
-    A file that has not changed since is not read again by the same process.
+    A file that has not changed is not read again by the same process.
 
     Args:
         folder: the place of the files.
@@ -89,7 +70,7 @@ def read_set(folder: Path, split: str, dataset: str = "") -> tuple[Tensor, Tenso
         DataError: as `check_raw_files`.
     """
     arrays = []
-    for name in (image_file(split), label_file(split)):
+    for name in (name for name in FILES if name.startswith(split)):
         data = bytearray(read_raw(_present(folder / name), dataset))
         body = torch.frombuffer(data, dtype=torch.uint8, offset=len(_header(name)))
         arrays.append(body.reshape(SHAPES[name]))
@@ -98,7 +79,7 @@ def read_set(folder: Path, split: str, dataset: str = "") -> tuple[Tensor, Tenso
 
 
 def read_raw(path: Path, dataset: str = "") -> bytes:
-    """The bytes of a raw file or of what is in the `.gz` of one, checked.
+    """The bytes of a raw file, or unpacked from its `.gz`, checked.
 
     Raises:
         DataError: if it is not what its name says.
@@ -146,10 +127,9 @@ def _header(name: str) -> bytes:
 
 
 def _differs(path: Path, data: bytes, published: Mapping[str, str]) -> str:
-    """How the bytes of a file differ from those it should hold, empty where they do not.
+    """The difference of a file's bytes to the published ones, in words; empty if there is none.
 
-    Where no digest of them is published, an archive beside it (torchvision and we leave those that
-    were downloaded, against their digests) ends with a checksum of what was packed.
+    If no digest is published, the archive beside it, if there is one, ends with a checksum.
     """
     name = path.name.removesuffix(".gz")
     if name in published:

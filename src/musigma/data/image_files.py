@@ -30,7 +30,7 @@ UPRIGHT = {
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether its name says so; hidden files are none, links that lead nowhere are."""
+    """True if its name ends like an image's and it is not hidden; a broken link counts too."""
     known = Image.registered_extensions().get(path.suffix.lower()) in _formats()
     return known and not path.name.startswith(".") and (path.is_file() or path.is_symlink())
 

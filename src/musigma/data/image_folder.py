@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from musigma.data.access import readable
-from musigma.data.datamodule import NO_LABEL, TEST_SHARE, ImageDataModule, split
+from musigma.data.datamodule import ImageDataModule
 from musigma.data.image_files import is_image_file, read_files
+from musigma.data.splits import NO_LABEL, TEST_SHARE, split
 from musigma.shapes import ImageShape
 from workbench.errors import DataError
 from workbench.ranges import checked
@@ -28,8 +29,8 @@ class ImageFolderDataModule(ImageDataModule):
 
     `path/<class>/...` as in torchvision's ImageFolder, or all files right in `path`; likewise in
     `path/train`, and in `path/val` (or `valid`, `validation`) and `path/test` where there are such.
-    With a validation set of its own `val_size` has no say. Without a test set of its own a tenth of
-    the images, drawn by a fixed seed, is the test set. Classes are numbered in the order of their
+    With a validation set of its own `val_size` is ignored. Without a test set of its own a tenth of
+    the images, chosen by a fixed seed, is the test set. Classes are numbered in the order of their
     names. Hidden files and folders do not count.
 
     Args:
@@ -50,7 +51,7 @@ class ImageFolderDataModule(ImageDataModule):
         self._test: tuple[Tensor, Tensor] | None = None
 
     def prepare_data(self) -> None:
-        """Look at the names of all files; what is in them is read later.
+        """Check the names of all files; their pixels are read later.
 
         Raises:
             DataError: if there are no images, or those to train on lack a class.
@@ -144,7 +145,7 @@ def _set_folders(path: Path) -> dict[str, Path]:
 
 
 def _holds_images(place: Path) -> bool:
-    """Whether it is an image file, or a folder with any that counts."""
+    """True for an image file, or a folder with one that counts."""
     if place.is_dir():
         return not _is_hidden(place.name) and any(_image_files(place))
     return is_image_file(place)
@@ -161,7 +162,7 @@ def _image_files(folder: Path) -> Iterator[Path]:
 
 
 def _leads_up(folder: Path) -> bool:
-    """Whether it is a link to a folder around it."""
+    """True for a link to a folder around it."""
     return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 

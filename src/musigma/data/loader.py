@@ -1,5 +1,6 @@
 """Batches as rows of one tensor: no per-image work, no worker processes."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -8,8 +9,12 @@ from torch import Tensor
 from torch.utils.data import SequentialSampler, TensorDataset
 
 from musigma.data.normalization import Normalization
-from musigma.data.placement import sent
 from musigma.seeding import derive_seed
+
+log = logging.getLogger(__name__)
+
+LARGEST_SHARE = 0.5
+"""Of a device's free memory, for the images of one set."""
 
 
 class Batch(NamedTuple):
@@ -26,10 +31,14 @@ class Batch(NamedTuple):
     row: Tensor
 
 
-class Shuffled:
-    """The order of `count` images as a function of (seed, epoch) alone."""
+class Order(SequentialSampler):
+    """The order of `count` images in an epoch: their own, or one shuffled by (seed, epoch) alone.
 
-    def __init__(self, count: int, seed: int) -> None:
+    Its base class tells Lightning that the sampler need not be replaced.
+    """
+
+    def __init__(self, count: int, seed: int | None) -> None:
+        super().__init__(range(count))
         self.count = count
         self.seed = seed
         self.epoch = 0
@@ -40,29 +49,14 @@ class Shuffled:
 
     def order(self) -> Tensor:
         """A permutation of 0 … count − 1, on the CPU."""
+        if self.seed is None:
+            return torch.arange(self.count)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
         return torch.randperm(self.count, generator=generator)
 
 
-class InOrder(SequentialSampler):
-    """The same order in every epoch; Lightning knows its base class not to shuffle."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__(range(count))
-        self.count = count
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
-
-    def order(self) -> Tensor:
-        """0 … count − 1."""
-        return torch.arange(self.count)
-
-
 class TensorLoader:
-    """Iterates over a data set that is two tensors, wherever those lie.
+    """Iterates over a data set of two tensors, on any device.
 
     Each step takes `batch_size` images for every rank from the common order, and rank r keeps
     every `world_size`-th of them: every rank has the same number of steps, and every image is
@@ -101,8 +95,7 @@ class TensorLoader:
         if len(images) < world_size:
             raise ValueError(f"{len(images)} images cannot be shared by {world_size} processes")
         self.dataset = TensorDataset(images, labels)
-        count = len(images)
-        self.sampler = Shuffled(count, seed) if shuffle else InOrder(count)
+        self.sampler = Order(len(images), seed if shuffle else None)
         self.batch_sampler = None  # Lightning asks for it
         self.normalization = normalization
         self.seed = seed
@@ -128,10 +121,8 @@ class TensorLoader:
             end = (step + 1) * self.step_size if step < len(self) - 1 else len(order)
             rows = order[step * self.step_size + self.rank : end : self.world_size]
             self._next_step = step + 1
-            x, y, row = (
-                sent(part, self.device)
-                for part in (images.index_select(0, rows), labels[rows], rows)
-            )
+            parts = (images.index_select(0, rows), labels[rows], rows)
+            x, y, row = (to_device(part, self.device) for part in parts)
             yield Batch(self._pixels(x, step), y, row)
 
     def _pixels(self, images: Tensor, step: int) -> Tensor:
@@ -143,9 +134,37 @@ class TensorLoader:
         return self.normalization(images, self.generator)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the iteration stands; with the seed it is all there is to remember."""
+        """Epoch and next step: with the seed, the loader's whole state."""
         return {"epoch": self.sampler.epoch, "next_step": self._next_step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Makes the next iteration begin where the one that was saved stood."""
+        """Start the next iteration at a saved place."""
         self._loaded = state
+
+
+def place(images: Tensor, device: torch.device) -> Tensor:
+    """The images on `device`, or if they would take too much of its memory, on the host."""
+    free = free_memory(device)
+    if free is None or images.nbytes <= LARGEST_SHARE * free:
+        return images.to(device)
+    log.info(
+        "%s images take %.1f GiB of the %.1f GiB that %s has free: they stay in the host's "
+        "memory, and batches travel",
+        f"{len(images):,}",
+        images.nbytes / 2**30,
+        free / 2**30,
+        device,
+    )
+    return images.cpu()
+
+
+def free_memory(device: torch.device) -> int | None:
+    """In bytes; None for a device that shares the host's."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
+def to_device(batch: Tensor, device: torch.device) -> Tensor:
+    """A batch on `device`; from the host's memory to a GPU without making the host wait."""
+    if device.type == "cuda" and batch.device.type == "cpu":
+        return batch.pin_memory().to(device, non_blocking=True)
+    return batch.to(device)

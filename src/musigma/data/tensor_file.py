@@ -12,14 +12,15 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from musigma.data.datamodule import NO_LABEL, TEST_SHARE, ImageDataModule, split
+from musigma.data.datamodule import ImageDataModule
+from musigma.data.splits import NO_LABEL, TEST_SHARE, split
 from musigma.shapes import ImageShape
 from workbench.errors import DataError, one_line
 from workbench.links import is_special
 from workbench.ranges import checked
 
 SETS = {"train": "", "val": "val_", "test": "test_"}
-"""Set → what the names of its arrays begin with."""
+"""Set → prefix of the names of its arrays."""
 ARRAYS = [f"{prefix}{kind}" for prefix in SETS.values() for kind in ("images", "labels")]
 
 
@@ -27,9 +28,9 @@ class TensorFileDataModule(ImageDataModule):
     """Images and labels by name in an `.npz`, `.safetensors` or `.pt` file, a dict in the latter.
 
     `images` is `[N, C, H, W]` uint8 and `labels`, if there are any, `[N]`; so are `val_images` and
-    `val_labels`, `test_images` and `test_labels`. With a validation set of its own `val_size` has
-    no say; without a test set of its own a tenth of the images, drawn by a fixed seed, is the test
-    set. Other arrays do not count. Nothing in a file is run.
+    `val_labels`, `test_images` and `test_labels`. With a validation set of its own `val_size` is
+    ignored; without a test set of its own a tenth of the images, chosen by a fixed seed, is the
+    test set. Other arrays do not count. Nothing in a file is run.
 
     Args:
         path: the file.
@@ -44,7 +45,7 @@ class TensorFileDataModule(ImageDataModule):
         self.name = self.path.name
 
     def prepare_data(self) -> None:
-        """Hold the file against what it should be.
+        """Check the arrays of the file.
 
         Raises:
             DataError: if it cannot be read, or an array is missing, of another shape or type.
@@ -81,7 +82,7 @@ class TensorFileDataModule(ImageDataModule):
         return sets
 
     def _set(self, arrays: Mapping[str, Tensor], prefix: str) -> tuple[Tensor, Tensor]:
-        """The images and labels whose names begin so."""
+        """The images and labels whose names have that prefix."""
         name = f"{prefix}images"
         if name not in arrays:
             raise DataError(
@@ -156,7 +157,7 @@ def _pt(path: Path) -> dict[str, Tensor]:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether it is a tensor whose numbers all lie in the file."""
+    """True for a tensor whose numbers all lie in the file."""
     if not isinstance(value, Tensor) or value.is_nested or value.is_meta:
         return False
     if value.layout != torch.strided:

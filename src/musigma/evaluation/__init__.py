@@ -1,4 +1,4 @@
-"""What a trained model is worth: estimators of log p(x). Tensors in, numbers out."""
+"""Estimators of log p(x), latent-space measures, probes: tensors in, numbers out."""
 
 from musigma.evaluation.importance import ImportanceEstimate, importance_estimate
 from musigma.evaluation.meaning import why_no_importance_weights, why_no_log_p

@@ -1,4 +1,4 @@
-"""How far the encoder is from the best posterior of its own family."""
+"""The gap between the encoder and the best posterior of its own family."""
 
 import torch
 from torch import Generator, Tensor
@@ -19,7 +19,7 @@ def best_elbo(
 ) -> Tensor:
     """The ELBO of each image `[B]` under the best N(mu, std²) found for it alone, in nats.
 
-    mu and std begin at the encoder's and follow the gradient of the image's own ELBO, with the
+    mu and std start at the encoder's and follow the gradient of the image's own ELBO, with the
     rate down to zero. What log p(x) exceeds this by is the gap of the family of posteriors, and
     what this exceeds the encoder's ELBO by is the gap of amortisation (Cremer, Li and Duvenaud
     2018, section 3). As a maximum that is searched for it is a lower bound of the true one.

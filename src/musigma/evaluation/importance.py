@@ -6,12 +6,11 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
+from musigma.evaluation.encoding import codes_at_once
 from musigma.evaluation.pareto import pareto_k
 from musigma.models import Autoencoder
 from musigma.objectives.divergences import kl_to_standard_normal, log_standard_normal
 from musigma.objectives.iwae import log_mean_exp
-
-PIXELS_AT_ONCE = 8192 * 784
 
 
 class ImportanceEstimate(NamedTuple):
@@ -30,11 +29,6 @@ class ImportanceEstimate(NamedTuple):
     effective_samples: Tensor
     pareto_k: Tensor
     elbo: Tensor
-
-
-def codes_at_once(model: Autoencoder) -> int:
-    """How many codes may be decoded together: 8192 to images of MNIST's size, fewer to larger."""
-    return max(1, PIXELS_AT_ONCE // math.prod(model.image_shape))
 
 
 @torch.no_grad()

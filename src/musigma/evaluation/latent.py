@@ -1,4 +1,4 @@
-"""What the codes of a data set look like: their rate, their spread, and q(z) as a whole."""
+"""Measures of the codes of a data set: their rate, their spread, and q(z) as a whole."""
 
 import math
 from typing import NamedTuple
@@ -13,7 +13,7 @@ ACTIVE_VARIANCE = 0.01
 """Of mu over the data; a dimension above it is active (Burda, Grosse and Salakhutdinov 2016)."""
 
 DRAWS_AT_ONCE = 500
-"""Draws held against the posteriors of all images at once: 40 MB for 10,000 images."""
+"""Draws compared with the posteriors of all images at once: 40 MB for 10,000 images."""
 
 
 class GaussianMoments(NamedTuple):
@@ -37,11 +37,11 @@ def spread(mu: Tensor) -> Tensor:
 
 
 def active_units(mu: Tensor) -> Tensor:
-    """Which dimensions carry something: the variance of mu over the data exceeds 0.01.
+    """A mask of the active dimensions: the variance of mu over the data exceeds 0.01.
 
     `[N, d]` → a mask `[d]`, whose sum is the number of active units (Burda, Grosse and
-    Salakhutdinov 2016). The threshold is in units of the prior, so it says nothing of a model that
-    was trained without a rate.
+    Salakhutdinov 2016). The threshold is in units of the prior, so it means nothing for a model
+    that was trained without a rate.
     """
     return spread(mu).square() > ACTIVE_VARIANCE
 

@@ -1,14 +1,14 @@
-"""When log p(x) means something, and why not when it does not."""
+"""The reasons why log p(x) may mean nothing for a model."""
 
 from musigma.models import Autoencoder
 from musigma.objectives import Objective
 
 
 def why_no_log_p(model: Autoencoder, objective: Objective) -> str | None:
-    """Why log p(x) = log ∫ p(x|z) N(z; 0, I) dz says nothing of this model; None where it does."""
+    """The reason why log ∫ p(x|z) N(z; 0, I) dz means nothing for this model; None if it does."""
     if not model.likelihood.is_density:
         return (
-            "its likelihood is cross-entropy of grey levels, which is no density: train on "
+            "its likelihood is cross-entropy of grey levels, which is not a density: train on "
             "binarised pixels, or with the continuous_bernoulli likelihood"
         )
     if not objective.uses_prior:
@@ -20,7 +20,7 @@ def why_no_log_p(model: Autoencoder, objective: Objective) -> str | None:
 
 
 def why_no_importance_weights(model: Autoencoder, objective: Objective) -> str | None:
-    """Why q(z|x) cannot be the proposal of importance weights; None where it can."""
-    if model.posterior == "point":
+    """The reason why q(z|x) cannot be the proposal of importance weights; None if it can."""
+    if not model.has_density:
         return "its posterior is a point, and importance weights divide by its density"
     return why_no_log_p(model, objective)

@@ -1,4 +1,4 @@
-"""What the codes say of the classes: probes and clusters, by scikit-learn."""
+"""Probes and clusters: the classes as read off the codes, by scikit-learn."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,13 +15,14 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from musigma.seeding import FIXED_SEED
+
 TRAINING_CODES = 10_000
-"""Probes and clusters are fitted on so many training codes, drawn by a fixed seed."""
-SEED = 0
+"""The training codes, chosen by a fixed seed, that probes and clusters are fitted on."""
 INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 NEIGHBOURS = (50, 20, 10, 5, 3, 1)
 
-# Such small fits lose more time to threads than they win, and add up in no fixed order in them.
+# Such small fits are slower with threads, which also add up in varying order.
 one_thread = threadpool_limits.wrap(1)
 
 
@@ -33,7 +34,7 @@ class Codes(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """How well classes can be read off the codes.
+    """The accuracy with which classes are read off the codes.
 
     Args:
         accuracy: the share of test codes that are classified rightly.
@@ -47,7 +48,7 @@ class Probe(NamedTuple):
 
 
 class ClusterAgreement(NamedTuple):
-    """How far clusters of codes are the classes: 1 for the same partition, about 0 for chance.
+    """The agreement of clusters with classes: 1 for the same partition, about 0 for chance.
 
     Args:
         adjusted_rand: the adjusted Rand index (Hubert and Arabie 1985).
@@ -69,13 +70,11 @@ def linear_probe(train: Codes, val: Codes, test: Codes) -> Probe:
     Raises:
         ValueError: if there are no validation codes.
     """
-    return _probe(
-        lambda c: make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000)),
-        INVERSE_PENALTIES,
-        train,
-        val,
-        test,
-    )
+
+    def classifier(c: float) -> Any:
+        return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=1000))
+
+    return _probe(classifier, INVERSE_PENALTIES, train, val, test)
 
 
 def neighbours_probe(train: Codes, val: Codes, test: Codes) -> Probe:
@@ -93,7 +92,7 @@ def neighbours_probe(train: Codes, val: Codes, test: Codes) -> Probe:
 
 @one_thread
 def cluster_agreement(train: Codes, test: Codes) -> ClusterAgreement:
-    """k-means with as many clusters as classes, held against the classes of the test codes.
+    """k-means with as many clusters as classes, compared with the classes of the test codes.
 
     Fitted without labels on at most 10,000 training codes in their own scale, where distances
     are the decoder's; the best of ten starts by a fixed seed.
@@ -101,7 +100,7 @@ def cluster_agreement(train: Codes, test: Codes) -> ClusterAgreement:
     training, _ = _arrays(fitted_on(train))
     codes, labels = _arrays(test)
     clusters = len(train.y.unique())
-    found = KMeans(clusters, n_init=10, random_state=SEED).fit(training).predict(codes)
+    found = KMeans(clusters, n_init=10, random_state=FIXED_SEED).fit(training).predict(codes)
     return ClusterAgreement(
         float(adjusted_rand_score(labels, found)),
         float(normalized_mutual_info_score(labels, found)),
@@ -130,7 +129,7 @@ def _probe(
 
 def fitted_on(codes: Codes) -> Codes:
     """Those of training codes that probes and clusters are fitted on."""
-    order = torch.randperm(len(codes.mu), generator=torch.Generator().manual_seed(SEED))
+    order = torch.randperm(len(codes.mu), generator=torch.Generator().manual_seed(FIXED_SEED))
     rows = order[:TRAINING_CODES].to(codes.mu.device)
     return Codes(codes.mu[rows], codes.y[rows])
 

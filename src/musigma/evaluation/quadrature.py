@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from musigma.evaluation.importance import codes_at_once
+from musigma.evaluation.encoding import codes_at_once
 from musigma.models import Autoencoder
 from musigma.objectives.divergences import log_standard_normal
 
@@ -40,7 +40,7 @@ def quadrature_estimate(
 ) -> QuadratureEstimate:
     """∫ p(x|z) N(z; 0, I) dz over [−8, 8]ᵈ by the midpoint rule.
 
-    A grid of `side` cells a side covers everything, and is held against every second of its
+    A grid of `side` cells a side covers everything, and is compared with every second of its
     points. Where the two differ, the cells that hold the image's mass, their neighbours, and those
     around the encoder's mu are divided into halves a side, and again, until log p(x) changes by
     less than the tolerance. Where the integrand is smooth and
@@ -112,7 +112,7 @@ def _integrate(
         log_p = finer
         largest = torch.full_like(log_p, -math.inf)
         largest.scatter_reduce_(0, children.image, children.log_joint, "amax")
-        # Once the mode is resolved, what is far below it can be left as it is.
+        # Once the mode is resolved, cells far below it need no division.
         matters = children.log_joint > largest[children.image] - DEPTH
         matters |= (change > RESOLVED)[children.image]
         cells = children.where((change >= tolerance)[children.image] & matters)

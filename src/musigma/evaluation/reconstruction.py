@@ -1,4 +1,4 @@
-"""How far reconstructions are from their images."""
+"""The errors of reconstructions."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -54,6 +54,17 @@ def reconstruction_errors(
         mse=difference.square().mean(1),
         psnr=-10 * on_unit_scale.square().mean(1).log10(),
     )
+
+
+def pixel_errors(x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
+    """`l1` and `mse` of each image, `[B]` each, as means over K reconstructions and pixels.
+
+    Args:
+        x: normalised images, `[B, C, H, W]`.
+        x_hat: their reconstructions, `[K, B, C, H, W]`.
+    """
+    error = (x_hat - x).flatten(2)
+    return {"l1": error.abs().mean((0, 2)), "mse": error.square().mean((0, 2))}
 
 
 def class_means(values: Tensor, y: Tensor) -> ClassMeans:

@@ -17,15 +17,14 @@ class Autoencoder(nn.Module):
 
     Args:
         network: makes the encoder trunk and the decoder.
-        likelihood: p(x|z), which says how the decoder's output is meant.
+        likelihood: p(x|z), which gives the decoder's output its meaning.
         latent_dim: d, the size of the bottleneck.
         posterior: `normal` for N(mu, std²), `point` for a deterministic code.
-        center_output: whether training begins with the decoder's output at the mean image.
+        center_output: if true, training starts with the decoder's output at the mean image.
         image_shape: channels, height and width.
 
     Raises:
-        ValueError: if `latent_dim` is not positive, `posterior` is unknown, or the network's
-            two halves do not have the shapes that `Network` asks for.
+        ValueError: if the network's halves do not have the shapes that `Network` asks for.
     """
 
     @checked
@@ -50,6 +49,11 @@ class Autoencoder(nn.Module):
         self.likelihood = likelihood
         _check_decoder(self.decoder, latent_dim, image_shape)
 
+    @property
+    def has_density(self) -> bool:
+        """True if its posteriors have a density, and so a rate."""
+        return self.posterior != "point"
+
     def encode(self, x: Tensor) -> Posterior:
         """Images `[B, *image_shape]` → q(z|x), which unpacks as `mu, std`, each `[B, d]`."""
         posterior: Posterior = self.head(self.encoder(x))
@@ -67,10 +71,29 @@ class Autoencoder(nn.Module):
         """Images → their reconstructions from one draw of z, the same shape."""
         return self.likelihood.mean(self.decode(self.encode(x).rsample()))
 
+    @torch.no_grad()
+    def start_at(self, mean_image: Tensor) -> None:
+        """Set the decoder's last bias so that its output starts around an image, `[C, H, W]`.
 
-@torch.no_grad()
+        Burda, Grosse and Salakhutdinov 2016 do so in their code. A bias for every pixel takes the
+        whole image; one for every channel takes the channel's mean.
+
+        Raises:
+            ValueError: if the decoder's last layer with a bias has neither shape.
+        """
+        output = self.likelihood.output_of(mean_image)
+        named = self.decoder.named_parameters()
+        biases = [value for name, value in named if name.endswith("bias")]
+        if biases and biases[-1].numel() == output.numel():
+            biases[-1].copy_(output.flatten())
+        elif biases and biases[-1].numel() == output.shape[0]:
+            biases[-1].copy_(output.mean((1, 2)))
+        else:
+            raise ValueError("center_output needs a decoder that ends in a layer with a bias")
+
+
 def _features_of(encoder: nn.Module, image_shape: ImageShape) -> int:
-    shape = tuple(_in_eval_mode(encoder, torch.zeros(2, *image_shape)).shape)
+    shape = _output_shape(encoder, image_shape)
     if len(shape) != 2 or shape[0] != 2:
         raise ValueError(
             f"the encoder must turn images [B, {', '.join(map(str, image_shape))}] into features "
@@ -79,9 +102,8 @@ def _features_of(encoder: nn.Module, image_shape: ImageShape) -> int:
     return shape[1]
 
 
-@torch.no_grad()
 def _check_decoder(decoder: nn.Module, latent_dim: int, image_shape: ImageShape) -> None:
-    shape = tuple(_in_eval_mode(decoder, torch.zeros(2, latent_dim)).shape)
+    shape = _output_shape(decoder, (latent_dim,))
     if shape != (2, *image_shape):
         raise ValueError(
             f"the decoder must turn codes [B, {latent_dim}] into images "
@@ -89,9 +111,10 @@ def _check_decoder(decoder: nn.Module, latent_dim: int, image_shape: ImageShape)
         )
 
 
-def _in_eval_mode(module: nn.Module, x: Tensor) -> Tensor:
-    """`module(x)` without touching its running statistics or the random state."""
+@torch.no_grad()
+def _output_shape(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape for two rows, without touching running statistics or the random state."""
     was_training = module.training
-    y: Tensor = module.eval()(x)
+    y: Tensor = module.eval()(torch.zeros(2, *input_shape))
     module.train(was_training)
-    return y
+    return tuple(y.shape)

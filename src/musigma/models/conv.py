@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from musigma.models.activations import Activation, activation_layer
+from musigma.models.network import Activation, activation_layer
 from musigma.shapes import ImageShape
 from workbench.ranges import CHECKED, Count
 
@@ -26,8 +26,7 @@ class Conv:
         activation: the name of an activation in `torch.nn`.
 
     Raises:
-        ValueError: if a size is not positive or the activation is unknown; when the encoder is
-            made, if the image cannot be halved that often.
+        ValueError: when the encoder is made, if the image cannot be halved that often.
     """
 
     channels: Annotated[Sequence[Count], Field(min_length=1)] = (32, 64)

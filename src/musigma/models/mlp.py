@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from musigma.models.activations import Activation, activation_layer
+from musigma.models.network import Activation, activation_layer
 from musigma.shapes import ImageShape
 from workbench.ranges import CHECKED, Count
 
@@ -20,9 +20,6 @@ class MLP:
             none at all makes the encoder linear.
         decoder_sizes: widths of the decoder's hidden layers.
         activation: the name of an activation in `torch.nn`.
-
-    Raises:
-        ValueError: if a width is not positive or the activation is unknown.
     """
 
     encoder_sizes: Sequence[Count] = (300, 300)

@@ -1,10 +1,13 @@
-"""What a network must offer to be the two halves of an autoencoder."""
+"""Networks as recipes for the two halves of an autoencoder, and the activations in them."""
 
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from torch import nn
 
 from musigma.shapes import ImageShape
+
+Activation = Literal["LeakyReLU", "ReLU", "ELU", "GELU", "SiLU", "Tanh", "Softplus"]
+"""The name of a layer in `torch.nn`."""
 
 
 @runtime_checkable
@@ -15,4 +18,10 @@ class Network(Protocol):
         """Images `[B, *image_shape]` → features `[B, F]`, F for the network to choose."""
 
     def decoder(self, latent_dim: int, image_shape: ImageShape) -> nn.Module:
-        """Codes `[B, d]` → what the likelihood takes, `[B, *image_shape]`."""
+        """Codes `[B, d]` → the likelihood's parameters, `[B, *image_shape]`."""
+
+
+def activation_layer(name: Activation) -> nn.Module:
+    """The layer of that name in `torch.nn`, with torch's own settings."""
+    layer: nn.Module = getattr(nn, name)()
+    return layer

@@ -1,4 +1,4 @@
-"""The posterior q(z|x): what an encoder says of an image, and the heads that say it."""
+"""Posteriors q(z|x), and the heads that predict them."""
 
 from typing import Literal, NamedTuple
 
@@ -16,6 +16,11 @@ class NormalPosterior(NamedTuple):
     mu: Tensor
     std: Tensor
 
+    @property
+    def has_density(self) -> bool:
+        """True: log q(z|x) and the rate are defined."""
+        return True
+
     def rsample(self, noise: Tensor | None = None) -> Tensor:
         """`mu + std * noise`, differentiable in both (Kingma and Welling 2014, section 2.4).
 
@@ -29,6 +34,11 @@ class PointPosterior(NamedTuple):
 
     mu: Tensor
     std: Tensor
+
+    @property
+    def has_density(self) -> bool:
+        """False: a point has neither density nor rate."""
+        return False
 
     def rsample(self, noise: Tensor | None = None) -> Tensor:
         """`mu`, once for each draw that `noise` would have been for."""

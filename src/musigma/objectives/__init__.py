@@ -1,4 +1,4 @@
-"""What is minimised: pure functions of tensors, in nats per image."""
+"""Objectives, likelihoods and divergences: pure functions of tensors, in nats per image."""
 
 from musigma.objectives.capacity import Capacity
 from musigma.objectives.elbo import ELBO

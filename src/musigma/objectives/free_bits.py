@@ -1,15 +1,13 @@
 """Free bits: a rate that is not paid for until it is large enough."""
 
-from typing import ClassVar
-
 from pydantic.dataclasses import dataclass
 
-from musigma.objectives.objective import Draw, Loss, common_terms
+from musigma.objectives.objective import Draw, Loss, Objective, common_terms
 from workbench.ranges import CHECKED, Count, Weight
 
 
 @dataclass(frozen=True, config=CHECKED)
-class FreeBits:
+class FreeBits(Objective):
     """Minimises D + Σ_j max(λ, R_j), with R_j the rate of dimension j averaged over the batch.
 
     Kingma et al. 2016, equation 15. The reported `rate` is the whole rate.
@@ -17,16 +15,10 @@ class FreeBits:
     Args:
         floor: λ, in nats per dimension.
         samples: K, the draws of z for each image.
-
-    Raises:
-        ValueError: if `floor` is negative or `samples` not positive.
     """
 
     floor: Weight = 0.25
     samples: Count = 1
-    needs_rate: ClassVar[bool] = True
-    uses_prior: ClassVar[bool] = True
-    monitor: ClassVar[str] = "loss"
 
     def __call__(self, draw: Draw, step: int) -> Loss:
         """D averaged over the batch, plus the rates above their floor."""

@@ -1,18 +1,18 @@
 """The importance-weighted bound."""
 
 import math
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from musigma.objectives.divergences import log_normal, log_standard_normal
-from musigma.objectives.objective import Draw, Loss, common_terms
+from musigma.objectives.objective import Draw, Loss, Objective, common_terms
 from workbench.ranges import CHECKED, Count
 
 
 @dataclass(frozen=True, config=CHECKED)
-class IWAE:
+class IWAE(Objective):
     """Minimises −log (1/K) Σ_k w_k with w = p(x|z) p(z) / q(z|x); K = 1 is the ELBO.
 
     Burda, Grosse and Salakhutdinov 2016, equation 8. The reported `iwae` is the bound.
@@ -22,16 +22,10 @@ class IWAE:
         gradient: `standard`, or `doubly_reparameterized`, an unbiased estimate of the same
             gradient for the encoder whose signal does not vanish as K grows (IWAE-DReG: Tucker
             et al. 2019).
-
-    Raises:
-        ValueError: if `samples` is not positive or `gradient` unknown.
     """
 
     samples: Count = 5
     gradient: Literal["standard", "doubly_reparameterized"] = "standard"
-    needs_rate: ClassVar[bool] = True
-    uses_prior: ClassVar[bool] = True
-    monitor: ClassVar[str] = "loss"
 
     def __call__(self, draw: Draw, step: int) -> Loss:
         """−log mean w, averaged over the batch."""

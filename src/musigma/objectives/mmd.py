@@ -1,17 +1,17 @@
-"""MMD: the aggregate posterior held to the prior, and not each posterior."""
+"""MMD: the aggregate posterior is held to the prior, and not each posterior."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from musigma.objectives.divergences import mmd_to_standard_normal
-from musigma.objectives.objective import Draw, Loss, common_terms
+from musigma.objectives.objective import Draw, Loss, Objective, common_terms
 from workbench.ranges import CHECKED, Count, Finite, Positive
 
 
 @dataclass(frozen=True, config=CHECKED)
-class MMD:
+class MMD(Objective):
     """Minimises D + (1 − α)·R + (α + λ − 1)·MMD²(q(z) ‖ N(0, I)).
 
     InfoVAE with an MMD: Zhao, Song and Ermon 2019. With α = 1 no rate is paid: that is the
@@ -23,17 +23,12 @@ class MMD:
         weight: λ.
         squared_width: h² of the kernel exp(−|x − y|² / 2h²), as a multiple of d.
         samples: K, the draws of z for each image.
-
-    Raises:
-        ValueError: if a setting is out of range.
     """
 
     alpha: Annotated[Finite, Field(le=1)] = 1.0
     weight: Finite = 1000.0
     squared_width: Positive = 1.0
     samples: Count = 1
-    uses_prior: ClassVar[bool] = True
-    monitor: ClassVar[str] = "loss"
 
     def __post_init__(self) -> None:
         if not self.alpha + self.weight >= 1:
@@ -41,7 +36,7 @@ class MMD:
 
     @property
     def needs_rate(self) -> bool:
-        """Only where it is paid for."""
+        """True if `alpha < 1`, so that the rate has a weight."""
         return self.alpha < 1
 
     def __call__(self, draw: Draw, step: int) -> Loss:

@@ -1,5 +1,6 @@
-"""What an objective is given and what it gives back."""
+"""Objectives: their inputs, their results, and the base class of all of them."""
 
+from abc import abstractmethod
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -9,7 +10,7 @@ from musigma.objectives.schedules import Constant, Schedule
 
 
 class Draw(NamedTuple):
-    """K draws of z for each of B images, and what the model says of them.
+    """K draws of z for each of B images, and their densities under the model.
 
     Args:
         log_likelihood: log p(x|z), `[K, B]`, nats per image.
@@ -30,15 +31,11 @@ class Draw(NamedTuple):
         return -self.log_likelihood.mean(0)
 
     def rate_per_dimension(self) -> Tensor:
-        """KL(q(z|x) ‖ N(0, I)) of each dimension, `[B, d]`, in nats.
-
-        Raises:
-            ValueError: if the posterior is a point, which has none.
-        """
+        """KL(q(z|x) ‖ N(0, I)) of each dimension, `[B, d]`, in nats; raises for a point."""
         return kl_to_standard_normal(self.mu, self.posterior_std())
 
     def posterior_std(self) -> Tensor:
-        """`std`, for those who cannot do without.
+        """The posterior's std.
 
         Raises:
             ValueError: if the posterior is a point.
@@ -49,12 +46,12 @@ class Draw(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """What an objective says of a batch.
+    """The loss of a batch, and what to report of it.
 
     Args:
-        loss: what is minimised, a scalar in nats per image.
-        terms: what to report of each image, name → `[B]`, nats per image.
-        settings: what to report of the objective itself at this step, β for example.
+        loss: a scalar in nats per image.
+        terms: of each image, name → `[B]`, nats per image.
+        settings: of the objective itself at this step, β for example.
     """
 
     loss: Tensor
@@ -64,34 +61,43 @@ class Loss(NamedTuple):
 
 @runtime_checkable
 class Objective(Protocol):
-    """What is minimised: a plain object whose attributes are its settings."""
+    """An objective to minimise: an object whose attributes are its settings, or an `nn.Module`.
+
+    Subclasses override the defaults that are not true of them.
+    """
 
     @property
     def samples(self) -> int:
         """K, the number of draws of z for each image."""
+        return 1
 
     @property
     def needs_rate(self) -> bool:
-        """Whether the posterior must be a distribution with a rate, and not a point."""
+        """True if the posterior must have a density, and so a rate."""
+        return True
 
     @property
     def uses_prior(self) -> bool:
-        """Whether codes are held to the prior N(0, I), so that log p(x) means something."""
+        """True if codes are held to the prior N(0, I), so that log p(x) means something."""
+        return True
 
     @property
     def monitor(self) -> str:
-        """The figure, less being better, that tells which of two checkpoints is better.
+        """The metric, less being better, that tells which of two checkpoints is better.
 
-        `loss`; or `target`, the loss with the last weight of a schedule, which unlike the loss
-        itself compares between steps.
+        `loss`; or where a weight changes `target`, the loss with the last value of its schedule,
+        which unlike the loss itself compares between steps.
         """
+        weights = [value for value in vars(self).values() if isinstance(value, Schedule)]
+        return "loss" if all(isinstance(weight, Constant) for weight in weights) else "target"
 
+    @abstractmethod
     def __call__(self, draw: Draw, step: int) -> Loss:
         """The loss at optimizer step `step`."""
 
 
 def common_terms(draw: Draw) -> dict[str, Tensor]:
-    """What every objective reports, `[B]` each: distortion, and where there is a rate, that.
+    """Terms of every objective, `[B]` each: the distortion, and the rate if there is one.
 
     `elbo` is −(D + R), a bound on log p(x) whatever is being minimised.
     """
@@ -100,8 +106,3 @@ def common_terms(draw: Draw) -> dict[str, Tensor]:
         terms["rate"] = draw.rate_per_dimension().sum(-1)
         terms["elbo"] = -(terms["distortion"] + terms["rate"])
     return terms
-
-
-def monitor_of(schedule: Schedule) -> str:
-    """What to monitor under a weight."""
-    return "loss" if isinstance(schedule, Constant) else "target"

@@ -4,12 +4,12 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from musigma.objectives.objective import Draw, Loss, common_terms
+from musigma.objectives.objective import Draw, Loss, Objective, common_terms
 from workbench.ranges import CHECKED, Count
 
 
 @dataclass(frozen=True, config=CHECKED)
-class Reconstruction:
+class Reconstruction(Objective):
     """Minimises the distortion D; the rate, where there is one, is reported and not weighed.
 
     Args:
@@ -19,11 +19,10 @@ class Reconstruction:
     samples: Count = 1
     needs_rate: ClassVar[bool] = False
     uses_prior: ClassVar[bool] = False
-    monitor: ClassVar[str] = "loss"
 
     def __call__(self, draw: Draw, step: int) -> Loss:
         """D, averaged over the batch."""
         terms = common_terms(draw)
-        # With nothing to hold it to the prior the ELBO says nothing of the model.
+        # Without a prior to hold the codes to, the ELBO means nothing.
         terms.pop("elbo", None)
         return Loss(terms["distortion"].mean(), terms, {})

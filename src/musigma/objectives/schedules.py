@@ -1,8 +1,8 @@
 """Weights that change over training, as functions of the optimizer step."""
 
-from typing import Annotated, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from workbench.ranges import CHECKED, Count, Weight
@@ -27,24 +27,18 @@ class Constant:
     end: Weight
 
     def __call__(self, step: int) -> float:
-        """`end`."""
         return self.end
 
 
 @dataclass(frozen=True, config=CHECKED)
 class Linear:
-    """From `start` to `end` in `steps` steps, then constant (Bowman et al. 2016, section 3.1).
-
-    Raises:
-        ValueError: if `steps` is not positive or a weight is negative.
-    """
+    """From `start` to `end` in `steps` steps, then constant (Bowman et al. 2016, section 3.1)."""
 
     steps: Count
     start: Weight = 0.0
     end: Weight = 1.0
 
     def __call__(self, step: int) -> float:
-        """The weight at `step`."""
         return self.start + (self.end - self.start) * min(step / self.steps, 1.0)
 
 
@@ -58,9 +52,6 @@ class Cyclical:
         ramp: the part of a cycle that the rise takes; the rest stays at `end`.
         start: the weight at the beginning of a cycle.
         end: the weight at its end.
-
-    Raises:
-        ValueError: if a count is not positive, a weight negative, or `ramp` not in (0, 1].
     """
 
     steps: Count
@@ -70,7 +61,6 @@ class Cyclical:
     end: Weight = 1.0
 
     def __call__(self, step: int) -> float:
-        """The weight at `step`."""
         if step >= self.steps:
             return self.end
         place = step * self.cycles / self.steps % 1.0
@@ -78,11 +68,12 @@ class Cyclical:
 
 
 def as_schedule(weight: "float | Schedule") -> Schedule:
-    """A number as a schedule that stays there.
+    """A number as a schedule that stays there."""
+    return Constant(float(weight)) if isinstance(weight, int | float) else weight
 
-    Raises:
-        ValueError: if it is negative or not a number.
-    """
-    if isinstance(weight, int | float):
-        return Constant(float(weight))
-    return weight
+
+if TYPE_CHECKING:
+    ScheduledWeight = Any
+else:
+    ScheduledWeight = Annotated[Weight | Schedule, AfterValidator(as_schedule)]
+"""A weight given as a number or as a schedule; a schedule either way once it is checked."""

@@ -1,19 +1,18 @@
 """β-TCVAE: the rate taken apart, and its total correlation weighed alone."""
 
 import math
-from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from musigma.objectives.divergences import log_normal_per_dimension, log_standard_normal
-from musigma.objectives.objective import Draw, Loss, common_terms, monitor_of
-from musigma.objectives.schedules import Schedule, as_schedule
+from musigma.objectives.objective import Draw, Loss, Objective, common_terms
+from musigma.objectives.schedules import Constant, ScheduledWeight
 from workbench.ranges import CHECKED, Count, Weight
 
 
 @dataclass(frozen=True, config=CHECKED)
-class TCVAE:
+class TCVAE(Objective):
     """Minimises D + α·MI + β·TC + γ·DW, which at 1, 1, 1 is −ELBO with R estimated from z.
 
     MI = E log q(z|x)/q(z), the index-code mutual information; TC = E log q(z)/Π_j q(z_j), the
@@ -26,32 +25,21 @@ class TCVAE:
         alpha: α, the weight of the mutual information.
         gamma: γ, the weight of the dimension-wise rate.
         samples: K, the draws of z for each image.
-
-    Raises:
-        ValueError: if a weight is negative or `samples` not positive.
     """
 
-    beta: Weight | Schedule = 6.0
+    beta: ScheduledWeight = Constant(6.0)
     alpha: Weight = 1.0
     gamma: Weight = 1.0
     samples: Count = 1
-    needs_rate: ClassVar[bool] = True
-    uses_prior: ClassVar[bool] = True
-
-    @property
-    def monitor(self) -> str:
-        """`target` where β changes."""
-        return monitor_of(as_schedule(self.beta))
 
     def __call__(self, draw: Draw, step: int) -> Loss:
         """D + α·MI + β·TC + γ·DW, averaged over the batch."""
-        schedule = as_schedule(self.beta)
-        beta = schedule(step)
+        beta = self.beta(step)
         information, correlation, dimension_wise = decompose(draw)
         terms = common_terms(draw)
         rest = terms["distortion"] + self.alpha * information + self.gamma * dimension_wise
         if self.monitor == "target":
-            terms["target"] = rest + schedule.end * correlation
+            terms["target"] = rest + self.beta.end * correlation
         terms |= {
             "mutual_information": information,
             "total_correlation": correlation,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from musigma.units import NATS, UNITS
+from musigma.words import NATS, UNITS
 
 ABSENT = "–"
 
@@ -35,13 +35,13 @@ SHOWN = {
 
 
 def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
-    """The lines of what `measure` found; what could not be measured is a dash."""
+    """The lines of the metrics; a dash for what could not be measured."""
     for name in dict.fromkeys([*SHOWN, *metrics]):
-        figure = metrics.get(name)
-        if isinstance(figure, dict) and "mean" in figure:
+        metric = metrics.get(name)
+        if isinstance(metric, dict) and "mean" in metric:
             title, unit = SHOWN.get(name, (name.replace("_", " "), ""))
             form = ".2f" if unit in (NATS, "dB") else ".4f"
-            yield Row(title, _text(figure["mean"], form), _text(figure.get("error"), form), unit)
+            yield Row(title, _text(metric["mean"], form), _text(metric.get("error"), form), unit)
     latent, classes = metrics["latent"], metrics["classes"]
     if "active_units" in latent:
         of = f" of {len(latent['spread'])}" if "spread" in latent else ""
@@ -70,7 +70,7 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def measured(metrics: Mapping[str, Any], weights: str) -> str:
-    """What was measured, of which weights and on which images."""
+    """The weights and the images that were measured, in a sentence or two."""
     text = (
         f"The {weights} on {metrics['test_images']:,} test images, each decoded from one draw of "
         "z; errors are over images."

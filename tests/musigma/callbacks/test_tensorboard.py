@@ -19,7 +19,7 @@ from tensorboard.plugins.base_plugin import TBContext
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.plugins.hparams.backend_context import Context
 
-from musigma.figures import pair_rows
+from musigma.plots.images import pair_rows
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_what_a_run_would_not_do_is_refused(argument, fault):
     "argument",
     [
         "+hydra.callbacks.x._target_=logging.os.system",
-        "+hydra.callbacks.x._target_=musigma.benchmarking.commands._time",
+        "+hydra.callbacks.x._target_=workbench.runs.environment._git",
         "+hydra.callbacks.x._target_=hydra.utils.call",
         "+hydra.callbacks.x._target_=hydra.experimental.callbacks.PickleJobInfoCallback",
         "hydra.launcher._target_=subprocess.run",
@@ -180,10 +180,10 @@ def test_a_target_in_a_config_file_is_not_run_when_it_is_checked(config_file, tm
     config_file(
         "experiment/zz_target.yaml",
         "# @package _global_\nmodel:\n  network:\n"
-        "    _target_: musigma.benchmarking.commands._time\n"
+        "    _target_: workbench.runs.environment._git\n"
         f"    command: [/bin/sh, -c, 'touch {witness}']\n",
     )
-    assert "musigma.benchmarking.commands._time is not allowed" in _fault("experiment=zz_target")
+    assert "workbench.runs.environment._git is not allowed" in _fault("experiment=zz_target")
     assert not witness.exists()
 
 

@@ -157,10 +157,10 @@ def test_a_function_of_the_project_is_not_called_from_any_place(place, witness, 
     command, has_run = witness
     config = compose_launch("model=vae").config
     config["model"][place] = {
-        "_target_": "musigma.benchmarking.commands._time",
+        "_target_": "workbench.runs.environment._git",
         "command": command,
     }
-    with pytest.raises(ConfigError, match="_time"):
+    with pytest.raises(ConfigError, match="_git"):
         build_module(config, build_data(config))
     assert not has_run()
 
@@ -168,7 +168,7 @@ def test_a_function_of_the_project_is_not_called_from_any_place(place, witness, 
 def test_arguments_of_a_class_that_is_not_wanted_are_not_built(witness, compose_launch):
     command, has_run = witness
     config = compose_launch("model=vae").config
-    inner = {"_target_": "musigma.benchmarking.commands.run_once", "command": command}
+    inner = {"_target_": "workbench.runs.environment._git", "command": command}
     config["model"]["network"] = {"_target_": "torch.nn.Sequential", "args": inner}
     with pytest.raises(ConfigError, match=r"torch\.nn\.Sequential: should be Network"):
         build_model(config, build_data(config))

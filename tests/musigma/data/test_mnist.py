@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from musigma.data.datamodule import split
+from musigma.data.splits import split
 from musigma.data.mnist import MNISTDataModule
 from workbench.errors import DataError
 

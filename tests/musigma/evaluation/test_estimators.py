@@ -44,7 +44,7 @@ def test_estimates_do_not_depend_on_how_many_codes_are_decoded_at_once(monkeypat
     model = Autoencoder(MLP((8,), (8,)), Bernoulli(), image_shape=(1, 3, 3)).double().eval()
     x = torch.rand(5, 1, 3, 3).round().double()
     exact = quadrature_estimate(model, x).log_p
-    monkeypatch.setattr("musigma.evaluation.importance.PIXELS_AT_ONCE", 9 * 1000)
+    monkeypatch.setattr("musigma.evaluation.encoding.PIXELS", 9 * 1000)
     monkeypatch.setattr("musigma.evaluation.quadrature.IMAGES_AT_ONCE", 2)
     torch.testing.assert_close(quadrature_estimate(model, x).log_p, exact)
 
@@ -81,7 +81,7 @@ def test_pareto_k_needs_a_tail():
     ("likelihood", "posterior", "objective", "log_p", "weights"),
     [
         (Bernoulli(), "normal", ELBO(), None, None),
-        (Bernoulli(grey_levels=True), "normal", ELBO(), "no density", "no density"),
+        (Bernoulli(grey_levels=True), "normal", ELBO(), "not a density", "not a density"),
         (Laplace(), "normal", Reconstruction(), "without a rate", "without a rate"),
         (Laplace(), "normal", MMD(), None, None),
         (Laplace(), "point", MMD(), None, "is a point"),

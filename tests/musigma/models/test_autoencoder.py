@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from musigma.models import MLP, Autoencoder, Conv
-from musigma.models.activations import Activation
-from musigma.models.centering import set_output_bias
+from musigma.models.network import Activation
 from musigma.models.posterior import STD_FLOOR
 from musigma.objectives.likelihoods import Bernoulli, Laplace
 
@@ -164,7 +163,7 @@ def test_output_bias_begins_at_the_mean_image(network, likelihood):
     for layer in model.decoder:
         if hasattr(layer, "weight"):
             nn.init.zeros_(layer.weight)
-    set_output_bias(model.decoder, likelihood.output_of(mean))
+    model.start_at(mean)
     x = model.likelihood.mean(model.decode(torch.randn(3, 2)))
     torch.testing.assert_close(x, mean.expand_as(x), rtol=1e-4, atol=1e-4)
 
@@ -172,6 +171,11 @@ def test_output_bias_begins_at_the_mean_image(network, likelihood):
 class _Flat(MLP):
     def decoder(self, latent_dim, image_shape):
         return nn.Linear(latent_dim, 784)
+
+
+class _WithoutBias(MLP):
+    def decoder(self, latent_dim, image_shape):
+        return nn.Sequential(nn.Linear(latent_dim, 784, bias=False), nn.Unflatten(1, image_shape))
 
 
 class _Unflat(MLP):
@@ -196,7 +200,10 @@ class _Unflat(MLP):
         (lambda: Conv(features=0), "features\n  Input should be greater"),
         (lambda: Conv(activation="relu"), "activation\n  Input should be 'LeakyReLU'"),
         (lambda: _autoencoder(Conv((2,) * 5)), "28 × 28 cannot be halved 5 times"),
-        (lambda: set_output_bias(nn.Identity(), torch.zeros(1, 2, 2)), "ends in a layer with"),
+        (
+            lambda: _autoencoder(_WithoutBias()).start_at(torch.zeros(1, 28, 28)),
+            "ends in a layer with",
+        ),
         (lambda: _autoencoder(_Flat()), r"decoder must turn codes .* it gave \[2, 784\]"),
         (lambda: _autoencoder(_Unflat()), r"encoder must turn images .* it gave \[2, 4, 26, 26\]"),
     ],

@@ -15,6 +15,7 @@ from musigma.objectives import (
     Capacity,
     Draw,
     FreeBits,
+    Objective,
     Reconstruction,
 )
 from musigma.objectives.divergences import (
@@ -24,7 +25,7 @@ from musigma.objectives.divergences import (
     mmd_to_standard_normal,
 )
 from musigma.objectives.iwae import log_mean_exp, log_weights
-from musigma.objectives.schedules import Linear
+from musigma.objectives.schedules import Constant, Linear
 from musigma.objectives.tcvae import decompose
 
 PRIOR = Normal(0.0, 1.0)
@@ -314,3 +315,28 @@ def test_mmd_weighs_rate_and_discrepancy_as_in_info_vae(draw):
 def test_settings_out_of_range_are_refused(make):
     with pytest.raises(ValueError, match="Input should be|must be"):
         make()
+
+
+def test_a_weight_is_a_schedule_once_it_is_checked():
+    assert ELBO(beta=4).beta == Constant(4.0)
+    assert ELBO().beta == Constant(1.0)
+    assert ELBO(beta=4).monitor == "loss"
+    assert Capacity(capacity=Linear(10)).capacity == Linear(10)
+
+
+def test_an_objective_may_be_a_module_with_weights_and_a_schedule():
+    class Learned(torch.nn.Module, Objective):
+        def __init__(self):
+            super().__init__()
+            self.weight = Linear(10)
+            self.critic = torch.nn.Linear(2, 1)
+
+        def forward(self, draw, step):
+            return self.weight(step)
+
+    learned = Learned()
+    assert isinstance(learned, Objective)
+    assert (learned.samples, learned.needs_rate, learned.uses_prior) == (1, True, True)
+    assert learned.monitor == "target"
+    assert learned(None, 5) == 0.5
+    assert len([*learned.parameters()]) == 2

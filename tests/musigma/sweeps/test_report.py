@@ -276,7 +276,7 @@ def test_each_of_what_does_not_compare_has_a_winner_of_its_own(tmp_path, other):
     assert "Best single run: one, lr=0.1. Among" in first
     assert "Best single run: other, lr=0.1. Among" in second
     assert "2 kinds, each with a winner of its own" in notes_of(page)
-    assert ("no likelihoods" in notes_of(page)) == ("grey_levels" in str(other))
+    assert ("not likelihoods" in notes_of(page)) == ("grey_levels" in str(other))
     assert ("different data" in notes_of(page)) == ("data__source" in other)
 
 

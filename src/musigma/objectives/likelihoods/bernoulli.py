@@ -28,11 +28,9 @@ class Bernoulli(Likelihood):
         self.pixels: tuple[Pixels, ...] = ("binary", "unit") if grey_levels else ("binary",)  # type: ignore[misc]
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
-        """Log p(x|z), `[..., B]`, in nats per image."""
         return sum_over_pixels(x * output - F.softplus(output))
 
     def log_prob_of_pairs(self, x: Tensor, output: Tensor) -> Tensor:
-        """Log p(x_b|z_g), `[G, B]`."""
         x, output = x.flatten(1), output.flatten(1)
         return output @ x.T - F.softplus(output).sum(1, keepdim=True)
 
@@ -41,7 +39,6 @@ class Bernoulli(Likelihood):
         return output.sigmoid()
 
     def sample(self, output: Tensor) -> Tensor:
-        """0.0 or 1.0."""
         return torch.bernoulli(output.sigmoid())
 
     def output_of(self, mean: Tensor) -> Tensor:

@@ -22,11 +22,9 @@ class ContinuousBernoulli(Likelihood):
     pixels = ("unit",)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
-        """Log p(x|z), `[..., B]`, in nats per image."""
         return sum_over_pixels(x * output - F.softplus(output) + _log_normalizer(output))
 
     def log_prob_of_pairs(self, x: Tensor, output: Tensor) -> Tensor:
-        """Log p(x_b|z_g), `[G, B]`."""
         x, output = x.flatten(1), output.flatten(1)
         rest = (_log_normalizer(output) - F.softplus(output)).sum(1, keepdim=True)
         return output @ x.T + rest

@@ -23,9 +23,6 @@ class Gaussian(Likelihood):
             fits the batch best, the root of its mean squared error (σ-VAE: Rybkin, Daniilidis and
             Levine 2021, section 4.2), and in evaluation the running value of training, so that
             the density does not depend on the image that it is asked about.
-
-    Raises:
-        ValueError: if `scale` is not positive or `scale_is` unknown.
     """
 
     pixels = ("real", "unit")
@@ -46,7 +43,6 @@ class Gaussian(Likelihood):
             self.constant += math.log(scale)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
-        """Log p(x|z), `[..., B]`, in nats per image."""
         squares = (x - output).square()
         log_scale = self.log_scale
         if self.scale_is == "optimal" and self.training:
@@ -66,7 +62,6 @@ class Gaussian(Likelihood):
         return -0.5 * squares / (2 * self.log_scale).exp() - x.shape[1] * per_pixel
 
     def mean(self, output: Tensor) -> Tensor:
-        """The decoder's output."""
         return output
 
     def sample(self, output: Tensor) -> Tensor:

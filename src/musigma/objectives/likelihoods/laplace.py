@@ -19,9 +19,6 @@ class Laplace(Likelihood):
     Args:
         scale: b, in units of the pixels; where it is learned, its first value.
         scale_is: `fixed`, or `learned` as a parameter.
-
-    Raises:
-        ValueError: if `scale` is not positive or `scale_is` unknown.
     """
 
     pixels = ("real", "unit")
@@ -40,12 +37,10 @@ class Laplace(Likelihood):
         self.constant = math.log(2) if learned else math.log(2 * scale)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
-        """Log p(x|z), `[..., B]`, in nats per image."""
         distance = sum_over_pixels((x - output).abs())
         return -distance / self.log_scale.exp() - x[0].numel() * (self.log_scale + math.log(2))
 
     def log_prob_of_pairs(self, x: Tensor, output: Tensor) -> Tensor:
-        """Log p(x_b|z_g), `[G, B]`."""
         distance = torch.cdist(output.flatten(1), x.flatten(1), p=1)
         return -distance / self.log_scale.exp() - x[0].numel() * (self.log_scale + math.log(2))
 

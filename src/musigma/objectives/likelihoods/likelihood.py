@@ -1,4 +1,4 @@
-"""What every likelihood p(x|z) offers."""
+"""The base class of likelihoods p(x|z)."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 Pixels = Literal["real", "unit", "binary"]
-"""What pixels are: any real number, a number in [0, 1], or 0 and 1."""
+"""Any real number, a number in [0, 1], or 0 and 1."""
 
 
 class Likelihood(nn.Module, ABC):
@@ -23,7 +23,7 @@ class Likelihood(nn.Module, ABC):
     """The part of −log p(x|z) that nothing changes, in nats per pixel; the loss leaves it out."""
 
     is_density: bool = True
-    """Whether exp(log_prob) sums to one over the pixels that it is given."""
+    """True if exp(log_prob) sums to one over the pixels that it is given."""
 
     @abstractmethod
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:

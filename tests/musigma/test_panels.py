@@ -17,8 +17,6 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch import nn
 
 from musigma.callbacks import GracefulStop, ImagePanel, LatentPanel
-from musigma.callbacks.latent_panel import sprites
-from musigma.callbacks.panel import looking_at
 from musigma.data.datamodule import ImageDataModule
 from musigma.data.sample import sample_digits
 from musigma.loading import load_run
@@ -27,6 +25,7 @@ from musigma.models.mlp import MLP
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO
 from musigma.objectives.likelihoods import Laplace
+from musigma.panels import evaluation_mode, sprites
 from workbench.callbacks.boards import boards
 from workbench.config.quoting import quote
 from workbench.runs.weights import load_checkpoint
@@ -239,13 +238,13 @@ def test_panels_leave_the_training_bits_alone(run_here):
         assert all(torch.equal(moments[1][key][name], v) for name, v in entries.items())
 
 
-def test_looking_at_a_model_changes_nothing_of_it():
+def test_evaluation_mode_changes_nothing_of_it():
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(), nn.BatchNorm1d(3))
     model[3].eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     random = torch.get_rng_state()
     x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
-    with looking_at(model):
+    with evaluation_mode(model):
         assert torch.equal(model(x), model(x))
         assert not model(x).requires_grad
     assert [part.training for part in model] == [True, True, True, False]
@@ -253,7 +252,7 @@ def test_looking_at_a_model_changes_nothing_of_it():
     assert torch.equal(torch.get_rng_state(), random)
 
 
-def test_looking_at_a_compiled_model_compiles_nothing():
+def test_evaluation_mode_of_a_compiled_model_compiles_nothing():
     graphs = []
 
     def backend(graph, inputs):
@@ -266,7 +265,7 @@ def test_looking_at_a_compiled_model_compiles_nothing():
 
     model = Twice()
     model.compile(backend=backend)
-    with looking_at(model):
+    with evaluation_mode(model):
         model(torch.zeros(5, 3))
     assert not graphs
     model(torch.zeros(5, 3))

@@ -1,4 +1,4 @@
-"""What a trained model has learned, in pictures; each with what it shows, or why it is left out."""
+"""The plots of a trained model, each with its caption, or the reason why it is left out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -6,14 +6,18 @@ from functools import partial
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from musigma.evaluation.encoding import Encoded
 from musigma.evaluation.reconstruction import class_means, reconstruction_errors, worst
-from musigma.figures.class_errors import draw_class_errors
-from musigma.figures.interpolations import draw_interpolations, interpolation_codes
-from musigma.figures.latent_space import Drawing, Images, latent_drawings
-from musigma.figures.reconstructions import draw_reconstructions, draw_worst
-from musigma.figures.training_curves import COLOURS, PANELS, draw_training_curves
 from musigma.loading import Run
-from musigma.measuring import Encoded
+from musigma.plots.curves import COLOURS, PANELS, plot_class_errors, plot_training_curves
+from musigma.plots.images import (
+    interpolation_codes,
+    plot_interpolations,
+    plot_reconstructions,
+    plot_worst,
+)
+from musigma.plots.latent import Images, latent_plots
+from musigma.plots.named import NamedPlot
 
 SHOWN = 10
 STEPS = 9
@@ -25,8 +29,8 @@ NO_CURVES = "left out: TensorBoard's files hold no curves of this run"
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
-def draw(run: Run, test: Encoded, curves: Curves) -> Iterator[Drawing]:
-    """Every picture of a run, always of the same images and the same draws.
+def plots_of(run: Run, test: Encoded, curves: Curves) -> Iterator[NamedPlot]:
+    """Every plot of a run, always of the same images and the same draws.
 
     Args:
         run: the opened run.
@@ -34,20 +38,15 @@ def draw(run: Run, test: Encoded, curves: Curves) -> Iterator[Drawing]:
         curves: its training curves, `train/loss` and so on → steps and values.
     """
     shown, decoded = run.data.normalization.shown, run.decoded
-    some = slice(SHOWN)
-    yield Drawing(
+    x, mu, x_hat = test.x[:SHOWN], test.mu[:SHOWN], test.x_hat[:SHOWN]
+    yield NamedPlot(
         "reconstructions",
         "Test images, what is decoded of their μ, and of one draw of z.",
-        partial(
-            draw_reconstructions,
-            shown(test.x[some]),
-            decoded(test.mu[some]),
-            shown(test.x_hat[some]),
-        ),
+        partial(plot_reconstructions, shown(x), decoded(mu), shown(x_hat)),
     )
-    yield from latent_drawings(
+    yield from latent_plots(
         test.mu,
-        test.std if run.model.posterior == "normal" else None,
+        test.std if run.model.has_density else None,
         test.y,
         decoded,
         has_prior=run.objective().uses_prior,
@@ -55,32 +54,28 @@ def draw(run: Run, test: Encoded, curves: Curves) -> Iterator[Drawing]:
     if len(test.x) > 1:
         caption = "Decoded along straight lines between the μ of two images, of two classes if "
         caption += "there are."
-        yield Drawing("interpolations", caption, partial(_interpolations, test, shown, decoded))
+        yield NamedPlot("interpolations", caption, partial(_interpolations, test, shown, decoded))
     else:
-        yield Drawing("interpolations", ONE_IMAGE)
+        yield NamedPlot("interpolations", ONE_IMAGE)
     l1 = reconstruction_errors(test.x, test.x_hat, run.data.normalization.to_unit).l1
     by_class = len(test.y.unique()) > 1
     if by_class:
         caption = "Mean absolute error of the test images by class, with standard errors."
-        yield Drawing("class_errors", caption, partial(_class_errors, l1, test.y))
+        yield NamedPlot("class_errors", caption, partial(_class_errors, l1, test.y))
     else:
-        yield Drawing("class_errors", NO_CLASSES)
+        yield NamedPlot("class_errors", NO_CLASSES)
     rows = worst(l1, WORST)
-    yield Drawing(
+    names = [f"{int(test.y[row])}: " * by_class + f"{float(l1[row]):.2f}" for row in rows]
+    yield NamedPlot(
         "worst_reconstructions",
         "The test images with the largest mean absolute errors, above their reconstructions.",
-        partial(
-            draw_worst,
-            shown(test.x[rows]),
-            shown(test.x_hat[rows]),
-            [f"{int(test.y[row])}: " * by_class + f"{float(l1[row]):.2f}" for row in rows],
-        ),
+        partial(plot_worst, shown(test.x[rows]), shown(test.x_hat[rows]), names),
     )
     if any(f"{stage}/{name}" in curves for stage in COLOURS for name in PANELS):
         caption = "Training and validation, D and R apart."
-        yield Drawing("training_curves", caption, partial(draw_training_curves, curves))
+        yield NamedPlot("training_curves", caption, partial(plot_training_curves, curves))
     else:
-        yield Drawing("training_curves", NO_CURVES)
+        yield NamedPlot("training_curves", NO_CURVES)
 
 
 def _interpolations(test: Encoded, shown: Images, decoded: Images) -> Figure:
@@ -90,10 +85,10 @@ def _interpolations(test: Encoded, shown: Images, decoded: Images) -> Figure:
     first = first if len(first) > 1 else [*range(min(SHOWN, len(test.y)))]
     starts, ends = first[0:-1:2], first[1::2]
     codes = interpolation_codes(test.mu[starts], test.mu[ends], STEPS)
-    return draw_interpolations(decoded(codes), shown(test.x[starts]), shown(test.x[ends]))
+    return plot_interpolations(decoded(codes), shown(test.x[starts]), shown(test.x[ends]))
 
 
 def _class_errors(l1: Tensor, y: Tensor) -> Figure:
     means = class_means(l1, y)
     classes = [str(int(label)) for label in means.label]
-    return draw_class_errors(means.mean, means.error, quantity="l1 (per pixel)", classes=classes)
+    return plot_class_errors(means.mean, means.error, quantity="l1 (per pixel)", classes=classes)

@@ -19,11 +19,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from benchmarking.race import Pace
 from musigma.assemble import assemble, build_data, build_model
-from musigma.benchmarking.race import Pace
 from musigma.data import Batch, ImageDataModule
 from musigma.models import Autoencoder
-from musigma.module import AutoencoderModule
 from workbench.project import Config
 from workbench.trainer import build_trainer, spare_driver_lookups
 from workbench.training import train
@@ -94,17 +93,12 @@ class _EpochByEpoch(L.Callback):
         self.pace = pace
         self.images = 0
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+    def on_train_epoch_start(self, *_: object) -> None:
         self.pace.next_epoch(self.images)
         self.images = 0
 
     def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: AutoencoderModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
+        self, trainer: Any, module: Any, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         self.images += len(batch.x)
 

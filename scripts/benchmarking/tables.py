@@ -16,10 +16,10 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from musigma.benchmarking import pipelines
-from musigma.benchmarking.commands import EndAtFirstStep, Took, time_commands
-from musigma.benchmarking.race import Row, race
-from musigma.benchmarking.repeated import RepeatedMNIST
+from benchmarking import pipelines
+from benchmarking.commands import EndAtFirstStep, Took, time_commands, trust_this_package
+from benchmarking.race import Row, race
+from benchmarking.repeated import RepeatedMNIST
 from workbench.console import set_up_logging
 from workbench.doctor import cpu_name
 from workbench.project import Config
@@ -62,15 +62,17 @@ def benchmark(
         output: the file.
     """
     set_up_logging(first_process=False)
+    trust_this_package()
     console = Console(highlight=False, width=WIDTH)
     found: dict[str, Any] = {"machine": _machine(), "overrides": list(overrides), "rounds": rounds}
     console.print(found["machine"])
     output.parent.mkdir(parents=True, exist_ok=True)
     for name in tables:
         if name in ("sweeps", "commands"):
-            time_them = _time_sweeps if name == "sweeps" else _time_commands
-            took = time_them(overrides, rounds)
-            found[name] = {key: [one._asdict() for one in all_] for key, all_ in took.items()}
+            with TemporaryDirectory() as folder:
+                commands = _sweeps if name == "sweeps" else _commands
+                took = time_commands(commands(overrides, folder), rounds)
+            found[name] = {key: [one._asdict() for one in turns] for key, turns in took.items()}
             console.print(_table_of_commands(name, took))
         else:
             rows = _race(list(_entries(name)), overrides, rounds)
@@ -163,37 +165,28 @@ def _parts(rows: Mapping[Contestant, Row]) -> Iterator[str]:
         yield f"  {name:<20} {1000 * seconds:8.1f} ms/epoch  {seconds / row.seconds:6.2%}"
 
 
-def _time_sweeps(overrides: Sequence[str], rounds: int) -> dict[str, list[Took]]:
+def _sweeps(overrides: Sequence[str], folder: str) -> dict[str, list[str]]:
     """Sweeps of runs of one epoch of 4,000 digits, one after the other in one process."""
     short = ("data.source=sample", "trainer.max_epochs=1")
-    with TemporaryDirectory() as folder:
-        sweep = ["scripts/train.py", "-m", *overrides, *short, f"log_dir={folder}/{{turn}}"]
-        sweeps = {
-            f"runs in a sweep: {count}": [*sweep, f"seed=range({count})", f"sweep={count}"]
-            for count in (1, 4, 16)
-        }
-        return time_commands(sweeps, rounds)
+    sweep = ["scripts/train.py", "-m", *overrides, *short, f"log_dir={folder}/{{turn}}"]
+    return {
+        f"runs in a sweep: {count}": [*sweep, f"seed=range({count})", f"sweep={count}"]
+        for count in (1, 4, 16)
+    }
 
 
-def _time_commands(overrides: Sequence[str], rounds: int) -> dict[str, list[Took]]:
+def _commands(overrides: Sequence[str], folder: str) -> dict[str, list[str]]:
+    """Single commands; a run for the last of them to evaluate is trained first."""
     ends = f"+callbacks.end._target_={EndAtFirstStep.__module__}.{EndAtFirstStep.__qualname__}"
-    with TemporaryDirectory() as folder:
-        train = ["scripts/train.py", *overrides, f"log_dir={folder}"]
-        time_commands({"": [*train, "trainer.max_epochs=1"]}, 0)
-        return time_commands(
-            {
-                "scripts/train.py --help": ["scripts/train.py", "--help"],
-                "scripts/train.py --cfg job": ["scripts/train.py", "--cfg", "job"],
-                "import torch": ["-c", "import torch"],
-                "scripts/train.py to its first step": [
-                    *train[:-1],
-                    f"log_dir={folder}/begun",
-                    ends,
-                ],
-                "scripts/evaluate.py": ["scripts/evaluate.py", "run=latest", train[-1]],
-            },
-            rounds,
-        )
+    train, place = ["scripts/train.py", *overrides], f"log_dir={folder}"
+    time_commands({"": [*train, place, "trainer.max_epochs=1"]}, 0)
+    return {
+        "scripts/train.py --help": ["scripts/train.py", "--help"],
+        "scripts/train.py --cfg job": ["scripts/train.py", "--cfg", "job"],
+        "import torch": ["-c", "import torch"],
+        "scripts/train.py to its first step": [*train, f"{place}/begun", ends],
+        "scripts/evaluate.py": ["scripts/evaluate.py", "run=latest", place],
+    }
 
 
 def _table_of_commands(title: str, took: Mapping[str, Sequence[Took]]) -> Table:

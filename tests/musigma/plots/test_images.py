@@ -5,12 +5,19 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from musigma.figures.class_errors import draw_class_errors
-from musigma.figures.interpolations import draw_interpolations, interpolation_codes
-from musigma.figures.latent_plane import draw_latent_plane, plane_codes
-from musigma.figures.reconstructions import draw_reconstructions, draw_worst, pair_rows
-from musigma.figures.samples import image_grid
-from musigma.figures.traversals import draw_traversals, traversal_codes
+from musigma.plots.curves import plot_class_errors
+from musigma.plots.images import (
+    image_grid,
+    interpolation_codes,
+    pair_rows,
+    plane_codes,
+    plot_interpolations,
+    plot_latent_plane,
+    plot_reconstructions,
+    plot_traversals,
+    plot_worst,
+    traversal_codes,
+)
 
 SHAPES = pytest.mark.parametrize("shape", [(1, 6, 6), (3, 8, 5)])
 
@@ -37,7 +44,7 @@ def _labels(axis):
 @SHAPES
 def test_reconstructions_stand_below_their_images_in_blocks_of_ten(shape):
     x, from_mu, from_sample = _images(3, 13, *shape)
-    first, second = draw_reconstructions(x, from_mu, from_sample).axes
+    first, second = plot_reconstructions(x, from_mu, from_sample).axes
     torch.testing.assert_close(
         _shown(first, 3, 10), torch.stack([x[:10], from_mu[:10], from_sample[:10]])
     )
@@ -67,7 +74,7 @@ def test_the_plane_s_codes_are_the_prior_s_quantiles_with_the_second_rising_upwa
 @SHAPES
 def test_the_plane_is_shown_as_it_was_decoded_with_its_coordinates(shape):
     images = _images(5, 5, *shape)
-    (axes,) = draw_latent_plane(images).axes
+    (axes,) = plot_latent_plane(images).axes
     torch.testing.assert_close(_shown(axes, 5, 5, gap=0), images)
     assert _labels(axes.xaxis) == ["−1.3", "−0.5", "0.0", "0.5", "1.3"]
     assert _labels(axes.yaxis) == ["1.3", "0.5", "0.0", "−0.5", "−1.3"]
@@ -81,7 +88,7 @@ def test_without_a_prior_the_plane_spans_the_quantiles_of_mu():
     for j, found in enumerate((codes[0, :, 0], codes[:, 0, 1].flip(0))):
         expected = np.quantile(mu[:, j].double().numpy(), [0.125, 0.375, 0.625, 0.875])
         assert found.tolist() == pytest.approx(expected, rel=1e-6)
-    (axes,) = draw_latent_plane(_images(4, 4, 1, 6, 6), mu).axes
+    (axes,) = plot_latent_plane(_images(4, 4, 1, 6, 6), mu).axes
     assert _labels(axes.xaxis) == [f"{value:.1f}".replace("-", "−") for value in codes[0, :, 0]]
     assert "4 × 4 quantiles of μ" in axes.get_title()
 
@@ -98,7 +105,7 @@ def test_a_traversal_moves_one_dimension_and_leaves_the_others():
 @SHAPES
 def test_traversals_are_ordered_by_rate(shape):
     images = _images(3, 4, *shape)
-    figure = draw_traversals(images, [-3.0, -1.0, -1e-9, 3.0], torch.tensor([0.5, 0.01, 2.0]))
+    figure = plot_traversals(images, [-3.0, -1.0, -1e-9, 3.0], torch.tensor([0.5, 0.01, 2.0]))
     (axes,) = figure.axes
     torch.testing.assert_close(_shown(axes, 3, 4), images[[2, 0, 1]])
     assert _labels(axes.yaxis) == ["z₂  2.00 nats", "z₀  0.50 nats", "z₁  0.01 nats"]
@@ -108,7 +115,7 @@ def test_traversals_are_ordered_by_rate(shape):
 
 def test_of_many_dimensions_the_twelve_with_the_largest_rates_are_shown():
     images = _images(30, 2, 1, 4, 4)
-    (axes,) = draw_traversals(images, [-1.0, 1.0], torch.arange(30.0)).axes
+    (axes,) = plot_traversals(images, [-1.0, 1.0], torch.arange(30.0)).axes
     torch.testing.assert_close(_shown(axes, 12, 2), images.flip(0)[:12])
 
 
@@ -123,7 +130,7 @@ def test_an_interpolation_is_a_straight_line_between_its_codes():
 @SHAPES
 def test_interpolations_stand_between_their_images(shape):
     images, (start, end) = _images(2, 3, *shape), _images(2, 2, *shape)
-    (axes,) = draw_interpolations(images, start, end).axes
+    (axes,) = plot_interpolations(images, start, end).axes
     shown = _shown(axes, 2, 5)
     torch.testing.assert_close(shown[:, 0], start)
     torch.testing.assert_close(shown[:, 1:4], images)
@@ -150,13 +157,13 @@ def test_pixels_beyond_the_scale_are_clipped():
 @SHAPES
 def test_the_worst_images_stand_above_their_reconstructions(shape):
     x, x_hat = _images(2, 4, *shape)
-    (axes,) = draw_worst(x, x_hat, ["a", "b", "c", "d"]).axes
+    (axes,) = plot_worst(x, x_hat, ["a", "b", "c", "d"]).axes
     torch.testing.assert_close(_shown(axes, 2, 4), torch.stack([x, x_hat]))
     assert _labels(axes.xaxis) == ["a", "b", "c", "d"]
 
 
 def test_class_errors_have_bars():
-    figure = draw_class_errors(
+    figure = plot_class_errors(
         torch.tensor([0.3, 0.1]),
         torch.tensor([0.02, 0.01]),
         quantity="l1 per pixel",
@@ -174,6 +181,6 @@ def test_class_errors_have_bars():
 @pytest.mark.parametrize("channels", [2, 5])
 def test_of_other_than_grey_and_colour_the_first_channel_is_shown(channels):
     images = _images(4, 4, channels, 6, 5)
-    (axes,) = draw_latent_plane(images).axes
+    (axes,) = plot_latent_plane(images).axes
     torch.testing.assert_close(_shown(axes, 4, 4, gap=0), images[:, :, :1])
     assert torch.equal(pair_rows(*images[:2]), pair_rows(*images[:2, :, :1]))

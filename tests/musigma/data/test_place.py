@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from musigma.data import placement
+from musigma.data import loader
 from musigma.data.loader import TensorLoader
 
 GPU = torch.device("meta")
@@ -14,21 +14,21 @@ IMAGES = torch.zeros(100, 1, 10, 10, dtype=torch.uint8)  # 10,000 bytes
 
 @pytest.mark.parametrize(("free", "device"), [(20_000, "meta"), (19_999, "cpu"), (None, "meta")])
 def test_images_take_half_of_the_free_memory_at_most(free, device, monkeypatch):
-    monkeypatch.setattr(placement, "free_memory", lambda device: free)
-    assert placement.placed(IMAGES, GPU).device.type == device
+    monkeypatch.setattr(loader, "free_memory", lambda device: free)
+    assert loader.place(IMAGES, GPU).device.type == device
 
 
 def test_it_is_said_where_they_stay_behind(monkeypatch, caplog):
-    monkeypatch.setattr(placement, "free_memory", lambda device: 2**30)
+    monkeypatch.setattr(loader, "free_memory", lambda device: 2**30)
     with caplog.at_level(logging.INFO):
-        placement.placed(IMAGES, GPU)
+        loader.place(IMAGES, GPU)
         assert not caplog.messages
-        placement.placed(torch.zeros(2**29 + 1, dtype=torch.uint8), GPU)
+        loader.place(torch.zeros(2**29 + 1, dtype=torch.uint8), GPU)
     assert "0.5 GiB of the 1.0 GiB that meta has free: they stay in the host's" in caplog.text
 
 
 def test_the_cpu_shares_the_hosts_memory():
-    assert placement.free_memory(torch.device("cpu")) is None
+    assert loader.free_memory(torch.device("cpu")) is None
 
 
 def test_batches_travel_from_where_the_images_are(monkeypatch):

@@ -9,14 +9,14 @@ from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from musigma.figures.style import MOST_CLASSES, name_of
+from musigma.plots.style import MOST_CLASSES, name_of
 from workbench.plots.style import CLASS_COLOURS, INK, new_figure, plot_axes
 
 ELLIPSES = 100
-"""So many posteriors are drawn, evenly spaced among the images."""
+"""Posteriors that are plotted, evenly spaced among the images."""
 
 
-def draw_latent_scatter(
+def plot_latent_scatter(
     mu: Tensor, y: Tensor, std: Tensor | None = None, dimensions: tuple[int, int] = (0, 1)
 ) -> Figure:
     """The posterior means `[N, d]` in two dimensions, with their classes.
@@ -53,7 +53,7 @@ def draw_latent_scatter(
     return figure
 
 
-def draw_latent_pca(mu: Tensor, y: Tensor) -> Figure:
+def plot_latent_pca(mu: Tensor, y: Tensor) -> Figure:
     """The posterior means `[N, d]`, d at least 2, along their two principal components, by class.
 
     A component points to where its largest weight is positive.
@@ -75,7 +75,7 @@ def draw_latent_pca(mu: Tensor, y: Tensor) -> Figure:
 
 
 def _scatter(axes: Axes, points: Tensor, y: Tensor) -> None:
-    """Points `[N, 2]`, and the name of each class at its median, or as near as there is room.
+    """Points `[N, 2]`, and the name of each class at its median, or close to it.
 
     Over 50 classes have no names, and share colours.
     """

@@ -1,14 +1,18 @@
-"""Commands as a person gives them, timed from Enter."""
+"""The time and the memory of whole commands."""
 
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import lightning as L
 
 from musigma.paths import PROJECT_ROOT
+from workbench.config.targets import trusted_variable
+
+SCRIPTS = Path(__file__).resolve().parents[1]
 
 # A process is charged with the memory of the one that started it, so that one must be small.
 STOPWATCH = """
@@ -23,22 +27,27 @@ print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).
 class EndAtFirstStep(L.Callback):
     """Ends the process after its first training step."""
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object
-    ) -> None:
-        """Without a word: this is a clock's hand, not a run."""
+    def on_train_batch_end(self, *_: object) -> None:
+        """Exit at once; only the time to the first step is measured."""
         os._exit(0)
 
 
 class Took(NamedTuple):
-    """What a command took: seconds, and its peak memory in MiB."""
+    """The cost of a command: seconds, and its peak memory in MiB."""
 
     seconds: float
     memory: float
 
 
+def trust_this_package() -> None:
+    """Let configs name the classes of this package, here and in the processes that it starts."""
+    trusted, path = trusted_variable(), "PYTHONPATH"
+    os.environ[trusted] = ",".join([os.environ.get(trusted, ""), __package__ or ""])
+    os.environ[path] = os.pathsep.join(filter(None, [str(SCRIPTS), os.environ.get(path)]))
+
+
 def time_commands(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, list[Took]]:
-    """What each command takes, `rounds` times each, in turns; the first turn does not count.
+    """The cost of each command, `rounds` times each, in turns; the first turn does not count.
 
     Args:
         commands: Python's arguments by a name; `{turn}` in them is the number of the turn.

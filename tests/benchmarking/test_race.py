@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from musigma.benchmarking.race import Epoch, Row, race
+from benchmarking.race import Epoch, Row, race
 from warm import python
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from torch import Tensor
 from workbench.plots.style import INK, new_figure
 
 MOST_CLASSES = 50
-"""Classes whose names there is room for."""
+"""The most classes whose names fit beside a plot."""
 
 TILE = 0.62
 """The width of an image among others, in inches."""
@@ -26,19 +26,19 @@ def show_images(
     columns: Sequence[str] = (),
     gap: int = 1,
 ) -> None:
-    """Images in rows and columns, `[R, K, C, H, W]` in [0, 1], as one picture.
+    """Images in rows and columns, `[R, K, C, H, W]` in [0, 1], as one image.
 
     Args:
         axes: where; afterwards image (r, k) is centred on x = k, y = r.
         images: what is outside [0, 1] is clipped.
-        title: above the picture.
+        title: above the image.
         rows: a label for each row; none if empty.
         columns: a label for each column; none if empty.
         gap: white pixels on each side of an image.
     """
     tiles = F.pad(viewable(images).detach().cpu().float().clamp(0, 1), [gap] * 4, value=1.0)
-    picture = tiles.permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2)
-    shown = picture.squeeze(2) if picture.shape[2] == 1 else picture
+    image = tiles.permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2)
+    shown = image.squeeze(2) if image.shape[2] == 1 else image
     edges = (-0.5, tiles.shape[1] - 0.5, tiles.shape[0] - 0.5, -0.5)
     aspect = tiles.shape[3] / tiles.shape[4]
     axes.imshow(shown.numpy(), "gray", vmin=0, vmax=1, extent=edges, aspect=aspect)
@@ -54,13 +54,13 @@ def viewable(images: Tensor) -> Tensor:
     return images if images.shape[-3] in (1, 3) else images[..., :1, :, :]
 
 
-def picture_size(images: Tensor, tile: float = TILE) -> tuple[float, float]:
+def image_size(images: Tensor, tile: float = TILE) -> tuple[float, float]:
     """Width and height in inches of `[R, K, C, H, W]`, its columns `tile` apart."""
     rows, columns, _, height, width = images.shape
     return columns * tile, rows * tile * height / width
 
 
-def picture_figure(
+def image_figure(
     images: Tensor,
     title: str,
     *,
@@ -72,7 +72,7 @@ def picture_figure(
     tile: float = TILE,
 ) -> Figure:
     """A page that holds what `show_images` draws and no more, with names for both directions."""
-    width, height = picture_size(images, tile)
+    width, height = image_size(images, tile)
     beside = 0.1 + 0.075 * max(map(len, rows), default=0) + 0.25 * bool(y)
     above_and_below = 0.3 + 0.15 * bool(columns) + 0.25 * bool(x)
     figure = new_figure(max(width + beside, 0.09 * len(title)), height + above_and_below)

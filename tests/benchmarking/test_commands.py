@@ -4,7 +4,7 @@ from subprocess import CalledProcessError
 
 import pytest
 
-from musigma.benchmarking.commands import time_commands
+from benchmarking.commands import time_commands
 
 
 def test_each_command_has_its_turns_and_the_first_does_not_count(tmp_path):

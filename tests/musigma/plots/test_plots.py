@@ -10,15 +10,16 @@ import torch
 from matplotlib.collections import EllipseCollection
 from matplotlib.colors import to_hex
 
-from musigma.figures.class_errors import draw_class_errors
-from musigma.figures.interpolations import draw_interpolations
-from musigma.figures.latent_plane import draw_latent_plane
-from musigma.figures.latent_scatter import draw_latent_pca, draw_latent_scatter
-from musigma.figures.rates import draw_rates
-from musigma.figures.reconstructions import draw_reconstructions, draw_worst
-from musigma.figures.samples import image_grid
-from musigma.figures.training_curves import draw_training_curves
-from musigma.figures.traversals import draw_traversals
+from musigma.plots.curves import plot_class_errors, plot_rates, plot_training_curves
+from musigma.plots.images import (
+    image_grid,
+    plot_interpolations,
+    plot_latent_plane,
+    plot_reconstructions,
+    plot_traversals,
+    plot_worst,
+)
+from musigma.plots.scatter import plot_latent_pca, plot_latent_scatter
 from workbench.plots.style import BLUE, CLASS_COLOURS
 
 CURVES = {
@@ -41,24 +42,24 @@ def _every_figure(shape=(1, 6, 6)):
     rate, values = torch.tensor([0.5, 0.0, 2.0, 0.1]), torch.tensor([0.3, 0.1, 0.2, 0.2])
     words = ["a", "b", "c", "d"]
     return {
-        "reconstructions": draw_reconstructions(*images[:3]),
-        "scatter": draw_latent_scatter(mu, y, std),
-        "scatter of points": draw_latent_scatter(mu, y),
-        "scatter of many classes": draw_latent_scatter(mu, torch.arange(len(y)), std),
-        "pca": draw_latent_pca(mu, y),
-        "plane": draw_latent_plane(images),
-        "traversals": draw_traversals(images, [-2.0, -1.0, 1.0, 2.0], rate),
-        "interpolations": draw_interpolations(images, images[:, 0], images[:, 1]),
+        "reconstructions": plot_reconstructions(*images[:3]),
+        "scatter": plot_latent_scatter(mu, y, std),
+        "scatter of points": plot_latent_scatter(mu, y),
+        "scatter of many classes": plot_latent_scatter(mu, torch.arange(len(y)), std),
+        "pca": plot_latent_pca(mu, y),
+        "plane": plot_latent_plane(images),
+        "traversals": plot_traversals(images, [-2.0, -1.0, 1.0, 2.0], rate),
+        "interpolations": plot_interpolations(images, images[:, 0], images[:, 1]),
         "samples": image_grid(images[0], "Four samples"),
-        "rates": draw_rates(rate, rate > 0.2),
-        "curves": draw_training_curves(CURVES),
-        "class errors": draw_class_errors(
+        "rates": plot_rates(rate, rate > 0.2),
+        "curves": plot_training_curves(CURVES),
+        "class errors": plot_class_errors(
             values, values / 10, quantity="mse", classes=words
         ),
-        "many class errors": draw_class_errors(
+        "many class errors": plot_class_errors(
             torch.rand(100), torch.rand(100), quantity="mse", classes=[*map(str, range(100))]
         ),
-        "worst": draw_worst(images[0], images[1], words),
+        "worst": plot_worst(images[0], images[1], words),
     }  # fmt: skip
 
 
@@ -104,7 +105,7 @@ def test_the_ten_class_colours_differ():
 
 def test_scatter_shows_the_codes_in_their_classes_colours():
     mu, y, std = _codes()
-    (axes,) = draw_latent_scatter(mu, y, std, dimensions=(2, 1)).axes
+    (axes,) = plot_latent_scatter(mu, y, std, dimensions=(2, 1)).axes
     _, points, *_ = axes.collections
     torch.testing.assert_close(_places(points), mu[:, [2, 1]])
     colours = [to_hex(colour) for colour in points.get_facecolors()]
@@ -115,7 +116,7 @@ def test_scatter_shows_the_codes_in_their_classes_colours():
 
 def test_an_ellipse_is_one_standard_deviation_around_a_code():
     mu, y, std = _codes()
-    (axes,) = draw_latent_scatter(mu, y, std).axes
+    (axes,) = plot_latent_scatter(mu, y, std).axes
     (ellipses,) = [part for part in axes.collections if isinstance(part, EllipseCollection)]
     offsets = _places(ellipses)
     diameters = torch.tensor(np.stack([ellipses.get_widths(), ellipses.get_heights()], 1))
@@ -124,7 +125,7 @@ def test_an_ellipse_is_one_standard_deviation_around_a_code():
         ((row,),) = (mu[:, :2] == offset).all(1).nonzero(as_tuple=True)
         torch.testing.assert_close(diameter, 2 * std[row, :2])
     assert "100" in axes.get_title()
-    (axes,) = draw_latent_scatter(mu, y).axes
+    (axes,) = plot_latent_scatter(mu, y).axes
     assert not any(isinstance(part, EllipseCollection) for part in axes.collections)
 
 
@@ -133,7 +134,7 @@ def test_a_class_is_named_at_its_median_unless_names_would_cover_one_another():
     y = torch.arange(300) % 3
     centres = torch.tensor([[0.0, 0.0], [0.1, 0.0], [50.0, 50.0]])
     mu = centres[y] + torch.randn(300, 2, generator=generator)
-    (axes,) = draw_latent_scatter(mu, y).axes
+    (axes,) = plot_latent_scatter(mu, y).axes
     places = torch.tensor([text.get_position() for text in axes.texts])
     assert [text.get_text() for text in axes.texts] == ["0", "1", "2"]
     torch.testing.assert_close(places[2], mu[y == 2].median(0).values)
@@ -145,7 +146,7 @@ def test_a_class_is_named_at_its_median_unless_names_would_cover_one_another():
 
 def test_there_may_be_more_classes_than_colours():
     mu, _, std = _codes(count=500, d=2)
-    figure = draw_latent_scatter(mu, torch.arange(500) % 47, std)
+    figure = plot_latent_scatter(mu, torch.arange(500) % 47, std)
     figure.savefig(io.BytesIO())
     assert len(figure.axes[0].get_legend().texts) == 47
 
@@ -154,7 +155,7 @@ def test_there_may_be_more_classes_than_colours():
 def test_classes_are_named_where_there_are_some_and_not_too_many(labels, title):
     mu, _, std = _codes(count=500, d=3)
     y = torch.arange(500) % labels if labels else torch.full((500,), -1)
-    for figure in (draw_latent_scatter(mu, y, std), draw_latent_pca(mu, y)):
+    for figure in (plot_latent_scatter(mu, y, std), plot_latent_pca(mu, y)):
         (axes,) = figure.axes
         assert axes.get_legend() is None
         assert not axes.texts
@@ -169,7 +170,7 @@ def test_pca_turns_the_plane_of_largest_variance_to_the_reader():
     turn, _ = torch.linalg.qr(torch.randn(5, 5, generator=generator))
     turn = turn * turn.gather(1, turn.abs().argmax(1, keepdim=True)).sign()
     codes = torch.randn(500, 5, generator=generator) * torch.tensor([4.0, 2.0, 0.1, 0.1, 0.1])
-    (axes,) = draw_latent_pca(7 + codes @ turn, torch.zeros(500, dtype=torch.long)).axes
+    (axes,) = plot_latent_pca(7 + codes @ turn, torch.zeros(500, dtype=torch.long)).axes
     shown = _places(axes.collections[0])
     centred = codes[:, :2] - codes[:, :2].mean(0)
     torch.testing.assert_close(shown, centred, rtol=0, atol=0.6)
@@ -182,14 +183,14 @@ def test_a_principal_component_points_to_where_its_largest_weight_is_positive():
     for direction in ([3.0, 1.0, 0.0], [-3.0, 1.0, 0.0], [0.5, 0.1, -4.0]):
         mu = line * torch.tensor(direction)
         largest = max(range(3), key=lambda j: abs(direction[j]))
-        (axes,) = draw_latent_pca(mu, torch.zeros(50, dtype=torch.long)).axes
+        (axes,) = plot_latent_pca(mu, torch.zeros(50, dtype=torch.long)).axes
         across = _places(axes.collections[0])[:, 0]
         assert torch.all(across * mu[:, largest] >= 0)
 
 
 def test_rates_fall_and_inactive_units_look_different():
     rate, active = torch.tensor([0.5, 0.0, 2.0, 0.1]), torch.tensor([True, False, True, False])
-    (axes,) = draw_rates(rate, active).axes
+    (axes,) = plot_rates(rate, active).axes
     on, off = axes.containers
     assert [bar.get_height() for bar in (*on, *off)] == pytest.approx([2.0, 0.5, 0.1, 0.0])
     assert [bar.get_center()[0] for bar in (*on, *off)] == [0, 1, 2, 3]
@@ -201,7 +202,7 @@ def test_rates_fall_and_inactive_units_look_different():
 
 
 def test_curves_of_loss_distortion_and_rate_have_panels_of_their_own():
-    panels = draw_training_curves(CURVES).axes
+    panels = plot_training_curves(CURVES).axes
     assert [axes.get_title() for axes in panels] == ["loss", "distortion", "rate"]
     for axes in panels:
         train, val = axes.lines
@@ -212,7 +213,7 @@ def test_curves_of_loss_distortion_and_rate_have_panels_of_their_own():
 
 
 def test_a_quantity_without_curves_has_no_panel():
-    (axes,) = draw_training_curves({"val/distortion": ([1], [2.0])}).axes
+    (axes,) = plot_training_curves({"val/distortion": ([1], [2.0])}).axes
     assert axes.get_title() == "distortion"
     with pytest.raises(ValueError, match="no curve"):
-        draw_training_curves({"train/l1": ([1], [2.0])})
+        plot_training_curves({"train/l1": ([1], [2.0])})

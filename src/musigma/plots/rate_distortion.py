@@ -1,4 +1,4 @@
-"""The rate–distortion plane: what a code costs against what it leaves out."""
+"""The rate–distortion plane."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,13 +11,13 @@ from workbench.plots.axes import add_legend, colours, one_plot, plain
 from workbench.plots.style import PALE
 
 LABEL = 34.0, 12.0
-"""The room that a label takes, in points."""
+"""The size of a label, in points."""
 
 
 class Point(NamedTuple):
     """A model's rate and distortion with their standard errors, in nats per image.
 
-    Points of one series have one colour. An error that nobody knows is NaN.
+    Points of one series have one colour. An unknown error is NaN.
     """
 
     label: str
@@ -28,7 +28,7 @@ class Point(NamedTuple):
     series: str = ""
 
 
-def draw_rate_distortion(points: Sequence[Point]) -> Figure:
+def plot_rate_distortion(points: Sequence[Point]) -> Figure:
     """Distortion over rate, with lines of equal ELBO = −(D + R).
 
     A label that would cover another one is left out. After Alemi et al. 2018, figure 1.
@@ -62,7 +62,7 @@ def draw_rate_distortion(points: Sequence[Point]) -> Figure:
 
 
 def _name(axes: Axes, points: Sequence[Point]) -> None:
-    """Label the points, in their order, where there is room."""
+    """Label the points, in their order, unless labels would overlap."""
     places = axes.transData.transform([(point.rate, point.distortion) for point in points])
     places *= 72 / axes.figure.dpi
     taken: list[np.ndarray] = []

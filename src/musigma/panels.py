@@ -1,0 +1,197 @@
+"""Panels in TensorBoard: reconstructions and the latent space, over training."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import lightning as L
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from musigma.models.posterior import Posterior
+from musigma.module import AutoencoderModule
+from musigma.plots.images import pair_rows
+from musigma.plots.latent import latent_plots
+from musigma.plots.style import viewable
+from musigma.seeding import FIXED_SEED, normal_noise
+from workbench.callbacks.boards import boards
+from workbench.ranges import Count, checked
+
+LARGEST_SPRITE = 8192
+"""The longest side, in pixels, of the one image that TensorBoard's projector takes all from."""
+
+LARGEST_BIN = 1e20
+"""TensorBoard has no histogram of values beyond it, nor of NaN."""
+
+
+class PanelInputs(NamedTuple):
+    """Images, labels, posterior and decoder for one panel.
+
+    Args:
+        stage: `val`, or where no images are held out `train`.
+        step: the last optimizer step, counted from 0.
+        x: the images, `[N, C, H, W]` in [0, 1].
+        y: their labels, `[N]`.
+        posterior: of each.
+        decoded: codes `[..., d]` → mean images `[..., C, H, W]` in [0, 1].
+    """
+
+    stage: Literal["train", "val"]
+    step: int
+    x: Tensor
+    y: Tensor
+    posterior: Posterior
+    decoded: Callable[[Tensor], Tensor]
+
+
+class Panel(L.Callback):
+    """Shows TensorBoard something of the first images that are held out.
+
+    It does so after the first epoch, every n epochs from there, and when training ends. Always
+    the same images and the same noise, so that the slider over steps shows learning. What
+    training does next stays the same to the bit.
+
+    Args:
+        every_n_epochs: how often.
+        images: how many; where none are held out, they are training images.
+    """
+
+    only_shows: ClassVar[bool] = True
+
+    def __init__(self, every_n_epochs: int, images: int) -> None:
+        self.every_n_epochs = every_n_epochs
+        self.images = images
+        self._last_step = 0
+
+    @abstractmethod
+    def show(self, board: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
+        """Write the panel to a `SummaryWriter`."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+        if trainer.current_epoch % self.every_n_epochs == 0:
+            self._show(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+        if trainer.global_step != self._last_step:
+            self._show(trainer, pl_module)
+
+    def _show(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+        self._last_step = trainer.global_step
+        for board in boards(trainer):
+            with evaluation_mode(pl_module.model):
+                self.show(board, self.inputs(trainer, pl_module), pl_module)
+
+    def inputs(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> PanelInputs:
+        """The images, with their posteriors under the present weights."""
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        model, shown = pl_module.model, data.normalization.shown
+        stage, images, labels = data.first_images(self.images)
+        x = trainer.precision_plugin.convert_input(images)
+
+        def decoded(z: Tensor) -> Tensor:
+            return shown(model.likelihood.mean(model.decode(z.to(x))))
+
+        step = trainer.global_step - 1
+        return PanelInputs(stage, step, shown(images), labels, model.encode(x), decoded)
+
+
+class ImagePanel(Panel):
+    """Shows TensorBoard images above their reconstructions from a sampled z.
+
+    Args:
+        every_n_epochs: how often, from the first epoch on; once more at the end.
+        images: how many images, eight a row.
+    """
+
+    @checked
+    def __init__(self, every_n_epochs: Count = 1, images: Count = 16) -> None:
+        super().__init__(every_n_epochs, images)
+
+    def show(self, board: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
+        mu = inputs.posterior.mu
+        noise = normal_noise(*mu.shape, seed=FIXED_SEED).to(mu)
+        x_hat = inputs.decoded(inputs.posterior.rsample(noise))
+        board.add_image(f"{inputs.stage}/reconstructions", pair_rows(inputs.x, x_hat), inputs.step)
+
+
+class LatentPanel(Panel):
+    """Shows TensorBoard the latent space: plots of it, and histograms of mu and std.
+
+    Codes in a plane by class, the decoded plane or traversals, decoded draws from the prior, and
+    the rate of each dimension; of these the ones that mean something for the model. When training
+    ends the codes, with labels and images, go to the embedding projector, which keeps them as
+    files in the run folder.
+
+    Args:
+        every_n_epochs: how often, from the first epoch on; once more at the end. One costs
+            about a tenth of an epoch of the default model on two cores.
+        images: how many of them.
+    """
+
+    @checked
+    def __init__(self, every_n_epochs: Count = 5, images: Count = 1000) -> None:
+        super().__init__(every_n_epochs, images)
+
+    def show(self, board: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
+        mu, std = (part.float().cpu() for part in inputs.posterior)
+        if not (torch.cat([mu, std]).abs() < LARGEST_BIN).all():
+            return  # StopWhenNotFinite raises the error with the details
+        has_density = inputs.posterior.has_density
+        # The projector has the components, and where there is a plane it has both dimensions.
+        left_out = ("latent_pca", "traversals" if mu.shape[1] == 2 else "")
+        for name, _, plot in latent_plots(
+            mu,
+            std if has_density else None,
+            inputs.y.cpu(),
+            inputs.decoded,
+            has_prior=pl_module.objective.uses_prior,
+        ):
+            if plot is not None and name not in left_out:
+                figure = plot()
+                figure.set_dpi(80)
+                board.add_figure(f"{inputs.stage}/{name}", figure, inputs.step)
+        board.add_histogram(f"{inputs.stage}/mu", mu, inputs.step)
+        if has_density:
+            board.add_histogram(f"{inputs.stage}/std", std, inputs.step)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        for board in boards(trainer):
+            with evaluation_mode(pl_module.model):
+                inputs = self.inputs(trainer, pl_module)
+            mu = inputs.posterior.mu
+            board.add_embedding(
+                F.pad(mu, (0, max(0, 3 - mu.shape[1]))),  # of fewer than three it shows nothing
+                metadata=inputs.y.tolist(),
+                label_img=sprites(inputs.x),
+                global_step=inputs.step,
+                tag=f"{inputs.stage}_mu",
+            )
+
+
+def sprites(x: Tensor) -> Tensor:
+    """Images as squares that fit into the projector's one image, `[N, C, H, W]` → `[N, C, S, S]`.
+
+    C is 1 or 3 afterwards.
+    """
+    *_, height, width = x.shape
+    side = max(height, width)
+    square = F.pad(viewable(x), (0, side - width, 0, side - height))
+    fitting = LARGEST_SPRITE // math.ceil(len(x) ** 0.5)
+    return square if side <= fitting else F.interpolate(square, size=fitting, mode="area")
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Within it the model is in evaluation mode, without gradients, and compiles nothing anew."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            yield
+    finally:
+        for part, mode in modes:
+            part.training = mode

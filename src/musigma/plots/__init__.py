@@ -1,0 +1,1 @@
+"""Plots: tensors in, matplotlib figures out."""

@@ -1,0 +1,87 @@
+"""Training curves, the rate of each dimension, and errors by class."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from musigma.plots.style import MOST_CLASSES, name_of
+from musigma.words import unit_of
+from workbench.plots.style import BLUE, PALE, VERMILLION, new_figure, plot_axes
+
+PANELS = ("loss", "distortion", "rate")
+COLOURS = {"train": BLUE, "val": VERMILLION}
+
+
+def plot_training_curves(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+) -> Figure:
+    """Loss, distortion and rate over training, each in a panel of its own, train beside val.
+
+    Args:
+        curves: `train/loss`, `val/loss`, `train/distortion` and so on → steps and values; other
+            names are passed over, and a metric without curves has no panel.
+
+    Raises:
+        ValueError: if nothing is left to plot.
+    """
+    panels = [name for name in PANELS if any(f"{stage}/{name}" in curves for stage in COLOURS)]
+    if not panels:
+        raise ValueError(f"no curve of {', '.join(PANELS)} among {', '.join(curves) or 'nothing'}")
+    figure = new_figure(3.5 * len(panels) + 0.2, 3)
+    for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for stage, colour in COLOURS.items():
+            if points := curves.get(f"{stage}/{name}"):
+                axes.plot(*points, "o-", color=colour, markersize=3, label=stage)
+        axes.legend(frameon=False)
+        plot_axes(axes, "optimizer step", unit_of(name), name)
+    return figure
+
+
+def plot_rates(rate: Tensor, active: Tensor) -> Figure:
+    """The rate of each dimension, `[d]` in nats per image, falling, with the active ones marked.
+
+    For a model trained without a rate it shows only what nothing has held down.
+
+    Args:
+        rate: of each dimension.
+        active: a mask of the active ones, `[d]`.
+    """
+    order = rate.argsort(descending=True, stable=True)
+    width = max(6, len(rate))  # so that bars stay narrow for small d
+    figure = new_figure(max(5, 0.25 * len(rate) + 1.5), 3.5)
+    axes = figure.subplots()
+    kinds = (("active", BLUE, "", active[order]), ("inactive", PALE, "///", ~active[order]))
+    for name, colour, hatch, chosen in kinds:
+        places = chosen.nonzero().squeeze(1).tolist()
+        if places:
+            heights = rate[order][places].tolist()
+            axes.bar(places, heights, color=colour, hatch=hatch, edgecolor="white", label=name)
+    axes.set_xticks(range(len(rate)), [name_of(j) for j in order.tolist()])
+    axes.set_xlim((len(rate) - 1 - width) / 2, (len(rate) - 1 + width) / 2)
+    figure.legend(loc="outside right upper", frameon=False)
+    title = f"{rate.sum():.2f} nats per image, {int(active.sum())} of {len(rate)} units active"
+    plot_axes(axes, "latent dimension", "rate (nats per image)", title)
+    return figure
+
+
+def plot_class_errors(
+    mean: Tensor, error: Tensor, *, quantity: str, classes: Sequence[str]
+) -> Figure:
+    """An error by class, `[C]`, with its standard error, `[C]`; over 50 classes have no names.
+
+    Args:
+        mean: of the error, for each class.
+        error: of that mean.
+        quantity: the error's name, with its unit.
+        classes: their names.
+    """
+    figure = new_figure(max(6, 0.25 * min(len(classes), 40)), 3)
+    axes = figure.subplots()
+    places = range(len(classes))
+    values, errors = mean.tolist(), error.tolist()
+    axes.errorbar(places, values, errors, fmt="o", color=BLUE, markersize=4, capsize=4)
+    if len(classes) <= MOST_CLASSES:
+        axes.set_xticks(places, classes)
+    plot_axes(axes, "class", quantity, f"{quantity} by class, mean ± standard error")
+    return figure

@@ -1,0 +1,38 @@
+"""Units of metrics, and settings in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+NATS = "nats per image"
+"""The unit of an objective's terms."""
+
+UNITS = {
+    "loss": "nats per pixel, less a constant",
+    "l1": "per pixel",
+    "mse": "per pixel",
+    "mmd": "MMD², without a unit",
+}
+"""The units of the other metrics."""
+
+
+def unit_of(metric: str) -> str:
+    """The unit of a metric, with its stage or without: `test/l1`, `l1`."""
+    return UNITS.get(metric.rpartition("/")[2], NATS)
+
+
+def in_words(thing: object, settings: Mapping[str, Any]) -> str:
+    """The class of an object with its settings: `ELBO(beta=1.0)`."""
+    shown = ", ".join(f"{k}={v}" for k, v in settings.items() if not k.startswith("_"))
+    return type(thing).__name__ + (f"({shown})" if shown else "")
+
+
+def describe(config: Mapping[str, Any], model: Any, objective: Any, data: Any) -> dict[str, str]:
+    """Data, model and objective of a run, a line each."""
+    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return {
+        "data": f"{data.name}, {type(data.normalization).__name__} pixels, "
+        f"data source: {data.source}",
+        "model": f"{config.get('name', 'model')}: d = {model.latent_dim}, {model.posterior} "
+        f"posterior, {type(model.likelihood).__name__} likelihood, {parameters:,} parameters",
+        "objective": in_words(objective, config["model"]["objective"]),
+    }
