@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 OLDEST := .github/constraints/oldest.txt
-ALL_CORES := --numprocesses auto --dist loadfile
+ALL_CORES := --numprocesses auto --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help

@@ -6,8 +6,9 @@ import re
 import shlex
 import shutil
 
-from musigma.paths import PROJECT_ROOT
 from warm import python
+
+from musigma.paths import PROJECT_ROOT
 
 RUNNER = """
 import json, runpy, subprocess, sys

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from warm import python
 
 from musigma.data.checks import data_sets
 from musigma.data.idx import FILES, SPLITS, image_file, label_file
 from musigma.paths import PROJECT_ROOT
-from warm import python
 from workbench import doctor, project
 
 

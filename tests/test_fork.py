@@ -11,16 +11,11 @@ from pathlib import Path
 import pytest
 
 from musigma.paths import PROJECT_ROOT
+from small import SMALL
 
 pytestmark = pytest.mark.slow
 
 LONG, SHORT = "a_project_with_quite_a_long_name", "zz"
-SMALL = (
-    "data.source=sample",
-    "trainer.accelerator=cpu",
-    "trainer.max_epochs=1",
-    "+trainer.limit_train_batches=2",
-)
 
 
 def git(folder, *arguments):

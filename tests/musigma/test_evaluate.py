@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from matplotlib.figure import Figure
+from warm import Started, python
 
 from musigma.drawing import draw
 from musigma.evaluating import evaluate
@@ -23,7 +24,6 @@ from musigma.objectives.likelihoods import Laplace
 from musigma.pages.kept import kept
 from musigma.pages.run import rows_of
 from musigma.paths import PROJECT_ROOT
-from warm import Started, python
 from workbench.errors import ConfigError, RunError
 from workbench.runs.evaluation import finite
 from workbench.runs.folder import RunFolder
@@ -170,7 +170,7 @@ def trained(tmp_path_factory):
     """A run of a few weights on the sample, as training leaves one."""
     parent = tmp_path_factory.mktemp("runs")
     folder = RunFolder.create(parent, "run")
-    written = PROJECT_ROOT / "tests" / "runs" / "written_by_0.1.0"
+    written = PROJECT_ROOT / "tests/musigma/runs/written_by_0.1.0"
     config = yaml.safe_load((written / "config.yaml").read_text())
     folder.write_config(config, ["model=vae"])
     shutil.copytree(written / "checkpoints", folder.path / "checkpoints", dirs_exist_ok=True)

@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from warm import python
 
 from musigma.benchmarking.race import Epoch, Row, race
-from warm import python
 
 pytestmark = pytest.mark.slow
 

@@ -3,10 +3,10 @@
 from importlib.util import find_spec
 
 import pytest
-
 from faults import faults_of
-from musigma.paths import CONFIGS
 from warm import python
+
+from musigma.paths import CONFIGS
 from workbench.config.command_line import read_command_line
 from workbench.config.resolvers import register_resolvers
 

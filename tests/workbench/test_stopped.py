@@ -6,9 +6,9 @@ import sys
 
 import pytest
 import torch
-
 from curves import scalars_of
-from musigma.module import AutoencoderModule
+from toy import Line
+
 from workbench.callbacks.graceful_stop import SIGNALS, GracefulStop
 from workbench.config.quoting import quote
 from workbench.runs.folder import RunFolder
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POS
 
 
 def _kill_at(patch, method, number, is_due=lambda module: True):
-    original = getattr(AutoencoderModule, method)
+    original = getattr(Line, method)
 
     def step(self, *arguments):
         if is_due(self):
@@ -27,7 +27,7 @@ def _kill_at(patch, method, number, is_due=lambda module: True):
         return original(self, *arguments)
 
     patch.setattr("workbench.preparing.rehearse", lambda *_: None)
-    patch.setattr(AutoencoderModule, method, step)
+    patch.setattr(Line, method, step)
 
 
 def _never(self, *arguments):
@@ -36,7 +36,7 @@ def _never(self, *arguments):
 
 def _resume_and_compare(path, whole, compose_launch, monkeypatch):
     monkeypatch.setattr("workbench.preparing.rehearse", lambda *_: None)
-    monkeypatch.setattr(AutoencoderModule, "training_step", _never)
+    monkeypatch.setattr(Line, "training_step", _never)
     run(compose_launch(quote(f"resume={path}")))
     folder = RunFolder.open(path)
     finished = folder.read_metrics()
@@ -51,19 +51,18 @@ def _resume_and_compare(path, whole, compose_launch, monkeypatch):
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("where", ["test_step", "validation_step", "last_batch"])
 def test_asked_to_stop_after_training_a_run_says_how_to_resume_and_then_does_the_rest(
-    where, number, run_here, compose_launch, tmp_path, monkeypatch, capsys
+    where, number, run_here, trained, compose_launch, tmp_path, monkeypatch, capsys
 ):
     settings = ("++trainer.check_val_every_n_epoch=5",)  # so that the final weights are validated
-    whole = run_here(*settings)
+    whole = trained(*settings)
     capsys.readouterr()
     handlers = [signal.getsignal(n) for n in SIGNALS]
     with monkeypatch.context() as patch:
         if where == "last_batch":
-            _kill_at(patch, "training_step", number, lambda module: module.global_step == 9)
+            _kill_at(patch, "training_step", number, lambda module: module.global_step == 7)
         else:
             _kill_at(patch, where, number, lambda module: not module.trainer.sanity_checking)
         with pytest.raises(SystemExit) as stopped:
@@ -80,10 +79,10 @@ def test_asked_to_stop_after_training_a_run_says_how_to_resume_and_then_does_the
 
 
 def test_asked_to_stop_while_gradients_accumulate_a_run_stops_after_the_optimizer_step(
-    run_here, compose_launch, tmp_path, monkeypatch
+    run_here, trained, compose_launch, tmp_path, monkeypatch
 ):
-    settings = ("++trainer.accumulate_grad_batches=2", "model=vae")
-    whole = run_here(*settings)
+    settings = ("++trainer.accumulate_grad_batches=2", "++data.batch_size=13")
+    whole = trained(*settings)
     original = GracefulStop.on_train_batch_end
 
     def stop(self, trainer, module, outputs, batch, batch_idx):

@@ -4,8 +4,8 @@ import os
 
 import pytest
 import torch
-
 from warm import Started
+
 from workbench.sweeps.gpus import deal, take_gpu
 
 HOLD = """

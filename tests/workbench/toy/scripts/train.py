@@ -1,6 +1,7 @@
 """Train the toy."""
 
 from toy import PROJECT
+
 from workbench.script import script
 
 
