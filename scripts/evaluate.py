@@ -1,17 +1,14 @@
-"""Measure and draw trained runs. `--help` shows what can be chosen."""
+"""Measure and plot trained runs. `--help` shows what can be chosen."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from musigma.project import PROJECT
 from workbench.script import script
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
 
 @script("evaluate", PROJECT)
-def main(cfg: "DictConfig") -> None:
+def main(cfg: Any) -> None:
     """Read the config and evaluate."""
     from omegaconf import ListConfig
 

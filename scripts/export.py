@@ -1,17 +1,14 @@
 """Write a trained model as files that others open. `--help` shows what can be chosen."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from musigma.project import PROJECT
 from workbench.script import script
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
 
 @script("export", PROJECT)
-def main(cfg: "DictConfig") -> None:
+def main(cfg: Any) -> None:
     """Read the config and export."""
     from musigma.exporting import NAMES, export_run
     from musigma.loading import load_run

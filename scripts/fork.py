@@ -1,8 +1,8 @@
 """Make this template a project of your own: another name, version 0.1.0, a new changelog.
 
 Works in place, in a clean git checkout of the template, on tracked files only. Everything is
-checked and worked out before the first file is changed. What it did is one commit, and this script
-and its tests are no part of it.
+checked and worked out before the first file is changed. The result is one commit, without this
+script and its tests.
 """
 
 import argparse
@@ -24,19 +24,19 @@ TEMPLATE = "musigma"
 WORDS = re.compile(rf"(?<![A-Za-z0-9_]){TEMPLATE}(?![A-Za-z0-9_])")
 CONSTANTS = re.compile(rf"(?<![A-Za-z0-9_]){TEMPLATE.upper()}(?=_)")
 LEFT_BEHIND = ("scripts/fork.py", "tests/test_fork.py")
-KEPT_AS_IT_IS = ("LICENSE",)
+UNCHANGED = ("LICENSE",)
 EXAMPLES = re.compile(r"configs/experiment/(?!notebook\.yaml)")
 
 Plan = dict[str, bytes | None]
-"""Tracked path → what it will hold; None if it goes."""
+"""Tracked path → new content; None if it is removed."""
 
 
 class ForkError(Exception):
-    """Why this cannot be forked; nothing has been changed."""
+    """The reason why this cannot be forked; nothing has been changed."""
 
 
 def main() -> int:
-    """Fork as the command line says; the exit status."""
+    """Fork as the command line says; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("name", help="of the package and the project, such as my_project")
     parser.add_argument("--new-history", action="store_true", help="begin with a single commit")
@@ -68,32 +68,21 @@ def main() -> int:
 
 
 def git(*arguments: str) -> str:
-    """What git answers.
-
-    Raises:
-        ForkError: if it refuses.
-    """
-    done = subprocess.run(
-        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    """The output of git; a ForkError if it fails."""
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ForkError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout.strip()
 
 
 def tracked_files() -> dict[str, bytes]:
-    """Tracked path → content, of a checkout in which nothing would be lost.
-
-    Raises:
-        ForkError: if this is no git checkout, if it is not clean, or if git does not know who
-            commits.
-    """
+    """Tracked path → content, of a clean checkout in which git knows who commits."""
     try:
         root = Path(git("rev-parse", "--show-toplevel"))
     except (ForkError, OSError) as error:
-        raise ForkError(
-            f"{ROOT} is no git checkout, so nothing could be undone: {error}"
-        ) from error
+        text = f"{ROOT} is not a git checkout, so nothing could be undone: {error}"
+        raise ForkError(text) from error
     if root.resolve() != ROOT:
         raise ForkError(f"{ROOT} is a part of the checkout {root}; fork a clone of the template")
     if changes := git("status", "--porcelain"):
@@ -105,14 +94,10 @@ def tracked_files() -> dict[str, bytes]:
 
 
 def check_template(files: dict[str, bytes]) -> str:
-    """The template's version.
-
-    Raises:
-        ForkError: if this is not the template any more, or there is no ruff to put it in order.
-    """
+    """The template's version; a ForkError if this is not the template, or ruff is missing."""
     project = tomllib.loads(files["pyproject.toml"].decode())["project"]
     if project["name"] != TEMPLATE or f"src/{TEMPLATE}/__init__.py" not in files:
-        raise ForkError(f"This is {project['name']}, and not the template {TEMPLATE} any more.")
+        raise ForkError(f"This is {project['name']}, no longer the template {TEMPLATE}.")
     if not importlib.util.find_spec("ruff"):
         raise ForkError(
             f"{sys.executable} has no ruff, which sorts the imports.\n"
@@ -122,18 +107,14 @@ def check_template(files: dict[str, bytes]) -> str:
 
 
 def check_name(name: str, files: dict[str, bytes]) -> None:
-    """Hold the new name against all that it could be mistaken for.
-
-    Raises:
-        ForkError: says why another name is needed.
-    """
+    """Check the new name against everything that it could be mistaken for."""
     project = tomllib.loads(files["pyproject.toml"].decode())["project"]
     extras = project["optional-dependencies"]
     needed = [*project["dependencies"], *extras, *itertools.chain(*extras.values())]
     packages = {re.split(r"[^\w.-]", one)[0].lower().replace("-", "_") for one in needed}
     folders = {path.partition("/")[0] for path in files}
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
-        reason = "is no name of a package: lower-case letters, digits and single _, such as my_vae"
+        reason = "is not a package name: lower-case letters, digits and single _, such as my_vae"
     elif name == TEMPLATE:
         reason = "is the template's own name"
     elif keyword.iskeyword(name) or keyword.issoftkeyword(name) or hasattr(builtins, name):
@@ -154,7 +135,7 @@ def check_name(name: str, files: dict[str, bytes]) -> None:
 
 
 def used_words(files: dict[str, bytes]) -> set[str]:
-    """Every name in the code: a package of that name would hide, or be hidden by, what has it."""
+    """Every name in the code: a package of that name would hide it, or be hidden by it."""
     return {
         token.string
         for path, content in files.items()
@@ -165,16 +146,12 @@ def used_words(files: dict[str, bytes]) -> set[str]:
 
 
 def worked_out(files: dict[str, bytes], name: str, version: str, without_examples: bool) -> Plan:
-    """What the tracked files will hold; those that stay as they are, are not in it.
-
-    Raises:
-        ForkError: if the template holds its name where it would not be found, or not what is cut.
-    """
+    """The new contents of the tracked files that change."""
     plan: Plan = {}
     for path, content in files.items():
         if path in LEFT_BEHIND or (without_examples and EXAMPLES.match(path)):
             plan[path] = None
-        elif path not in KEPT_AS_IT_IS and is_text(content):
+        elif path not in UNCHANGED and is_text(content):
             text = content.decode()
             if TEMPLATE in CONSTANTS.sub("", WORDS.sub("", text)).lower():
                 raise ForkError(f"{path} holds {TEMPLATE} as a part of another word.")
@@ -186,7 +163,7 @@ def worked_out(files: dict[str, bytes], name: str, version: str, without_example
 
 
 def is_text(content: bytes) -> bool:
-    """Whether it is text, in UTF-8."""
+    """True for text in UTF-8."""
     try:
         return "\0" not in content.decode()
     except UnicodeDecodeError:
@@ -194,7 +171,7 @@ def is_text(content: bytes) -> bool:
 
 
 def edited(path: str, text: str, name: str, version: str, without_examples: bool) -> str:
-    """Versions set back, a changelog that begins, and nothing about forking."""
+    """The text with its version reset, an empty changelog, and without parts about forking."""
     if path == "CHANGELOG.md":
         return f"# Changelog\n\n## 0.1.0\n\nMade from {TEMPLATE} {version}.\n"
     edits = {
@@ -213,7 +190,7 @@ def edited(path: str, text: str, name: str, version: str, without_examples: bool
 
 
 def carry_out(plan: Plan, name: str) -> None:
-    """Write the files, rename the package's two folders, and sort what another name unsorts."""
+    """Write the files, rename the package's two folders, and sort imports by the new name."""
     for path, content in plan.items():
         if content is None:
             (ROOT / path).unlink()
@@ -235,14 +212,14 @@ def ruff(*arguments: str) -> None:
 
 
 def commit(message: str, new_history: bool) -> None:
-    """One commit of everything, with the template's last one or with none before it."""
+    """Commit everything, after the template's last commit or as the first one."""
     git("add", "--all")
     parents = [] if new_history else ["-p", "HEAD"]
     git("update-ref", "HEAD", git("commit-tree", git("write-tree"), *parents, "-m", message))
 
 
 def checked() -> int:
-    """Lint and the quick tests of the new project; the exit status."""
+    """Run lint and the quick tests of the new project; return the exit status."""
     if Path(sys.prefix) == ROOT / ".venv":
         uninstall = ["-m", "pip", "uninstall", "--quiet", "--yes", TEMPLATE]
         subprocess.run([sys.executable, *uninstall], check=False)

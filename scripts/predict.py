@@ -1,17 +1,14 @@
 """Encode images, decode codes or draw samples with a trained model. `--help` shows how."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from musigma.project import PROJECT
 from workbench.script import script
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
 
 @script("predict", PROJECT)
-def main(cfg: "DictConfig") -> None:
+def main(cfg: Any) -> None:
     """Read the config and predict."""
     from musigma.predicting import predict
 

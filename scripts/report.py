@@ -1,17 +1,14 @@
 """Write one page that says which run of a sweep was best. `--help` shows what can be chosen."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from musigma.project import PROJECT
 from workbench.script import script
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
 
 @script("report", PROJECT)
-def main(cfg: "DictConfig") -> None:
+def main(cfg: Any) -> None:
     """Read the config and report."""
     from workbench.sweeps.report import report
 

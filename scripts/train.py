@@ -1,16 +1,13 @@
 """Train one model, or many with --multirun. `--help` shows what can be chosen."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from musigma.project import PROJECT
 from workbench.script import script
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
 
 @script("train", PROJECT)
-def main(cfg: "DictConfig") -> float | None:
+def main(cfg: Any) -> float | None:
     """Read one job and run it."""
     from workbench.config.launch import read_launch
 

@@ -1,8 +1,8 @@
 """Take a newer workbench from the template: `make upgrade FROM=<path or git address>[@ref]`.
 
-Replaces `src/workbench` and `tests/workbench`, shows what the template's changelog says of it, and
-runs the checks. Nothing is replaced unless the checkout is clean and its workbench is one that the
-template has had, so that no change of yours is lost.
+Replaces `src/workbench` and `tests/workbench`, shows what the template's changelog says in between,
+and runs the checks. Nothing is replaced unless the checkout is clean and its workbench is one that
+the template has had, so that no change of yours is lost.
 """
 
 import argparse
@@ -24,11 +24,11 @@ CHECKS = (
 
 
 class UpgradeError(Exception):
-    """Why there is no upgrade; nothing has been changed."""
+    """The reason why there is no upgrade; nothing has been changed."""
 
 
 def main() -> int:
-    """Upgrade as the command line says; the exit status."""
+    """Upgrade as the command line says; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("source", help="the template: a path or git address, with @ref or without")
     parser.add_argument("--no-check", action="store_true", help="do not run the checks at the end")
@@ -54,11 +54,7 @@ def main() -> int:
 
 
 def git(*arguments: str, cwd: Path = ROOT) -> str:
-    """What git answers.
-
-    Raises:
-        UpgradeError: if it refuses.
-    """
+    """The output of git; an UpgradeError if it fails."""
     done = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UpgradeError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
@@ -66,22 +62,14 @@ def git(*arguments: str, cwd: Path = ROOT) -> str:
 
 
 def check_clean() -> None:
-    """Check that nothing would be lost.
-
-    Raises:
-        UpgradeError: if there are changes that are not committed, or git does not know who commits.
-    """
+    """Check that there are no uncommitted changes, and that git knows who commits."""
     if changes := git("status", "--porcelain"):
         raise UpgradeError(f"There are changes that are not committed; commit them:\n{changes}")
     git("var", "GIT_COMMITTER_IDENT")
 
 
 def fetch(source: str, folder: Path) -> str:
-    """Clone the template with its history; the commit of its ref.
-
-    Raises:
-        UpgradeError: if it cannot be had, has no such ref, or is not the template.
-    """
+    """Clone the template with its history; return the commit of its ref."""
     address, _, ref = source.rpartition("@")
     if not address or Path(source).exists() or "/" in ref or ":" in ref:  # git@host:path
         address, ref = source, "HEAD"
@@ -96,7 +84,7 @@ def fetch(source: str, folder: Path) -> str:
 
 
 def tree(commit: str, path: str, checkout: Path = ROOT) -> str:
-    """Git's name for what a folder holds in a commit; empty where it is not there."""
+    """Git's hash of a folder in a commit; empty if it is not there."""
     try:
         return git("rev-parse", f"{commit}:{path}", cwd=checkout)
     except UpgradeError:
@@ -104,18 +92,14 @@ def tree(commit: str, path: str, checkout: Path = ROOT) -> str:
 
 
 def known_version(template: Path) -> str:
-    """The newest commit of the template whose workbench is the one here.
-
-    Raises:
-        UpgradeError: if there is none, as the workbench or its tests were changed here.
-    """
+    """The newest commit of the template whose workbench and tests are those here."""
     commits = git("rev-list", "--all", "--", *REPLACED, cwd=template).splitlines()
     for path in reversed(REPLACED):
         mine = tree("HEAD", path)
         known = [commit for commit in commits if tree(commit, path, template) == mine]
         if not known:
             raise UpgradeError(
-                f"{path} is not as any version of the template has it: it was changed here, and "
+                f"{path} is not that of any version of the template: it was changed here, and "
                 "an upgrade would lose that.\nMove the change into the project's own package, or "
                 f"propose it to the template; git log -- {path} shows where it was made."
             )
@@ -123,7 +107,7 @@ def known_version(template: Path) -> str:
 
 
 def said_since(known: str, newer: str, template: Path) -> list[str]:
-    """What the changelog and the dependencies have more than they had."""
+    """The lines added to the changelog and to the dependencies, for printing."""
     lines = []
     for path in ("CHANGELOG.md", "pyproject.toml"):
         before, after = (git("show", f"{c}:{path}", cwd=template) for c in (known, newer))
@@ -146,7 +130,7 @@ def _dependencies(text: str) -> list[str]:
 
 
 def replace(newer: str, template: Path) -> None:
-    """Put the newer workbench in the place of the one here, and stage that."""
+    """Replace the workbench by the newer one, and stage that."""
     git("checkout", "--quiet", newer, "--", *REPLACED, cwd=template)
     for path in REPLACED:
         git("rm", "-r", "--quiet", path)
@@ -159,15 +143,15 @@ def replace(newer: str, template: Path) -> None:
 
 
 def checked() -> int:
-    """Run the checks; the exit status."""
+    """Run the checks; return the exit status."""
     for command in CHECKS:
         print(" ".join(command), flush=True)
         program, *arguments = command
         found = Path(sys.executable).parent / program
         if subprocess.run([found, *arguments], cwd=ROOT, check=False).returncode:
             print(
-                f"\n{program} is not content with the newer workbench: mend the project, or go "
-                "back with git revert HEAD",
+                f"\n{program} fails with the newer workbench: fix the project, or undo with "
+                "git revert HEAD",
                 file=sys.stderr,
             )
             return 1

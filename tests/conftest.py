@@ -1,4 +1,4 @@
-"""Shared by all tests: everything runs offline, on small data, and writes to a folder of its own."""
+"""Shared by all tests: all run offline, on small data, and write to a folder of their own."""
 
 import pytest
 from running import (  # noqa: F401

@@ -78,7 +78,7 @@ def test_broken_packages_are_explained_and_malicious_ones_never_imported(pretend
         "0.20.0 is made for torch==2.5.0, and torch is ",
         "torchvision cannot be imported: RuntimeError: operator torchvision::nms does not exist",
         "pip install --force-reinstall torch torchvision",
-        "looked at once musigma can be imported",
+        "checked once musigma can be imported",
         "4 problems",
     ):
         assert words in done.stdout, done.stdout

@@ -105,14 +105,14 @@ def small_fork(make_template):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("my-project", "is no name of a package"),
-        ("MyProject", "is no name of a package"),
-        ("2d", "is no name of a package"),
-        ("_private", "is no name of a package"),
-        ("a.b", "is no name of a package"),
-        ("../x", "is no name of a package"),
-        ("naïve", "is no name of a package"),
-        ("", "is no name of a package"),
+        ("my-project", "is not a package name"),
+        ("MyProject", "is not a package name"),
+        ("2d", "is not a package name"),
+        ("_private", "is not a package name"),
+        ("a.b", "is not a package name"),
+        ("../x", "is not a package name"),
+        ("naïve", "is not a package name"),
+        ("", "is not a package name"),
         ("musigma", "is the template's own name"),
         ("lambda", "is a word of Python"),
         ("match", "is a word of Python"),
@@ -166,7 +166,7 @@ def test_what_could_not_be_undone_is_refused(template, tmp_path):
             git(tmp_path, "init", "--quiet")
         done = run(copy, "scripts/fork.py", LONG, GIT_CEILING_DIRECTORIES=str(tmp_path.parent))
         assert done.returncode == 2
-        assert ("a part of the checkout" if outside else "is no git checkout") in done.stderr
+        assert ("a part of the checkout" if outside else "is not a git checkout") in done.stderr
     assert (copy / "src" / "musigma").is_dir()
 
 

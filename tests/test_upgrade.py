@@ -130,7 +130,7 @@ def test_nothing_is_lost(template, fork, tmp_path):
     commit(fork, "changed", {"src/workbench/old.py": "OLD = 2\n"})
     done = upgrade(fork, template)
     assert done.returncode == 2
-    assert "src/workbench is not as any version of the template has it" in done.stderr
+    assert "src/workbench is not that of any version of the template" in done.stderr
     assert git(fork, "rev-parse", "HEAD^") == before
     for source, message in (
         (tmp_path / "nowhere", "nowhere"),

@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 import yaml
-from rich.console import Console
-from rich.table import Table
 
 from musigma.drawing import draw
 from musigma.loading import Run, load_run
@@ -17,7 +15,7 @@ from musigma.measuring import Metrics, encoded, measure
 from musigma.pages.kept import kept
 from musigma.pages.run import Row, measured, rows_of
 from musigma.project import PROJECT
-from workbench.console import set_up_logging
+from workbench.console import set_up_logging, show_table
 from workbench.errors import ConfigError, RunError, UserError
 from workbench.pages.render import render
 from workbench.runs.about import About, read_about
@@ -203,21 +201,14 @@ def _summary(run: Run, folder: RunFolder) -> str:
 
 def _show(rows: Sequence[Row], metrics: Metrics, about: About) -> None:
     title = f"{about.weights()}, data source: {metrics['data_source']}"
-    table = Table(title=title, title_justify="left")
-    for name, justify in (("", "left"), ("value", "right"), ("± over images", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    table.add_column("unit")
-    for row in rows:
-        table.add_row(*row)
-    console = Console(highlight=False, soft_wrap=True, markup=False)
-    console.print(measured(metrics, about.weights()))
-    console.print(table)
+    print(measured(metrics, about.weights()))
+    show_table(title, ("", "value", "± over images", "unit"), rows)
     for reason in _left_out(metrics):
-        console.print(f"{reason}.")
+        print(f"{reason}.")
     if "effective_samples" in metrics:
-        console.print(
+        print(
             f"effective samples: {metrics['effective_samples']:.0f} (median); "
             f"k̂ over 0.7: {metrics['share_with_k_over_0.7']:.1%} of images"
         )
     if left := metrics.get("log_p_exact_not_converged"):
-        console.print(f"The integral did not converge for {left} of {metrics['images']} images.")
+        print(f"The integral did not converge for {left} of {metrics['images']} images.")

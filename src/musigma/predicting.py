@@ -22,6 +22,7 @@ from musigma.models import Autoencoder
 from musigma.seeding import normal_noise
 from workbench.console import set_up_logging
 from workbench.errors import ConfigError, DataError, RunError
+from workbench.links import is_special
 from workbench.runs.output import check_writable, written_together
 from workbench.runs.resume import find_run
 
@@ -149,10 +150,14 @@ def _images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any]]
 
 def _codes(path: Path, model: Autoencoder) -> Tensor:
     try:
+        if is_special(path):
+            raise ValueError("it is neither a file nor a folder")
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
                 raise ValueError("it is not an archive of arrays")
         with np.load(path, allow_pickle=False) as arrays:
+            if not {"z", "mu"} & {*arrays}:
+                raise ValueError(f"it holds {', '.join(arrays) or 'nothing'}")
             codes = np.asarray(arrays["z" if "z" in arrays else "mu"])
     except Exception as error:  # archives are damaged in many ways
         raise DataError(f"{path} cannot be read as an .npz with z or mu: {error}") from error

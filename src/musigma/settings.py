@@ -7,10 +7,10 @@ from pydantic import Field
 from musigma.data import ImageDataModule
 from musigma.models import Autoencoder
 from musigma.objectives import Objective
-from workbench.config.settings import ReportSettings, RunSettings
+from workbench.config.settings import Name, ReportSettings, RunSettings
 from workbench.ranges import Count, Seed
 
-Output = Annotated[str, Field(min_length=1)] | None
+Output = Name | None
 
 
 class TrainSettings(RunSettings):
@@ -30,7 +30,7 @@ class OpenedSettings(TypedDict):
 class EvaluateSettings(TypedDict):
     """`configs/evaluate.yaml`."""
 
-    run: str | list[str]
+    run: Name | Annotated[list[Name], Field(min_length=1)]
     checkpoint: Literal["best", "last"]
     images: Annotated[int, Field(ge=2)] | None
     samples: Annotated[int, Field(ge=25, le=1_000_000)]
@@ -43,7 +43,7 @@ class EvaluateSettings(TypedDict):
 class ExportSettings(TypedDict):
     """`configs/export.yaml`."""
 
-    run: str
+    run: Name
     checkpoint: Literal["best", "last"]
     output: Output
     log_dir: str
@@ -53,9 +53,9 @@ class PredictSettings(TypedDict):
     """`configs/predict.yaml`."""
 
     task: Literal["encode", "decode", "sample"]
-    run: str
+    run: Name
     checkpoint: Literal["best", "last"]
-    input: Annotated[str, Field(min_length=1)]
+    input: Name
     count: Count
     seed: Seed
     output: Output

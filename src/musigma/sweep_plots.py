@@ -32,7 +32,7 @@ def sweep_plots(compared: Comparison) -> dict[str, Iterator[Plot]]:
 
 def rate_distortion_planes(compared: Comparison) -> Iterator[Plot]:
     """A plane for each kind of distortion, on the common scale where that brings more together."""
-    stage = (compared.figure or "").partition("/")[0]
+    stage = (compared.metric or "").partition("/")[0]
     rate = f"{stage}/rate"
     groups = [group for group in compared.groups if group.has(rate)]
     kinds = {

@@ -1,4 +1,4 @@
 """The machinery under a research project: configs, runs, sweeps and their pages.
 
-It knows of the project what its `workbench.project.Project` says.
+It knows of the project only its `workbench.project.Project`.
 """

@@ -1,8 +1,8 @@
-"""What a run says to the person who started it."""
+"""Output to the terminal: log lines, tables, the summary and the results of a run."""
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,18 @@ class PrintHandler(logging.Handler):
     """Prints log lines, so that they appear above a progress bar and not within it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one line."""
+        """Print a record."""
         print(self.format(record), flush=True)
 
 
 def set_up_logging(first_process: bool = True) -> None:
-    """Our lines go to the terminal as they are; others speak up to warn, and so do we elsewhere.
+    """Print our INFO messages in the first process; elsewhere, and from others, only warnings.
 
-    Of Lightning, the profilers may speak: their reports are what one asks them for.
+    Lightning's profilers print too: their reports are what one asks them for.
     """
-    handler = PrintHandler()
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s", force=True)
+    logging.basicConfig(
+        level=logging.WARNING, handlers=[PrintHandler()], format="%(message)s", force=True
+    )
     for name in ("workbench", the_project().package):
         logging.getLogger(name).setLevel(logging.INFO if first_process else logging.WARNING)
     logging.captureWarnings(True)
@@ -46,14 +47,14 @@ def set_up_logging(first_process: bool = True) -> None:
         logger.propagate = True
         logger.setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)
-    # It warns of what a resumed run asks it to do: to forget what was logged twice.
+    # It warns that it drops what was logged twice, which a resumed run asks it to do.
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
 
 
 def show_summary(
     config: dict[str, Any], module: L.LightningModule, data: Any, trainer: L.Trainer, folder: Path
 ) -> None:
-    """What will run, before it runs."""
+    """Print what will run, before it runs."""
     device = trainer.strategy.root_device
     processes = f", {trainer.world_size} processes" if trainer.world_size > 1 else ""
     rows = {
@@ -68,24 +69,30 @@ def show_summary(
 def show_results(
     metrics: Mapping[str, float], meanings: Meanings, weights: str, folder: Path
 ) -> None:
-    """The metrics of the weights of that name, the run folder, and how to look closer.
+    """Print the metrics of the weights of that name, the run folder, and how to look closer.
 
-    Those of training are not among them: they are of an epoch, in which the weights changed.
+    Those of training are left out: they are of an epoch, in which the weights changed.
     """
-    table = Table(title=weights, title_justify="left")
-    table.add_column("")
-    for stage in ("val", "test"):
-        table.add_column(stage, justify="right")
-    table.add_column("unit")
+    rows = []
     measured = [metric for metric in metrics if not metric.startswith("train/")]
     for name in dict.fromkeys(metric.partition("/")[2] for metric in measured):
         values = [metrics.get(f"{stage}/{name}") for stage in ("val", "test")]
         cells = ["–" if value is None else f"{value:.4f}" for value in values]
-        table.add_row(name, *cells, meanings.of(name).unit)
-    console = Console(highlight=False, soft_wrap=True, markup=False)
-    if measured:
-        console.print(table)
-    for note in meanings.notes:
-        console.print(note)
-    console.print(f"run folder   {folder}")
-    console.print(f"look at it   tensorboard --logdir {folder}")
+        rows.append([name, *cells, meanings.of(name).unit])
+    if rows:
+        show_table(weights, ("", "val", "test", "unit"), rows)
+    for line in meanings.notes:
+        print(line)
+    print(f"run folder   {folder}\nlook at it   tensorboard --logdir {folder}", flush=True)
+
+
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table, as wide as it needs to be; columns of numbers are aligned right."""
+    table = Table(title=title or None, title_justify="left")
+    rows = list(rows)
+    for column, *cells in zip(columns, *rows, strict=True):
+        is_numeric = all(cell[:1].isdigit() or cell[:1] in ("", "-", "−", "–") for cell in cells)
+        table.add_column(column, justify="right" if is_numeric else "left")
+    for row in rows:
+        table.add_row(*map(printable, row))
+    Console(highlight=False, markup=False, emoji=False, width=1000).print(table, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Several processes, one run: what the others need to know to join the first."""
+"""One run in several processes: the others join the first."""
 
 import os
 import sys
@@ -12,17 +12,17 @@ FOLDER = "WORKBENCH_RUN_FOLDER"
 
 
 def folder_to_join() -> Path | None:
-    """The run folder of the first process, in every other one that it started."""
+    """In ranks above 0, the run folder of rank 0; otherwise None."""
     is_other = int(os.environ.get("LOCAL_RANK", "0")) > 0
     return Path(os.environ[FOLDER]) if is_other and FOLDER in os.environ else None
 
 
 @contextmanager
 def others_join(folder: Path, overrides: Sequence[str]) -> Iterator[None]:
-    """Within it, the processes that Lightning starts run this one job and share its folder.
+    """Let the processes that Lightning starts run this one job, in its folder.
 
     Lightning starts them with this process's own command line, which in a sweep is the whole
-    sweep; so that becomes this job's. What it leaves behind is cleared away for the next job.
+    sweep; so that is replaced by this job's. Its process group is destroyed for the next job.
     """
     arguments, environment = sys.argv[1:], dict(os.environ)
     sys.argv[1:] = list(overrides)

@@ -1,4 +1,4 @@
-"""Whether this machine is ready to train: a list of checks, each of which yields findings.
+"""Check that this machine is ready to train: a list of checks, each of which yields findings.
 
 Heavy packages are imported inside the checks: one that is missing or broken is a finding too.
 """
@@ -10,10 +10,10 @@ import re
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from workbench.errors import RunError
 from workbench.project import Project, hand_over, the_project
@@ -27,14 +27,14 @@ GIB = 2**30
 MALICIOUS = ("2.6.2", "2.6.3")
 
 INSTALL = "pip install -e '.[dev]'"
-PAIR = "Install both anew, from one place: pip install --force-reinstall torch torchvision"
+PAIR = "Reinstall both, from one place: pip install --force-reinstall torch torchvision"
 CLEAN_UP = f"Change every password, key and token that this machine can read, then: {INSTALL}"
 USE_CPU = "Runs use the CPU. For a GPU that nvidia-smi lists: https://pytorch.org/get-started"
 ELSEWHERE = "Choose another place with log_dir=..."
 
 
 class Finding(NamedTuple):
-    """One line of the report, and what to do about it."""
+    """A line of the report, and advice."""
 
     level: Literal["ok", "note", "PROBLEM"]
     about: str
@@ -66,7 +66,7 @@ def packages() -> Iterator[Finding]:
 
 
 def imports() -> Iterator[Finding]:
-    """Whether torch and torchvision fit one another, and all of the project can be loaded."""
+    """Check that torch and torchvision fit one another, and the whole project can be imported."""
     torch, torchvision = _version("torch"), _version("torchvision")
     if not (torch and torchvision):
         return
@@ -81,14 +81,14 @@ def imports() -> Iterator[Finding]:
 
 
 def devices() -> Iterator[Finding]:
-    """What there is to compute with."""
+    """The CPU and the GPUs that torch can use."""
     try:
         import torch
-    except Exception:  # said by `imports`
+    except Exception:  # reported by `imports`
         return
 
     yield Finding("ok", "cpu", f"{cpu_name()}, torch uses {torch.get_num_threads()} threads")
-    with warnings.catch_warnings(record=True) as caught:  # of an old driver or GPU
+    with warnings.catch_warnings(record=True) as caught:  # about an old driver or GPU
         warnings.simplefilter("always")
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         gpus = [torch.cuda.get_device_properties(number) for number in range(count)]
@@ -105,7 +105,7 @@ def devices() -> Iterator[Finding]:
 
 
 def compiler() -> Iterator[Finding]:
-    """Whether `torch.compile` finds what it needs; nothing else needs it."""
+    """Look for the C++ compiler that `torch.compile` needs; nothing else needs it."""
     names = (os.environ.get("CXX", ""), "g++", "clang++", "cl")
     if found := next(filter(None, map(shutil.which, names)), None):
         yield Finding("ok", "torch.compile", f"could work, with {found}")
@@ -114,7 +114,7 @@ def compiler() -> Iterator[Finding]:
 
 
 def logs() -> Iterator[Finding]:
-    """Whether runs can be written, and how much room there is for them."""
+    """Check that runs can be written, and how much space there is for them."""
     folder = the_project().root / "logs"
     try:
         check_writable([folder / "runs" / "a run" / "config.yaml"], ELSEWHERE)
@@ -128,11 +128,10 @@ def logs() -> Iterator[Finding]:
 
 
 def of_project() -> Iterator[Finding]:
-    """What the project checks itself."""
+    """The project's own checks."""
     project = the_project()
     if project.checks and _import_failure():
-        what = f"is looked at once {project.package} can be imported"
-        yield Finding("note", "the rest", what)
+        yield Finding("note", "the rest", f"is checked once {project.package} can be imported")
         return
     for check in project.checks:
         yield from check()
@@ -142,7 +141,7 @@ CHECKS = (packages, imports, devices, compiler, of_project, logs)
 
 
 def report(project: Project) -> int:
-    """Print what all checks find of a project; the exit status, 1 if there is any problem."""
+    """Print the findings of all checks; return the exit status, 1 if there is any problem."""
     hand_over(project)
     problems = 0
     for check in CHECKS:
@@ -156,7 +155,7 @@ def report(project: Project) -> int:
 
 
 def _version(package: str) -> str:
-    """What is installed; empty for nothing."""
+    """The installed version; empty if there is none."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -164,7 +163,7 @@ def _version(package: str) -> str:
 
 
 def _requirements(package: str) -> Iterator["Requirement"]:
-    """What a package needs here, without its extras; nothing where that cannot be known."""
+    """The requirements of a package here, without its extras; none if they are unknown."""
     if not (_version(package) and _version("packaging")):
         return
     from packaging.requirements import Requirement
@@ -175,26 +174,21 @@ def _requirements(package: str) -> Iterator["Requirement"]:
 
 
 def _import_failure() -> tuple[str, str] | None:
-    """Why not all can be imported, and the advice; None where it can."""
-    project = the_project()
-    steps: list[tuple[str, Callable[[], Any], str]] = [
-        ("torch", lambda: importlib.import_module("torch"), INSTALL),
-        ("torchvision", lambda: importlib.import_module("torchvision"), PAIR),
-        (project.package, project.settings, INSTALL),
-    ]
-    for name, load, advice in steps:
-        if name == project.package and _version("lightning") in MALICIOUS:
+    """The reason why something cannot be imported, and advice; None if all can be."""
+    project = the_project().package
+    for name, advice in (("torch", INSTALL), ("torchvision", PAIR), (project, INSTALL)):
+        if name == project and _version("lightning") in MALICIOUS:
             return f"{name} cannot be imported: it would start the malicious lightning", advice
         try:
-            load()
-        except Exception as error:  # packages that do not fit one another raise whatever they like
+            the_project().settings() if name == project else importlib.import_module(name)
+        except Exception as error:  # packages that do not fit one another raise anything
             reason = f"{type(error).__name__}: {error}".partition("\n")[0]
             return f"{name} cannot be imported: {reason}", advice
     return None
 
 
 def cpu_name() -> str:
-    """The processor, as it calls itself."""
+    """The name of the processor."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.+)", info.read_text("utf-8") if info.exists() else "")
     return found[1] if found else platform.processor() or platform.machine()

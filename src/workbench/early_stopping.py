@@ -1,4 +1,4 @@
-"""Why a run that early stopping ended trains no further when it is resumed."""
+"""Early stopping of a run that is resumed."""
 
 from collections.abc import Mapping
 
@@ -8,10 +8,10 @@ from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 
 def why_stopped(callback: EarlyStopping, metrics: Mapping[str, float]) -> str | None:
-    """Why the callback, with its present settings, would have stopped the run; None if it had not.
+    """The reason, if the callback had stopped the run and still would with its present settings.
 
     Args:
-        callback: with the state that it had in the checkpoint.
+        callback: with its state in the checkpoint.
         metrics: of the checkpoint's last epoch, by the names that a callback monitors.
     """
     if callback.stopping_reason == EarlyStoppingReason.NOT_STOPPED:

@@ -8,17 +8,16 @@ from torch import Tensor
 
 
 class EpochMeans:
-    """Sums named terms of each example where they lie, and divides by their count at the end.
+    """Accumulates named terms of each example on their device; divides by their number at the end.
 
-    A mean over examples, whatever the sizes of the batches and the number of processes; nothing
-    leaves the device before the epoch is over.
+    A mean over examples, whatever the sizes of the batches and the number of processes.
     """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Reset."""
         self._names: tuple[str, ...] = ()
         self._sums: Tensor | None = None
         self._count = 0
@@ -51,11 +50,11 @@ class EpochMeans:
         return {name: total / count for name, total in zip(self._names, totals, strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been added since the last reset."""
+        """The sums since the last reset."""
         return {"names": self._names, "sums": self._sums, "count": self._count}
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go on adding to what was saved."""
+        """Continue with saved sums."""
         self.reset()
         names, sums, self._count = state.values()  # the last had another name before version 0.3
         self._names = tuple(names)

@@ -1,6 +1,7 @@
-"""The errors a user can mend. Each message says what is wrong, where it came from, what to do."""
+"""Errors that the user can fix. Each message says what is wrong, where it came from, what to do."""
 
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -10,7 +11,7 @@ from types import FrameType
 
 
 class UserError(Exception):
-    """Something the user can mend."""
+    """Something the user can fix."""
 
 
 class ConfigError(UserError):
@@ -18,27 +19,27 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """Data that is missing, damaged or not what its name says."""
+    """Data that is missing, damaged or of the wrong kind."""
 
 
 class RunError(UserError):
-    """A run folder that cannot be made, opened or continued."""
+    """A run folder that cannot be made, opened or resumed."""
 
 
 _interrupts: list[int] = []
 
 
 def leave_at_interrupts() -> None:
-    """Ctrl-C ends the process there and then, for as long as there is nothing to put in order.
+    """Make Ctrl-C end the process at once, for as long as there is nothing to clean up.
 
-    An exception would be swallowed or made another one, by half-loaded modules and by Hydra.
+    An exception would be swallowed or replaced, by half-loaded modules and by Hydra.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _leave)
 
 
 def note_interrupts() -> None:
-    """Remember Ctrl-C, so that `plain_errors` knows what an exception came from.
+    """Make `plain_errors` know that an exception came from Ctrl-C.
 
     Interrupted imports end in whatever their half-loaded modules raise.
     """
@@ -56,14 +57,24 @@ def _note(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def one_line(error: BaseException) -> str:
+    """The message of an error in one line.
+
+    That of an UnpicklingError is replaced: torch's tells how to run what the file holds.
+    """
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds more than tensors and plain values"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def printable(text: str) -> str:
-    """A text without the signs that make a terminal do something, but for tabs and new lines."""
+    """A text with its control characters replaced, but for tabs and new lines."""
     return "".join(sign if sign.isprintable() or sign in "\t\n" else "\ufffd" for sign in text)
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Within it a UserError is a message and exit status 2, and Ctrl-C a word and 130.
+    """Turn a UserError into a message and exit status 2, and Ctrl-C into "Stopped." and 130.
 
     With `HYDRA_FULL_ERROR=1` in the environment they keep their tracebacks.
     """

@@ -5,20 +5,19 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 OTHERS = "*"
-"""Stands for every metric that no other entry names."""
+"""The entry for every metric that no other entry names."""
 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a metric is.
+    """The meaning of a metric.
 
     Args:
         unit: in words.
-        of: what it is a metric of, in words, part by part; runs compare by it where these are
-            equal.
-        better: which of two values is better.
+        of: the quantity measured, in words, part by part; two values compare if these are equal.
+        better: the better of two values.
         places: decimals to show.
-        repeats: the metric that says the same wherever all runs compare by that one already.
+        repeats: a metric that makes this one redundant if all runs compare by it.
     """
 
     unit: str
@@ -33,13 +32,13 @@ UNKNOWN = Meaning("unknown unit", ("unknown",))
 
 @dataclass(frozen=True)
 class Meanings:
-    """What the metrics of a run mean.
+    """The meanings of the metrics of a run.
 
     Args:
         metrics: by name without a stage (`loss`); `*` is every other metric.
         data: the data that they were measured on, in words.
-        deciding: the metrics by which runs are ranked, the first that compares all of them.
-        notes: what a reader must know before comparing them.
+        deciding: metrics to rank runs by; the first that compares all of them is used.
+        notes: caveats for those who compare them.
     """
 
     metrics: Mapping[str, Meaning]
@@ -53,16 +52,12 @@ class Meanings:
         return self.metrics.get(name) or self.metrics.get(OTHERS, UNKNOWN)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """Plain values, for JSON."""
         return asdict(self)
 
 
 def read_meanings(plain: Mapping[str, Any]) -> Meanings:
-    """What `Meanings.plain` gave.
-
-    Raises:
-        KeyError, TypeError: if it is something else.
-    """
+    """The Meanings of `Meanings.plain`; a KeyError or TypeError if it is something else."""
     metrics = {
         name: Meaning(**{**entry, "of": tuple(entry["of"])})
         for name, entry in plain["metrics"].items()

@@ -1,4 +1,4 @@
-"""The LightningModule under every project's own: epoch means, logging, and what resumes."""
+"""The base LightningModule: epoch means, logging, early stopping and exact resume."""
 
 import logging
 from typing import Any, ClassVar, Literal
@@ -17,19 +17,19 @@ Stage = Literal["train", "val", "test"]
 
 
 class ReportingModule(L.LightningModule):
-    """Averages what its steps `add` over the examples of an epoch, and logs that.
+    """Averages the terms that its steps `add` over the examples of an epoch, and logs the means.
 
     A subclass writes the three steps, each of which calls `add`, and `configure_optimizers`.
     Metrics are means over examples, not over batches, of all processes together. They reach
     callbacks and loggers before the checkpoint of the same step is written. A run that is resumed
-    in the middle of an epoch reports what one that was never stopped would.
+    in the middle of an epoch reports the same numbers as one that was never stopped.
     """
 
     monitor: str = "loss"
-    """The metric, less being better, that tells which of two checkpoints is better."""
+    """The metric that decides which checkpoint is best; lower is better."""
 
     examples: ClassVar[str] = "examples"
-    """The word for what a batch holds: a run reports so many of them a second."""
+    """The word for the entries of a batch, as in `train/examples_per_second`."""
 
     shown: ClassVar[tuple[str, ...]] = ("loss",)
     """The metrics beside the progress bar."""
@@ -48,7 +48,7 @@ class ReportingModule(L.LightningModule):
         Args:
             stage: `train`, `val` or `test`.
             terms: of each example, `[B]` each; the names are the same in every batch.
-            settings: what is reported as it was in the last batch of training.
+            settings: numbers that are reported as in the last batch of training.
         """
         if stage == "train":
             self.settings = {**self.settings, **settings}
@@ -60,16 +60,16 @@ class ReportingModule(L.LightningModule):
         return self.means[stage].compute(lambda sums: reduce(sums, reduce_op="sum"))
 
     def validation(self) -> dict[str, float]:
-        """The validation metrics of the present weights; none where those were not validated."""
+        """The validation metrics of the present weights; none if they were not validated."""
         return self._validation if self._validated_step == self.global_step else {}
 
     def report(self, metrics: dict[str, float]) -> None:
-        """Hand metrics of an epoch of training, equal on all ranks, to callbacks and loggers."""
+        """Give metrics of an epoch of training, equal on all ranks, to callbacks and loggers."""
         self.log_dict(metrics, sync_dist=True, logger=False)
         self._log_now(metrics, step=self.global_step - 1)
 
     def on_fit_start(self) -> None:
-        """Train no further where early stopping had ended a run that is resumed."""
+        """Train no further if early stopping had ended the run that is resumed."""
         metrics = {f"val/{name}": value for name, value in self._validation.items()}
         metrics |= {f"train/{name}": value for name, value in self.metrics("train").items()}
         for callback in self._early_stopping():
@@ -78,22 +78,19 @@ class ReportingModule(L.LightningModule):
                 log.info("early stopping had ended this run: %s; change that to train on", reason)
 
     def on_train_epoch_start(self) -> None:
-        """Begin the metrics of an epoch."""
         self.means["train"].reset()
 
     def on_validation_epoch_start(self) -> None:
-        """Begin the metrics of a validation."""
         self.means["val"].reset()
 
     def on_test_epoch_start(self) -> None:
-        """Begin the metrics of the test."""
         self.means["test"].reset()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Log `train/..._step`, now and then: the means of one batch, the last before this step.
+        """Log `train/..._step` every `log_every_n_steps`: the means of the last batch.
 
-        Where gradients of several batches are accumulated the others are not in it. The learning
-        rate is noted here too: at the end of an epoch a scheduler has set the next one's.
+        If gradients of several batches are accumulated, the others are not in it. The learning
+        rate is read here too: at the end of an epoch a scheduler has set the next one's.
         """
         self.settings = {**self.settings, "lr": optimizer.param_groups[0]["lr"]}
         every_n_steps: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
@@ -102,12 +99,10 @@ class ReportingModule(L.LightningModule):
             self._log_now({f"train/{k}_step": v for k, v in means.items()}, step=self.global_step)
 
     def on_train_epoch_end(self) -> None:
-        """Report the epoch's metrics, its last learning rate and other settings."""
         metrics = {**self.metrics("train"), **self.settings}
         self.report({f"train/{name}": value for name, value in metrics.items()})
 
     def on_validation_epoch_end(self) -> None:
-        """Report the validation's metrics; those of a sanity check are gone after it."""
         metrics = self._report("val")
         if self.trainer.sanity_checking:
             self.means["val"].reset()
@@ -115,11 +110,9 @@ class ReportingModule(L.LightningModule):
             self._validation, self._validated_step = metrics, self.global_step
 
     def on_test_epoch_end(self) -> None:
-        """Report the test's metrics."""
         self._report("test")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the metrics of the epoch so far, and of these weights' validation."""
         checkpoint["epoch_means"] = self.means["train"].state_dict()
         checkpoint["settings"] = self.settings
         self.add_validation(checkpoint)
@@ -130,18 +123,17 @@ class ReportingModule(L.LightningModule):
         checkpoint["validated_step"] = self.global_step if self.validation() else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on with the metrics of the epoch."""
         self.means["train"].load_state_dict(checkpoint["epoch_means"], self.device)
         self.settings = checkpoint.get("settings", {})  # absent before version 0.2
         self._validation = checkpoint.get("validation", {})
-        # Absent from checkpoints whose validation may have been one of other weights.
+        # Absent if the validation in the checkpoint may be one of other weights.
         self._validated_step = checkpoint.get("validated_step")
-        for callback in self._early_stopping():  # which would take the old patience from its state
+        for callback in self._early_stopping():  # would take the old patience from its state
             if state := checkpoint["callbacks"].get(callback.state_key):
                 state["patience"] = callback.patience
 
     def _log_now(self, metrics: dict[str, float], step: int) -> None:
-        """Hand metrics to the loggers before a checkpoint of this step is written.
+        """Give metrics to the loggers before a checkpoint of this step is written.
 
         Lightning would do so after it: a run that is killed between the two and resumed would lack
         a point in its curves.

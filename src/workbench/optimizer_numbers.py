@@ -1,4 +1,4 @@
-"""The optimizer's numbers: of a run that is resumed, those in its config are in force."""
+"""The optimizer's numbers, which may change when a run is resumed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,14 +22,14 @@ def set_numbers(
 ) -> None:
     """Put changed settings into the optimizer state that a checkpoint will restore.
 
-    They are then what they would be, had the run begun with them: a scheduler is stepped as often
-    as it was.
+    They get the values that they would have, had the run begun with them: the scheduler is stepped
+    as often as it was in the run.
 
     Args:
-        checkpoint: with the settings that its optimizer was built with, `optimizer_numbers`; those
-            of before version 0.3 have none, and there the state itself tells.
+        checkpoint: with the settings that its optimizer was built with, `optimizer_numbers`; before
+            version 0.3 it has none, and they are read from the state.
         numbers: those that the optimizer is built with now, of each parameter group.
-        optimizer: one that was built with them, and is of no other use.
+        optimizer: built with them, and thrown away.
         scheduler: of that optimizer.
     """
     (state,) = checkpoint["optimizer_states"]

@@ -1,4 +1,4 @@
-"""Everything that can go wrong before the first step of a run, cheapest first."""
+"""Prepare a run: everything that can go wrong before its first step, cheapest first."""
 
 from contextlib import suppress
 from functools import partial
@@ -28,7 +28,7 @@ from workbench.trainer import build_trainer
 
 
 class Prepared(NamedTuple):
-    """A run that can start: its config, its folder, its objects, and where it resumes from."""
+    """A run that can start: its config, its folder, its objects, the checkpoint to resume from."""
 
     config: Config
     folder: RunFolder
@@ -39,37 +39,27 @@ class Prepared(NamedTuple):
 
 
 def prepare(launch: Launch, known: RunFolder | None) -> Prepared:
-    """Everything that can go wrong before the first step, cheapest first.
-
-    What a run that is resumed has in its folder stays as it is.
-    """
-    resume = launch.config["resume"]
+    """Check and build everything that training needs; a run that is resumed is left as it was."""
+    is_resumed = launch.config["resume"] is not None
     joined = folder_to_join()
-    config = launch.config
     if joined is not None:
         known = RunFolder.open(joined)
-        config = known.read_config()
-    elif resume is not None:
-        known = find_run_to_resume(resume, launch.parent)
+    elif is_resumed:
+        known = find_run_to_resume(launch.config["resume"], launch.parent)
         known.claim()
     try:
-        if resume is not None and known is not None and joined is None:
-            old = known.read_config()
-            config = amended(old, launch.overrides)
-            check_changes(old, config)
-            check_config(config)
-            typed = {override.lstrip("+").partition("=")[0] for override in launch.overrides}
-            if reason := unnamed_places(config, known.path, typed):
-                raise RunError(reason)
-            known.check_records()
-            if problem := next(find_misfits(config), None):
-                raise ConfigError(str(problem))
-        prepared = _assemble(config, launch, known, is_begun=resume is not None)
+        if joined is not None and known is not None:
+            config = known.read_config()
+        elif is_resumed and known is not None:
+            config = _resumed_config(launch, known)
+        else:
+            config = launch.config
+        prepared = _assemble(config, launch, known, is_resumed)
         if joined is None:
             remember(places_of(config).values())
         return prepared
     except BaseException:  # a Ctrl-C too
-        if resume is not None and known is not None:
+        if is_resumed and known is not None:
             known.release()
         elif launch.is_named and not launch.in_sweep:
             with suppress(OSError):  # Hydra has made it
@@ -77,9 +67,26 @@ def prepare(launch: Launch, known: RunFolder | None) -> Prepared:
         raise
 
 
-def _assemble(config: Config, launch: Launch, known: RunFolder | None, is_begun: bool) -> Prepared:
-    """The objects of a run, in a folder of its own unless that is known."""
-    if not is_begun:
+def _resumed_config(launch: Launch, folder: RunFolder) -> Config:
+    """The run's own config with the command line's changes, all of it checked."""
+    old = folder.read_config()
+    config = amended(old, launch.overrides)
+    check_changes(old, config)
+    check_config(config)
+    typed = {override.lstrip("+").partition("=")[0] for override in launch.overrides}
+    if reason := unnamed_places(config, folder.path, typed):
+        raise RunError(reason)
+    folder.check_records()
+    if problem := next(find_misfits(config), None):
+        raise ConfigError(str(problem))
+    return config
+
+
+def _assemble(
+    config: Config, launch: Launch, known: RunFolder | None, is_resumed: bool
+) -> Prepared:
+    """The objects of a run, in a new folder unless that is known."""
+    if not is_resumed:
         check_config(config)
     L.seed_everything(config["seed"], verbose=False)
     data = build_data(config)
@@ -88,7 +95,7 @@ def _assemble(config: Config, launch: Launch, known: RunFolder | None, is_begun:
     config["data"] |= {name: value for name, value in resolved if name in config["data"]}
     module = build_module(config, data)
     path, first_step = None, None
-    if known and (is_begun or known.was_begun()):
+    if known and (is_resumed or known.was_begun()):
         first_step = 0
         if found := newest_checkpoint(known, partial(check_restorable, module=module)):
             path, checkpoint = found
@@ -108,7 +115,7 @@ def _assemble(config: Config, launch: Launch, known: RunFolder | None, is_begun:
 
 
 def _try_out(config: Config, module: ReportingModule, data: L.LightningDataModule) -> None:
-    """Find what is wrong with the trainer, and with all of it in one step, in no run's folder."""
+    """Check the trainer, and try two steps of the run in a folder that is thrown away."""
     with TemporaryDirectory() as folder:
         with blaming("trainer"):
             trainer = build_trainer(config, Path(folder))

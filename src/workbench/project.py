@@ -1,7 +1,7 @@
-"""The seam: what the workbench asks of a project, as one object of plain functions and values.
+"""The seam between workbench and project: one object of plain functions and values.
 
-A project makes a `Project` in a module of its own and hands it over there, once, with `hand_over`.
-Whatever the workbench needs to know of the project it asks that object.
+A project makes a `Project` in a module of its own and hands it over once, with `hand_over`. The
+workbench asks that object for everything that it needs to know of the project.
 """
 
 import importlib
@@ -36,12 +36,12 @@ def late(name: str) -> Callable[..., Any]:
 
 
 def itself(data: Any) -> Any:
-    """What a project says whose data need no shortening."""
+    """The default of `few`: data that need no shortening."""
     return data
 
 
 def nothing(*_: Any) -> Any:
-    """What a project says that has nothing to say: no entries."""
+    """The default of functions that a project does not need: no entries."""
     return {}
 
 
@@ -52,31 +52,31 @@ class Project:
     Args:
         package: the name of its package, whose public classes configs may name.
         root: the repository, with `configs/` and `scripts/`.
-        settings: () → what the config of each script holds: a TypedDict by the script's name. That
-            of `train` has all entries of `workbench.config.settings.RunSettings`.
+        settings: () → a TypedDict of each script's config, by the script's name. That of `train`
+            has all entries of `workbench.config.settings.RunSettings`.
         assemble: (config, data) → the module of a run.
         try_batch: (module, data) → the names of the terms and of the settings that a batch
             reports; raises ConfigError if its loss cannot be computed.
-        rules: (config) → nothing, or raises ConfigError for what does not go together.
+        rules: (config) → nothing; raises ConfigError for settings that do not fit one another.
         describe: (config, module, data) → lines about a run that starts, by their labels.
-        meanings: (config, module, data) → what the run's metrics mean.
+        meanings: (config, module, data) → the meanings of the run's metrics.
         derive: (metrics, module, data) → further metrics that follow from those measured.
-        older: (config, source of the data, metrics) → meanings, and what `derive` would have given,
-            of a run that recorded neither.
-        few: (data) → the same with a few examples of what has been read, for two steps that are
-            tried before a run begins.
+        older: (config, source of the data, metrics) → the meanings and the derived metrics of a
+            run that recorded neither.
+        few: (data) → the same with a few of the examples that have been read, for two steps that
+            are tried before a run begins.
         found: (data) → settings of the data that are known once they are prepared.
         given_later: arguments that `assemble` supplies itself, by the place of their target.
-        beside: () → entries that are described beside the arguments of a target, by its place, with
-            their types.
-        changes_nothing: settings, as patterns of dotted names, that leave a run's metrics as they
-            are, beside the workbench's own.
+        beside: () → nodes nested under a target that are not its arguments, by the target's place,
+            with their types.
+        changes_nothing: settings, as patterns of dotted names, that do not change a run's metrics;
+            added to the workbench's own.
         may_change: settings, as such patterns, that may change when a run is resumed, with the
-            reasons, beside the workbench's own.
-        by_last_part: settings that are paths, of which runs compare by the last part.
-        sweep_plots: (comparison) → plots of a sweep's page beside the workbench's own, by title.
+            reasons; added to the workbench's own.
+        by_last_part: settings that are paths; runs are compared by the last part.
+        sweep_plots: (comparison) → plots of a sweep's page, by title; added to the workbench's own.
         thumbnails: (run folder) → plots of one trained run.
-        checks: of the doctor, beside the workbench's own.
+        checks: of the doctor; added to the workbench's own.
     """
 
     package: str
@@ -102,7 +102,7 @@ class Project:
 
     @property
     def version(self) -> str:
-        """The installed version of its package; `unknown` where it is not installed."""
+        """The installed version of its package; `unknown` if it is not installed."""
         try:
             return metadata.version(self.package)
         except metadata.PackageNotFoundError:
@@ -124,11 +124,7 @@ def hand_over(project: Project) -> Project:
 
 
 def the_project() -> Project:
-    """The project that was handed over.
-
-    Raises:
-        RuntimeError: if none was.
-    """
+    """The project that was handed over; a RuntimeError if none was."""
     if not _given:
         raise RuntimeError(
             "no project was handed over: import the module that calls workbench.project.hand_over"

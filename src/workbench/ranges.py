@@ -1,5 +1,6 @@
-"""What a setting may be: declared in its annotation, held by every call and by every config."""
+"""Ranges of settings, declared in annotations and checked in every call and every config."""
 
+import re
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, validate_call
@@ -8,7 +9,7 @@ Count = Annotated[int, Field(ge=1)]
 """At least one of something."""
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-"""How much of a term a loss holds."""
+"""The weight of a term in a loss."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A scale or a width."""
@@ -17,14 +18,38 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 """Any number."""
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-"""What NumPy's and torch's generators both take."""
+"""A seed for NumPy's and torch's generators alike."""
 
 CHECKED = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-"""For pydantic's dataclasses: as `checked`, for classes that are little but their settings."""
+"""For pydantic's dataclasses, whose arguments it checks like those of `checked`."""
 
 checked = validate_call(config=CHECKED)
-"""Decorates a constructor whose arguments are held against their annotations.
+"""Decorates a constructor whose arguments are checked against their annotations.
 
-A class that pydantic does not know is one whose instances are wanted. What does not fit raises
-pydantic's ValidationError, a ValueError that names every argument at once.
+For a class that pydantic does not know it wants instances. Otherwise pydantic's ValidationError,
+a ValueError, names every wrong argument at once.
 """
+
+WORDS = {
+    r"Input should be (?=.)": "should be ",
+    r"should be a valid integer.*": "should be a whole number",
+    r"should be a valid number": "should be a number",
+    r"should be a valid string": "should be text",
+    r"should be a valid boolean": "should be true or false",
+    r"should be a valid (list|tuple|array)": "should be a list, as in [1, 2]",
+    r"should be (an object|a valid dictionary)": "should hold name: value",
+    r"should be greater than or equal to (\S+)": r"should be \1 or more",
+    r"should be less than or equal to (\S+)": r"should be \1 or less",
+    r"should be greater than (\S+)": r"should be more than \1",
+    r"String should have at least 1 character": "is empty; write a value, or leave it out",
+    r"\w+ should have at (least|most) (\d+) (item|character)s?.*": r"should have at \1 \2 \3s",
+    r"Field required": "is missing",
+    r"Value error, ": "",
+}
+
+
+def in_our_words(message: str) -> str:
+    """What pydantic says of a value, as a sentence about a setting."""
+    for theirs, ours in WORDS.items():
+        message = re.sub(f"^{theirs}", ours, message)
+    return message

@@ -1,4 +1,4 @@
-"""Two steps of a run on few examples, in a folder that is thrown away: faults show there first."""
+"""Try two steps of a run on few examples, in a folder that is thrown away."""
 
 import copy
 import io
@@ -26,10 +26,10 @@ from workbench.runs.weights import load_checkpoint
 from workbench.trainer import build_trainer
 
 LEFT_OUT = (GracefulStop, Progress, StopWhenNotFinite)
-"""Callbacks that show things, or judge what is learnt; a project's own say `only_shows`."""
+"""Callbacks that show or judge what is learnt; a project's own have `only_shows = True`."""
 
 LOCAL = (CSVLogger, TensorBoardLogger)
-"""Loggers that write into the run folder alone."""
+"""Loggers that write into the run folder only."""
 
 TWO_STEPS = {
     "max_epochs": 1,
@@ -60,15 +60,15 @@ def rehearse(
 
     Args:
         config: of the run.
-        module: stays as it is.
-        data: what training needs of it has been read.
+        module: is not changed.
+        data: has been read, as far as training needs it.
         planned: the trainer of the run.
-        folder: takes what is written.
+        folder: receives the files.
 
     Raises:
-        ConfigError: if anything in it fails, with the setting that it comes from.
+        ConfigError: if any of it fails, with the setting that the fault comes from.
     """
-    with _unnoticed(), isolate_rng(), blaming("trainer", _places(config)):
+    with _silenced(), isolate_rng(), blaming("trainer", _places(config)):
         trainer = build_trainer(_rehearsed(config, planned), folder)
         with stoppable(trainer):
             trainer.fit(copy.deepcopy(module), datamodule=the_project().few(data))
@@ -105,7 +105,7 @@ def _described(config: Config, group: str) -> dict[str, Any]:
 
 
 def _places(config: Config) -> Callable[[FrameType], str | None]:
-    """Tells which setting made the object whose method a frame is."""
+    """A function that gives the setting which made the object whose method a frame is."""
     made = {
         find_class(node["_target_"], name): f"{group}.{name}"
         for group in ("callbacks", "logger")
@@ -126,8 +126,8 @@ def _places(config: Config) -> Callable[[FrameType], str | None]:
 
 
 @contextmanager
-def _unnoticed() -> Iterator[None]:
-    """Within it nothing is shown: what there is to say will be said in the run itself."""
+def _silenced() -> Iterator[None]:
+    """Print, warn and log nothing: the run itself will do so."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint, OnExceptionCheckpoint
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 
 from workbench.callbacks import HParams
 from workbench.config.build import build_callbacks, compared_settings
@@ -21,28 +21,21 @@ from workbench.runs.tracking import of_this_run
 def build_trainer(config: Config, folder: Path, first_step: int | None = None) -> L.Trainer:
     """The Trainer with its callbacks and loggers, all of which write into `folder`.
 
-    Where the run goes on from `first_step`, TensorBoard forgets what was logged from there on,
-    and other loggers go on with the run that they had.
-
-    Raises:
-        ConfigError: if this machine cannot do what the trainer config asks for.
+    If the run is resumed from `first_step`, TensorBoard drops what was logged from there on, and
+    other loggers resume their run. A ConfigError says what this machine cannot do.
     """
     check_devices(config["trainer"])
     torch.set_float32_matmul_precision(config.get("matmul_precision", "highest"))
     spare_driver_lookups()
     callbacks = [*build_callbacks(config).values()]
-    loggers = [
-        instantiate(
-            {**_of_this_run(logger, name, folder, first_step), **logger},
-            Logger,
-            f"logger.{name}",
-            save_dir=str(folder),
-        )
-        for name, logger in (config.get("logger") or {}).items()
-        if logger is not None
-    ]
+    loggers = []
+    for name, node in (config.get("logger") or {}).items():
+        if node is not None:
+            place = f"logger.{name}"
+            own = of_this_run(target_of(node, Logger, place), RunFolder(folder), first_step)
+            loggers.append(instantiate({**own, **node}, Logger, place, save_dir=str(folder)))
     for callback in callbacks:
-        if isinstance(callback, OnExceptionCheckpoint):  # not the working directory's
+        if isinstance(callback, OnExceptionCheckpoint):  # else relative to the working directory
             callback.dirpath = folder / callback.dirpath
     trainer: L.Trainer = instantiate(
         config["trainer"],
@@ -59,16 +52,9 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
 
 
 def spare_driver_lookups() -> None:
-    """Keep torch from looking for NVIDIA's driver at every optimizer step where there is no GPU.
+    """Keep torch from looking for NVIDIA's driver at every optimizer step if there is no GPU.
 
-    Lightning makes it do so, by an environment variable that it sets when it is imported.
+    Lightning makes it do so, by an environment variable that it sets on import.
     """
     if not torch.cuda.is_available():
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
-
-
-def _of_this_run(logger: Config, name: str, folder: Path, first_step: int | None) -> Config:
-    target = target_of(logger, Logger, f"logger.{name}")
-    if target is TensorBoardLogger:
-        return {} if first_step is None else {"purge_step": first_step}
-    return {**of_this_run(target, RunFolder(folder))}

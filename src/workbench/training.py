@@ -1,4 +1,4 @@
-"""One run, from its config to its results."""
+"""The story of one run, from its config to its results."""
 
 import logging
 import math
@@ -17,6 +17,7 @@ from workbench.config.trainer_rules import parts_measured
 from workbench.console import set_up_logging, show_results, show_summary
 from workbench.distributed import folder_to_join, others_join
 from workbench.errors import ConfigError, UserError
+from workbench.meaning import Meanings
 from workbench.module import ReportingModule
 from workbench.preparing import Prepared, prepare
 from workbench.project import the_project
@@ -29,6 +30,76 @@ from workbench.runs.weights import load_checkpoint
 log = logging.getLogger(__name__)
 
 
+def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
+    """Run a job and return its `optimized_metric`.
+
+    Args:
+        launch: the job.
+        folder: its folder, claimed already; a run that was begun there is resumed. By default a
+            new folder, or the one that the job resumes.
+
+    Raises:
+        UserError: if something is wrong that the user can fix; nothing expensive has begun.
+        SystemExit: with status 130, if the user stopped it.
+    """
+    set_up_logging(first_process=folder_to_join() is None)
+    with interruptible():
+        prepared = prepare(launch, folder)
+        trainer = prepared.trainer
+        is_new = folder is None and launch.config["resume"] is None and trainer.is_global_zero
+        try:
+            return _run(launch, prepared)
+        except UserError:
+            if is_new and not trainer.global_step:
+                prepared.folder.discard()
+            raise
+
+
+def _run(launch: Launch, prepared: Prepared) -> float | None:
+    config, folder, data, module, trainer, resume_from = prepared
+    meanings = the_project().meanings(config, module, data)
+    first = trainer.is_global_zero
+    with (
+        others_join(folder.path, launch.overrides),
+        recorded(folder) if first else nullcontext(),
+        tracked(trainer.loggers) as tracked_runs,
+    ):
+        if first:
+            _record_start(launch, prepared, meanings, tracked_runs)
+        try:
+            with blaming("trainer", only_if=lambda: not trainer.global_step):
+                metrics = train(module, data, trainer, resume_from=resume_from, test=config["test"])
+        except MisconfigurationException as error:
+            raise ConfigError(f"trainer: {error}") from error
+        finally:
+            if first and (best := best_checkpoint(trainer)):
+                folder.write_metrics(best=folder.inside(best))
+        if first:
+            _record_results(prepared, meanings, metrics)
+    return value_of(config["optimized_metric"], metrics, module.monitor)
+
+
+def _record_start(
+    launch: Launch, prepared: Prepared, meanings: Meanings, tracked_runs: dict[str, str]
+) -> None:
+    config, folder, data, module, trainer, _ = prepared
+    overrides = launch.overrides
+    if launch.config["resume"] is not None:  # those of the command that began the run stay
+        new = [override for override in overrides if not override.startswith("resume=")]
+        overrides = [*folder.read_overrides(), *new]
+    folder.write_config(config, overrides)
+    folder.write_environment(describe_environment(str(trainer.strategy.root_device)))
+    folder.write_metrics(
+        status="running",
+        **{f"data_{name}": value for name, value in the_project().found(data).items()},
+        monitor=module.monitor,
+        meanings=meanings.plain(),
+        tracked=tracked_runs or None,
+        error=None,
+    )
+    show_summary(config, module, data, trainer, folder.path)
+
+
 def train(
     module: ReportingModule,
     data: L.LightningDataModule,
@@ -37,10 +108,10 @@ def train(
     resume_from: Path | None = None,
     test: bool = True,
 ) -> dict[str, float]:
-    """Fit, validate the final weights where that was not done, then measure the best checkpoint.
+    """Fit, validate the final weights if that was not done, then measure the best checkpoint.
 
-    Returns figures by name: `train/...` of the last epoch, `val/...` and `test/...` of the weights
-    that `measured_weights` names. What is not a finite number was not measured and is not there.
+    Returns metrics by name: `train/...` of the last epoch, `val/...` and `test/...` of the weights
+    that `measured_weights` names. A value that is not finite was not measured and is left out.
 
     Raises:
         KeyboardInterrupt: if the user stopped it.
@@ -54,23 +125,23 @@ def train(
             for callback in trainer.checkpoint_callbacks:
                 if isinstance(callback, BestAndLast):
                     callback.add_validation(trainer, module)
-        best, words = measured_weights(trainer)
-        figures = {
+        best, name = measured_weights(trainer)
+        metrics = {
             "train": module.metrics("train"),
             "val": best["validation"] if best else module.validation(),
         }
         if best:
-            # Not by `ckpt_path`, which under weight averaging is made something else of.
+            # Not by `ckpt_path`, which weight averaging would replace.
             module.load_state_dict(best["state_dict"])
             module.tested_step = best["global_step"]
         if test:
-            log.info("testing the %s", words)
+            log.info("testing the %s", name)
             trainer.test(module, datamodule=data, verbose=False)
-            figures["test"] = module.metrics("test")
+            metrics["test"] = module.metrics("test")
     return {
         f"{stage}/{name}": value
-        for stage in figures
-        for name, value in figures[stage].items()
+        for stage in metrics
+        for name, value in metrics[stage].items()
         if math.isfinite(value)
     }
 
@@ -89,97 +160,31 @@ def measured_weights(trainer: L.Trainer) -> tuple[dict[str, Any] | None, str]:
     return best, f"{kind}: epoch {best['epoch'] + 1}, step {best['global_step']}"
 
 
-def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
-    """Do what a command line asked for and return its `optimized_metric`.
-
-    Args:
-        launch: the job.
-        folder: where to do it, claimed already; what was begun there goes on. By default a new
-            folder, or the one that the job resumes.
-
-    Raises:
-        UserError: if something is wrong that the user can mend; nothing expensive has begun.
-        SystemExit: with status 130, if the user stopped it.
-    """
-    set_up_logging(first_process=folder_to_join() is None)
-    with interruptible():
-        prepared = prepare(launch, folder)
-        is_new = (
-            folder is None and launch.config["resume"] is None and prepared.trainer.is_global_zero
-        )
-        try:
-            return _run(launch, prepared)
-        except UserError:
-            if is_new and not prepared.trainer.global_step:
-                prepared.folder.discard()
-            raise
-
-
-def _run(launch: Launch, prepared: Prepared) -> float | None:
-    config, folder, data, module, trainer, resume_from = prepared
+def _record_results(prepared: Prepared, meanings: Meanings, metrics: dict[str, float]) -> None:
+    _, folder, data, module, trainer, _ = prepared
     project = the_project()
-    meanings = project.meanings(config, module, data)
-    first = trainer.is_global_zero
-    with (
-        others_join(folder.path, launch.overrides),
-        recorded(folder) if first else nullcontext(),
-        tracked(trainer.loggers) as runs,
-    ):
-        if first:
-            folder.write_config(config, _typed(launch, folder))
-            folder.write_environment(describe_environment(str(trainer.strategy.root_device)))
-            folder.write_metrics(
-                status="running",
-                **{f"data_{name}": value for name, value in project.found(data).items()},
-                monitor=module.monitor,
-                meanings=meanings.plain(),
-                tracked=runs or None,
-                error=None,
-            )
-            show_summary(config, module, data, trainer, folder.path)
-        try:
-            with blaming("trainer", only_if=lambda: not trainer.global_step):
-                metrics = train(module, data, trainer, resume_from=resume_from, test=config["test"])
-        except MisconfigurationException as error:
-            raise ConfigError(f"trainer: {error}") from error
-        finally:
-            if first and (best := best_checkpoint(trainer)):
-                folder.write_metrics(best=folder.inside(best))
-        if first:
-            _, weights = measured_weights(trainer)
-            parts = parts_measured(trainer, metrics) or None
-            folder.write_metrics(
-                status="completed",
-                metrics={**metrics, **project.derive(metrics, module, data)},
-                weights=weights,
-                measured_on=parts,
-            )
-            about = [f"{k} on {v}" for k, v in (parts or {}).items()]
-            about += [f"data {k}: {v}" for k, v in project.found(data).items()]
-            weights = ", ".join([weights, *about])
-            show_results(metrics, meanings, weights, folder.path)
-    return value_of(config["optimized_metric"], metrics, module.monitor)
-
-
-def _typed(launch: Launch, folder: RunFolder) -> list[str]:
-    """Of a run that goes on, what was typed before stays."""
-    if launch.config["resume"] is None:
-        return launch.overrides
-    new = [override for override in launch.overrides if not override.startswith("resume=")]
-    return [*folder.read_overrides(), *new]
+    _, weights = measured_weights(trainer)
+    parts = parts_measured(trainer, metrics)
+    folder.write_metrics(
+        status="completed",
+        metrics={**metrics, **project.derive(metrics, module, data)},
+        weights=weights,
+        measured_on=parts or None,
+    )
+    about = [f"{stage} on {part}" for stage, part in parts.items()]
+    about += [f"data {name}: {value}" for name, value in project.found(data).items()]
+    show_results(metrics, meanings, ", ".join([weights, *about]), folder.path)
 
 
 def value_of(name: str | None, metrics: dict[str, float], monitor: str) -> float | None:
-    """The figure that a sweep's search looks at; by default what the objective monitors.
-
-    None where it is not a number: to a search such a run has failed.
+    """The metric that a search optimizes, by default the monitored one; None if not a number.
 
     Raises:
-        ConfigError: if there is no figure of that name.
+        ConfigError: if there is no metric of that name.
     """
     if name is not None and name not in metrics:
         raise ConfigError(
-            f"optimized_metric={name} is not among the figures of this run: {', '.join(metrics)}"
+            f"optimized_metric={name} is not among the metrics of this run: {', '.join(metrics)}"
         )
     value = metrics.get(name or f"val/{monitor}", math.nan)
     return None if math.isnan(value) else value

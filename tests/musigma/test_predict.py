@@ -24,8 +24,8 @@ DEFAULTS = {"checkpoint": "best", "input": "test", "count": 9, "seed": 0, "outpu
 
 
 @pytest.fixture
-def vae(run_here):
-    return run_here("model=vae", "model.latent_dim=3").path
+def vae(trained):
+    return trained("model=vae", "model.latent_dim=3").path
 
 
 def _predict(task, run, **settings):
@@ -89,9 +89,9 @@ def test_samples_are_the_same_for_a_seed_and_a_grid(vae, tmp_path):
     assert not np.array_equal(grids[0], grids[2])
 
 
-def test_a_model_without_a_prior_is_not_sampled(run_here):
+def test_a_model_without_a_prior_is_not_sampled(trained):
     with pytest.raises(RunError, match="trained without a rate"):
-        _predict("sample", run_here().path)
+        _predict("sample", trained().path)
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,8 @@ def trained(run_here, tmp_path, tmp_path_factory):
             kept = tmp_path_factory.mktemp("trained")
             _trained[wanted] = Path(shutil.move(run_here(*overrides).path, kept))
         path = _trained[wanted]
-        return RunFolder.open(shutil.copytree(path, tmp_path / "logs" / "runs" / path.name))
+        place = RunFolder.create(tmp_path / "logs" / "runs", path.name).path
+        return RunFolder.open(shutil.copytree(path, place, dirs_exist_ok=True))
 
     return copy_it
 

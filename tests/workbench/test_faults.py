@@ -59,7 +59,7 @@ def test_a_run_that_is_still_going_is_not_resumed(trained, compose_launch):
     folder = trained()
     other = RunFolder.open(folder.path)
     other.claim()
-    with pytest.raises(RunError, match="belongs to a run that is still going"):
+    with pytest.raises(RunError, match="belongs to a run that is still running"):
         run(compose_launch(quote(f"resume={folder.path}")))
     other.release()
     run(compose_launch(quote(f"resume={folder.path}")))
@@ -74,7 +74,7 @@ def test_the_claim_of_a_killed_process_dies_with_it(tmp_path):
     )
     started = Started("-c", code, str(folder.path))
     started.wait_for("claimed\n")
-    with pytest.raises(RunError, match="still going"):
+    with pytest.raises(RunError, match="still running"):
         folder.claim()
     started.process.kill()
     started.finish()
@@ -146,7 +146,7 @@ def test_a_second_process_is_refused_while_the_first_trains(start_script, run_sc
     first.wait_for("epoch 1/3000")
     second = run_script("resume=latest")
     assert second.returncode == 2
-    assert "belongs to a run that is still going" in second.stderr
+    assert "belongs to a run that is still running" in second.stderr
     first.send_signal(signal.SIGTERM)
     first.finish(60)
     assert only_run().read_metrics()["status"] == "interrupted"

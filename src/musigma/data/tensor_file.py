@@ -1,7 +1,7 @@
 """Images in one file of tensors as a data set."""
 
 import os
-import pickle
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from musigma.data.datamodule import NO_LABEL, TEST_SHARE, ImageDataModule, split
 from musigma.shapes import ImageShape
-from workbench.errors import DataError
+from workbench.errors import DataError, one_line
+from workbench.links import is_special
 from workbench.ranges import checked
 
 SETS = {"train": "", "val": "val_", "test": "test_"}
@@ -122,13 +123,11 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
     if (suffix := path.suffix.lower()) not in READERS:
         raise DataError(f"{path} should be a file that ends in {', '.join(READERS)}")
     try:
+        if is_special(path):
+            raise ValueError("it is neither a file nor a folder")
         return READERS[suffix](path)
-    except pickle.UnpicklingError as error:  # whose text tells how to run what the file holds
-        raise DataError(
-            f"{path} cannot be read as {suffix}: it holds more than tensors and plain values"
-        ) from error
     except Exception as error:
-        raise DataError(f"{path} cannot be read as {suffix}: {error}") from error
+        raise DataError(f"{path} cannot be read as {suffix}: {one_line(error)}") from error
 
 
 def _npz(path: Path) -> dict[str, Tensor]:
@@ -137,11 +136,18 @@ def _npz(path: Path) -> dict[str, Tensor]:
             raise ValueError("it is not an archive of arrays as numpy.savez writes it")
     with np.load(path, allow_pickle=False) as arrays:
         used = [name for name in arrays.files if name in ARRAYS] or arrays.files
-        return {name: torch.from_numpy(arrays[name]) for name in used}
+        return {name: _tensor(name, arrays[name]) for name in used}
+
+
+def _tensor(name: str, array: np.ndarray[Any, Any]) -> Tensor:
+    if array.dtype.kind not in "biufc":
+        raise ValueError(f"its {name} holds {array.dtype}, and should hold numbers")
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
 
 
 def _pt(path: Path) -> dict[str, Tensor]:
-    arrays = torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings(action="ignore"):  # of files that another torch has written
+        arrays = torch.load(path, map_location="cpu", weights_only=True)
     if isinstance(arrays, dict):
         arrays = {name: arrays[name] for name in ARRAYS if name in arrays} or arrays
     if not isinstance(arrays, dict) or not all(map(_is_plain, arrays.values())):
@@ -150,10 +156,12 @@ def _pt(path: Path) -> dict[str, Tensor]:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether it is a tensor whose numbers all lie in memory."""
+    """Whether it is a tensor whose numbers all lie in the file."""
     if not isinstance(value, Tensor) or value.is_nested or value.is_meta:
         return False
-    return value.layout == torch.strided
+    if value.layout != torch.strided:
+        return False
+    return value.nbytes <= value.untyped_storage().nbytes()  # and is not one that is repeated
 
 
 READERS: dict[str, Callable[[Path], dict[str, Tensor]]] = {

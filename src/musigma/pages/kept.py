@@ -4,7 +4,7 @@ import logging
 from typing import NamedTuple
 
 from musigma.figures.latent_space import Drawing
-from workbench.pages.render import drawn, smaller
+from workbench.pages.render import image_files, smaller
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def kept(drawing: Drawing) -> Kept:
     if drawing.draw is None:
         return Kept(drawing.name, drawing.caption, "", {})
     try:
-        files = drawn(drawing.draw())
+        files = image_files(drawing.draw())
         named = {f"{drawing.name}.{ending}": content for ending, content in files.items()}
         return Kept(drawing.name, drawing.caption, smaller(files), named)
     except Exception as error:  # one picture must not cost what was measured

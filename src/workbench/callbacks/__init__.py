@@ -1,4 +1,4 @@
-"""Callbacks: checkpoints, stopping, progress and what loggers are told."""
+"""Callbacks: checkpoints, stopping, progress, throughput and settings for the loggers."""
 
 from workbench.callbacks.checkpoints import BestAndLast
 from workbench.callbacks.graceful_stop import GracefulStop

@@ -26,13 +26,12 @@ class BestAndLast(Checkpoint):
     either name is always whole. The last one before is kept as `previous.ckpt`.
 
     Args:
-        monitor: the figure that decides which is best; by default what the objective names.
-            Without validation data, or a validation that has a value, the last checkpoint is the
-            best.
-        mode: whether less (`min`) or more (`max`) of it is better; NaN never is.
+        monitor: the metric that decides which is best; by default the module's `monitor`. Without
+            validation data, or a validation that has a value, the last checkpoint is the best.
+        mode: `min` if less of it is better, `max` if more is; NaN never is.
 
     Raises:
-        ConfigError: after the sanity check, if no such figure is reported.
+        ConfigError: after the sanity check, if no such metric is reported.
     """
 
     @checked
@@ -42,11 +41,9 @@ class BestAndLast(Checkpoint):
         self.best: float | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: ReportingModule, stage: str) -> None:
-        """Ask the objective for its figure where none is named."""
-        self._figure = self.monitor or f"val/{pl_module.monitor}"
+        self._metric = self.monitor or f"val/{pl_module.monitor}"
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
-        """Save the best, with the weights that were validated."""
         if trainer.state.fn != TrainerFn.FITTING:
             return
         score = self._score(trainer)
@@ -55,15 +52,15 @@ class BestAndLast(Checkpoint):
             self.save(trainer, "best")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
-        """Save the last, which is the best too where no validation has a value to compare."""
         self.save(trainer, "last")
+        # Where no validation has a value to compare, the last is the best.
         if self.best is None and (pl_module.validation() or not has_validation(trainer)):
             self.save(trainer, "best")
 
     def add_validation(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
-        """Let the final weights, which were validated after training, compete for the best.
+        """Let the final weights, validated after training, compete for the best.
 
-        They are those in `last.ckpt`, which is told of it; every rank must call this.
+        The validation is added to their checkpoint, `last.ckpt`; every rank must call this.
         """
         score = self._score(trainer)
         names: list[Name] = ["last"]
@@ -106,26 +103,25 @@ class BestAndLast(Checkpoint):
 
     @staticmethod
     def path(trainer: L.Trainer, name: Name) -> Path:
-        """Where the checkpoint of that name lies."""
+        """The file of the checkpoint of that name."""
         return Path(trainer.default_root_dir) / "checkpoints" / f"{name}.ckpt"
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value so far, and of which metric it is."""
-        return {"best": self.best, "monitor": self._figure, "mode": self.mode}
+        return {"best": self.best, "monitor": self._metric, "mode": self.mode}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on comparing with it, unless another metric decides now."""
-        now = {"monitor": self._figure, "mode": self.mode}
+        """Compare with the best so far, unless another metric decides now."""
+        now = {"monitor": self._metric, "mode": self.mode}
         if all(state_dict.get(name, value) == value for name, value in now.items()):
             self.best = state_dict["best"]
 
     def _score(self, trainer: L.Trainer) -> float:
-        if self._figure not in trainer.callback_metrics:
+        if self._metric not in trainer.callback_metrics:
             raise ConfigError(
-                f"callbacks.checkpoint.monitor={self._figure} is not among the figures of this "
+                f"callbacks.checkpoint.monitor={self._metric} is not among the metrics of this "
                 f"run: {', '.join(sorted(trainer.callback_metrics))}"
             )
-        return float(trainer.callback_metrics[self._figure])
+        return float(trainer.callback_metrics[self._metric])
 
     def _is_better(self, score: float) -> bool:
         if math.isnan(score):
@@ -136,13 +132,13 @@ class BestAndLast(Checkpoint):
 
 
 def has_validation(trainer: L.Trainer) -> bool:
-    """Whether there are data to validate on, and they are not switched off."""
+    """True if there are data to validate on, and validation is not switched off."""
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     return bool(trainer.limit_val_batches) and len(data.val_dataloader()) > 0
 
 
 def best_checkpoint(trainer: L.Trainer) -> Path | None:
-    """The file that `BestAndLast`, or else Lightning's own callback, holds to be the best."""
+    """The best checkpoint of `BestAndLast`, or else of Lightning's own callback."""
     theirs = [
         Path(callback.best_model_path)
         for callback in trainer.checkpoint_callbacks

@@ -1,4 +1,4 @@
-"""Stopping between two batches, and not within one."""
+"""Stop a run between two batches."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from workbench.callbacks.checkpoints import BestAndLast
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 REQUEUE = signal.SIGUSR2
-"""What submitit sends to a job whose time is up; its handler puts the job back into the queue."""
+"""Sent by submitit to a job whose time is up; its handler puts the job back into the queue."""
 
 
 class GracefulStop(Checkpoint):
@@ -23,11 +23,11 @@ class GracefulStop(Checkpoint):
 
     Ctrl-C, SIGTERM and SIGUSR1 ask, the latter two as Slurm does before it takes a machine away.
     A second Ctrl-C stops at once. A SIGUSR2 that submitit listens to is handed on to it once the
-    checkpoint is saved. With several processes Lightning's own handling stays: the
-    run stops at once and keeps the checkpoint of the last epoch.
+    checkpoint is saved. With several processes Lightning's own handling stays: the run stops at
+    once and keeps the checkpoint of the last epoch.
 
-    It is a `Checkpoint` because Lightning calls those after all other callbacks: what it saves is
-    what those have made of the batch, such as an average of the weights.
+    It is a `Checkpoint` because Lightning calls those after all other callbacks: what they made of
+    the batch, such as an average of the weights, is saved too.
     """
 
     def __init__(self) -> None:
@@ -35,51 +35,37 @@ class GracefulStop(Checkpoint):
         self._received: int | None = None
         self._previous: dict[int, Any] = {}
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Listen."""
+    def on_fit_start(self, trainer: L.Trainer, *_: object) -> None:
         if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
             numbers = (*SIGNALS, *([REQUEUE] if callable(signal.getsignal(REQUEUE)) else []))
             self._previous = {number: signal.signal(number, self._note) for number in numbers}
 
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Stop here if asked to, unless gradients that no checkpoint holds are accumulating.
-
-        After the last batch the epoch's own checkpoint is due first.
-        """
-        is_between_steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if self.stopping and is_between_steps and batch_idx + 1 < trainer.num_training_batches:
+    def on_train_batch_end(self, trainer: L.Trainer, *rest: Any) -> None:
+        """Stop, unless gradients are accumulating, or the epoch's own checkpoint is due first."""
+        done = rest[-1] + 1
+        is_between_steps = done % trainer.accumulate_grad_batches == 0
+        if self.stopping and is_between_steps and done < trainer.num_training_batches:
             for callback in trainer.checkpoint_callbacks:
                 if isinstance(callback, BestAndLast):
                     callback.save(trainer, "last")
             self._stop()
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop here if asked to while the epoch before was ending."""
+    def on_train_epoch_start(self, *_: object) -> None:
+        """Stop if asked to while the epoch before was ending."""
         if self.stopping:
             self._stop()
 
-    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop here if asked to while the last epoch of all was ending."""
+    def on_fit_end(self, *_: object) -> None:
+        """Stop if asked to while the last epoch of all was ending."""
         if self.stopping:
             self._restore()
             self._stop()
 
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Stop listening."""
+    def teardown(self, *_: object, **__: object) -> None:
         self._restore()
         self._previous = {}
 
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
-        """Stop listening."""
+    def on_exception(self, *_: object) -> None:
         self._restore()
 
     def _stop(self) -> None:
@@ -92,7 +78,7 @@ class GracefulStop(Checkpoint):
         self._restore()
         name = signal.Signals(signum).name
         text = f"\n{name}: stopping after this batch. Ctrl-C again stops at once.\n"
-        # The signal may have come in the middle of a print, within which there must be no other.
+        # Not by print, in the middle of which the signal may have come.
         with suppress(OSError):
             os.write(1, text.encode())
 
@@ -103,7 +89,7 @@ class GracefulStop(Checkpoint):
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within it SIGTERM and SIGUSR1, where nothing else listens to them, act like Ctrl-C."""
+    """Make SIGTERM and SIGUSR1 act like Ctrl-C, unless something else handles them."""
     is_main = threading.current_thread() is threading.main_thread()
     numbers = [n for n in SIGNALS if is_main and signal.getsignal(n) == signal.SIG_DFL]
     for number in numbers:
@@ -117,13 +103,13 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def stoppable(trainer: L.Trainer, at_once: bool = False) -> Iterator[None]:
-    """Within it a Ctrl-C ends in KeyboardInterrupt; signals are handled after it as before.
+    """Make Ctrl-C raise KeyboardInterrupt, and restore the signal handlers at the end.
 
-    Lightning makes a SystemExit of it, and leaves handlers of its own behind.
+    Lightning would raise SystemExit, and leave handlers of its own behind.
 
     Args:
-        trainer: whose work it is.
-        at_once: whether SIGTERM and SIGUSR1 raise KeyboardInterrupt too.
+        trainer: the one that works.
+        at_once: make SIGTERM and SIGUSR1 raise KeyboardInterrupt too.
     """
     is_main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in (*SIGNALS, REQUEUE) if is_main}

@@ -1,4 +1,4 @@
-"""What TensorBoard's HPARAMS tab compares runs by."""
+"""The run's settings, for the loggers: TensorBoard's HPARAMS tab compares runs by them."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from workbench.callbacks.boards import boards
 class HParams(L.Callback):
     """Tells the loggers the run's settings.
 
-    TensorBoard is not told which figures belong to them: from a run that declares none it works out
-    itself which figures there are and in which settings runs differ, and puts those first.
+    TensorBoard is not told which metrics belong to them: from a run that declares none it works out
+    itself which metrics there are and in which settings runs differ, and puts those first.
 
     Args:
         settings: config values by their dotted name.
@@ -26,12 +26,11 @@ class HParams(L.Callback):
             if value is not None
         }
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Hand the settings over."""
+    def on_fit_start(self, trainer: L.Trainer, *_: object) -> None:
         for logger in trainer.loggers if trainer.is_global_zero else []:
             if isinstance(logger, TensorBoardLogger):
                 logger.hparams.update(self.settings)
-            elif isinstance(logger, MLFlowLogger):  # in a run that goes on none may change
+            elif isinstance(logger, MLFlowLogger):  # in a resumed run none may change
                 known = logger.experiment.get_run(logger.run_id).data.params
                 new = {name: v for name, v in self.settings.items() if name not in known}
                 logger.log_hyperparams(new)
@@ -41,7 +40,6 @@ class HParams(L.Callback):
         for board in boards(trainer):
             board._get_file_writer().add_summary(start)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Say that the run came to its end."""
+    def on_train_end(self, trainer: L.Trainer, *_: object) -> None:
         for board in boards(trainer):
             board._get_file_writer().add_summary(self._end)

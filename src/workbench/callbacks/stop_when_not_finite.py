@@ -1,4 +1,4 @@
-"""The end of a run whose loss is no number any more."""
+"""Stop a run when its loss becomes NaN or infinite."""
 
 import math
 from typing import Any
@@ -11,12 +11,13 @@ from workbench.ranges import Count, checked
 
 
 class StopWhenNotFinite(L.Callback):
-    """Stops a run once a term of its loss is infinite or not a number.
+    """Stops a run with a RunError once a term of its loss is infinite or not a number.
 
-    It does so before the epoch's checkpoint is written, so the last good one stays.
+    It does so before the epoch's checkpoint is written, so the last good one stays. The last batch
+    of an epoch is always checked.
 
     Args:
-        every_n_batches: how often it looks; looking makes a GPU wait.
+        every_n_batches: how often it checks; each check makes a GPU wait.
     """
 
     @checked
@@ -24,32 +25,18 @@ class StopWhenNotFinite(L.Callback):
         self.every_n_batches = every_n_batches
 
     def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: ReportingModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: L.Trainer, pl_module: ReportingModule, outputs: Any, batch: Any, index: int
     ) -> None:
-        """Look now and then, and after the last batch of an epoch.
-
-        Raises:
-            RunError: names the step and the terms.
-        """
-        due = (batch_idx + 1) % self.every_n_batches == 0
-        if due or batch_idx + 1 >= trainer.num_training_batches:
-            self._look(trainer, pl_module)
+        done = index + 1
+        if done % self.every_n_batches == 0 or done >= trainer.num_training_batches:
+            self.on_train_epoch_end(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
-        """Look once more where an epoch ends early, as it does at `max_steps`."""
-        self._look(trainer, pl_module)
-
-    def _look(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         means = pl_module.means["train"].of_last_batch()
         broken = [f"{name} = {value}" for name, value in means.items() if not math.isfinite(value)]
         if broken:
             raise RunError(
-                f"At step {trainer.global_step} the figures of a batch were no numbers: "
+                f"At step {trainer.global_step} the metrics of a batch were not finite: "
                 f"{', '.join(broken)}.\nThe checkpoint of the epoch before is kept. Try a smaller "
                 "optimizer.lr, trainer.gradient_clip_val=0.01, or debug=anomaly to find the "
                 "operation."

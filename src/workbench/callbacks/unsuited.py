@@ -1,4 +1,4 @@
-"""Lightning's callbacks that a run cannot keep its promises with."""
+"""Lightning's callbacks that would break the promises of a run."""
 
 import lightning as L
 from lightning.pytorch.callbacks import (
@@ -10,6 +10,14 @@ from lightning.pytorch.callbacks import (
 
 from workbench.errors import ConfigError
 
+UNSUITED = {
+    BatchSizeFinder: "trains with a batch size that no config records; set data.batch_size",
+    LearningRateFinder: "trains with a step size that no config records; sweep optimizer.lr",
+    StochasticWeightAveraging: "keeps its average in no checkpoint that can be measured; take "
+    "lightning.pytorch.callbacks.WeightAveraging or EMAWeightAveraging",
+    ModelCheckpoint: "keeps checkpoints outside the run folder; leave dirpath out",
+}
+
 
 def refuse_unsuited(callback: L.Callback, place: str) -> None:
     """Refuse a callback whose results neither the config nor a checkpoint would hold.
@@ -17,17 +25,7 @@ def refuse_unsuited(callback: L.Callback, place: str) -> None:
     Raises:
         ConfigError: says why, and what to take instead.
     """
-    reason = None
-    if isinstance(callback, BatchSizeFinder):
-        reason = "trains with a batch size that the config does not record; set data.batch_size"
-    elif isinstance(callback, LearningRateFinder):
-        reason = "trains with a step size that the config does not record; sweep optimizer.lr"
-    elif isinstance(callback, StochasticWeightAveraging):
-        reason = (
-            "keeps its average in no checkpoint that can be measured; take "
-            "lightning.pytorch.callbacks.WeightAveraging or EMAWeightAveraging"
-        )
-    elif isinstance(callback, ModelCheckpoint) and callback.dirpath is not None:
-        reason = "keeps checkpoints outside the run folder; leave dirpath out"
-    if reason:
-        raise ConfigError(f"{place}: {type(callback).__name__} {reason}")
+    for kind, reason in UNSUITED.items():
+        is_own = isinstance(callback, ModelCheckpoint) and callback.dirpath is None
+        if isinstance(callback, kind) and not is_own:
+            raise ConfigError(f"{place}: {type(callback).__name__} {reason}")

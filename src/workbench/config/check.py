@@ -17,7 +17,7 @@ from workbench.config.signatures import Argument, arguments_of
 from workbench.config.targets import hint_of_items, in_words, is_recipe, members, target_of
 from workbench.errors import ConfigError
 from workbench.project import the_project
-from workbench.ranges import CHECKED
+from workbench.ranges import CHECKED, in_our_words
 
 MISSING = "???"
 """What stands in a config for a value that the user must give."""
@@ -142,7 +142,9 @@ def _mistyped(value: Any, hint: Any) -> str | None:
     except ValidationError as error:
         # A union has an error for each of its members; of those that a plain value can be, the
         # first is the one meant.
-        messages = [e["msg"] for e in error.errors() if e["type"] != "needs_python_object"]
+        messages = [
+            in_our_words(e["msg"]) for e in error.errors() if e["type"] != "needs_python_object"
+        ]
         return messages[0] if messages else in_words(hint)
     except (PydanticUserError, TypeError):  # a type that cannot be asked
         return None

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from workbench.config.signatures import arguments_of
 from workbench.config.targets import hint_of_items, is_recipe, target_of
 from workbench.errors import ConfigError, UserError
+from workbench.ranges import in_our_words
 
 
 def instantiate(config: Any, hint: Any, place: str, **more: Any) -> Any:
@@ -54,7 +55,9 @@ def _call(target: type, arguments: dict[str, Any], place: str) -> Any:
     except UserError:
         raise
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        faults = (
+            f"{'.'.join(map(str, e['loc']))}: {in_our_words(e['msg'])}" for e in error.errors()
+        )
         raise ConfigError("\n".join(f"{place}.{fault}" for fault in faults)) from error
     except (ImportError, TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
         raise ConfigError(f"{place}: {error}") from error

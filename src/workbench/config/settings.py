@@ -17,6 +17,9 @@ OptimizerRecipe = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerRecipe = Callable[[Optimizer], LRScheduler]
 
 
+Name = Annotated[str, Field(min_length=1)]
+
+
 class RunSettings(TypedDict):
     """`configs/train.yaml`, composed, but for `data` and the parts of the project's module."""
 
@@ -40,9 +43,9 @@ class RunSettings(TypedDict):
 class ReportSettings(TypedDict):
     """`configs/report.yaml`."""
 
-    sweep: str
-    metric: str | None
-    output: Annotated[str, Field(min_length=1)] | None
+    sweep: Name
+    metric: Name | None
+    output: Name | None
     log_dir: str
 
 

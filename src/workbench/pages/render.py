@@ -1,4 +1,4 @@
-"""From values and figures to one self-contained HTML file."""
+"""Render values and plots as one self-contained HTML page."""
 
 import base64
 import functools
@@ -21,17 +21,17 @@ def _environment(package: str) -> Environment:
 
 
 def render(template: str, package: str = "workbench", **values: Any) -> str:
-    """A page, of a template of the workbench or of a package; text among the values is escaped."""
+    """A page, from a template of the workbench or of a package; text in the values is escaped."""
     return _environment(package).get_template(template).render(**values)
 
 
 def embedded(figure: Figure) -> str:
-    """A figure as a `data:` address, SVG or PNG, whichever is smaller."""
-    return smaller(drawn(figure))
+    """A plot as a `data:` address, SVG or PNG, whichever is smaller."""
+    return smaller(image_files(figure))
 
 
-def drawn(figure: Figure) -> dict[str, bytes]:
-    """A figure as PNG and SVG, by their endings; it is laid out once, which takes the time."""
+def image_files(figure: Figure) -> dict[str, bytes]:
+    """A plot as PNG and SVG, by their endings; it is laid out once, which takes the time."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     files = {}
@@ -43,10 +43,10 @@ def drawn(figure: Figure) -> dict[str, bytes]:
 
 
 def smaller(files: dict[str, bytes]) -> str:
-    """The smaller of what `drawn` gives, as a `data:` address."""
+    """The smaller of the files of `image_files`, as a `data:` address."""
     return min(address("svg+xml", files["svg"]), address("png", files["png"]), key=len)
 
 
 def address(kind: str, content: bytes) -> str:
-    """A picture as a `data:` address."""
+    """An image file as a `data:` address."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

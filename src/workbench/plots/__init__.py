@@ -1,1 +1,1 @@
-"""Plots of many runs, and what all plots share."""
+"""Plots of many runs, and the style of all plots."""

@@ -10,14 +10,14 @@ from workbench.plots.axes import add_legend, colours, one_plot, plain
 
 
 class Curve(NamedTuple):
-    """A figure over optimizer steps; curves of one label share a colour."""
+    """A metric over optimizer steps; curves of one label share a colour."""
 
     label: str
     steps: Sequence[int]
     values: Sequence[float]
 
 
-def draw_learning_curves(curves: Sequence[Curve], *, y: str) -> Figure:
+def plot_learning_curves(curves: Sequence[Curve], *, y: str) -> Figure:
     """All curves in one plot; a curve of a single point is a dot."""
     figure, axes = one_plot("optimizer steps", y)
     labels = list(dict.fromkeys(curve.label for curve in curves))

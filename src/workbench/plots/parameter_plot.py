@@ -1,4 +1,4 @@
-"""A figure of merit against one setting."""
+"""A metric against one setting."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -22,8 +22,8 @@ class Series(NamedTuple):
     errors: Sequence[float]
 
 
-def draw_parameter(series: Sequence[Series], *, parameter: str, y: str) -> Figure:
-    """Lines where the setting is a number, on a logarithmic axis if it spans decades; else dots."""
+def plot_parameter(series: Sequence[Series], *, parameter: str, y: str) -> Figure:
+    """Lines if the setting is a number, on a logarithmic axis if it spans decades; else dots."""
     figure, axes = one_plot(parameter, y)
     everything = [value for one in series for value in one.values]
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in everything)

@@ -1,4 +1,4 @@
-"""What all plots share: colours, a page and quiet axes."""
+"""The style of all plots: colours, an empty page and quiet axes."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +13,7 @@ CLASS_COLOURS = (
 
 
 def new_figure(width: float, height: float, title: str = "") -> Figure:
-    """An empty white page of that size in inches, known to no pyplot."""
+    """An empty white figure of that size in inches, not registered with pyplot."""
     figure = Figure((width, height), layout="constrained", facecolor="white", dpi=150)
     if title:
         figure.suptitle(title, fontsize="medium", color=INK)
@@ -21,7 +21,7 @@ def new_figure(width: float, height: float, title: str = "") -> Figure:
 
 
 def plot_axes(axes: Axes, x: str, y: str, title: str = "") -> None:
-    """Make `axes` a quiet frame for a plot with these labels."""
+    """Label `axes`, and leave of their frame only the left and the bottom."""
     axes.set_title(title, fontsize="medium", color=INK)
     axes.set(xlabel=x, ylabel=y)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""What a run folder says of its run, as far as it can be read."""
+"""A run's description, from the files in its folder, as far as they can be read."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -8,12 +8,13 @@ import yaml
 from workbench.errors import UserError
 from workbench.project import the_project
 from workbench.runs.curves import Curves, read_curves
-from workbench.runs.folder import WENT_ON, RunFolder
+from workbench.runs.files import WENT_ON
+from workbench.runs.folder import RunFolder
 from workbench.runs.status import status_of
 from workbench.runs.weights import WEIGHTS, load_checkpoint
 
 EXPORT = "export"
-"""The checkpoint and the status of a run that is an export."""
+"""The checkpoint and the status of an exported run."""
 
 Value = TypeVar("Value")
 
@@ -23,15 +24,14 @@ class About(NamedTuple):
 
     Args:
         checkpoint: `best` or `last`, or `export` of an exported run.
-        status: what became of the run, or `export`.
-        epoch: the epoch that the checkpoint is of, counted from 1; None if unknown.
+        status: as `status_of` gives it, or `export`.
+        epoch: the checkpoint's epoch, counted from 1; None if unknown.
         step: its optimizer steps; None if unknown.
-        ran: what ran, in words, by what it is.
-        overrides: what was typed.
-        environment: what it ran on.
-        curves: what it logged.
-        notes: what a reader must know, in sentences: an end that is not the proper one, and
-            files that cannot be read.
+        ran: facts about the run, by their labels.
+        overrides: the command line's.
+        environment: packages, code and machine.
+        curves: the scalars that it logged.
+        notes: in sentences: a run that was not completed, and files that cannot be read.
     """
 
     checkpoint: str
@@ -53,7 +53,7 @@ class About(NamedTuple):
 
 
 def read_about(folder: RunFolder, config: Mapping[str, Any], checkpoint: str) -> About:
-    """Read them; one that is damaged costs a note and no more."""
+    """Read the files; one that is damaged is a note and no more."""
     notes: list[str] = []
 
     def read(name: str, reader: Callable[[], Value], kind: type[Value]) -> Value:
@@ -79,7 +79,7 @@ def read_about(folder: RunFolder, config: Mapping[str, Any], checkpoint: str) ->
         epoch, step = _progress(folder, checkpoint)
     if status not in ("completed", EXPORT):
         error = f": {metrics['error']}" if metrics.get("error") else ""
-        notes.insert(0, f"This run did not come to its end, its status is {status}{error}")
+        notes.insert(0, f"This run was not completed, its status is {status}{error}")
     earlier, _, last = environment.rpartition(WENT_ON)
     head, _, _ = last.partition("\n\n")  # python, platform, device, commit
     trainer = config.get("trainer")
@@ -100,7 +100,7 @@ def read_about(folder: RunFolder, config: Mapping[str, Any], checkpoint: str) ->
 
 
 def _progress(folder: RunFolder, checkpoint: str) -> tuple[int, int] | tuple[None, None]:
-    """The epoch that a checkpoint is of, counted from 1, and its optimizer steps."""
+    """A checkpoint's epoch, counted from 1, and its optimizer steps."""
     try:
         known = load_checkpoint(folder.checkpoint(checkpoint))
         return int(known["epoch"]) + 1, int(known["global_step"])

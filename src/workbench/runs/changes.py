@@ -1,4 +1,4 @@
-"""Which settings may change when a run is resumed, and whether its checkpoint fits them."""
+"""Settings that may change when a run is resumed, and whether its checkpoint fits them."""
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
@@ -12,39 +12,20 @@ from workbench.errors import RunError
 from workbench.project import the_project
 
 MAY_CHANGE = {
-    "trainer.max_*": "it says how long to train",
-    "trainer.min_*": "it says how long to train",
-    "trainer.gradient_clip_*": "a number of the optimization, like the optimizer's own",
-    "trainer.accelerator": "it is of the machine",
-    "trainer.devices": "it is of the machine",
-    "trainer.num_nodes": "it is of the machine",
-    "trainer.strategy": "it is of the machine",
-    "trainer.precision": "it is of the machine; the weights that are kept have 32 bits",
-    "trainer.sync_batchnorm": "it is of the machine",
-    "trainer.benchmark": "it is of the machine",
-    "trainer.deterministic": "it is of the machine",
-    "trainer.plugins*": "they are of the machine",
-    "trainer.limit_val_batches": "it says how closely training is watched",
-    "trainer.limit_test_batches": "it says what to do after training",
-    "trainer.limit_predict_batches": "no run predicts",
-    "trainer.val_check_interval": "it says how closely training is watched",
-    "trainer.check_val_every_n_epoch": "it says how closely training is watched",
-    "trainer.num_sanity_val_steps": "it says how closely training is watched",
-    "trainer.log_every_n_steps": "it says how closely training is watched",
-    "trainer.enable_*": "it says what is shown",
-    "trainer.profiler*": "it says what is shown",
-    "trainer.detect_anomaly": "it says what is checked",
-    "trainer.inference_mode": "validation gives the same numbers either way",
-    "callbacks.*": "they watch; what state they have in the checkpoint they read again",
-    "logger.*": "they record",
-    "compile": "a compiled model has the same weights",
-    "matmul_precision": "it is of the device",
-    "log_dir": "it says where other runs are",
-    "name": "it is shown and no more",
-    "test": "it says what to do after training",
-    "optimized_metric": "it says what to do after training",
+    "how long to train": "trainer.max_* trainer.min_*",
+    "numbers of the optimization, like the optimizer's own": "trainer.gradient_clip_*",
+    "the machine; the weights that are kept have 32 bits": "trainer.accelerator trainer.devices "
+    "trainer.num_nodes trainer.strategy trainer.precision trainer.sync_batchnorm trainer.benchmark "
+    "trainer.deterministic trainer.plugins* matmul_precision",
+    "how closely training is watched": "trainer.limit_val_batches trainer.val_check_interval "
+    "trainer.check_val_every_n_epoch trainer.num_sanity_val_steps trainer.log_every_n_steps",
+    "what is shown or checked": "trainer.enable_* trainer.profiler* trainer.detect_anomaly name",
+    "what to do after training": "trainer.limit_test_batches test optimized_metric",
+    "nothing that a run does": "trainer.limit_predict_batches log_dir",
+    "the same numbers either way": "trainer.inference_mode compile",
+    "they watch and record; they read their state in the checkpoint": "callbacks.* logger.*",
 }
-"""Settings, as patterns of dotted names, with the reason. A project adds its own, and the
+"""Settings by what they say, as patterns of dotted names. A project adds its own, and the
 optimizer's numbers may change too: they are set in the state that the checkpoint restores."""
 
 MAY_NOT = {
@@ -55,17 +36,13 @@ MAY_NOT = {
     "optimizer": "its state is in the checkpoint; of its settings only numbers may change",
     "trainer": "what an epoch or a step is, and that its checkpoints are kept, is part of the run",
 }
-"""The reasons why others may not, by group."""
+"""The reasons why others may not change, by group."""
 
 
 def check_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Check what would change in the config of a run that is resumed.
-
-    Raises:
-        RunError: names every setting that may not change, with the reason.
-    """
+    """Raise a RunError that names every changed setting that may not change, with the reason."""
     before, after = flatten(old), flatten(new)
-    may_change = (*MAY_CHANGE, *the_project().may_change)
+    may_change = (*" ".join(MAY_CHANGE.values()).split(), *the_project().may_change)
     faults = []
     for name in [*after, *(name for name in before if name not in after)]:
         value, other = before.get(name), after.get(name)
@@ -81,11 +58,7 @@ def check_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
 
 
 def check_progress(checkpoint: Mapping[str, Any], trainer: Mapping[str, Any]) -> None:
-    """Check that the trainer would not stop before a checkpoint's epoch or step.
-
-    Raises:
-        RunError: names the setting.
-    """
+    """Raise a RunError if the trainer would stop before a checkpoint's epoch or step."""
     epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     for name, done in (("max_epochs", epochs), ("max_steps", checkpoint["global_step"])):
         most = trainer.get(name)
@@ -95,11 +68,7 @@ def check_progress(checkpoint: Mapping[str, Any], trainer: Mapping[str, Any]) ->
 
 
 def check_averages(checkpoint: Mapping[str, Any], callbacks: Iterable[L.Callback]) -> None:
-    """Check that averaged weights are not trained on as if they were the model's own.
-
-    Raises:
-        RunError: if the checkpoint has both, and no callback that knows them apart.
-    """
+    """Raise a RunError if averaged weights would be trained as if they were the model's own."""
     is_averaging = any(isinstance(callback, WeightAveraging) for callback in callbacks)
     if "current_model_state" in checkpoint and not is_averaging:
         raise RunError(

@@ -17,8 +17,8 @@ Curves = dict[str, tuple[list[int], list[float]]]
 
 
 def read_curves(folder: Path) -> Curves:
-    """Every scalar that a run logged; none where it logged to TensorBoard nothing."""
-    # Every scalar, and as little as can be of all else.
+    """Every scalar that a run logged to TensorBoard."""
+    # Every scalar, and as little as possible of everything else.
     sizes = {**dict.fromkeys(DEFAULT_SIZE_GUIDANCE, 1), SCALARS: 0}
     events = EventAccumulator(str(folder), size_guidance=sizes)
     try:
@@ -33,9 +33,9 @@ def read_curves(folder: Path) -> Curves:
 
 
 class _EventsInOrder:
-    """The events of a folder, file by file as those were begun.
+    """The events of a folder, the file that was begun first first.
 
-    TensorBoard goes by the files' names, which hold the second only and then `.9` after `.10`.
+    TensorBoard orders files by name, which has the second only and then puts `.9` after `.10`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,6 +47,6 @@ class _EventsInOrder:
 
 
 def _begun(file: Path) -> float:
-    """When the first event of a file was written; never, where there is none."""
+    """The time of a file's first event; infinity if it has none."""
     first: Any = next(LegacyEventFileLoader(str(file)).Load(), None)
     return math.inf if first is None else first.wall_time

@@ -1,4 +1,4 @@
-"""What a run ran on: packages, code and machine."""
+"""The environment of a run: packages, code and machine."""
 
 import platform
 import subprocess
@@ -13,40 +13,33 @@ from workbench.project import the_project
 
 def describe_environment(device: str) -> str:
     """Python, machine, device, git commit (with the difference if there is one) and packages."""
-    commit = _git("rev-parse", "HEAD") or "not a git checkout"
     lines = [
         f"python {platform.python_version()} ({sys.executable})",
         f"platform {platform.platform()}, {torch.get_num_threads()} threads",
         f"device {device}",
-        f"commit {commit}",
+        f"commit {_git('rev-parse', 'HEAD') or 'not a git checkout'}",
         "",
         *_packages(),
     ]
-    difference = _git("diff", "HEAD")
-    untracked = _git("ls-files", "--others", "--exclude-standard")
-    if untracked:
+    if untracked := _git("ls-files", "--others", "--exclude-standard"):
         lines += ["", "untracked files:", untracked]
-    if difference:
+    if difference := _git("diff", "HEAD"):
         lines += ["", "difference to the commit:", difference]
     return "\n".join(lines) + "\n"
 
 
 @cache
 def _packages() -> list[str]:
-    """Names and versions; each job of a sweep has the same."""
+    """Names and versions, the same for each job of a sweep."""
     known = (distribution.metadata for distribution in metadata.distributions())  # parsed once
     return sorted({f"{one['Name']}=={one['Version']}" for one in known}, key=str.lower)
 
 
 def _git(*arguments: str) -> str:
     try:
+        command, root = ["git", *arguments], the_project().root
         done = subprocess.run(
-            ["git", *arguments],
-            cwd=the_project().root,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
+            command, cwd=root, capture_output=True, text=True, errors="replace", check=False
         )
     except OSError:
         return ""

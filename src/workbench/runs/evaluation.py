@@ -1,4 +1,4 @@
-"""What an evaluation leaves on disk."""
+"""The files of an evaluation."""
 
 import json
 import math
@@ -16,18 +16,18 @@ FILES = (PAGE, METRICS, f"{FIGURES}/reconstructions.png")
 def write_evaluation(
     place: Path, metrics: dict[str, Any], page: str, figures: Sequence[Mapping[str, bytes]]
 ) -> None:
-    """Write all of it or nothing; pictures of an earlier evaluation that has others are removed.
+    """Write all of it or nothing, and remove plots that only an earlier evaluation has.
 
     Args:
         place: the folder, a run's own or another.
-        metrics: what was found, of plain values and finite numbers; `figures` names the pictures.
-        page: in HTML.
-        figures: the files of each picture, by their names.
+        metrics: plain values and finite numbers; `figures` names the plots.
+        page: HTML.
+        figures: the files of each plot, by their names.
 
     Raises:
         RunError: if it cannot be written.
     """
-    before = _pictures(place)
+    before = _plots(place)
     now = {name: content for files in figures for name, content in files.items()}
     files = {f"{FIGURES}/{name}": content for name, content in now.items()}
     files[METRICS] = (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode()
@@ -41,7 +41,7 @@ def write_evaluation(
 
 
 def finite(value: Any) -> Any:
-    """The same with None where a number is none: JSON has no NaN and no infinity."""
+    """The same with None for NaN and infinity, which JSON does not have."""
     if isinstance(value, dict):
         return {name: finite(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
@@ -49,8 +49,8 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _pictures(place: Path) -> set[str]:
-    """The pictures of the evaluation that is there; none if none can be read."""
+def _plots(place: Path) -> set[str]:
+    """The plots of the evaluation that is there; none if it cannot be read."""
     try:
         names = json.loads((place / METRICS).read_text("utf-8"))["figures"]
         return {Path(name).name for name in names}

@@ -1,43 +1,31 @@
 """The folder of a run."""
 
-import json
+import itertools
 import os
 import shutil
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
+from workbench.config.launch import LONGEST_NAME, cut
 from workbench.errors import RunError
-from workbench.project import the_project
-from workbench.runs.records import check_metrics, damaged, finite, one_line
+from workbench.links import is_special, leads_out
+from workbench.runs.files import RunFiles
 
-LONGEST_NAME = 120
-"""In bytes, as file systems count."""
-
-# libyaml's, ten times as fast, where PyYAML was built with it.
-FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-UNKNOWN = "0.1.0 or older"
-"""The version of a run that does not say."""
-
-MOST_ENTRIES = 100_000
-"""Of a config, each counted as often as aliases repeat it."""
-
-WENT_ON = "\nwent on in another environment:\n\n"
+BEGUN = {".lock", "checkpoints", "config.yaml.partial", "metrics.json", "failure.txt"}
+"""What may be in a run's folder that has no config yet."""
 
 
-class RunFolder:
-    """The files of one run, each with one writer and one reader.
+class RunFolder(RunFiles):
+    """The folder of one run, with its checkpoints, and a lock so that only one process writes.
 
     Args:
         path: the folder, which need not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        super().__init__(path)
         self._lock = FileLock(path / ".lock", thread_local=False)
         self._found = set(os.listdir(path)) if path.is_dir() else set()
 
@@ -50,20 +38,17 @@ class RunFolder:
         Raises:
             RunError: if the folder cannot be made.
         """
-        name = name.replace("/", "_").encode()[:LONGEST_NAME].decode(errors="ignore")
+        name = cut(name.replace("/", "_"), LONGEST_NAME)
+        names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            number = 1
             while True:
-                path = parent / (name if number == 1 else f"{name}_{number}")
-                try:
+                path = parent / next(names)
+                with suppress(FileExistsError):
                     path.mkdir()
-                except FileExistsError:
-                    number += 1
-                    continue
-                folder = cls(path)
-                (path / "checkpoints").mkdir()
-                return folder
+                    folder = cls(path)
+                    (path / "checkpoints").mkdir()
+                    return folder
         except OSError as error:
             raise RunError(
                 f"Cannot make a run folder in {parent}: {error}.\n"
@@ -90,9 +75,6 @@ class RunFolder:
     def open(cls, path: Path) -> "RunFolder":
         """The folder of a run that exists.
 
-        wandb links its folder in here to logs of its own elsewhere, and replaces such links before
-        it writes; nothing here reads them.
-
         Raises:
             RunError: if it is not a run folder, a link in it leads out of it, or something in it
                 is neither a file nor a folder.
@@ -102,16 +84,7 @@ class RunFolder:
                 f"{path} is not a run folder: it holds no config.yaml.\n"
                 "A run folder is what a training run names at its end, such as logs/runs/..."
             )
-        for file in path.rglob("*"):
-            if path / "wandb" in file.parents:
-                continue
-            if file.is_symlink() and leads_out(file, path):
-                raise RunError(
-                    f"{file} is a link out of the run folder, which is not followed: put there "
-                    "what it points to, or remove it"
-                )
-            if is_special(file):
-                raise RunError(f"{file} is neither a file nor a folder: remove it")
+        check_inside(path, path)
         return cls(path)
 
     @classmethod
@@ -119,8 +92,9 @@ class RunFolder:
         """The folder of that very path, made if it is not there.
 
         Raises:
-            RunError: if it cannot be made.
+            RunError: if it cannot be made, or holds something else than a run.
         """
+        check_own(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
             folder = cls(path)
@@ -139,12 +113,12 @@ class RunFolder:
             self._lock.acquire(blocking=False)
         except Timeout:
             raise RunError(
-                f"{self.path} belongs to a run that is still going.\n"
+                f"{self.path} belongs to a run that is still running.\n"
                 "Wait for it, or stop it first: Ctrl-C or SIGTERM lets it save where it is."
             ) from None
 
     def release(self) -> None:
-        """Let others write here."""
+        """Release the lock."""
         self._lock.release()
 
     def discard(self) -> None:
@@ -156,14 +130,23 @@ class RunFolder:
         with suppress(OSError):
             self.path.rmdir()
 
+    def is_claimed(self) -> bool:
+        """True if a process is writing here."""
+        try:
+            self.claim()
+        except RunError:
+            return True
+        self.release()
+        return False
+
     def was_begun(self) -> bool:
-        """Whether a run has written here; of one that joins it, whether that goes on."""
+        """True if training has started in this folder."""
         return any((self.path / "checkpoints").iterdir()) or any(self.path.glob("events*"))
 
     def checkpoint(self, name: str) -> Path:
-        """`best`, `last`, or `previous`: the one that was last before.
+        """The file of `best`, `last`, or `previous`, the one that was last before.
 
-        The best of a run with Lightning's own ModelCheckpoint is where `metrics.json` says.
+        The best of a run with Lightning's own ModelCheckpoint is named in `metrics.json`.
         """
         path = self.path / "checkpoints" / f"{name}.ckpt"
         if name == "best" and not path.exists():
@@ -175,7 +158,7 @@ class RunFolder:
         return path
 
     def other_checkpoints(self) -> list[Path]:
-        """Those in the folder that have none of these names, newest first."""
+        """The checkpoints with other names, newest first."""
         own = {self.path / "checkpoints" / f"{name}.ckpt" for name in ("best", "last", "previous")}
         others = {path for path in self.path.rglob("*.ckpt") if self.inside(path)} - own
         return sorted(others, key=lambda path: (path.stat().st_mtime_ns, path), reverse=True)
@@ -186,154 +169,47 @@ class RunFolder:
             return None
         return path.resolve().relative_to(self.path.resolve()).as_posix()
 
-    def write_config(self, config: dict[str, Any], overrides: list[str]) -> None:
-        """`config.yaml`, resolved and plain, with the version that wrote it; `overrides.yaml`."""
-        config = {"written_by": the_project().version, **config}
-        self._write("config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-        self._write("overrides.yaml", yaml.safe_dump(overrides, allow_unicode=True))
 
-    def read_config(self) -> dict[str, Any]:
-        """The config that the run was made with."""
-        return {key: value for key, value in self._read_config().items() if key != "written_by"}
+def check_inside(folder: Path, root: Path) -> None:
+    """Check that all of a run folder is in `root`, a folder above it or the run folder itself.
 
-    def written_by(self) -> str:
-        """The version of the project that made the run."""
-        return self._read_config().get("written_by", UNKNOWN)
+    wandb links its folder in there to logs of its own elsewhere, and replaces such links before
+    it writes; nothing here reads them.
 
-    def _read_config(self) -> dict[str, Any]:
-        path = self.path / "config.yaml"
-        try:
-            config = yaml.load(path.read_text("utf-8"), Loader=FAST_LOADER)
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-            raise RunError(f"{path} cannot be read as YAML: {one_line(error)}") from error
-        if not isinstance(config, dict):
-            raise RunError(f"{path} holds no config: is it damaged?")
-        if _holds_more(config, MOST_ENTRIES):
-            raise RunError(f"{path} is not a run's config: it has over {MOST_ENTRIES:,} entries")
-        return config
-
-    def write_environment(self, text: str) -> None:
-        """`environment.txt`; another one than before goes below it."""
-        earlier = self.read_environment()
-        if not earlier.endswith(text):
-            self._write("environment.txt", f"{earlier}{WENT_ON}{text}" if earlier else text)
-
-    def write_metrics(self, **entries: Any) -> None:
-        """Set entries of `metrics.json`, or remove them with None; the others stay.
-
-        What is not a finite number was not measured and is left out.
-        """
-        now = datetime.now().astimezone().isoformat(timespec="seconds")
-        metrics = finite({**self.read_metrics(), **entries, "written": now})
-        text = json.dumps(metrics, indent=2, allow_nan=False) + "\n"
-        try:
-            self._write("metrics.json", text)
-        except OSError:
-            if not self._fits_in_place("metrics.json", text):
-                raise
-
-    def read_overrides(self) -> list[str]:
-        """What `overrides.yaml` holds; nothing where it is not there."""
-        path = self.path / "overrides.yaml"
-        try:
-            found: Any = yaml.safe_load(path.read_text("utf-8")) if path.exists() else []
-            if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-                raise ValueError("it is not a list of texts")
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            raise damaged(path, error) from error
-        return found
-
-    def read_environment(self) -> str:
-        """What `environment.txt` holds; nothing where it is not there."""
-        path = self.path / "environment.txt"
-        try:
-            return path.read_text("utf-8") if path.exists() else ""
-        except (OSError, ValueError) as error:
-            raise damaged(path, error) from error
-
-    def check_records(self) -> None:
-        """Read everything that is added to when the run goes on.
-
-        Raises:
-            RunError: if one of them is damaged.
-        """
-        check_metrics(self.path / "metrics.json", self.read_metrics())
-        self.read_overrides()
-        self.read_environment()
-
-    def write_failure(self, traceback: str) -> None:
-        """`failure.txt`."""
-        self._write("failure.txt", traceback)
-
-    def remove_failure(self) -> None:
-        """Forget that the run failed before."""
-        (self.path / "failure.txt").unlink(missing_ok=True)
-
-    def is_claimed(self) -> bool:
-        """Whether a process is writing here."""
-        try:
-            self.claim()
-        except RunError:
-            return True
-        self.release()
-        return False
-
-    def read_metrics(self) -> dict[str, Any]:
-        """What `metrics.json` holds; nothing where it is not there yet."""
-        path = self.path / "metrics.json"
-        try:
-            metrics: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-            if not isinstance(metrics, dict):
-                raise ValueError(f"it holds a {type(metrics).__name__}")
-        except (OSError, ValueError, RecursionError) as error:
-            raise damaged(path, error) from error
-        return metrics
-
-    def _fits_in_place(self, name: str, text: str) -> bool:
-        """Overwrite a file in the room that it has: on a full disk there is no other."""
-        path = self.path / name
-        if not path.exists() or len(text.encode()) > path.stat().st_blocks * 512:
-            return False
-        with path.open("r+", encoding="utf-8") as file:
-            file.write(text)
-            file.truncate()
-        return True
-
-    def _write(self, name: str, text: str) -> None:
-        """Beside its place first, so that a file of this name is always whole."""
-        partial = self.path / f"{name}.partial"
-        try:
-            with partial.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self.path / name)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+    Raises:
+        RunError: if a link leads out, or something is neither a file nor a folder.
+    """
+    for file in (folder, *folder.rglob("*")):
+        if folder / "wandb" in file.parents:
+            continue
+        if file.is_symlink() and leads_out(file, root):
+            left = "the run folder" if root == folder else root
+            raise RunError(
+                f"{file} is a link out of {left}, which is not followed: put there what it points "
+                "to, or remove it"
+            )
+        if is_special(file):
+            raise RunError(f"{file} is neither a file nor a folder: remove it")
 
 
-def _holds_more(node: Any, most: int) -> bool:
-    """Whether a config has more entries than that; one that holds itself has."""
-    left = [node]
-    for _ in range(most):
-        if not left:
-            return False
-        node = left.pop()
-        left += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-        if len(left) > most:
-            return True
-    return bool(left)
+def check_own(path: Path, root: Path | None = None) -> None:
+    """Check that a run may write into a folder: it is not there, empty, or has a run's files.
 
+    Args:
+        path: the folder.
+        root: the folder above it that it may not lead out of, if there is one.
 
-def is_special(path: Path) -> bool:
-    """Whether what is there is a pipe, a socket or a device, at which reading may never end."""
-    return os.path.lexists(path) and not (path.is_file() or path.is_dir() or path.is_symlink())
-
-
-def leads_out(path: Path, root: Path) -> bool:
-    """Whether a path that is somewhere below `root` is, through a link, elsewhere or nowhere."""
-    try:
-        return not path.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError):  # links in a circle
-        return True
+    Raises:
+        RunError: if not.
+    """
+    if root and os.path.lexists(path):
+        check_inside(path, root)
+    if not path.exists() or (path / "config.yaml").exists():
+        return
+    if not path.is_dir():
+        raise RunError(f"{path} is not a folder: remove it")
+    if others := set(os.listdir(path)) - BEGUN:
+        raise RunError(
+            f"{path} holds other files, such as {min(others)}: a run needs a folder of its own; "
+            "name one that is not there yet"
+        )

@@ -1,4 +1,4 @@
-"""Where the results of a command go: proved to be writable before they are computed."""
+"""The folder of a command's results, checked to be writable before they are computed."""
 
 import os
 import tempfile
@@ -15,9 +15,9 @@ def output_folder(output: str | None, own: Path, names: Sequence[str]) -> Path:
     """The folder that files of these names can be written into.
 
     Args:
-        output: the folder that was asked for; what is missing of it will be made.
-        own: where the results belong if none was.
-        names: of the files, which may be in folders of their own.
+        output: the folder that was asked for, which need not exist yet.
+        own: the folder of the results if none was.
+        names: of the files, with their folders.
 
     Raises:
         RunError: if they cannot be written there, or `output` is another run's folder.
@@ -42,29 +42,25 @@ def check_writable(paths: Sequence[Path], advice: str = ELSEWHERE) -> None:
                 raise NotADirectoryError("it is not a folder")
             with tempfile.TemporaryFile(dir=place):
                 pass
-        except (OSError, ValueError) as error:  # a ValueError for names that cannot be
+        except (OSError, ValueError) as error:  # a ValueError for impossible names
             raise RunError(f"{place} cannot be written: {error}.\n{advice}") from error
 
 
 def nearest_folder(path: Path) -> Path:
-    """The first of the folders above a path that is there, or what is there in its stead."""
+    """The first of the paths above one that exists, a folder if it can be written into."""
     return next(place for place in path.absolute().parents if os.path.lexists(place))
 
 
 @contextmanager
 def written_together(folder: Path) -> Iterator[Path]:
-    """Within it files are written into the folder that it gives; at its end they are in `folder`.
+    """Give a folder beside for files that are moved into `folder` together at the end.
 
-    Files of the same names there are replaced, each by a whole one. Where anything fails before
-    all are written, none is, and no folder is left that was not there.
-
-    Raises:
-        RunError: if they cannot be written.
+    Files of the same names there are replaced, each by a whole one. If anything fails before all
+    are written, nothing changes and no new folder is left; a RunError says so.
     """
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # The name is this process's own, so that two at once do not write into one another's.
         with tempfile.TemporaryDirectory(prefix=".partial_", dir=folder) as beside:
             yield Path(beside)
             written = sorted(path for path in Path(beside).rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""What a run folder says of its run, however that ends."""
+"""The log and the end of a run, recorded in its folder however it ends."""
 
 import logging
 import shlex
@@ -15,22 +15,22 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def recorded(folder: RunFolder) -> Iterator[None]:
-    """Within it `train.log` is kept; at its end `metrics.json` tells how the run ended.
+    """Keep `train.log`, and write into `metrics.json` how the run ended and how long it took.
 
-    The seconds there are those of every time that it went on.
+    The seconds of a run that was resumed are those of all its parts.
 
     Raises:
         RunError: if the folder could not be written; what was whole there still is.
         SystemExit: with status 130, if the user stopped the run.
     """
     start = time.perf_counter() - folder.read_metrics().get("seconds", 0.0)
-    go_on = f"python scripts/train.py resume={shlex.quote(str(folder.path))}"
+    resume = f"python scripts/train.py resume={shlex.quote(str(folder.path))}"
     with _kept_log(folder) as kept, _quiet_writers():
         try:
             yield
         except KeyboardInterrupt:
             folder.write_metrics(status="interrupted")
-            log.warning("Stopped. Resume with: %s", go_on)
+            log.warning("Stopped. Resume with: %s", resume)
             raise SystemExit(130) from None
         except SystemExit:  # submitit takes the run elsewhere
             folder.write_metrics(status="interrupted")
@@ -44,7 +44,7 @@ def recorded(folder: RunFolder) -> Iterator[None]:
             if isinstance(error, OSError):
                 raise RunError(
                     f"{folder.path} could not be written: {error}\n"
-                    f"What was whole there still is. Make room, then: {go_on}"
+                    f"What was whole there still is. Free some space, then: {resume}"
                 ) from error
             raise
         finally:
@@ -55,7 +55,7 @@ def recorded(folder: RunFolder) -> Iterator[None]:
 
 @contextmanager
 def _kept_log(folder: RunFolder) -> Iterator[logging.Handler]:
-    """Log into `train.log`; where that cannot be written, the run goes on without."""
+    """Log into `train.log`; if that cannot be written, the run continues without."""
     handler = logging.FileHandler(folder.path / "train.log")
     handler.handleError = lambda record: None  # type: ignore[method-assign]
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))
@@ -70,7 +70,7 @@ def _kept_log(folder: RunFolder) -> Iterator[logging.Handler]:
 
 @contextmanager
 def _quiet_writers() -> Iterator[None]:
-    """Threads that cannot write say nothing: TensorBoard's raises its error in the main one."""
+    """Silence OSErrors in writer threads; TensorBoard re-raises its own in the main thread."""
     previous = threading.excepthook
 
     def hook(failure: threading.ExceptHookArgs) -> None:

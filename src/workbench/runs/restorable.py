@@ -1,4 +1,4 @@
-"""Whether training can go on from a checkpoint, tried before anything in the run folder changes."""
+"""Check that training can resume from a checkpoint, before anything in the run folder changes."""
 
 import copy
 from collections.abc import Mapping
@@ -8,8 +8,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from workbench.errors import RunError
-from workbench.runs.records import one_line
+from workbench.errors import RunError, one_line
 from workbench.runs.weights import load_into
 
 WRITTEN = {
@@ -22,34 +21,34 @@ WRITTEN = {
     "epoch": int,
     "global_step": int,
 }
-"""What every checkpoint of a run in training holds."""
+"""Entries of every checkpoint of a run in training."""
 
 
 def check_restorable(checkpoint: Mapping[str, Any], path: Path, module: L.LightningModule) -> None:
-    """Restore weights, optimizer, scheduler and progress from a checkpoint, on objects of no use.
+    """Restore weights, optimizer, scheduler and progress from a checkpoint.
 
     Args:
-        checkpoint: what it holds.
-        path: where it lies.
-        module: the LightningModule that it is for; its weights are those of the checkpoint then.
+        checkpoint: its contents.
+        path: its file.
+        module: takes the weights; the optimizer and the scheduler are thrown away.
 
     Raises:
         RunError: if it lacks something, or does not fit the module.
     """
     if "optimizer_states" not in checkpoint:
-        raise RunError(f"{path} holds weights only, from which no run can be resumed")
+        raise RunError(f"{path} holds weights only, so no run can be resumed from it")
     for name, kind in WRITTEN.items():
         if not isinstance(checkpoint.get(name), kind):
             raise RunError(f"{path} is damaged: its {name} is not a {kind.__name__}")
     kept = (checkpoint.get(name) for name in ("current_model_state", "state_dict"))
-    for weights in filter(None, kept):  # the former where the latter is an average
+    for weights in filter(None, kept):  # the former if the latter is an average
         load_into(module, weights, path)
         if not all(torch.isfinite(value).all() for value in weights.values()):
             raise RunError(f"{path} holds weights that are not finite: training had diverged")
     try:
         _check_alike(checkpoint["loops"]["fit_loop"], _progress_of_a_new_run(), "fit_loop")
         _restore_optimizers(module, copy.deepcopy(dict(checkpoint)))
-    except Exception as error:  # of whatever a file may hold
+    except Exception as error:  # a damaged file raises anything
         raise RunError(f"{path} is damaged: {type(error).__name__}: {one_line(error)}") from error
 
 
@@ -81,7 +80,7 @@ def _progress_of_a_new_run() -> dict[str, Any]:
 
 
 def _check_alike(found: Any, expected: Any, place: str) -> None:
-    """Raise a ValueError unless one has the entries of the other, of the same kinds."""
+    """Raise a ValueError unless one has the entries of the other, of the same types."""
     if not isinstance(found, type(expected)):
         raise ValueError(f"{place} is {found!r}")
     for name in expected if isinstance(expected, dict) else []:

@@ -1,4 +1,4 @@
-"""Going on with a run that stopped."""
+"""Find a run, and resume one that stopped."""
 
 import copy
 import logging
@@ -11,45 +11,38 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from workbench.errors import RunError
-from workbench.runs.folder import RunFolder, leads_out
+from workbench.links import leads_out
+from workbench.runs.folder import RunFolder
 from workbench.runs.weights import WEIGHTS, load_checkpoint
 
 log = logging.getLogger(__name__)
 
 
 def find_run(which: str, runs: Path) -> RunFolder:
-    """The run folder that `which` names; `latest` is the one in `runs` that was written last.
-
-    Raises:
-        RunError: if there is none.
-    """
+    """The run folder that `which` names; `latest` is the one in `runs` that was written last."""
     if which != "latest":
         return RunFolder.open(Path(which))
     folders = [path.parent for path in runs.glob("*/config.yaml")]
     if not folders:
         raise RunError(f"There is no run in {runs} yet; name a run folder instead of `latest`.")
-    return RunFolder.open(max(folders, key=_last_written))
+    return RunFolder.open(
+        max(folders, key=lambda path: max(file.stat().st_mtime for file in path.iterdir()))
+    )
 
 
 def find_run_to_resume(which: str, runs: Path) -> RunFolder:
-    """As `find_run`; what cannot be resumed is refused.
-
-    Raises:
-        RunError: if there is none, or it is an export.
-    """
+    """As `find_run`, with a RunError for anything that cannot be resumed."""
     path = Path(which)
     if path.is_file() and (own := next((p for p in path.parents if _is_run(p)), None)):
         raise RunError(f"{path} is a file of a run: name its folder, resume={own}")
     if path.is_dir() and not _is_run(path) and any(map(_is_run, path.iterdir())):
         raise RunError(
-            f"{path} is a folder of runs: name one of them; a sweep goes on with the command that "
-            "began it"
+            f"{path} is a folder of runs: name one of them; a sweep is resumed with the command "
+            "that began it"
         )
     folder = find_run(which, runs)
     if (folder.path / WEIGHTS).exists():
-        raise RunError(
-            f"{folder.path} is an export, of weights only: resume the run it was made of"
-        )
+        raise RunError(f"{folder.path} is an export, of weights only: resume the run it came from")
     return folder
 
 
@@ -58,11 +51,7 @@ def _is_run(path: Path) -> bool:
 
 
 def find_runs(which: str, runs: Path) -> list[RunFolder]:
-    """The run folder that `which` names, or all those in the folder that it names, by name.
-
-    Raises:
-        RunError: if there is none.
-    """
+    """The run folder that `which` names, or all those in the folder that it names, by name."""
     inside = sorted(path.parent for path in Path(which).glob("[!.]*/config.yaml"))
     if not inside or Path(which, "config.yaml").is_file():  # a run may hold an export of itself
         return [find_run(which, runs)]
@@ -78,7 +67,7 @@ def newest_checkpoint(
 
     Args:
         folder: of the run.
-        check: raises a RunError for one that training cannot go on from.
+        check: raises a RunError for one that training cannot resume from.
 
     Raises:
         RunError: if there are checkpoints, and all are damaged.
@@ -88,7 +77,7 @@ def newest_checkpoint(
     if not any(path.exists() for path in paths[:2]):
         paths = folder.other_checkpoints()
     if not paths:
-        log.warning("%s had saved nothing yet and begins anew", folder.path)
+        log.warning("%s had saved nothing yet and starts from the beginning", folder.path)
         return None
     faults: list[RunError] = []
     for path in filter(Path.exists, paths):
@@ -101,7 +90,7 @@ def newest_checkpoint(
         for fault in faults:
             log.warning("%s", fault)
         if faults or path.stem in ("previous", "best"):
-            log.warning("going on from %s instead", path)
+            log.warning("resuming from %s instead", path)
         return path, checkpoint
     raise RunError(f"No checkpoint of {folder.path} is whole and of its model: {faults[0]}")
 
@@ -109,7 +98,7 @@ def newest_checkpoint(
 def amended(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """A run's own config with single values changed: `trainer.max_epochs=20`.
 
-    A name that is not in it may be an argument of a target that is; `check_config` knows.
+    A name that is not in it may be an argument of a target that is; `check_config` checks that.
 
     Raises:
         RunError: if an override names a group or a setting that the run does not have.
@@ -135,7 +124,3 @@ def amended(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
             raise RunError(f"{override}: {error}") from error
         node[last] = OmegaConf.to_container(given)["value"]  # type: ignore[index,call-overload]
     return changed
-
-
-def _last_written(folder: Path) -> float:
-    return max(path.stat().st_mtime for path in folder.iterdir())

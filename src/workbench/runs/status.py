@@ -1,4 +1,4 @@
-"""What became of a run, told from its folder without writing there."""
+"""The status of a run, read from its folder without writing there."""
 
 import sys
 from collections.abc import Mapping
@@ -8,17 +8,17 @@ from workbench.runs.folder import RunFolder
 
 
 def status_of(folder: RunFolder, metrics: Mapping[str, Any]) -> str:
-    """`completed`, `failed`, `interrupted`, `running`, or `killed` if nobody is at it any more.
+    """`completed`, `failed`, `interrupted`, `running`, or `killed` if its process is gone.
 
     Args:
         folder: of the run.
-        metrics: what its `metrics.json` holds.
+        metrics: the entries of its `metrics.json`.
     """
     status = str(metrics.get("status") or "running")
-    return "killed" if status == "running" and not _is_going(folder) else status
+    return "killed" if status == "running" and not _is_running(folder) else status
 
 
-def _is_going(folder: RunFolder) -> bool:
+def _is_running(folder: RunFolder) -> bool:
     lock = folder.path / ".lock"
     if sys.platform == "win32":
         return lock.exists() and folder.is_claimed()

@@ -1,21 +1,26 @@
-"""Loggers that keep runs of their own elsewhere: Weights & Biases and MLflow."""
+"""Loggers with runs of their own elsewhere: Weights & Biases and MLflow."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from lightning.pytorch.loggers import Logger, MLFlowLogger, WandbLogger
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from workbench.errors import RunError
 from workbench.runs.folder import RunFolder
 
 NAME = {WandbLogger: "name", MLFlowLogger: "run_name"}
 ID = {WandbLogger: "id", MLFlowLogger: "run_id"}
-"""The arguments that say what a run is called, and with which run to go on."""
+"""The arguments that name a run, and the run to resume."""
 
 
-def of_this_run(logger: type, folder: RunFolder) -> dict[str, str]:
-    """Arguments by which a logger calls its run as the folder, and goes on with that same run."""
+def of_this_run(logger: type, folder: RunFolder, first_step: int | None) -> dict[str, Any]:
+    """Arguments that name a logger's run after the folder, and let it resume that same run.
+
+    TensorBoard's drops what was logged from the first step of a resumed run on.
+    """
+    if logger is TensorBoardLogger and first_step is not None:
+        return {"purge_step": first_step}
     if logger not in ID:
         return {}
     ids = folder.read_metrics().get("tracked", {})
@@ -25,7 +30,7 @@ def of_this_run(logger: type, folder: RunFolder) -> dict[str, str]:
 
 @contextmanager
 def tracked(loggers: Sequence[Logger]) -> Iterator[dict[str, str]]:
-    """Within it the runs of these loggers are open; gives their ids by the loggers' names.
+    """Open the runs of these loggers, and give their ids by the loggers' names.
 
     Raises:
         RunError: if a run cannot be opened.
@@ -37,7 +42,7 @@ def tracked(loggers: Sequence[Logger]) -> Iterator[dict[str, str]]:
         status = 0
     finally:
         for logger in loggers:
-            if isinstance(logger, WandbLogger):  # or the next job of a sweep would go on with it
+            if isinstance(logger, WandbLogger):  # or the next job of a sweep would resume it
                 logger.experiment.finish(exit_code=status)
 
 
@@ -46,4 +51,4 @@ def _open(logger: Any) -> str:
         _ = logger.experiment
         return str(logger.version)
     except Exception as error:  # of a network, a database or an account
-        raise RunError(f"{type(logger).__name__} cannot begin: {error}") from error
+        raise RunError(f"{type(logger).__name__} cannot start: {error}") from error

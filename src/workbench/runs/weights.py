@@ -1,6 +1,5 @@
-"""Checkpoints and weights on disk: they hold tensors and plain values, and nothing that runs."""
+"""Checkpoints and weights on disk: tensors and plain values, and nothing that runs."""
 
-import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,21 +9,16 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from workbench.errors import RunError
-from workbench.runs.records import one_line
+from workbench.errors import RunError, one_line
 
 WEIGHTS = "model.safetensors"
-"""Where an exported run has its weights; it has no checkpoints."""
+"""The weights of an exported run, which has no checkpoints."""
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint on the CPU; it may hold tensors and plain values only.
-
-    Raises:
-        RunError: if it is not there, damaged, or holds anything else.
-    """
+    """A checkpoint, on the CPU; a RunError unless it holds tensors and plain values only."""
     try:
-        with zipfile.ZipFile(path) as parts:  # torch itself does not look at the checksums
+        with zipfile.ZipFile(path) as parts:  # torch itself does not check the checksums
             damaged = parts.testzip()
         if damaged:
             raise RunError(f"{path} is damaged: the checksum of its part {damaged} is wrong")
@@ -39,37 +33,24 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         ) from error
     except RunError:
         raise
-    except pickle.UnpicklingError as error:  # whose text tells how to run what the file holds
-        raise RunError(
-            f"{path} cannot be read as a checkpoint: it holds more than tensors and plain values"
-        ) from error
     except Exception as error:
         raise RunError(f"{path} cannot be read as a checkpoint: {one_line(error)}") from error
     return checkpoint
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """The weights in a safetensors file, by their names in the model, on the CPU.
-
-    Raises:
-        RunError: if it is not there or damaged.
-    """
+    """The weights in a safetensors file, by name, on the CPU; a RunError if it is damaged."""
     try:
         return safetensors.torch.load_file(path)
     except FileNotFoundError as error:
         raise RunError(f"There are no weights {path}: was the run exported?") from error
     except Exception as error:
-        raise RunError(
-            f"{path} cannot be read as weights: {one_line(error)}; export again"
-        ) from error
+        text = f"{path} cannot be read as weights: {one_line(error)}; export again"
+        raise RunError(text) from error
 
 
 def load_into(model: nn.Module, weights: Mapping[str, Tensor], place: Path) -> None:
-    """Give a model the weights of that place.
-
-    Raises:
-        RunError: if they are another model's; says what differs first.
-    """
+    """Give a model the weights of that place; a RunError says what differs if they do not fit."""
     if strange := [name for name, value in weights.items() if not _is_dense(value)]:
         raise RunError(f"The weights of {place} are damaged: {strange[0]} is not a plain tensor")
     try:
@@ -83,5 +64,5 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], place: Path) -> N
 
 
 def _is_dense(value: Any) -> bool:
-    """Whether it is a tensor whose numbers all lie in memory."""
+    """True for a tensor whose numbers all lie in memory."""
     return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta

@@ -1,1 +1,1 @@
-"""Many runs: going on with a sweep, collecting what it gave, reporting on it."""
+"""Many runs: jobs of a sweep, their plan, and the report on their metrics."""

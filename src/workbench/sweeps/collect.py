@@ -1,4 +1,4 @@
-"""What the run folders of a sweep hold, whatever became of the runs."""
+"""Read the run folders of a sweep, in whatever state they are."""
 
 import difflib
 import math
@@ -11,21 +11,11 @@ from workbench.config.build import compared_settings
 from workbench.errors import RunError, UserError
 from workbench.meaning import Meanings, read_meanings
 from workbench.project import the_project
-from workbench.runs.folder import UNKNOWN, RunFolder, is_special, leads_out
+from workbench.runs.files import UNKNOWN
+from workbench.runs.folder import RunFolder, check_inside
 from workbench.runs.status import status_of
-from workbench.runs.weights import WEIGHTS
 
 FAILURE = "failure.txt"
-READ = (
-    "config.yaml",
-    "metrics.json",
-    FAILURE,
-    ".lock",
-    "checkpoints",
-    "checkpoints/best.ckpt",
-    WEIGHTS,
-)
-"""What is read of a run, beside its curves."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +24,14 @@ class SweepRun:
 
     Args:
         path: its folder.
-        status: `completed`, `running`, `killed`, `interrupted`, `failed`, or `damaged` where the
-            folder cannot be read.
-        error: what went wrong, in a line.
-        traceback: where.
-        settings: what runs are compared by, by dotted name.
+        status: as `status_of` gives it, or `damaged` if the folder cannot be read.
+        error: of a run that failed, in a line.
+        traceback: of that error.
+        settings: those by which runs are compared, by dotted name.
         asked: the names of the settings that its sweep was asked to vary.
         metrics: by name.
-        meanings: what these mean; None if nobody can tell.
-        seconds: how long it took; NaN if unknown.
+        meanings: of the metrics; None if unknown.
+        seconds: its duration; NaN if unknown.
         written_by: the version of the project that made it.
     """
 
@@ -59,20 +48,16 @@ class SweepRun:
 
     @property
     def is_done(self) -> bool:
-        """Whether it came to its end."""
+        """True if it was completed."""
         return self.status == "completed"
 
     def has_model(self) -> bool:
-        """Whether there is a trained model to look at."""
+        """True if there is a checkpoint of its best weights."""
         return RunFolder(self.path).checkpoint("best").exists()
 
 
 def find_sweep(which: str, sweeps: Path) -> Path:
-    """The sweep folder that `which` names: a path, a name in `sweeps`, or `latest`.
-
-    Raises:
-        RunError: if there is none.
-    """
+    """The sweep folder that `which` names: a path, a name in `sweeps`, or `latest`."""
     if which == "latest":
         configs = list(sweeps.glob("*/*/config.yaml"))
         if not configs:
@@ -88,11 +73,7 @@ def find_sweep(which: str, sweeps: Path) -> Path:
 
 
 def collect(sweep: Path) -> list[SweepRun]:
-    """The runs of a sweep by their names.
-
-    Raises:
-        RunError: if there are none.
-    """
+    """The runs of a sweep, ordered by name; a RunError if there are none."""
     paths = sorted(path.parent for path in sweep.glob("*/config.yaml"))
     runs = [_read(RunFolder(path), sweep) for path in paths if not path.name.startswith(".")]
     if not runs:
@@ -104,21 +85,15 @@ def collect(sweep: Path) -> list[SweepRun]:
 
 
 def _read(folder: RunFolder, sweep: Path) -> SweepRun:
-    for path in (folder.path, *map(folder.path.joinpath, READ), *folder.path.glob("events*")):
-        if leads_out(path, sweep):
-            text = f"{path} is a link out of this folder: copy the run instead"
-            return SweepRun(folder.path, "damaged", text)
-        if is_special(path):
-            text = f"{path} is neither a file nor a folder: remove it"
-            return SweepRun(folder.path, "damaged", text)
     traceback = ""
     try:
+        check_inside(folder.path, sweep)
         failure = folder.path / FAILURE
         traceback = failure.read_text("utf-8", errors="replace") if failure.exists() else ""
         return _whole(folder, traceback)
     except (UserError, OSError) as error:
         return SweepRun(folder.path, "damaged", str(error), traceback)
-    except Exception as error:  # one run, damaged in whatever way, must not cost the page
+    except Exception as error:  # one damaged run must not cost the page
         text = f"config.yaml or metrics.json is not what it was: {type(error).__name__}: {error}"
         return SweepRun(folder.path, "damaged", text, traceback)
 
@@ -158,6 +133,6 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _number(value: Any) -> float:
-    """NaN for what is not a number, or not a finite one, which compares with no other."""
+    """The value, or NaN if it is not a finite number."""
     known = isinstance(value, int | float) and math.isfinite(value)
     return float(value) if known else math.nan

@@ -1,5 +1,6 @@
-"""Which runs compare, by what, and which of them are best."""
+"""Compare the runs of a sweep: find the metric that compares them, and the best."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,18 +10,18 @@ from workbench.sweeps.collect import SweepRun
 from workbench.sweeps.varied import SEEDS, label_of, table_of, text_of, what_varied
 
 Scale = tuple[str, ...]
-"""What a figure is a figure of, in words; runs compare by it where these are equal."""
+"""The quantity of a metric, in words: its `Meaning.of`. Values of one scale are comparable."""
 
 
 class Group(NamedTuple):
     """Completed runs that differ in their seeds only.
 
     Args:
-        label: what is particular about their settings: `beta=4`.
-        settings: what varied, seeds left out, by dotted name.
+        label: their settings in a line: `beta=4`.
+        settings: those that varied, without seeds, by dotted name.
         runs: the runs.
-        started: how many there are, completed or not.
-        means: of each figure over the runs; NaN where one of them lacks it.
+        started: their number, with those that are not completed.
+        means: of each metric over the runs; NaN if one of them lacks it.
         errors: their standard errors, s / √n; NaN for a single run.
     """
 
@@ -31,20 +32,20 @@ class Group(NamedTuple):
     means: dict[str, float]
     errors: dict[str, float]
 
-    def has(self, figure: str) -> bool:
-        """Whether all of the runs have that figure, and it is a number."""
-        return self.means.get(figure, float("nan")) == self.means.get(figure)
+    def has(self, metric: str) -> bool:
+        """True if all of the runs have that metric, as a number."""
+        return not math.isnan(self.means.get(metric, math.nan))
 
-    def scale(self, figure: str) -> Scale:
-        """What that figure is a figure of."""
-        return scale_of(self.runs[0], figure)
+    def scale(self, metric: str) -> Scale:
+        """The scale of that metric."""
+        return scale_of(self.runs[0], metric)
 
 
 class Winner(NamedTuple):
-    """The best of those that compare.
+    """The best of the groups that compare.
 
     Args:
-        scale: what the figure is a figure of, for them.
+        scale: the deciding metric's, the same for all of them.
         groups: all of them, best mean first.
         run: the best single run.
     """
@@ -55,19 +56,19 @@ class Winner(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Runs held against one another.
+    """Runs, compared.
 
     Args:
-        varied: what varied, by dotted name, with short names.
-        figure: what says which run is best; None if no run has figures yet.
-        figures: those to show, that one first.
+        varied: short names of the settings that varied, by dotted name.
+        metric: decides which run is best; None if no run has metrics yet.
+        metrics: those to show, that one first.
         groups: the completed runs over their seeds, winners first.
-        winners: one for each kind of run that compares by the figure.
+        winners: one for each scale of the metric.
     """
 
     varied: dict[str, str]
-    figure: str | None
-    figures: list[str]
+    metric: str | None
+    metrics: list[str]
     groups: list[Group]
     winners: list[Winner]
 
@@ -75,44 +76,40 @@ class Comparison(NamedTuple):
         """The completed runs, in the order of their groups."""
         return [run for group in self.groups for run in group.runs]
 
-    def meaning(self, figure: str) -> Meaning:
-        """What a metric is."""
-        return meaning_of(self.runs(), figure)
+    def meaning(self, metric: str) -> Meaning:
+        """The meaning of a metric."""
+        return meaning_of(self.runs(), metric)
 
     def crowned(self) -> list[Winner]:
-        """The winners that had somebody to beat."""
+        """Winners with at least one competitor, or the only winner."""
         return [won for won in self.winners if len(won.groups) > 1 or len(self.winners) == 1]
 
-    def mixed(self, figure: str) -> list[str]:
-        """The different things that a figure is of, if it does not compare all runs."""
-        scales = scales_of(self.runs(), figure)
+    def mixed(self, metric: str) -> list[str]:
+        """The scales of a metric, in words, if it does not compare all runs."""
+        scales = scales_of(self.runs(), metric)
         return told_apart(scales) if len(scales) > 1 else []
 
 
 def compare(runs: Sequence[SweepRun], metric: str | None = None) -> Comparison:
-    """Hold runs against one another.
-
-    Raises:
-        RunError: if no run has the figure `metric`.
-    """
+    """Compare runs; a RunError if none has the metric `metric`."""
     varied = what_varied(runs)
     groups = over_seeds(runs, varied)
-    figure = deciding_figure(runs, metric)
-    won = find_winners(groups, figure) if figure else []
+    metric = deciding_metric(runs, metric)
+    won = find_winners(groups, metric) if metric else []
     ranked = [group for winner in won for group in winner.groups]
     ranked += [group for group in groups if group not in ranked]
-    stage = (figure or "test/").partition("/")[0]
+    stage = (metric or "test/").partition("/")[0]
     known = dict.fromkeys(name for group in groups for name in group.runs[0].metrics)
     others = [n for n in known if n.startswith(stage) and not _is_repeated(runs, stage, n)]
-    figures = list(dict.fromkeys([figure, *others])) if figure else []
-    return Comparison(varied, figure, figures, ranked, won)
+    metrics = list(dict.fromkeys([metric, *others])) if metric else []
+    return Comparison(varied, metric, metrics, ranked, won)
 
 
 def over_seeds(runs: Sequence[SweepRun], varied: dict[str, str]) -> list[Group]:
-    """The completed runs, grouped by what varied other than seeds."""
+    """The completed runs, grouped by the settings that varied, seeds aside."""
     runs = [run for run in runs if run.settings]
     table = table_of(runs, varied)
-    figures = [name for name in table if "/" in str(name)]
+    metrics = [name for name in table if "/" in str(name)]
     names = [name for name in varied if name not in SEEDS]
     keys = [str([text_of(run.settings.get(name)) for name in names]) for run in runs]
     groups = []
@@ -120,7 +117,7 @@ def over_seeds(runs: Sequence[SweepRun], varied: dict[str, str]) -> list[Group]:
         members = [runs[row] for row in rows.index if runs[row].is_done]
         if not members:
             continue
-        done = rows.loc[rows["status"] == "completed", figures]
+        done = rows.loc[rows["status"] == "completed", metrics]
         settings = {name: members[0].settings.get(name) for name in names}
         label = label_of({varied[n]: v for n, v in settings.items()}) or "all runs"
         means, errors = done.mean(skipna=False).to_dict(), done.sem(skipna=False).to_dict()
@@ -128,20 +125,19 @@ def over_seeds(runs: Sequence[SweepRun], varied: dict[str, str]) -> list[Group]:
     return groups
 
 
-def scale_of(run: SweepRun, figure: str) -> Scale:
-    """What a figure of a run is a figure of."""
-    return meaning_of([run], figure).of
+def scale_of(run: SweepRun, metric: str) -> Scale:
+    """The scale of a metric of a run."""
+    return meaning_of([run], metric).of
 
 
-def meaning_of(runs: Sequence[SweepRun], figure: str) -> Meaning:
-    """What a metric is, by the first of some runs that tells."""
-    known = (run.meanings.of(figure) for run in runs if run.meanings)
-    return next(known, UNKNOWN)
+def meaning_of(runs: Sequence[SweepRun], metric: str) -> Meaning:
+    """The meaning of a metric, by the first of some runs that knows."""
+    return next((run.meanings.of(metric) for run in runs if run.meanings), UNKNOWN)
 
 
-def _is_repeated(runs: Sequence[SweepRun], stage: str, figure: str) -> bool:
-    """Whether another metric says the same of these runs and compares all of them."""
-    other = meaning_of(runs, figure).repeats
+def _is_repeated(runs: Sequence[SweepRun], stage: str, metric: str) -> bool:
+    """True if another metric says the same of these runs and compares all of them."""
+    other = meaning_of(runs, metric).repeats
     return other is not None and len(scales_of(runs, f"{stage}/{other}")) == 1
 
 
@@ -151,24 +147,21 @@ def told_apart(scales: Sequence[Scale]) -> list[str]:
     return [", ".join(part for part, d in zip(s, differing, strict=True) if d) for s in scales]
 
 
-def scales_of(runs: Sequence[SweepRun], figure: str) -> list[Scale]:
-    """The different things that a figure is of, among the runs that have it."""
-    return list(dict.fromkeys(scale_of(run, figure) for run in runs if figure in run.metrics))
+def scales_of(runs: Sequence[SweepRun], metric: str) -> list[Scale]:
+    """The different scales of a metric, among the runs that have it."""
+    return list(dict.fromkeys(scale_of(run, metric) for run in runs if metric in run.metrics))
 
 
-def deciding_figure(runs: Sequence[SweepRun], metric: str | None) -> str | None:
-    """The figure that says which run is best; None if no run has figures yet.
+def deciding_metric(runs: Sequence[SweepRun], metric: str | None) -> str | None:
+    """The metric that decides which run is best; None if no run has metrics yet.
 
-    By default the first of those that the runs themselves name which compares them all, on test
-    data if there are metrics of those, else on validation data.
-
-    Raises:
-        RunError: if no run has the figure that was asked for.
+    By default the first that compares all runs, of those that the runs themselves name, on test
+    data if there are metrics of those, else on validation data. A RunError if no run has `metric`.
     """
     done = [run for run in runs if run.is_done and run.metrics]
     known = sorted({name for run in done for name in run.metrics})
     if metric and known and metric not in known:
-        raise RunError(f"metric={metric}: no run has that figure; there are {', '.join(known)}")
+        raise RunError(f"metric={metric}: no run has that metric; there are {', '.join(known)}")
     if not known:
         return None
     stage = "test" if any(name.startswith("test/") for name in known) else "val"
@@ -179,21 +172,21 @@ def deciding_figure(runs: Sequence[SweepRun], metric: str | None) -> str | None:
     return metric or [*comparable, *everywhere, *candidates][0]
 
 
-def find_winners(groups: Sequence[Group], figure: str) -> list[Winner]:
-    """The best of each kind of run that compares by a figure; who lacks it takes no part."""
+def find_winners(groups: Sequence[Group], metric: str) -> list[Winner]:
+    """The best for each scale of a metric, among the runs that have it."""
     runs = [run for group in groups for run in group.runs]
-    sign = -1 if meaning_of(runs, figure).better == "higher" else 1
+    sign = -1 if meaning_of(runs, metric).better == "higher" else 1
     by_scale: dict[Scale, list[Group]] = {}
     for group in groups:
-        if group.has(figure):
-            by_scale.setdefault(group.scale(figure), []).append(group)
+        if group.has(metric):
+            by_scale.setdefault(group.scale(metric), []).append(group)
     return [
         Winner(
             scale,
-            sorted(members, key=lambda group: sign * group.means[figure]),
+            sorted(members, key=lambda group: sign * group.means[metric]),
             min(
                 (run for group in members for run in group.runs),
-                key=lambda run: sign * run.metrics[figure],
+                key=lambda run: sign * run.metrics[metric],
             ),
         )
         for scale, members in by_scale.items()

@@ -1,4 +1,4 @@
-"""The GPUs of a machine, dealt out to the processes of its sweeps."""
+"""Distribute the GPUs of a machine among the processes of its sweeps."""
 
 import functools
 import os
@@ -10,12 +10,12 @@ from filelock import FileLock, Timeout
 
 
 def take_gpu(locks: Path) -> None:
-    """Keep this process to one GPU from now on, one that the fewest others have.
+    """Restrict this process to one GPU, one that the fewest others have.
 
-    Has no effect where there is at most one, or once this process has used CUDA.
+    Has no effect if there is at most one, or once this process has used CUDA.
 
     Args:
-        locks: the folder where processes tell each other what they have.
+        locks: the folder of the locks by which processes see which GPUs others have.
     """
     if (gpus := torch.cuda.device_count()) > 1:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -8,7 +8,7 @@ from workbench.config.identity import identity
 from workbench.config.launch import Launch
 from workbench.console import set_up_logging
 from workbench.errors import RunError
-from workbench.runs.folder import RunFolder
+from workbench.runs.folder import RunFolder, check_own
 from workbench.sweeps.gpus import take_gpu
 from workbench.training import run, value_of
 
@@ -55,8 +55,16 @@ def run_job(launch: Launch) -> float | None:
 
 
 def job_path(launch: Launch) -> Path:
-    """Where a job of a sweep lies; a job of that name with other settings has its own place."""
+    """Where a job of a sweep lies; a job of that name with other settings has its own place.
+
+    Raises:
+        RunError: if what is there is not a run folder, or leads out of the sweep.
+    """
     path = launch.parent / launch.name
     mine = identity(launch.config)
+    check_own(path, launch.parent)
     known = RunFolder(path).read_metrics().get("identity", mine)
-    return path if known == mine else path.with_name(f"{path.name}_{mine}")
+    if known != mine:
+        path = path.with_name(f"{path.name}_{mine}")
+        check_own(path, launch.parent)
+    return path

@@ -1,12 +1,10 @@
-"""What a sweep will do, said before it does it, and what went wrong, said at its end."""
+"""The plan of a sweep, printed before it starts, and its failures, printed at its end."""
 
 from collections import Counter
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.table import Table
-
 from workbench.config.launch import Launch
+from workbench.console import show_table
 from workbench.runs.folder import RunFolder
 from workbench.runs.status import status_of
 from workbench.sweeps.job import job_path
@@ -15,46 +13,39 @@ MOST_LINES = 60
 
 
 def show_plan(jobs: Sequence[Launch]) -> None:
-    """The jobs of a sweep and what is to be done of each."""
+    """Print the jobs of a sweep and what is left to do of each."""
     states = {job.name: state_of(job) for job in jobs}
     counts = Counter(states.values())
-    console = Console(highlight=False, soft_wrap=True, markup=False)
-    console.print(f"sweep       {jobs[0].parent}")
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
-    console.print(f"{len(jobs)} jobs".ljust(12) + summary)
+    print(f"sweep       {jobs[0].parent}\n{f'{len(jobs)} jobs':<12}{summary}", flush=True)
     if set(counts) == {"new"}:
         return
-    table = Table("job", "state")
-    left = sorted(states.items(), key=lambda item: item[1] == "done")
-    for name, state in left[:MOST_LINES]:
-        table.add_row(name, state)
-    if len(left) > MOST_LINES:
-        table.add_row(f"... and {len(left) - MOST_LINES} more", "")
-    console.print(table)
+    rows = sorted(states.items(), key=lambda item: item[1] == "done")
+    if len(rows) > MOST_LINES:
+        rows[MOST_LINES:] = [(f"... and {len(rows) - MOST_LINES} more", "")]
+    show_table("", ("job", "state"), rows)
 
 
 def state_of(job: Launch) -> str:
-    """`new`, `done`, `running` in another process, or that it goes on after what it met before."""
+    """`new`, `done`, `running` in another process, or that an earlier attempt is resumed."""
     path = job_path(job)
     if not path.exists():
         return "new"
     folder = RunFolder(path)
     status = status_of(folder, folder.read_metrics())
     known = {"completed": "done", "failed": "failed before, tried again", "running": "running"}
-    return known.get(status, "goes on")
+    return known.get(status, "is resumed")
 
 
 def show_failures(jobs: Sequence[Launch]) -> int:
-    """List the jobs that failed, each with its error; how many there are."""
-    failed = 0
+    """Print the jobs that failed, each with its error; return their number."""
+    lines = []
     for job in jobs:
         folder = RunFolder(job_path(job))
         metrics = folder.read_metrics()
         if metrics.get("status") == "failed":
-            if not failed:
-                print("\nFailed:")
-            failed += 1
-            print(f"  {job.name}: {metrics['error']}\n    {folder.path / 'failure.txt'}")
-    if failed:
-        print(f"\n{failed} of {len(jobs)} jobs failed; the same command tries them again.")
-    return failed
+            lines.append(f"  {job.name}: {metrics['error']}\n    {folder.path / 'failure.txt'}")
+    if lines:
+        print("\nFailed:", *lines, sep="\n")
+        print(f"\n{len(lines)} of {len(jobs)} jobs failed; the same command tries them again.")
+    return len(lines)

@@ -1,30 +1,30 @@
-"""The plots of a sweep's page, each as an address that the page can hold."""
+"""The plots of a sweep's page, each as a `data:` address."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from workbench.pages.render import embedded
-from workbench.plots.learning_curves import Curve, draw_learning_curves
-from workbench.plots.parameter_plot import Series, draw_parameter
+from workbench.plots.learning_curves import Curve, plot_learning_curves
+from workbench.plots.parameter_plot import Series, plot_parameter
 from workbench.runs.curves import read_curves
 from workbench.sweeps.collect import SweepRun
 from workbench.sweeps.compare import Comparison, Group, Scale, meaning_of, scale_of
 from workbench.sweeps.varied import label_of, text_of
 
 MOST_CURVES = 60
-"""Runs whose curves are read and drawn."""
+"""Runs whose curves are read and plotted."""
 
 
 class Plot(NamedTuple):
-    """A picture as a `data:` address, or none, and what it is of or why there is none."""
+    """A plot as a `data:` address, empty if there is none, and its caption or why there is none."""
 
     source: str
     caption: str
 
 
 def parameter_plots(compared: Comparison) -> Iterator[Plot]:
-    """The deciding figure against each setting that varied; apart for those it does not compare."""
-    figure = compared.figure or ""
+    """The deciding metric against each setting that varied, one plot for each of its scales."""
+    metric = compared.metric or ""
     for winner in compared.winners:
         for name in winner.groups[0].settings:
             lines: dict[str, list[Group]] = {}
@@ -36,26 +36,23 @@ def parameter_plots(compared: Comparison) -> Iterator[Plot]:
                     Series(
                         label,
                         [group.settings[name] for group in line],
-                        [group.means[figure] for group in line],
-                        [group.errors[figure] for group in line],
+                        [group.means[metric] for group in line],
+                        [group.errors[metric] for group in line],
                     )
                     for label, line in lines.items()
                 ]
-                drawn = draw_parameter(
-                    series, parameter=name, y=_with_unit(figure, compared.runs())
+                figure = plot_parameter(
+                    series, parameter=name, y=_with_unit(metric, compared.runs())
                 )
-                yield Plot(embedded(drawn), ", ".join(winner.scale))
+                yield Plot(embedded(figure), ", ".join(winner.scale))
 
 
 def curve_plots(compared: Comparison, unfinished: Sequence[SweepRun]) -> Iterator[Plot]:
-    """Validation's deciding metrics over training; apart for runs that do not compare.
-
-    They are the one that decides, and those that would where the one that runs monitor did not.
-    """
+    """The deciding metric, and its alternatives, of validation over training; a plot per scale."""
     labels = {run.path: group.label for group in compared.groups for run in group.runs}
     runs = [*compared.runs(), *unfinished][:MOST_CURVES]
     named = [name for run in runs if run.meanings for name in run.meanings.deciding[1:]]
-    decider = (compared.figure or "loss").rpartition("/")[2]
+    decider = (compared.metric or "loss").rpartition("/")[2]
     tags = [f"val/{name}" for name in dict.fromkeys([*named, decider])]
     overlaid: dict[tuple[str, Scale], list[Curve]] = {}
     for run in runs:
@@ -65,9 +62,9 @@ def curve_plots(compared: Comparison, unfinished: Sequence[SweepRun]) -> Iterato
             curve = Curve(label, *logged[tag])
             overlaid.setdefault((tag, scale_of(run, tag)), []).append(curve)
     for (tag, scale), curves in sorted(overlaid.items(), key=lambda item: tags.index(item[0][0])):
-        drawn = draw_learning_curves(curves, y=_with_unit(tag, runs))
-        yield Plot(embedded(drawn), ", ".join(scale))
+        figure = plot_learning_curves(curves, y=_with_unit(tag, runs))
+        yield Plot(embedded(figure), ", ".join(scale))
 
 
-def _with_unit(figure: str, runs: Sequence[SweepRun]) -> str:
-    return f"{figure} ({meaning_of(runs, figure).unit})"
+def _with_unit(metric: str, runs: Sequence[SweepRun]) -> str:
+    return f"{metric} ({meaning_of(runs, metric).unit})"

@@ -1,4 +1,4 @@
-"""One page that says who won: collect, compare, draw, write."""
+"""The report on a sweep: collect, compare, plot, write one page."""
 
 import logging
 import math
@@ -8,11 +8,8 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from workbench.console import set_up_logging
+from workbench.console import set_up_logging, show_table
+from workbench.errors import printable
 from workbench.pages.render import render
 from workbench.project import the_project
 from workbench.runs.output import output_folder, written_together
@@ -26,9 +23,9 @@ log = logging.getLogger(__name__)
 PAGE, TABLE = "report.html", "report.csv"
 MOST_THUMBNAILS = 24
 MOST_PLOTS = 8
-"""Of one sort."""
+"""With one title."""
 MIXED = "≠"
-"""Marks a figure that does not compare all runs."""
+"""Marks a metric that does not compare all runs."""
 
 
 def report(
@@ -39,8 +36,8 @@ def report(
     Args:
         sweep: a sweep folder, its name, or `latest`.
         sweeps: where names and `latest` look.
-        metric: the figure that says which run is best; see `deciding_figure`.
-        output: the folder to write into instead; nothing is written into the sweep then.
+        metric: decides which run is best; see `deciding_metric`.
+        output: the folder to write into instead of the sweep's.
 
     Returns:
         the page.
@@ -62,7 +59,7 @@ def report(
     project = the_project()
     plots = {
         **project.sweep_plots(compared),
-        f"{compared.figure} against what varied": parameter_plots(compared),
+        f"{compared.metric} against what varied": parameter_plots(compared),
         f"Learning curves{first}": curve_plots(compared, unfinished),
     }
     with_model = [run for run in [*compared.runs(), *unfinished] if run.is_done or run.has_model()]
@@ -84,7 +81,7 @@ def report(
         common=what_is_common(runs),
         compared=compared,
         best=[item for winner in compared.crowned() for item in (winner.groups[0], winner.run)],
-        plots={title: list(islice(drawn, MOST_PLOTS)) for title, drawn in plots.items()},
+        plots={title: list(islice(some, MOST_PLOTS)) for title, some in plots.items()},
         thumbnails=[(run, project.thumbnails(run.path)) for run in with_model[:MOST_THUMBNAILS]],
         without_thumbnails=len(with_model[MOST_THUMBNAILS:]),
         unfinished=unfinished,
@@ -97,21 +94,21 @@ def report(
 
 
 def _verdicts(compared: Comparison) -> Iterator[str]:
-    """Who won, by how much, and whether that may be chance."""
-    figure = compared.figure or ""
-    meaning = compared.meaning(figure)
+    """The winners, their margins, and whether these may be chance."""
+    metric = compared.metric or ""
+    meaning = compared.meaning(metric)
     places = meaning.places
     among = told_apart([winner.scale for winner in compared.winners])
     for winner in compared.crowned():
         best, *others = winner.groups
-        text = f"{best.label}: {figure} {number(best.means[figure], places, best.errors[figure])}"
+        text = f"{best.label}: {metric} {number(best.means[metric], places, best.errors[metric])}"
         text += f" ({meaning.better} is better)"
         if len(best.runs) > 1:
             text += f", mean ± standard error of {len(best.runs)} runs"
         if others:
-            gap = abs(best.means[figure] - others[0].means[figure])
+            gap = abs(best.means[metric] - others[0].means[metric])
             text += f"; next is {others[0].label}, {number(gap, places)} behind"
-            error = math.hypot(best.errors[figure], others[0].errors[figure])
+            error = math.hypot(best.errors[metric], others[0].errors[metric])
             if gap < 2 * error:
                 text += f", which may be chance (standard error {number(error, places)})"
         scope = among[compared.winners.index(winner)]
@@ -121,8 +118,8 @@ def _verdicts(compared: Comparison) -> Iterator[str]:
 
 
 def _notes(compared: Comparison) -> Iterator[str]:
-    """What a reader must know before comparing figures."""
-    runs, figure = compared.runs(), compared.figure or ""
+    """Caveats of the comparison."""
+    runs, metric = compared.runs(), compared.metric or ""
     sources = sorted({run.meanings.data for run in runs if run.meanings})
     if len(sources) > 1:
         yield f"These runs saw different data ({', '.join(sources)}) and do not compare."
@@ -132,14 +129,14 @@ def _notes(compared: Comparison) -> Iterator[str]:
             f"These runs were made by different versions ({', '.join(versions)}), which "
             "may have measured differently."
         )
-    mixed = [name for name in compared.figures if compared.mixed(name)]
-    if figure in mixed:
+    mixed = [name for name in compared.metrics if compared.mixed(name)]
+    if metric in mixed:
         whole = [
-            f for f in compared.figures if f not in mixed and all(f in r.metrics for r in runs)
+            m for m in compared.metrics if m not in mixed and all(m in r.metrics for r in runs)
         ]
         alone = len(compared.winners) - len(compared.crowned())
         yield (
-            f"{figure} does not compare all of these runs: they are of {len(compared.winners)} "
+            f"{metric} does not compare all of these runs: they are of {len(compared.winners)} "
             "kinds, each with a winner of its own"
             + (f"; {alone} kinds hold one setting only, and so no winner" if alone else "")
             + (f". What does compare all: metric={' or '.join(whole)}" if whole else "")
@@ -151,36 +148,29 @@ def _notes(compared: Comparison) -> Iterator[str]:
 
 
 def _show(
-    compared: Comparison,
-    verdicts: Sequence[str],
-    notes: Sequence[str],
-    unfinished: Sequence[SweepRun],
+    compared: Comparison, verdicts: list[str], notes: list[str], unfinished: Sequence[SweepRun]
 ) -> None:
     names = [name for name in compared.varied if name not in SEEDS]
-    table = Table(title="mean ± standard error over seeds", title_justify="left")
-    for name in names:
-        table.add_column(Text(compared.varied[name]))
-    for name in ("runs", *compared.figures):
-        mark = f" {MIXED}" if compared.mixed(name) else ""
-        table.add_column(Text(name + mark), justify="right")
+    marked = [f"{name} {MIXED}" if compared.mixed(name) else name for name in compared.metrics]
+    rows = []
     for group in compared.groups:
         cells = [text_of(group.settings[name]) for name in names]
-        figures = [
+        metrics = [
             number(group.means[name], compared.meaning(name).places, group.errors[name])
-            for name in compared.figures
+            for name in compared.metrics
         ]
-        table.add_row(*map(Text, [*cells, f"{len(group.runs)}/{group.started}", *figures]))
-    console = Console(highlight=False, soft_wrap=True, width=1000)  # columns are never squeezed
-    if compared.groups:
-        console.print(table)
-    for line in (*notes, *(f"best         {verdict}" for verdict in verdicts)):
-        console.print(line, markup=False)
-    for run in unfinished:
-        console.print(f"{run.status:<12} {run.path.name}  {run.error}".rstrip(), markup=False)
+        rows.append([*cells, f"{len(group.runs)}/{group.started}", *metrics])
+    if rows:
+        columns = [*(compared.varied[name] for name in names), "runs", *marked]
+        show_table("mean ± standard error over seeds", columns, rows)
+    lines = [*notes, *(f"best         {verdict}" for verdict in verdicts)]
+    lines += [f"{run.status:<12} {run.path.name}  {run.error}".rstrip() for run in unfinished]
+    for line in lines:
+        print(printable(line))
 
 
 def number(value: float, places: int, error: float = math.nan) -> str:
-    """A metric in so many decimals, with its standard error."""
+    """A metric with that many decimals, and its standard error."""
     if math.isnan(value):
         return ABSENT
     text = f"{value:.{places}f}" + ("" if math.isnan(error) else f" ± {error:.{places}f}")

@@ -1,4 +1,4 @@
-"""In what the runs of a sweep differ."""
+"""The settings in which the runs of a sweep differ."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,10 +16,10 @@ ABSENT = "–"
 def what_varied(runs: Sequence[SweepRun]) -> dict[str, str]:
     """The settings in which runs differ, by dotted name, with their short names; seeds last.
 
-    Left out, unless the sweep was asked to vary it, is what changes no figure, such as where the
-    data lie; a copy of another setting (`data.seed` of `seed`); and in a sweep what is the same
-    wherever a name or a class is the same (as a preset sets it). Of runs that were put together by
-    hand, nobody has said what sets them apart, and all of that is shown.
+    Unless the sweep was asked to vary them, these are left out: settings that change no metric,
+    such as the folder of the data; a copy of another setting (`data.seed` of `seed`); and in a
+    sweep a setting that is the same wherever a name or a class is the same (as a preset sets it).
+    Runs that were put together by hand were asked nothing, and all of the latter are shown.
     """
     columns = _columns(runs)
     asked = {name.replace("/", ".") for run in runs for name in run.asked}
@@ -52,7 +52,7 @@ def what_is_common(runs: Sequence[SweepRun]) -> dict[str, str]:
 
 
 def table_of(runs: Sequence[SweepRun], varied: dict[str, str]) -> pd.DataFrame:
-    """A row for each run: name, status, what varied by its short name, seconds, every figure."""
+    """A row for each run: name, status, varied settings by short name, seconds, every metric."""
     rows = []
     for run in runs:
         values = {short: run.settings.get(name) for name, short in varied.items()}
@@ -72,7 +72,7 @@ def text_of(value: Any) -> str:
 
 
 def label_of(settings: Mapping[str, Any]) -> str:
-    """Settings in a line, as in the names of run folders; words speak for themselves."""
+    """Settings in a line, as in the names of run folders; words stand without their names."""
     parts = (v if isinstance(v, str) else f"{k}={text_of(v)}" for k, v in settings.items())
     return ", ".join(parts)
 

@@ -66,7 +66,7 @@ def test_unknown_target_is_named_with_its_place():
     [
         (
             {"_target_": "musigma.models.MLP", "activation": "Rel"},
-            "model.activation: Input should be .LeakyReLU",
+            "model.activation: should be .LeakyReLU",
         ),
         (
             {"_target_": "musigma.models.MLP", "sizes": [3]},

@@ -24,9 +24,9 @@ def _content(folder):
 
 
 @pytest.fixture
-def copies(run_here, tmp_path):
+def copies(trained, tmp_path):
     """Gives fresh copies of one finished run."""
-    folder = run_here("model=vae")
+    folder = trained("model=vae")
 
     def copy() -> RunFolder:
         place = tmp_path / "copy"
@@ -174,7 +174,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_alone_is_named(
         prepared = prepare(launch._replace(config=config, overrides=[]), None)
         prepared.folder.release()
         assert prepared.resume_from == folder.checkpoint("previous"), name
-        assert "going on from" in caplog.messages[-1]
+        assert "resuming from" in caplog.messages[-1]
         assert "last.ckpt" in caplog.messages[0]
         for other in ("previous", "best"):
             shutil.copy(path, folder.checkpoint(other))

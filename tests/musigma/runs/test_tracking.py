@@ -78,5 +78,5 @@ def test_a_run_of_mlflow_has_the_settings_and_figures_and_goes_on(
 @needs("mlflow")
 def test_a_server_that_does_not_answer_is_one_clear_error(run_here, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(RunError, match="MLFlowLogger cannot begin: .*127.0.0.1"):
+    with pytest.raises(RunError, match="MLFlowLogger cannot start: .*127.0.0.1"):
         run_here("logger=mlflow", "logger.mlflow.tracking_uri=http://127.0.0.1:9")

@@ -19,9 +19,10 @@ from musigma.metrics import older
 from musigma.project import PROJECT
 from workbench.config.launch import Launch
 from workbench.errors import RunError
-from workbench.runs.folder import RunFolder, leads_out
+from workbench.links import leads_out
+from workbench.runs.folder import RunFolder
 from workbench.sweeps.collect import collect, find_sweep
-from workbench.sweeps.compare import compare, deciding_figure
+from workbench.sweeps.compare import compare, deciding_metric
 from workbench.sweeps.job import run_job
 from workbench.sweeps.report import report
 from workbench.sweeps.varied import what_is_common, what_varied
@@ -210,7 +211,7 @@ def test_groups_are_sorted_from_best_to_worst(tmp_path):
 def test_losses_of_different_objectives_do_not_decide_and_are_marked(tmp_path):
     beta_sweep(tmp_path, beta_1=[-800], beta_4=[-820])
     runs = collect(tmp_path)
-    assert deciding_figure(runs, None) == "test/elbo"
+    assert deciding_metric(runs, None) == "test/elbo"
     page = page_of(tmp_path, metric="test/loss")
     assert "test/loss does not compare all of these runs: they are of 2 kinds" in notes_of(page)
     assert "2 kinds hold one setting only" in notes_of(page)
@@ -223,14 +224,14 @@ def test_losses_of_one_objective_decide_and_less_is_better(tmp_path):
     for lr, elbo in ((1e-3, -800.0), (1e-2, -790.0)):
         synthetic_run(tmp_path, f"lr={lr}", elbo=elbo, optimizer__lr=lr)
     compared = compare(collect(tmp_path))
-    assert compared.figure == "test/loss"
+    assert compared.metric == "test/loss"
     assert compared.winners[0].run.path.name == "lr=0.01"
     assert notes_of(page_of(tmp_path)) == ""
 
 
 def test_validation_decides_where_nothing_was_tested(tmp_path):
     synthetic_run(tmp_path, "a", metrics={"val/loss": 0.3, "train/loss": 0.2})
-    assert deciding_figure(collect(tmp_path), None) == "val/loss"
+    assert deciding_metric(collect(tmp_path), None) == "val/loss"
 
 
 def test_densities_of_scaled_pixels_compare_on_the_common_scale(tmp_path):
@@ -238,7 +239,7 @@ def test_densities_of_scaled_pixels_compare_on_the_common_scale(tmp_path):
     synthetic_run(tmp_path, "unit", elbo=150.0, data__normalization="unit")
     compared = compare(collect(tmp_path))
     gain = -784 * math.log(0.3081)
-    assert compared.figure == "test/elbo_unit"
+    assert compared.metric == "test/elbo_unit"
     assert len(compared.winners) == 1
     assert compared.winners[0].run.path.name == "unit"
     by_name = {run.path.name: run.metrics for run in compared.runs()}
@@ -284,7 +285,7 @@ def test_different_likelihoods_of_the_same_pixels_compare_by_elbo_but_not_by_los
     gaussian = {"_target_": f"{LIKELIHOODS}.Gaussian", "scale": 1.0}
     synthetic_run(tmp_path, "gaussian", model__likelihood=gaussian)
     compared = compare(collect(tmp_path))
-    assert compared.figure == "test/elbo"
+    assert compared.metric == "test/elbo"
     assert not compared.mixed("test/elbo")
     assert compared.mixed("test/loss")
 
@@ -329,7 +330,7 @@ def test_a_failure_is_shown_with_its_traceback(tmp_path):
     page = page_of(tmp_path)
     assert "failed: ValueError: too large" in page
     assert "<pre>Traceback (most recent call last):" in page
-    assert "No run has come to its end with figures yet" in page
+    assert "No run has been completed with metrics yet" in page
 
 
 def test_hostile_names_and_tracebacks_are_text(tmp_path, capsys):
@@ -357,7 +358,7 @@ def test_the_page_says_so_where_it_stops_drawing(tmp_path):
         beta = float(number)
         synthetic_run(tmp_path, f"{beta=}", model__objective__beta=beta, epochs=1)
     page = page_of(tmp_path, metric="test/loss")
-    assert page.count("No more than 8 plots are drawn here.") == 1  # losses of nine objectives
+    assert page.count("No more than 8 plots are shown here.") == 1  # losses of nine objectives
 
 
 def test_the_csv_has_a_row_for_each_run_and_every_figure(tmp_path):
@@ -392,7 +393,7 @@ def test_a_sweep_that_is_not_there_or_is_empty_is_a_clear_error(tmp_path):
 
 def test_a_metric_that_no_run_has_is_a_clear_error(tmp_path):
     synthetic_run(tmp_path, "a")
-    with pytest.raises(RunError, match=r"metric=test/elbow: no run has that figure; .*test/elbo"):
+    with pytest.raises(RunError, match=r"metric=test/elbow: no run has that metric; .*test/elbo"):
         report(str(tmp_path), tmp_path, metric="test/elbow")
 
 
@@ -413,9 +414,9 @@ def test_a_real_sweep_shows_curves_samples_and_reconstructions(tmp_path, compose
 
 
 def test_runs_record_what_their_metrics_mean_and_a_report_builds_nothing(
-    run_here, monkeypatch, tmp_path
+    trained, monkeypatch, tmp_path
 ):
-    folder = run_here("model=vae")
+    folder = trained("model=vae")
     recorded = folder.read_metrics()
     data = "MNIST (sample)"
     assert recorded["meanings"]["metrics"]["rate"] == {
@@ -456,7 +457,7 @@ def test_a_link_out_of_the_folder_is_named_and_not_followed(tmp_path, linked):
         place.symlink_to(theirs)
     page = page_of(tmp_path / "comparison")
     reason = _unfinished(page)["linked"]
-    assert reason == f"damaged: {place / linked} is a link out of this folder: copy the run instead"
+    assert reason.startswith(f"damaged: {place / linked} is a link out of {place.parent}, which is")
     assert "−1.00" not in page
 
 
@@ -502,7 +503,7 @@ def test_seconds_that_nobody_knows_are_a_dash(tmp_path, seconds):
     metrics = json.loads((run / "metrics.json").read_text())
     (run / "metrics.json").write_text(json.dumps({**metrics, "seconds": seconds}))
     page = page_of(tmp_path)
-    assert re.search(r'class="figure" data-key="nan">–</td>\s*</tr>', page)
+    assert re.search(r'class="number" data-key="nan">–</td>\s*</tr>', page)
     assert ">nan<" not in page
 
 

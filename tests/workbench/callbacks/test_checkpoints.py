@@ -15,7 +15,7 @@ from workbench.training import run
 
 def _best(monitor="val/loss", mode="min"):
     callback = BestAndLast(monitor, mode)
-    callback._figure = monitor
+    callback._metric = monitor
     return callback
 
 

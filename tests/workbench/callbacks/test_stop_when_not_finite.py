@@ -53,5 +53,5 @@ def test_the_last_batch_before_max_steps_is_looked_at_too(run_here, tmp_path, mo
 
 
 def test_a_learning_rate_that_is_far_too_large_ends_in_that_error(run_here):
-    with pytest.raises(RunError, match="figures of a batch were no numbers"):
+    with pytest.raises(RunError, match="metrics of a batch were not finite"):
         run_here(STOP, "optimizer.lr=1e25")

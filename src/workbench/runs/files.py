@@ -1,0 +1,187 @@
+"""The small files of a run folder, each with one writer and one reader."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from workbench.errors import RunError, one_line
+from workbench.project import the_project
+
+# libyaml's, ten times as fast, where PyYAML was built with it.
+FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+UNKNOWN = "0.1.0 or older"
+"""The version of a run that does not say."""
+
+MOST_ENTRIES = 100_000
+"""Of a config, each counted as often as aliases repeat it."""
+
+WENT_ON = "\nwent on in another environment:\n\n"
+"""Between the environments of a run that was resumed in another one."""
+
+KINDS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("status", "error", "best", "monitor", "data_source", "identity"), str),
+    **dict.fromkeys(("metrics", "tracked"), dict),
+    "seconds": (int, float),
+}
+"""The types of the entries of `metrics.json`."""
+
+T = TypeVar("T")
+
+
+class RunFiles:
+    """Reads and writes the files of a run.
+
+    Readers of files that are not there return something empty. They raise a RunError for what is
+    damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write_config(self, config: dict[str, Any], overrides: list[str]) -> None:
+        """`config.yaml`, resolved and plain, with the version that wrote it; `overrides.yaml`."""
+        config = {"written_by": the_project().version, **config}
+        self._write("config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        self._write("overrides.yaml", yaml.safe_dump(overrides, allow_unicode=True))
+
+    def read_config(self) -> dict[str, Any]:
+        """The config that the run was made with."""
+        return {key: value for key, value in self._read_config().items() if key != "written_by"}
+
+    def written_by(self) -> str:
+        """The version of the project that made the run."""
+        return self._read_config().get("written_by", UNKNOWN)
+
+    def read_overrides(self) -> list[str]:
+        """The command line's overrides, of each time that the run was resumed too."""
+        return self._read("overrides.yaml", _texts, [])
+
+    def write_environment(self, text: str) -> None:
+        """`environment.txt`; one that differs from the last is added below it."""
+        earlier = self.read_environment()
+        if not earlier.endswith(text):
+            self._write("environment.txt", f"{earlier}{WENT_ON}{text}" if earlier else text)
+
+    def read_environment(self) -> str:
+        """The machine, packages and code that the run used."""
+        return self._read("environment.txt", str, "")
+
+    def write_metrics(self, **entries: Any) -> None:
+        """Set entries of `metrics.json`, or remove them with None; the others stay.
+
+        A number that is not finite was not measured and is left out.
+        """
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        metrics = finite({**self.read_metrics(), **entries, "written": now})
+        text = json.dumps(metrics, indent=2, allow_nan=False) + "\n"
+        try:
+            self._write("metrics.json", text)
+        except OSError:
+            if not self._fits_in_place("metrics.json", text):
+                raise
+
+    def read_metrics(self) -> dict[str, Any]:
+        """The entries of `metrics.json`."""
+        return self._read("metrics.json", json.loads, {})
+
+    def write_failure(self, traceback: str) -> None:
+        """`failure.txt`."""
+        self._write("failure.txt", traceback)
+
+    def remove_failure(self) -> None:
+        """Remove the `failure.txt` of an earlier attempt."""
+        (self.path / "failure.txt").unlink(missing_ok=True)
+
+    def check_records(self) -> None:
+        """Read everything that a resumed run adds to; a RunError names what is damaged."""
+        for name, value in self.read_metrics().items():
+            if name in KINDS and not (isinstance(value, KINDS[name]) and finite(value) is not None):
+                raise _damaged(self.path / "metrics.json", f"its {name} is {json.dumps(value)}")
+        self.read_overrides()
+        self.read_environment()
+
+    def _read(self, name: str, parse: Callable[[str], Any], absent: T) -> T:
+        path = self.path / name
+        try:
+            found = parse(path.read_text("utf-8")) if path.exists() else absent
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            raise _damaged(path, one_line(error)) from error
+        if not isinstance(found, type(absent)):
+            raise _damaged(path, f"it holds a {type(found).__name__}")
+        return found
+
+    def _read_config(self) -> dict[str, Any]:
+        path = self.path / "config.yaml"
+        try:
+            config = yaml.load(path.read_text("utf-8"), Loader=FAST_LOADER)
+        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+            raise RunError(f"{path} cannot be read as YAML: {one_line(error)}") from error
+        if not isinstance(config, dict):
+            raise RunError(f"{path} does not hold a config: is it damaged?")
+        if _holds_more(config, MOST_ENTRIES):
+            raise RunError(f"{path} is not a run's config: it has over {MOST_ENTRIES:,} entries")
+        return config
+
+    def _write(self, name: str, text: str) -> None:
+        """Write beside the file's place first, so that a file of this name is always whole."""
+        partial = self.path / f"{name}.partial"
+        try:
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self.path / name)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+    def _fits_in_place(self, name: str, text: str) -> bool:
+        """Overwrite a file in its own blocks: on a full disk there are no others."""
+        path = self.path / name
+        if not path.exists() or len(text.encode()) > path.stat().st_blocks * 512:
+            return False
+        with path.open("r+", encoding="utf-8") as file:
+            file.write(text)
+            file.truncate()
+        return True
+
+
+def finite(value: Any) -> Any:
+    """The same without None and numbers that are not finite: JSON has no NaN and no infinity."""
+    if isinstance(value, Mapping):
+        parts = {name: finite(part) for name, part in value.items()}
+        return {name: part for name, part in parts.items() if part is not None}
+    if isinstance(value, list | tuple):
+        return [finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _damaged(path: Path, reason: str) -> RunError:
+    return RunError(f"{path} is damaged: {reason}. Remove it and try again.")
+
+
+def _texts(text: str) -> list[str]:
+    found = yaml.safe_load(text)
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise ValueError("it is not a list of texts")
+    return found
+
+
+def _holds_more(node: Any, most: int) -> bool:
+    """True if a config has more entries than that; one that holds itself has."""
+    left = [node]
+    for _ in range(most):
+        if not left:
+            return False
+        node = left.pop()
+        left += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+        if len(left) > most:
+            return True
+    return bool(left)
