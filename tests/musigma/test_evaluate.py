@@ -147,16 +147,6 @@ def test_a_run_that_is_none_stops_before_anything_is_measured(trained, tmp_path)
     assert not (folder.path / "report.html").exists()
 
 
-def test_the_script_measures_the_latest_run(run_here, tmp_path):
-    folder = run_here("model=vae", "name='a=b'")
-    arguments = ["run=latest", "images=10", "samples=50", f"log_dir={tmp_path}/logs"]
-    done = python("scripts/evaluate.py", *arguments)
-    assert done.returncode == 0, done.stderr
-    assert "log p(x) on 10 of them, 50 samples each, seed 0" in done.stdout
-    assert "data source: sample" in done.stdout
-    assert (folder.path / "evaluation" / "metrics.json").exists()
-
-
 @pytest.mark.parametrize("override", ["run=nowhere", "images=1"])
 def test_what_cannot_be_is_one_clear_error(override, trained, tmp_path):
     trained("model=vae")

@@ -126,11 +126,6 @@ def test_codes_that_do_not_fit_are_named(vae, tmp_path):
             _predict("decode", vae, input=str(tmp_path / name))
 
 
-def test_the_script_says_where_it_wrote(vae):
-    done = python("scripts/predict.py", "task=sample", f"run={vae}")
-    assert done.stdout.strip() == f"written to   {vae}/predictions/sample.png"
-
-
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
     """A run that was never trained, written as one that was."""

@@ -114,8 +114,8 @@ def _run(arguments, cwd, environment, names):
 
 
 def _forget_packages(source):
-    """In a copy of the repository the packages are others."""
-    own = {path.name for path in source.iterdir()}
+    """In a copy of the repository, or a fork of it, the packages are others."""
+    own = {path.name for folder in (source, ROOT / "src") for path in folder.iterdir()}
     for name in list(sys.modules):
         if name.partition(".")[0] in own:
             del sys.modules[name]

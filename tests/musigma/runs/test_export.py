@@ -222,16 +222,6 @@ def _script(*arguments):
     return python("scripts/export.py", *arguments)
 
 
-def test_the_script_exports_the_latest_run_and_prints_how_to_open_it(run_here, tmp_path):
-    folder = run_here("model=vae", "name='a=b'")
-    done = _script("run=latest", "checkpoint=last", f"log_dir={tmp_path}/logs")
-    assert done.returncode == 0, done.stderr
-    _assert_opens_as(load_run(folder.path, "last").model, folder.path / "export")
-    for name in FILES - {"config.yaml"}:
-        assert f"('{folder.path / 'export' / name}')" in done.stdout
-    assert f"musigma.load_run('{folder.path / 'export'}')" in done.stdout
-
-
 def test_the_script_says_what_cannot_be_exported(tmp_path):
     done = _script("run=nowhere", f"log_dir={tmp_path}/logs")
     assert done.returncode == 2
