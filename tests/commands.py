@@ -6,9 +6,8 @@ import re
 import shlex
 import shutil
 
-from warm import python
-
 from musigma.paths import PROJECT_ROOT
+from warm import python
 
 RUNNER = """
 import json, runpy, subprocess, sys

@@ -1,6 +1,8 @@
 """Shared by all tests: all run offline, on small data, and write to a folder of their own."""
 
 import pytest
+
+import musigma  # noqa: F401 (and the project is handed over)
 from running import (  # noqa: F401
     _alone,
     compose_launch,
@@ -11,8 +13,6 @@ from running import (  # noqa: F401
     start_script,
     trained,
 )
-
-import musigma  # noqa: F401 (and the project is handed over)
 from small import SMALL
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from warm import python
 
 from musigma.callbacks import BestAndLast
 from musigma.evaluating import evaluate
 from small import SMALL
+from warm import python
 from workbench.config.build import build_data, build_module
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint

@@ -3,10 +3,12 @@
 import sys
 
 import pytest
-from warm import python
 
 from small import SMALL
+from warm import python
 from workbench.runs.resume import newest_checkpoint
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")

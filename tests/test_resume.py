@@ -6,9 +6,9 @@ import sys
 
 import pytest
 import torch
+
 from curves import scalars_of
 from killing import assert_same_bits, start
-
 from musigma.callbacks import GracefulStop
 from workbench.config.quoting import quote
 from workbench.runs.weights import load_checkpoint

@@ -10,7 +10,6 @@ import pytest
 import torch
 import yaml
 from matplotlib.figure import Figure
-from warm import Started, python
 
 from musigma.drawing import draw
 from musigma.evaluating import evaluate
@@ -24,6 +23,7 @@ from musigma.objectives.likelihoods import Laplace
 from musigma.pages.kept import kept
 from musigma.pages.run import rows_of
 from musigma.paths import PROJECT_ROOT
+from warm import Started, python
 from workbench.errors import ConfigError, RunError
 from workbench.runs.evaluation import finite
 from workbench.runs.folder import RunFolder

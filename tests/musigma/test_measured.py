@@ -6,8 +6,8 @@ import os
 
 import pytest
 import torch
-from curves import scalars_of
 
+from curves import scalars_of
 from musigma.callbacks import GracefulStop
 from musigma.evaluating import evaluate
 from musigma.exporting import export_run

@@ -3,10 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from curves import scalars_of
 from torch.distributions import Laplace as TorchLaplace
 from torch.distributions import Normal, kl_divergence
 
+from curves import scalars_of
 from musigma.data.sample import sample_digits
 from musigma.loading import load_run
 from musigma.models import MLP, Autoencoder

@@ -10,11 +10,11 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from warm import python
 
 import musigma
 from musigma.paths import PROJECT_ROOT
 from musigma.predicting import predict
+from warm import python
 from workbench.errors import ConfigError, DataError, RunError
 from workbench.runs.folder import RunFolder
 

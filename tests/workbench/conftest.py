@@ -1,6 +1,7 @@
 """The workbench's tests work on a project of their own, the toy."""
 
 import pytest
+
 from running import (  # noqa: F401
     _alone,
     compose_launch,
@@ -12,7 +13,6 @@ from running import (  # noqa: F401
     trained,
 )
 from toy import PROJECT
-
 from workbench import project
 
 

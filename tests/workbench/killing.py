@@ -5,9 +5,9 @@ import signal
 from pathlib import Path
 
 import torch
+
 from curves import scalars_of
 from warm import server
-
 from workbench.project import hand_over, the_project
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint

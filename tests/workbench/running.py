@@ -17,8 +17,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from warm import Started
 
+from warm import Started
 from workbench.project import the_project
 
 HERE = "/logs-of-the-test"

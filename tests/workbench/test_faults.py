@@ -7,8 +7,8 @@ import time
 
 import pytest
 import torch
-from warm import Started
 
+from warm import Started
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError, DataError, RunError
 from workbench.runs.folder import RunFolder
@@ -65,6 +65,7 @@ def test_a_run_that_is_still_going_is_not_resumed(trained, compose_launch):
     run(compose_launch(quote(f"resume={folder.path}")))
 
 
+@pytest.mark.slow
 def test_the_claim_of_a_killed_process_dies_with_it(tmp_path):
     folder = RunFolder.create(tmp_path, "run")
     code = (
@@ -140,6 +141,7 @@ def test_a_config_that_was_edited_is_checked_when_the_run_goes_on(trained, compo
         run(compose_launch(quote(f"resume={folder.path}")))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_a_second_process_is_refused_while_the_first_trains(start_script, run_script, only_run):
     first = start_script("trainer.max_epochs=3000")

@@ -5,9 +5,11 @@ import signal
 import time
 
 import pytest
-from killing import assert_same_bits, start
 
+from killing import assert_same_bits, start
 from workbench.config.quoting import quote
+
+pytestmark = pytest.mark.slow
 
 BOUNDARIES = [
     ("fsync", "overrides.yaml.partial", 1),

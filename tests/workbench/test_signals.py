@@ -4,8 +4,11 @@ import shlex
 import signal
 
 import pytest
+
 from toy import PROJECT
 from warm import python
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])

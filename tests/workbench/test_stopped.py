@@ -6,9 +6,9 @@ import sys
 
 import pytest
 import torch
+
 from curves import scalars_of
 from toy import Line
-
 from workbench.callbacks.graceful_stop import SIGNALS, GracefulStop
 from workbench.config.quoting import quote
 from workbench.runs.folder import RunFolder

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 import torch
-from toy import PROJECT
 
+from toy import PROJECT
 from workbench.config.check import check_config
 from workbench.errors import ConfigError
 from workbench.project import the_project
@@ -18,6 +18,7 @@ def weights_of(folder):
     return load_checkpoint(folder.checkpoint("last"))["state_dict"]
 
 
+@pytest.mark.slow
 def test_a_line_is_fitted_and_its_run_explains_itself(run_script, only_run):
     done = run_script()
     assert done.returncode == 0, done.stderr
@@ -33,6 +34,7 @@ def test_a_line_is_fitted_and_its_run_explains_itself(run_script, only_run):
     assert "squared" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_bits(start_script, run_script, run_here, only_run):
     started = start_script("trainer.max_epochs=50")
     started.wait_for("epoch 5/")
@@ -47,6 +49,7 @@ def test_a_killed_run_resumes_to_the_same_bits(start_script, run_script, run_her
         assert torch.equal(value, weights_of(run)[name])
 
 
+@pytest.mark.slow
 def test_a_sweep_is_run_once_and_its_report_says_who_won(run_script, tmp_path):
     sweep = ("-m", "sweep=rates", "optimizer.lr=0.1,0.001", "seed=0,1", "trainer.max_epochs=3")
     assert run_script(*sweep).returncode == 0
@@ -59,6 +62,7 @@ def test_a_sweep_is_run_once_and_its_report_says_who_won(run_script, tmp_path):
     assert "test/loss against what varied" in page
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_one_line_before_anything_starts(run_script, tmp_path):
     done = run_script("optimizer.lrr=1")
     assert done.returncode == 2

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from faults import faults_of
 
+from faults import faults_of
 from workbench.config.command_line import read_command_line
 from workbench.config.launch import Launch
 from workbench.config.quoting import quote

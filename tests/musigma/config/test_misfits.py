@@ -93,6 +93,7 @@ def test_images_that_cannot_be_read_leave_no_folder(compose_launch, tmp_path):
     assert not [*tmp_path.glob("logs/runs/*")]
 
 
+@pytest.mark.slow
 def test_a_run_folder_of_its_own_name_is_made_and_not_taken_twice(run_script, tmp_path):
     small = ["trainer=cpu", "data.source=sample", "trainer.fast_dev_run=true"]
     folder = f"hydra.run.dir={tmp_path}/mine"

@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from faults import faults_of
 from hydra._internal.utils import get_args_parser
 from hydra.conf import HydraConf
 from omegaconf import OmegaConf
 
+from faults import faults_of
 from workbench.config.command_line import read_command_line
 from workbench.config.launch import cut
 from workbench.config.quoting import quoted

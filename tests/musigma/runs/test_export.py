@@ -10,7 +10,6 @@ import torch
 import yaml
 from torch import nn
 from torch.testing import assert_close
-from warm import python
 
 import musigma
 from musigma import exporting as export
@@ -18,6 +17,7 @@ from musigma.exporting import export_run
 from musigma.loading import Run, load_run
 from musigma.models import MLP, Autoencoder, Conv
 from musigma.objectives.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Laplace
+from warm import python
 from workbench.errors import RunError
 from workbench.runs.weights import load_weights
 

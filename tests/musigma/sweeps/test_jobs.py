@@ -1,9 +1,9 @@
 """Names and identities of a sweep's jobs."""
 
 import pytest
-from warm import python
 
 from small import SMALL
+from warm import python
 from workbench.config.identity import identity
 from workbench.config.launch import job_name, short_names
 from workbench.runs.folder import RunFolder

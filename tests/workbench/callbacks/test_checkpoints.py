@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from toy import Line
 
+from toy import Line
 from workbench.callbacks import BestAndLast
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError

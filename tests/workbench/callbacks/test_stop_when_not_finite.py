@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-from toy import Line
 
+from toy import Line
 from workbench.errors import RunError
 from workbench.runs.weights import load_checkpoint
 

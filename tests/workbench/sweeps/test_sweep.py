@@ -5,9 +5,9 @@ import random
 import time
 
 import pytest
+
 from toy import PROJECT
 from warm import start
-
 from workbench.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow

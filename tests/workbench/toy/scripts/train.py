@@ -1,7 +1,6 @@
 """Train the toy."""
 
 from toy import PROJECT
-
 from workbench.script import script
 
 
