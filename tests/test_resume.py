@@ -11,6 +11,7 @@ from curves import scalars_of
 from killing import assert_same_bits, start
 from musigma.callbacks import GracefulStop
 from workbench.config.quoting import quote
+from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
 from workbench.training import run
 
@@ -101,3 +102,28 @@ def test_a_compiled_run_has_the_names_of_a_plain_one_and_each_goes_on_from_the_o
         go_on = quote(f"resume={folder.path}")
         run(compose_launch(go_on, "trainer.max_epochs=3", f"compile={setting}"))
         assert folder.read_metrics()["status"] == "completed"
+
+
+def test_asked_to_stop_while_gradients_accumulate_a_run_stops_after_the_optimizer_step(
+    run_here, trained, compose_launch, tmp_path, monkeypatch
+):
+    settings = ("++trainer.accumulate_grad_batches=2", "model=vae")
+    whole = trained(*settings)
+    original = GracefulStop.on_train_batch_end
+
+    def stop(self, trainer, module, outputs, batch, batch_idx):
+        if batch_idx == 2:
+            self.stopping = True
+        original(self, trainer, module, outputs, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GracefulStop, "on_train_batch_end", stop)
+        with pytest.raises(SystemExit, match="130"):
+            run_here(*settings)
+    (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}
+    assert load_checkpoint(path / "checkpoints" / "last.ckpt")["global_step"] == 2
+    run(compose_launch(quote(f"resume={path}")))
+    expected = load_checkpoint(whole.checkpoint("last"))["state_dict"]
+    found = load_checkpoint(path / "checkpoints" / "last.ckpt")["state_dict"]
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert RunFolder(path).read_metrics()["metrics"] == whole.read_metrics()["metrics"]

@@ -5,11 +5,10 @@ import signal
 import sys
 
 import pytest
-import torch
 
 from curves import scalars_of
 from toy import Line
-from workbench.callbacks.graceful_stop import SIGNALS, GracefulStop
+from workbench.callbacks.graceful_stop import SIGNALS
 from workbench.config.quoting import quote
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
@@ -76,28 +75,3 @@ def test_asked_to_stop_after_training_a_run_says_how_to_resume_and_then_does_the
     assert not list(path.glob("checkpoints/*.partial"))
     assert [signal.getsignal(n) for n in SIGNALS] == handlers
     _resume_and_compare(path, whole, compose_launch, monkeypatch)
-
-
-def test_asked_to_stop_while_gradients_accumulate_a_run_stops_after_the_optimizer_step(
-    run_here, trained, compose_launch, tmp_path, monkeypatch
-):
-    settings = ("++trainer.accumulate_grad_batches=2", "++data.batch_size=13")
-    whole = trained(*settings)
-    original = GracefulStop.on_train_batch_end
-
-    def stop(self, trainer, module, outputs, batch, batch_idx):
-        if batch_idx == 2:
-            self.stopping = True
-        original(self, trainer, module, outputs, batch, batch_idx)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(GracefulStop, "on_train_batch_end", stop)
-        with pytest.raises(SystemExit, match="130"):
-            run_here(*settings)
-    (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}
-    assert load_checkpoint(path / "checkpoints" / "last.ckpt")["global_step"] == 2
-    run(compose_launch(quote(f"resume={path}")))
-    expected = load_checkpoint(whole.checkpoint("last"))["state_dict"]
-    found = load_checkpoint(path / "checkpoints" / "last.ckpt")["state_dict"]
-    assert all(torch.equal(found[name], value) for name, value in expected.items())
-    assert RunFolder(path).read_metrics()["metrics"] == whole.read_metrics()["metrics"]
