@@ -32,7 +32,7 @@ def test_a_checkpoint_that_cannot_be_written_loses_nothing(tmp_path, only_run):
     assert "Traceback" not in done.stderr
     folder = only_run()
     assert f"{folder.path} could not be written: " in done.stderr
-    assert f"Make room, then: python scripts/train.py resume={folder.path}" in done.stderr
+    assert f"Free some space, then: python scripts/train.py resume={folder.path}" in done.stderr
     metrics = folder.read_metrics()
     assert metrics["status"] == "failed"
     assert "File too large" in metrics["error"]

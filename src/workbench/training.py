@@ -25,7 +25,7 @@ from workbench.runs.environment import describe_environment
 from workbench.runs.folder import RunFolder
 from workbench.runs.recording import recorded
 from workbench.runs.tracking import tracked
-from workbench.runs.weights import load_checkpoint
+from workbench.runs.weights import is_compared, load_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -152,11 +152,7 @@ def measured_weights(trainer: L.Trainer) -> tuple[dict[str, Any] | None, str]:
     if path is None:
         return None, f"final weights: step {trainer.global_step}"
     best = load_checkpoint(path)
-    is_compared = best["validation"] and not any(
-        isinstance(callback, BestAndLast) and callback.best is None
-        for callback in trainer.checkpoint_callbacks
-    )
-    kind = "best checkpoint" if is_compared else "final weights"
+    kind = "best checkpoint" if is_compared(best) else "final weights"
     return best, f"{kind}: epoch {best['epoch'] + 1}, step {best['global_step']}"
 
 

@@ -372,10 +372,8 @@ def test_one_test_image_has_a_mean_and_no_error(d, written):
     found = finite(measure(run, test, images=300, samples=25, seed=0))
     json.dumps(found, allow_nan=False)
     assert found["images"] == 1
-    assert found["distortion"] == {
-        "mean": pytest.approx(-test.log_likelihood.item()),
-        "error": None,
-    }
+    assert found["distortion"] == {"mean": pytest.approx(-test.log_likelihood.item())}
+    assert found["left_out"]["distortion.error"] == "it is not a finite number"
     rows = {row.name: row for row in rows_of(found)}
     assert rows["distortion D"].error == "–"
     drawn = [kept(drawing) for drawing in draw(run, test, {})]

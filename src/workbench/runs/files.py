@@ -12,15 +12,10 @@ import yaml
 
 from workbench.errors import RunError, one_line
 from workbench.project import the_project
-
-# libyaml's, ten times as fast, where PyYAML was built with it.
-FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from workbench.runs.config_file import read_config_file
 
 UNKNOWN = "0.1.0 or older"
 """The version of a run that does not say."""
-
-MOST_ENTRIES = 100_000
-"""Of a config, each counted as often as aliases repeat it."""
 
 WENT_ON = "\nwent on in another environment:\n\n"
 """Between the environments of a run that was resumed in another one."""
@@ -53,11 +48,12 @@ class RunFiles:
 
     def read_config(self) -> dict[str, Any]:
         """The config that the run was made with."""
-        return {key: value for key, value in self._read_config().items() if key != "written_by"}
+        config = read_config_file(self.path / "config.yaml")
+        return {key: value for key, value in config.items() if key != "written_by"}
 
     def written_by(self) -> str:
         """The version of the project that made the run."""
-        return self._read_config().get("written_by", UNKNOWN)
+        return read_config_file(self.path / "config.yaml").get("written_by", UNKNOWN)
 
     def read_overrides(self) -> list[str]:
         """The command line's overrides, of each time that the run was resumed too."""
@@ -117,18 +113,6 @@ class RunFiles:
             raise _damaged(path, f"it holds a {type(found).__name__}")
         return found
 
-    def _read_config(self) -> dict[str, Any]:
-        path = self.path / "config.yaml"
-        try:
-            config = yaml.load(path.read_text("utf-8"), Loader=FAST_LOADER)
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-            raise RunError(f"{path} cannot be read as YAML: {one_line(error)}") from error
-        if not isinstance(config, dict):
-            raise RunError(f"{path} does not hold a config: is it damaged?")
-        if _holds_more(config, MOST_ENTRIES):
-            raise RunError(f"{path} is not a run's config: it has over {MOST_ENTRIES:,} entries")
-        return config
-
     def _write(self, name: str, text: str) -> None:
         """Write beside the file's place first, so that a file of this name is always whole."""
         partial = self.path / f"{name}.partial"
@@ -172,16 +156,3 @@ def _texts(text: str) -> list[str]:
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise ValueError("it is not a list of texts")
     return found
-
-
-def _holds_more(node: Any, most: int) -> bool:
-    """True if a config has more entries than that; one that holds itself has."""
-    left = [node]
-    for _ in range(most):
-        if not left:
-            return False
-        node = left.pop()
-        left += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-        if len(left) > most:
-            return True
-    return bool(left)
