@@ -14,7 +14,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-REPLACED = ("src/workbench", "tests/workbench")
+REPLACED = ("src/workbench", "src/hydra_plugins", "tests/workbench")
 CHECKS = (
     ("ruff", "check", "."),
     ("mypy",),

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import lightning as L
@@ -18,7 +19,7 @@ from workbench.config.problem import Problem
 from workbench.config.settings import OptimizerRecipe, SchedulerRecipe
 from workbench.config.trainer_rules import check_precision, check_profiler, check_strategy
 from workbench.errors import ConfigError
-from workbench.project import the_project
+from workbench.project import Config, the_project
 
 MOST_EPOCHS = 1000
 """So many steps of a scheduler are tried."""
@@ -34,14 +35,12 @@ def find_misfits(config: dict[str, Any]) -> Iterator[Problem]:
         check_precision(trainer.get("precision"), trainer.get("accelerator", "auto"))
         check_profiler(trainer.get("profiler"))
         check_written_places(config)
-        project = the_project()
-        project.rules(config)
+        the_project().rules(config)
         data = build_data(config)
-        module = build_module({**config, "compile": False}, data)
+        examples, terms, settings = _try_out(config, data)
         check_schedule(config)
-        terms, settings = project.try_batch(module, data)
         measured = {f"{stage}/{name}" for stage in ("train", "val", "test") for name in terms}
-        others = (*settings, "lr", f"{module.examples}_per_second")
+        others = (*settings, "lr", f"{examples}_per_second")
         reported = measured | {f"train/{name}" for name in others}
         check_monitors(build_callbacks(config), reported)
         asked = config.get("optimized_metric")
@@ -50,6 +49,23 @@ def find_misfits(config: dict[str, Any]) -> Iterator[Problem]:
     except ConfigError as error:
         place, message = re.split(r"(?=[:=])", str(error), maxsplit=1)
         yield Problem(place, message)
+
+
+def _try_out(config: Config, data: L.LightningDataModule) -> tuple[str, list[str], list[str]]:
+    """The word for examples, and the names of the terms and settings that a batch reports.
+
+    The module is built without memory for its weights; on the CPU where it needs their values, and
+    where anything is wrong, so that the fault is one that a run would have.
+    """
+
+    def tried(device: str) -> tuple[str, list[str], list[str]]:
+        with torch.device(device):
+            module = build_module({**config, "compile": False}, data)
+        return module.examples, *the_project().try_batch(module, data)
+
+    with suppress(Exception):
+        return tried("meta")
+    return tried("cpu")
 
 
 def check_monitors(callbacks: Mapping[str, L.Callback], known: Collection[str]) -> None:

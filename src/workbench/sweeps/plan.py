@@ -14,23 +14,24 @@ from workbench.sweeps.job import job_path
 MOST_LINES = 60
 
 
-def show_plan(jobs: Sequence[Launch]) -> None:
-    """The jobs of a sweep and what is to be done of each."""
-    states = {job.name: state_of(job) for job in jobs}
-    counts = Counter(states.values())
+def show_plan(jobs: Sequence[Launch]) -> list[str]:
+    """Show the jobs of a sweep, and return their states."""
+    states = [state_of(job) for job in jobs]
+    counts = Counter(states)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     console.print(f"sweep       {jobs[0].parent}")
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
     console.print(f"{len(jobs)} jobs".ljust(12) + summary)
     if set(counts) == {"new"}:
-        return
+        return states
     table = Table("job", "state")
-    left = sorted(states.items(), key=lambda item: item[1] == "done")
-    for name, state in left[:MOST_LINES]:
-        table.add_row(name, state)
+    left = sorted(zip(jobs, states, strict=True), key=lambda item: item[1] == "done")
+    for job, state in left[:MOST_LINES]:
+        table.add_row(job.name, state)
     if len(left) > MOST_LINES:
         table.add_row(f"... and {len(left) - MOST_LINES} more", "")
     console.print(table)
+    return states
 
 
 def state_of(job: Launch) -> str:
