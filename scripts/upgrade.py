@@ -147,15 +147,17 @@ def _dependencies(text: str) -> list[str]:
 
 def replace(newer: str, template: Path) -> None:
     """Put the newer workbench in the place of the one here, and stage that."""
-    git("checkout", "--quiet", newer, "--", *REPLACED, cwd=template)
+    there = [path for path in REPLACED if tree(newer, path, template)]
+    git("checkout", "--quiet", newer, "--", *there, cwd=template)
     for path in REPLACED:
-        git("rm", "-r", "--quiet", path)
+        git("rm", "-r", "--quiet", "--ignore-unmatch", path)
         for file in git("ls-tree", "-r", "--name-only", newer, path, cwd=template).splitlines():
             place = ROOT / file
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes((template / file).read_bytes())
             place.chmod((template / file).stat().st_mode)
-        git("add", "--", path)
+        if path in there:
+            git("add", "--", path)
 
 
 def checked() -> int:

@@ -175,7 +175,7 @@ def test_start_shows(arguments, shown, capfd):
 def test_start_runs_a_task_once_with_its_config(tmp_path):
     seen = []
     before = list(sys.argv)
-    start("seed=9", f"hydra.run.dir={tmp_path}", task=lambda cfg: seen.append(cfg))
+    start("seed=9", f"hydra.run.dir={tmp_path}", task=seen.append)
     assert [cfg.seed for cfg in seen] == [9]
     assert "hydra" not in seen[0]
     assert sys.argv == before

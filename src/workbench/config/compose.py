@@ -2,39 +2,36 @@
 
 import difflib
 import pickle
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 from hydra import compose
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import (
-    ConfigAttributeError,
-    ConfigKeyError,
-    OmegaConfBaseException,
-    ValidationError,
-)
+from omegaconf.errors import OmegaConfBaseException
 
 from workbench.config import hydra_adapter
+from workbench.config.faults import (
+    PLUGINS,
+    SEARCHPATH,
+    find_file,
+    first_line,
+    folders,
+    inner_error,
+    key_of,
+    needs,
+    reason,
+    several,
+    shortened,
+    unparsed,
+    unreadable,
+)
 from workbench.errors import ConfigError
 from workbench.project import the_project
 
-PLUGINS = {
-    "hydra/launcher/joblib": "joblib",
-    "hydra/launcher/ray": "ray",
-    "hydra/launcher/submitit_local": "submitit",
-    "hydra/launcher/submitit_slurm": "submitit",
-    "hydra/sweeper/optuna": "optuna",
-}
-"""Configs that Hydra's plugins bring, and the extra that installs each plugin."""
-
 PRESETS = ("debug", "experiment", "study")
 """Groups whose files are settings of the whole config."""
-
-SEARCHPATH = "hydra.searchpath"
 
 
 class Composed(NamedTuple):
@@ -92,7 +89,7 @@ class Composer:
             try:
                 self._parsed[text] = hydra_adapter.read(text)
             except (HydraException, ValueError) as error:
-                faults.append(f"{text}: {_unparsed(text, error)}")
+                faults.append(f"{text}: {unparsed(text, error)}")
             else:
                 if not key_of(text):
                     faults.append(f"{text}: names no setting: write name=value")
@@ -124,14 +121,15 @@ class Composer:
                 fitting += [override] if text in chosen.fitting else []
                 continue
             key = override.key_or_group
-            if key == text.partition("=")[0] and is_absent(key, chosen.written):
-                if not key.startswith("hydra."):
-                    (override,) = self.parse([f"++{text}"])
-                    added.add(key)
-            if fault := _set(config, override):
-                problems.append(f"{text}: {fault}")
+            is_new = is_absent(key, chosen.written) and key == text.partition("=")[0]
+            if is_new and not key.startswith("hydra."):
+                added.add(key)
+                text = f"++{text}"
+            (setting,) = self.parse([text])
+            if fault := _set(config, setting):
+                problems.append(f"{override.input_line}: {fault}")
             else:
-                fitting.append(override)
+                fitting.append(setting)
         hydra_adapter.record(config, fitting, number)
         hydra_adapter.use(config)
         texts = [override.input_line for override in fitting]
@@ -183,7 +181,7 @@ class Composer:
         (override,) = self.parse([choice])
         group = override.key_or_group
         if override.is_sweep_override():
-            return _several(override)
+            return several(override)
         if group == SEARCHPATH or override.is_delete():
             return None
         value, options = hydra_adapter.value_of(override), self.options(group, searched)
@@ -193,7 +191,7 @@ class Composer:
             if name in options or "/" in name:
                 continue
             if extra := PLUGINS.get(f"{group}/{name}"):
-                raise ConfigError(f"{choice}: {_needs(extra)}")
+                raise ConfigError(f"{choice}: {needs(extra)}")
             nearest = difflib.get_close_matches(name, options, 1)
             meant = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(options)}"
             return f"there is no {group} of that name; {meant}"
@@ -238,7 +236,7 @@ class Composer:
         if isinstance(error, RecursionError):
             return "includes itself in its defaults list"
         if override.is_force_add():
-            return _first_line(error)
+            return first_line(error)
         name = f"{group}/{hydra_adapter.value_of(override)}"
         raise ConfigError(self._fault_of_files(error, searched, name, choice)) from error
 
@@ -254,34 +252,16 @@ class Composer:
             choice: the override that chose it.
         """
         if isinstance(error, yaml.YAMLError | UnicodeDecodeError):
-            return _unreadable(error, folders(searched))
+            return unreadable(error, folders(searched))
         missing = str(getattr(error, "missing_cfg_file", ""))
         if isinstance(error, MissingConfigException) and missing in PLUGINS:
-            return f"{choice or self.config_name}: {_needs(PLUGINS[missing])}"
+            return f"{choice or self.config_name}: {needs(PLUGINS[missing])}"
         if not name and not find_file(self.config_name, searched).is_file():
             return f"--config-name {self.config_name}: there is no such file"
         file = shortened(find_file(name or self.config_name, searched))
-        place = getattr(_inner(error), "full_key", None)
+        place = getattr(inner_error(error), "full_key", None)
         prefix = f"{file}: {place}: " if place else f"{file}: "
-        return f"{prefix}{_reason(error).removeprefix(f'In {name!r}: ')}"
-
-
-def folders(overrides: Sequence[str]) -> list[Path]:
-    """Where config files are looked for."""
-    typed = [o.partition("=")[2] for o in overrides if key_of(o) == SEARCHPATH]
-    places = re.findall(r"file://([^'\",\]]+)", " ".join(typed))
-    return [the_project().configs, *map(Path, places)]
-
-
-def find_file(name: str, overrides: Sequence[str]) -> Path:
-    """The config file of that name, such as `model/vae`; it need not be there."""
-    files = [root / f"{name}.yaml" for root in folders(overrides)]
-    return next((file for file in files if file.is_file()), files[0])
-
-
-def shortened(path: Path | str) -> str:
-    """A path, within the repository from there."""
-    return str(path).removeprefix(f"{the_project().root}/")
+        return f"{prefix}{reason(error).removeprefix(f'In {name!r}: ')}"
 
 
 def is_absent(key: str, settings: Any) -> bool:
@@ -312,15 +292,10 @@ def choose_none(argument: str) -> str | None:
     return None if group in PRESETS else argument
 
 
-def key_of(override: str) -> str:
-    """`++a.b=c` → `a.b`."""
-    return override.lstrip("+~").partition("=")[0]
-
-
 def _set(config: DictConfig, override: Any) -> str | None:
     """Set a value in a config; what is wrong, if it does not fit there."""
     if override.is_sweep_override():
-        return _several(override)
+        return several(override)
     key, value = override.key_or_group, hydra_adapter.value_of(override)
     try:
         hydra_adapter.set_value(config, override)
@@ -328,66 +303,7 @@ def _set(config: DictConfig, override: Any) -> str | None:
         node = OmegaConf.select(config, key, throw_on_missing=False)
         if isinstance(node, DictConfig) and not isinstance(value, dict | type(None)):
             return "should be a mapping"
-        return _reason(error)
+        return reason(error)
     except (AssertionError, AttributeError, TypeError):
         return "does not fit there"
     return None
-
-
-def _several(override: Any) -> str:
-    hint = "; a list is [a,b], and a text 'a,b'" if hydra_adapter.is_listed(override) else ""
-    return f"add -m to run each of these{hint}"
-
-
-def _needs(extra: str) -> str:
-    return f"needs what is not installed here: pip install -e '.[{extra}]'"
-
-
-def _unparsed(override: str, error: Exception) -> str:
-    if "=" not in override:
-        return "is no setting: write name=value"
-    if " =" in override or "= " in override:
-        return "leave out the spaces around the =: write name=value"
-    key = key_of(override)
-    if not re.fullmatch(r"(?!\d)[\w/$-]+(\.[\w/$-]+)*(@[\w.:-]*)?", key, re.ASCII):
-        return f"{key or 'nothing'} is not the name of a setting: write name=value"
-    if isinstance(error.__cause__ or error, ValueError):  # of a function's arguments
-        return _first_line(error.__cause__ or error)
-    return "cannot be read: close each bracket and quote, and quote a text that holds such signs"
-
-
-def _reason(error: BaseException) -> str:
-    """Why something does not compose, in a line."""
-    if isinstance(error, RecursionError):
-        return "includes itself in its defaults list"
-    if isinstance(error, OSError):  # OmegaConf's, of a file with a number or a text
-        return "is one value, and should hold name: value"
-    inner = _inner(error)
-    if isinstance(inner, ConfigKeyError | ConfigAttributeError):
-        return "Hydra has no such setting"
-    if isinstance(inner, ValidationError) and inner.value is None:
-        return "cannot be null; leave it out"
-    return _first_line(inner or error)
-
-
-def _inner(error: BaseException) -> OmegaConfBaseException | None:
-    """OmegaConf's error in Hydra's."""
-    causes = (error, error.__cause__, error.__context__)
-    return next((cause for cause in causes if isinstance(cause, OmegaConfBaseException)), None)
-
-
-def _unreadable(error: yaml.YAMLError | UnicodeDecodeError, roots: list[Path]) -> str:
-    """Which config file is not YAML, and where."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        mark = error.problem_mark
-        return f"{shortened(mark.name)}, line {mark.line + 1}: {error.problem}"
-    for path in (path for root in roots for path in root.rglob("*.yaml")):
-        try:
-            path.read_text("utf-8")
-        except UnicodeDecodeError as fault:
-            return f"{shortened(path)}: is not text in UTF-8: {fault}"
-    return f"A config file cannot be read: {_first_line(error)}"
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -174,20 +174,22 @@ def start(
     """
     hydra: Any = GlobalHydra.instance().hydra
     named = {"config_name": config_name, "overrides": options.overrides}
+    shown = {"config_name": config_name, "args_parser": parser, "args": options}
     if options.help:
-        return hydra.app_help(config_name=config_name, args_parser=parser, args=options)
-    if options.hydra_help:
-        return hydra.hydra_help(config_name=config_name, args_parser=parser, args=options)
-    if options.cfg:
-        shown = {"cfg_type": options.cfg, "package": options.package, "resolve": options.resolve}
-        return hydra.show_cfg(**named, **shown)
-    if options.shell_completion:
-        return hydra.shell_completion(**named)
-    if options.info:
-        return hydra.show_info(options.info, **named)
-    if MULTIRUN in options.overrides:
+        hydra.app_help(**shown)
+    elif options.hydra_help:
+        hydra.hydra_help(**shown)
+    elif options.cfg:
+        part = {"cfg_type": options.cfg, "package": options.package, "resolve": options.resolve}
+        hydra.show_cfg(**named, **part)
+    elif options.shell_completion:
+        hydra.shell_completion(**named)
+    elif options.info:
+        hydra.show_info(options.info, **named)
+    elif MULTIRUN in options.overrides:
         return hydra.multirun(**named, task_function=task)
-    hydra.run(**named, task_function=task)
+    else:
+        hydra.run(**named, task_function=task)
     return None
 
 

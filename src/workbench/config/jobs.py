@@ -8,7 +8,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from workbench.config import hydra_adapter
-from workbench.config.compose import PRESETS, Composed, Composer, find_file, key_of, shortened
+from workbench.config.compose import PRESETS, Composed, Composer
+from workbench.config.faults import find_file, key_of, shortened
 from workbench.config.hydra_settings import OF_A_SWEEP, find_problems_of_hydra, find_typed
 from workbench.config.launch import Launch, launch_of
 from workbench.config.problem import Problem

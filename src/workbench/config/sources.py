@@ -1,12 +1,12 @@
 """Where a setting came from: an override, or one of the files that were composed."""
 
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from workbench.config import hydra_adapter
-from workbench.config.compose import Composed, Composer, key_of, shortened
+from workbench.config.compose import Composed, Composer
+from workbench.config.faults import key_of, shortened
 from workbench.project import the_project
 
 

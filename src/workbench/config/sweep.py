@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from workbench.config import hydra_adapter
-from workbench.config.compose import Composed, Composer, is_absent, key_of
+from workbench.config.compose import Composed, Composer, is_absent
+from workbench.config.faults import key_of
 from workbench.config.hydra_settings import SWEEPER
 from workbench.config.launch import sweep_name
 from workbench.config.quoting import quoted

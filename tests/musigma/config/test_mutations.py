@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 
 from extras import MISSING
 from musigma.paths import CONFIGS
-from workbench.config.resolvers import register_resolvers
 from workbench.config import hydra_adapter
+from workbench.config.resolvers import register_resolvers
 from workbench.config.rules import Rules
 
 pytestmark = pytest.mark.slow
