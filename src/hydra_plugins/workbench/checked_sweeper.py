@@ -7,7 +7,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext
-from omegaconf import DictConfig
+from omegaconf import DictConfig, flag_override
 
 
 @dataclass
@@ -51,17 +51,34 @@ class CheckedSweeper(Sweeper):
 
         Args:
             hydra_context: what a launcher composes with.
-            task_function: does a job; its attribute `command` is the checked command line.
+            task_function: does a job; its attribute `command`, if it has one, is the checked
+                command line.
             config: of the sweep.
         """
         from workbench.config import hydra_adapter
 
+        self.config = config
         # Taken from it, as a launcher sends the function to other processes.
-        self.command = vars(task_function).pop("command")
+        self.command = vars(task_function).pop("command", None)
         self.launcher = hydra_adapter.launcher_of(config, hydra_context, task_function)
 
     def sweep(self, arguments: list[str]) -> int:
-        """Launch the jobs that are not done; how many failed."""
+        """Check all jobs, unless that was done, and launch those that are not done.
+
+        Args:
+            arguments: the overrides of the sweep, without Hydra's own.
+
+        Returns:
+            How many jobs failed.
+        """
+        from workbench.config.command_line import read_command_line
         from workbench.sweeps.sweep import launch_all
 
+        hydra = self.config.hydra
+        if self.command is None:  # of a script without the workbench's frame
+            own = [text for text in hydra.overrides.hydra if not text.startswith("hydra.mode=")]
+            name = f"--config-name={hydra.job.config_name}"
+            self.command = read_command_line(hydra.job.name, ["-m", name, *own, *arguments])
+            with flag_override(self.config, "struct", False):
+                self.config.sweep = self.command.jobs[0].config["sweep"]  # for its folder
         return launch_all(self.command, self.launcher, self.max_batch_size)

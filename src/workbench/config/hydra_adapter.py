@@ -5,7 +5,7 @@
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,15 @@ MULTIRUN = "hydra.mode=MULTIRUN"
 """By this each job of a sweep knows that it is one."""
 
 
-def opened(configs: Path, script: str) -> AbstractContextManager[None]:
+@contextmanager
+def opened(configs: Path, script: str) -> Iterator[None]:
     """Within it there is a Hydra, for which the other functions here ask."""
-    opening: Any = initialize_config_dir(str(configs), job_name=script, version_base="1.3")
-    return opening
+    before, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
+    try:
+        with initialize_config_dir(str(configs), job_name=script, version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = before
 
 
 def read(text: str) -> Override:
