@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from toy import PROJECT, Line, assemble
 
 from workbench import project
-from workbench.config import compose
+from workbench.config import compose, misfits
 from workbench.config.command_line import read_command_line
 from workbench.config.identity import identity
 from workbench.config.resolvers import register_resolvers
@@ -71,7 +71,9 @@ def test_a_grid_over_numbers_is_composed_once(monkeypatch, tmp_path):
     assert [job.config["optimizer"]["lr"] for job in jobs[:2]] == [0.1, 0.2]
 
 
-def test_a_module_is_built_without_memory_and_once_for_all_seeds(with_project, tmp_path):
+def test_a_module_is_built_without_memory_and_once_for_all_seeds(
+    with_project, monkeypatch, tmp_path
+):
     devices = []
 
     def noting(config, data):
@@ -80,6 +82,10 @@ def test_a_module_is_built_without_memory_and_once_for_all_seeds(with_project, t
         return module
 
     with_project(assemble=noting)
+    sweep(tmp_path, "seed=range(0,5)", "data.noise=0.1,0.2")
+    assert devices == [(0.1, "meta"), (0.2, "cpu")]  # which is faster for what is known to be small
+    devices.clear()
+    monkeypatch.setattr(misfits, "SMALL", 1)
     sweep(tmp_path, "seed=range(0,5)", "data.noise=0.1,0.2")
     assert devices == [(0.1, "meta"), (0.2, "meta")]
 

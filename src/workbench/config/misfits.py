@@ -24,11 +24,22 @@ from workbench.project import Config, the_project
 MOST_EPOCHS = 1000
 """So many steps of a scheduler are tried."""
 
+SMALL = 10_000_000
+"""So many weights are made sooner than done without."""
+
+NO_SHAPE = ("trainer", "callbacks", "logger", "name", "seed", "optimizer", "scheduler")
+"""Entries that do not say how large a module is."""
+
 OF_A_SERVER = ("artifact_location", "tracking_uri", "cache_dir")
 
 
-def find_misfits(config: dict[str, Any]) -> Iterator[Problem]:
-    """The first thing that does not fit another."""
+def find_misfits(config: dict[str, Any], small: set[str] | None = None) -> Iterator[Problem]:
+    """The first thing that does not fit another.
+
+    Args:
+        config: resolved.
+        small: keeps which modules are small, for the next config.
+    """
     try:
         trainer = config["trainer"]
         check_strategy(trainer.get("strategy"))
@@ -37,7 +48,7 @@ def find_misfits(config: dict[str, Any]) -> Iterator[Problem]:
         check_written_places(config)
         the_project().rules(config)
         data = build_data(config)
-        examples, terms, settings = _try_out(config, data)
+        examples, terms, settings = _try_out(config, data, set() if small is None else small)
         check_schedule(config)
         measured = {f"{stage}/{name}" for stage in ("train", "val", "test") for name in terms}
         others = (*settings, "lr", f"{examples}_per_second")
@@ -51,21 +62,35 @@ def find_misfits(config: dict[str, Any]) -> Iterator[Problem]:
         yield Problem(place, message)
 
 
-def _try_out(config: Config, data: L.LightningDataModule) -> tuple[str, list[str], list[str]]:
+def _try_out(
+    config: Config, data: L.LightningDataModule, small: set[str]
+) -> tuple[str, list[str], list[str]]:
     """The word for examples, and the names of the terms and settings that a batch reports.
 
-    The module is built without memory for its weights; on the CPU where it needs their values, and
-    where anything is wrong, so that the fault is one that a run would have.
+    The module is built without memory for its weights; on the CPU where it needs their values,
+    where anything is wrong, so that the fault is one that a run would have, and where one of its
+    shape was small, as that is faster.
     """
 
     def tried(device: str) -> tuple[str, list[str], list[str]]:
         with torch.device(device):
             module = build_module({**config, "compile": False}, data)
-        return module.examples, *the_project().try_batch(module, data)
+        found = module.examples, *the_project().try_batch(module, data)
+        if sum(weight.numel() for weight in module.parameters()) <= SMALL:
+            small.add(shape)
+        return found
 
-    with suppress(Exception):
-        return tried("meta")
+    shape = repr(_without_floats({k: v for k, v in config.items() if k not in NO_SHAPE}))
+    if shape not in small:
+        with suppress(Exception):
+            return tried("meta")
     return tried("cpu")
+
+
+def _without_floats(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {key: _without_floats(value) for key, value in node.items()}
+    return None if isinstance(node, float) else node
 
 
 def check_monitors(callbacks: Mapping[str, L.Callback], known: Collection[str]) -> None:

@@ -24,6 +24,7 @@ class Rules:
         self.script = script
         self._checked: dict[str, list[Problem]] = {}
         self._misfits: dict[str, list[Problem]] = {}
+        self._small: set[str] = set()
 
     def check(self, written: Config, job: DictConfig) -> tuple[list[Problem], Config]:
         """What is wrong with a composed job, and its resolved config.
@@ -46,7 +47,7 @@ class Rules:
             return problems, config
         same = repr(_without_seed(config, {**written, "seed": "${seed}"}))
         if same not in self._misfits:
-            self._misfits[same] = list(find_misfits(config))
+            self._misfits[same] = list(find_misfits(config, self._small))
         return self._misfits[same], config
 
 

@@ -22,9 +22,10 @@ def launch_all(command: CommandLine, launcher: Any, at_once: int | None) -> int:
     for job, state in zip(command.jobs, states, strict=True):
         if state == "done" and not command.is_numbered:
             print(f"{job.name}   is done already")
+    size = at_once or len(left) or 1
     try:
-        for start in range(0, len(left), at_once or len(left)):
-            batch = [command.arguments[n] for n in left[start : start + (at_once or len(left))]]
+        for start in range(0, len(left), size):
+            batch = [command.arguments[n] for n in left[start : start + size]]
             for done in launcher.launch(batch, initial_job_idx=start):
                 _ = done.return_value  # raises what the job raised
     finally:
