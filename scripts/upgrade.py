@@ -14,7 +14,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-REPLACED = ("src/workbench", "tests/workbench")
+REPLACED = ("src/workbench", "src/hydra_plugins", "tests/workbench")
 CHECKS = (
     ("ruff", "check", "."),
     ("mypy",),
@@ -131,15 +131,17 @@ def _dependencies(text: str) -> list[str]:
 
 def replace(newer: str, template: Path) -> None:
     """Replace the workbench by the newer one, and stage that."""
-    git("checkout", "--quiet", newer, "--", *REPLACED, cwd=template)
+    there = [path for path in REPLACED if tree(newer, path, template)]
+    git("checkout", "--quiet", newer, "--", *there, cwd=template)
     for path in REPLACED:
-        git("rm", "-r", "--quiet", path)
+        git("rm", "-r", "--quiet", "--ignore-unmatch", path)
         for file in git("ls-tree", "-r", "--name-only", newer, path, cwd=template).splitlines():
             place = ROOT / file
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes((template / file).read_bytes())
             place.chmod((template / file).stat().st_mode)
-        git("add", "--", path)
+        if path in there:
+            git("add", "--", path)
 
 
 def checked() -> int:

@@ -98,8 +98,9 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
     x = normalization(normalization.prepare(grey.to(torch.uint8)), generator)
     samples = min(module.objective.samples, FEW_SAMPLES)
     noise = torch.randn(samples, count, module.model.latent_dim, generator=generator)
+    device = next(module.parameters()).device  # "meta" while jobs are checked
     with blaming(f"model: the loss of {count} images cannot be computed"):
-        _, terms, settings = module.terms(x, noise, count, 0)
+        _, terms, settings = module.terms(x.to(device), noise.to(device), count, 0)
     if count == 1 and (undefined := [n for n, term in terms.items() if not term.isfinite().all()]):
         raise ConfigError(
             f"data.{smallest}=1: {undefined[0]} compares the images of a batch: take 2 or more"

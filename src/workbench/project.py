@@ -56,7 +56,9 @@ class Project:
             has all entries of `workbench.config.settings.RunSettings`.
         assemble: (config, data) → the module of a run.
         try_batch: (module, data) → the names of the terms and of the settings that a batch
-            reports; raises ConfigError if its loss cannot be computed.
+            reports; raises ConfigError if its loss cannot be computed. The module's weights are on
+            the device "meta", which has shapes and no values; where that raises anything, all is
+            built and tried again on the CPU.
         rules: (config) → nothing; raises ConfigError for settings that do not fit one another.
         describe: (config, module, data) → lines about a run that starts, by their labels.
         meanings: (config, module, data) → the meanings of the run's metrics.

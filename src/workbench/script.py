@@ -1,4 +1,4 @@
-"""The frame of the scripts: Hydra's entry, and one message for whatever goes wrong."""
+"""The frame of the scripts: one entry, and one message for whatever goes wrong."""
 
 import functools
 import sys
@@ -27,40 +27,30 @@ def script(
     hand_over(project)
 
     def frame(task: Callable[["DictConfig"], Any]) -> Callable[[], None]:
+        @functools.wraps(task)
+        def plain_task(cfg: "DictConfig") -> Any:
+            hand_over(project)  # in the processes that a launcher starts, too
+            with plain_errors():
+                return task(cfg)
+
         def main() -> None:
             leave_at_interrupts()
             with plain_errors():
-                import hydra
-
+                from workbench.config import hydra_adapter
                 from workbench.config.command_line import read_command_line
+                from workbench.config.options import Parser
                 from workbench.config.resolvers import register_resolvers
 
                 register_resolvers()
-                sys.argv[1:], jobs = read_command_line(name, sys.argv[1:])
+                command = read_command_line(name, sys.argv[1:])
             note_interrupts()
-
-            @functools.wraps(task)
-            def plain_task(cfg: "DictConfig") -> Any:
-                hand_over(project)  # in the processes that a launcher starts, too
-                with plain_errors():
-                    return task(cfg)
-
-            entry = hydra.main(
-                version_base="1.3", config_path=str(project.configs), config_name=name
-            )
-            with plain_errors():
-                if not jobs:
-                    entry(plain_task)()
-                    return
-                from workbench.sweeps.plan import show_failures, show_plan
-
-                show_plan(jobs)
-                try:
-                    entry(plain_task)()
-                finally:
-                    failed = show_failures(jobs)
-                if failed:
-                    sys.exit(1)
+            vars(plain_task)["command"] = command  # for the sweeper
+            with plain_errors(), hydra_adapter.opened(project.configs, name):
+                failed = hydra_adapter.start(
+                    command.options, command.config_name, plain_task, Parser()
+                )
+            if command.jobs and failed:
+                sys.exit(1)
 
         return main
 

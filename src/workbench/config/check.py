@@ -1,6 +1,7 @@
 """Holding a config against the signatures of what it builds, before anything is built."""
 
 import difflib
+import functools
 import importlib.util
 import json
 import math
@@ -37,22 +38,39 @@ def check_config(config: Mapping[str, Any], settings: type | None = None) -> Non
         raise ConfigError("\n".join(map(str, problems)))
 
 
-def find_problems(config: Mapping[str, Any], settings: type | None = None) -> list[Problem]:
+def find_problems(
+    config: Mapping[str, Any],
+    settings: type | None = None,
+    checked: dict[str, list[Problem]] | None = None,
+) -> list[Problem]:
     """Everything that is wrong with names, required entries, types and ranges.
 
     Args:
         config: plain values, resolved.
         settings: a TypedDict that says what each entry is or builds; by default train.yaml's.
+        checked: keeps what was found in each entry, for the next config of the same settings.
     """
-    settings = settings or the_project().settings()["train"]
+    known = _entries_of(settings or the_project().settings()["train"])
+    optional = {name: argument._replace(is_required=False) for name, argument in known.items()}
+    checked = {} if checked is None else checked
+    problems: list[Problem] = []
+    for name, value in config.items():
+        entry = f"{name!r}: {value!r}"
+        if entry not in checked:
+            checked[entry] = list(_check_entries({name: value}, optional, "", "the config"))
+        problems += checked[entry]
+    return problems + list(_missing_entries(config, known, "", "the config"))
+
+
+@functools.cache
+def _entries_of(settings: type) -> dict[str, Argument]:
     hints = typing.get_type_hints(settings, include_extras=True)
-    known = {
+    return {
         name: Argument(typing.get_args(hint)[0], False)
         if typing.get_origin(hint) is typing.NotRequired
         else Argument(hint, True)
         for name, hint in hints.items()
     }
-    return list(_check_entries(config, known, "", "the config"))
 
 
 def _check_entries(
@@ -71,8 +89,15 @@ def _check_entries(
             yield from _check_value(value, RANGES.get(where, known[name].hint), where)
         else:
             yield Problem(where, _unknown(name, [k for k in known if k not in given_later], owner))
+    required = {name: known[name] for name in known if name not in given_later}
+    yield from _missing_entries(entries, required, prefix, owner)
+
+
+def _missing_entries(
+    entries: Mapping[str, Any], known: Mapping[str, Argument], prefix: str, owner: str
+) -> Iterator[Problem]:
     for name, argument in known.items():
-        if argument.is_required and name not in entries and name not in given_later:
+        if argument.is_required and name not in entries:
             yield Problem(f"{prefix}{name}", f" is missing: {owner} needs it")
 
 
@@ -135,8 +160,7 @@ def _mistyped(value: Any, hint: Any) -> str | None:
     if not _is_finite(value):
         return "should be a finite number"
     try:
-        adapter = TypeAdapter(hint, config=CHECKED)
-        checked = adapter.validate_json(json.dumps(value), strict=True)
+        checked = _adapter(hint).validate_json(json.dumps(value), strict=True)
         if isinstance(checked, Iterator):  # of an Iterable, whose items are checked as they come
             list(checked)
     except ValidationError as error:
@@ -149,6 +173,16 @@ def _mistyped(value: Any, hint: Any) -> str | None:
     except (PydanticUserError, TypeError):  # a type that cannot be asked
         return None
     return None
+
+
+_adapters: dict[int, tuple[Any, TypeAdapter[Any]]] = {}
+
+
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    """Pydantic's of a hint, made once; many hints have no hash, so they are known by identity."""
+    if id(hint) not in _adapters:
+        _adapters[id(hint)] = hint, TypeAdapter(hint, config=CHECKED)
+    return _adapters[id(hint)][1]
 
 
 def _is_finite(value: Any) -> bool:

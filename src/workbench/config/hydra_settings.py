@@ -4,15 +4,16 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from hydra._internal.sources_registry import SourcesRegistry
-
+from workbench.config import hydra_adapter
 from workbench.config.problem import Problem
 from workbench.config.targets import trusted_packages
 
 _PLUGINS = "hydra_plugins.hydra_"
+SWEEPER = "hydra_plugins.workbench.checked_sweeper.CheckedSweeper"
+"""The sweeper of grids; any other one searches."""
+
 CLASSES = (
     "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-    "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
     "hydra.experimental.callbacks.LogJobReturnCallback",
     f"{_PLUGINS}joblib_launcher.joblib_launcher.JoblibLauncher",
     f"{_PLUGINS}optuna_sweeper.optuna_sweeper.OptunaSweeper",
@@ -24,6 +25,7 @@ CLASSES = (
         f"optuna.samplers.{name}Sampler"
         for name in ("CmaEs", "Grid", "MOTPE", "NSGAII", "QMC", "Random", "TPE")
     ),
+    SWEEPER,
     "workbench.sweeps.search.GoOn",
 )
 """What a `_target_` within Hydra's settings may name, beside classes of trusted packages."""
@@ -128,23 +130,17 @@ def find_problems_of_hydra(script: str, hydra: Mapping[str, Any]) -> Iterator[Pr
     yield from _unknown_variables(hydra["job"]["env_set"])
     if (size := _sweeper(hydra).get("max_batch_size")) is not None and size < 1:
         yield Problem(f"hydra.sweeper.max_batch_size={size}", ": should be 1 or more, or null")
-    yield from _absent_sources(hydra["searchpath"])
+    for place in hydra["searchpath"]:
+        if not hydra_adapter.is_place_there(place):
+            yield Problem("hydra.searchpath", f": there is no {place}; leave it out")
+    for name in hydra["job"]["env_copy"]:
+        if name not in os.environ:
+            fault = f"={name}: {name} is not set in the environment"
+            yield Problem("hydra.job.env_copy", fault)
 
 
 def _sweeper(hydra: Mapping[str, Any]) -> Mapping[str, Any]:
     return hydra["sweeper"] if isinstance(hydra["sweeper"], Mapping) else {}
-
-
-def _absent_sources(places: Iterable[str]) -> Iterator[Problem]:
-    for place in places:
-        scheme = place.partition("://")[0] if "://" in place else "file"
-        try:
-            source = SourcesRegistry.instance().resolve(scheme)
-            is_there = source("searchpath", place).available()
-        except (ImportError, ValueError):
-            is_there = False
-        if not is_there:
-            yield Problem("hydra.searchpath", f": there is no {place}; leave it out")
 
 
 def _unknown_variables(names: Iterable[str]) -> Iterator[Problem]:

@@ -1,9 +1,11 @@
 """What a job is, apart from where and how it is recorded."""
 
+import functools
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from fnmatch import fnmatch
+from fnmatch import translate
 from typing import Any
 
 from workbench.project import the_project
@@ -37,9 +39,12 @@ def identity(config: Mapping[str, Any]) -> str:
 
 def changes_figures(name: str) -> bool:
     """Whether a setting, by its dotted name, may change a run's figures."""
-    return not any(
-        fnmatch(name, pattern) for pattern in (*CHANGES_NOTHING, *the_project().changes_nothing)
-    )
+    return not _any_of((*CHANGES_NOTHING, *the_project().changes_nothing)).match(name)
+
+
+@functools.cache
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(translate, patterns)))
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from workbench.config import hydra_adapter
 from workbench.config.identity import identity
 from workbench.errors import ConfigError
 
@@ -56,10 +56,19 @@ def read_launch(cfg: DictConfig) -> Launch:
         config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
-    overrides = [override.removeprefix("++") for override in HydraConfig.get().overrides.task]
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return _job_of_sweep(config, overrides)
-    chosen = _place("run.dir")
+    return launch_of(config, HydraConfig.get())
+
+
+def launch_of(config: dict[str, Any], hydra: Any) -> Launch:
+    """A job, from its resolved config and Hydra's settings for it.
+
+    Raises:
+        ConfigError: if a folder is named that a run or sweep cannot have.
+    """
+    overrides = [override.removeprefix("++") for override in hydra.overrides.task]
+    if hydra_adapter.is_sweep(hydra):
+        return _job_of_sweep(config, overrides, hydra)
+    chosen = _place(hydra, "run.dir")
     if chosen != NOT_SAID:
         folder = check_place(f"hydra.run.dir={chosen}", Path(chosen).absolute())
         return Launch(config, overrides, folder.parent, folder.name, is_named=True)
@@ -69,10 +78,9 @@ def read_launch(cfg: DictConfig) -> Launch:
     return Launch(config, overrides, parent, name)
 
 
-def _place(setting: str) -> str:
+def _place(hydra: Any, setting: str) -> str:
     """One of Hydra's own settings that name a folder."""
     try:
-        hydra: Any = HydraConfig.get()
         place = OmegaConf.select(hydra, setting)
     except OmegaConfBaseException as error:
         raise ConfigError(f"hydra.{setting}: {str(error).splitlines()[0]}") from error
@@ -121,8 +129,8 @@ def sweep_name(cfg: DictConfig, varied: Sequence[str]) -> str:
     return name
 
 
-def _job_of_sweep(config: dict[str, Any], overrides: list[str]) -> Launch:
-    folder, subdir = Path(_place("sweep.dir")), _place("sweep.subdir")
+def _job_of_sweep(config: dict[str, Any], overrides: list[str], hydra: Any) -> Launch:
+    folder, subdir = Path(_place(hydra, "sweep.dir")), _place(hydra, "sweep.subdir")
     is_default = folder == Path(config["log_dir"]) / "sweeps" / config["sweep"]
     said = f"sweep={config['sweep']}" if is_default else f"hydra.sweep.dir={folder}"
     check_place(said, folder)
@@ -142,19 +150,18 @@ def cut(name: str, most: int) -> str:
     return name.encode()[:most].decode(errors="ignore")
 
 
-def check_folders(jobs: Sequence[Launch], *, is_search: bool) -> None:
+def check_folders(jobs: Sequence[Launch], subdir: str, *, is_search: bool) -> None:
     """Check that each job of a sweep has a folder of its own.
 
     Args:
         jobs: all of them, or an example of those that a search will choose.
+        subdir: `hydra.sweep.subdir`, as it is written.
         is_search: whether they are an example.
 
     Raises:
         ConfigError: if `hydra.sweep.subdir` names the same folder for two.
     """
     named = [job.name for job in jobs if job.is_named]
-    hydra: Any = OmegaConf.to_container(HydraConfig.get())  # as it is written
-    subdir = hydra["sweep"]["subdir"]
     if len(set(named)) < len(named) or (is_search and named and "${hydra." not in subdir):
         raise ConfigError(
             f"hydra.sweep.subdir={subdir}: would be the folder of several jobs; write "

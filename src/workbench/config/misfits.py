@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import lightning as L
@@ -18,30 +19,39 @@ from workbench.config.problem import Problem
 from workbench.config.settings import OptimizerRecipe, SchedulerRecipe
 from workbench.config.trainer_rules import check_precision, check_profiler, check_strategy
 from workbench.errors import ConfigError
-from workbench.project import the_project
+from workbench.project import Config, the_project
 
 MOST_EPOCHS = 1000
 """So many steps of a scheduler are tried."""
 
+SMALL = 10_000_000
+"""So many weights are made sooner than done without."""
+
+NO_SHAPE = ("trainer", "callbacks", "logger", "name", "seed", "optimizer", "scheduler")
+"""Entries that do not say how large a module is."""
+
 OF_A_SERVER = ("artifact_location", "tracking_uri", "cache_dir")
 
 
-def find_misfits(config: dict[str, Any]) -> Iterator[Problem]:
-    """The first thing that does not fit another."""
+def find_misfits(config: dict[str, Any], small: set[str] | None = None) -> Iterator[Problem]:
+    """The first thing that does not fit another.
+
+    Args:
+        config: resolved.
+        small: keeps which modules are small, for the next config.
+    """
     try:
         trainer = config["trainer"]
         check_strategy(trainer.get("strategy"))
         check_precision(trainer.get("precision"), trainer.get("accelerator", "auto"))
         check_profiler(trainer.get("profiler"))
         check_written_places(config)
-        project = the_project()
-        project.rules(config)
+        the_project().rules(config)
         data = build_data(config)
-        module = build_module({**config, "compile": False}, data)
+        examples, terms, settings = _try_out(config, data, set() if small is None else small)
         check_schedule(config)
-        terms, settings = project.try_batch(module, data)
         measured = {f"{stage}/{name}" for stage in ("train", "val", "test") for name in terms}
-        others = (*settings, "lr", f"{module.examples}_per_second")
+        others = (*settings, "lr", f"{examples}_per_second")
         reported = measured | {f"train/{name}" for name in others}
         check_monitors(build_callbacks(config), reported)
         asked = config.get("optimized_metric")
@@ -50,6 +60,37 @@ def find_misfits(config: dict[str, Any]) -> Iterator[Problem]:
     except ConfigError as error:
         place, message = re.split(r"(?=[:=])", str(error), maxsplit=1)
         yield Problem(place, message)
+
+
+def _try_out(
+    config: Config, data: L.LightningDataModule, small: set[str]
+) -> tuple[str, list[str], list[str]]:
+    """The word for examples, and the names of the terms and settings that a batch reports.
+
+    The module is built without memory for its weights; on the CPU where it needs their values,
+    where anything is wrong, so that the fault is one that a run would have, and where one of its
+    shape was small, as that is faster.
+    """
+
+    def tried(device: str) -> tuple[str, list[str], list[str]]:
+        with torch.device(device):
+            module = build_module({**config, "compile": False}, data)
+        found = module.examples, *the_project().try_batch(module, data)
+        if sum(weight.numel() for weight in module.parameters()) <= SMALL:
+            small.add(shape)
+        return found
+
+    shape = repr(_without_floats({k: v for k, v in config.items() if k not in NO_SHAPE}))
+    if shape not in small:
+        with suppress(Exception):
+            return tried("meta")
+    return tried("cpu")
+
+
+def _without_floats(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {key: _without_floats(value) for key, value in node.items()}
+    return None if isinstance(node, float) else node
 
 
 def check_monitors(callbacks: Mapping[str, L.Callback], known: Collection[str]) -> None:

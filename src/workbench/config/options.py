@@ -1,13 +1,12 @@
 """The options of a command line: each of Hydra's is obeyed or refused in a line."""
 
-import contextlib
-import io
 import itertools
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from hydra._internal.utils import get_args_parser
+import hydra
 
 from workbench.errors import ConfigError
 from workbench.project import the_project
@@ -36,7 +35,7 @@ def read_options(script: str, arguments: Sequence[str]) -> Namespace:
     Raises:
         ConfigError: if an option is not known, not obeyed or does not go with the others.
     """
-    options = _parse(_with_what_info_shows(arguments))
+    options = Parser().parse_intermixed_args(_with_what_info_shows(arguments))
     for name, reason in REFUSED.items():
         if getattr(options, name):
             raise ConfigError(f"{_typed(name)} {reason}")
@@ -63,12 +62,6 @@ def read_options(script: str, arguments: Sequence[str]) -> Namespace:
     return options
 
 
-def arguments_of(options: Namespace) -> list[str]:
-    """The options as arguments again, with their long names."""
-    given = {k: v for k, v in vars(options).items() if k != "overrides" and v}
-    return [_typed(k) if v is True else f"{_typed(k)}={v}" for k, v in given.items()]
-
-
 def _typed(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
@@ -81,13 +74,33 @@ def _with_what_info_shows(arguments: Sequence[str]) -> list[str]:
     ]
 
 
-def _parse(arguments: Sequence[str]) -> Namespace:
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return get_args_parser().parse_intermixed_args(arguments)
-    except SystemExit as error:
-        if not error.code:  # --version
-            raise
-        fault = said.getvalue().rpartition("error: ")[2].strip()
-        raise ConfigError(f"{fault}; see --help") from error
+class Parser(ArgumentParser):
+    """Hydra's options, whose faults are ConfigErrors."""
+
+    def __init__(self) -> None:
+        super().__init__(add_help=False)
+        add = self.add_argument
+        add("overrides", nargs="*", help="name=value for each setting that is another")
+        add("--help", "-h", action="store_true", help="show what can be chosen")
+        add("--hydra-help", action="store_true", help="show what Hydra has to choose")
+        add("--version", action="version", version=f"Hydra {hydra.__version__}", help="Hydra's")
+        add("--cfg", "-c", choices=("job", "hydra", "all"), help="show the config and stop")
+        add("--resolve", action="store_true", help="with --cfg: interpolations resolved")
+        add("--package", "-p", help="with --cfg: the part that is shown")
+        add("--run", "-r", action="store_true", help="run one job, as without it")
+        add("--multirun", "-m", action="store_true", help="run every combination of values")
+        shell = "complete in a shell: install=bash and so on"
+        add("--shell-completion", "-sc", action="store_true", help=shell)
+        add("--config-path", "-cp", help="refused")
+        add("--config-name", "-cn", help="compose another config")
+        add("--config-dir", "-cd", help="look for config files in this folder too")
+        add("--experimental-rerun", help="refused")
+        add("--info", "-i", nargs="?", const="all", choices=INFO, help="show how it is composed")
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(f"{message}; see --help")

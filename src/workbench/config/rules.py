@@ -3,32 +3,63 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from workbench.config import hydra_adapter
 from workbench.config.check import find_problems
 from workbench.config.misfits import find_misfits
 from workbench.config.problem import Problem
-from workbench.project import the_project
+from workbench.project import Config, the_project
 
 
-def find_problems_of_job(script: str, job: DictConfig) -> list[Problem]:
-    """What is wrong with a composed job; what its parts say of one another comes last.
+class Rules:
+    """Checks the jobs of a script; what several of them share is checked once.
 
     Args:
-        script: whose job it is: `train` and so on.
-        job: the composed config, without Hydra's own settings.
+        script: whose jobs they are: `train` and so on.
     """
-    if missing := list(_missing(OmegaConf.to_container(job), "")):
-        return missing
-    try:
-        plain: Any = OmegaConf.to_container(job, resolve=True)
-    except OmegaConfBaseException as error:
-        return [Problem(error.full_key or "", f": {str(error).splitlines()[0]}")]
-    problems = find_problems(plain, the_project().settings()[script])
-    if not problems and script == "train":
-        problems += find_misfits(plain)
-    return problems
+
+    def __init__(self, script: str) -> None:
+        self.script = script
+        self._checked: dict[str, list[Problem]] = {}
+        self._misfits: dict[str, list[Problem]] = {}
+        self._small: set[str] = set()
+
+    def check(self, written: Config, job: DictConfig) -> tuple[list[Problem], Config]:
+        """What is wrong with a composed job, and its resolved config.
+
+        What its parts say of one another comes last.
+
+        Args:
+            written: the job, with interpolations as they are written.
+            job: composed; Hydra's own settings in it are left out.
+        """
+        if missing := list(_missing(written, "")):
+            return missing, {}
+        try:
+            config = hydra_adapter.resolved(job)
+        except OmegaConfBaseException as error:
+            return [Problem(error.full_key or "", f": {str(error).splitlines()[0]}")], {}
+        settings = the_project().settings()[self.script]
+        problems = find_problems(config, settings, self._checked)
+        if problems or self.script != "train":
+            return problems, config
+        same = repr(_without_seed(config, {**written, "seed": "${seed}"}))
+        if same not in self._misfits:
+            self._misfits[same] = list(find_misfits(config, self._small))
+        return self._misfits[same], config
+
+
+def _without_seed(config: Any, written: Any) -> Any:
+    """A config without its seed and without the copies of that."""
+    if not isinstance(config, Mapping) or not isinstance(written, Mapping):
+        return config
+    return {
+        name: _without_seed(value, written[name])
+        for name, value in config.items()
+        if written[name] != "${seed}"
+    }
 
 
 def _missing(node: Any, place: str) -> Iterator[Problem]:

@@ -1,6 +1,7 @@
 """What a target takes, by its signature."""
 
 import collections.abc
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Sequence
@@ -42,6 +43,7 @@ def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, Argument], bool]
     return named, takes_any
 
 
+@functools.cache
 def _parameters_of(target: Callable[..., Any]) -> Sequence[inspect.Parameter]:
     """With annotations that are text where they name what is imported for type checkers alone."""
     for more in (None, STANDARD_TYPES):

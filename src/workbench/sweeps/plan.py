@@ -12,18 +12,20 @@ from workbench.sweeps.job import job_path
 MOST_LINES = 60
 
 
-def show_plan(jobs: Sequence[Launch]) -> None:
-    """Print the jobs of a sweep and what is left to do of each."""
-    states = {job.name: state_of(job) for job in jobs}
-    counts = Counter(states.values())
+def show_plan(jobs: Sequence[Launch]) -> list[str]:
+    """Print the jobs of a sweep and what is left to do of each; return their states."""
+    states = [state_of(job) for job in jobs]
+    counts = Counter(states)
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
     print(f"sweep       {jobs[0].parent}\n{f'{len(jobs)} jobs':<12}{summary}", flush=True)
     if set(counts) == {"new"}:
-        return
-    rows = sorted(states.items(), key=lambda item: item[1] == "done")
+        return states
+    names = [job.name for job in jobs]
+    rows = sorted(zip(names, states, strict=True), key=lambda row: row[1] == "done")
     if len(rows) > MOST_LINES:
         rows[MOST_LINES:] = [(f"... and {len(rows) - MOST_LINES} more", "")]
     show_table("", ("job", "state"), rows)
+    return states
 
 
 def state_of(job: Launch) -> str:

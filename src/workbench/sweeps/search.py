@@ -7,7 +7,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 
-from workbench.config.compose import key_of
+from workbench.config.faults import key_of
 
 
 class GoOn(Callback):

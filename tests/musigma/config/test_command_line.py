@@ -116,7 +116,8 @@ def test_arguments_that_no_file_names_are_swept_like_the_others():
     assert [job.config["trainer"]["gradient_clip_val"] for job in command.jobs] == [0.1, 0.1, 1, 1]
     assert command.jobs[0].name == "gradient_clip_val=0.1,seed=0"
     assert {job.parent.name for job in command.jobs} == {"gradient_clip_val,seed"}
-    assert "++trainer.gradient_clip_val=0.1,1.0" in command.arguments
+    assert command.overrides[0] == "++trainer.gradient_clip_val=0.1,1.0"
+    assert command.arguments[0][:2] == ["++trainer.gradient_clip_val=0.1", "seed=0"]
 
 
 def test_a_sweep_takes_hydras_ways_to_list_values():
@@ -143,7 +144,7 @@ def test_what_a_search_may_choose_is_checked_by_an_example(argument, fault):
     (line,) = faults_of("-m", f"hydra.sweeper._target_={OPTUNA}", argument)
     assert line.startswith(fault)
     search = read_command_line("train", ["-m", f"hydra.sweeper._target_={OPTUNA}", "seed=0,1"])
-    assert search.jobs == []
+    assert not search.jobs
 
 
 @pytest.mark.parametrize("sweeper", [[], [f"hydra.sweeper._target_={OPTUNA}"]])
@@ -176,7 +177,7 @@ def test_a_study_says_itself_that_it_varies_what_no_file_names(tmp_path):
 
 def test_a_config_is_shown_with_arguments_that_no_file_names():
     shown = ["--cfg=job", "trainer.min_epochs=2", "model=vae"]
-    assert read_command_line("train", shown).arguments == [shown[0], f"++{shown[1]}", shown[2]]
+    assert read_command_line("train", shown).overrides == [f"++{shown[1]}", shown[2]]
     (line,) = faults_of("--cfg=job", "-m", "seed=0,1")
     assert line == "--multirun and --cfg do not go together: take one of them"
 
@@ -205,7 +206,9 @@ def test_a_sweep_checks_all_its_jobs_first():
     command = read_command_line("train", ["-m", "model=vae,autoencoder", "seed=range(0,3)"])
     assert [job.name for job in command.jobs][:2] == ["model=vae,seed=0", "model=vae,seed=1"]
     assert {job.parent.name for job in command.jobs} == {"model,seed"}
-    assert command.arguments[-2:] == ["sweep='model,seed'", "varied=['model','seed']"]
+    names = ["sweep='model,seed'", "varied=['model','seed']"]
+    assert command.overrides[2:4] == names
+    assert command.arguments[0] == ["model=vae", "seed=0", *names]
 
 
 @pytest.mark.parametrize(

@@ -100,11 +100,11 @@ def test_a_sweep_lies_among_the_sweeps(name):
 
 @pytest.mark.parametrize("group", ["logger", "scheduler"])
 def test_nothing_of_a_group_is_its_choice_none(group):
-    assert read_command_line("train", [f"{group}=null"]).arguments == [f"{group}=none"]
+    assert read_command_line("train", [f"{group}=null"]).overrides == [f"{group}=none"]
 
 
 def test_nothing_of_a_preset_is_the_default():
-    assert read_command_line("train", ["experiment=null", "resume=null"]).arguments == [
+    assert read_command_line("train", ["experiment=null", "resume=null"]).overrides == [
         "resume=null"
     ]
 

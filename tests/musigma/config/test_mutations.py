@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 
 from extras import MISSING
 from musigma.paths import CONFIGS
+from workbench.config import hydra_adapter
 from workbench.config.resolvers import register_resolvers
-from workbench.config.rules import find_problems_of_job
+from workbench.config.rules import Rules
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +45,9 @@ def _composed(option):
 
 
 def _problems(option, config):
-    return [str(problem) for problem in find_problems_of_job("train", OmegaConf.create(config))]
+    job = OmegaConf.create(config)
+    problems, _ = Rules("train").check(hydra_adapter.written(job), job)
+    return [str(problem) for problem in problems]
 
 
 def _places(node, path=()):

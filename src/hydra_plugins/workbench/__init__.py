@@ -1,0 +1,1 @@
+"""The workbench's plugins of Hydra, which looks for them here alone."""

@@ -1,0 +1,33 @@
+"""The jobs of a sweep, given to a launcher."""
+
+from typing import Any
+
+from workbench.config.command_line import CommandLine
+from workbench.sweeps.plan import show_failures, show_plan
+
+
+def launch_all(command: CommandLine, launcher: Any, at_once: int | None) -> int:
+    """Launch those jobs of a sweep that are not done; how many of all failed.
+
+    Where a job's settings tell its number, all are launched, as a launcher numbers what it is
+    given; a job that is done says so itself.
+
+    Args:
+        command: the checked command line.
+        launcher: Hydra's.
+        at_once: so many jobs it is given at once; None for all.
+    """
+    states = show_plan(command.jobs)
+    left = [n for n, state in enumerate(states) if state != "done" or command.is_numbered]
+    for job, state in zip(command.jobs, states, strict=True):
+        if state == "done" and not command.is_numbered:
+            print(f"{job.name}   is done already")
+    size = at_once or len(left) or 1
+    try:
+        for start in range(0, len(left), size):
+            batch = [command.arguments[n] for n in left[start : start + size]]
+            for done in launcher.launch(batch, initial_job_idx=start):
+                _ = done.return_value  # raises what the job raised
+    finally:
+        failed = show_failures(command.jobs)
+    return failed

@@ -1,0 +1,199 @@
+"""What `workbench.config.hydra_adapter` counts on in Hydra, one test for each of its functions.
+
+When a new Hydra breaks one of these, the function of that name is what to change.
+"""
+
+import sys
+import warnings
+from argparse import Namespace
+
+import pytest
+from hydra import compose
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from toy import PROJECT
+from workbench.config import hydra_adapter as adapter
+from workbench.config.compose import Composer
+from workbench.config.options import Parser
+from workbench.config.resolvers import register_resolvers
+
+
+@pytest.fixture(autouse=True)
+def _hydra(_toy):
+    register_resolvers()
+    with adapter.opened(PROJECT.configs, "train"):
+        yield
+
+
+@pytest.fixture
+def searched(tmp_path):
+    """The override that adds a folder with a group of its own to the search path."""
+    (tmp_path / "size").mkdir()
+    for name, size in (("small", 8), ("large", 32)):
+        text = f"# @package _global_\ndata:\n  batch_size: {size}\n"
+        (tmp_path / "size" / f"{name}.yaml").write_text(text)
+    return f"hydra.searchpath=[file://{tmp_path}]"
+
+
+def composed(*overrides):
+    return compose("train", list(overrides), return_hydra_config=True)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["seed=3", "name='a=b'", "optimizer.lr=0.2"],
+        ["hydra/launcher=basic", "seed=1", "hydra.run.dir=/x", "~test"],
+        ["+trainer.min_epochs=2", "++trainer.max_epochs=3", "data.noise=0.5", "logger=null"],
+        ["+size=small", "+data.count=8", "name=${seed}", "model={in_features:2}"],
+    ],
+)
+def test_values_set_on_a_choice_of_files_are_what_hydra_composes(overrides, searched):
+    overrides = [searched, *overrides]
+    ours, theirs = Composer("train").compose(overrides).config, composed(*overrides)
+    assert OmegaConf.to_container(ours) == OmegaConf.to_container(theirs)
+    for config in (ours, theirs):
+        with pytest.raises(OmegaConfBaseException):
+            config.nothing = 1
+
+
+def test_read_reads_what_hydra_reads_and_refuses_what_it_refuses():
+    assert adapter.value_of(adapter.read("a.b=[1,x]")) == [1, "x"]
+    assert adapter.is_listed(adapter.read("a=1,2"))
+    assert not adapter.is_listed(adapter.read("a=choice(1,2)"))
+    assert adapter.is_of_hydra(adapter.read("hydra/launcher=basic"))
+    assert not adapter.is_of_hydra(adapter.read("hydrate=1"))
+    for text in ("a=[1", "a=range(1,2,3,4,5)"):
+        with pytest.raises(Exception, match=r"\w"):
+            adapter.read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "strings"),
+    [
+        ("a=1", ["a=1"]),
+        ("+a='x y'", ["+a='x y'"]),
+        ("++a=1,2", ["++a=1", "++a=2"]),
+        ("a=range(1,4)", ["a=1", "a=2", "a=3"]),
+        ("a=choice(x,[1,2])", ["a=x", "a=[1,2]"]),
+        ("hydra/launcher=glob(bas*)", ["hydra/launcher=basic"]),
+        ("a=tag(log,interval(0.1,1))", ["a=0.1"]),
+    ],
+)
+def test_strings_of_an_override_are_those_of_single_jobs(text, strings):
+    assert list(adapter.strings_of(adapter.read(text))) == strings
+
+
+def test_options_of_a_group_are_its_files_wherever_they_lie(searched):
+    assert {"basic"} <= {*adapter.options_of("hydra/launcher", "train", [])}
+    assert "checked" in adapter.options_of("hydra/sweeper", "train", [])
+    assert adapter.options_of("size", "train", []) == []
+    assert adapter.options_of("size", "train", [searched]) == ["large", "small"]
+
+
+def test_defaults_of_a_choice_are_files_with_their_packages(searched):
+    defaults = adapter.defaults_of("train", [searched, "+size=small"])
+    assert ("train", "") in defaults
+    assert ("size/small", "") in defaults
+    assert ("hydra/default", "hydra") in defaults
+    roots = adapter.roots_of(composed(searched))
+    assert any((root / "size" / "small.yaml").is_file() for root in roots)
+    assert PROJECT.configs in roots
+
+
+def test_set_value_adds_changes_and_removes_and_refuses():
+    config = composed()
+    for text in ("seed=4", "+trainer.min_epochs=1", "~test"):
+        adapter.set_value(config, adapter.read(text))
+    assert (config.seed, config.trainer.min_epochs, "test" in config) == (4, 1, False)
+    for text in ("trainer.nothing=1", "+seed=1", "~nothing", "hydra.mode=x"):
+        with pytest.raises(Exception, match=r"\w"):
+            adapter.set_value(config, adapter.read(text))
+
+
+def test_record_writes_what_a_launcher_writes():
+    config = composed("seed=1", "hydra.verbose=true")
+    overrides = [adapter.read(text) for text in ("seed=2", "hydra.run.dir=x", "name=y")]
+    adapter.record(config, overrides, 7)
+    assert list(config.hydra.overrides.task) == ["seed=2", "name=y"]
+    assert list(config.hydra.overrides.hydra) == ["hydra.run.dir=x"]
+    assert config.hydra.job.override_dirname == "name=y,seed=2"
+    assert (config.hydra.job.num, config.hydra.job.id) == (7, "7")
+    assert adapter.is_sweep(config.hydra)
+    assert not adapter.is_sweep(composed().hydra)
+
+
+def test_use_is_what_hydras_own_interpolations_read():
+    config = composed("name=${hydra:job.name}")
+    adapter.use(config)
+    assert config.name == HydraConfig.get().job.name == "train"
+    assert adapter.resolved(config)["name"] == "train"
+    assert adapter.written(config)["name"] == "${hydra:job.name}"
+    assert "hydra" not in adapter.resolved(config)
+
+
+def test_a_place_is_there_or_not(tmp_path):
+    assert adapter.is_place_there(f"file://{tmp_path}")
+    assert adapter.is_place_there("pkg://hydra.conf")
+    for place in (f"file://{tmp_path}/none", "pkg://nothing_of_this_name", "what://x"):
+        assert not adapter.is_place_there(place)
+
+
+def test_the_options_are_hydras():
+    theirs, ours = (
+        {tuple(sorted(action.option_strings)): action.nargs for action in parser._actions}
+        for parser in (get_args_parser(), Parser())
+    )
+    assert ours == theirs
+
+
+def start(*arguments, task=None):
+    options = Parser().parse_intermixed_args(arguments)
+    return adapter.start(options, "train", task, Parser())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["--help"], "== Config =="),
+        (["--hydra-help"], "Hydra"),
+        (["--cfg=job", "seed=5"], "seed: 5"),
+        (["--cfg=job", "--package=data"], "# @package data"),
+        (["--info=searchpath"], "Provider"),
+    ],
+)
+def test_start_shows(arguments, shown, capfd):
+    start(*arguments)
+    out, err = capfd.readouterr()
+    assert shown in out + err
+
+
+def test_start_runs_a_task_once_with_its_config(tmp_path):
+    seen = []
+    before = list(sys.argv)
+    start("seed=9", f"hydra.run.dir={tmp_path}", task=seen.append)
+    assert [cfg.seed for cfg in seen] == [9]
+    assert "hydra" not in seen[0]
+    assert sys.argv == before
+
+
+def test_start_gives_a_sweep_to_the_sweeper_that_it_chooses(tmp_path):
+    seen = []
+
+    def task(cfg):
+        seen.append((cfg.seed, HydraConfig.get().job.num))
+
+    sweep = ["hydra/sweeper=basic", f"hydra.sweep.dir={tmp_path}", adapter.MULTIRUN]
+    with warnings.catch_warnings():
+        start("seed=1,2", *sweep, task=task)
+    assert seen == [(1, 0), (2, 1)]
+
+
+def test_an_option_is_a_namespace_as_hydra_reads_it():
+    options = Parser().parse_intermixed_args(["--cfg", "job", "a=1"])
+    assert isinstance(options, Namespace)
+    assert (options.cfg, options.overrides, options.help) == ("job", ["a=1"], False)
