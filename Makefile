@@ -3,11 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 OLDEST := .github/constraints/oldest.txt
-ALL_CORES := --numprocesses auto --dist loadfile
+ALL_CORES := --numprocesses auto --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-quick test-exhaustive test-extras test-oldest lint format schema tensorboard doctor fork upgrade clean
+.PHONY: help install train test test-quick test-all test-exhaustive test-extras test-oldest lint format schema tensorboard doctor fork upgrade clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,12 +28,15 @@ test: $(STAMP)  ## run the tests; ARGS="-k loader" are pytest's
 test-exhaustive: $(STAMP)  ## run those that `make test` leaves out
 	$(BIN)/python -m pytest $(ALL_CORES) -m exhaustive $(ARGS)
 
+test-all: $(STAMP)  ## run both in one session
+	$(BIN)/python -m pytest $(ALL_CORES) $(ARGS)
+
 test-quick: $(STAMP)  ## run those that take seconds, in about a minute
 	$(BIN)/python -m pytest $(ALL_CORES) -m "not slow" $(ARGS)
 
 test-extras: $(STAMP)  ## install launchers, search and wandb, and run what needs them
 	$(BIN)/pip install --quiet --editable '.[joblib,submitit,ray,optuna,wandb]'
-	$(BIN)/python -m pytest tests/musigma/sweeps/test_launchers.py tests/musigma/runs/test_tracking.py $(ARGS)
+	$(BIN)/python -m pytest $(ALL_CORES) tests/musigma/sweeps/test_launchers.py tests/musigma/runs/test_tracking.py $(ARGS)
 
 test-oldest: .venv-oldest/.installed  ## run them with the oldest versions; Python 3.11 or 3.12
 	.venv-oldest/bin/python -m pytest $(ALL_CORES) -m "not exhaustive" $(ARGS)

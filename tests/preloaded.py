@@ -1,12 +1,7 @@
-"""What scripts import and read, for the server in `warm.py`: each of them is a fork of it."""
+"""The science that scripts import and the data they read, for the server in `workbench/warm.py`."""
 
-import hydra.main  # noqa: F401
-import torch.utils.tensorboard  # noqa: F401
-
-import workbench.config.command_line
-import workbench.script
-import workbench.sweeps.report
-import workbench.training  # noqa: F401
+import musigma.assemble
+import musigma.evaluating  # noqa: F401
 from musigma.data.sample import sample_digits
 
 sample_digits(train=True)

@@ -16,8 +16,8 @@ def _content(folder):
 
 
 @pytest.fixture
-def finished(run_here):
-    return run_here("trainer.max_epochs=2")
+def finished(trained):
+    return trained()
 
 
 REFUSED = [
@@ -124,9 +124,9 @@ def test_of_the_trainer_only_what_is_listed_changes(finished, compose_launch):
 
 
 def test_averaged_weights_are_not_trained_on_as_if_they_were_the_models_own(
-    run_here, compose_launch
+    trained, compose_launch
 ):
-    folder = run_here("++callbacks.ema._target_=lightning.pytorch.callbacks.EMAWeightAveraging")
+    folder = trained("++callbacks.ema._target_=lightning.pytorch.callbacks.EMAWeightAveraging")
     config = folder.read_config()
     config["callbacks"]["ema"] = None
     folder.write_config(config, [])
@@ -174,33 +174,3 @@ def test_a_schedule_that_ends_before_a_longer_run_is_named(run_here, compose_lau
     with pytest.raises(ConfigError, match="scheduler: cannot be stepped after epoch 4"):
         run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=9"))
     assert _content(folder) == before
-
-
-@pytest.mark.parametrize(
-    ("ended_by", "said", "change"),
-    [
-        ("stopping_threshold=9", "stopping_threshold=9", "stopping_threshold=0.01"),
-        ("divergence_threshold=0.01", "divergence_threshold=0.01", "divergence_threshold=9"),
-        ("patience=1", "patience=1", "patience=5"),
-    ],
-)
-def test_a_run_that_stopped_early_says_why_it_trains_no_further_and_does_once_that_is_changed(
-    ended_by, said, change, run_here, compose_launch, capsys
-):
-    stop = "++callbacks.stop."
-    mode = "max" if "patience" in ended_by else "min"
-    more = f"{stop}monitor=val/loss", f"{stop}mode={mode}", f"{stop}{ended_by}"
-    folder = run_here(
-        f"{stop}_target_=lightning.pytorch.callbacks.EarlyStopping", *more, "trainer.max_epochs=4"
-    )
-    steps = load_checkpoint(folder.checkpoint("last"))["global_step"]
-    assert steps < 20
-    resume = quote(f"resume={folder.path}")
-    capsys.readouterr()
-    run(compose_launch(resume, "trainer.max_epochs=5"))
-    text = capsys.readouterr().out
-    assert "early stopping had ended this run: val/loss" in text
-    assert said in text
-    assert load_checkpoint(folder.checkpoint("last"))["global_step"] == steps
-    run(compose_launch(resume, f"{stop}{change}"))
-    assert load_checkpoint(folder.checkpoint("last"))["global_step"] > steps

@@ -5,6 +5,7 @@ import torch
 
 from musigma.callbacks import BestAndLast
 from musigma.evaluating import evaluate
+from small import SMALL
 from warm import python
 from workbench.config.build import build_data, build_module
 from workbench.runs.folder import RunFolder
@@ -13,16 +14,11 @@ from workbench.trainer import build_trainer
 
 pytestmark = pytest.mark.slow
 
-TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "data.source=sample")
-SMALL = (
-    "trainer.max_epochs=2",
+TWO = ("trainer=ddp", "trainer.devices=2", "data.batch_size=50")
+BATCHES = (
     "trainer.log_every_n_steps=1",
-    "model.network.encoder_sizes=[32]",
-    "model.network.decoder_sizes=[32]",
-    "callbacks.latent_panel=null",
     "data.eval_batch_size=77",
-    "data.batch_size=50",
-    "+trainer.limit_train_batches=4",
+    "trainer.limit_train_batches=4",
 )
 
 
@@ -42,7 +38,7 @@ def _test_in_one_process(folder):
 def sweep(tmp_path_factory):
     """A sweep in two processes: what it said, and its run folders by their names."""
     logs = tmp_path_factory.mktemp("logs")
-    jobs = ("model=autoencoder,vae", *TWO, *SMALL, "sweep=two", f"log_dir={logs}")
+    jobs = ("model=autoencoder,vae", *TWO, *SMALL, *BATCHES, "sweep=two", f"log_dir={logs}")
     done = python("scripts/train.py", "-m", *jobs)
     assert done.returncode == 0, done.stderr
     assert not list(logs.glob("runs/*"))
@@ -68,8 +64,7 @@ def test_two_processes_agree_with_one_on_the_same_checkpoint(model, sweep):
 def test_two_processes_train_the_model_that_one_trains(sweep, run_here, monkeypatch):
     """Without noise, two ranks with 50 images each do what one process with 100 does."""
     shared = sweep[1]["model=autoencoder"]
-    common = ("model=autoencoder", *SMALL[:-2])
-    alone = run_here(*common, "data.batch_size=100", "trainer.limit_train_batches=4")
+    alone = run_here("model=autoencoder", *BATCHES, "data.batch_size=100")
     weights = load_checkpoint(shared.checkpoint("last"))["state_dict"]
     for name, value in load_checkpoint(alone.checkpoint("last"))["state_dict"].items():
         torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-5)

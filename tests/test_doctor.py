@@ -50,6 +50,7 @@ def pretend(tmp_path, monkeypatch):
     return install
 
 
+@pytest.mark.slow
 def test_a_good_machine_has_no_problem_and_every_line_is_aligned(tmp_path):
     done = python("scripts/doctor.py", env={**os.environ, "DATA_DIR": str(tmp_path / "empty")})
     assert done.returncode == 0, done.stdout + done.stderr
@@ -61,6 +62,7 @@ def test_a_good_machine_has_no_problem_and_every_line_is_aligned(tmp_path):
     assert about >= {"python", "torch", "imports", "cpu", "torch.compile", "MNIST", "logs"}
 
 
+@pytest.mark.slow
 def test_broken_packages_are_explained_and_malicious_ones_never_imported(pretend, tmp_path):
     pretend("lightning", "2.6.3")
     loot = tmp_path / "stolen"

@@ -10,17 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from commands import run_steps
 from musigma.paths import PROJECT_ROOT
+from small import SMALL
 
 pytestmark = pytest.mark.slow
 
 LONG, SHORT = "a_project_with_quite_a_long_name", "zz"
-SMALL = (
-    "data.source=sample",
-    "trainer.accelerator=cpu",
-    "trainer.max_epochs=1",
-    "+trainer.limit_train_batches=2",
-)
 
 
 def git(folder, *arguments):
@@ -248,14 +244,17 @@ def test_the_fork_is_in_order(fork, small_fork):
 
 
 def test_the_fork_trains_and_opens_what_it_trained(fork, tmp_path):
-    folder, _, installed = fork
-    done = run(folder, "scripts/train.py", "model=vae", *SMALL, f"log_dir={tmp_path}", **installed)
-    assert done.returncode == 0, done.stderr
+    folder, _, _ = fork
+    small = ["model=vae", *SMALL, "trainer.max_epochs=1", f"log_dir={tmp_path}"]
+    opened = (
+        f"import pathlib, sys, {LONG}\n"
+        f"(made,) = pathlib.Path({str(tmp_path)!r}).glob('runs/*')\n"
+        f"print('d =', {LONG}.load_run(made).model.latent_dim, 'musigma' in sys.modules)"
+    )
+    said = run_steps([("script", ["scripts/train.py", *small]), ("code", opened)], folder)
+    assert "\nd = 2 False\n" in said
     (made,) = tmp_path.glob("runs/*")
     assert "musigma" not in (made / "config.yaml").read_text()
-    code = f"import {LONG}; print({LONG}.load_run({str(made)!r}).model.latent_dim)"
-    done = run(folder, "-c", code, **installed)
-    assert done.stdout == "2\n", done.stderr
 
 
 def test_tests_pass_in_a_fork(small_fork):

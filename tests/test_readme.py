@@ -75,8 +75,8 @@ def test_every_make_target_that_is_named_exists():
             assert re.search(rf"^{''.join(target)}:", makefile, re.M), (path, target)
 
 
-def test_a_run_opens_in_a_notebook_as_shown(run_here):
-    folder = run_here("model=vae")
+def test_a_run_opens_in_a_notebook_as_shown(trained):
+    folder = trained("model=vae")
     (code,) = (block.text for block in blocks(README) if "load_run" in block.text)
     names = {}
     exec(code.replace("logs/runs/...", str(folder.path)), names)

@@ -1,13 +1,17 @@
 """A run that stops and goes on ends where it would have ended."""
 
 import json
+import signal
+import sys
 
 import pytest
 import torch
 
 from curves import scalars_of
+from killing import assert_same_bits, start
 from musigma.callbacks import GracefulStop
 from workbench.config.quoting import quote
+from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
 from workbench.training import run
 
@@ -39,9 +43,9 @@ def _flat(value, name=""):
 
 @pytest.mark.parametrize("place", [(0, 2), (1, 0), (1, 3), (1, 4), (2, 1)])
 def test_interrupted_run_resumes_to_the_same_bits(
-    place, run_here, compose_launch, tmp_path, monkeypatch
+    place, run_here, trained, compose_launch, tmp_path, monkeypatch
 ):
-    whole = run_here(*EPOCHS)
+    whole = trained(*EPOCHS)
     with monkeypatch.context() as patch:
         _stop_at(patch, *place)
         with pytest.raises(SystemExit) as stopped:
@@ -66,14 +70,29 @@ def test_interrupted_run_resumes_to_the_same_bits(
     assert finished["metrics"] == whole.read_metrics()["metrics"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+def test_killed_while_its_second_checkpoint_is_written_a_run_resumes_to_the_same_bits(
+    trained, compose_small, compose_launch, only_run, tmp_path
+):
+    """Kills at all other places: tests/workbench/test_killed.py."""
+    process = start(compose_small(*EPOCHS), tmp_path, "replace", "last.ckpt", 2)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    killed = only_run()
+    process = start(compose_launch(quote(f"resume={killed.path}")))
+    process.join()
+    assert process.exitcode == 0
+    assert_same_bits(killed.path, trained(*EPOCHS).path)
+
+
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own, when it traces
 def test_a_compiled_run_has_the_names_of_a_plain_one_and_each_goes_on_from_the_other(
-    run_here, compose_launch, monkeypatch
+    run_here, trained, compose_launch, monkeypatch
 ):
     # The eager backend runs the same operations; whether a compiler is here does not matter.
     compile_ = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", lambda part: compile_(part, backend="eager"))
-    plain = run_here("model=vae")
+    plain = trained("model=vae")
     compiled = run_here("model=vae", "compile=true")
     states = [load_checkpoint(run.checkpoint("last"))["state_dict"] for run in (plain, compiled)]
     assert states[0].keys() == states[1].keys()
@@ -85,18 +104,26 @@ def test_a_compiled_run_has_the_names_of_a_plain_one_and_each_goes_on_from_the_o
         assert folder.read_metrics()["status"] == "completed"
 
 
-def test_a_run_that_goes_on_still_says_how_it_began(run_here, compose_launch, monkeypatch):
-    folder = run_here("model=vae", "trainer.max_epochs=1")
-    typed, environment = folder.read_overrides(), folder.read_environment()
-    seconds = folder.read_metrics()["seconds"]
-    resume = quote(f"resume={folder.path}")
-    run(compose_launch(resume, "trainer.max_epochs=2"))
-    assert folder.read_environment() == environment
-    assert folder.read_overrides()[: len(typed)] == typed
-    assert folder.read_overrides()[-1] == "trainer.max_epochs=2"
-    assert not any(override.startswith("resume") for override in folder.read_overrides())
-    assert folder.read_metrics()["seconds"] > seconds
-    monkeypatch.setattr("workbench.training.describe_environment", lambda device: "elsewhere\n")
-    run(compose_launch(resume, "trainer.max_epochs=3"))
-    assert folder.read_environment().startswith(environment)
-    assert folder.read_environment().endswith("\n\nelsewhere\n")
+def test_asked_to_stop_while_gradients_accumulate_a_run_stops_after_the_optimizer_step(
+    run_here, trained, compose_launch, tmp_path, monkeypatch
+):
+    settings = ("++trainer.accumulate_grad_batches=2", "model=vae")
+    whole = trained(*settings)
+    original = GracefulStop.on_train_batch_end
+
+    def stop(self, trainer, module, outputs, batch, batch_idx):
+        if batch_idx == 2:
+            self.stopping = True
+        original(self, trainer, module, outputs, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GracefulStop, "on_train_batch_end", stop)
+        with pytest.raises(SystemExit, match="130"):
+            run_here(*settings)
+    (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}
+    assert load_checkpoint(path / "checkpoints" / "last.ckpt")["global_step"] == 2
+    run(compose_launch(quote(f"resume={path}")))
+    expected = load_checkpoint(whole.checkpoint("last"))["state_dict"]
+    found = load_checkpoint(path / "checkpoints" / "last.ckpt")["state_dict"]
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert RunFolder(path).read_metrics()["metrics"] == whole.read_metrics()["metrics"]

@@ -2,60 +2,20 @@
 
 import json
 import os
-import shlex
-import signal
 import subprocess
 import sys
 
 import pytest
-import yaml
 
 from musigma.paths import PROJECT_ROOT
-from warm import python
+from small import SMALL
 
 pytestmark = pytest.mark.slow
 
-SMALL = (
-    "data.source=sample",
-    "trainer.accelerator=cpu",
-    "trainer.max_epochs=1",
-    "model.network.encoder_sizes=[16]",
-    "model.network.decoder_sizes=[16]",
-    "callbacks.latent_panel=null",
-)
-
-
-def test_a_run_tells_its_story_and_explains_itself(run_script, only_run):
-    done = run_script("model=vae", *SMALL)
-    assert done.returncode == 0, done.stderr
-    folder = only_run()
-    for words in (
-        "data source: sample",
-        "vae: d = 2, normal posterior, Laplace likelihood, 26,",
-        "ELBO(beta=1.0, samples=1)",
-        "precision 32-true",
-        "nats per image",
-        f"tensorboard --logdir {folder.path}",
-    ):
-        assert words in done.stdout, done.stdout
-    names = {path.name for path in folder.path.iterdir()}
-    assert {"config.yaml", "overrides.yaml", "environment.txt", "metrics.json"} <= names
-    assert {"train.log", "checkpoints"} <= names
-    metrics = folder.read_metrics()
-    assert metrics["status"] == "completed"
-    assert metrics["data_source"] == "sample"
-    assert metrics["metrics"].keys() >= {"test/elbo", "val/rate", "train/l1"}
-    assert folder.read_config()["data"]["source"] == "sample"
-    assert yaml.safe_load((folder.path / "overrides.yaml").read_text())[0] == "model=vae"
-    environment = (folder.path / "environment.txt").read_text()
-    assert "torch==" in environment
-    assert "device cpu" in environment
-    assert "epoch 1/1" in (folder.path / "train.log").read_text()
-
 
 def test_multirun_gives_a_readable_folder_for_every_job(run_script, tmp_path):
-    models = ("autoencoder", "stochastic_autoencoder", "vae")
-    done = run_script("-m", f"model={','.join(models)}", "seed=0,1", *SMALL)
+    models = ("autoencoder", "vae")
+    done = run_script("-m", f"model={','.join(models)}", "seed=0,1", *SMALL, "trainer.max_epochs=1")
     assert done.returncode == 0, done.stderr
     (sweep,) = (tmp_path / "logs" / "sweeps").iterdir()
     jobs = {path.name for path in sweep.iterdir() if path.is_dir()}
@@ -64,32 +24,13 @@ def test_multirun_gives_a_readable_folder_for_every_job(run_script, tmp_path):
         json.loads((sweep / job / "metrics.json").read_text())["metrics"]["val/loss"]
         for job in jobs
     }
-    assert len(losses) == 6
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_keeps_a_checkpoint_and_the_message_goes_on(number, start_script, only_run):
-    started = start_script(*SMALL, "trainer.max_epochs=2000", "name='a=b'")
-    started.wait_for("epoch 2/2000")
-    started.send_signal(number)
-    done = started.finish(60)
-    assert done.returncode == 130, done.stderr
-    folder = only_run()
-    assert folder.read_metrics()["status"] == "interrupted"
-    assert folder.checkpoint("last").exists()
-    command = shlex.split(
-        (done.stdout + done.stderr).split("Resume with: python ")[1].splitlines()[0]
-    )
-    epochs = (folder.path / "train.log").read_text().count("epoch ") + 2
-    done = python(*command, f"trainer.max_epochs={epochs}")
-    assert done.returncode == 0, done.stderr
-    assert folder.read_metrics()["status"] == "completed"
+    assert len(losses) == 4
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model.latent_dim=0", "model.latent_dim=0: Input should be greater than or equal to 1"),
+        ("model.latent_dim=0", "model.latent_dim=0: should be 1 or more"),
         ("model.posterior=point", "objective ELBO weighs a rate"),
         ("trainer=gpu", "trainer: No supported gpu backend found"),
         ("resume=nowhere", "nowhere is not a run folder"),

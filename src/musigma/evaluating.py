@@ -170,7 +170,10 @@ def _evaluate(
 
 
 def _left_out(metrics: Metrics) -> list[str]:
-    return [f"No log p(x): {metrics['no_log_p']}"] if "no_log_p" in metrics else []
+    reasons = [f"No log p(x): {metrics['no_log_p']}"] if "no_log_p" in metrics else []
+    if "left_out" in metrics:
+        reasons += [f"Left out, as they are not finite numbers: {', '.join(metrics['left_out'])}"]
+    return reasons
 
 
 def _show(rows: Sequence[Row], metrics: Metrics, about: About) -> None:

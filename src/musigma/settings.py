@@ -30,7 +30,7 @@ class OpenedSettings(TypedDict):
 class EvaluateSettings(TypedDict):
     """`configs/evaluate.yaml`."""
 
-    run: Name | Annotated[list[Name], Field(min_length=1)]
+    run: Name | list[Name]
     checkpoint: Literal["best", "last"]
     images: Annotated[int, Field(ge=2)] | None
     samples: Annotated[int, Field(ge=25, le=1_000_000)]

@@ -39,12 +39,13 @@ def leave_at_interrupts() -> None:
 
 
 def note_interrupts() -> None:
-    """Make `plain_errors` know that an exception came from Ctrl-C.
+    """Make `plain_errors` know that an exception came from Ctrl-C or SIGTERM.
 
     Interrupted imports end in whatever their half-loaded modules raise.
     """
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, _note)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _note)
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from workbench.callbacks.checkpoints import BestAndLast, best_checkpoint, has_validation
+from workbench.callbacks.checkpoints import add_validation, best_checkpoint, has_validation
 from workbench.callbacks.graceful_stop import interruptible, stoppable
 from workbench.config.blame import blaming
 from workbench.config.launch import Launch
@@ -25,7 +25,7 @@ from workbench.runs.environment import describe_environment
 from workbench.runs.folder import RunFolder
 from workbench.runs.recording import recorded
 from workbench.runs.tracking import tracked
-from workbench.runs.weights import load_checkpoint
+from workbench.runs.weights import is_compared, load_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -122,9 +122,7 @@ def train(
         if has_validation(trainer) and not module.validation():
             log.info("validating the final weights")
             trainer.validate(module, datamodule=data, verbose=False)
-            for callback in trainer.checkpoint_callbacks:
-                if isinstance(callback, BestAndLast):
-                    callback.add_validation(trainer, module)
+            add_validation(trainer, module)
         best, name = measured_weights(trainer)
         metrics = {
             "train": module.metrics("train"),
@@ -152,11 +150,7 @@ def measured_weights(trainer: L.Trainer) -> tuple[dict[str, Any] | None, str]:
     if path is None:
         return None, f"final weights: step {trainer.global_step}"
     best = load_checkpoint(path)
-    is_compared = best["validation"] and not any(
-        isinstance(callback, BestAndLast) and callback.best is None
-        for callback in trainer.checkpoint_callbacks
-    )
-    kind = "best checkpoint" if is_compared else "final weights"
+    kind = "best checkpoint" if is_compared(best) else "final weights"
     return best, f"{kind}: epoch {best['epoch'] + 1}, step {best['global_step']}"
 
 

@@ -1,11 +1,8 @@
 """Pipelines take turns, and what they report is what is shown; nothing here depends on time."""
 
-import json
-
 import pytest
 
 from benchmarking.race import Epoch, Row, race
-from warm import python
 
 pytestmark = pytest.mark.slow
 
@@ -48,19 +45,3 @@ def test_ratios_are_of_epochs_that_had_the_same_turn():
         for pace in (1.5, 1.0)
     )
     assert ours.ratios(theirs) == [1.5, 1.5, 1.5]
-
-
-def test_the_script_measures_all_pipelines_and_commands(tmp_path):
-    output = tmp_path / "benchmark.json"
-    small = "model.network={encoder_sizes:[16],decoder_sizes:[16]}"
-    command = ["tables=[epoch]", "rounds=1", "data.source=sample", small, f"output={output}"]
-    done = python("scripts/benchmark.py", *command)
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(output.read_text())["epoch"]
-    names = ["notebook", "bare loop", "scripts/train.py", "matrix products"]
-    assert [row["pipeline"] for row in rows] == names
-    for row in rows:
-        (epoch,) = row["epochs"]
-        assert epoch["images"] == 4000
-        assert row["pipeline"] in done.stdout
-    assert "BestAndLast" in done.stdout

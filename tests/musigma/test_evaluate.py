@@ -51,8 +51,8 @@ def undrawn(monkeypatch):
     monkeypatch.setattr("musigma.evaluating.plots_of", lambda *_: iter([]))
 
 
-def test_a_run_is_measured_and_explains_its_figures(run_here, undrawn):
-    folder = run_here("model=vae", *BINARY)
+def test_a_run_is_measured_and_explains_its_figures(trained, undrawn):
+    folder = trained("model=vae", *BINARY)
     metrics = _measure(folder)
     assert metrics == json.loads((folder.path / "evaluation" / "metrics.json").read_text())
     assert (metrics["images"], metrics["samples"], metrics["seed"]) == (20, 100, 0)
@@ -65,16 +65,16 @@ def test_a_run_is_measured_and_explains_its_figures(run_here, undrawn):
     assert _measure(folder, seed=1)["log_p"] != metrics["log_p"]
 
 
-def test_densities_are_reported_on_the_common_scale_too(run_here, undrawn):
-    metrics = _measure(run_here("model=vae", "model.latent_dim=3"))
+def test_densities_are_reported_on_the_common_scale_too(trained, undrawn):
+    metrics = _measure(trained("model=vae", "model.latent_dim=3"))
     for name in ("elbo", "log_p"):
         gain = metrics[f"{name}_unit"]["mean"] - metrics[name]["mean"]
         assert gain == pytest.approx(923.03, abs=0.005)
     assert "log_p_exact" not in metrics
 
 
-def test_the_elbo_is_the_one_that_training_reported(run_here):
-    folder = run_here("model=vae")
+def test_the_elbo_is_the_one_that_training_reported(trained):
+    folder = trained("model=vae")
     model, data, _ = load_run(folder.path)
     data.setup("test")
     x = data.test_dataloader().dataset.tensors[0]
@@ -107,8 +107,8 @@ def test_what_has_no_meaning_is_left_out_with_a_reason(run_here, overrides, reas
     assert (folder.path / "figures" / "latent_plane.png").exists() == is_plane
 
 
-def test_figures_are_those_that_training_reported(run_here, undrawn):
-    folder = run_here("model=vae")
+def test_figures_are_those_that_training_reported(trained, undrawn):
+    folder = trained("model=vae")
     metrics, reported = _measure(folder), folder.read_metrics()["metrics"]
     for name in ("l1", "mse", "distortion", "rate"):
         assert metrics[name]["mean"] == pytest.approx(reported[f"test/{name}"], rel=1e-5)
@@ -117,11 +117,11 @@ def test_figures_are_those_that_training_reported(run_here, undrawn):
 @pytest.mark.parametrize("overrides", [["trainer.precision=bf16-mixed"], ["compile=true"]])
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
 def test_a_run_of_another_kind_is_measured_as_the_plain_one(
-    overrides, run_here, undrawn, monkeypatch
+    overrides, run_here, trained, undrawn, monkeypatch
 ):
     compile_ = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", lambda part: compile_(part, backend="eager"))
-    plain = _measure(run_here("model=vae"))
+    plain = _measure(trained("model=vae"))
     other = _measure(run_here("model=vae", *overrides))
     bound = 2e-2 if "bf16" in overrides[0] else 1e-4
     for name in ("distortion", "rate", "elbo", "log_p_exact"):
@@ -141,50 +141,40 @@ def test_a_page_stands_alone_and_text_in_it_is_text(run_here):
     assert "latent_plane" not in names
 
 
-def test_a_run_that_is_none_stops_before_anything_is_measured(run_here, tmp_path):
-    folder = run_here("model=vae")
+def test_a_run_that_is_none_stops_before_anything_is_measured(trained, tmp_path):
+    folder = trained("model=vae")
     settings = {"checkpoint": "best", "images": 20, "samples": 50, "seed": 0}
     with pytest.raises(RunError, match="not a run folder"):
         evaluate([str(folder.path), str(tmp_path)], tmp_path, **settings)
     assert not (folder.path / "report.html").exists()
 
 
-def test_the_script_measures_the_latest_run(run_here, tmp_path):
-    folder = run_here("model=vae", "name='a=b'")
-    arguments = ["run=latest", "images=10", "samples=50", f"log_dir={tmp_path}/logs"]
-    done = python("scripts/evaluate.py", *arguments)
-    assert done.returncode == 0, done.stderr
-    assert "log p(x) on 10 of them, 50 samples each, seed 0" in done.stdout
-    assert "data source: sample" in done.stdout
-    assert (folder.path / "evaluation" / "metrics.json").exists()
-
-
 @pytest.mark.parametrize("override", ["run=nowhere", "images=1"])
-def test_what_cannot_be_is_one_clear_error(override, run_here, tmp_path):
-    run_here("model=vae")
+def test_what_cannot_be_is_one_clear_error(override, trained, tmp_path):
+    trained("model=vae")
     done = python("scripts/evaluate.py", override, f"log_dir={tmp_path}/logs")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def written(tmp_path_factory):
     """A run of a few weights on the sample, as training leaves one."""
     parent = tmp_path_factory.mktemp("runs")
     folder = RunFolder.create(parent, "run")
-    written = Path(__file__).parent / "runs" / "written_by_0.1.0"
-    config = yaml.safe_load((written / "config.yaml").read_text())
+    older = Path(__file__).parent / "runs" / "written_by_0.1.0"
+    config = yaml.safe_load((older / "config.yaml").read_text())
     folder.write_config(config, ["model=vae"])
-    shutil.copytree(written / "checkpoints", folder.path / "checkpoints", dirs_exist_ok=True)
+    shutil.copytree(older / "checkpoints", folder.path / "checkpoints", dirs_exist_ok=True)
     folder.write_environment("python 3\ndevice cpu\n")
     folder.write_metrics(status="completed", seconds=1.0)
     return folder.path
 
 
 @pytest.fixture
-def copied(trained, tmp_path, monkeypatch):
+def copied(written, tmp_path, monkeypatch):
     """That run in a folder of its own, of which one small picture is drawn."""
-    shutil.copytree(trained, tmp_path / "runs" / "run")
+    shutil.copytree(written, tmp_path / "runs" / "run")
     monkeypatch.setattr("musigma.evaluating.plots_of", lambda *_: iter([_picture("one")]))
     monkeypatch.setattr("musigma.measuring._classes", lambda *_: {})
     return RunFolder.open(tmp_path / "runs" / "run")
@@ -381,18 +371,16 @@ def _of_one_image(run):
 
 @pytest.mark.parametrize("d", [1, 2, 3])
 @pytest.mark.filterwarnings("error")
-def test_one_test_image_has_a_mean_and_no_error(d, trained):
-    run = load_run(trained)
+def test_one_test_image_has_a_mean_and_no_error(d, written):
+    run = load_run(written)
     model = Autoencoder(MLP([4], [4]), Laplace(), latent_dim=d).eval()
     run = run._replace(model=model)
     test = _of_one_image(run)
     found = finite(measure(run, test, images=300, samples=25, seed=0))
     json.dumps(found, allow_nan=False)
     assert found["images"] == 1
-    assert found["distortion"] == {
-        "mean": pytest.approx(-test.log_likelihood.item()),
-        "error": None,
-    }
+    assert found["distortion"] == {"mean": pytest.approx(-test.log_likelihood.item())}
+    assert found["left_out"]["distortion.error"] == "it is not a finite number"
     rows = {row.name: row for row in rows_of(found)}
     assert rows["distortion D"].error == "–"
     drawn = [plot_files(plot) for plot in plots_of(run, test, {})]
@@ -402,8 +390,8 @@ def test_one_test_image_has_a_mean_and_no_error(d, trained):
     }
 
 
-def test_curves_of_other_names_are_left_out_with_the_reason(trained):
-    run = load_run(trained)
+def test_curves_of_other_names_are_left_out_with_the_reason(written):
+    run = load_run(written)
     test = _of_one_image(run)
     (last,) = [d for d in plots_of(run, test, {"hp": ([0], [1.0])}) if d.name == "training_curves"]
     assert last.plot is None
@@ -411,10 +399,10 @@ def test_curves_of_other_names_are_left_out_with_the_reason(trained):
 
 
 def test_two_classes_of_which_one_is_rarer_than_what_is_fitted_on_are_no_classes(
-    trained, monkeypatch
+    written, monkeypatch
 ):
     monkeypatch.setattr("musigma.evaluation.probes.TRAINING_CODES", 10)
-    run = load_run(trained)
+    run = load_run(written)
     test = _of_one_image(run)
     images, labels = run.data._sets["train"]
     run.data._sets["train"] = images, torch.zeros_like(labels).index_fill_(0, torch.tensor([0]), 1)
@@ -422,10 +410,10 @@ def test_two_classes_of_which_one_is_rarer_than_what_is_fitted_on_are_no_classes
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
-def test_ctrl_c_while_measuring_leaves_the_run_as_it_was(trained):
-    before = _files(trained)
-    started = Started("scripts/evaluate.py", f"run={trained}", "samples=100000")
+def test_ctrl_c_while_measuring_leaves_the_run_as_it_was(written):
+    before = _files(written)
+    started = Started("scripts/evaluate.py", f"run={written}", "samples=100000")
     started.wait_for("measuring")
     started.send_signal(signal.SIGINT)
     assert started.finish(60).returncode != 0
-    assert _files(trained) == before
+    assert _files(written) == before

@@ -100,6 +100,25 @@ def test_final_weights_that_were_never_validated_are_validated_at_the_end(
     _assert_same(_weights(folder, "previous"), last["state_dict"])
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Lightning's, of its own checkpoints
+@pytest.mark.parametrize(
+    ("settings", "weights"),
+    [
+        (EVERY_SECOND, "best checkpoint: epoch 3, step 15"),
+        (("++trainer.max_steps=3",), "best checkpoint: epoch 1, step 3"),
+    ],
+)
+def test_final_weights_compete_where_lightning_keeps_the_checkpoints(
+    settings, weights, run_here, compose_launch
+):
+    folder = run_here(*THEIRS, *settings)
+    assert folder.read_metrics()["weights"] == weights
+    _check_metrics_are_of_best(folder)
+    more = "trainer.max_epochs=5" if settings == EVERY_SECOND else "++trainer.max_steps=5"
+    run(compose_launch(quote(f"resume={folder.path}"), more))
+    assert folder.read_metrics()["status"] == "completed"
+
+
 def test_an_epoch_without_validation_shows_none_and_stores_none(run_here, capsys):
     folder = run_here(*EVERY_SECOND)
     lines = _epoch_lines(capsys.readouterr().out)
@@ -147,9 +166,9 @@ def test_final_weights_that_are_worse_leave_the_best_checkpoint_as_it_was(run_he
 
 
 def test_final_weights_that_are_better_are_the_best_checkpoint_and_what_others_have_to_beat(
-    run_here,
+    trained,
 ):
-    folder = run_here(*EVERY_SECOND)
+    folder = trained(*EVERY_SECOND)
     best = load_checkpoint(folder.checkpoint("best"))
     assert best["global_step"] == 15
     _assert_same(best["state_dict"], _weights(folder, "last"))
@@ -161,9 +180,9 @@ def test_final_weights_that_are_better_are_the_best_checkpoint_and_what_others_h
 
 @pytest.mark.parametrize("settings", [(), EVERY_SECOND, ("++trainer.max_steps=3",), (EMA,)])
 def test_resuming_a_finished_run_changes_no_checkpoint_no_curve_and_no_metric(
-    settings, run_here, compose_launch, capsys
+    settings, trained, compose_launch, capsys
 ):
-    folder = run_here(*settings)
+    folder = trained(*settings)
     files = {path: path.read_bytes() for path in (folder.path / "checkpoints").iterdir()}
     curves, metrics = _curves(folder), folder.read_metrics()
     capsys.readouterr()
@@ -208,8 +227,8 @@ def test_without_validation_the_title_says_final_weights_and_val_is_not_there(
     assert metrics["test/l1"] == pytest.approx(_l1(folder, "test"), rel=1e-5)
 
 
-def test_a_validated_best_checkpoint_outlives_epochs_without_validation(run_here, compose_launch):
-    folder = run_here()
+def test_a_validated_best_checkpoint_outlives_epochs_without_validation(trained, compose_launch):
+    folder = trained()
     best = folder.checkpoint("best").read_bytes()
     changed = ("++trainer.limit_val_batches=0", "trainer.max_epochs=3")
     run(compose_launch(quote(f"resume={folder.path}"), *changed))
@@ -253,8 +272,8 @@ def test_the_loss_of_the_test_is_that_of_the_best_checkpoints_step(run_here):
 
 
 @pytest.mark.parametrize("settings", [(), ("++trainer.max_steps=3",), EVERY_SECOND])
-def test_of_averaged_weights_val_test_and_the_checkpoint_are_the_same_weights(settings, run_here):
-    folder = run_here(EMA, "++callbacks.ema.decay=0.8", *settings)
+def test_of_averaged_weights_val_test_and_the_checkpoint_are_the_same_weights(settings, trained):
+    folder = trained(EMA, "++callbacks.ema.decay=0.8", *settings)
     _check_metrics_are_of_best(folder)
     best = load_checkpoint(folder.checkpoint("best"))
     name = next(iter(best["state_dict"]))
@@ -262,8 +281,8 @@ def test_of_averaged_weights_val_test_and_the_checkpoint_are_the_same_weights(se
 
 
 @pytest.mark.slow
-def test_evaluate_agrees_with_the_table_of_averaged_weights(run_here):
-    folder = run_here(EMA, "++callbacks.ema.decay=0.8")
+def test_evaluate_agrees_with_the_table_of_averaged_weights(trained):
+    folder = trained(EMA, "++callbacks.ema.decay=0.8")
     (found,) = evaluate(
         [str(folder.path)], folder.path, checkpoint="best", images=2, samples=25, seed=0
     )
@@ -273,9 +292,9 @@ def test_evaluate_agrees_with_the_table_of_averaged_weights(run_here):
 
 @pytest.mark.parametrize("place", [(0, 2), (1, 0), (1, 4)])
 def test_a_run_with_averaged_weights_resumes_from_the_raw_ones_to_the_same_bits(
-    place, run_here, compose_launch, tmp_path, monkeypatch
+    place, run_here, trained, compose_launch, tmp_path, monkeypatch
 ):
-    whole = run_here(EMA, "++callbacks.ema.decay=0.8")
+    whole = trained(EMA, "++callbacks.ema.decay=0.8")
     original = GracefulStop.on_train_batch_end
 
     def stop(self, trainer, module, outputs, batch, batch_idx):
@@ -320,9 +339,9 @@ def test_lightnings_best_checkpoint_is_found_wherever_in_the_folder_it_lies(logg
 
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 def test_a_run_with_lightnings_checkpoints_resumes_from_its_newest(
-    run_here, compose_launch, capsys
+    run_here, trained, compose_launch, capsys
 ):
-    whole = run_here(*THEIRS)
+    whole = trained(*THEIRS)
     folder = run_here(*THEIRS, "trainer.max_epochs=1")
     capsys.readouterr()
     run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=2"))
@@ -333,18 +352,16 @@ def test_a_run_with_lightnings_checkpoints_resumes_from_its_newest(
     assert scalars_of(folder.path).keys() == scalars_of(whole.path).keys()
 
 
-def test_a_checkpoint_of_weights_only_is_not_resumed_from(run_here, compose_launch):
-    folder = run_here(*THEIRS, "++callbacks.theirs.save_weights_only=true")
+def test_a_checkpoint_of_weights_only_is_not_resumed_from(trained, compose_launch):
+    folder = trained(*THEIRS, "++callbacks.theirs.save_weights_only=true")
     _check_metrics_are_of_best(folder)
     with pytest.raises(RunError, match="holds weights only"):
         run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=3"))
 
 
 @pytest.mark.parametrize("where", ["absolute", "parent", "link", "number"])
-def test_the_recorded_best_checkpoint_is_never_followed_out_of_the_folder(
-    where, run_here, tmp_path
-):
-    folder = run_here(*THEIRS)
+def test_the_recorded_best_checkpoint_is_never_followed_out_of_the_folder(where, trained, tmp_path):
+    folder = trained(*THEIRS)
     outside = tmp_path / "outside.ckpt"
     folder.checkpoint("best").replace(outside)
     if where == "link":
@@ -422,8 +439,8 @@ def test_callbacks_whose_results_nothing_would_hold_are_refused_before_the_start
 
 
 @pytest.mark.slow
-def test_a_run_folder_that_holds_an_export_of_itself_is_that_run(run_here):
-    folder = run_here("trainer.max_epochs=1")
+def test_a_run_folder_that_holds_an_export_of_itself_is_that_run(trained):
+    folder = trained("trainer.max_epochs=1")
     export_run(load_run(folder.path), folder.path / "export")
     assert [found.path for found in find_runs(str(folder.path), folder.path)] == [folder.path]
     (found,) = find_runs(str(folder.path.parent), folder.path)
@@ -431,10 +448,10 @@ def test_a_run_folder_that_holds_an_export_of_itself_is_that_run(run_here):
 
 
 def test_metrics_that_are_stale_in_a_checkpoint_of_an_older_version_are_measured_anew(
-    run_here, compose_launch, capsys
+    trained, compose_launch, capsys
 ):
     """It stored the sanity check's loss, and did not say at which step it was."""
-    folder = run_here("++trainer.max_steps=3")
+    folder = trained("++trainer.max_steps=3")
     right = folder.read_metrics()["metrics"]
     path = folder.checkpoint("last")
     checkpoint = load_checkpoint(path)

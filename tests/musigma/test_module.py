@@ -102,8 +102,8 @@ def test_test_figures_are_means_over_images_from_sampled_z(run_here):
 @pytest.mark.parametrize(
     "change", ["data.eval_batch_size=33", "+trainer.check_val_every_n_epoch=2"]
 )
-def test_how_often_and_in_which_batches_one_validates_changes_nothing(run_here, change):
-    plain, changed = run_here("model=vae"), run_here("model=vae", change)
+def test_how_often_and_in_which_batches_one_validates_changes_nothing(run_here, trained, change):
+    plain, changed = trained("model=vae"), run_here("model=vae", change)
     first = plain.read_metrics()["metrics"]
     second = changed.read_metrics()["metrics"]
     assert {n: v for n, v in first.items() if n.startswith("train/")} == {
@@ -141,8 +141,8 @@ def test_a_point_has_no_rate_to_weigh():
     AutoencoderModule(model, Reconstruction())
 
 
-def test_bf16_mixed_trains_and_agrees_with_float32(run_here):
-    exact = run_here("model=vae").read_metrics()["metrics"]
+def test_bf16_mixed_trains_and_agrees_with_float32(run_here, trained):
+    exact = trained("model=vae").read_metrics()["metrics"]
     mixed = run_here("model=vae", "trainer.precision=bf16-mixed").read_metrics()["metrics"]
     assert mixed != exact
     for name in ("test/distortion", "test/elbo", "test/l1"):

@@ -1,9 +1,18 @@
 """The workbench's tests work on a project of their own, the toy."""
 
 import pytest
-from toy import PROJECT
 
-from warm import python
+from running import (  # noqa: F401
+    _alone,
+    compose_launch,
+    compose_small,
+    only_run,
+    run_here,
+    run_script,
+    start_script,
+    trained,
+)
+from toy import PROJECT
 from workbench import project
 
 
@@ -13,12 +22,6 @@ def _toy(monkeypatch):
 
 
 @pytest.fixture
-def train(tmp_path):
-    """Arguments → the finished process of the toy's script."""
-
-    def run_it(*arguments):
-        done = python(str(PROJECT.root / "train.py"), *arguments, f"log_dir={tmp_path}/logs")
-        assert "Traceback" not in done.stdout + done.stderr
-        return done
-
-    return run_it
+def small(_toy):
+    """The overrides of a run that takes a fraction of a second."""
+    return ["trainer.max_epochs=2"]

@@ -1,4 +1,4 @@
-"""Epoch figures are means over images, whatever the batches."""
+"""Epoch means are over examples, whatever the batches."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from workbench.epoch_means import EpochMeans
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 10])
-def test_mean_over_images_does_not_depend_on_batches(batch_size):
+def test_mean_over_examples_does_not_depend_on_batches(batch_size):
     values = torch.randn(10, dtype=torch.float64)
     means = EpochMeans()
     for batch in values.split(batch_size):
@@ -19,7 +19,7 @@ def test_mean_over_images_does_not_depend_on_batches(batch_size):
 def test_ranks_are_summed_before_dividing():
     means = EpochMeans()
     means.add({"a": torch.tensor([1.0, 3.0])})
-    other = torch.tensor([10.0, 1.0])  # the other rank's sum and number of images
+    other = torch.tensor([10.0, 1.0])  # the other rank's sum and number of examples
     assert means.compute(lambda sums: sums + other) == {"a": 14 / 3}
 
 
@@ -30,7 +30,7 @@ def test_last_batch_is_reported_alone():
     assert means.of_last_batch() == {"a": 7}
 
 
-def test_a_million_images_lose_no_digits():
+def test_a_million_examples_lose_no_digits():
     means = EpochMeans()
     for _ in range(1000):
         means.add({"a": torch.full((1000,), 794.7175)})
@@ -46,7 +46,7 @@ def test_state_goes_on_where_it_was():
     assert first.compute() == second.compute() == {"a": 3}
 
 
-def test_without_images_there_are_no_figures():
+def test_without_examples_there_are_no_metrics():
     assert EpochMeans().compute() == {}
 
 

@@ -5,31 +5,24 @@ import sys
 
 import pytest
 import torch
-from toy import PROJECT
 
-from warm import Started
+from toy import PROJECT
 from workbench.config.check import check_config
 from workbench.errors import ConfigError
 from workbench.project import the_project
-from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
 from workbench.sweeps.report import report
-
-pytestmark = pytest.mark.slow
-
-
-def runs(place):
-    return [RunFolder.open(path.parent) for path in sorted(place.glob("*/config.yaml"))]
 
 
 def weights_of(folder):
     return load_checkpoint(folder.checkpoint("last"))["state_dict"]
 
 
-def test_a_line_is_fitted_and_its_run_explains_itself(train, tmp_path):
-    done = train()
+@pytest.mark.slow
+def test_a_line_is_fitted_and_its_run_explains_itself(run_script, only_run):
+    done = run_script()
     assert done.returncode == 0, done.stderr
-    (run,) = runs(tmp_path / "logs" / "runs")
+    run = only_run()
     line = weights_of(run)
     assert float(line["line.weight"]) == pytest.approx(3, abs=0.1)
     assert float(line["line.bias"]) == pytest.approx(1, abs=0.1)
@@ -41,26 +34,26 @@ def test_a_line_is_fitted_and_its_run_explains_itself(train, tmp_path):
     assert "squared" in done.stdout
 
 
-def test_a_killed_run_resumes_to_the_same_bits(train, tmp_path):
-    arguments = ["trainer.max_epochs=200", f"log_dir={tmp_path}/logs"]
-    started = Started(str(PROJECT.root / "train.py"), *arguments)
+@pytest.mark.slow
+def test_a_killed_run_resumes_to_the_same_bits(start_script, run_script, run_here, only_run):
+    started = start_script("trainer.max_epochs=50")
     started.wait_for("epoch 5/")
     started.send_signal(9)
     started.finish()
-    (run,) = runs(tmp_path / "logs" / "runs")
+    run = only_run()
     assert run.read_metrics()["status"] == "running"
-    assert load_checkpoint(run.checkpoint("last"))["epoch"] < 199
-    assert train("resume=latest").returncode == 0
-    train("trainer.max_epochs=200", "name=whole")
-    whole = next(r for r in runs(tmp_path / "logs" / "runs") if "whole" in r.path.name)
+    assert load_checkpoint(run.checkpoint("last"))["epoch"] < 49
+    assert run_script("resume=latest").returncode == 0
+    whole = run_here("trainer.max_epochs=50")
     for name, value in weights_of(whole).items():
         assert torch.equal(value, weights_of(run)[name])
 
 
-def test_a_sweep_is_run_once_and_its_report_says_who_won(train, tmp_path):
+@pytest.mark.slow
+def test_a_sweep_is_run_once_and_its_report_says_who_won(run_script, tmp_path):
     sweep = ("-m", "sweep=rates", "optimizer.lr=0.1,0.001", "seed=0,1", "trainer.max_epochs=3")
-    assert train(*sweep).returncode == 0
-    again = train(*sweep)
+    assert run_script(*sweep).returncode == 0
+    again = run_script(*sweep)
     assert again.returncode == 0
     assert "4 done" in again.stdout
     page = report("rates", tmp_path / "logs" / "sweeps").read_text("utf-8")
@@ -69,8 +62,9 @@ def test_a_sweep_is_run_once_and_its_report_says_who_won(train, tmp_path):
     assert "test/loss against what varied" in page
 
 
-def test_what_is_wrong_is_one_line_before_anything_starts(train, tmp_path):
-    done = train("optimizer.lrr=1")
+@pytest.mark.slow
+def test_what_is_wrong_is_one_line_before_anything_starts(run_script, tmp_path):
+    done = run_script("optimizer.lrr=1")
     assert done.returncode == 2
     assert "did you mean lr?" in done.stderr + done.stdout
     assert not (tmp_path / "logs").exists()

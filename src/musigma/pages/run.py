@@ -35,26 +35,27 @@ SHOWN = {
 
 
 def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
-    """The lines of the metrics; a dash for a value that is not a number."""
+    """The lines of the metrics; a dash for what could not be measured."""
     for name in dict.fromkeys([*SHOWN, *metrics]):
         metric = metrics.get(name)
-        if isinstance(metric, dict) and metric.keys() == {"mean", "error"}:
+        if isinstance(metric, dict) and "mean" in metric:
             title, unit = SHOWN.get(name, (name.replace("_", " "), ""))
             form = ".2f" if unit in (NATS, "dB") else ".4f"
-            yield Row(title, _text(metric["mean"], form), _text(metric["error"], form), unit)
+            yield Row(title, _text(metric["mean"], form), _text(metric.get("error"), form), unit)
     latent, classes = metrics["latent"], metrics["classes"]
-    d = len(latent["spread"])
     if "active_units" in latent:
-        yield Row("active units", f"{latent['active_units']} of {d}", "", "dimensions")
+        of = f" of {len(latent['spread'])}" if "spread" in latent else ""
+        yield Row("active units", f"{latent['active_units']}{of}", "", "dimensions")
     if "mutual_information_at_least" in latent:
         information = latent["mutual_information_at_least"]
-        value, error = _text(information["mean"], ".2f", "≥ "), _text(information["error"], ".2f")
-        yield Row("I(x; z)", value, error, NATS)
-        kl = _text(latent["aggregate_kl_at_least"], ".2f", "≥ ")
+        value = _text(information.get("mean"), ".2f", "≥ ")
+        yield Row("I(x; z)", value, _text(information.get("error"), ".2f"), NATS)
+        kl = _text(latent.get("aggregate_kl_at_least"), ".2f", "≥ ")
         yield Row("KL(q(z) ‖ p(z)), by the moments", kl, "", "nats")
     elif "share_of_std_at_floor" in latent:
-        noise = sum(latent["signal_to_noise"]) / d
-        yield Row("signal to noise of the codes", f"{noise:.3g}", "", "mean over dimensions")
+        if noise := latent.get("signal_to_noise"):
+            mean = f"{sum(noise) / len(noise):.3g}"
+            yield Row("signal to noise of the codes", mean, "", "mean over dimensions")
         yield Row("std at its floor", f"{latent['share_of_std_at_floor']:.1%}", "", "of all")
     for name in ("linear_probe", "nearest_neighbours"):
         if name in classes:

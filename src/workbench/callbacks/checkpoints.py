@@ -137,6 +137,20 @@ def has_validation(trainer: L.Trainer) -> bool:
     return bool(trainer.limit_val_batches) and len(data.val_dataloader()) > 0
 
 
+def add_validation(trainer: L.Trainer, module: ReportingModule) -> None:
+    """Let the final weights, which were validated after training, compete for the best."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, BestAndLast):
+            callback.add_validation(trainer, module)
+        elif isinstance(callback, ModelCheckpoint):
+            # It saves where it finds itself at the end of the epoch or of a validation in it.
+            epochs, fn = trainer.fit_loop.epoch_progress.current, trainer.state.fn
+            epochs.completed, trainer.state.fn = epochs.completed - 1, TrainerFn.FITTING
+            callback.on_validation_end(trainer, module)
+            callback.on_train_epoch_end(trainer, module)
+            epochs.completed, trainer.state.fn = epochs.completed + 1, fn
+
+
 def best_checkpoint(trainer: L.Trainer) -> Path | None:
     """The best checkpoint of `BestAndLast`, or else of Lightning's own callback."""
     theirs = [

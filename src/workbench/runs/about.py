@@ -3,15 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-import yaml
-
 from workbench.errors import UserError
 from workbench.project import the_project
 from workbench.runs.curves import Curves, read_curves
 from workbench.runs.files import WENT_ON
 from workbench.runs.folder import RunFolder
 from workbench.runs.status import status_of
-from workbench.runs.weights import WEIGHTS, load_checkpoint
+from workbench.runs.weights import WEIGHTS, is_compared, load_checkpoint
 
 EXPORT = "export"
 """The checkpoint and the status of an exported run."""
@@ -32,6 +30,7 @@ class About(NamedTuple):
         environment: packages, code and machine.
         curves: the scalars that it logged.
         notes: in sentences: a run that was not completed, and files that cannot be read.
+        is_compared: false if `best` is not the best by a metric, but the final weights.
     """
 
     checkpoint: str
@@ -43,13 +42,15 @@ class About(NamedTuple):
     environment: str
     curves: Curves
     notes: list[str]
+    is_compared: bool = True
 
     def weights(self) -> str:
         """The weights, in words: `best checkpoint (epoch 3, step 1290)`."""
         if self.checkpoint == EXPORT:
             return "exported weights"
         known = "" if self.epoch is None else f" (epoch {self.epoch}, step {self.step})"
-        return f"{self.checkpoint} checkpoint{known}"
+        kind = f"{self.checkpoint} checkpoint" if self.is_compared else "final weights"
+        return f"{kind}{known}"
 
 
 def read_about(folder: RunFolder, config: Mapping[str, Any], checkpoint: str) -> About:
@@ -58,51 +59,50 @@ def read_about(folder: RunFolder, config: Mapping[str, Any], checkpoint: str) ->
 
     def read(name: str, reader: Callable[[], Value], kind: type[Value]) -> Value:
         try:
-            value = reader()
-        except (OSError, ValueError, UserError, yaml.YAMLError) as error:
+            return reader()
+        except (OSError, ValueError, UserError) as error:
             notes.append(f"{name} cannot be read: {error}")
             return kind()
-        if isinstance(value, kind):
-            return value
-        notes.append(f"{name} is damaged: it holds a {type(value).__name__}")
-        return kind()
 
     metrics = read("metrics.json", folder.read_metrics, dict)
+    is_known = not notes
     overrides = read("overrides.yaml", folder.read_overrides, list)
     environment = read("environment.txt", folder.read_environment, str)
-    curves = read("What the run logged", lambda: read_curves(folder.path), dict)
+    curves = read("The event files", lambda: read_curves(folder.path), dict)
     epoch = step = None
+    compared = True
     if (folder.path / WEIGHTS).exists():
         checkpoint = status = EXPORT
     else:
-        status = status_of(folder, metrics)
-        epoch, step = _progress(folder, checkpoint)
-    if status not in ("completed", EXPORT):
+        status = status_of(folder, metrics) if is_known else "unknown"
+        epoch, step, compared = _progress(folder, checkpoint)
+    if status not in ("completed", EXPORT, "unknown"):
         error = f": {metrics['error']}" if metrics.get("error") else ""
         notes.insert(0, f"This run was not completed, its status is {status}{error}")
     earlier, _, last = environment.rpartition(WENT_ON)
     head, _, _ = last.partition("\n\n")  # python, platform, device, commit
     trainer = config.get("trainer")
-    trainer = trainer if isinstance(trainer, Mapping) else {}
     ran = {
         "run folder": str(folder.path),
         "status": status,
         "written": metrics.get("written", "unknown"),
         "seconds of training and test": metrics.get("seconds", "unknown"),
         "epochs trained": _progress(folder, "last")[0] or "unknown",
-        "precision": trainer.get("precision", "32-true"),
+        "precision": trainer.get("precision", "32-true")
+        if isinstance(trainer, dict)
+        else "unknown",
         **dict(line.split(" ", 1) for line in head.splitlines() if " " in line),
         **({"begun": "in another environment, below"} if earlier else {}),
         the_project().package: folder.written_by(),
     }
-    typed = list(map(str, overrides))
-    return About(checkpoint, status, epoch, step, ran, typed, environment, curves, notes)
+    best = compared or checkpoint != "best"
+    return About(checkpoint, status, epoch, step, ran, overrides, environment, curves, notes, best)
 
 
-def _progress(folder: RunFolder, checkpoint: str) -> tuple[int, int] | tuple[None, None]:
-    """A checkpoint's epoch, counted from 1, and its optimizer steps."""
+def _progress(folder: RunFolder, checkpoint: str) -> tuple[int | None, int | None, bool]:
+    """A checkpoint's epoch, counted from 1, its steps, and `is_compared` of it."""
     try:
         known = load_checkpoint(folder.checkpoint(checkpoint))
-        return int(known["epoch"]) + 1, int(known["global_step"])
+        return int(known["epoch"]) + 1, int(known["global_step"]), is_compared(known)
     except (UserError, KeyError, TypeError, ValueError):
-        return None, None
+        return None, None, True

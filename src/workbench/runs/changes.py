@@ -59,7 +59,8 @@ def check_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
 
 def check_progress(checkpoint: Mapping[str, Any], trainer: Mapping[str, Any]) -> None:
     """Raise a RunError if the trainer would stop before a checkpoint's epoch or step."""
-    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    current = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
+    epochs = max(current["processed"], current["completed"])
     for name, done in (("max_epochs", epochs), ("max_steps", checkpoint["global_step"])):
         most = trainer.get(name)
         if most is not None and -1 < most < done:

@@ -40,13 +40,29 @@ def write_evaluation(
             (place / FIGURES / name).unlink(missing_ok=True)
 
 
-def finite(value: Any) -> Any:
-    """The same with None for NaN and infinity, which JSON does not have."""
-    if isinstance(value, dict):
-        return {name: finite(part) for name, part in value.items()}
+def finite(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without what is not a finite number, as JSON has none; `left_out` names those.
+
+    A list that holds one is left out as a whole.
+    """
+    names: list[str] = []
+
+    def kept(value: Any, place: str) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        lost = [name for name, part in value.items() if _is_left_out(part)]
+        names.extend(f"{place}{name}" for name in lost)
+        return {n: kept(part, f"{place}{n}.") for n, part in value.items() if n not in lost}
+
+    known = kept(metrics, "")
+    reason = "it is not a finite number"
+    return known | ({"left_out": dict.fromkeys(names, reason)} if names else {})
+
+
+def _is_left_out(value: Any) -> bool:
     if isinstance(value, list | tuple):
-        return [finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return any(map(_is_left_out, value))
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _plots(place: Path) -> set[str]:

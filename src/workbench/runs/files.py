@@ -12,15 +12,10 @@ import yaml
 
 from workbench.errors import RunError, one_line
 from workbench.project import the_project
-
-# libyaml's, ten times as fast, where PyYAML was built with it.
-FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from workbench.runs.config_file import MOST_BYTES, read_config_file
 
 UNKNOWN = "0.1.0 or older"
 """The version of a run that does not say."""
-
-MOST_ENTRIES = 100_000
-"""Of a config, each counted as often as aliases repeat it."""
 
 WENT_ON = "\nwent on in another environment:\n\n"
 """Between the environments of a run that was resumed in another one."""
@@ -31,6 +26,12 @@ KINDS: dict[str, type | tuple[type, ...]] = {
     "seconds": (int, float),
 }
 """The types of the entries of `metrics.json`."""
+
+WRITTEN = (
+    *("metrics.json", "failure.txt", "train.log", "hparams.yaml"),
+    *(f"checkpoints/{name}.ckpt" for name in ("best", "last", "previous")),
+)
+"""Files that a resumed run replaces or adds to."""
 
 T = TypeVar("T")
 
@@ -53,11 +54,12 @@ class RunFiles:
 
     def read_config(self) -> dict[str, Any]:
         """The config that the run was made with."""
-        return {key: value for key, value in self._read_config().items() if key != "written_by"}
+        config = read_config_file(self.path / "config.yaml")
+        return {key: value for key, value in config.items() if key != "written_by"}
 
     def written_by(self) -> str:
         """The version of the project that made the run."""
-        return self._read_config().get("written_by", UNKNOWN)
+        return read_config_file(self.path / "config.yaml").get("written_by", UNKNOWN)
 
     def read_overrides(self) -> list[str]:
         """The command line's overrides, of each time that the run was resumed too."""
@@ -101,6 +103,9 @@ class RunFiles:
 
     def check_records(self) -> None:
         """Read everything that a resumed run adds to; a RunError names what is damaged."""
+        for name in WRITTEN:
+            if (self.path / name).is_dir():
+                raise _damaged(self.path / name, "it is a folder, and a run keeps a file there")
         for name, value in self.read_metrics().items():
             if name in KINDS and not (isinstance(value, KINDS[name]) and finite(value) is not None):
                 raise _damaged(self.path / "metrics.json", f"its {name} is {json.dumps(value)}")
@@ -116,18 +121,6 @@ class RunFiles:
         if not isinstance(found, type(absent)):
             raise _damaged(path, f"it holds a {type(found).__name__}")
         return found
-
-    def _read_config(self) -> dict[str, Any]:
-        path = self.path / "config.yaml"
-        try:
-            config = yaml.load(path.read_text("utf-8"), Loader=FAST_LOADER)
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-            raise RunError(f"{path} cannot be read as YAML: {one_line(error)}") from error
-        if not isinstance(config, dict):
-            raise RunError(f"{path} does not hold a config: is it damaged?")
-        if _holds_more(config, MOST_ENTRIES):
-            raise RunError(f"{path} is not a run's config: it has over {MOST_ENTRIES:,} entries")
-        return config
 
     def _write(self, name: str, text: str) -> None:
         """Write beside the file's place first, so that a file of this name is always whole."""
@@ -168,20 +161,9 @@ def _damaged(path: Path, reason: str) -> RunError:
 
 
 def _texts(text: str) -> list[str]:
+    if len(text) > MOST_BYTES:
+        raise ValueError(f"it has over {MOST_BYTES:,} bytes")
     found = yaml.safe_load(text)
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise ValueError("it is not a list of texts")
     return found
-
-
-def _holds_more(node: Any, most: int) -> bool:
-    """True if a config has more entries than that; one that holds itself has."""
-    left = [node]
-    for _ in range(most):
-        if not left:
-            return False
-        node = left.pop()
-        left += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-        if len(left) > most:
-            return True
-    return bool(left)

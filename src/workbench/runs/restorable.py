@@ -40,6 +40,9 @@ def check_restorable(checkpoint: Mapping[str, Any], path: Path, module: L.Lightn
     for name, kind in WRITTEN.items():
         if not isinstance(checkpoint.get(name), kind):
             raise RunError(f"{path} is damaged: its {name} is not a {kind.__name__}")
+    for name in ("epoch", "global_step"):
+        if not 0 <= checkpoint[name] < 2**63:
+            raise RunError(f"{path} is damaged: its {name} is {checkpoint[name]:.3g}")
     kept = (checkpoint.get(name) for name in ("current_model_state", "state_dict"))
     for weights in filter(None, kept):  # the former if the latter is an average
         load_into(module, weights, path)

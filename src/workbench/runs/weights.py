@@ -19,6 +19,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint, on the CPU; a RunError unless it holds tensors and plain values only."""
     try:
         with zipfile.ZipFile(path) as parts:  # torch itself does not check the checksums
+            if sum(part.file_size for part in parts.infolist()) > path.stat().st_size:
+                raise RunError(f"{path} is not a checkpoint: it unpacks to more than it is")
             damaged = parts.testzip()
         if damaged:
             raise RunError(f"{path} is damaged: the checksum of its part {damaged} is wrong")
@@ -38,6 +40,17 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def is_compared(checkpoint: Mapping[str, Any]) -> bool:
+    """True if the weights in a checkpoint are the best by a metric, not just the last."""
+    callbacks = checkpoint.get("callbacks")
+    states = callbacks.values() if isinstance(callbacks, Mapping) else ()
+    known = [state for state in states if isinstance(state, Mapping)]
+    ours = [state["best"] for state in known if "best" in state]
+    theirs = [state["best_model_score"] for state in known if "best_model_score" in state]
+    was_validated = bool(checkpoint.get("validation", True))  # absent before version 0.2
+    return was_validated and all(score is not None for score in ours or theirs)
+
+
 def load_weights(path: Path) -> dict[str, Tensor]:
     """The weights in a safetensors file, by name, on the CPU; a RunError if it is damaged."""
     try:
@@ -51,7 +64,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 def load_into(model: nn.Module, weights: Mapping[str, Tensor], place: Path) -> None:
     """Give a model the weights of that place; a RunError says what differs if they do not fit."""
-    if strange := [name for name, value in weights.items() if not _is_dense(value)]:
+    if strange := [n for n, v in weights.items() if not (isinstance(n, str) and _is_dense(v))]:
         raise RunError(f"The weights of {place} are damaged: {strange[0]} is not a plain tensor")
     try:
         model.load_state_dict(dict(weights))

@@ -11,8 +11,9 @@ from workbench.config.build import compared_settings
 from workbench.errors import RunError, UserError
 from workbench.meaning import Meanings, read_meanings
 from workbench.project import the_project
+from workbench.runs.contents import check_inside
 from workbench.runs.files import UNKNOWN
-from workbench.runs.folder import RunFolder, check_inside
+from workbench.runs.folder import RunFolder
 from workbench.runs.status import status_of
 
 FAILURE = "failure.txt"

@@ -8,7 +8,8 @@ from workbench.config.identity import identity
 from workbench.config.launch import Launch
 from workbench.console import set_up_logging
 from workbench.errors import RunError
-from workbench.runs.folder import RunFolder, check_own
+from workbench.runs.contents import check_own
+from workbench.runs.folder import RunFolder
 from workbench.sweeps.gpus import take_gpu
 from workbench.training import run, value_of
 

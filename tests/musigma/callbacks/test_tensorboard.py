@@ -23,8 +23,8 @@ from musigma.plots.images import pair_rows
 
 
 @pytest.fixture
-def board(run_here):
-    folder = run_here("model=vae", "seed=3", "model.objective.beta=2.0")
+def board(trained):
+    folder = trained("model=vae", "seed=3", "model.objective.beta=2.0")
     events = EventAccumulator(str(folder.path), {"scalars": 0, "images": 0})
     events.Reload()
     return folder, events

@@ -241,6 +241,7 @@ def test_what_could_run_code_is_refused_before_anything_is_built(argument):
     assert any("_target_" in line or "()" in line for line in faults_of(argument))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", ["0", "1"])
 def test_a_fault_is_exit_status_2_and_a_traceback_only_if_asked_for(asked):
     env = {"PATH": "", "HYDRA_FULL_ERROR": asked}

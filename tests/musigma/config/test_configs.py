@@ -99,8 +99,8 @@ def test_every_logger_writes_into_the_run_folder(option, run_here):
 
 
 @pytest.mark.parametrize("option", _options("model"))
-def test_every_model_trains(option, run_here):
-    assert run_here(f"model={option}").read_metrics()["status"] == "completed"
+def test_every_model_trains(option, trained):
+    assert trained(f"model={option}").read_metrics()["status"] == "completed"
 
 
 @pytest.mark.parametrize("network", _options("model/network"))

@@ -93,6 +93,7 @@ def test_images_that_cannot_be_read_leave_no_folder(compose_launch, tmp_path):
     assert not [*tmp_path.glob("logs/runs/*")]
 
 
+@pytest.mark.slow
 def test_a_run_folder_of_its_own_name_is_made_and_not_taken_twice(run_script, tmp_path):
     small = ["trainer=cpu", "data.source=sample", "trainer.fast_dev_run=true"]
     folder = f"hydra.run.dir={tmp_path}/mine"
@@ -211,8 +212,8 @@ def test_samples_that_do_not_fit_into_memory_are_one_line(compose_small, tmp_pat
     assert not [*tmp_path.glob("logs/runs/*")]
 
 
-def test_a_rehearsal_changes_nothing_that_a_run_computes(run_here, monkeypatch):
-    with_it = run_here().read_metrics()["metrics"]
+def test_a_rehearsal_changes_nothing_that_a_run_computes(trained, run_here, monkeypatch):
+    with_it = trained().read_metrics()["metrics"]
     monkeypatch.setattr("workbench.preparing.rehearse", lambda *_: None)
     assert run_here().read_metrics()["metrics"] == with_it
 

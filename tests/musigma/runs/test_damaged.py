@@ -24,9 +24,9 @@ def _content(folder):
 
 
 @pytest.fixture
-def copies(run_here, tmp_path):
+def copies(trained, tmp_path):
     """Gives fresh copies of one finished run."""
-    folder = run_here("model=vae")
+    folder = trained("model=vae")
 
     def copy() -> RunFolder:
         place = tmp_path / "copy"

@@ -50,9 +50,9 @@ def _evaluated(folder, **more):
     return evaluate([str(folder.path)], folder.path.parent, **settings, **more)
 
 
-def test_a_strangers_servers_and_folders_are_left_alone(run_here, tmp_path, asked, compose_launch):
+def test_a_strangers_servers_and_folders_are_left_alone(trained, tmp_path, asked, compose_launch):
     address, paths = asked
-    folder = run_here()
+    folder = trained()
     _edit(folder, source="files", root=str(tmp_path / "theirs"), mirrors=[address])
     for act in (
         lambda: _evaluated(folder),
@@ -74,8 +74,8 @@ def test_a_strangers_servers_and_folders_are_left_alone(run_here, tmp_path, aske
     assert model.latent_dim == 2
 
 
-def test_places_that_are_typed_are_used_and_known_from_then_on(run_here, tmp_path):
-    folder = run_here()
+def test_places_that_are_typed_are_used_and_known_from_then_on(trained, tmp_path):
+    folder = trained()
     _edit(folder, root=str(tmp_path / "theirs"))
     with pytest.raises(RunError, match=r"be it the same place: data\.root=\.\.\."):
         _evaluated(folder)
@@ -90,8 +90,8 @@ def test_a_run_that_was_trained_here_needs_no_word(run_here, tmp_path):
     load_run(folder.path).data.setup("test")
 
 
-def test_only_places_can_be_given_when_a_run_is_opened(run_here):
-    folder = run_here()
+def test_only_places_can_be_given_when_a_run_is_opened(trained):
+    folder = trained()
     with pytest.raises(RunError, match=r"data\.normalization is the run's own; what can be given"):
         load_run(folder.path, data={"normalization": "unit"})
     with pytest.raises(RunError, match=r"^data\.root=\[1\]: [^\n]*$"):
@@ -112,9 +112,9 @@ def test_places_are_addresses_and_paths_wherever_they_stand():
     "inside", ["report.html", "checkpoints/best.ckpt", "evaluation", "train.log", "new", "wandb"]
 )
 def test_a_link_out_of_a_run_folder_is_named_and_not_followed(
-    inside, run_here, tmp_path, compose_launch
+    inside, trained, tmp_path, compose_launch
 ):
-    folder = run_here()
+    folder = trained()
     outside = tmp_path / "outside"
     outside.mkdir() if inside == "evaluation" else outside.write_text("mine")
     link = folder.path / inside
@@ -130,23 +130,23 @@ def test_a_link_out_of_a_run_folder_is_named_and_not_followed(
     assert not list(outside.iterdir()) if inside == "evaluation" else outside.read_text() == "mine"
 
 
-def test_links_within_a_run_folder_and_to_it_are_followed(run_here, tmp_path):
-    folder = run_here()
+def test_links_within_a_run_folder_and_to_it_are_followed(trained, tmp_path):
+    folder = trained()
     (folder.path / "again.ckpt").symlink_to("checkpoints/best.ckpt")
     (tmp_path / "link").symlink_to(folder.path)
     assert RunFolder.open(tmp_path / "link").read_config() == folder.read_config()
 
 
-def test_the_links_that_wandb_makes_to_its_own_log_are_no_obstacle(run_here, tmp_path):
-    folder = run_here()
+def test_the_links_that_wandb_makes_to_its_own_log_are_no_obstacle(trained, tmp_path):
+    folder = trained()
     logs = folder.path / "wandb" / "offline-run-1" / "logs"
     logs.mkdir(parents=True)
     (logs / "debug-core.log").symlink_to(tmp_path / "cache" / "wandb" / "debug-core.log")
     assert RunFolder.open(folder.path).read_config() == folder.read_config()
 
 
-def test_a_folder_of_runs_is_not_followed_out_of_itself(run_here, tmp_path):
-    folder = run_here()
+def test_a_folder_of_runs_is_not_followed_out_of_itself(trained, tmp_path):
+    folder = trained()
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "theirs").symlink_to(folder.path)
     with pytest.raises(RunError, match="theirs is a link out of"):

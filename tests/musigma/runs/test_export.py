@@ -51,8 +51,8 @@ def _assert_same_bits(weights, model):
         assert torch.equal(value.view(torch.int32), expected[name].view(torch.int32))
 
 
-def test_an_exported_run_is_four_files_that_open_as_its_model(run_here, tmp_path):
-    folder = run_here("model=vae", "model.latent_dim=3")
+def test_an_exported_run_is_four_files_that_open_as_its_model(trained, tmp_path):
+    folder = trained("model=vae", "model.latent_dim=3")
     run = load_run(folder.path)
     written = export_run(run, tmp_path / "made" / "here")
     assert set(written) == set((tmp_path / "made" / "here").iterdir())
@@ -65,8 +65,8 @@ def test_an_exported_run_is_four_files_that_open_as_its_model(run_here, tmp_path
     _assert_same_bits(load_weights(tmp_path / "made" / "here" / "model.safetensors"), run.model)
 
 
-def test_load_run_opens_an_export_as_it_opens_the_run(run_here, tmp_path):
-    folder = run_here("model=sigma_vae", "model.latent_dim=3")
+def test_load_run_opens_an_export_as_it_opens_the_run(trained, tmp_path):
+    folder = trained("model=sigma_vae", "model.latent_dim=3")
     model, data, config = load_run(folder.path)
     export_run(load_run(folder.path), tmp_path / "export")
     opened = musigma.load_run(tmp_path / "export")
@@ -222,16 +222,6 @@ def _script(*arguments):
     return python("scripts/export.py", *arguments)
 
 
-def test_the_script_exports_the_latest_run_and_prints_how_to_open_it(run_here, tmp_path):
-    folder = run_here("model=vae", "name='a=b'")
-    done = _script("run=latest", "checkpoint=last", f"log_dir={tmp_path}/logs")
-    assert done.returncode == 0, done.stderr
-    _assert_opens_as(load_run(folder.path, "last").model, folder.path / "export")
-    for name in FILES - {"config.yaml"}:
-        assert f"('{folder.path / 'export' / name}')" in done.stdout
-    assert f"musigma.load_run('{folder.path / 'export'}')" in done.stdout
-
-
 def test_the_script_says_what_cannot_be_exported(tmp_path):
     done = _script("run=nowhere", f"log_dir={tmp_path}/logs")
     assert done.returncode == 2
@@ -247,8 +237,8 @@ def test_weights_that_are_not_finite_are_not_exported(tmp_path):
     assert not (tmp_path / "export").exists()
 
 
-def test_the_script_exports_elsewhere_and_leaves_the_run_as_it_is(run_here, tmp_path):
-    folder = run_here("model=vae")
+def test_the_script_exports_elsewhere_and_leaves_the_run_as_it_is(trained, tmp_path):
+    folder = trained("model=vae")
     before = sorted(folder.path.rglob("*"))
     done = _script(f"run={folder.path}", f"output={tmp_path}/elsewhere")
     assert done.returncode == 0, done.stderr
@@ -259,7 +249,7 @@ def test_the_script_exports_elsewhere_and_leaves_the_run_as_it_is(run_here, tmp_
     assert done.returncode == 2
     assert "cannot be written: it is not a folder" in done.stderr
     assert "Traceback" not in done.stderr
-    other = run_here("model=vae")
+    other = trained("model=vae")
     done = _script(f"run={folder.path}", f"output={other.path}")
     assert "is a run folder, whose files are its own" in done.stderr
     assert sorted(folder.path.rglob("*")) == before

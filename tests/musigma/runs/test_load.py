@@ -18,8 +18,8 @@ from workbench.runs.weights import load_checkpoint
 from workbench.training import run
 
 
-def test_load_run_gives_the_trained_model_data_and_config(run_here):
-    folder = run_here("model=vae", "model.latent_dim=3")
+def test_load_run_gives_the_trained_model_data_and_config(trained):
+    folder = trained("model=vae", "model.latent_dim=3")
     model, data, config = musigma.load_run(folder.path)
     assert not model.training
     assert model.latent_dim == 3
@@ -30,8 +30,8 @@ def test_load_run_gives_the_trained_model_data_and_config(run_here):
         assert torch.equal(value, stored[f"model.{name}"])
 
 
-def test_a_moved_folder_opens(run_here, tmp_path):
-    folder = run_here()
+def test_a_moved_folder_opens(trained, tmp_path):
+    folder = trained()
     before = musigma.load_run(folder.path).model.state_dict()
     moved = shutil.move(folder.path, tmp_path / "elsewhere, renamed=1")
     after = musigma.load_run(moved).model.state_dict()
@@ -55,8 +55,8 @@ def test_a_run_of_an_older_version_goes_on(tmp_path, compose_launch):
     assert load_checkpoint(path / "checkpoints" / "last.ckpt")["epoch"] == 3
 
 
-def test_a_run_that_this_version_cannot_open_names_the_version_that_wrote_it(run_here):
-    folder = run_here()
+def test_a_run_that_this_version_cannot_open_names_the_version_that_wrote_it(trained):
+    folder = trained()
     path = folder.path / "config.yaml"
     config = path.read_text()
     assert RunFolder.open(folder.path).written_by() == PROJECT.version
@@ -70,15 +70,15 @@ def test_a_run_that_this_version_cannot_open_names_the_version_that_wrote_it(run
         musigma.load_run(folder.path)
 
 
-def test_last_and_best_are_two_checkpoints(run_here):
-    folder = run_here("optimizer.lr=0.5", "trainer.max_epochs=4")
+def test_last_and_best_are_two_checkpoints(trained):
+    folder = trained("optimizer.lr=0.5", "trainer.max_epochs=4")
     validations = [load_checkpoint(folder.checkpoint(n))["validation"] for n in ("best", "last")]
     assert validations[0]["loss"] < validations[1]["loss"]
     assert folder.read_metrics()["metrics"]["val/loss"] == validations[0]["loss"]
 
 
-def test_a_checkpoint_that_runs_code_is_refused(run_here, tmp_path):
-    folder = run_here()
+def test_a_checkpoint_that_runs_code_is_refused(trained, tmp_path):
+    folder = trained()
 
     class Malicious:
         def __reduce__(self):
@@ -91,15 +91,15 @@ def test_a_checkpoint_that_runs_code_is_refused(run_here, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
-def test_a_damaged_checkpoint_is_named(run_here, content):
-    folder = run_here()
+def test_a_damaged_checkpoint_is_named(trained, content):
+    folder = trained()
     folder.checkpoint("best").write_bytes(content)
     with pytest.raises(RunError, match=r"best\.ckpt cannot be read"):
         musigma.load_run(folder.path)
 
 
-def test_a_missing_checkpoint_is_named(run_here):
-    folder = run_here()
+def test_a_missing_checkpoint_is_named(trained):
+    folder = trained()
     folder.checkpoint("best").unlink()
     with pytest.raises(RunError, match=r"There is no checkpoint .*best\.ckpt"):
         musigma.load_run(folder.path)

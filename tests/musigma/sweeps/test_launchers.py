@@ -12,21 +12,12 @@ import pytest
 
 from extras import needs
 from musigma.paths import PROJECT_ROOT
+from small import SMALL
 
 pytestmark = pytest.mark.slow
 
-SMALL = (
-    "model=vae,autoencoder",
-    "seed=0,1",
-    "data.source=sample",
-    "trainer.accelerator=cpu",
-    "trainer.max_epochs=1",
-    "model.network.encoder_sizes=[16]",
-    "model.network.decoder_sizes=[16]",
-    "+trainer.limit_train_batches=3",
-    "callbacks.image_panel=null",
-    "callbacks.latent_panel=null",
-)
+SHORT = (*SMALL, "trainer.max_epochs=1", "callbacks.image_panel=null")
+JOBS = ("model=vae,autoencoder", "seed=0,1", *SHORT)
 
 
 def _start(logs, *arguments):
@@ -56,7 +47,7 @@ def _runs(logs):
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    return _sweep(tmp_path_factory.mktemp("plain"), *SMALL)
+    return _sweep(tmp_path_factory.mktemp("plain"), *JOBS)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +59,7 @@ def plain(tmp_path_factory):
     ],
 )
 def test_every_launcher_gives_the_same_figures(launcher, plain, tmp_path):
-    found = _sweep(tmp_path, *SMALL, f"hydra/launcher={launcher}")
+    found = _sweep(tmp_path, *JOBS, f"hydra/launcher={launcher}")
     assert found.keys() == plain.keys()
     for name, run in plain.items():
         assert found[name]["status"] == "completed"
@@ -78,7 +69,7 @@ def test_every_launcher_gives_the_same_figures(launcher, plain, tmp_path):
 
 SEARCH = (
     "model=vae",
-    *SMALL[2:],
+    *SHORT,
     "hydra/sweeper=search",
     "sweep=search",
     "optimizer.lr=tag(log,interval(1e-4,1e-2))",

@@ -414,9 +414,9 @@ def test_a_real_sweep_shows_curves_samples_and_reconstructions(tmp_path, compose
 
 
 def test_runs_record_what_their_metrics_mean_and_a_report_builds_nothing(
-    run_here, monkeypatch, tmp_path
+    trained, monkeypatch, tmp_path
 ):
-    folder = run_here("model=vae")
+    folder = trained("model=vae")
     recorded = folder.read_metrics()
     data = "MNIST (sample)"
     assert recorded["meanings"]["metrics"]["rate"] == {

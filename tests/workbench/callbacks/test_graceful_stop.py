@@ -5,7 +5,7 @@ import signal
 import sys
 from types import SimpleNamespace
 
-from musigma.callbacks import GracefulStop
+from workbench.callbacks import GracefulStop
 from workbench.console import set_up_logging
 
 

@@ -5,26 +5,28 @@ import json
 import pytest
 import torch
 
-from musigma.module import AutoencoderModule
+from toy import Line
 from workbench.errors import RunError
 from workbench.runs.weights import load_checkpoint
+
+STOP = "+callbacks.finite._target_=workbench.callbacks.StopWhenNotFinite"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good_checkpoint(
     value, run_here, tmp_path, monkeypatch
 ):
-    original = AutoencoderModule.training_step
+    original = Line.training_step
 
     def step(self, batch, batch_idx):
-        if (self.current_epoch, batch_idx) == (1, 4):
-            torch.nn.init.constant_(self.model.decoder[2].bias, value)
+        if (self.current_epoch, batch_idx) == (1, 3):
+            torch.nn.init.constant_(self.line.bias, value)
         return original(self, batch, batch_idx)
 
-    monkeypatch.setattr(AutoencoderModule, "training_step", step)
-    expected = rf"At step 10 .* loss = {value}, distortion = {value}.*\n.*Try a smaller .*lr"
+    monkeypatch.setattr(Line, "training_step", step)
+    expected = rf"At step 8 .* loss = {value}.*\n.*Try a smaller .*lr"
     with pytest.raises(RunError, match=expected):
-        run_here("model=vae")
+        run_here(STOP)
     (folder,) = (tmp_path / "logs" / "runs").iterdir()
     metrics = json.loads((folder / "metrics.json").read_text())
     assert metrics["status"] == "failed"
@@ -36,20 +38,20 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good_checkpoint(
 
 
 def test_the_last_batch_before_max_steps_is_looked_at_too(run_here, tmp_path, monkeypatch):
-    original = AutoencoderModule.training_step
+    original = Line.training_step
 
     def step(self, batch, batch_idx):
-        if self.global_step == 7:
-            torch.nn.init.constant_(self.model.decoder[2].bias, float("nan"))
+        if self.global_step == 5:
+            torch.nn.init.constant_(self.line.bias, float("nan"))
         return original(self, batch, batch_idx)
 
-    monkeypatch.setattr(AutoencoderModule, "training_step", step)
-    with pytest.raises(RunError, match=r"At step 8 .* loss = nan"):
-        run_here("model=vae", "++trainer.max_steps=8")
+    monkeypatch.setattr(Line, "training_step", step)
+    with pytest.raises(RunError, match=r"At step 6 .* loss = nan"):
+        run_here(STOP, "++trainer.max_steps=6")
     (folder,) = (tmp_path / "logs" / "runs").iterdir()
     assert load_checkpoint(folder / "checkpoints" / "last.ckpt")["epoch"] == 0
 
 
 def test_a_learning_rate_that_is_far_too_large_ends_in_that_error(run_here):
     with pytest.raises(RunError, match="metrics of a batch were not finite"):
-        run_here("model=vae", "optimizer.lr=1e25")
+        run_here(STOP, "optimizer.lr=1e25")

@@ -5,11 +5,10 @@ import signal
 import sys
 
 import pytest
-import torch
 
 from curves import scalars_of
-from musigma.module import AutoencoderModule
-from workbench.callbacks.graceful_stop import SIGNALS, GracefulStop
+from toy import Line
+from workbench.callbacks.graceful_stop import SIGNALS
 from workbench.config.quoting import quote
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
@@ -19,7 +18,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POS
 
 
 def _kill_at(patch, method, number, is_due=lambda module: True):
-    original = getattr(AutoencoderModule, method)
+    original = getattr(Line, method)
 
     def step(self, *arguments):
         if is_due(self):
@@ -27,7 +26,7 @@ def _kill_at(patch, method, number, is_due=lambda module: True):
         return original(self, *arguments)
 
     patch.setattr("workbench.preparing.rehearse", lambda *_: None)
-    patch.setattr(AutoencoderModule, method, step)
+    patch.setattr(Line, method, step)
 
 
 def _never(self, *arguments):
@@ -36,7 +35,7 @@ def _never(self, *arguments):
 
 def _resume_and_compare(path, whole, compose_launch, monkeypatch):
     monkeypatch.setattr("workbench.preparing.rehearse", lambda *_: None)
-    monkeypatch.setattr(AutoencoderModule, "training_step", _never)
+    monkeypatch.setattr(Line, "training_step", _never)
     run(compose_launch(quote(f"resume={path}")))
     folder = RunFolder.open(path)
     finished = folder.read_metrics()
@@ -51,19 +50,18 @@ def _resume_and_compare(path, whole, compose_launch, monkeypatch):
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("where", ["test_step", "validation_step", "last_batch"])
 def test_asked_to_stop_after_training_a_run_says_how_to_resume_and_then_does_the_rest(
-    where, number, run_here, compose_launch, tmp_path, monkeypatch, capsys
+    where, number, run_here, trained, compose_launch, tmp_path, monkeypatch, capsys
 ):
     settings = ("++trainer.check_val_every_n_epoch=5",)  # so that the final weights are validated
-    whole = run_here(*settings)
+    whole = trained(*settings)
     capsys.readouterr()
     handlers = [signal.getsignal(n) for n in SIGNALS]
     with monkeypatch.context() as patch:
         if where == "last_batch":
-            _kill_at(patch, "training_step", number, lambda module: module.global_step == 9)
+            _kill_at(patch, "training_step", number, lambda module: module.global_step == 7)
         else:
             _kill_at(patch, where, number, lambda module: not module.trainer.sanity_checking)
         with pytest.raises(SystemExit) as stopped:
@@ -77,28 +75,3 @@ def test_asked_to_stop_after_training_a_run_says_how_to_resume_and_then_does_the
     assert not list(path.glob("checkpoints/*.partial"))
     assert [signal.getsignal(n) for n in SIGNALS] == handlers
     _resume_and_compare(path, whole, compose_launch, monkeypatch)
-
-
-def test_asked_to_stop_while_gradients_accumulate_a_run_stops_after_the_optimizer_step(
-    run_here, compose_launch, tmp_path, monkeypatch
-):
-    settings = ("++trainer.accumulate_grad_batches=2", "model=vae")
-    whole = run_here(*settings)
-    original = GracefulStop.on_train_batch_end
-
-    def stop(self, trainer, module, outputs, batch, batch_idx):
-        if batch_idx == 2:
-            self.stopping = True
-        original(self, trainer, module, outputs, batch, batch_idx)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(GracefulStop, "on_train_batch_end", stop)
-        with pytest.raises(SystemExit, match="130"):
-            run_here(*settings)
-    (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}
-    assert load_checkpoint(path / "checkpoints" / "last.ckpt")["global_step"] == 2
-    run(compose_launch(quote(f"resume={path}")))
-    expected = load_checkpoint(whole.checkpoint("last"))["state_dict"]
-    found = load_checkpoint(path / "checkpoints" / "last.ckpt")["state_dict"]
-    assert all(torch.equal(found[name], value) for name, value in expected.items())
-    assert RunFolder(path).read_metrics()["metrics"] == whole.read_metrics()["metrics"]

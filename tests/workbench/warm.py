@@ -20,20 +20,20 @@ from multiprocessing import forkserver
 from pathlib import Path
 from unittest import mock
 
-from musigma.paths import PROJECT_ROOT
-
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
+ROOT = TESTS.parent
 
 
 @functools.cache
 def server():
     """The context of processes that have everything imported, and the data read."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["preloaded"])
+    # The second is the project's own, if it has one.
+    context.set_forkserver_preload(["preloaded_workbench", "preloaded"])
     paths = [
         str(TESTS),
         str(TESTS / "workbench"),
-        str(PROJECT_ROOT / "src"),
+        str(ROOT / "src"),
         os.environ.get("PYTHONPATH", ""),
     ]
     with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, paths))):
@@ -41,7 +41,7 @@ def server():
     return context
 
 
-def start(arguments, names, cwd=PROJECT_ROOT, env=None):
+def start(arguments, names, cwd=ROOT, env=None):
     """`python <arguments>`, where the arguments begin with a script or `-c` and code, as a process.
 
     Args:
@@ -56,7 +56,7 @@ def start(arguments, names, cwd=PROJECT_ROOT, env=None):
 class Started:
     """`python <arguments>` as it runs; its output can be waited for, and read at its end."""
 
-    def __init__(self, *arguments, cwd=PROJECT_ROOT, env=None):
+    def __init__(self, *arguments, cwd=ROOT, env=None):
         self.arguments = arguments
         self._files = [tempfile.NamedTemporaryFile("r") for _ in range(2)]  # noqa: SIM115
         names = [file.name for file in self._files]
@@ -98,8 +98,8 @@ def _run(arguments, cwd, environment, names):
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
-    if cwd != PROJECT_ROOT and (source := Path(cwd, "src")).is_dir():
-        _forget_package()
+    if cwd != ROOT and (source := Path(cwd, "src")).is_dir():
+        _forget_packages(source)
         sys.path.insert(0, str(source))
     try:
         if arguments[0] == "-c":
@@ -113,8 +113,9 @@ def _run(arguments, cwd, environment, names):
         atexit._run_exitfuncs()
 
 
-def _forget_package():
-    """In a copy of the repository the packages are others."""
+def _forget_packages(source):
+    """In a copy of the repository, or a fork of it, the packages are others."""
+    own = {path.name for folder in (source, ROOT / "src") for path in folder.iterdir()}
     for name in list(sys.modules):
-        if name.partition(".")[0] in ("musigma", "workbench"):
+        if name.partition(".")[0] in own:
             del sys.modules[name]

@@ -8,22 +8,13 @@ import time
 import pytest
 import torch
 
-from warm import Started, python
+from warm import Started
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError, DataError, RunError
 from workbench.runs.folder import RunFolder
 from workbench.runs.resume import newest_checkpoint
 from workbench.runs.weights import load_checkpoint
 from workbench.training import run
-
-pytestmark = pytest.mark.slow
-
-SMALL = [
-    "data.source=sample",
-    "trainer.accelerator=cpu",
-    "model.network.decoder_sizes=[64]",
-    "callbacks.latent_panel=null",
-]
 
 
 def _flip_a_byte(path):
@@ -34,10 +25,9 @@ def _flip_a_byte(path):
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "a flipped bit", "missing"])
 def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(
-    damage, run_here, compose_launch, capsys
+    damage, trained, compose_launch, capsys
 ):
-    whole = run_here("trainer.max_epochs=3", "model=vae")
-    folder = run_here("trainer.max_epochs=2", "model=vae")
+    whole, folder = trained("trainer.max_epochs=3"), trained()
     last = folder.checkpoint("last")
     if damage == "empty":
         last.write_bytes(b"")
@@ -57,16 +47,16 @@ def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
-def test_a_run_without_any_whole_checkpoint_says_so(run_here):
-    folder = run_here()
+def test_a_run_without_any_whole_checkpoint_says_so(trained):
+    folder = trained()
     for name in ("last", "previous", "best"):
         _flip_a_byte(folder.checkpoint(name))
     with pytest.raises(RunError, match=r"No checkpoint of .* is whole"):
         newest_checkpoint(folder, lambda *_: None)
 
 
-def test_a_run_that_is_still_going_is_not_resumed(run_here, compose_launch):
-    folder = run_here()
+def test_a_run_that_is_still_going_is_not_resumed(trained, compose_launch):
+    folder = trained()
     other = RunFolder.open(folder.path)
     other.claim()
     with pytest.raises(RunError, match="belongs to a run that is still running"):
@@ -75,6 +65,7 @@ def test_a_run_that_is_still_going_is_not_resumed(run_here, compose_launch):
     run(compose_launch(quote(f"resume={folder.path}")))
 
 
+@pytest.mark.slow
 def test_the_claim_of_a_killed_process_dies_with_it(tmp_path):
     folder = RunFolder.create(tmp_path, "run")
     code = (
@@ -90,34 +81,6 @@ def test_the_claim_of_a_killed_process_dies_with_it(tmp_path):
     started.finish()
     folder.claim()
     folder.release()
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")
-def test_a_checkpoint_that_cannot_be_written_loses_nothing(tmp_path, only_run):
-    # The third epoch's checkpoint meets a limit on the size of files, as it would a full disk.
-    code = (
-        "import resource, sys; sys.argv = sys.argv[1:]\n"
-        "from musigma.callbacks import BestAndLast\n"
-        "save = BestAndLast.save\n"
-        "def limited(self, trainer, name):\n"
-        "    if trainer.current_epoch == 2:\n"
-        "        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "    save(self, trainer, name)\n"
-        "BestAndLast.save = limited\n"
-        "import runpy; runpy.run_path('scripts/train.py', run_name='__main__')"
-    )
-    done = python("-c", code, "train.py", *SMALL, f"log_dir={tmp_path}/logs")
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    folder = only_run()
-    assert f"{folder.path} could not be written: " in done.stderr
-    assert f"Make room, then: python scripts/train.py resume={folder.path}" in done.stderr
-    metrics = folder.read_metrics()
-    assert metrics["status"] == "failed"
-    assert "File too large" in metrics["error"]
-    assert not list((folder.path / "checkpoints").glob("*.partial"))
-    assert newest_checkpoint(folder, lambda *_: None)[1]["epoch"] == 1
-    assert "Failed: " in (folder.path / "train.log").read_text()
 
 
 def test_metrics_fit_into_the_room_they_have_on_a_full_disk(tmp_path, monkeypatch):
@@ -136,24 +99,23 @@ def test_metrics_fit_into_the_room_they_have_on_a_full_disk(tmp_path, monkeypatc
 
 
 def test_data_that_was_damaged_since_stops_a_run_before_it_goes_on(
-    run_here, compose_launch, monkeypatch
+    trained, compose_launch, monkeypatch
 ):
-    folder = run_here()
+    folder = trained()
     before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
 
     def damaged(self):
-        raise DataError("train-images-idx3-ubyte has 17 bytes, and should have 47,040,016")
+        raise DataError("points.txt has 17 bytes, and should have 47")
 
-    monkeypatch.setattr("musigma.data.MNISTDataModule.prepare_data", damaged)
+    monkeypatch.setattr("toy.Points.prepare_data", damaged)
     with pytest.raises(DataError, match="17 bytes"):
         run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=5"))
     after = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
     assert after == before
 
 
-def test_a_clock_set_back_loses_nothing(run_here, compose_launch, monkeypatch):
-    folder = run_here("trainer.max_epochs=2", "model=vae")
-    whole = run_here("trainer.max_epochs=3", "model=vae")
+def test_a_clock_set_back_loses_nothing(trained, compose_launch, monkeypatch):
+    whole, folder = trained("trainer.max_epochs=3"), trained()
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() - 7 * 24 * 3600)
     run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=3"))
@@ -164,24 +126,25 @@ def test_a_clock_set_back_loses_nothing(run_here, compose_launch, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["{", "a: [", "just text", ""])
-def test_a_damaged_config_is_named(text, run_here, compose_launch):
-    folder = run_here()
+def test_a_damaged_config_is_named(text, trained, compose_launch):
+    folder = trained()
     (folder.path / "config.yaml").write_text(text)
     with pytest.raises(RunError, match=r"config\.yaml"):
         run(compose_launch(quote(f"resume={folder.path}")))
 
 
-def test_a_config_that_was_edited_is_checked_when_the_run_goes_on(run_here, compose_launch):
-    folder = run_here()
+def test_a_config_that_was_edited_is_checked_when_the_run_goes_on(trained, compose_launch):
+    folder = trained()
     path = folder.path / "config.yaml"
-    path.write_text(path.read_text().replace("musigma.models.MLP", "os.system"))
+    path.write_text(path.read_text().replace("torch.nn.Linear", "os.system"))
     with pytest.raises(ConfigError, match=r"os\.system is not allowed"):
         run(compose_launch(quote(f"resume={folder.path}")))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_a_second_process_is_refused_while_the_first_trains(start_script, run_script, only_run):
-    first = start_script(*SMALL, "trainer.max_epochs=3000")
+    first = start_script("trainer.max_epochs=3000")
     first.wait_for("epoch 1/3000")
     second = run_script("resume=latest")
     assert second.returncode == 2

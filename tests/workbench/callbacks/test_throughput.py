@@ -1,20 +1,20 @@
-"""The speed of a run is of images that it has trained on."""
+"""The speed of a run is of examples that it has trained on."""
 
 from types import SimpleNamespace
 
 import torch
 
-from musigma.callbacks import Throughput
+from workbench.callbacks import Throughput
 
 
 def test_an_epoch_that_was_over_when_the_run_was_resumed_has_no_speed():
     reported = []
     trainer = SimpleNamespace(strategy=SimpleNamespace(reduce=lambda rate, reduce_op: rate))
-    module = SimpleNamespace(examples="images", device=torch.device("cpu"), report=reported.append)
+    module = SimpleNamespace(examples="points", device=torch.device("cpu"), report=reported.append)
     throughput = Throughput()
     throughput.on_train_start(trainer, module)
     throughput.on_train_epoch_end(trainer, module)
     assert reported == []
     throughput.on_train_batch_end(trainer, module, None, (torch.zeros(3),), 0)
     throughput.on_train_epoch_end(trainer, module)
-    assert reported[0]["train/images_per_second"] > 0
+    assert reported[0]["train/points_per_second"] > 0

@@ -34,6 +34,7 @@ def holder(tmp_path):
         holding.process.kill()
 
 
+@pytest.mark.slow
 def test_processes_share_gpus_evenly_and_leave_them_when_killed(holder, tmp_path):
     first, gpu_of_first = holder()
     _, gpu_of_second = holder()

@@ -8,5 +8,5 @@ def scalars_of(folder):
     return {
         tag: list(zip(*points, strict=True))
         for tag, points in read_curves(folder).items()
-        if tag != "train/images_per_second"
+        if not tag.endswith("_per_second")
     }

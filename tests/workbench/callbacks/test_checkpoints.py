@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 
-from musigma.callbacks import BestAndLast
-from musigma.loading import load_run
-from musigma.module import AutoencoderModule
+from toy import Line
+from workbench.callbacks import BestAndLast
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError
 from workbench.runs.weights import load_checkpoint
@@ -51,13 +50,13 @@ def test_nan_is_never_the_best(mode):
     assert not callback._is_better(math.nan)
 
 
-def test_resumed_with_another_monitor_the_best_is_chosen_by_that(run_here, compose_launch):
-    folder = run_here("trainer.max_epochs=1")
-    assert load_checkpoint(folder.checkpoint("best"))["global_step"] == 5
+def test_resumed_with_another_monitor_the_best_is_chosen_by_that(trained, compose_launch):
+    folder = trained("trainer.max_epochs=1")
+    assert load_checkpoint(folder.checkpoint("best"))["global_step"] == 4
     changed = ("++callbacks.checkpoint.mode=max", "trainer.max_epochs=2")
     run(compose_launch(quote(f"resume={folder.path}"), *changed))  # the loss falls
     best = load_checkpoint(folder.checkpoint("best"))
-    assert best["global_step"] == 10
+    assert best["global_step"] == 8
     state = next(v for k, v in best["callbacks"].items() if "BestAndLast" in k)
     assert state["best"] == pytest.approx(best["validation"]["loss"])
 
@@ -65,19 +64,21 @@ def test_resumed_with_another_monitor_the_best_is_chosen_by_that(run_here, compo
 def test_of_a_run_whose_validation_is_nan_the_final_weights_are_measured(
     run_here, monkeypatch, capsys
 ):
-    original = AutoencoderModule.validation_step
+    original = Line.validation_step
 
     def step(self, batch, batch_idx):
-        original(self, batch._replace(x=batch.x * math.nan), batch_idx)
+        original(self, [part * math.nan for part in batch], batch_idx)
 
-    monkeypatch.setattr(AutoencoderModule, "validation_step", step)
+    monkeypatch.setattr(Line, "validation_step", step)
     folder = run_here()
     said = capsys.readouterr().out
-    assert "\nfinal weights: epoch 2, step 10, data source: sample\n" in said
+    assert "\nfinal weights: epoch 2, step 8\n" in said
     metrics = folder.read_metrics()["metrics"]
     assert not [name for name in metrics if name.startswith("val/")]
     assert math.isfinite(metrics["test/loss"])
-    best, last = (load_run(folder.path, name)[0].state_dict() for name in ("best", "last"))
+    best, last = (
+        load_checkpoint(folder.checkpoint(name))["state_dict"] for name in ("best", "last")
+    )
     assert all(torch.equal(best[name], last[name]) for name in last)
 
 

@@ -1,0 +1,41 @@
+"""Names and identities of a sweep's jobs."""
+
+import pytest
+
+from small import SMALL
+from warm import python
+from workbench.config.identity import identity
+from workbench.config.launch import job_name, short_names
+from workbench.runs.folder import RunFolder
+
+
+def test_names_are_short_where_that_is_clear():
+    varied = ["model", "model.objective.beta", "seed"]
+    assert job_name(["model=vae", "model.objective.beta=4", "x=1", "seed=2"], varied) == (
+        "model=vae,beta=4,seed=2"
+    )
+    assert short_names(["model.network.activation", "data.activation"]) == [
+        "model.network.activation",
+        "data.activation",
+    ]
+    assert job_name(["x=1"], []) == "default"
+
+
+def test_identity_is_what_changes_figures_and_nothing_else(compose_launch):
+    def of(*overrides):
+        return identity(compose_launch("model=vae", *overrides).config)
+
+    same = ("logger=csv", "log_dir=elsewhere", "callbacks.progress=null", "data.root=/data")
+    assert {of(override) for override in same} == {of()}
+    other = ("seed=1", "optimizer.lr=0.1", "model.latent_dim=3", "trainer.max_epochs=3")
+    assert len({of(), *(of(override) for override in other)}) == 5
+
+
+@pytest.mark.slow
+def test_a_job_whose_data_fell_back_to_the_sample_is_done_all_the_same(tmp_path):
+    nowhere = ("data.source=files", f"data.root={tmp_path}/none", "data.fallback=sample")
+    options = (*SMALL, *nowhere, "data.mirrors=[http://127.0.0.1:9/]", f"log_dir={tmp_path}")
+    said = [python("scripts/train.py", "-m", "seed=0", *options).stdout for _ in range(2)]
+    assert ["is done already" in words for words in said] == [False, True]
+    (path,) = tmp_path.glob("sweeps/*/*/config.yaml")
+    assert RunFolder(path.parent).read_config()["data"]["source"] == "sample"

@@ -1,0 +1,12 @@
+"""The overrides of a run that takes a second."""
+
+SMALL = (
+    "data.source=sample",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=2",
+    "model.network.encoder_sizes=[32]",
+    "model.network.decoder_sizes=[32]",
+    "trainer.log_every_n_steps=2",
+    "+trainer.limit_train_batches=5",
+    "callbacks.latent_panel=null",  # as long as the rest of such a run; it has tests of its own
+)

@@ -1,0 +1,121 @@
+"""Each script once in a fresh interpreter, as it is typed; all else runs in forks (`warm.py`).
+
+The doctor has its own in `test_doctor.py`.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+
+from commands import copy_repository
+from musigma.loading import load_run
+from musigma.paths import PROJECT_ROOT
+from small import SMALL
+
+pytestmark = pytest.mark.slow
+
+
+def python(*arguments, cwd=PROJECT_ROOT):
+    environment = {**os.environ, "PYTHONPATH": str(cwd / "src")}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def test_train_tells_the_story_of_a_run_and_the_run_explains_itself(only_run, tmp_path):
+    options = ("model=vae", *SMALL, "trainer.max_epochs=1", f"log_dir={tmp_path}/logs")
+    said = python("scripts/train.py", *options)
+    folder = only_run()
+    for words in (
+        "data source: sample",
+        "vae: d = 2, normal posterior, Laplace likelihood, 51,",
+        "ELBO(beta=1.0, samples=1)",
+        "precision 32-true",
+        "nats per image",
+        f"tensorboard --logdir {folder.path}",
+    ):
+        assert words in said, said
+    names = {path.name for path in folder.path.iterdir()}
+    assert {"config.yaml", "overrides.yaml", "environment.txt", "metrics.json"} <= names
+    assert {"train.log", "checkpoints"} <= names
+    metrics = folder.read_metrics()
+    assert metrics["status"] == "completed"
+    assert metrics["data_source"] == "sample"
+    assert metrics["metrics"].keys() >= {"test/elbo", "val/rate", "train/l1"}
+    assert folder.read_config()["data"]["source"] == "sample"
+    assert yaml.safe_load((folder.path / "overrides.yaml").read_text())[0] == "model=vae"
+    environment = (folder.path / "environment.txt").read_text()
+    assert "torch==" in environment
+    assert "device cpu" in environment
+    assert "epoch 1/1" in (folder.path / "train.log").read_text()
+
+
+def test_evaluate_measures_the_latest_run(trained, tmp_path):
+    folder = trained("model=vae", "name='a=b'")
+    options = ("run=latest", "images=10", "samples=50", f"log_dir={tmp_path}/logs")
+    said = python("scripts/evaluate.py", *options)
+    assert "log p(x) on 10 of them, 50 samples each, seed 0" in said
+    assert "data source: sample" in said
+    assert (folder.path / "evaluation" / "metrics.json").exists()
+
+
+def test_predict_says_where_it_wrote(trained):
+    run = trained("model=vae").path
+    said = python("scripts/predict.py", "task=sample", f"run={run}")
+    assert said.strip() == f"written to   {run}/predictions/sample.png"
+
+
+def test_export_exports_the_latest_run_and_prints_how_to_open_it(trained, tmp_path):
+    folder = trained("model=vae", "name='a=b'")
+    said = python("scripts/export.py", "run=latest", "checkpoint=last", f"log_dir={tmp_path}/logs")
+    for name in ("encode.pt2", "decode.pt2", "model.safetensors"):
+        assert f"('{folder.path / 'export' / name}')" in said
+    assert f"musigma.load_run('{folder.path / 'export'}')" in said
+    model, z = load_run(folder.path, "last").model, torch.randn(3, 2)
+    decode = torch.export.load(folder.path / "export" / "decode.pt2").module()
+    torch.testing.assert_close(decode(z), model.likelihood.mean(model.decode(z)))
+
+
+def test_report_writes_the_page_of_a_sweep(trained, tmp_path):
+    sweep = tmp_path / "logs" / "sweeps" / "mine"
+    shutil.copytree(trained("model=vae").path, sweep / "seed=0")
+    said = python("scripts/report.py", "sweep=mine", f"log_dir={tmp_path}/logs")
+    assert "Best single run: seed=0" in said
+    assert (sweep / "report.html").exists()
+
+
+def test_schema_is_written_beside_the_configs(tmp_path):
+    said = python("scripts/schema.py", cwd=copy_repository(tmp_path))
+    path = tmp_path / "configs" / "schema.json"
+    assert said.strip() == f"written to {path}"
+    assert json.loads(path.read_text())
+
+
+def test_benchmark_measures_all_pipelines(tmp_path):
+    output = tmp_path / "benchmark.json"
+    small = "model.network={encoder_sizes:[16],decoder_sizes:[16]}"
+    command = ["tables=[epoch]", "rounds=1", "data.source=sample", small, f"output={output}"]
+    said = python("scripts/benchmark.py", *command)
+    rows = json.loads(output.read_text())["epoch"]
+    names = ["notebook", "bare loop", "scripts/train.py", "matrix products"]
+    assert [row["pipeline"] for row in rows] == names
+    for row in rows:
+        (epoch,) = row["epochs"]
+        assert epoch["images"] == 4000
+        assert row["pipeline"] in said
+    assert "BestAndLast" in said

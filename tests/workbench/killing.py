@@ -1,0 +1,67 @@
+"""Runs in processes of their own, which may be killed where they write."""
+
+import os
+import signal
+from pathlib import Path
+
+import torch
+
+from curves import scalars_of
+from warm import server
+from workbench.project import hand_over, the_project
+from workbench.runs.folder import RunFolder
+from workbench.runs.weights import load_checkpoint
+from workbench.training import run
+
+
+def start(launch, *boundary):
+    """A process that runs a job; given a boundary, until it comes to that.
+
+    Args:
+        boundary: a folder, an operation of `os`, the name of a file below the folder, and how often
+            the operation is to be done to the file before the process is killed.
+    """
+    process = server().Process(target=_run, args=(the_project().package, launch, *boundary))
+    process.start()
+    return process
+
+
+def _run(package, launch, *boundary):
+    hand_over(__import__(package).PROJECT)
+    if boundary:
+        _kill_at(*boundary)
+    run(launch)
+
+
+def _kill_at(root, operation, name, times):
+    original, calls = getattr(os, operation), 0
+
+    def operate(*arguments):
+        nonlocal calls
+        calls += _name(arguments[-1], root) == name
+        if calls == times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments)
+
+    setattr(os, operation, operate)
+
+
+def _name(place, root):
+    if not isinstance(place, int):
+        return Path(place).name
+    opened = os.fstat(place)
+    same = (p.name for p in root.rglob("*") if os.path.samestat(p.stat(), opened))
+    return next(same, None)
+
+
+def assert_same_bits(path, whole):
+    """The run in one folder ended as the run in the other."""
+    found, expected = RunFolder.open(path), RunFolder.open(whole)
+    assert found.read_metrics()["status"] == "completed"
+    for name in ("last", "best"):
+        ours, theirs = (load_checkpoint(folder.checkpoint(name)) for folder in (found, expected))
+        assert ours["global_step"] == theirs["global_step"]
+        assert ours["state_dict"].keys() == theirs["state_dict"].keys()
+        for key, value in theirs["state_dict"].items():
+            assert torch.equal(ours["state_dict"][key], value), key
+    assert scalars_of(found.path) == scalars_of(expected.path)
