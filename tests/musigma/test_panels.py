@@ -274,11 +274,11 @@ def test_evaluation_mode_of_a_compiled_model_compiles_nothing():
 
 @pytest.mark.parametrize("option", ["logger=csv", "logger=none", "debug=fast_dev_run"])
 def test_without_a_tensorboard_logger_panels_do_nothing(option, run_here, monkeypatch):
-    def seen(*_):
+    def inputs(*_):
         raise AssertionError("nobody looks at it")
 
-    monkeypatch.setattr(LatentPanel, "seen", seen)
-    monkeypatch.setattr(ImagePanel, "seen", seen)
+    monkeypatch.setattr(LatentPanel, "inputs", inputs)
+    monkeypatch.setattr(ImagePanel, "inputs", inputs)
     folder = run_here(option, _panel())
     assert folder.read_metrics()["status"] == "completed"
     assert not list(folder.path.glob("events*"))
