@@ -39,6 +39,7 @@ class CheckedSweeper(Sweeper):
 
     def __init__(self, max_batch_size: int | None, params: Any = None) -> None:
         self.max_batch_size = max_batch_size
+        self.config: Any = None
 
     def setup(
         self,
