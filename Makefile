@@ -7,7 +7,7 @@ ALL_CORES := --numprocesses auto --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-quick test-all test-exhaustive test-extras test-oldest lint format schema tensorboard doctor fork upgrade clean
+.PHONY: help install train test test-quick test-exhaustive test-extras test-oldest lint format schema tensorboard doctor fork upgrade clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,9 +27,6 @@ test: $(STAMP)  ## run the tests; ARGS="-k loader" are pytest's
 
 test-exhaustive: $(STAMP)  ## run those that `make test` leaves out
 	$(BIN)/python -m pytest $(ALL_CORES) -m exhaustive $(ARGS)
-
-test-all: $(STAMP)  ## run both in one session
-	$(BIN)/python -m pytest $(ALL_CORES) $(ARGS)
 
 test-quick: $(STAMP)  ## run those that take seconds, in about a minute
 	$(BIN)/python -m pytest $(ALL_CORES) -m "not slow" $(ARGS)
