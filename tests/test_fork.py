@@ -174,7 +174,7 @@ def test_what_could_not_be_undone_is_refused(template, tmp_path):
 @pytest.mark.parametrize(
     ("path", "old", "new", "reason"),
     [
-        ("pyproject.toml", 'name = "musigma"', 'name = "other"', "This is other, and not"),
+        ("pyproject.toml", 'name = "musigma"', 'name = "other"', "This is other, no longer"),
         ("README.md", "# musigma", "# premusigma", "README.md holds musigma as a part of another"),
         ("README.md", "## Fork it", "## Fork", "README.md holds .* 0 times, and should once"),
     ],

@@ -86,7 +86,7 @@ def test_following_the_first_guide_makes_what_it_says(words, own):
 def test_a_number_and_a_figure_of_one_s_own_stand_on_the_page(own, copy):
     (page,) = (copy / "logs" / "runs").glob("*/report.html")
     assert (page.parent / "figures" / "std_histogram.png").exists()
-    assert "How sure it is." in page.read_text()
+    assert "The stds of q(z|x)." in page.read_text()
     metrics = json.loads((page.parent / "evaluation" / "metrics.json").read_text())
     assert 0 < metrics["edge_error"]["mean"] < 1
 
@@ -123,7 +123,7 @@ def test_following_the_second_guide_makes_what_it_says(own, copy):
             steps += [small(line) if "scripts/" in line else ("shell", line) for line in lines]
         elif block.language == "python":
             steps.append(("code", block.text.replace("logs/runs/...", "logs/runs/mine")))
-    facts = "images.shape, len(figures), metrics['test_images'], module.global_step"
+    facts = "images.shape, len(plots), metrics['test_images'], module.global_step"
     said = run_steps([*steps, ("code", f"print({facts})")], copy)
     assert "torch.Size([5, 9, 1, 28, 28]) 10 500 32" in said
     assert {path.name for path in (copy / "comparison").iterdir()} == {

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import torch
 
+import musigma  # noqa: F401  its project is handed over in each process
 from workbench.console import set_up_logging
 
 

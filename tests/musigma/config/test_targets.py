@@ -211,10 +211,9 @@ def test_a_package_that_this_machine_trusts_may_be_named_where_its_class_fits(
         target_of({"_target_": "mylab.callbacks.run"}, L.Callback, "callbacks.foo")
 
 
-def test_a_config_cannot_trust_a_package(mylab, compose_launch):
-    config = compose_launch().config
-    config["trusted"] = ["mylab"]
-    config["callbacks"]["foo"] = {"_target_": "mylab.callbacks.Foo"}
+def test_a_config_cannot_trust_a_package(mylab):
+    foo = {"_target_": "mylab.callbacks.Foo"}
+    config = {"trusted": ["mylab"], "callbacks": {"foo": foo}}
     with pytest.raises(ConfigError, match=r"mylab\.callbacks\.Foo is not allowed"):
         build_callbacks(config)
 

@@ -318,7 +318,7 @@ def test_a_broken_sweep_still_has_its_page(tmp_path):
     }
     page = page_of(tmp_path)
     running.release()
-    assert "no picture: There is no checkpoint" in page
+    assert "no plot: There is no checkpoint" in page
     assert "<b>killed one</b>: killed" in page
     assert all(name in page for name in status)
     assert len(verdicts_of(page)) == 1
