@@ -12,7 +12,8 @@ def main(cfg: Any) -> None:
     """Read the config and predict."""
     from musigma.predicting import predict
 
-    settings = {key: cfg[key] for key in ("checkpoint", "input", "count", "seed", "output", "data")}
+    names = ("checkpoint", "input", "count", "seed", "output", "data", "device")
+    settings = {name: cfg[name] for name in names}
     written = predict(cfg.task, cfg.run, Path(cfg.log_dir) / "runs", **settings)
     print(f"written to   {written}")
 

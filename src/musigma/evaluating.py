@@ -18,6 +18,7 @@ from musigma.plotting import plots_of
 from musigma.project import PROJECT
 from musigma.words import describe
 from workbench.console import set_up_logging, show_table
+from workbench.devices import exact_device
 from workbench.errors import ConfigError, RunError, UserError
 from workbench.pages.render import render
 from workbench.runs.about import About, read_about
@@ -39,6 +40,7 @@ def evaluate(
     seed: int,
     output: str | None = None,
     data: Mapping[str, Any] | None = None,
+    device: str = "auto",
 ) -> list[Metrics]:
     """Evaluate runs one after the other; returns what each `evaluation/metrics.json` holds.
 
@@ -54,12 +56,15 @@ def evaluate(
         output: the folder to write into, with one for each run inside if there are several; by
             default each run's own. With it nothing is written into the runs.
         data: where the data are; see `load_run`.
+        device: where the models are, see `load_run`; the draws are the same on every device.
 
     Raises:
+        ConfigError: if this machine does not have the device.
         RunError: if a folder is not a run, or results cannot be written; nothing has been measured
             then. At the end, if one of several runs could not be measured.
     """
     set_up_logging()
+    device = str(exact_device(device))
     folders = _opening([find_runs(run, known) for run in runs], checkpoint, data)
     names = _unique([folder.path.resolve().name for folder in folders])
     inside = names if len(folders) > 1 else [""]
@@ -70,7 +75,8 @@ def evaluate(
     found = []
     for folder, place in zip(folders, places, strict=True):
         try:
-            run = load_run(folder.path, checkpoint, data)
+            run = load_run(folder.path, checkpoint, data, device)
+            run.data.device = torch.device("cpu")  # whatever the model's: its draws are the same
             about = read_about(folder, run.config, checkpoint)
             settings = {"images": images, "samples": samples, "seed": seed}
             found.append(_evaluate(run, folder, place, about, settings))
@@ -91,7 +97,7 @@ def _opening(
     for folders in found:
         for folder in folders:
             try:
-                load_run(folder.path, checkpoint, data)
+                load_run(folder.path, checkpoint, data, "cpu")
             except RunError as error:
                 if len(folders) == 1:
                     raise
@@ -138,6 +144,7 @@ def _evaluate(
             "epoch": about.epoch,
             "step": about.step,
             "measured_by": PROJECT.version,
+            "device": str(run.model.device),
             "data_source": run.data.source,
             **found,
             "figures": sorted(name for plot in plots for name in plot.files),
@@ -156,8 +163,8 @@ def _evaluate(
         plots=plots,
         ran={
             **about.ran,
-            "measured": f"in {time.perf_counter() - start:.0f} s on cpu with {PROJECT.package} "
-            f"{PROJECT.version}",
+            "measured": f"in {time.perf_counter() - start:.0f} s on {run.model.device} with "
+            f"{PROJECT.package} {PROJECT.version}",
             **({} if place == folder.path else {"written to": place}),
         },
         overrides=about.overrides,

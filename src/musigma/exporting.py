@@ -30,7 +30,8 @@ def export_run(run: Run, folder: Path) -> dict[Path, str]:
     - `decode.pt2`: codes `[B, d]` → the mean images of p(x|z), `[B, C, H, W]`.
 
     Images are in the model's own pixels, going in and coming out: what `data.normalization`
-    makes of grey levels. Files get their names once all have opened as what they were made from.
+    makes of grey levels. Files get their names once all have opened as what they were made from,
+    on the CPU, from which they are written, and on the device of the run's model.
 
     Raises:
         RunError: if torch.export cannot trace the model, or a file cannot be written or does not
@@ -43,6 +44,8 @@ def export_run(run: Run, folder: Path) -> dict[Path, str]:
         with written_together(folder) as beside:
             _write(beside, model, run.config)
             _check(beside, model, run.config)
+            if run.model.device != model.device:
+                _check_parts(beside, model.to(run.model.device))
     except Exception as error:
         raise RunError(f"The model cannot be exported into {folder}: {error}") from error
     return {
@@ -100,12 +103,18 @@ def _check(folder: Path, model: Autoencoder, config: dict[str, Any]) -> None:
         raise ValueError(f"{CONFIG} opens as another config")
     weights = load_weights(folder / WEIGHTS)
     _check_equal(WEIGHTS, weights, dict(model.state_dict()), rtol=0, atol=0)
-    encode = torch.export.load(folder / ENCODE).module()
-    decode = torch.export.load(folder / DECODE).module()
+    _check_parts(folder, model)
+
+
+@torch.no_grad()
+def _check_parts(folder: Path, model: Autoencoder) -> None:
+    """The same of encoder and decoder, on the model's device."""
+    encode = torch.export.load(folder / ENCODE).module().to(model.device)
+    decode = torch.export.load(folder / DECODE).module().to(model.device)
     for rows in (1, 5):
         generator = torch.Generator().manual_seed(rows)
-        x = torch.randn(rows, *model.image_shape, generator=generator)
-        z = torch.randn(rows, model.latent_dim, generator=generator)
+        x = torch.randn(rows, *model.image_shape, generator=generator).to(model.device)
+        z = torch.randn(rows, model.latent_dim, generator=generator).to(model.device)
         _check_equal(ENCODE, encode(x), tuple(model.encode(x)))
         _check_equal(DECODE, decode(z), model.likelihood.mean(model.decode(z)))
 

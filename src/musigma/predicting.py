@@ -21,6 +21,7 @@ from musigma.models import Autoencoder
 from musigma.plots.style import viewable
 from musigma.seeding import FIXED_SEED, normal_noise
 from workbench.console import set_up_logging
+from workbench.devices import exact_device
 from workbench.errors import ConfigError, DataError, RunError
 from workbench.links import is_special
 from workbench.runs.output import check_writable, written_together
@@ -41,6 +42,7 @@ def predict(
     seed: int,
     output: str | None,
     data: Mapping[str, Any] | None = None,
+    device: str = "auto",
 ) -> Path:
     """Do a task with a run's model and write the results; returns the file.
 
@@ -58,17 +60,21 @@ def predict(
         output: a new file to write, whose folder exists; by default one in `predictions/` in the
             run folder, where it may replace an earlier one.
         data: where the run's data are; see `load_run`.
+        device: where the model is, see `load_run`; the draws are the same on every device.
 
     Raises:
-        ConfigError: if `output` has the wrong ending, or `count` is more than a grid holds.
+        ConfigError: if this machine lacks the device, `output` has the wrong ending, or `count` is
+            more than a grid holds.
         RunError: if the folder is not a run, or has no prior to sample from, or the output cannot
             be written.
         DataError: if the input is missing, damaged or of another shape.
     """
     set_up_logging()
+    device = str(exact_device(device))
     folder = find_run(run, runs).path
     path = _file(task, output, folder / "predictions")
-    opened = load_run(folder, checkpoint, data)
+    opened = load_run(folder, checkpoint, data, device)
+    opened.data.device = torch.device("cpu")  # whatever the model's: its draws are the same
     if task == "encode":
         _write(path, encode(opened.model, *_images(opened.data, input)))
         return path
@@ -79,7 +85,7 @@ def predict(
             "at once, with another seed each time."
         )
     z = _codes(Path(input), opened.model) if task == "decode" else _prior_codes(opened, count, seed)
-    (x,) = in_rows(lambda rows: (opened.decoded(rows),), z)
+    (x,) = in_rows(lambda rows: (opened.decoded(rows),), z, device=opened.model.device)
     _check_finite("images", x)
     _write(path, {"x": x.numpy()} if task == "decode" else {}, grid=x[:most])
     return path
@@ -116,7 +122,7 @@ def _write(path: Path, arrays: Mapping[str, Any], grid: Tensor | None = None) ->
 @torch.no_grad()
 def encode(model: Autoencoder, x: Tensor, about: dict[str, Any]) -> dict[str, Any]:
     """`mu` and `std` of images `[N, C, H, W]`, `[N, d]` each, with what is known about them."""
-    mu, std = in_rows(lambda rows: tuple(model.encode(rows)), x)
+    mu, std = in_rows(lambda rows: tuple(model.encode(rows)), x, device=model.device)
     _check_finite("codes", torch.cat([mu, std]))
     return {"mu": mu.numpy(), "std": std.numpy(), **about}
 

@@ -8,6 +8,7 @@ from musigma.data import ImageDataModule
 from musigma.models import Autoencoder
 from musigma.objectives import Objective
 from workbench.config.settings import Name, ReportSettings, RunSettings
+from workbench.devices import DeviceName
 from workbench.ranges import Count, Seed
 
 Output = Name | None
@@ -37,6 +38,7 @@ class EvaluateSettings(TypedDict):
     seed: Seed
     output: Output
     data: dict[str, Any]
+    device: DeviceName
     log_dir: str
 
 
@@ -46,6 +48,7 @@ class ExportSettings(TypedDict):
     run: Name
     checkpoint: Literal["best", "last"]
     output: Output
+    device: DeviceName
     log_dir: str
 
 
@@ -60,6 +63,7 @@ class PredictSettings(TypedDict):
     seed: Seed
     output: Output
     data: dict[str, Any]
+    device: DeviceName
     log_dir: str
 
 
