@@ -22,7 +22,13 @@ from workbench.devices import exact_device
 from workbench.errors import ConfigError, RunError, UserError
 from workbench.pages.render import render
 from workbench.runs.about import About, read_about
-from workbench.runs.evaluation import FILES, PAGE, finite, write_evaluation
+from workbench.runs.evaluation import (
+    FILES,
+    PAGE,
+    evaluated_checkpoint,
+    finite,
+    write_evaluation,
+)
 from workbench.runs.folder import RunFolder
 from workbench.runs.output import output_folder
 from workbench.runs.resume import find_runs
@@ -49,12 +55,13 @@ def evaluate(
     Args:
         runs: run folders, folders of such, or `latest`.
         known: where `latest` looks.
-        checkpoint: `best` or `last`.
+        checkpoint: `best`, `last`, or another; see `load_run`.
         images: test images for log p(x), chosen by a fixed seed; None for all.
         samples: K, the importance samples for each image.
         seed: of those samples.
         output: the folder to write into, with one for each run inside if there are several; by
-            default each run's own. With it nothing is written into the runs.
+            default each run's own, or `evaluations/<checkpoint>` in there for another checkpoint
+            than the best and the last. With it nothing is written into the runs.
         data: where the data are; see `load_run`.
         device: where the models are, see `load_run`; the draws are the same on every device.
 
@@ -69,7 +76,7 @@ def evaluate(
     names = _unique([folder.path.resolve().name for folder in folders])
     inside = names if len(folders) > 1 else [""]
     places = [
-        output_folder(output and str(Path(output) / name), folder.path, FILES)
+        output_folder(output and str(Path(output) / name), _place(folder, checkpoint), FILES)
         for folder, name in zip(folders, inside, strict=True)
     ]
     found = []
@@ -77,7 +84,13 @@ def evaluate(
         try:
             run = load_run(folder.path, checkpoint, data, device)
             run.data.device = torch.device("cpu")  # whatever the model's: its draws are the same
-            about = read_about(folder, run.config, checkpoint)
+            about = read_about(folder, run.config, folder.checkpoint_name(checkpoint))
+            if (before := evaluated_checkpoint(place)) not in (None, about.checkpoint):
+                log.warning(
+                    "%s: what was measured of the %s checkpoint is replaced; output=... keeps both",
+                    place,
+                    before,
+                )
             settings = {"images": images, "samples": samples, "seed": seed}
             found.append(_evaluate(run, folder, place, about, settings))
         except UserError as error:
@@ -107,6 +120,13 @@ def _opening(
     if not opening:
         raise (RunError if found else ConfigError)("run names no run that opens.")
     return list(opening.values())
+
+
+def _place(folder: RunFolder, checkpoint: str) -> Path:
+    """The folder of a checkpoint's results in a run."""
+    name = folder.checkpoint_name(checkpoint)
+    known = name in ("best", "last")
+    return folder.path if known else folder.path / "evaluations" / name.replace("/", "_")
 
 
 def _unique(names: Sequence[str]) -> list[str]:

@@ -55,7 +55,8 @@ def load_run(
 
     Args:
         folder: the run folder, or what was exported of one.
-        checkpoint: `best` or `last`; an export holds one state only.
+        checkpoint: `best`, `last`, `previous`, or another by its name or file; an export holds one
+            state only.
         data: where its data are here, such as `{"root": "/scratch/data"}` or `{"path": ...}`; by
             default where they were, if the run was trained on this machine.
         device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto` for the first GPU, or the CPU without one.
@@ -70,6 +71,8 @@ def load_run(
     run = RunFolder.open(Path(folder))
     config = run.read_config()
     exported = run.path / WEIGHTS
+    if exported.exists() and checkpoint not in ("best", "last"):
+        raise RunError(f"{run.path} is an export, which has no checkpoint {checkpoint}")
     weights = load_weights(exported) if exported.exists() else _weights_of(run, checkpoint)
     try:
         _check_opened(config)

@@ -53,7 +53,7 @@ def predict(
         task: what to do.
         run: a run folder, or `latest`.
         runs: where `latest` looks.
-        checkpoint: `best` or `last`.
+        checkpoint: `best`, `last`, or another; see `load_run`.
         input: `test`, `val` or a folder of images to encode; an `.npz` with `z` or `mu` to decode.
         count: how many images to sample.
         seed: of their codes.

@@ -32,7 +32,7 @@ class EvaluateSettings(TypedDict):
     """`configs/evaluate.yaml`."""
 
     run: Name | list[Name]
-    checkpoint: Literal["best", "last"]
+    checkpoint: Name
     images: Annotated[int, Field(ge=2)] | None
     samples: Annotated[int, Field(ge=25, le=1_000_000)]
     seed: Seed
@@ -46,7 +46,7 @@ class ExportSettings(TypedDict):
     """`configs/export.yaml`."""
 
     run: Name
-    checkpoint: Literal["best", "last"]
+    checkpoint: Name
     output: Output
     device: DeviceName
     log_dir: str
@@ -57,7 +57,7 @@ class PredictSettings(TypedDict):
 
     task: Literal["encode", "decode", "sample"]
     run: Name
-    checkpoint: Literal["best", "last"]
+    checkpoint: Name
     input: Name
     count: Count
     seed: Seed
