@@ -1,4 +1,4 @@
-"""Encode images, decode codes or draw samples with a trained model. `--help` shows how."""
+"""Encode, reconstruct, decode, traverse or sample with a trained model. `--help` shows how."""
 
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ def main(cfg: Any) -> None:
     """Read the config and predict."""
     from musigma.predicting import predict
 
-    names = ("checkpoint", "input", "count", "seed", "output", "data", "device")
-    settings = {name: cfg[name] for name in names}
+    names = ("checkpoint", "input", "count", "seed", "z", "image", "output", "data", "device")
+    settings = {name: cfg[name] for name in names} | {"offsets": list(cfg.offsets)}
     written = predict(cfg.task, cfg.run, Path(cfg.log_dir) / "runs", **settings)
     print(f"written to   {written}")
 

@@ -9,7 +9,7 @@ from musigma.models import Autoencoder
 from musigma.objectives import Objective
 from workbench.config.settings import Name, ReportSettings, RunSettings
 from workbench.devices import DeviceName
-from workbench.ranges import Count, Seed
+from workbench.ranges import Count, Finite, Seed
 
 Output = Name | None
 
@@ -55,12 +55,15 @@ class ExportSettings(TypedDict):
 class PredictSettings(TypedDict):
     """`configs/predict.yaml`."""
 
-    task: Literal["encode", "decode", "sample"]
+    task: Literal["encode", "decode", "sample", "reconstruct", "traverse"]
     run: Name
     checkpoint: Name
     input: Name
     count: Count
     seed: Seed
+    z: Literal["draw", "mu"]
+    image: Annotated[int, Field(ge=0)]
+    offsets: Annotated[list[Finite], Field(min_length=1)]
     output: Output
     data: dict[str, Any]
     device: DeviceName

@@ -83,12 +83,12 @@ def test_an_evaluation_gives_the_numbers_of_the_cpu(
     assert "distortion.mean" in found["cpu"]
 
 
-@pytest.mark.parametrize("task", ["encode", "decode", "sample"])
+@pytest.mark.parametrize("task", ["encode", "decode", "sample", "reconstruct", "traverse"])
 def test_predictions_are_those_of_the_cpu(task, device, trained, tmp_path):
     run = trained("model=vae").path
     np.savez(tmp_path / "z.npz", z=np.linspace(-2, 2, 20).reshape(10, 2))
     given = str(tmp_path / "z.npz") if task == "decode" else "test"
-    settings = {"checkpoint": "best", "input": given, "count": 9, "seed": 3}
+    settings = {"checkpoint": "best", "input": given, "count": 64, "seed": 0}
     found = {}
     for name in ("cpu", device):
         output = str(tmp_path / f"{name}.{'png' if task == 'sample' else 'npz'}")
@@ -152,6 +152,6 @@ def test_a_device_that_is_not_there_is_named_before_anything_is_read(tmp_path, m
     with pytest.raises(ConfigError, match=r"device=cuda: torch \S+ finds none on this machine"):
         asked["evaluate"](**settings)
     with pytest.raises(ConfigError, match=r"device=cuda: torch \S+ finds none on this machine"):
-        asked["predict"](**settings, input="test", count=1)
+        asked["predict"](**settings, input="test", count=64)
     with pytest.raises(ConfigError, match=r"device=cuda: torch \S+ finds none on this machine"):
         load_run("nowhere", device="cuda")
