@@ -1,8 +1,10 @@
 """A trained model as files that others open: its weights, its encoder and its decoder."""
 
 import copy
+from importlib.util import find_spec
+from itertools import filterfalse
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import safetensors.torch
 import torch
@@ -10,21 +12,30 @@ import yaml
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from musigma import onnx_files
 from musigma.loading import Run
 from musigma.models import Autoencoder
-from workbench.errors import RunError
+from workbench.errors import ConfigError, RunError
 from workbench.runs.output import written_together
 from workbench.runs.weights import WEIGHTS, load_weights
 
+Format = Literal["torch", "onnx"]
+
 CONFIG, ENCODE, DECODE = "config.yaml", "encode.pt2", "decode.pt2"
-NAMES = (CONFIG, WEIGHTS, ENCODE, DECODE)
+NAMES: dict[Format, tuple[str, ...]] = {
+    "torch": (CONFIG, WEIGHTS, ENCODE, DECODE),
+    "onnx": (onnx_files.ENCODE, onnx_files.DECODE),
+}
+"""The files of each format."""
 
 
-def export_run(run: Run, folder: Path) -> dict[Path, str]:
+def export_run(run: Run, folder: Path, format: Format = "torch") -> dict[Path, str]:
     """The files of an exported model, each with the line of Python that opens it.
 
-    `config.yaml` and `model.safetensors` make a folder that `load_run` opens. The other two need
-    nothing but torch, of the version that wrote them, and take float32 rows, any number of them:
+    Of the format `onnx` they are `encode.onnx` and `decode.onnx`, which onnxruntime opens; see
+    `musigma.onnx_files`. Of `torch` they are four. `config.yaml` and `model.safetensors` make a
+    folder that `load_run` opens. The other two need nothing but torch, of the version that wrote
+    them, and take float32 rows, any number of them:
 
     - `encode.pt2`: images `[B, C, H, W]` → `(mu, std)`, each `[B, d]`; the `std` of a point is 0.
     - `decode.pt2`: codes `[B, d]` → the mean images of p(x|z), `[B, C, H, W]`.
@@ -34,26 +45,42 @@ def export_run(run: Run, folder: Path) -> dict[Path, str]:
     on the CPU, from which they are written, and on the device of the run's model.
 
     Raises:
+        ConfigError: if the format needs packages that are not here.
         RunError: if torch.export cannot trace the model, or a file cannot be written or does not
             open as the model, or its weights are not finite.
     """
+    check_format(format)
     model = copy.deepcopy(run.model).cpu().eval()
     if not all(value.isfinite().all() for value in model.state_dict().values()):
         raise RunError("The model has weights that are not finite: training had diverged.")
     try:
         with written_together(folder) as beside:
-            _write(beside, model, run.config)
-            _check(beside, model, run.config)
-            if run.model.device != model.device:
-                _check_parts(beside, model.to(run.model.device))
+            if format == "onnx":
+                onnx_files.write(beside, _Encode(model), _Decode(model), model)
+            else:
+                _write(beside, model, run.config)
+                _check(beside, model, run.config)
+                if run.model.device != model.device:
+                    _check_parts(beside, model.to(run.model.device))
     except Exception as error:
         raise RunError(f"The model cannot be exported into {folder}: {error}") from error
+    if format == "onnx":
+        return onnx_files.opening(folder)
     return {
         folder / CONFIG: f"model, data, config = musigma.load_run({str(folder)!r})",
         folder / WEIGHTS: f"weights = safetensors.torch.load_file({str(folder / WEIGHTS)!r})",
         folder / ENCODE: f"mu, std = torch.export.load({str(folder / ENCODE)!r}).module()(x)",
         folder / DECODE: f"x_mean = torch.export.load({str(folder / DECODE)!r}).module()(z)",
     }
+
+
+def check_format(format: Format) -> None:
+    """Raise a ConfigError if the format needs packages that are not here."""
+    if format == "onnx" and (missing := [*filterfalse(find_spec, onnx_files.PACKAGES)]):
+        raise ConfigError(
+            f"format=onnx needs the extra onnx, of which {', '.join(missing)} is missing: "
+            "pip install -e '.[onnx]'"
+        )
 
 
 class _Encode(nn.Module):

@@ -45,6 +45,7 @@ class EvaluateSettings(TypedDict):
 class ExportSettings(TypedDict):
     """`configs/export.yaml`."""
 
+    format: Literal["torch", "onnx"]
     run: Name
     checkpoint: Name
     output: Output
