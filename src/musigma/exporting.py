@@ -78,7 +78,7 @@ def check_format(format: Format) -> None:
     """Raise a ConfigError if the format needs packages that are not here."""
     if format == "onnx" and (missing := [*filterfalse(find_spec, onnx_files.PACKAGES)]):
         raise ConfigError(
-            f"format=onnx needs the extra onnx, of which {', '.join(missing)} is missing: "
+            f"format=onnx needs the extra onnx (not installed: {', '.join(missing)}): "
             "pip install -e '.[onnx]'"
         )
 

@@ -107,8 +107,7 @@ def test_without_its_packages_a_line_names_the_extra(tmp_path, monkeypatch):
     with pytest.raises(ConfigError) as error:
         export_run(_run(Autoencoder(SMALL, Laplace())), tmp_path / "export", "onnx")
     assert str(error.value) == (
-        "format=onnx needs the extra onnx, of which onnxruntime is missing: "
-        "pip install -e '.[onnx]'"
+        "format=onnx needs the extra onnx (not installed: onnxruntime): pip install -e '.[onnx]'"
     )
     assert not (tmp_path / "export").exists()
     register_resolvers()
