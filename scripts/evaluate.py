@@ -15,7 +15,7 @@ def main(cfg: Any) -> None:
     from musigma.evaluating import evaluate
 
     runs = list(cfg.run) if isinstance(cfg.run, ListConfig) else [cfg.run]
-    names = ("checkpoint", "images", "samples", "seed", "output", "data")
+    names = ("checkpoint", "images", "samples", "seed", "output", "data", "device")
     evaluate(runs, Path(cfg.log_dir) / "runs", **{name: cfg[name] for name in names})
 
 

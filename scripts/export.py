@@ -10,14 +10,18 @@ from workbench.script import script
 @script("export", PROJECT)
 def main(cfg: Any) -> None:
     """Read the config and export."""
-    from musigma.exporting import NAMES, export_run
+    from musigma.exporting import NAMES, check_format, export_run
     from musigma.loading import load_run
+    from workbench.devices import exact_device
     from workbench.runs.output import output_folder
     from workbench.runs.resume import find_run
 
+    check_format(cfg.format)
+    exact_device(cfg.device)
     folder = find_run(cfg.run, Path(cfg.log_dir) / "runs").path
-    place = output_folder(cfg.output, folder / "export", NAMES)
-    written = export_run(load_run(folder, cfg.checkpoint), place)
+    place = output_folder(cfg.output, folder / "export", NAMES[cfg.format])
+    run = load_run(folder, cfg.checkpoint, device=cfg.device)
+    written = export_run(run, place, cfg.format)
     for path, opening in written.items():
         print(f"{path.name:<18} {opening}")
     print("x and x_mean are images [B, C, H, W] in the model's own pixels (data.normalization)")

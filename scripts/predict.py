@@ -1,4 +1,4 @@
-"""Encode images, decode codes or draw samples with a trained model. `--help` shows how."""
+"""Encode, reconstruct, decode, traverse or sample with a trained model. `--help` shows how."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ def main(cfg: Any) -> None:
     """Read the config and predict."""
     from musigma.predicting import predict
 
-    settings = {key: cfg[key] for key in ("checkpoint", "input", "count", "seed", "output", "data")}
+    names = ("checkpoint", "input", "count", "seed", "z", "image", "output", "data", "device")
+    settings = {name: cfg[name] for name in names} | {"offsets": list(cfg.offsets)}
     written = predict(cfg.task, cfg.run, Path(cfg.log_dir) / "runs", **settings)
     print(f"written to   {written}")
 

@@ -18,10 +18,17 @@ from musigma.plotting import plots_of
 from musigma.project import PROJECT
 from musigma.words import describe
 from workbench.console import set_up_logging, show_table
+from workbench.devices import exact_device
 from workbench.errors import ConfigError, RunError, UserError
 from workbench.pages.render import render
 from workbench.runs.about import About, read_about
-from workbench.runs.evaluation import FILES, PAGE, finite, write_evaluation
+from workbench.runs.evaluation import (
+    FILES,
+    PAGE,
+    evaluated_checkpoint,
+    finite,
+    write_evaluation,
+)
 from workbench.runs.folder import RunFolder
 from workbench.runs.output import output_folder
 from workbench.runs.resume import find_runs
@@ -39,6 +46,7 @@ def evaluate(
     seed: int,
     output: str | None = None,
     data: Mapping[str, Any] | None = None,
+    device: str = "auto",
 ) -> list[Metrics]:
     """Evaluate runs one after the other; returns what each `evaluation/metrics.json` holds.
 
@@ -47,31 +55,42 @@ def evaluate(
     Args:
         runs: run folders, folders of such, or `latest`.
         known: where `latest` looks.
-        checkpoint: `best` or `last`.
+        checkpoint: `best`, `last`, or another; see `load_run`.
         images: test images for log p(x), chosen by a fixed seed; None for all.
         samples: K, the importance samples for each image.
         seed: of those samples.
         output: the folder to write into, with one for each run inside if there are several; by
-            default each run's own. With it nothing is written into the runs.
+            default each run's own, or `evaluations/<checkpoint>` in there for another checkpoint
+            than the best and the last. With it nothing is written into the runs.
         data: where the data are; see `load_run`.
+        device: where the models are, see `load_run`; the draws are the same on every device.
 
     Raises:
+        ConfigError: if this machine does not have the device.
         RunError: if a folder is not a run, or results cannot be written; nothing has been measured
             then. At the end, if one of several runs could not be measured.
     """
     set_up_logging()
+    device = str(exact_device(device))
     folders = _opening([find_runs(run, known) for run in runs], checkpoint, data)
     names = _unique([folder.path.resolve().name for folder in folders])
     inside = names if len(folders) > 1 else [""]
     places = [
-        output_folder(output and str(Path(output) / name), folder.path, FILES)
+        output_folder(output and str(Path(output) / name), _place(folder, checkpoint), FILES)
         for folder, name in zip(folders, inside, strict=True)
     ]
     found = []
     for folder, place in zip(folders, places, strict=True):
         try:
-            run = load_run(folder.path, checkpoint, data)
-            about = read_about(folder, run.config, checkpoint)
+            run = load_run(folder.path, checkpoint, data, device)
+            run.data.device = torch.device("cpu")  # whatever the model's: its draws are the same
+            about = read_about(folder, run.config, folder.checkpoint_name(checkpoint))
+            if (before := evaluated_checkpoint(place)) not in (None, about.checkpoint):
+                log.warning(
+                    "%s: what was measured of the %s checkpoint is replaced; output=... keeps both",
+                    place,
+                    before,
+                )
             settings = {"images": images, "samples": samples, "seed": seed}
             found.append(_evaluate(run, folder, place, about, settings))
         except UserError as error:
@@ -91,7 +110,7 @@ def _opening(
     for folders in found:
         for folder in folders:
             try:
-                load_run(folder.path, checkpoint, data)
+                load_run(folder.path, checkpoint, data, "cpu")
             except RunError as error:
                 if len(folders) == 1:
                     raise
@@ -101,6 +120,13 @@ def _opening(
     if not opening:
         raise (RunError if found else ConfigError)("run names no run that opens.")
     return list(opening.values())
+
+
+def _place(folder: RunFolder, checkpoint: str) -> Path:
+    """The folder of a checkpoint's results in a run."""
+    name = folder.checkpoint_name(checkpoint)
+    known = name in ("best", "last")
+    return folder.path if known else folder.path / "evaluations" / name.replace("/", "_")
 
 
 def _unique(names: Sequence[str]) -> list[str]:
@@ -138,6 +164,7 @@ def _evaluate(
             "epoch": about.epoch,
             "step": about.step,
             "measured_by": PROJECT.version,
+            "device": str(run.model.device),
             "data_source": run.data.source,
             **found,
             "figures": sorted(name for plot in plots for name in plot.files),
@@ -156,8 +183,8 @@ def _evaluate(
         plots=plots,
         ran={
             **about.ran,
-            "measured": f"in {time.perf_counter() - start:.0f} s on cpu with {PROJECT.package} "
-            f"{PROJECT.version}",
+            "measured": f"in {time.perf_counter() - start:.0f} s on {run.model.device} with "
+            f"{PROJECT.package} {PROJECT.version}",
             **({} if place == folder.path else {"written to": place}),
         },
         overrides=about.overrides,

@@ -1,8 +1,10 @@
 """A trained model as files that others open: its weights, its encoder and its decoder."""
 
 import copy
+from importlib.util import find_spec
+from itertools import filterfalse
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import safetensors.torch
 import torch
@@ -10,47 +12,75 @@ import yaml
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from musigma import onnx_files
 from musigma.loading import Run
 from musigma.models import Autoencoder
-from workbench.errors import RunError
+from workbench.errors import ConfigError, RunError
 from workbench.runs.output import written_together
 from workbench.runs.weights import WEIGHTS, load_weights
 
+Format = Literal["torch", "onnx"]
+
 CONFIG, ENCODE, DECODE = "config.yaml", "encode.pt2", "decode.pt2"
-NAMES = (CONFIG, WEIGHTS, ENCODE, DECODE)
+NAMES: dict[Format, tuple[str, ...]] = {
+    "torch": (CONFIG, WEIGHTS, ENCODE, DECODE),
+    "onnx": (onnx_files.ENCODE, onnx_files.DECODE),
+}
+"""The files of each format."""
 
 
-def export_run(run: Run, folder: Path) -> dict[Path, str]:
+def export_run(run: Run, folder: Path, format: Format = "torch") -> dict[Path, str]:
     """The files of an exported model, each with the line of Python that opens it.
 
-    `config.yaml` and `model.safetensors` make a folder that `load_run` opens. The other two need
-    nothing but torch, of the version that wrote them, and take float32 rows, any number of them:
+    Of the format `onnx` they are `encode.onnx` and `decode.onnx`, which onnxruntime opens; see
+    `musigma.onnx_files`. Of `torch` they are four. `config.yaml` and `model.safetensors` make a
+    folder that `load_run` opens. The other two need nothing but torch, of the version that wrote
+    them, and take float32 rows, any number of them:
 
     - `encode.pt2`: images `[B, C, H, W]` → `(mu, std)`, each `[B, d]`; the `std` of a point is 0.
     - `decode.pt2`: codes `[B, d]` → the mean images of p(x|z), `[B, C, H, W]`.
 
     Images are in the model's own pixels, going in and coming out: what `data.normalization`
-    makes of grey levels. Files get their names once all have opened as what they were made from.
+    makes of grey levels. Files get their names once all have opened as what they were made from,
+    on the CPU, from which they are written, and on the device of the run's model.
 
     Raises:
+        ConfigError: if the format needs packages that are not here.
         RunError: if torch.export cannot trace the model, or a file cannot be written or does not
             open as the model, or its weights are not finite.
     """
+    check_format(format)
     model = copy.deepcopy(run.model).cpu().eval()
     if not all(value.isfinite().all() for value in model.state_dict().values()):
         raise RunError("The model has weights that are not finite: training had diverged.")
     try:
         with written_together(folder) as beside:
-            _write(beside, model, run.config)
-            _check(beside, model, run.config)
+            if format == "onnx":
+                onnx_files.write(beside, _Encode(model), _Decode(model), model)
+            else:
+                _write(beside, model, run.config)
+                _check(beside, model, run.config)
+                if run.model.device != model.device:
+                    _check_parts(beside, model.to(run.model.device))
     except Exception as error:
         raise RunError(f"The model cannot be exported into {folder}: {error}") from error
+    if format == "onnx":
+        return onnx_files.opening(folder)
     return {
         folder / CONFIG: f"model, data, config = musigma.load_run({str(folder)!r})",
         folder / WEIGHTS: f"weights = safetensors.torch.load_file({str(folder / WEIGHTS)!r})",
         folder / ENCODE: f"mu, std = torch.export.load({str(folder / ENCODE)!r}).module()(x)",
         folder / DECODE: f"x_mean = torch.export.load({str(folder / DECODE)!r}).module()(z)",
     }
+
+
+def check_format(format: Format) -> None:
+    """Raise a ConfigError if the format needs packages that are not here."""
+    if format == "onnx" and (missing := [*filterfalse(find_spec, onnx_files.PACKAGES)]):
+        raise ConfigError(
+            f"format=onnx needs the extra onnx (not installed: {', '.join(missing)}): "
+            "pip install -e '.[onnx]'"
+        )
 
 
 class _Encode(nn.Module):
@@ -100,12 +130,18 @@ def _check(folder: Path, model: Autoencoder, config: dict[str, Any]) -> None:
         raise ValueError(f"{CONFIG} opens as another config")
     weights = load_weights(folder / WEIGHTS)
     _check_equal(WEIGHTS, weights, dict(model.state_dict()), rtol=0, atol=0)
-    encode = torch.export.load(folder / ENCODE).module()
-    decode = torch.export.load(folder / DECODE).module()
+    _check_parts(folder, model)
+
+
+@torch.no_grad()
+def _check_parts(folder: Path, model: Autoencoder) -> None:
+    """The same of encoder and decoder, on the model's device."""
+    encode = torch.export.load(folder / ENCODE).module().to(model.device)
+    decode = torch.export.load(folder / DECODE).module().to(model.device)
     for rows in (1, 5):
         generator = torch.Generator().manual_seed(rows)
-        x = torch.randn(rows, *model.image_shape, generator=generator)
-        z = torch.randn(rows, model.latent_dim, generator=generator)
+        x = torch.randn(rows, *model.image_shape, generator=generator).to(model.device)
+        z = torch.randn(rows, model.latent_dim, generator=generator).to(model.device)
         _check_equal(ENCODE, encode(x), tuple(model.encode(x)))
         _check_equal(DECODE, decode(z), model.likelihood.mean(model.decode(z)))
 

@@ -15,6 +15,7 @@ from musigma.project import PROJECT
 from musigma.settings import OpenedSettings
 from workbench.config.check import check_config
 from workbench.config.places import path_arguments, unnamed_places
+from workbench.devices import find_device
 from workbench.errors import ConfigError, RunError
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import WEIGHTS, load_checkpoint, load_into, load_weights
@@ -33,31 +34,45 @@ class Run(NamedTuple):
 
     @torch.no_grad()
     def decoded(self, z: Tensor) -> Tensor:
-        """Codes `[..., d]` → the mean images of p(x|z), `[..., C, H, W]` on the [0, 1] scale."""
-        return self.data.normalization.shown(self.model.likelihood.mean(self.model.decode(z)))
+        """Codes `[..., d]` → the mean images of p(x|z), `[..., C, H, W]` on the [0, 1] scale.
+
+        Both on the CPU, whatever device the model is on.
+        """
+        output = self.model.decode(z.to(self.model.device))
+        return self.data.normalization.shown(self.model.likelihood.mean(output)).cpu()
 
 
 def load_run(
-    folder: str | Path, checkpoint: str = "best", data: Mapping[str, Any] | None = None
+    folder: str | Path,
+    checkpoint: str = "best",
+    data: Mapping[str, Any] | None = None,
+    device: str = "auto",
 ) -> Run:
-    """The trained model of a run folder, in evaluation mode on the CPU, with its data and config.
+    """The trained model of a run folder, in evaluation mode, with its data and config.
 
-    Opening runs no code of the folder's, and reads nothing outside of it.
+    Opening runs no code of the folder's, and reads nothing outside of it. The data's loaders give
+    batches on the model's device.
 
     Args:
         folder: the run folder, or what was exported of one.
-        checkpoint: `best` or `last`; an export holds one state only.
+        checkpoint: `best`, `last`, `previous`, or another by its name or file; an export holds one
+            state only.
         data: where its data are here, such as `{"root": "/scratch/data"}` or `{"path": ...}`; by
             default where they were, if the run was trained on this machine.
+        device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto` for the first GPU, or the CPU without one.
 
     Raises:
+        ConfigError: if this machine does not have the device.
         RunError: if the folder or the checkpoint is not there, cannot be read, or was written by
             a version whose models are not this one's. Data of a run from elsewhere raise it when
             they are read, unless `data` says where they are.
     """
+    place = find_device(device)
     run = RunFolder.open(Path(folder))
     config = run.read_config()
     exported = run.path / WEIGHTS
+    if exported.exists() and checkpoint not in ("best", "last"):
+        raise RunError(f"{run.path} is an export, which has no checkpoint {checkpoint}")
     weights = load_weights(exported) if exported.exists() else _weights_of(run, checkpoint)
     try:
         _check_opened(config)
@@ -74,7 +89,8 @@ def load_run(
     said = {f"data.{name}" for name in data or {}}
     if reason := unnamed_places({"data": config["data"]}, run.path, said):
         _keep_from_reading(built, reason)
-    return Run(model.eval(), built, config)
+    built.device = place
+    return Run(model.eval().to(place), built, config)
 
 
 def _set_places(config: dict[str, Any], given: Mapping[str, Any]) -> None:

@@ -124,13 +124,14 @@ def _codes(run: Run, name: Literal["train", "val"]) -> Codes:
     loader = data.evaluation_loader("train") if name == "train" else data.val_dataloader()
     if isinstance(loader, list):  # no images are held out
         return Codes(torch.empty(0, run.model.latent_dim), torch.empty(0))
-    batches = [(run.model.encode(batch.x).mu, batch.y) for batch in loader]
+    device = run.model.device
+    batches = [(run.model.encode(batch.x.to(device)).mu.cpu(), batch.y) for batch in loader]
     return Codes(*map(torch.cat, zip(*batches, strict=True)))
 
 
 def _density(run: Run, objective: Objective, x: Tensor, samples: int, seed: int) -> Metrics:
     """ELBO and log p(x) on the same images, and the gap between them."""
-    model = run.model
+    model, x = run.model, x.to(run.model.device)
     metrics: Metrics = {"images": len(x), "samples": samples, "seed": seed}
     reason = why_no_importance_weights(model, objective)
     if reason is None:

@@ -8,7 +8,8 @@ from musigma.data import ImageDataModule
 from musigma.models import Autoencoder
 from musigma.objectives import Objective
 from workbench.config.settings import Name, ReportSettings, RunSettings
-from workbench.ranges import Count, Seed
+from workbench.devices import DeviceName
+from workbench.ranges import Count, Finite, Seed
 
 Output = Name | None
 
@@ -31,35 +32,42 @@ class EvaluateSettings(TypedDict):
     """`configs/evaluate.yaml`."""
 
     run: Name | list[Name]
-    checkpoint: Literal["best", "last"]
+    checkpoint: Name
     images: Annotated[int, Field(ge=2)] | None
     samples: Annotated[int, Field(ge=25, le=1_000_000)]
     seed: Seed
     output: Output
     data: dict[str, Any]
+    device: DeviceName
     log_dir: str
 
 
 class ExportSettings(TypedDict):
     """`configs/export.yaml`."""
 
+    format: Literal["torch", "onnx"]
     run: Name
-    checkpoint: Literal["best", "last"]
+    checkpoint: Name
     output: Output
+    device: DeviceName
     log_dir: str
 
 
 class PredictSettings(TypedDict):
     """`configs/predict.yaml`."""
 
-    task: Literal["encode", "decode", "sample"]
+    task: Literal["encode", "decode", "sample", "reconstruct", "traverse"]
     run: Name
-    checkpoint: Literal["best", "last"]
+    checkpoint: Name
     input: Name
     count: Count
     seed: Seed
+    z: Literal["draw", "mu"]
+    image: Annotated[int, Field(ge=0)]
+    offsets: Annotated[list[Finite], Field(min_length=1)]
     output: Output
     data: dict[str, Any]
+    device: DeviceName
     log_dir: str
 
 

@@ -72,7 +72,7 @@ def thumbnails(folder: Path) -> list[Plot]:
     none, at those of the codes of test images.
     """
     try:
-        return list(_thumbnails(load_run(folder)))
+        return list(_thumbnails(load_run(folder, device="cpu")))
     except Exception as error:  # one model that does not open must not cost the page
         return [Plot("", f"no plot: {error}")]
 

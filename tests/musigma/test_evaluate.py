@@ -317,10 +317,37 @@ def test_the_page_says_which_weights_and_how_the_run_ended(copied, capsys):
     assert _measure(copied, checkpoint="last")["epoch"] == 7
 
 
+def test_each_checkpoint_is_measured_as_itself_and_replaces_no_other_unsaid(copied, capsys):
+    _checkpoint(copied, "best", epoch=2, global_step=1290)
+    weights = torch.load(copied.checkpoint("last"))["state_dict"]
+    other = copied.path / "checkpoints" / "epoch=3-step=12.ckpt"
+    shifted = {name: value + 0.05 for name, value in weights.items()}
+    torch.save({**torch.load(copied.checkpoint("last")), "epoch": 3, "state_dict": shifted}, other)
+    best = _measure(copied)
+    before = _files(copied.path)
+    found = _measure(copied, checkpoint="epoch=3-step=12.ckpt")
+    assert (found["checkpoint"], found["epoch"]) == ("epoch=3-step=12", 4)
+    assert found["distortion"] != best["distortion"]
+    place = copied.path / "evaluations" / "epoch=3-step=12"
+    assert "epoch=3-step=12 checkpoint (epoch 4" in (place / "report.html").read_text()
+    assert {
+        path: content for path, content in _files(copied.path).items() if path in before
+    } == before
+    assert "is replaced" not in capsys.readouterr().out
+    last = _measure(copied, checkpoint="last")
+    assert "what was measured of the best checkpoint is replaced" in capsys.readouterr().out
+    assert _measure(copied, checkpoint=str(copied.checkpoint("last"))) == last
+    assert "is replaced" not in capsys.readouterr().out
+    with pytest.raises(RunError, match="has no checkpoint epoch=9; it has: best, epoch=3-step=12"):
+        _measure(copied, checkpoint="epoch=9")
+
+
 def test_an_export_is_measured_as_one(copied, tmp_path):
     export_run(load_run(copied.path), tmp_path / "exported")
     metrics = _measure(RunFolder.open(tmp_path / "exported"))
     assert metrics["checkpoint"] == "export"
+    with pytest.raises(RunError, match="is an export, which has no checkpoint previous"):
+        _measure(RunFolder.open(tmp_path / "exported"), checkpoint="previous")
     page = (tmp_path / "exported" / "report.html").read_text()
     assert "The exported weights on 500 test images" in page
     assert "was not completed" not in page

@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import yaml
 from PIL import Image
@@ -20,7 +21,7 @@ from workbench.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 
-DEFAULTS = {"checkpoint": "best", "input": "test", "count": 9, "seed": 0, "output": None}
+DEFAULTS = {"checkpoint": "best", "input": "test", "count": 64, "seed": 0, "output": None}
 
 
 @pytest.fixture
@@ -82,16 +83,172 @@ def test_decode_turns_codes_back_into_images(vae, tmp_path):
 def test_samples_are_the_same_for_a_seed_and_a_grid(vae, tmp_path):
     grids = []
     for number, seed in enumerate((0, 0, 1)):
-        path = _predict("sample", vae, seed=seed, output=str(tmp_path / f"{number}.png"))
+        path = _predict("sample", vae, count=9, seed=seed, output=str(tmp_path / f"{number}.png"))
         grids.append(np.asarray(Image.open(path)))
     assert grids[0].shape == (3 * 29 + 1, 3 * 29 + 1, 3)
     assert np.array_equal(grids[0], grids[1])
     assert not np.array_equal(grids[0], grids[2])
 
 
+@pytest.mark.parametrize("z", ["draw", "mu"])
+def test_reconstructions_and_their_errors_are_those_of_the_test(z, vae):
+    with np.load(_predict("reconstruct", vae, z=z)) as arrays:
+        found = dict(arrays)
+    model, data, _ = musigma.load_run(vae)
+    data.setup("test")
+    x, label = data.test_dataloader().dataset.tensors
+    noise = torch.randn(1, 500, 3, generator=torch.Generator().manual_seed(0))[0]
+    with torch.no_grad():
+        mu, std = model.encode(x)
+        code = mu + std * noise if z == "draw" else mu
+        x_hat = model.decoder(code)
+    difference = (x_hat - x).double().numpy().reshape(500, -1)
+    expected = {
+        "x": (x * 0.3081 + 0.1307).clamp(0, 1).numpy(),
+        "x_hat": (x_hat * 0.3081 + 0.1307).clamp(0, 1).numpy(),
+        "z": code.numpy(),
+        "l1": np.abs(difference).mean(1),
+        "mse": (difference**2).mean(1),
+        "label": label.numpy(),
+    }
+    assert found.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-6)
+    if z == "draw":
+        reported = RunFolder.open(vae).read_metrics()["metrics"]
+        for name in ("l1", "mse"):
+            assert found[name].mean() == pytest.approx(reported[f"test/{name}"], rel=1e-5)
+    picture = np.asarray(Image.open(vae / "predictions" / "reconstruct.png"))
+    assert picture.shape == (2 * 10 * 30 + 2, 8 * 30 + 2, 3)  # 80 pairs, 8 in a row
+    first = picture[2:30, 2:30, 0] / 255
+    np.testing.assert_allclose(first, expected["x"][0, 0], atol=0.5 / 255 + 1e-6)
+
+
+@pytest.mark.parametrize(("source", "image"), [("test", 4), ("prior", 0)])
+def test_a_traversal_moves_one_dimension_at_a_time(source, image, vae):
+    offsets = [-1.5, 0, 2]
+    path = _predict("traverse", vae, input=source, image=image, offsets=offsets)
+    with np.load(path) as arrays:
+        x, z = arrays["x"], arrays["z"]
+        assert arrays["offsets"].tolist() == offsets
+    assert (x.shape, z.shape) == ((3, 3, 1, 28, 28), (3, 3, 3))
+    model, data, _ = musigma.load_run(vae)
+    center = torch.zeros(3)
+    if source == "test":
+        data.setup("test")
+        with torch.no_grad():
+            center = model.encode(data.test_dataloader().dataset.tensors[0][4:5]).mu[0]
+    picture = np.asarray(Image.open(path.with_suffix(".png")))
+    assert picture.shape == (3 * 29 + 1, 3 * 29 + 1, 3)
+    for j in range(3):
+        for k, offset in enumerate(offsets):
+            code = center.clone()
+            code[j] += offset
+            np.testing.assert_allclose(z[j, k], code, rtol=1e-5, atol=1e-6)
+            with torch.no_grad():
+                expected = model.decoder(code[None])[0].mul(0.3081).add(0.1307).clamp(0, 1)
+            np.testing.assert_allclose(x[j, k], expected, atol=1e-5)
+            tile = picture[29 * j + 1 : 29 * j + 29, 29 * k + 1 : 29 * k + 29, 0] / 255
+            np.testing.assert_allclose(tile, expected[0], atol=0.5 / 255 + 1e-5)
+
+
+def test_images_come_from_a_file_of_any_kind(vae, tmp_path):
+    _, data, _ = musigma.load_run(vae)
+    pixels = data.read(train=False)[0][:3]
+    unit = pixels.float() / 255
+    np.savez(tmp_path / "a.npz", images=pixels.numpy(), more=np.zeros(5))
+    np.savez(tmp_path / "b.npz", x=unit.double().numpy(), z=np.zeros((3, 3)))
+    torch.save({"anything": pixels}, tmp_path / "c.pt")
+    torch.save(pixels, tmp_path / "d.pt")
+    torch.save(unit[1], tmp_path / "e.pt")
+    safetensors.torch.save_file({"images": unit}, tmp_path / "f.safetensors")
+    Image.fromarray(pixels[1, 0].numpy()).save(tmp_path / "g.png")
+    with np.load(_predict("encode", vae)) as arrays:
+        mu = arrays["mu"]
+    for name in ("a.npz", "b.npz", "c.pt", "d.pt", "e.pt", "f.safetensors", "g.png"):
+        with np.load(_predict("encode", vae, input=str(tmp_path / name))) as arrays:
+            expected = mu[1:2] if name in ("e.pt", "g.png") else mu[:3]
+            np.testing.assert_allclose(arrays["mu"], expected, rtol=1e-4, atol=1e-5)
+            assert arrays.get("name", []) == (["g.png"] if name == "g.png" else [])
+    codes = _predict("reconstruct", vae, input=str(tmp_path / "g.png"))
+    decoded = _predict("decode", vae, input=str(codes))  # what one task writes, another takes
+    again = _predict("encode", vae, input=str(decoded))
+    with np.load(codes) as arrays, np.load(decoded) as others, np.load(again) as codes_again:
+        np.testing.assert_allclose(arrays["x_hat"], others["x"], atol=1e-6)
+        assert codes_again["mu"].shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.npz", np.zeros((2, 1, 28, 27), np.uint8), r"the shape \[2, 1, 28, 27\], and the model"),
+        ("a.npz", np.zeros((2, 3, 28, 28), np.uint8), r"takes images \[N, 1, 28, 28\]"),
+        ("a.npz", np.zeros((0, 1, 28, 28), np.uint8), r"the shape \[0, 1, 28, 28\]"),
+        ("a.npz", np.zeros((2, 1, 28, 28), int), "is torch.int64, and should be uint8"),
+        ("a.npz", np.full((2, 1, 28, 28), -0.4), "holds floats from -0.4 to -0.4"),
+        ("a.npz", np.full((2, 1, 28, 28), np.nan), "holds floats from nan"),
+        ("a.npz", b"no archive", r"a\.npz cannot be read as \.npz"),
+        ("a.pt", b"", r"a\.pt cannot be read as \.pt"),
+        ("a.safetensors", b"short", r"cannot be read as \.safetensors"),
+        ("a.png", b"no image", r"a\.png cannot be read as an image"),
+        ("a.txt", b"text", r"a\.txt is not a folder of images, an image file or a file of tensors"),
+    ],
+)
+@pytest.mark.parametrize("task", ["encode", "reconstruct", "traverse"])
+def test_files_that_do_not_fit_are_one_data_error(task, name, content, message, opened, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(content) if isinstance(content, bytes) else np.savez(path, x=content)
+    with pytest.raises(DataError, match=message):
+        _predict(task, opened, input=str(path))
+    assert not (opened / "predictions").exists()
+
+
+def test_a_file_of_several_arrays_says_what_it_holds(opened, tmp_path):
+    np.savez(tmp_path / "a.npz", one=np.zeros(2), two=np.zeros(2))
+    with pytest.raises(DataError, match=r"a\.npz holds one, two, and should hold images or x"):
+        _predict("encode", opened, input=str(tmp_path / "a.npz"))
+    Image.new("L", (28, 28)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="image=2: input=.* holds 1 images, counted from 0"):
+        _predict("traverse", opened, input=str(tmp_path / "a.png"), image=2)
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "message"),
+    [
+        ("encode", {"input": "prior"}, "input=prior is for task=traverse, and not for task=encode"),
+        ("sample", {"input": "val"}, "input=val is for task=encode or task=decode or"),
+        ("encode", {"count": 3}, "count=3 is for task=sample, and not for task=encode"),
+        ("decode", {"z": "mu"}, "z=mu is for task=reconstruct, and not for task=decode"),
+        ("traverse", {"seed": 1}, "seed=1 is for task=sample or task=reconstruct"),
+        ("reconstruct", {"image": 1}, "image=1 is for task=traverse"),
+        ("sample", {"offsets": [1]}, r"offsets=\(1,\) is for task=traverse"),
+        ("traverse", {"input": "prior", "image": 1}, "image=1: input=prior has no images"),
+    ],
+)
+def test_settings_that_a_task_does_not_use_are_refused(
+    task, settings, message, opened, monkeypatch
+):
+    monkeypatch.setattr("musigma.predicting.load_run", None)
+    with pytest.raises(ConfigError, match=message):
+        _predict(task, opened, **settings)
+
+
+def test_a_traversal_of_more_than_a_picture_holds_is_refused(opened):
+    with pytest.raises(ConfigError, match="offsets: 30000 for each of 2 dimensions: a grid"):
+        _predict("traverse", opened, offsets=[0.0] * 30_000)
+
+
+def test_a_model_without_a_prior_is_traversed_around_images_alone(trained):
+    run = trained().path
+    with pytest.raises(RunError, match="trained without a rate"):
+        _predict("traverse", run, input="prior")
+    with np.load(_predict("traverse", run)) as arrays:
+        assert arrays["x"].shape == (2, 7, 1, 28, 28)
+
+
 def test_a_model_without_a_prior_is_not_sampled(trained):
     with pytest.raises(RunError, match="trained without a rate"):
-        _predict("sample", trained().path)
+        _predict("sample", trained().path, count=9)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,8 @@ class ImageDataModule(L.LightningDataModule):
         val_size: how many of the training images are held out for validation, or which share of
             them; 0 for none. Data with a validation set of its own uses that one unchanged.
         seed: of the order of the training images and of what is random in their pixels.
+
+    Without a trainer the images are on `device`, which is the CPU unless it is set.
     """
 
     resizes: ClassVar[bool] = False
@@ -74,6 +76,7 @@ class ImageDataModule(L.LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.val_size = val_size
         self.seed = seed
+        self.device = torch.device("cpu")
         self._sets: dict[str, tuple[Tensor, Tensor]] = {}
 
     @abstractmethod
@@ -173,7 +176,7 @@ class ImageDataModule(L.LightningDataModule):
 
     @property
     def _device(self) -> torch.device:
-        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        return self.trainer.strategy.root_device if self.trainer else self.device
 
     @property
     def _processes(self) -> int:

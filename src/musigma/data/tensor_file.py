@@ -25,7 +25,9 @@ ARRAYS = [f"{prefix}{kind}" for prefix in SETS.values() for kind in ("images", "
 
 
 class TensorFileDataModule(ImageDataModule):
-    """Images and labels by name in an `.npz`, `.safetensors` or `.pt` file, a dict in the latter.
+    """Images and labels by name in an `.npz`, `.safetensors` or `.pt` file.
+
+    A `.pt` holds a dict, or the tensor of the images alone.
 
     `images` is `[N, C, H, W]` uint8 and `labels`, if there are any, `[N]`; so are `val_images` and
     `val_labels`, `test_images` and `test_labels`. With a validation set of its own `val_size` is
@@ -149,6 +151,8 @@ def _tensor(name: str, array: np.ndarray[Any, Any]) -> Tensor:
 def _pt(path: Path) -> dict[str, Tensor]:
     with warnings.catch_warnings(action="ignore"):  # of files that another torch has written
         arrays = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(arrays, Tensor):
+        arrays = {"images": arrays}
     if isinstance(arrays, dict):
         arrays = {name: arrays[name] for name in ARRAYS if name in arrays} or arrays
     if not isinstance(arrays, dict) or not all(map(_is_plain, arrays.values())):

@@ -58,4 +58,4 @@ def best_elbo(
         scheduler.step()
     with torch.no_grad():
         draws = torch.stack([elbo() for _ in range(100)])
-    return draws.double().mean(0).cpu()
+    return draws.cpu().double().mean(0)

@@ -17,10 +17,15 @@ PIXELS = 8192 * 784
 """Pixels decoded of many codes an image."""
 
 
-def in_rows(function: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> tuple[Tensor, ...]:
-    """The results of a function of rows `[n, ...]` on all rows `[N, ...]`, `ROWS` at once."""
+def in_rows(
+    function: Callable[..., tuple[Tensor, ...]], *inputs: Tensor, device: torch.device
+) -> tuple[Tensor, ...]:
+    """The results of a function of rows `[n, ...]` on all rows `[N, ...]`, `ROWS` at once.
+
+    Rows are moved to `device`, where the function wants them; results are on the CPU.
+    """
     chunks = zip(*(tensor.split(ROWS) for tensor in inputs), strict=True)
-    parts = [function(*chunk) for chunk in chunks]
+    parts = [[part.cpu() for part in function(*(c.to(device) for c in rows))] for rows in chunks]
     return tuple(map(torch.cat, zip(*parts, strict=True)))
 
 
@@ -30,7 +35,7 @@ def codes_at_once(model: Autoencoder) -> int:
 
 
 class Encoded(NamedTuple):
-    """N images with their posteriors and reconstructions.
+    """N images with their posteriors and reconstructions, all on the CPU.
 
     Args:
         x: normalised images, `[N, C, H, W]`.
@@ -60,4 +65,4 @@ def encoded(model: Autoencoder, x: Tensor, y: Tensor) -> Encoded:
         return posterior.mu, posterior.std, model.likelihood.mean(output)[0], log_likelihood
 
     noise = normal_noise(1, len(x), model.latent_dim, seed=FIXED_SEED)[0]
-    return Encoded(x, y, *in_rows(rows_of, x, noise))
+    return Encoded(x, y, *in_rows(rows_of, x, noise, device=model.device))

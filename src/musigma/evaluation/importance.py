@@ -55,8 +55,8 @@ def importance_estimate(
         # In terms of the noise log q loses no digits where std is small against mu.
         log_q = log_standard_normal(noise) - std.log().sum(-1)
         log_w[start : start + count] = (log_px + log_standard_normal(z) - log_q).cpu()
-        log_likelihood += log_px.double().sum(0).cpu()
-    rate = kl_to_standard_normal(mu, std).sum(-1).double().cpu()
+        log_likelihood += log_px.cpu().double().sum(0)
+    rate = kl_to_standard_normal(mu, std).sum(-1).cpu().double()
     weights = log_w.softmax(0)
     effective = 1 / weights.square().sum(0)
     return ImportanceEstimate(

@@ -125,7 +125,7 @@ def _on_grid(model: Autoencoder, x: Tensor, side: int) -> tuple[Tensor, Tensor]:
     axis = -HALF_WIDTH + width * (torch.arange(side, dtype=torch.float64) + 0.5)
     grid = torch.cartesian_prod(*[axis] * model.latent_dim).reshape(-1, model.latent_dim)
     log_px = [
-        model.likelihood.log_prob_of_pairs(x, model.decode(z.to(x))).double().cpu()
+        model.likelihood.log_prob_of_pairs(x, model.decode(z.to(x))).cpu().double()
         for z in grid.split(codes_at_once(model))
     ]
     return torch.cat(log_px) + log_standard_normal(grid).unsqueeze(1), grid
@@ -140,7 +140,7 @@ def _spread(mask: Tensor, side: int, d: int) -> Tensor:
 
 def _holds(z: Tensor, side: int, d: int) -> Tensor:
     """A mask `[G, B]` of the cell that each of the codes `[B, d]` lies in."""
-    place = ((z.double().cpu() + HALF_WIDTH) * side / (2 * HALF_WIDTH)).long().clamp(0, side - 1)
+    place = ((z.cpu().double() + HALF_WIDTH) * side / (2 * HALF_WIDTH)).long().clamp(0, side - 1)
     index = place[:, 0] if d == 1 else place[:, 0] * side + place[:, 1]
     mask = torch.zeros(side**d, len(z), dtype=torch.bool)
     mask[index, torch.arange(len(z))] = True
@@ -156,7 +156,7 @@ def _divide(model: Autoencoder, x: Tensor, cells: _Cells, width: float) -> _Cell
     image = cells.image.repeat_interleave(len(offsets))
     rows = codes_at_once(model)
     log_px = [
-        model.likelihood.log_prob(x[i.to(x.device)], model.decode(part.to(x))).double().cpu()
+        model.likelihood.log_prob(x[i.to(x.device)], model.decode(part.to(x))).cpu().double()
         for i, part in zip(image.split(rows), z.split(rows), strict=True)
     ]
     return _Cells(image, z, torch.cat(log_px) + log_standard_normal(z))

@@ -54,6 +54,11 @@ class Autoencoder(nn.Module):
         """True if its posteriors have a density, and so a rate."""
         return self.posterior != "point"
 
+    @property
+    def device(self) -> torch.device:
+        """The device of its weights, where its inputs have to be."""
+        return next(self.parameters()).device
+
     def encode(self, x: Tensor) -> Posterior:
         """Images `[B, *image_shape]` → q(z|x), which unpacks as `mu, std`, each `[B, d]`."""
         posterior: Posterior = self.head(self.encoder(x))

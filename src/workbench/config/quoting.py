@@ -2,7 +2,7 @@
 
 import re
 
-PATHS = ("resume", "run", "sweep")
+PATHS = ("resume", "run", "sweep", "checkpoint", "input", "output")
 PATH_WITH_PARENTHESES = re.compile(r"""(?!\w+\()[^"'$]*/[^"'$]*[()][^"'$]*""")
 BARE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^,\[\](){}'"]+""")
 

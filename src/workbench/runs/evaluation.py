@@ -40,6 +40,11 @@ def write_evaluation(
             (place / FIGURES / name).unlink(missing_ok=True)
 
 
+def evaluated_checkpoint(place: Path) -> str | None:
+    """The checkpoint of the evaluation that is there; None if there is none that can be read."""
+    return _read(place, "checkpoint")
+
+
 def finite(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The same without what is not a finite number, as JSON has none; `left_out` names those.
 
@@ -67,8 +72,12 @@ def _is_left_out(value: Any) -> bool:
 
 def _plots(place: Path) -> set[str]:
     """The plots of the evaluation that is there; none if it cannot be read."""
+    names = _read(place, "figures")
+    return {Path(n).name for n in names if isinstance(n, str)} if isinstance(names, list) else set()
+
+
+def _read(place: Path, entry: str) -> Any:
     try:
-        names = json.loads((place / METRICS).read_text("utf-8"))["figures"]
-        return {Path(name).name for name in names}
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
+        return json.loads((place / METRICS).read_text("utf-8"))[entry]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None

@@ -14,6 +14,9 @@ from workbench.links import leads_out
 from workbench.runs.contents import check_inside, check_own
 from workbench.runs.files import RunFiles
 
+NAMES = ("best", "last", "previous")
+"""The checkpoints of `BestAndLast`."""
+
 
 class RunFolder(RunFiles):
     """The folder of one run, with its checkpoints, and a lock so that only one process writes.
@@ -144,11 +147,17 @@ class RunFolder(RunFiles):
         return any((self.path / "checkpoints").iterdir()) or any(self.path.glob("events*"))
 
     def checkpoint(self, name: str) -> Path:
-        """The file of `best`, `last`, or `previous`, the one that was last before.
+        """The file of `best`, `last`, or `previous`, the one that was last before; or any other.
 
-        The best of a run with Lightning's own ModelCheckpoint is named in `metrics.json`.
+        The best of a run with Lightning's own ModelCheckpoint is named in `metrics.json`. Another
+        is found by its name, with `.ckpt` or without, or its path.
+
+        Raises:
+            RunError: if the run has no other of that name, or several.
         """
         path = self.path / "checkpoints" / f"{name}.ckpt"
+        if name not in NAMES:
+            return self._other_checkpoint(name)
         if name == "best" and not path.exists():
             try:
                 known = self.read_metrics().get("best")
@@ -159,9 +168,35 @@ class RunFolder(RunFiles):
 
     def other_checkpoints(self) -> list[Path]:
         """The checkpoints with other names, newest first."""
-        own = {self.path / "checkpoints" / f"{name}.ckpt" for name in ("best", "last", "previous")}
+        own = {self.path / "checkpoints" / f"{name}.ckpt" for name in NAMES}
         others = {path for path in self.path.rglob("*.ckpt") if self.inside(path)} - own
         return sorted(others, key=lambda path: (path.stat().st_mtime_ns, path), reverse=True)
+
+    def checkpoint_name(self, name: str) -> str:
+        """The name of `checkpoint(name)`: its path in `checkpoints/`, without its ending."""
+        if name in NAMES:
+            return name
+        path = self.checkpoint(name)
+        return next(known for known, other in self._named_checkpoints().items() if other == path)
+
+    def _other_checkpoint(self, name: str) -> Path:
+        known = self._named_checkpoints()
+        place = Path(name).absolute()
+        found = [known[name]] if name in known else []
+        found = found or [p for p in known.values() if name in (p.stem, p.name)]
+        found = found or [p for p in known.values() if p.absolute() == place]
+        if len(found) == 1:
+            return found[0]
+        problem = f"several checkpoints called {name}" if found else f"no checkpoint {name}"
+        raise RunError(f"{self.path} has {problem}; it has: {', '.join(known) or 'none'}")
+
+    def _named_checkpoints(self) -> dict[str, Path]:
+        paths = {self.inside(path): path for path in sorted(self.path.rglob("*.ckpt"))}
+        return {
+            name.removeprefix("checkpoints/").removesuffix(".ckpt"): path
+            for name, path in paths.items()
+            if name
+        }
 
     def inside(self, path: Path) -> str | None:
         """The relative path of a file in this folder; None for one that lies elsewhere."""

@@ -214,10 +214,14 @@ def test_a_sweep_checks_all_its_jobs_first():
 @pytest.mark.parametrize(
     ("script", "argument", "fault"),
     [
-        ("evaluate", "checkpoint=first", "checkpoint='first': should be 'best' or 'last'"),
+        ("evaluate", "checkpoint=null", "checkpoint=None: should be text"),
+        ("evaluate", "device=gpu", "device='gpu': should be auto, cpu, cuda, cuda:1 (the second"),
         ("evaluate", "samples=3", "samples=3: should be 25 or more"),
         ("evaluate", "-m", "--multirun is for scripts/train.py; scripts/evaluate.py does one"),
-        ("export", "checkpoint=3", "checkpoint=3: should be 'best' or 'last'"),
+        ("export", "format=pickle", "format='pickle': should be 'torch' or 'onnx'"),
+        ("predict", "task=draw", "task='draw': should be 'encode', 'decode', 'sample', 'recon"),
+        ("predict", "offsets=[]", "offsets=[]: should have at least 1 item"),
+        ("predict", "image=-1", "image=-1: should be 0 or more"),
     ],
 )
 def test_the_other_scripts_are_checked_too(script, argument, fault):

@@ -70,3 +70,34 @@ def test_single_values_can_be_amended_and_groups_cannot():
             amended(config, [override])
     config["trainer"]["_target_"] = "lightning.pytorch.Trainer"
     assert amended(config, ["trainer.gradient_clip_val=1"])["trainer"]["gradient_clip_val"] == 1
+
+
+def test_any_checkpoint_is_found_by_its_name_or_its_file(tmp_path, monkeypatch):
+    folder = RunFolder.create(tmp_path, "run")
+    inside = folder.path / "checkpoints"
+    (inside / "more").mkdir()
+    for name in ("best", "previous", "epoch=3-step=12", "v1.5", "a", "more/a"):
+        (inside / f"{name}.ckpt").touch()
+    found = {
+        "best": "best",
+        "last": "last",  # not there, which is said when it is read
+        "previous": "previous",
+        "epoch=3-step=12": "epoch=3-step=12",
+        "epoch=3-step=12.ckpt": "epoch=3-step=12",
+        str(inside / "epoch=3-step=12.ckpt"): "epoch=3-step=12",
+        "run/checkpoints/v1.5.ckpt": "v1.5",
+        "v1.5": "v1.5",
+        "a": "a",
+        "more/a": "more/a",
+    }
+    monkeypatch.chdir(tmp_path)
+    for asked, name in found.items():
+        assert folder.checkpoint(asked) == inside / f"{name}.ckpt"
+        assert folder.checkpoint_name(asked) == name
+    with pytest.raises(RunError, match="several checkpoints called a.ckpt"):
+        folder.checkpoint("a.ckpt")
+    (tmp_path / "elsewhere.ckpt").touch()
+    (inside / "link.ckpt").symlink_to(tmp_path / "elsewhere.ckpt")
+    for name in ("epoch=4", "../../elsewhere", "elsewhere.ckpt", "link", ""):
+        with pytest.raises(RunError, match="has no checkpoint .*; it has: a, best, epoch=3"):
+            folder.checkpoint(name)

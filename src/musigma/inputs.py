@@ -1,0 +1,134 @@
+"""Images and codes that are given to a trained model."""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from musigma.data import ImageDataModule
+from musigma.data.image_files import is_image_file, read_files
+from musigma.data.splits import NO_LABEL
+from musigma.data.tensor_file import READERS, read_arrays
+from musigma.models import Autoencoder
+from musigma.seeding import FIXED_SEED
+from musigma.shapes import ImageShape
+from workbench.errors import DataError
+from workbench.links import is_special
+
+NAMES = ("images", "x")
+"""The array of a file that holds its images, if it holds several arrays."""
+
+
+def images_of(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any]]:
+    """Images `[N, C, H, W]` as the model takes them, and what is known: `label` or `name`, `[N]`.
+
+    Args:
+        data: of the run; says how pixels are normalised, and whether image files are made to fit.
+        source: `test` or `val`, a folder of image files, an image file, or a file of tensors.
+
+    Raises:
+        DataError: if it is none of these, is damaged, or is not of the model's shape.
+    """
+    if source in ("test", "val"):
+        return _own_images(data, source)
+    path, known = Path(source), {}
+    if source and path.is_dir():
+        paths = sorted(filter(is_image_file, path.iterdir()))
+        if not paths:
+            raise DataError(f"{path} holds no image files")
+    elif path.suffix.lower() not in READERS and not is_image_file(path):
+        raise DataError(
+            f"input={source} is not a folder of images, an image file or a file of tensors "
+            f"({', '.join(READERS)})"
+        )
+    else:
+        paths = [path]
+    if paths[0].suffix.lower() in READERS:
+        pixels = _pixels(path, data.image_shape)
+    else:
+        pixels = read_files(paths, data.image_shape, resize=data.resizes)
+        known = {"name": [path.name for path in paths]}
+    generator = torch.Generator().manual_seed(FIXED_SEED)
+    return data.normalization(data.normalization.prepare(pixels), generator), known
+
+
+def _own_images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any]]:
+    data.prepare_data()
+    data.setup("test" if source == "test" else "fit")
+    loader = data.test_dataloader() if source == "test" else data.val_dataloader()
+    if isinstance(loader, list):
+        raise DataError("this run held no images out for validation: data.val_size is 0")
+    x, y = loader.dataset.tensors
+    return x, {"label": y.numpy()} if NO_LABEL not in y else {}
+
+
+def _pixels(path: Path, shape: ImageShape) -> Tensor:
+    """Grey levels 0 … 255 of the images in a file, `[N, C, H, W]`, uint8 or whatever lies between.
+
+    The file holds uint8, or floats on the [0, 1] scale as `task=decode` writes them.
+    """
+    arrays = read_arrays(path)
+    name = next((name for name in NAMES if name in arrays), None)
+    if name is None and len(arrays) == 1:
+        (name,) = arrays
+    if name is None:
+        held = ", ".join(map(str, arrays)) or "nothing"
+        raise DataError(f"{path} holds {held}, and should hold images or x")
+    images = arrays[name]
+    images = images.unsqueeze(0) if images.shape == shape else images
+    if images.shape[1:] != shape or not len(images):
+        raise DataError(
+            f"{path}: {name} has the shape {list(images.shape)}, and the model takes images "
+            f"[N, {', '.join(map(str, shape))}]"
+        )
+    if images.dtype == torch.uint8:
+        return images
+    if not images.is_floating_point():
+        raise DataError(
+            f"{path}: {name} is {images.dtype}, and should be uint8, grey levels 0 to 255, or "
+            "floats from 0 to 1"
+        )
+    images = images.float()
+    low, high = images.min().item(), images.max().item()
+    if not (low >= 0 and high <= 1):  # which NaN is not
+        raise DataError(
+            f"{path}: {name} holds floats from {low:.4g} to {high:.4g}, and should hold those from "
+            "0 to 1, which are normalised here, or uint8"
+        )
+    return images * 255
+
+
+def codes_of(path: Path, model: Autoencoder) -> Tensor:
+    """Codes `[N, d]`, float32: the array `z` or `mu` of an `.npz`.
+
+    Raises:
+        DataError: if it is not there, is damaged, or not of the model's latent space.
+    """
+    try:
+        if is_special(path):
+            raise ValueError("it is neither a file nor a folder")
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is not an archive of arrays")
+        with np.load(path, allow_pickle=False) as arrays:
+            if not {"z", "mu"} & {*arrays}:
+                raise ValueError(f"it holds {', '.join(arrays) or 'nothing'}")
+            codes = np.asarray(arrays["z" if "z" in arrays else "mu"])
+    except Exception as error:  # archives are damaged in many ways
+        raise DataError(f"{path} cannot be read as an .npz with z or mu: {error}") from error
+    if codes.dtype.kind not in "fiu":
+        raise DataError(f"{path} holds codes of type {codes.dtype}, and the model takes floats")
+    if codes.ndim != 2 or codes.shape[1] != model.latent_dim or len(codes) == 0:
+        raise DataError(
+            f"{path} holds codes of shape {list(codes.shape)}, and the model takes "
+            f"[N, {model.latent_dim}]"
+        )
+    with np.errstate(over="ignore"):  # of what is too large for 32 bits, and not finite then
+        z = torch.from_numpy(codes.astype(np.float32))
+    finite = z.isfinite().all(1)
+    if not finite.all():
+        raise DataError(f"{path}: code {int((~finite).nonzero()[0])} is not finite in 32 bits")
+    return z

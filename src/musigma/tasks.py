@@ -1,0 +1,144 @@
+"""The tasks of a trained model: each gives arrays, and a picture where one is meant."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from musigma.evaluation.encoding import in_rows
+from musigma.evaluation.reconstruction import reconstruction_errors
+from musigma.inputs import codes_of, images_of
+from musigma.loading import Run
+from musigma.plots.images import pair_rows, traversal_codes
+from musigma.plots.style import viewable
+from musigma.seeding import normal_noise
+from workbench.errors import ConfigError, DataError, RunError
+
+Code = Literal["draw", "mu"]
+
+MOST_PIXELS = 50_000_000
+"""The most pixels of a grid of images, about 7,000 a side."""
+PAIRS = 80
+"""The most images beside their reconstructions in a picture."""
+
+
+class Prediction(NamedTuple):
+    """What a task gives: arrays by their names, and an image `[3, H, W]` in [0, 1] or None."""
+
+    arrays: dict[str, Any]
+    picture: Tensor | None
+
+
+@torch.no_grad()
+def encode(run: Run, source: str) -> Prediction:
+    """`mu` and `std` of images, `[N, d]` each, with what is known about them."""
+    x, about = images_of(run.data, source)
+    model = run.model
+    mu, std = in_rows(lambda rows: tuple(model.encode(rows)), x, device=model.device)
+    _check_finite("codes", torch.cat([mu, std]))
+    return Prediction({"mu": mu.numpy(), "std": std.numpy(), **about}, None)
+
+
+def decode(run: Run, source: str) -> Prediction:
+    """The mean images `x` `[N, C, H, W]` of codes in a file, and a grid of the first."""
+    x = _decoded(run, codes_of(Path(source), run.model))
+    return Prediction({"x": x.numpy()}, _grid(x[: most_in_a_grid(run.model.image_shape)]))
+
+
+def sample(run: Run, count: int, seed: int) -> Prediction:
+    """A grid of the mean images of draws from the prior."""
+    check_fits(run, count, f"count={count:,}")
+    _check_prior(run)
+    codes = normal_noise(count, run.model.latent_dim, seed=seed)
+    return Prediction({}, _grid(_decoded(run, codes)))
+
+
+@torch.no_grad()
+def reconstruct(run: Run, source: str, z: Code, seed: int) -> Prediction:
+    """Images `x` and their reconstructions `x_hat`, with codes, errors and a picture of some."""
+    x, about = images_of(run.data, source)
+    model, normalization = run.model, run.data.normalization
+
+    def rows_of(x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        posterior = model.encode(x)
+        code = posterior.mu if z == "mu" else posterior.rsample(noise)
+        return code, model.likelihood.mean(model.decode(code))
+
+    noise = normal_noise(1, len(x), model.latent_dim, seed=seed)[0]
+    code, x_hat = in_rows(rows_of, x, noise, device=model.device)
+    _check_finite("images", x_hat)
+    errors = reconstruction_errors(x, x_hat, normalization.to_unit)
+    x, x_hat = normalization.shown(x), normalization.shown(x_hat)
+    arrays = {"x": x, "x_hat": x_hat, "z": code, "l1": errors.l1, "mse": errors.mse}
+    first = max(1, min(PAIRS, most_in_a_grid(model.image_shape) // 2))
+    picture = pair_rows(x[:first], x_hat[:first])
+    return Prediction({name: value.numpy() for name, value in arrays.items()} | about, picture)
+
+
+def traverse(run: Run, source: str, image: int, offsets: Sequence[float]) -> Prediction:
+    """Images `x` `[d, K, C, H, W]` of a code with one dimension moved at a time, a row for each."""
+    d = run.model.latent_dim
+    check_fits(run, d * len(offsets), f"offsets: {len(offsets)} for each of {d} dimensions")
+    z = traversal_codes(torch.zeros(d), offsets) + _center(run, source, image)
+    x = _decoded(run, z.flatten(0, 1))
+    arrays = {"x": x.unflatten(0, z.shape[:2]).numpy(), "z": z.numpy()}
+    return Prediction({**arrays, "offsets": np.asarray(offsets)}, _grid(x, len(offsets)))
+
+
+@torch.no_grad()
+def _center(run: Run, source: str, image: int) -> Tensor:
+    """The code `[d]` that is traversed around: an image's mu, or the prior's mean."""
+    if source == "prior":
+        _check_prior(run)
+        return torch.zeros(run.model.latent_dim)
+    x, _ = images_of(run.data, source)
+    if image >= len(x):
+        raise DataError(f"image={image}: input={source} holds {len(x)} images, counted from 0")
+    mu: Tensor = run.model.encode(x[image : image + 1].to(run.model.device)).mu.cpu()
+    _check_finite("codes", mu)
+    return mu[0]
+
+
+def _decoded(run: Run, codes: Tensor) -> Tensor:
+    """The mean images of codes `[N, d]`, on the [0, 1] scale."""
+    (x,) = in_rows(lambda rows: (run.decoded(rows),), codes, device=run.model.device)
+    _check_finite("images", x)
+    return x
+
+
+def check_fits(run: Run, count: int, setting: str) -> None:
+    """Raise a ConfigError if that many images are more than a grid holds."""
+    if count > (most := most_in_a_grid(run.model.image_shape)):
+        raise ConfigError(
+            f"{setting}: a grid of images of this size holds at most {most:,}. Ask for fewer at "
+            "once, with another seed or other offsets each time."
+        )
+
+
+def _check_prior(run: Run) -> None:
+    if not run.objective().uses_prior:
+        raise RunError(
+            "this model was trained without a rate: nothing holds its codes to N(0, I), so "
+            "samples from it mean nothing, and neither does its mean"
+        )
+
+
+def most_in_a_grid(image_shape: Sequence[int]) -> int:
+    """The most images in a grid that viewers open without asking."""
+    _, height, width = image_shape
+    return max(1, MOST_PIXELS // ((height + 1) * (width + 1)))
+
+
+def _check_finite(what: str, values: Tensor) -> None:
+    if not values.isfinite().all():
+        raise RunError(f"The model gives {what} that are not finite: training had diverged.")
+
+
+def _grid(x: Tensor, columns: int | None = None) -> Tensor:
+    """Images `[N, C, H, W]` in [0, 1] as one, `[3, H, W]`; about as many rows as columns."""
+    columns = columns or max(1, round(len(x) ** 0.5))
+    return make_grid(viewable(x), nrow=columns, padding=1, pad_value=0.5)

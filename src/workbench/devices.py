@@ -1,0 +1,60 @@
+"""The device that a trained model is used on."""
+
+import re
+from typing import Annotated
+
+import torch
+from pydantic import AfterValidator
+
+from workbench.errors import ConfigError
+
+PREFERRED = ("cuda", "mps", "cpu")
+"""The kinds of device, in the order in which `auto` looks for them."""
+
+
+def _known(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
+        raise ValueError("should be auto, cpu, cuda, cuda:1 (the second GPU) or mps")
+    return name
+
+
+DeviceName = Annotated[str, AfterValidator(_known)]
+"""`auto`, `cpu`, `cuda`, `cuda:1` and so on, or `mps`."""
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; `auto` is a GPU of NVIDIA's or AMD's, else Apple's, else the CPU.
+
+    Raises:
+        ConfigError: if there is no such name, or this machine does not have the device.
+    """
+    try:
+        _known(name)
+    except ValueError as error:
+        raise ConfigError(f"device={name}: {error}") from error
+    if name == "auto":
+        name = next(kind for kind in PREFERRED if _count(kind))
+    device = torch.device(name)
+    count = _count(device.type)
+    if (device.index or 0) >= count:
+        has = f"{count} of that kind" if count else "none"
+        raise ConfigError(
+            f"device={name}: torch {torch.__version__} finds {has} on this machine; take "
+            "device=auto or device=cpu"
+        )
+    return device
+
+
+def exact_device(name: str) -> torch.device:
+    """The same, with convolutions that multiply in float32 as on the CPU, and not in TF32."""
+    device = find_device(name)
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+    return device
+
+
+def _count(kind: str) -> int:
+    """The devices of a kind that torch can use here."""
+    if kind == "cuda":
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return int(kind == "cpu" or torch.backends.mps.is_available())

@@ -1,0 +1,157 @@
+"""What a trained model gives is the same on every device, from the same draws."""
+
+from contextlib import contextmanager, nullcontext
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import feigned
+from musigma.evaluating import evaluate
+from musigma.exporting import export_run
+from musigma.loading import load_run
+from musigma.plots.named import PlotFiles
+from musigma.predicting import predict
+from workbench.devices import find_device
+from workbench.errors import ConfigError
+from workbench.runs.weights import load_weights
+
+pytestmark = pytest.mark.slow
+
+TOLERANCE = {"rel": 1e-3, "abs": 1e-5}
+"""Between metrics on two devices: sums in float32 in another order, over 784 pixels."""
+
+
+@pytest.fixture(params=["feigned", "cuda", "mps"])
+def device(request, monkeypatch):
+    """A device beside the CPU: a real one where there is one, and a feigned one everywhere."""
+    if request.param != "feigned":
+        try:
+            find_device(request.param)
+        except ConfigError:
+            pytest.skip(f"this machine has no {request.param}")
+        return request.param
+    for module in ("workbench.devices", "musigma.loading"):
+        monkeypatch.setattr(f"{module}.find_device", torch.device)
+    return str(feigned.DEVICE)
+
+
+@contextmanager
+def _here(device):
+    with feigned.FeignedDevice() if device == str(feigned.DEVICE) else nullcontext():
+        yield
+
+
+def _flat(metrics, place=""):
+    """Every number of nested metrics, by its place."""
+    if isinstance(metrics, list):
+        metrics = dict(enumerate(metrics))
+    if not isinstance(metrics, dict):
+        return {place: metrics} if isinstance(metrics, int | float) else {}
+    return {
+        name: value
+        for key, part in metrics.items()
+        for name, value in _flat(part, f"{place}.{key}" if place else key).items()
+    }
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("model=vae",),
+        ("model=sigma_vae", "model.latent_dim=3", "data.normalization=dequantize"),
+        ("model=autoencoder",),
+    ],
+    ids=["vae", "random pixels", "point"],
+)
+def test_an_evaluation_gives_the_numbers_of_the_cpu(
+    overrides, device, trained, tmp_path, monkeypatch
+):
+    # What plots show is decoded, and not drawn, which takes most of the time.
+    monkeypatch.setattr("musigma.evaluating.plot_files", lambda p: PlotFiles(p.name, "", "", {}))
+    run = trained(*overrides).path
+    found = {}
+    for name in ("cpu", device):
+        output = str(tmp_path / name)
+        settings = {"images": 4, "samples": 25, "seed": 0, "output": output, "device": name}
+        with _here(name):
+            (metrics,) = evaluate([str(run)], run.parent, checkpoint="best", **settings)
+        assert metrics.pop("device") == name
+        found[name] = _flat(metrics)
+    assert found[device] == pytest.approx(found["cpu"], **TOLERANCE)
+    assert "distortion.mean" in found["cpu"]
+
+
+@pytest.mark.parametrize("task", ["encode", "decode", "sample", "reconstruct", "traverse"])
+def test_predictions_are_those_of_the_cpu(task, device, trained, tmp_path):
+    run = trained("model=vae").path
+    np.savez(tmp_path / "z.npz", z=np.linspace(-2, 2, 20).reshape(10, 2))
+    given = str(tmp_path / "z.npz") if task == "decode" else "test"
+    settings = {"checkpoint": "best", "input": given, "count": 64, "seed": 0}
+    found = {}
+    for name in ("cpu", device):
+        output = str(tmp_path / f"{name}.{'png' if task == 'sample' else 'npz'}")
+        with _here(name):
+            path = predict(task, str(run), run.parent, **settings, output=output, device=name)
+        found[name] = _arrays(path)
+    assert found[device].keys() == found["cpu"].keys()
+    for name, array in found["cpu"].items():
+        # A grid is of grey levels, and rounding may take the next.
+        bound = 1 if task == "sample" else 1e-4
+        np.testing.assert_allclose(found[device][name], array, rtol=1e-4, atol=bound)
+
+
+def _arrays(path):
+    if path.suffix == ".png":
+        return {"grid": np.asarray(Image.open(path)).astype(int)}
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+def test_the_model_and_the_batches_of_a_run_are_on_its_device(device, trained):
+    run = trained("model=vae").path
+    with _here(device):
+        model, data, _ = load_run(run, device=device)
+        assert model.device.type == torch.device(device).type
+        if device == str(feigned.DEVICE):
+            return  # torch has no generator for it
+        data.setup("test")
+        batch = next(iter(data.test_dataloader()))
+        x_hat = model(batch.x)
+    assert {batch.x.device, batch.y.device, batch.row.device, x_hat.device} == {model.device}
+
+
+def test_a_run_is_exported_from_any_device(device, trained, tmp_path):
+    if device == str(feigned.DEVICE):
+        pytest.skip("torch.export traces on real devices only")
+    run = trained("model=vae").path
+    export_run(load_run(run, device=device), tmp_path / "there")
+    export_run(load_run(run, device="cpu"), tmp_path / "here")
+    weights = [load_weights(tmp_path / name / "model.safetensors") for name in ("there", "here")]
+    assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())
+
+
+def test_the_feigned_device_refuses_what_a_real_one_refuses():
+    with feigned.FeignedDevice():
+        there = torch.ones(2).to("meta")
+        assert (there + 1).sum().item() == 4
+        with pytest.raises(RuntimeError, match="on the CPU and on the feigned device"):
+            there + torch.ones(2)
+        with pytest.raises(TypeError, match="no float64"):
+            there.double()
+
+
+def test_a_device_that_is_not_there_is_named_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    asked = {
+        "predict": lambda **more: predict("encode", "nowhere", tmp_path, output=None, **more),
+        "evaluate": lambda **more: evaluate(["nowhere"], tmp_path, images=2, samples=25, **more),
+    }
+    settings = {"checkpoint": "best", "seed": 0, "device": "cuda"}
+    with pytest.raises(ConfigError, match=r"device=cuda: torch \S+ finds none on this machine"):
+        asked["evaluate"](**settings)
+    with pytest.raises(ConfigError, match=r"device=cuda: torch \S+ finds none on this machine"):
+        asked["predict"](**settings, input="test", count=64)
+    with pytest.raises(ConfigError, match=r"device=cuda: torch \S+ finds none on this machine"):
+        load_run("nowhere", device="cuda")
