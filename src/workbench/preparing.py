@@ -12,7 +12,7 @@ from workbench.config.blame import blaming
 from workbench.config.build import build_callbacks, build_data, build_module
 from workbench.config.check import check_config
 from workbench.config.launch import Launch
-from workbench.config.misfits import check_unvalidated, find_misfits
+from workbench.config.misfits import check_schedule, check_unvalidated, find_misfits
 from workbench.config.places import places_of, remember, unnamed_places
 from workbench.config.trainer_rules import check_processes, read_data
 from workbench.distributed import folder_to_join
@@ -24,6 +24,7 @@ from workbench.runs.changes import check_averages, check_changes, check_progress
 from workbench.runs.folder import RunFolder
 from workbench.runs.restorable import check_restorable
 from workbench.runs.resume import amended, find_run_to_resume, newest_checkpoint
+from workbench.schedules import length_of
 from workbench.trainer import build_trainer
 
 
@@ -120,9 +121,11 @@ def _try_out(config: Config, module: ReportingModule, data: L.LightningDataModul
         with blaming("trainer"):
             trainer = build_trainer(config, Path(folder))
         check_processes(trainer)
-        read_data(data, trainer)
+        batches = read_data(data, trainer)
+        module.planned = length_of(trainer, batches)
+        check_schedule(config, module.planned)
         if not (trainer.limit_val_batches and len(data.val_dataloader())):
-            check_unvalidated(config)
+            check_unvalidated(config, module.monitor)
         if folder_to_join() is None:
             rehearse(config, module, data, trainer, Path(folder))
 

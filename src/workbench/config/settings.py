@@ -1,21 +1,16 @@
 """What the entries of a config are, or build."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import lightning as L
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from pydantic import Field
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.tensorboard import SummaryWriter
 
+from workbench.parameter_groups import OptimizerRecipe
 from workbench.ranges import Count, Seed, Weight
-
-OptimizerRecipe = Callable[[Iterable[nn.Parameter]], Optimizer]
-SchedulerRecipe = Callable[[Optimizer], LRScheduler]
-
+from workbench.schedules import TIMING, SchedulerRecipe
 
 Name = Annotated[str, Field(min_length=1)]
 
@@ -35,6 +30,7 @@ class RunSettings(TypedDict):
     log_dir: str
     optimizer: OptimizerRecipe
     scheduler: SchedulerRecipe | None
+    parameter_groups: NotRequired[dict[str, Any] | None]
     trainer: L.Trainer
     callbacks: dict[str, L.Callback | None]
     logger: dict[str, Logger | None]
@@ -54,6 +50,9 @@ GIVEN_LATER = {
     "logger.*": {"save_dir"},
 }
 """Arguments that the run itself supplies, by the place of their target; a project adds its own."""
+
+BESIDE = {"scheduler": TIMING}
+"""Settings that may stand beside a target's own arguments, by its place, with their types."""
 
 Limit = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, le=1)]
 """So many batches, or such a share of an epoch's."""
