@@ -73,8 +73,12 @@ class AutoencoderModule(ReportingModule):
         self._evaluation_noise = torch.empty(0)
 
     def setup(self, stage: str) -> None:
-        """If `center_output`, start at the mean image; a checkpoint is loaded after this."""
-        if stage == "fit" and self.model.center_output:
+        """If `center_output`, start at the mean image; a checkpoint is loaded after this.
+
+        Not if the decoder is another run's.
+        """
+        is_new = not any(name.startswith("model.decoder.") for name in self.taken)
+        if stage == "fit" and self.model.center_output and is_new:
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
             self.model.start_at(data.mean_image())
 

@@ -39,6 +39,9 @@ class OptimizedModule(L.LightningModule):
     frozen: tuple[str, ...] = ()
     """Parts that `workbench.parts.freeze` keeps as they are."""
 
+    taken: frozenset[str] = frozenset()
+    """Weights that another run's were taken for: what is set at the start is not set for them."""
+
     planned: Length | None = None
     """The length of the training, where it is known before the trainer has loaded the data."""
 

@@ -14,6 +14,9 @@ from workbench.schedules import TIMING, SchedulerRecipe
 
 Name = Annotated[str, Field(min_length=1)]
 
+OfAPart = dict[str, Any | dict[str, Any | dict[str, Any]]]
+"""Settings of the optimizer for a part, or for parts in it."""
+
 
 class RunSettings(TypedDict):
     """`configs/train.yaml`, composed, but for `data` and the parts of the project's module."""
@@ -25,12 +28,15 @@ class RunSettings(TypedDict):
     test: bool
     sweep: NotRequired[str | None]
     varied: NotRequired[list[str] | None]
+    init_from: NotRequired[Name | None]
+    init_from_parts: NotRequired[list[Name] | None]
+    freeze: NotRequired[list[Name] | None]
     resume: str | None
     optimized_metric: str | None
     log_dir: str
     optimizer: OptimizerRecipe
     scheduler: SchedulerRecipe | None
-    parameter_groups: NotRequired[dict[str, Any] | None]
+    parameter_groups: NotRequired[dict[str, OfAPart] | None]
     trainer: L.Trainer
     callbacks: dict[str, L.Callback | None]
     logger: dict[str, Logger | None]
