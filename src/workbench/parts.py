@@ -1,5 +1,6 @@
 """Parts of a module by name, and parts that stay as they are."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 
 from torch import nn
@@ -55,6 +56,8 @@ def freeze(module: nn.Module, names: Iterable[str]) -> None:
     module.train(module.training)
     if parts and not any(parameter.requires_grad for parameter in module.parameters()):
         raise ConfigError(f"{setting}: leaves nothing to train")
+    if parts:  # asked for, and Lightning need not wonder
+        warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
 
 
 def frozen_modules(module: nn.Module, parts: Iterable[str]) -> Iterator[nn.Module]:

@@ -115,11 +115,11 @@ def test_groups_are_trained_resumed_and_changed_in_numbers_only(run_here, compos
     ]
     assert rates == [0.1, 0.01]
     resume = quote(f"resume={folder.path}")
-    run(compose_launch(resume, "parameter_groups.bias.lr=0.02", "trainer.max_epochs=3"))
+    run(compose_launch(resume, "++parameter_groups.bias.lr=0.02", "trainer.max_epochs=3"))
     state = load_checkpoint(folder.checkpoint("last"))["optimizer_states"][0]
     assert [group["lr"] for group in state["param_groups"]] == [0.1, 0.02]
     with pytest.raises(RunError, match="cannot be changed when a run is resumed"):
-        run(compose_launch(resume, "parameter_groups.weight.lr=0.02"))
+        run(compose_launch(resume, "++parameter_groups.weight.lr=0.02"))
 
 
 @pytest.mark.parametrize(
