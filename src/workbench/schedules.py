@@ -77,8 +77,19 @@ class Schedule(NamedTuple):
         """The scheduler of an optimizer.
 
         Raises:
-            ConfigError: if it is to be as long as a training that has no end.
+            ConfigError: if it is to be as long as a training that has no end, or does away with
+                the step sizes of parameter groups.
         """
+        own = {group["lr"] for group in optimizer.param_groups}
+        scheduler = self._made(optimizer, length)
+        if len(own) > 1 and len({group["lr"] for group in optimizer.param_groups}) == 1:
+            raise ConfigError(
+                f"scheduler: {type(scheduler).__name__} gives all parameter groups one step size; "
+                "give it a list of them, or take another, such as scheduler=warmup_cosine"
+            )
+        return scheduler
+
+    def _made(self, optimizer: Optimizer, length: Length) -> LRScheduler:
         if not self.follows:
             return self.recipe(optimizer)
         steps = self.steps(length)

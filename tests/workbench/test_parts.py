@@ -7,15 +7,18 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from workbench.config.command_line import read_command_line
 from workbench.config.identity import identity
 from workbench.config.misfits import find_misfits
 from workbench.config.quoting import quote
+from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError, RunError
 from workbench.module import ReportingModule
-from workbench.origin import begin_with
+from workbench.origin import begin_with, with_origin
 from workbench.parameter_groups import make_optimizer
 from workbench.parts import find_part, freeze
 from workbench.runs.weights import load_checkpoint
+from workbench.sweeps.sweep import launch_all
 from workbench.training import run
 
 
@@ -228,3 +231,32 @@ def test_names_of_parts_are_checked_before_a_job_starts(compose_small):
     ):
         (problem,) = find_misfits(compose_small(*overrides).config)
         assert fault in str(problem)
+
+
+def test_a_sweep_over_origins_knows_them_and_refuses_one_that_is_not_there(trained, tmp_path):
+    register_resolvers()
+    first = trained()
+    logs = f"log_dir={tmp_path}/logs"
+    command = read_command_line("train", ["-m", logs, "sweep=x", "init_from=null,latest"])
+    asked = Asked()
+    launch_all(command, asked, None)
+    assert asked.jobs == 2
+    (job,) = [job for job in command.jobs if job.config["init_from"]]
+    latest = with_origin(job)
+    assert latest.config["init_from"] == str(first.checkpoint("best"))
+    named = {**job.config, "init_from": str(first.checkpoint("best"))}
+    assert identity(latest.config) == identity(named) != identity(command.jobs[0].config)
+    command = read_command_line("train", ["-m", logs, "sweep=x", f"init_from=null,{tmp_path}/gone"])
+    with pytest.raises(ConfigError, match="gone is not a run folder"):
+        launch_all(command, asked, None)
+    assert asked.jobs == 2
+
+
+class Asked:
+    """Counts what a launcher is given."""
+
+    jobs = 0
+
+    def launch(self, batch, initial_job_idx):
+        self.jobs += len(batch)
+        return []

@@ -175,6 +175,9 @@ def test_what_a_schedule_cannot_be_is_one_line(compose_small, tmp_path):
     assert "that has no end: set trainer.max_epochs" in fault(
         compose_small, *COSINE, "trainer.max_epochs=-1"
     )
+    assert "OneCycleLR gives all parameter groups one step size" in fault(
+        compose_small, *ONECYCLE, "++parameter_groups.bias.lr=0.01"
+    )
     for overrides, message in (
         (
             [*PLATEAU, "++trainer.limit_val_batches=0"],
