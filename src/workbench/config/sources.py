@@ -33,7 +33,7 @@ def source_of(place: str, composer: Composer, composed: Composed) -> str | None:
 
 def _file_of(place: str, composer: Composer, composed: Composed) -> str | None:
     roots = hydra_adapter.roots_of(composed.config)
-    for name, package in reversed(composer.defaults(composed.choices)):
+    for name, package in reversed(composer.files.defaults(composed.choices)):
         files = [root / f"{name}.yaml" for root in roots]
         path = next((file for file in files if file.is_file()), None)
         if path and _holds(path.read_text("utf-8"), place, package):
