@@ -66,11 +66,12 @@ class OptimizedModule(L.LightningModule):
         schedule = self.schedule()
         if schedule is None or scheduler is None:
             return optimizer
-        timing: dict[str, Any] = {"scheduler": scheduler, "frequency": schedule.frequency}
-        if schedule.interval == "step":  # said of epochs, Lightning warns for some schedulers
-            timing["interval"] = "step"
+        timing: dict[str, Any] = {"interval": schedule.interval, "frequency": schedule.frequency}
         if schedule.by_metric:
             timing["reduce_on_plateau"] = False  # or Lightning would look for its metric
+        elif timing == {"interval": "epoch", "frequency": 1}:  # said, some schedulers are warned of
+            return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        timing["scheduler"] = scheduler
         return {"optimizer": optimizer, "lr_scheduler": timing}  # type: ignore[return-value]
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
