@@ -8,9 +8,10 @@ from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
 from workbench.config.blame import blaming
 from workbench.config.instantiate import instantiate
-from workbench.config.settings import OptimizerRecipe, SchedulerRecipe
 from workbench.errors import ConfigError
+from workbench.parameter_groups import OptimizerRecipe
 from workbench.project import Config
+from workbench.schedules import SchedulerRecipe
 
 FEW_SAMPLES = 2
 """Samples of an image that are tried; many of them could take a lot of memory."""
@@ -28,7 +29,12 @@ def assemble(config: Config, data: ImageDataModule) -> AutoencoderModule:
     scheduler = instantiate(config.get("scheduler") or None, SchedulerRecipe, "scheduler")
     try:
         module = AutoencoderModule(
-            model, objective, optimizer=optimizer, scheduler=scheduler, seed=config["seed"]
+            model,
+            objective,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            parameter_groups=config.get("parameter_groups"),
+            seed=config["seed"],
         )
     except ValueError as error:
         raise ConfigError(f"model: {error}") from error

@@ -1,15 +1,12 @@
 """The LightningModule: a model, an objective and an optimizer."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch import Tensor
+from torch.optim import Adam
 
 from musigma.data import Batch
 from musigma.evaluation.reconstruction import pixel_errors
@@ -17,8 +14,9 @@ from musigma.models import Autoencoder
 from musigma.objectives import Draw, Loss, Objective
 from musigma.seeding import FIXED_SEED, derive_seed, normal_noise, seed_noise
 from workbench.module import ReportingModule, Stage
-from workbench.optimizer_numbers import numbers_of, set_numbers
+from workbench.parameter_groups import OptimizerRecipe
 from workbench.ranges import Seed, checked
+from workbench.schedules import SchedulerRecipe
 
 
 class AutoencoderModule(ReportingModule):
@@ -36,7 +34,9 @@ class AutoencoderModule(ReportingModule):
         model: is trained.
         objective: is minimised.
         optimizer: parameters → optimizer, such as a partial of a class in `torch.optim`.
-        scheduler: optimizer → scheduler, stepped once an epoch.
+        scheduler: optimizer → scheduler, stepped once an epoch; a partial may hold `interval`,
+            `frequency` and `monitor` too.
+        parameter_groups: settings of the optimizer by part: `{"decoder": {"lr": 1e-4}}`.
         seed: of the noise in training.
 
     Raises:
@@ -52,8 +52,9 @@ class AutoencoderModule(ReportingModule):
         model: Autoencoder,
         objective: Objective,
         *,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = Adam,
-        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        optimizer: OptimizerRecipe = Adam,
+        scheduler: SchedulerRecipe | None = None,
+        parameter_groups: Mapping[str, Any] | None = None,
         seed: Seed = 0,
     ) -> None:
         super().__init__()
@@ -66,13 +67,18 @@ class AutoencoderModule(ReportingModule):
         self.objective = objective
         self.optimizer = optimizer
         self.scheduler = scheduler
+        self.parameter_groups = parameter_groups
         self.seed = seed
         self.monitor = objective.monitor
         self._evaluation_noise = torch.empty(0)
 
     def setup(self, stage: str) -> None:
-        """If `center_output`, start at the mean image; a checkpoint is loaded after this."""
-        if stage == "fit" and self.model.center_output:
+        """If `center_output`, start at the mean image; a checkpoint is loaded after this.
+
+        Not if the decoder is another run's.
+        """
+        is_new = not any(name.startswith("model.decoder.") for name in self.taken)
+        if stage == "fit" and self.model.center_output and is_new:
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
             self.model.start_at(data.mean_image())
 
@@ -130,23 +136,3 @@ class AutoencoderModule(ReportingModule):
         """Seed the batch's noise by its place, and by nothing that came before."""
         place = (self.seed, self.global_rank, self.current_epoch, batch_idx)
         seed_noise(self.device, derive_seed(*place))
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = self.optimizer(self.parameters())
-        self._numbers = [numbers_of(group) for group in optimizer.param_groups]
-        if self.scheduler is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["optimizer_numbers"] = self._numbers
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Resume under the numbers that the optimizer is built with now."""
-        super().on_load_checkpoint(checkpoint)
-        if self.trainer.state.fn == TrainerFn.FITTING:
-            optimizer = self.optimizer(self.parameters())
-            numbers = [numbers_of(group) for group in optimizer.param_groups]
-            scheduler = self.scheduler(optimizer) if self.scheduler else None
-            set_numbers(checkpoint, numbers, optimizer, scheduler)

@@ -28,11 +28,13 @@ def in_words(thing: object, settings: Mapping[str, Any]) -> str:
 
 def describe(config: Mapping[str, Any], model: Any, objective: Any, data: Any) -> dict[str, str]:
     """Data, model and objective of a run, a line each."""
-    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    parameters = sum(p.numel() for p in model.parameters())
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    size = f"{parameters:,} parameters" + (f", {frozen:,} of them frozen" if frozen else "")
     return {
         "data": f"{data.name}, {type(data.normalization).__name__} pixels, "
         f"data source: {data.source}",
         "model": f"{config.get('name', 'model')}: d = {model.latent_dim}, {model.posterior} "
-        f"posterior, {type(model.likelihood).__name__} likelihood, {parameters:,} parameters",
+        f"posterior, {type(model.likelihood).__name__} likelihood, {size}",
         "objective": in_words(objective, config["model"]["objective"]),
     }

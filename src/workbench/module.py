@@ -3,30 +3,27 @@
 import logging
 from typing import Any, ClassVar, Literal
 
-import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim import Optimizer
 
 from workbench.early_stopping import why_stopped
 from workbench.epoch_means import EpochMeans
+from workbench.optimized import OptimizedModule
 
 log = logging.getLogger(__name__)
 
 Stage = Literal["train", "val", "test"]
 
 
-class ReportingModule(L.LightningModule):
+class ReportingModule(OptimizedModule):
     """Averages the terms that its steps `add` over the examples of an epoch, and logs the means.
 
-    A subclass writes the three steps, each of which calls `add`, and `configure_optimizers`.
+    A subclass writes the three steps, each of which calls `add`, and sets `optimizer`.
     Metrics are means over examples, not over batches, of all processes together. They reach
     callbacks and loggers before the checkpoint of the same step is written. A run that is resumed
     in the middle of an epoch reports the same numbers as one that was never stopped.
     """
-
-    monitor: str = "loss"
-    """The metric that decides which checkpoint is best; lower is better."""
 
     examples: ClassVar[str] = "examples"
     """The word for the entries of a batch, as in `train/examples_per_second`."""
@@ -100,7 +97,10 @@ class ReportingModule(L.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         metrics = {**self.metrics("train"), **self.settings}
-        self.report({f"train/{name}": value for name, value in metrics.items()})
+        named = {f"train/{name}": value for name, value in metrics.items()}
+        self.report(named)
+        val = {f"val/{name}": value for name, value in self.validation().items()}
+        self.step_by_metric({**named, **val})
 
     def on_validation_epoch_end(self) -> None:
         metrics = self._report("val")
@@ -113,6 +113,7 @@ class ReportingModule(L.LightningModule):
         self._report("test")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
         checkpoint["epoch_means"] = self.means["train"].state_dict()
         checkpoint["settings"] = self.settings
         self.add_validation(checkpoint)
@@ -123,6 +124,7 @@ class ReportingModule(L.LightningModule):
         checkpoint["validated_step"] = self.global_step if self.validation() else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
         self.means["train"].load_state_dict(checkpoint["epoch_means"], self.device)
         self.settings = checkpoint.get("settings", {})  # absent before version 0.2
         self._validation = checkpoint.get("validation", {})

@@ -12,23 +12,28 @@ from workbench.config.blame import blaming
 from workbench.config.build import build_callbacks, build_data, build_module
 from workbench.config.check import check_config
 from workbench.config.launch import Launch
-from workbench.config.misfits import check_unvalidated, find_misfits
+from workbench.config.misfits import check_schedule, check_unvalidated, find_misfits
 from workbench.config.places import places_of, remember, unnamed_places
 from workbench.config.trainer_rules import check_processes, read_data
 from workbench.distributed import folder_to_join
 from workbench.errors import ConfigError, RunError
 from workbench.module import ReportingModule
+from workbench.origin import Origin, Taken, read_origin, take, with_origin
 from workbench.project import Config, the_project
 from workbench.rehearsal import rehearse
 from workbench.runs.changes import check_averages, check_changes, check_progress
 from workbench.runs.folder import RunFolder
 from workbench.runs.restorable import check_restorable
 from workbench.runs.resume import amended, find_run_to_resume, newest_checkpoint
+from workbench.schedules import length_of
 from workbench.trainer import build_trainer
 
 
 class Prepared(NamedTuple):
-    """A run that can start: its config, its folder, its objects, the checkpoint to resume from."""
+    """A run that can start: its config, its folder, its objects, and where its weights come from.
+
+    Those of a run that is resumed are in the checkpoint, others may be taken of another run.
+    """
 
     config: Config
     folder: RunFolder
@@ -36,6 +41,7 @@ class Prepared(NamedTuple):
     module: ReportingModule
     trainer: L.Trainer
     resume_from: Path | None
+    taken: Taken | None
 
 
 def prepare(launch: Launch, known: RunFolder | None) -> Prepared:
@@ -53,7 +59,7 @@ def prepare(launch: Launch, known: RunFolder | None) -> Prepared:
         elif is_resumed and known is not None:
             config = _resumed_config(launch, known)
         else:
-            config = launch.config
+            config = with_origin(launch).config
         prepared = _assemble(config, launch, known, is_resumed)
         if joined is None:
             remember(places_of(config).values())
@@ -74,7 +80,10 @@ def _resumed_config(launch: Launch, folder: RunFolder) -> Config:
     check_changes(old, config)
     check_config(config)
     typed = {override.lstrip("+").partition("=")[0] for override in launch.overrides}
-    if reason := unnamed_places(config, folder.path, typed):
+    # The weights that it began with are read again only if it has saved none.
+    has_weights = any(folder.path.rglob("*.ckpt"))
+    acted_on = {k: v for k, v in config.items() if not (has_weights and k == "init_from")}
+    if reason := unnamed_places(acted_on, folder.path, typed):
         raise RunError(reason)
     folder.check_records()
     if problem := next(find_misfits(config), None):
@@ -88,6 +97,8 @@ def _assemble(
     """The objects of a run, in a new folder unless that is known."""
     if not is_resumed:
         check_config(config)
+    is_new = not (known and (is_resumed or known.was_begun()))
+    origin = _origin(config) if is_new else None
     L.seed_everything(config["seed"], verbose=False)
     data = build_data(config)
     data.prepare_data()
@@ -102,6 +113,10 @@ def _assemble(
             check_progress(checkpoint, config["trainer"])
             check_averages(checkpoint, build_callbacks(config).values())
             first_step = checkpoint["global_step"]
+    taken = None
+    if path is None and (origin := origin or _origin(config)):
+        taken = take(module, origin, config.get("init_from_parts"))
+        module.taken = taken.names
     _try_out(config, module, data)
     folder = known or _new_folder(launch)
     try:
@@ -111,7 +126,12 @@ def _assemble(
         if known is None:
             folder.discard()
         raise
-    return Prepared(config, folder, data, module, trainer, path)
+    return Prepared(config, folder, data, module, trainer, path, taken)
+
+
+def _origin(config: Config) -> Origin | None:
+    which = config.get("init_from")
+    return read_origin(Path(which)) if which else None
 
 
 def _try_out(config: Config, module: ReportingModule, data: L.LightningDataModule) -> None:
@@ -120,9 +140,11 @@ def _try_out(config: Config, module: ReportingModule, data: L.LightningDataModul
         with blaming("trainer"):
             trainer = build_trainer(config, Path(folder))
         check_processes(trainer)
-        read_data(data, trainer)
+        batches = read_data(data, trainer)
+        module.planned = length_of(trainer, batches)
+        check_schedule(config, module.planned)
         if not (trainer.limit_val_batches and len(data.val_dataloader())):
-            check_unvalidated(config)
+            check_unvalidated(config, module.monitor)
         if folder_to_join() is None:
             rehearse(config, module, data, trainer, Path(folder))
 

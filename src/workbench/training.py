@@ -56,7 +56,7 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
 
 
 def _run(launch: Launch, prepared: Prepared) -> float | None:
-    config, folder, data, module, trainer, resume_from = prepared
+    config, folder, data, module, trainer, resume_from, _ = prepared
     meanings = the_project().meanings(config, module, data)
     first = trainer.is_global_zero
     with (
@@ -82,7 +82,7 @@ def _run(launch: Launch, prepared: Prepared) -> float | None:
 def _record_start(
     launch: Launch, prepared: Prepared, meanings: Meanings, tracked_runs: dict[str, str]
 ) -> None:
-    config, folder, data, module, trainer, _ = prepared
+    config, folder, data, module, trainer, _, taken = prepared
     overrides = launch.overrides
     if launch.config["resume"] is not None:  # those of the command that began the run stay
         new = [override for override in overrides if not override.startswith("resume=")]
@@ -98,6 +98,9 @@ def _record_start(
         error=None,
     )
     show_summary(config, module, data, trainer, folder.path)
+    if taken:
+        folder.write_metrics(origin=taken.plain())
+        taken.show()
 
 
 def train(
@@ -155,7 +158,7 @@ def measured_weights(trainer: L.Trainer) -> tuple[dict[str, Any] | None, str]:
 
 
 def _record_results(prepared: Prepared, meanings: Meanings, metrics: dict[str, float]) -> None:
-    _, folder, data, module, trainer, _ = prepared
+    _, folder, data, module, trainer, *_ = prepared
     project = the_project()
     _, weights = measured_weights(trainer)
     parts = parts_measured(trainer, metrics)

@@ -119,7 +119,7 @@ def test_a_fault_that_needs_values_is_found_before_there_is_a_folder(with_projec
     def unsteady(config, data):
         line = assemble(config, data)
         torch.nn.init.ones_(line.line.weight)
-        return Unsteady(line.line, line.recipe)
+        return Unsteady(line.line, optimizer=line.optimizer)
 
     def tried(module, data):
         module.training_step([torch.zeros(2, 1, device=module.line.weight.device)] * 2, 0)

@@ -11,6 +11,7 @@ from workbench.config.identity import flatten
 from workbench.config.instantiate import instantiate
 from workbench.errors import ConfigError
 from workbench.module import ReportingModule
+from workbench.parts import find_part, freeze
 from workbench.project import Config, the_project
 
 
@@ -22,8 +23,17 @@ def build_data(config: Config) -> L.LightningDataModule:
 
 
 def build_module(config: Config, data: L.LightningDataModule) -> ReportingModule:
-    """The project's module, whose optimizers and schedulers can be made."""
+    """The project's module, whose optimizers and schedulers can be made.
+
+    Raises:
+        ConfigError: if they cannot, or a part is named that it does not have.
+    """
     module = the_project().assemble(config, data)
+    freeze(module, config.get("freeze") or [])
+    for part in config.get("init_from_parts") or []:
+        find_part(module, part, "init_from_parts")
+    if config.get("init_from_parts") and not config.get("init_from"):
+        raise ConfigError("init_from_parts: of which run? set init_from too")
     try:
         with blaming("optimizer or scheduler"):
             module.configure_optimizers()

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from workbench.config.problem import Problem
-from workbench.config.settings import EXTRAS, GIVEN_LATER, RANGES
+from workbench.config.settings import BESIDE, EXTRAS, GIVEN_LATER, RANGES
 from workbench.config.signatures import Argument, arguments_of
 from workbench.config.targets import hint_of_items, in_words, is_recipe, members, target_of
 from workbench.errors import ConfigError
@@ -148,6 +148,7 @@ def _check_description(node: Mapping[str, Any], hint: Any, place: str) -> Iterat
         known = {name: argument._replace(is_required=False) for name, argument in known.items()}
     for beside, kept in the_project().beside().get(place, {}).items():
         known[beside] = Argument(kept, True)
+    known = known | {name: Argument(kind, False) for name, kind in BESIDE.get(place, {}).items()}
     given = {**GIVEN_LATER, **the_project().given_later}
     later = given.get(place) or given.get(f"{place.rpartition('.')[0]}.*", set())
     yield from _check_entries(arguments, known, place, node["_target_"], later)

@@ -30,9 +30,17 @@ CHANGES_NOTHING = (
 own."""
 
 
+NEW = ("init_from", "init_from_parts", "freeze")
+"""Settings that were not there once: null, they leave the identity of a job as it was."""
+
+
 def identity(config: Mapping[str, Any]) -> str:
     """A hash of what a resolved config says about a run's figures: 8 hexadecimal digits."""
-    settings = {name: value for name, value in flatten(config).items() if changes_figures(name)}
+    settings = {
+        name: value
+        for name, value in flatten(config).items()
+        if changes_figures(name) and not (value is None and name in NEW)
+    }
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 

@@ -7,12 +7,14 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
+from torch.optim.lr_scheduler import LRScheduler
 
 from workbench.config.settings import EXTRAS
 from workbench.config.signatures import arguments_of
 from workbench.config.targets import find_class
 from workbench.project import the_project
 from workbench.ranges import CHECKED
+from workbench.schedules import TIMING
 
 NESTED = {"if": {"type": "object"}, "then": {"$ref": "#/$defs/node"}}
 INTERPOLATION = {"type": "string", "pattern": r"^\$\{"}
@@ -50,7 +52,9 @@ def _settings_of(name: str) -> dict[str, Any]:
     known, _ = arguments_of(find_class(name, "schema"))
     beside = {entry: NESTED for entries in the_project().beside().values() for entry in entries}
     hydra = {"_target_": {"type": "string"}, "_partial_": {"type": "boolean"}, "defaults": {}}
-    return {**hydra, **beside} | {entry: _of(known[entry].hint) for entry in known}
+    is_scheduler = issubclass(find_class(name, "schema"), LRScheduler)
+    timing = {entry: _of(hint) for entry, hint in (TIMING if is_scheduler else {}).items()}
+    return {**hydra, **beside, **timing} | {entry: _of(known[entry].hint) for entry in known}
 
 
 def _of(hint: Any) -> dict[str, Any]:

@@ -1,23 +1,21 @@
 """What the entries of a config are, or build."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import lightning as L
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from pydantic import Field
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.tensorboard import SummaryWriter
 
+from workbench.parameter_groups import OptimizerRecipe
 from workbench.ranges import Count, Seed, Weight
-
-OptimizerRecipe = Callable[[Iterable[nn.Parameter]], Optimizer]
-SchedulerRecipe = Callable[[Optimizer], LRScheduler]
-
+from workbench.schedules import TIMING, SchedulerRecipe
 
 Name = Annotated[str, Field(min_length=1)]
+
+OfAPart = dict[str, Any | dict[str, Any | dict[str, Any]]]
+"""Settings of the optimizer for a part, or for parts in it."""
 
 
 class RunSettings(TypedDict):
@@ -30,11 +28,15 @@ class RunSettings(TypedDict):
     test: bool
     sweep: NotRequired[str | None]
     varied: NotRequired[list[str] | None]
+    init_from: NotRequired[Name | None]
+    init_from_parts: NotRequired[list[Name] | None]
+    freeze: NotRequired[list[Name] | None]
     resume: str | None
     optimized_metric: str | None
     log_dir: str
     optimizer: OptimizerRecipe
     scheduler: SchedulerRecipe | None
+    parameter_groups: NotRequired[dict[str, OfAPart] | None]
     trainer: L.Trainer
     callbacks: dict[str, L.Callback | None]
     logger: dict[str, Logger | None]
@@ -54,6 +56,9 @@ GIVEN_LATER = {
     "logger.*": {"save_dir"},
 }
 """Arguments that the run itself supplies, by the place of their target; a project adds its own."""
+
+BESIDE = {"scheduler": TIMING}
+"""Settings that may stand beside a target's own arguments, by its place, with their types."""
 
 Limit = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, le=1)]
 """So many batches, or such a share of an epoch's."""

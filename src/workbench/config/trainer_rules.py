@@ -107,8 +107,8 @@ def check_devices(trainer: dict[str, Any]) -> None:
         )
 
 
-def read_data(data: L.LightningDataModule, trainer: L.Trainer) -> None:
-    """Read what training needs, and check that the trainer can share it out.
+def read_data(data: L.LightningDataModule, trainer: L.Trainer) -> int:
+    """Read what training needs; the number of batches that an epoch takes of them.
 
     Raises:
         DataError: if they cannot be read.
@@ -135,6 +135,7 @@ def read_data(data: L.LightningDataModule, trainer: L.Trainer) -> None:
             f"trainer.val_check_interval={interval}: an epoch has {batches} batches, so take at "
             "most that, or add trainer.check_val_every_n_epoch=null to count over epochs"
         )
+    return batches
 
 
 def parts_measured(trainer: L.Trainer, metrics: Mapping[str, float]) -> dict[str, str]:

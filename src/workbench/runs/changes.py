@@ -32,8 +32,12 @@ MAY_NOT = {
     "model": "the weights in its checkpoint were trained with the other one",
     "data": "it resumes with the same data in the same order",
     "seed": "the order of the data and the noise come from it",
+    "init_from": "it has begun with its weights already",
+    "init_from_parts": "it has begun with them already",
+    "freeze": "the optimizer's state in the checkpoint is of what was trained",
     "scheduler": "its state is in the checkpoint",
     "optimizer": "its state is in the checkpoint; of its settings only numbers may change",
+    "parameter_groups": "the optimizer's state has these groups; only numbers may change",
     "trainer": "what an epoch or a step is, and that its checkpoints are kept, is part of the run",
 }
 """The reasons why others may not change, by group."""
@@ -49,7 +53,11 @@ def check_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         if value == other or any(fnmatch(name, pattern) for pattern in may_change):
             continue
         group = name.partition(".")[0]
-        if group == "optimizer" and _is_numeric(other) and (value is None or _is_numeric(value)):
+        if (
+            group in ("optimizer", "parameter_groups")
+            and _is_numeric(other)
+            and (value is None or _is_numeric(value))
+        ):
             continue
         reason = MAY_NOT.get(group, "it says what the run is")
         faults.append(f"{name}={other}: the run has {value} and keeps it when resumed, as {reason}")

@@ -22,7 +22,7 @@ WENT_ON = "\nwent on in another environment:\n\n"
 
 KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("status", "error", "best", "monitor", "data_source", "identity"), str),
-    **dict.fromkeys(("metrics", "tracked"), dict),
+    **dict.fromkeys(("metrics", "tracked", "origin"), dict),
     "seconds": (int, float),
 }
 """The types of the entries of `metrics.json`."""

@@ -68,7 +68,9 @@ def _restore_optimizers(module: L.LightningModule, checkpoint: dict[str, Any]) -
     if len(checkpoint["lr_schedulers"]) != int("lr_scheduler" in made):
         raise ValueError(f"it has {len(checkpoint['lr_schedulers'])} schedulers")
     for state in checkpoint["lr_schedulers"]:
-        made["lr_scheduler"].load_state_dict(state)
+        scheduler = made["lr_scheduler"]
+        scheduler = scheduler["scheduler"] if isinstance(scheduler, dict) else scheduler
+        scheduler.load_state_dict(state)
 
 
 def _progress_of_a_new_run() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from workbench.config.identity import identity
 from workbench.config.launch import Launch
 from workbench.console import set_up_logging
 from workbench.errors import RunError
+from workbench.origin import with_origin
 from workbench.runs.contents import check_own
 from workbench.runs.folder import RunFolder
 from workbench.sweeps.gpus import take_gpu
@@ -26,6 +27,7 @@ def run_job(launch: Launch) -> float | None:
     trainer = launch.config["trainer"]
     if trainer.get("devices") == 1 and trainer.get("accelerator") != "cpu":
         take_gpu(Path(launch.config["log_dir"]) / ".gpus")
+    launch = with_origin(launch)
     folder = RunFolder.at(job_path(launch))
     try:
         folder.claim()

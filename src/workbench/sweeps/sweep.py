@@ -1,8 +1,10 @@
 """The jobs of a sweep, given to a launcher."""
 
+from pathlib import Path
 from typing import Any
 
 from workbench.config.command_line import CommandLine
+from workbench.origin import read_origin, with_origin
 from workbench.sweeps.plan import show_failures, show_plan
 
 
@@ -17,9 +19,12 @@ def launch_all(command: CommandLine, launcher: Any, at_once: int | None) -> int:
         launcher: Hydra's.
         at_once: so many jobs it is given at once; None for all.
     """
-    states = show_plan(command.jobs)
+    jobs = [with_origin(job) for job in command.jobs]
+    for path in {job.config["init_from"] for job in jobs if job.config.get("init_from")}:
+        read_origin(Path(path))
+    states = show_plan(jobs)
     left = [n for n, state in enumerate(states) if state != "done" or command.is_numbered]
-    for job, state in zip(command.jobs, states, strict=True):
+    for job, state in zip(jobs, states, strict=True):
         if state == "done" and not command.is_numbered:
             print(f"{job.name}   is done already")
     size = at_once or len(left) or 1
@@ -29,5 +34,5 @@ def launch_all(command: CommandLine, launcher: Any, at_once: int | None) -> int:
             for done in launcher.launch(batch, initial_job_idx=start):
                 _ = done.return_value  # raises what the job raised
     finally:
-        failed = show_failures(command.jobs)
+        failed = show_failures(jobs)
     return failed

@@ -13,7 +13,6 @@ from workbench.runs.folder import RunFolder
 from workbench.training import run
 
 EARLY = "+callbacks.stop._target_=lightning.pytorch.callbacks.EarlyStopping"
-PLATEAU = "torch.optim.lr_scheduler.ReduceLROnPlateau"
 
 
 def _fault(*arguments):
@@ -28,7 +27,7 @@ def _fault(*arguments):
     ("arguments", "fault"),
     [
         (["scheduler=cosine", "scheduler.T_max=0"], "scheduler: cannot be stepped after epoch 1"),
-        (["scheduler=cosine", f"scheduler._target_={PLATEAU}", "~scheduler.T_max"], "metrics"),
+        (["scheduler=plateau", "scheduler.monitor=val/nope"], "there is no such metric"),
         (["scheduler=multistep", "scheduler.gamma=-1"], "makes the learning rate -0.001 after ep"),
         (["trainer.val_check_interval=0"], "trainer.val_check_interval=0: should be "),
         (["trainer.strategy=ddp_spawn"], "trainer.strategy: the processes of ddp_spawn keep their"),

@@ -8,10 +8,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from workbench.config.instantiate import instantiate
-from workbench.config.settings import OptimizerRecipe, ReportSettings, RunSettings
+from workbench.config.settings import ReportSettings, RunSettings
 from workbench.meaning import Meaning, Meanings
 from workbench.module import ReportingModule, Stage
+from workbench.parameter_groups import OptimizerRecipe
 from workbench.project import Project
+from workbench.schedules import SchedulerRecipe
 
 
 class Points(L.LightningDataModule):
@@ -33,9 +35,10 @@ class Points(L.LightningDataModule):
 class Line(ReportingModule):
     """Fits a line by least squares."""
 
-    def __init__(self, line: nn.Linear, optimizer: OptimizerRecipe) -> None:
+    def __init__(self, line: nn.Linear, **recipes) -> None:
         super().__init__()
-        self.line, self.recipe = line, optimizer
+        self.line = line
+        vars(self).update(recipes)
 
     def _step(self, stage: Stage, batch: list[Tensor]) -> Tensor:
         x, y = batch
@@ -52,9 +55,6 @@ class Line(ReportingModule):
     def test_step(self, batch, batch_idx):
         self._step("test", batch)
 
-    def configure_optimizers(self):
-        return self.recipe(self.parameters())
-
 
 class Settings(RunSettings):
     """Of train.yaml."""
@@ -65,7 +65,12 @@ class Settings(RunSettings):
 
 def assemble(config, data):
     line = instantiate(config["model"], nn.Linear, "model")
-    return Line(line, instantiate(config["optimizer"], OptimizerRecipe, "optimizer"))
+    return Line(
+        line,
+        optimizer=instantiate(config["optimizer"], OptimizerRecipe, "optimizer"),
+        scheduler=instantiate(config["scheduler"], SchedulerRecipe, "scheduler"),
+        parameter_groups=config["parameter_groups"],
+    )
 
 
 PROJECT = Project(

@@ -1,0 +1,128 @@
+"""The optimizer and the scheduler of a LightningModule, their exact resume, and frozen parts."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from workbench.optimizer_numbers import numbers_of, set_numbers
+from workbench.parameter_groups import OptimizerRecipe, make_optimizer
+from workbench.parts import frozen_modules
+from workbench.schedules import UNKNOWN, Length, Schedule, SchedulerRecipe, length_of, schedule_of
+
+log = logging.getLogger(__name__)
+
+
+class OptimizedModule(L.LightningModule):
+    """Trains with an optimizer and a scheduler that are given as recipes.
+
+    What a subclass or its user sets:
+
+    - `optimizer`: parameters → optimizer.
+    - `scheduler`: optimizer → scheduler; None for none. A partial may hold `interval`, `frequency`
+      and `monitor` too, and `total_steps` that it lacks are those of the training.
+    - `parameter_groups`: settings of the optimizer by part: `{"decoder": {"lr": 1e-4}}`.
+    """
+
+    optimizer: OptimizerRecipe = Adam
+    scheduler: SchedulerRecipe | None = None
+    parameter_groups: Mapping[str, Any] | None = None
+
+    monitor: str = "loss"
+    """The metric that decides which checkpoint is best; lower is better."""
+
+    frozen: tuple[str, ...] = ()
+    """Parts that `workbench.parts.freeze` keeps as they are."""
+
+    taken: frozenset[str] = frozenset()
+    """Weights that another run's were taken for: what is set at the start is not set for them."""
+
+    planned: Length | None = None
+    """The length of the training, where it is known before the trainer has loaded the data."""
+
+    _numbers: list[dict[str, Any]] | None = None
+    _reduced_at: int | None = None
+
+    def schedule(self) -> Schedule | None:
+        """The scheduler's recipe and timing."""
+        return schedule_of(self.scheduler) if self.scheduler else None
+
+    def train(self, mode: bool = True) -> "OptimizedModule":
+        """As torch's, but frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for part in frozen_modules(self, self.frozen):
+            part.eval()
+        return self
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer of what is trained, and its scheduler."""
+        optimizer, scheduler = self._made()
+        self._numbers = [numbers_of(group) for group in optimizer.param_groups]
+        schedule = self.schedule()
+        if schedule is None or scheduler is None:
+            return optimizer
+        timing: dict[str, Any] = {"interval": schedule.interval, "frequency": schedule.frequency}
+        if schedule.by_metric:
+            timing["reduce_on_plateau"] = False  # or Lightning would look for its metric
+        elif timing == {"interval": "epoch", "frequency": 1}:  # said, some schedulers are warned of
+            return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        timing["scheduler"] = scheduler
+        return {"optimizer": optimizer, "lr_scheduler": timing}  # type: ignore[return-value]
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Step a scheduler; `step_by_metric` does it for one that goes by a metric."""
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            super().lr_scheduler_step(scheduler, metric)
+
+    def step_by_metric(self, metrics: Mapping[str, float]) -> None:
+        """Step a scheduler that goes by a metric, before the checkpoint of the epoch is written.
+
+        Lightning would do so after it, and a resumed run would lack the step.
+
+        Args:
+            metrics: that were measured at the end of this epoch; without its own it is not stepped.
+        """
+        schedule, now = self.schedule(), self.global_step
+        if schedule is None or not schedule.by_metric or self._reduced_at == now:
+            return
+        name = self._monitored(schedule)
+        if name in metrics and (self.current_epoch + 1) % schedule.frequency == 0:
+            scheduler: Any = self.lr_schedulers()
+            scheduler.step(metrics[name])
+            self._reduced_at = now
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the numbers that the optimizer was built with, and when a metric was last asked."""
+        if self._numbers is not None:
+            checkpoint["optimizer_numbers"] = self._numbers
+        if self._reduced_at is not None:
+            checkpoint["reduced_at"] = self._reduced_at
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Resume under the numbers and the length that there are now."""
+        self._reduced_at = checkpoint.get("reduced_at")
+        is_own = type(self).configure_optimizers is OptimizedModule.configure_optimizers
+        if self.trainer.state.fn == TrainerFn.FITTING and is_own:
+            optimizer, scheduler = self._made()
+            numbers = [numbers_of(group) for group in optimizer.param_groups]
+            set_numbers(checkpoint, numbers, optimizer, scheduler)
+
+    def _made(self) -> tuple[Optimizer, LRScheduler | None]:
+        optimizer = make_optimizer(self, self.optimizer, self.parameter_groups)
+        schedule = self.schedule()
+        return optimizer, schedule.make(optimizer, self._length(schedule)) if schedule else None
+
+    def _length(self, schedule: Schedule) -> Length:
+        if self.planned is not None or self._trainer is None or not schedule.follows:
+            return self.planned or UNKNOWN
+        trainer = self.trainer
+        _ = trainer.estimated_stepping_batches  # loads the data, so that their number is known
+        return length_of(trainer, trainer.num_training_batches)
+
+    def _monitored(self, schedule: Schedule) -> str:
+        return schedule.monitor or f"val/{self.monitor}"
