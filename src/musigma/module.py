@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
-from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
@@ -14,11 +13,26 @@ from torch.optim.lr_scheduler import LRScheduler
 from musigma.data import Batch
 from musigma.evaluation.reconstruction import pixel_errors
 from musigma.models import Autoencoder
+from musigma.models.posterior import Posterior
 from musigma.objectives import Draw, Loss, Objective
 from musigma.seeding import FIXED_SEED, derive_seed, normal_noise, seed_noise
 from workbench.module import ReportingModule, Stage
 from workbench.optimizer_numbers import numbers_of, set_numbers
 from workbench.ranges import Seed, checked
+
+
+class Prediction(NamedTuple):
+    """What `Trainer.predict` gives of a batch.
+
+    Args:
+        mu: the codes, `[B, d]`.
+        std: of the posterior, `[B, d]`; that of a point is 0.
+        x_mean: the mean images of p(x|z) at z = mu, `[B, C, H, W]`, in the data's own pixels.
+    """
+
+    mu: Tensor
+    std: Tensor
+    x_mean: Tensor
 
 
 class AutoencoderModule(ReportingModule):
@@ -75,6 +89,15 @@ class AutoencoderModule(ReportingModule):
         if stage == "fit" and self.model.center_output:
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
             self.model.start_at(data.mean_image())
+
+    def forward(self, x: Tensor) -> Posterior:
+        """The codes of images: `mu, std = module(x)`."""
+        return self.model.encode(x)
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Prediction:
+        posterior = self(batch.x)
+        x_mean = self.model.likelihood.mean(self.model.decode(posterior.mu))
+        return Prediction(posterior.mu, posterior.std, x_mean)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         shape = (self.objective.samples, len(batch.x), self.model.latent_dim)
@@ -145,7 +168,7 @@ class AutoencoderModule(ReportingModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Resume under the numbers that the optimizer is built with now."""
         super().on_load_checkpoint(checkpoint)
-        if self.trainer.state.fn == TrainerFn.FITTING:
+        if self.is_fitting():
             optimizer = self.optimizer(self.parameters())
             numbers = [numbers_of(group) for group in optimizer.param_groups]
             scheduler = self.scheduler(optimizer) if self.scheduler else None

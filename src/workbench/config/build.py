@@ -9,6 +9,7 @@ from workbench.callbacks.unsuited import refuse_unsuited
 from workbench.config.blame import blaming
 from workbench.config.identity import flatten
 from workbench.config.instantiate import instantiate
+from workbench.config.kept import kept
 from workbench.errors import ConfigError
 from workbench.module import ReportingModule
 from workbench.project import Config, the_project
@@ -24,6 +25,7 @@ def build_data(config: Config) -> L.LightningDataModule:
 def build_module(config: Config, data: L.LightningDataModule) -> ReportingModule:
     """The project's module, whose optimizers and schedulers can be made."""
     module = the_project().assemble(config, data)
+    module.config = kept(config)
     try:
         with blaming("optimizer or scheduler"):
             module.configure_optimizers()
