@@ -16,6 +16,8 @@ from workbench.project import the_project
 
 KNOWN_NOISE = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
+    r"`.fit\(ckpt_path=None\)` was called without a model",  # it was not: OnExceptionCheckpoint's
+    r".fit\(ckpt_path=\"last\"\) is set, but there is no last",  # likewise
     r"Total length of `list` across ranks is zero",  # data.val_size=0 means just that
 )
 
