@@ -11,7 +11,6 @@ from types import FrameType
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch.optim import Optimizer
@@ -26,7 +25,7 @@ from workbench.project import Config, the_project
 from workbench.runs.weights import load_checkpoint
 from workbench.trainer import build_trainer
 
-LEFT_OUT = (GracefulStop, ProgressBar, StopWhenNotFinite)
+LEFT_OUT = (GracefulStop, StopWhenNotFinite)
 """Callbacks that show or judge what is learnt; a project's own have `only_shows = True`."""
 
 LOCAL = (CSVLogger, TensorBoardLogger)
