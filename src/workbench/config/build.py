@@ -7,7 +7,7 @@ import lightning as L
 
 from workbench.callbacks.unsuited import refuse_unsuited
 from workbench.config.blame import blaming
-from workbench.config.identity import flatten
+from workbench.config.identity import said
 from workbench.config.instantiate import instantiate
 from workbench.config.kept import kept
 from workbench.errors import ConfigError
@@ -57,7 +57,7 @@ def compared_settings(config: Config) -> dict[str, Any]:
     a run is recorded is left out.
     """
     recorded = ("callbacks", "logger", "log_dir", "resume", "sweep", "varied")
-    settings = flatten({key: value for key, value in config.items() if key not in recorded})
+    settings = said({key: value for key, value in config.items() if key not in recorded})
     classes = {
         name.removesuffix("._target_"): value.rpartition(".")[2]
         for name, value in settings.items()
