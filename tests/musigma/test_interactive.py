@@ -21,6 +21,7 @@ from workbench.config.quoting import quote
 from workbench.errors import ConfigError, RunError
 from workbench.training import run
 
+PACKAGES = ("musigma", "workbench")
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
@@ -127,3 +128,7 @@ def test_configs_of_older_versions_say_nothing_of_the_module_and_compare(compose
     assert identity(new) == identity(old)
     assert compared_settings(new) == compared_settings(old)
     assert type(build_module(old, build_data(old))) is AutoencoderModule
+
+
+def test_the_packages_say_that_they_are_typed():
+    assert all((CONFIGS.parent / "src" / name / "py.typed").is_file() for name in PACKAGES)
