@@ -41,7 +41,7 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     """The config of `scripts/train.py` with overrides, resolved and checked as it would be there.
 
     Args:
-        overrides: as one types them, such as `["model=vae", "model.latent_dim=8"]`.
+        overrides: as one types them, such as `["seed=1", "trainer.max_epochs=3"]`.
 
     Raises:
         ConfigError: lists everything that is wrong, each fault with what it came from.
