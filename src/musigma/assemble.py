@@ -8,10 +8,15 @@ from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
 from workbench.config.blame import blaming
 from workbench.config.instantiate import instantiate
+from workbench.config.signatures import arguments_of
+from workbench.config.targets import target_of
 from workbench.errors import ConfigError
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.project import Config
 from workbench.schedules import SchedulerRecipe
+
+DEFAULT = "musigma.module.AutoencoderModule"
+"""The module of configs that do not say which, as those of older versions."""
 
 FEW_SAMPLES = 2
 """Samples of an image that are tried; many of them could take a lot of memory."""
@@ -27,15 +32,21 @@ def assemble(config: Config, data: ImageDataModule) -> AutoencoderModule:
     objective = build_objective(config)
     optimizer = instantiate(config["optimizer"], OptimizerRecipe, "optimizer")
     scheduler = instantiate(config.get("scheduler") or None, SchedulerRecipe, "scheduler")
+    settings = {
+        "optimizer": optimizer,
+        "scheduler": scheduler,
+        "parameter_groups": config.get("parameter_groups"),
+        "seed": config["seed"],
+    }
+    described = config.get("module") or {"_target_": DEFAULT}
+    kind = target_of(described, AutoencoderModule, "module")
+    own = {
+        name: instantiate(value, arguments_of(kind)[0][name].hint, f"module.{name}")
+        for name, value in described.items()
+        if not name.startswith("_")
+    }
     try:
-        module = AutoencoderModule(
-            model,
-            objective,
-            optimizer=optimizer,
-            scheduler=scheduler,
-            parameter_groups=config.get("parameter_groups"),
-            seed=config["seed"],
-        )
+        module: AutoencoderModule = kind(model, objective, **settings, **own)
     except ValueError as error:
         raise ConfigError(f"model: {error}") from error
     if config.get("compile", False):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,12 +11,27 @@ from torch.optim import Adam
 from musigma.data import Batch
 from musigma.evaluation.reconstruction import pixel_errors
 from musigma.models import Autoencoder
+from musigma.models.posterior import Posterior
 from musigma.objectives import Draw, Loss, Objective
 from musigma.seeding import FIXED_SEED, derive_seed, normal_noise, seed_noise
 from workbench.module import ReportingModule, Stage
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.ranges import Seed, checked
 from workbench.schedules import SchedulerRecipe
+
+
+class Prediction(NamedTuple):
+    """What `Trainer.predict` gives of a batch.
+
+    Args:
+        mu: the codes, `[B, d]`.
+        std: of the posterior, `[B, d]`; that of a point is 0.
+        x_mean: the mean images of p(x|z) at z = mu, `[B, C, H, W]`, in the data's own pixels.
+    """
+
+    mu: Tensor
+    std: Tensor
+    x_mean: Tensor
 
 
 class AutoencoderModule(ReportingModule):
@@ -81,6 +96,15 @@ class AutoencoderModule(ReportingModule):
         if stage == "fit" and self.model.center_output and is_new:
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
             self.model.start_at(data.mean_image())
+
+    def forward(self, x: Tensor) -> Posterior:
+        """The codes of images: `mu, std = module(x)`."""
+        return self.model.encode(x)
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Prediction:
+        posterior = self(batch.x)
+        x_mean = self.model.likelihood.mean(self.model.decode(posterior.mu))
+        return Prediction(posterior.mu, posterior.std, x_mean)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         shape = (self.objective.samples, len(batch.x), self.model.latent_dim)

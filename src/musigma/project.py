@@ -37,7 +37,10 @@ PROJECT = hand_over(
         older=late("musigma.metrics.older"),
         found=found,
         few=few,
-        given_later={"model": {"image_shape"}},
+        given_later={
+            "model": {"image_shape"},
+            "module": {"model", "objective", "optimizer", "scheduler", "seed"},
+        },
         beside=late("musigma.settings.beside"),
         changes_nothing=(
             "callbacks.image_panel*",
@@ -53,6 +56,7 @@ PROJECT = hand_over(
             "data.fallback": "it says what to do without the images",
             "data.eval_batch_size": "evaluation is the same in batches of any size",
         },
+        unsaid={"module._target_": "musigma.module.AutoencoderModule"},
         by_last_part=("data.path",),
         sweep_plots=late("musigma.sweep_plots.sweep_plots"),
         thumbnails=late("musigma.sweep_plots.thumbnails"),

@@ -1,11 +1,12 @@
 """The types of the entries of each script's config."""
 
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from pydantic import Field
 
 from musigma.data import ImageDataModule
 from musigma.models import Autoencoder
+from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
 from workbench.config.settings import Name, ReportSettings, RunSettings
 from workbench.devices import DeviceName
@@ -19,6 +20,7 @@ class TrainSettings(RunSettings):
 
     data: ImageDataModule
     model: Autoencoder
+    module: NotRequired[AutoencoderModule]
 
 
 class OpenedSettings(TypedDict):

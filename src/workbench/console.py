@@ -1,6 +1,8 @@
 """Output to the terminal: log lines, tables, the summary and the results of a run."""
 
 import logging
+import sysconfig
+import textwrap
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,8 +18,14 @@ from workbench.project import the_project
 
 KNOWN_NOISE = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
+    r"`.fit\(ckpt_path=None\)` was called without a model",  # it was not: OnExceptionCheckpoint's
+    r".fit\(ckpt_path=\"last\"\) is set, but there is no last",  # likewise
     r"Total length of `list` across ranks is zero",  # data.val_size=0 means just that
 )
+
+
+WIDTH = 80
+"""Of a terminal, in characters."""
 
 
 class PrintHandler(logging.Handler):
@@ -39,6 +47,7 @@ def set_up_logging(first_process: bool = True) -> None:
     for name in ("workbench", the_project().package):
         logging.getLogger(name).setLevel(logging.INFO if first_process else logging.WARNING)
     logging.captureWarnings(True)
+    warnings.formatwarning = formatted_warning
     for message in KNOWN_NOISE:
         warnings.filterwarnings("ignore", message=message)
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
@@ -49,6 +58,31 @@ def set_up_logging(first_process: bool = True) -> None:
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)
     # It warns that it drops what was logged twice, which a resumed run asks it to do.
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
+
+
+def formatted_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """A warning, without the place in a library that it comes from."""
+    is_of_library = filename.startswith(sysconfig.get_path("purelib"))
+    place = category.__name__ if is_of_library else f"{filename}:{lineno}: {category.__name__}"
+    return wrapped(f"{place}: {' '.join(str(message).split())}")
+
+
+def wrapped(text: str, indent: str = "") -> str:
+    """A text in lines that fit a terminal; words and paths are left whole."""
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=" " * len(indent),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def show_summary(
@@ -63,7 +97,7 @@ def show_summary(
         "run folder": str(folder),
     }
     for key, value in rows.items():
-        print(f"{key:<12}{printable(value)}", flush=True)
+        print(wrapped(printable(value), f"{key:<12}"), flush=True)
 
 
 def show_results(

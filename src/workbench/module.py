@@ -1,7 +1,8 @@
 """The base LightningModule: epoch means, logging, early stopping and exact resume."""
 
 import logging
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch.optim import Optimizer
 from workbench.early_stopping import why_stopped
 from workbench.epoch_means import EpochMeans
 from workbench.optimized import OptimizedModule
+from workbench.project import Config, late
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +33,42 @@ class ReportingModule(OptimizedModule):
     shown: ClassVar[tuple[str, ...]] = ("loss",)
     """The metrics beside the progress bar."""
 
+    config: Config | None
+    """What it was built of; None if it was not built of a config."""
+
     def __init__(self) -> None:
         super().__init__()
         self.means: dict[str, EpochMeans] = {s: EpochMeans() for s in ("train", "val", "test")}
         self.settings: dict[str, float] = {}
+        self.config: Config | None = None
         self.tested_step: int | None = None
         self._validation: dict[str, float] = {}
         self._validated_step: int | None = None
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: Any,
+        map_location: Any = None,
+        hparams_file: Any = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **arguments: Any,
+    ) -> Self:
+        """The module of a checkpoint with its weights; runs no code of the file's.
+
+        It is built of the config that the checkpoint of a run keeps. If arguments of the
+        constructor are given it is built of those, as Lightning does.
+
+        Raises:
+            RunError: if the file is not a checkpoint, or does not say of what to build it.
+        """
+        if arguments or hparams_file:
+            return super().load_from_checkpoint(
+                checkpoint_path, map_location, hparams_file, strict, True, **arguments
+            )
+        module: Self = late("workbench.runs.opening.load_module")(cls, Path(checkpoint_path))
+        return module if map_location is None else module.to(map_location)
 
     def add(self, stage: Stage, terms: dict[str, Tensor], **settings: float) -> None:
         """Add a batch to the metrics of an epoch.
@@ -59,6 +90,10 @@ class ReportingModule(OptimizedModule):
     def validation(self) -> dict[str, float]:
         """The validation metrics of the present weights; none if they were not validated."""
         return self._validation if self._validated_step == self.global_step else {}
+
+    def is_fitting(self) -> bool:
+        """True while it is trained; a checkpoint may be opened for other reasons."""
+        return self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
 
     def report(self, metrics: dict[str, float]) -> None:
         """Give metrics of an epoch of training, equal on all ranks, to callbacks and loggers."""
@@ -116,6 +151,8 @@ class ReportingModule(OptimizedModule):
         super().on_save_checkpoint(checkpoint)
         checkpoint["epoch_means"] = self.means["train"].state_dict()
         checkpoint["settings"] = self.settings
+        if self.config is not None:
+            checkpoint["config"] = self.config
         self.add_validation(checkpoint)
 
     def add_validation(self, checkpoint: dict[str, Any]) -> None:
@@ -124,6 +161,9 @@ class ReportingModule(OptimizedModule):
         checkpoint["validated_step"] = self.global_step if self.validation() else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if not self.is_fitting():
+            self.tested_step = checkpoint["global_step"]
+            return
         super().on_load_checkpoint(checkpoint)
         self.means["train"].load_state_dict(checkpoint["epoch_means"], self.device)
         self.settings = checkpoint.get("settings", {})  # absent before version 0.2

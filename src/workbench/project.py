@@ -75,6 +75,8 @@ class Project:
             added to the workbench's own.
         may_change: settings, as such patterns, that may change when a run is resumed, with the
             reasons; added to the workbench's own.
+        unsaid: settings that configs of older versions lack, with the value that they all had;
+            runs compare as if nobody had it.
         by_last_part: settings that are paths; runs are compared by the last part.
         sweep_plots: (comparison) → plots of a sweep's page, by title; added to the workbench's own.
         thumbnails: (run folder) → plots of one trained run.
@@ -97,6 +99,7 @@ class Project:
     beside: Callable[[], Mapping[str, Mapping[str, Any]]] = nothing
     changes_nothing: tuple[str, ...] = ()
     may_change: Mapping[str, str] = field(default_factory=dict)
+    unsaid: Mapping[str, Any] = field(default_factory=dict)
     by_last_part: tuple[str, ...] = ()
     sweep_plots: "Callable[[Comparison], Mapping[str, Iterator[Plot]]]" = nothing
     thumbnails: "Callable[[Path], list[Plot]]" = nothing

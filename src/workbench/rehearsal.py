@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from workbench.callbacks import BestAndLast, GracefulStop, Progress, StopWhenNotFinite
+from workbench.callbacks import BestAndLast, GracefulStop, StopWhenNotFinite
 from workbench.callbacks.graceful_stop import stoppable
 from workbench.config.blame import blaming, ours
 from workbench.config.targets import find_class
@@ -25,7 +25,7 @@ from workbench.project import Config, the_project
 from workbench.runs.weights import load_checkpoint
 from workbench.trainer import build_trainer
 
-LEFT_OUT = (GracefulStop, Progress, StopWhenNotFinite)
+LEFT_OUT = (GracefulStop, StopWhenNotFinite)
 """Callbacks that show or judge what is learnt; a project's own have `only_shows = True`."""
 
 LOCAL = (CSVLogger, TensorBoardLogger)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Checkpoint, OnExceptionCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, OnExceptionCheckpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 
-from workbench.callbacks import HParams
+from workbench.callbacks import EpochLines, HParams
 from workbench.config.build import build_callbacks, compared_settings
 from workbench.config.instantiate import instantiate
 from workbench.config.targets import target_of
@@ -27,7 +27,13 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
     check_devices(config["trainer"])
     torch.set_float32_matmul_precision(config.get("matmul_precision", "highest"))
     spare_driver_lookups()
-    callbacks = [*build_callbacks(config).values()]
+    is_shown = config["trainer"].get("enable_progress_bar", True)
+    callbacks = [
+        callback
+        for callback in build_callbacks(config).values()
+        if is_shown or not isinstance(callback, ProgressBar)
+    ]
+    has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
     loggers = []
     for name, node in (config.get("logger") or {}).items():
         if node is not None:
@@ -38,10 +44,10 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
         if isinstance(callback, OnExceptionCheckpoint):  # else relative to the working directory
             callback.dirpath = folder / callback.dirpath
     trainer: L.Trainer = instantiate(
-        config["trainer"],
+        config["trainer"] | {"enable_progress_bar": has_bar},  # else Lightning would add its own
         L.Trainer,
         "trainer",
-        callbacks=[*callbacks, HParams(compared_settings(config))],
+        callbacks=[*callbacks, EpochLines(), HParams(compared_settings(config))],
         logger=loggers or False,
         default_root_dir=str(folder),
         # Without a checkpoint callback Lightning would add its own.

@@ -9,6 +9,10 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext
 from omegaconf import DictConfig, flag_override
 
+from workbench.config.resolvers import register_resolvers
+
+register_resolvers()  # Hydra loads its plugins first, so that its own `compose` knows them too
+
 
 @dataclass
 class CheckedSweeperConf:

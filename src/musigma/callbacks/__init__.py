@@ -3,6 +3,7 @@
 from musigma.panels import ImagePanel, LatentPanel
 from workbench.callbacks import (
     BestAndLast,
+    EpochLines,
     GracefulStop,
     HParams,
     Progress,
@@ -12,6 +13,7 @@ from workbench.callbacks import (
 
 __all__ = [
     "BestAndLast",
+    "EpochLines",
     "GracefulStop",
     "HParams",
     "ImagePanel",

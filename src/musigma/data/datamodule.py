@@ -97,7 +97,7 @@ class ImageDataModule(L.LightningDataModule):
         in every run and on every machine.
         """
         prepare = self.normalization.prepare
-        if stage == "test":
+        if stage in ("test", "predict"):
             if "test" not in self._sets:
                 images, labels = self.read(train=False)
                 self._keep("test", self._normalized(prepare(images)), labels)
@@ -142,6 +142,10 @@ class ImageDataModule(L.LightningDataModule):
     def test_dataloader(self) -> TensorLoader:
         """The test images in their own order."""
         return self._loader("test", self.eval_batch_size)
+
+    def predict_dataloader(self) -> TensorLoader:
+        """The test images, as `Trainer.predict` sees them."""
+        return self.test_dataloader()
 
     def evaluation_loader(self, name: Literal["train", "test"]) -> TensorLoader:
         """The images of a set as evaluation sees them: in their own order, normalised."""

@@ -1,6 +1,7 @@
-"""Callbacks: checkpoints, stopping, progress, throughput and settings for the loggers."""
+"""Callbacks: checkpoints, stopping, progress, epochs, throughput and settings for the loggers."""
 
 from workbench.callbacks.checkpoints import BestAndLast
+from workbench.callbacks.epoch_lines import EpochLines
 from workbench.callbacks.graceful_stop import GracefulStop
 from workbench.callbacks.hparams import HParams
 from workbench.callbacks.progress import Progress
@@ -9,6 +10,7 @@ from workbench.callbacks.throughput import Throughput
 
 __all__ = [
     "BestAndLast",
+    "EpochLines",
     "GracefulStop",
     "HParams",
     "Progress",

@@ -5,10 +5,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
+from weakref import proxy
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from workbench.callbacks.boards import boards
@@ -19,11 +20,15 @@ from workbench.ranges import checked
 Name = Literal["best", "last"]
 
 
-class BestAndLast(Checkpoint):
+class BestAndLast(ModelCheckpoint):
     """Writes `checkpoints/last.ckpt` after every epoch, `best.ckpt` after the best validation.
 
     Each file is written beside its place, reaches the disk and is then moved there, so a file of
     either name is always whole. The last one before is kept as `previous.ckpt`.
+
+    It is a ModelCheckpoint to the Trainer and the loggers: `ckpt_path="best"` and `"last"`,
+    `best_model_path` and `best_model_score` are of these files. Its state holds no path, so that a
+    run has the same checkpoints wherever it lies.
 
     Args:
         monitor: the metric that decides which is best; by default the module's `monitor`. Without
@@ -36,12 +41,17 @@ class BestAndLast(Checkpoint):
 
     @checked
     def __init__(self, monitor: str | None = None, mode: Literal["min", "max"] = "min") -> None:
-        self.monitor = monitor
-        self.mode = mode
+        super().__init__(monitor=monitor, mode=mode)
         self.best: float | None = None
+
+    @property
+    def state_key(self) -> str:
+        """The same under every monitor, as the state says which it was."""
+        return type(self).__qualname__
 
     def setup(self, trainer: L.Trainer, pl_module: ReportingModule, stage: str) -> None:
         self._metric = self.monitor or f"val/{pl_module.monitor}"
+        self.dirpath = str(self.path(trainer, "last").parent)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         if trainer.state.fn != TrainerFn.FITTING:
@@ -100,6 +110,16 @@ class BestAndLast(Checkpoint):
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+        self._note(path.parent)
+        for logger in trainer.loggers if trainer.is_global_zero else []:
+            logger.after_save_checkpoint(proxy(self))
+
+    def _note(self, folder: Path) -> None:
+        """Set what the Trainer and loggers ask a ModelCheckpoint for."""
+        paths = {name: folder / f"{name}.ckpt" for name in ("best", "last")}
+        found = {name: str(path) if path.is_file() else "" for name, path in paths.items()}
+        self.best_model_path, self.last_model_path = found["best"], found["last"]
+        self.best_model_score = None if self.best is None else torch.tensor(self.best)
 
     @staticmethod
     def path(trainer: L.Trainer, name: Name) -> Path:
@@ -114,6 +134,12 @@ class BestAndLast(Checkpoint):
         now = {"monitor": self._metric, "mode": self.mode}
         if all(state_dict.get(name, value) == value for name, value in now.items()):
             self.best = state_dict["best"]
+        self._note(Path(str(self.dirpath)))
+
+    def _find_last_checkpoints(self, trainer: L.Trainer) -> set[str]:
+        """The file that Lightning takes for `ckpt_path="last"`."""
+        last = self.path(trainer, "last")
+        return {str(last)} if last.is_file() else set()
 
     def _score(self, trainer: L.Trainer) -> float:
         if self._metric not in trainer.callback_metrics:

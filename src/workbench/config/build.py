@@ -7,8 +7,9 @@ import lightning as L
 
 from workbench.callbacks.unsuited import refuse_unsuited
 from workbench.config.blame import blaming
-from workbench.config.identity import flatten
+from workbench.config.identity import said
 from workbench.config.instantiate import instantiate
+from workbench.config.kept import kept
 from workbench.errors import ConfigError
 from workbench.module import ReportingModule
 from workbench.parts import find_part, freeze
@@ -29,6 +30,7 @@ def build_module(config: Config, data: L.LightningDataModule) -> ReportingModule
         ConfigError: if they cannot, or a part is named that it does not have.
     """
     module = the_project().assemble(config, data)
+    module.config = kept(config)
     freeze(module, config.get("freeze") or [])
     for part in config.get("init_from_parts") or []:
         find_part(module, part, "init_from_parts")
@@ -65,7 +67,7 @@ def compared_settings(config: Config) -> dict[str, Any]:
     a run is recorded is left out.
     """
     recorded = ("callbacks", "logger", "log_dir", "resume", "sweep", "varied")
-    settings = flatten({key: value for key, value in config.items() if key not in recorded})
+    settings = said({key: value for key, value in config.items() if key not in recorded})
     classes = {
         name.removesuffix("._target_"): value.rpartition(".")[2]
         for name, value in settings.items()

@@ -38,11 +38,19 @@ def identity(config: Mapping[str, Any]) -> str:
     """A hash of what a resolved config says about a run's figures: 8 hexadecimal digits."""
     settings = {
         name: value
-        for name, value in flatten(config).items()
+        for name, value in said(config).items()
         if changes_figures(name) and not (value is None and name in NEW)
     }
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def said(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by their dotted names, without those that older versions did not write."""
+    unsaid = the_project().unsaid
+    return {
+        n: value for n, value in flatten(config).items() if n not in unsaid or unsaid[n] != value
+    }
 
 
 def changes_figures(name: str) -> bool:

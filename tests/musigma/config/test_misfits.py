@@ -126,8 +126,6 @@ DDP = "+trainer.strategy._target_=lightning.pytorch.strategies.DDPStrategy"
             ["optimizer._target_=torch.optim.SparseAdam", "~optimizer.fused"],
             "optimizer: SparseAdam",
         ),
-        ([f"{CALLBACK}BackboneFinetuning"], "callbacks.x: 'AutoencoderModule' object has no attri"),
-        ([f"{CALLBACK}BaseFinetuning"], "callbacks.x: NotImplementedError"),
         ([f"{CALLBACK}WeightAveraging", "+callbacks.x.avg_fn=foo"], "callbacks.x: 'str' object is"),
         ([f"{CALLBACK}LearningRateMonitor", "logger=none"], "callbacks.x: Cannot use `LearningRat"),
         (["logger=csv", "+logger.csv.flush_logs_every_n_steps=0"], "logger.csv: integer modulo by"),

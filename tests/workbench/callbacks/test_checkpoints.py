@@ -1,11 +1,17 @@
 """Which checkpoint is best, and by what."""
 
+import functools
 import math
+from pathlib import Path
+from typing import ClassVar
 
+import lightning as L
 import pytest
 import torch
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.utilities import _scan_checkpoints
 
-from toy import Line
+from toy import Line, Points
 from workbench.callbacks import BestAndLast
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError
@@ -86,3 +92,67 @@ def test_a_monitor_that_does_not_exist_is_named_and_leaves_no_folder(run_here, t
     with pytest.raises(ConfigError, match=r"monitor=val/los is not among .* val/loss"):
         run_here("++callbacks.checkpoint.monitor=val/los")
     assert not [*tmp_path.glob("logs/runs/*")]
+
+
+def _trainer(folder, epochs=2, **more):
+    return L.Trainer(
+        default_root_dir=folder,
+        callbacks=[BestAndLast()],
+        max_epochs=epochs,
+        accelerator="cpu",
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+        **{"logger": False, **more},
+    )
+
+
+def _line():
+    return Line(torch.nn.Linear(1, 1), functools.partial(torch.optim.SGD, lr=0.1))
+
+
+def test_trainers_of_lightning_take_best_and_last_by_name(tmp_path):
+    trainer, data = _trainer(tmp_path), Points()
+    trainer.fit(_line(), datamodule=data)
+    files = tmp_path / "checkpoints"
+    callback = trainer.checkpoint_callback
+    assert callback.best_model_path == str(files / "best.ckpt")
+    assert callback.last_model_path == str(files / "last.ckpt")
+    assert callback.best_model_score == pytest.approx(float(trainer.callback_metrics["val/loss"]))
+    (tested,) = trainer.test(ckpt_path="best", datamodule=data, verbose=False)
+    assert tested["test/loss"] == pytest.approx(float(callback.best_model_score))
+    assert trainer.lightning_module.tested_step == 8
+    again = _trainer(tmp_path, epochs=3)
+    again.fit(_line(), datamodule=data, ckpt_path="last")
+    assert again.global_step == 12
+    last = load_checkpoint(files / "last.ckpt")
+    assert str(tmp_path) not in str(last["callbacks"])
+    assert last["callbacks"].keys() == {"BestAndLast"}
+
+
+def test_loggers_that_keep_checkpoints_are_given_these(tmp_path):
+    class Keeping(CSVLogger):
+        found: ClassVar[list] = []
+
+        def after_save_checkpoint(self, checkpoint_callback):
+            self.found += _scan_checkpoints(checkpoint_callback, {})
+
+    _trainer(tmp_path, logger=Keeping(tmp_path)).fit(_line(), datamodule=Points())
+    assert {(Path(path).name, tag) for _, path, _, tag in Keeping.found} == {
+        ("best.ckpt", "best"),
+        ("last.ckpt", "latest"),
+    }
+
+
+def test_more_of_the_best_are_kept_by_lightnings_callback_beside(run_here):
+    folder = run_here(
+        "+callbacks.three._target_=lightning.pytorch.callbacks.ModelCheckpoint",
+        "+callbacks.three.save_top_k=3",
+        "+callbacks.three.monitor=val/loss",
+        "trainer.max_epochs=4",
+    )
+    kept = {path.name for path in (folder.path / "checkpoints").iterdir()}
+    assert kept == {"best.ckpt", "last.ckpt", "previous.ckpt"} | {
+        f"epoch={epoch}-step={4 * epoch + 4}.ckpt" for epoch in (1, 2, 3)
+    }
+    assert folder.read_metrics()["best"] == "checkpoints/best.ckpt"

@@ -1,0 +1,39 @@
+"""The part of a run's config that its checkpoints keep: what its module is built of."""
+
+from typing import Any, TypedDict
+
+from workbench.config.check import check_config
+from workbench.config.places import path_arguments
+from workbench.config.settings import RunSettings
+from workbench.project import Config, the_project
+
+OF_THE_MODULE = ("seed", "optimizer", "scheduler", "parameter_groups", "freeze")
+"""Of the settings that every project's runs have."""
+
+
+def kept(config: Config) -> Config:
+    """The settings of the module and the data, the same wherever a run lies.
+
+    The paths of the data, which no module needs, are replaced by `.`.
+    """
+    found = {name: config[name] for name in _entries() if name in config}
+    if not isinstance(data := found.get("data"), dict):
+        return found
+    paths = {name: "." for name in path_arguments(data) if data.get(name) is not None}
+    return {**found, "data": {**data, **paths}}
+
+
+def check_kept(config: Config) -> None:
+    """Check a kept config, which may be a stranger's.
+
+    Raises:
+        ConfigError: lists everything that is wrong.
+    """
+    settings: Any = TypedDict("Kept", _entries())  # type: ignore[misc]
+    check_config(config, settings)
+
+
+def _entries() -> dict[str, Any]:
+    entries = the_project().settings()["train"].__annotations__
+    left_out = RunSettings.__annotations__.keys() - {*OF_THE_MODULE}
+    return {name: hint for name, hint in entries.items() if name not in left_out}

@@ -1,0 +1,83 @@
+"""A job from Python, without a command line: its checked config, and the objects of that."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import lightning as L
+
+from workbench.config import hydra_adapter
+from workbench.config.build import build_data, build_module
+from workbench.config.check import check_config
+from workbench.config.compose import choose_none
+from workbench.config.jobs import Checks, raise_all
+from workbench.config.quoting import quote
+from workbench.config.resolvers import register_resolvers
+from workbench.errors import ConfigError
+from workbench.module import ReportingModule
+from workbench.project import Config, the_project
+from workbench.runs.folder import RunFolder
+from workbench.trainer import build_trainer
+
+
+class Built(NamedTuple):
+    """The objects of a run: `trainer.fit(module, data)` trains.
+
+    Args:
+        module: a LightningModule.
+        data: a LightningDataModule.
+        trainer: with the callbacks and loggers of the config.
+        folder: the run folder, which the trainer writes into.
+    """
+
+    module: ReportingModule
+    data: L.LightningDataModule
+    trainer: L.Trainer
+    folder: Path
+
+
+def compose(overrides: Sequence[str] = ()) -> Config:
+    """The config of `scripts/train.py` with overrides, resolved and checked as it would be there.
+
+    Args:
+        overrides: as one types them, such as `["seed=1", "trainer.max_epochs=3"]`.
+
+    Raises:
+        ConfigError: lists everything that is wrong, each fault with what it came from.
+    """
+    register_resolvers()
+    texts = [*filter(None, map(choose_none, map(quote, overrides)))]
+    with hydra_adapter.opened(the_project().configs, "train"):
+        checked = Checks("train", "train").check(texts)
+    raise_all(checked.problems)
+    if checked.launch is None:
+        raise ConfigError("resume: is for the command line; Trainer.fit takes ckpt_path=...")
+    return checked.launch.config
+
+
+def build(config: Config, folder: str | Path | None = None) -> Built:
+    """The objects of a config, which may have been changed since it was composed.
+
+    Args:
+        config: of `compose`.
+        folder: a new run folder; by default one in `log_dir`, as on the command line.
+
+    Raises:
+        ConfigError: if something is wrong with it.
+        RunError: if the folder holds a run already, or cannot be made.
+    """
+    check_config(config)
+    L.seed_everything(config["seed"], verbose=False)
+    data = build_data(config)
+    module = build_module(config, data)
+    name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config['name']}_seed{config['seed']}"
+    new = RunFolder.create(Path(config["log_dir"]) / "runs", name) if folder is None else None
+    run = new or RunFolder.claim_new(Path(str(folder)))
+    try:
+        trainer = build_trainer(config, run.path)
+        run.write_config(config, [])
+    except BaseException:
+        run.discard()
+        raise
+    return Built(module, data, trainer, run.path)

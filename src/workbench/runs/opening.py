@@ -1,0 +1,58 @@
+"""A module from a checkpoint, wherever that lies."""
+
+from pathlib import Path
+from typing import Any
+
+from workbench.config.build import build_data, build_module
+from workbench.config.kept import check_kept, kept
+from workbench.errors import ConfigError, RunError
+from workbench.module import ReportingModule
+from workbench.project import Config, the_project
+from workbench.runs.config_file import read_config_file
+from workbench.runs.weights import load_checkpoint, load_into
+
+NEAR = 4
+"""Folders above a checkpoint that may be its run's."""
+
+
+def load_module(kind: type[ReportingModule], path: Path) -> ReportingModule:
+    """The module of a checkpoint with its weights, on the CPU; runs no code of the file's.
+
+    It is built of the config in the checkpoint, or that of the run folder around it.
+
+    Args:
+        kind: the class that it should be of.
+        path: the file.
+
+    Raises:
+        RunError: if the file is not a checkpoint, nothing says of what its module is built, or it
+            is of another class.
+    """
+    checkpoint = load_checkpoint(path)
+    config = _config_of(checkpoint, path)
+    try:
+        check_kept(config)
+        module = build_module(config, build_data(config))
+    except ConfigError as error:
+        project = the_project()
+        raise RunError(
+            f"{path} does not open with {project.package} {project.version}: {error}"
+        ) from error
+    if not isinstance(module, kind):
+        name = type(module).__name__
+        raise RunError(f"{path} holds a {name}: open it with {name}.load_from_checkpoint")
+    module.on_load_checkpoint(checkpoint)
+    load_into(module, checkpoint["state_dict"], path)
+    return module
+
+
+def _config_of(checkpoint: dict[str, Any], path: Path) -> Config:
+    if isinstance(config := checkpoint.get("config"), dict):
+        return config
+    files = [folder / "config.yaml" for folder in [*path.absolute().parents][:NEAR]]
+    for file in filter(Path.is_file, files):
+        return kept(read_config_file(file))
+    raise RunError(
+        f"{path} does not say of what its module is built, and no config.yaml lies in a folder "
+        "above it: put it back into its run folder, or give the arguments of the constructor"
+    )

@@ -1,0 +1,58 @@
+"""Lightning's callbacks work or are refused before the start, as the guide's table says."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from lightning.pytorch import callbacks
+
+from workbench.config.check import find_problems
+from workbench.config.misfits import find_misfits
+from workbench.config.quoting import quote
+from workbench.training import run
+
+GUIDE = Path(__file__).parents[3] / ".github" / "guides" / "lightning.md"
+ROWS = [
+    [re.findall("`(.+?)`", cell) or cell.strip() for cell in line.split("|")[1:4]]
+    for line in GUIDE.read_text("utf-8").splitlines()
+    if line.startswith("| `")
+]
+HOME = "lightning.pytorch.callbacks"
+
+
+def _job(compose_small, name, settings):
+    """With the callback; one of its kind that is there already gives way."""
+    launch = compose_small()
+    if "ProgressBar" in name:
+        del launch.config["callbacks"]["progress"]
+    given = {key: yaml.safe_load(value) for key, value in (s.split("=") for s in settings)}
+    launch.config["callbacks"]["theirs"] = {"_target_": f"{HOME}.{name}", **given}
+    return launch
+
+
+def test_the_table_has_all_of_them():
+    named = {name for names, *_ in ROWS for name in names}
+    assert named == {*callbacks.__all__}
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+@pytest.mark.filterwarnings("ignore:Found [0-9]+ module.* in eval mode")
+@pytest.mark.parametrize(("name", "settings"), [(r[0][0], r[2]) for r in ROWS if r[1] == "works"])
+def test_one_that_works_trains_and_resumes(name, settings, compose_small, compose_launch, capsys):
+    launch = _job(compose_small, name, settings)
+    assert not find_problems(launch.config)
+    assert not [*find_misfits(launch.config)]
+    run(launch)
+    (folder,) = launch.parent.iterdir()
+    run(compose_launch(quote(f"resume={folder}"), "trainer.max_epochs=3"))
+    assert "best checkpoint: epoch 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "settings"), [(r[0][0], r[2]) for r in ROWS if r[1] == "refused"])
+def test_one_that_does_not_is_refused_in_a_line(name, settings, compose_small):
+    config = _job(compose_small, name, settings).config
+    (problem,) = find_problems(config) or find_misfits(config)
+    assert str(problem).startswith("callbacks.theirs")
+    assert name in str(problem)
+    assert "\n" not in str(problem)
