@@ -1,8 +1,9 @@
 """Pixels in: data sets, normalisation, the batch loader and the LightningDataModule."""
 
+from musigma.data.batch import Batch
 from musigma.data.datamodule import ImageDataModule
 from musigma.data.image_folder import ImageFolderDataModule
-from musigma.data.loader import Batch, TensorLoader
+from musigma.data.loader import TensorLoader
 from musigma.data.mnist import MNISTDataModule
 from musigma.data.tensor_file import TensorFileDataModule
 

@@ -8,7 +8,8 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from musigma.data.loader import Batch, TensorLoader, place
+from musigma.data.batch import Batch
+from musigma.data.loader import TensorLoader, place
 from musigma.data.normalization import (
     NORMALIZATIONS,
     Means,

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import SequentialSampler, TensorDataset
 
+from musigma.data.batch import Batch
 from musigma.data.normalization import Normalization
 from musigma.seeding import derive_seed
 
@@ -15,20 +16,6 @@ log = logging.getLogger(__name__)
 
 LARGEST_SHARE = 0.5
 """Of a device's free memory, for the images of one set."""
-
-
-class Batch(NamedTuple):
-    """B images, their labels, and their places in the set they were taken from.
-
-    Args:
-        x: normalised images, `[B, C, H, W]`, float32.
-        y: class labels, `[B]`.
-        row: places in the loader's data set, `[B]`.
-    """
-
-    x: Tensor
-    y: Tensor
-    row: Tensor
 
 
 class Order(SequentialSampler):
