@@ -148,7 +148,7 @@ def _evaluate(
     run.data.setup("fit")
     run.data.setup("test")
     log.info("measuring %s", folder.path)
-    test = encoded(run.model, *run.data.evaluation_loader("test").dataset.tensors)
+    test = encoded(run.model, *run.data.evaluation_loader("test").tensors())
     if not all(torch.isfinite(part).all() for part in (test.mu, test.std, test.x_hat)):
         raise RunError(
             f"{folder.path}: the {about.weights()} gives codes or images that are not finite: "

@@ -61,7 +61,7 @@ def _own_images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, A
     loader = data.test_dataloader() if source == "test" else data.val_dataloader()
     if isinstance(loader, list):
         raise DataError("this run held no images out for validation: data.val_size is 0")
-    x, y = loader.dataset.tensors
+    x, y = loader.tensors()
     return x, {"label": y.numpy()} if NO_LABEL not in y else {}
 
 

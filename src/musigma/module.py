@@ -1,5 +1,6 @@
 """The LightningModule: a model, an objective and an optimizer."""
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
@@ -8,16 +9,26 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from musigma.data import Batch
+from musigma.data import Batch, ImageDataModule
+from musigma.data.batch import as_batch, check_pixels, has_places, size_of
 from musigma.evaluation.reconstruction import pixel_errors
 from musigma.models import Autoencoder
 from musigma.models.posterior import Posterior
 from musigma.objectives import Draw, Loss, Objective
-from musigma.seeding import FIXED_SEED, derive_seed, normal_noise, seed_noise
+from musigma.seeding import (
+    FIXED_SEED,
+    NoiseByPlace,
+    derive_seed,
+    normal_noise,
+    seed_everything,
+    seed_noise,
+)
 from workbench.module import ReportingModule, Stage
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.ranges import Seed, checked
 from workbench.schedules import SchedulerRecipe
+
+log = logging.getLogger(__name__)
 
 
 class Prediction(NamedTuple):
@@ -43,7 +54,12 @@ class AutoencoderModule(ReportingModule):
     `l1` and `mse` are mean errors per pixel of the reconstruction from a sampled z.
 
     The noise of a training batch is a function of (seed, rank, epoch, batch). That of an evaluated
-    image is a function of its place in the data set, so that runs differ by their models alone.
+    image is a function of its place in the data set, so that runs differ by their models alone; of
+    a stream without places, of (rank, batch).
+
+    Any loader will do, of batches `x`, `(x, y)`, `{"x": x, "y": y}` or `Batch`. A run resumes to
+    the same bits from the end of an epoch, as all that a DataLoader draws is a function of (seed,
+    rank, epoch); from the middle of one if the loader has a `state_dict`, as this project's have.
 
     Args:
         model: is trained.
@@ -85,7 +101,9 @@ class AutoencoderModule(ReportingModule):
         self.parameter_groups = parameter_groups
         self.seed = seed
         self.monitor = objective.monitor
-        self._evaluation_noise = torch.empty(0)
+        self._evaluation_noise = NoiseByPlace()
+        self._images_seen = 0
+        self._first_epoch = 0
 
     def setup(self, stage: str) -> None:
         """If `center_output`, start at the mean image; a checkpoint is loaded after this.
@@ -93,51 +111,81 @@ class AutoencoderModule(ReportingModule):
         Not if the decoder is another run's.
         """
         is_new = not any(name.startswith("model.decoder.") for name in self.taken)
-        if stage == "fit" and self.model.center_output and is_new:
-            data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if stage != "fit" or not self.model.center_output or not is_new:
+            return
+        if data := self._own_data():
             self.model.start_at(data.mean_image())
+        else:
+            log.warning(
+                "center_output is left out: of these data nobody knows the mean image; call "
+                "module.model.start_at(mean_image) before training"
+            )
 
     def forward(self, x: Tensor) -> Posterior:
         """The codes of images: `mu, std = module(x)`."""
         return self.model.encode(x)
 
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Prediction:
-        posterior = self(batch.x)
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        x = self._batch(batch, batch_idx).x
+        noise = torch.randn(self.objective.samples, len(x), self.model.latent_dim, device=x.device)
+        return self._step("train", x, noise, self.trainer.train_dataloader)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self._evaluate("val", batch, batch_idx, self.trainer.val_dataloaders)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self._evaluate("test", batch, batch_idx, self.trainer.test_dataloaders)
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Prediction:
+        posterior = self(self._batch(batch, batch_idx).x)
         x_mean = self.model.likelihood.mean(self.model.decode(posterior.mu))
         return Prediction(posterior.mu, posterior.std, x_mean)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        shape = (self.objective.samples, len(batch.x), self.model.latent_dim)
-        noise = torch.randn(shape, device=self.device)
-        return self._step("train", batch, noise, self.trainer.train_dataloader)
+    def _batch(self, batch: Any, batch_idx: int) -> Batch:
+        """A batch of any loader as ours; where it is not our own loader's, the first is checked."""
+        ours = as_batch(batch, self.model.image_shape, self.dtype)
+        if batch_idx == 0 and not self._own_data():
+            check_pixels(ours.x, self.model.likelihood.pixels)
+        return ours
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("val", batch, self.trainer.val_dataloaders)
+    def _own_data(self) -> ImageDataModule | None:
+        """The data module, if it is one of this project."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data if isinstance(data, ImageDataModule) else None
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("test", batch, self.trainer.test_dataloaders)
+    def _evaluate(self, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
+        x, _, row = self._batch(batch, batch_idx)
+        if row is None and has_places(loader):
+            row = self._places(len(x), batch_idx, len(loader.dataset)).to(x.device)
+        samples, size = self.objective.samples, self.model.latent_dim
+        if row is not None:
+            noise = self._evaluation_noise(row, samples, len(loader.dataset), size)
+        else:
+            seed = derive_seed(FIXED_SEED, self.global_rank, batch_idx)
+            noise = normal_noise(samples, len(x), size, seed=seed).to(x.device)
+        self._step(stage, x, noise, loader)
 
-    def _evaluate(self, stage: Stage, batch: Batch, loader: Any) -> None:
-        shape = (self.objective.samples, len(loader.dataset), self.model.latent_dim)
-        noise = self._evaluation_noise
-        if noise.shape != shape or noise.device != self.device:
-            noise = self._evaluation_noise = normal_noise(*shape, seed=FIXED_SEED).to(self.device)
-        self._step(stage, batch, noise[:, batch.row], loader)
+    def _places(self, count: int, batch_idx: int, of: int) -> Tensor:
+        """The places of the next images in a data set that the ranks share, one in turn each."""
+        first = self._images_seen if batch_idx else 0
+        self._images_seen = first + count
+        rows = torch.arange(first, first + count) * self.trainer.world_size + self.global_rank
+        return rows % of  # the last ones may be repeated, so that all ranks have as many
 
-    def _step(self, stage: Stage, batch: Batch, noise: Tensor, loader: Any) -> Tensor:
+    def _step(self, stage: Stage, x: Tensor, noise: Tensor, loader: Any) -> Tensor:
         tested = self.tested_step if stage == "test" else None
         step = self.global_step if tested is None else tested
-        loss, terms, settings = self.terms(batch.x, noise, len(loader.dataset), step)
+        loss, terms, settings = self.terms(x, noise, size_of(loader), step)
         self.add(stage, terms, **settings)
         return loss
 
-    def terms(self, x: Tensor, noise: Tensor, dataset_size: int, step: int) -> Loss:
+    def terms(self, x: Tensor, noise: Tensor, dataset_size: int | None, step: int) -> Loss:
         """The loss of a batch, in nats per pixel, and the terms of each image, `[B]` each.
 
         Args:
             x: images, `[B, C, H, W]`.
             noise: of the K draws, `[K, B, d]`.
-            dataset_size: how many images the batch was taken from.
+            dataset_size: how many images the batch was taken from; None if that is not known.
             step: the optimizer step, counted from 0.
         """
         posterior = self.model.encode(x)
@@ -156,7 +204,35 @@ class AutoencoderModule(ReportingModule):
             errors = pixel_errors(x, self.model.likelihood.mean(output))
         return Loss(loss, {"loss": loss.detach().expand(len(x)), **terms, **errors}, settings)
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+    def on_fit_start(self) -> None:
+        """Seed what a DataLoader draws for its first epoch, which it does before that begins."""
+        super().on_fit_start()
+        self._seed_epoch(self._first_epoch)
+
+    def on_train_start(self) -> None:
+        """Say what cannot be resumed exactly."""
+        if not hasattr(self.trainer.train_dataloader, "state_dict"):
+            log.info(
+                "this loader has no state_dict: a run resumes exactly from the end of an epoch, "
+                "and in the middle of one begins with its first images again"
+            )
+
+    def on_train_epoch_start(self) -> None:
+        """Seed what a DataLoader draws for an epoch, its order and the seeds of its workers."""
+        super().on_train_epoch_start()
+        if self.current_epoch != self._first_epoch:  # whose iterator has drawn already
+            self._seed_epoch(self.current_epoch)
+
+    def _seed_epoch(self, epoch: int) -> None:
+        seed_everything(derive_seed(self.seed, self.global_rank, epoch))
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed the batch's noise by its place, and by nothing that came before."""
         place = (self.seed, self.global_rank, self.current_epoch, batch_idx)
         seed_noise(self.device, derive_seed(*place))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        if self.is_fitting():
+            epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
+            self._first_epoch = epochs["processed"]

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from musigma.data import Batch, ImageDataModule
+from musigma.data.batch import as_batch
 from musigma.models.posterior import Posterior
 from musigma.module import AutoencoderModule
 from musigma.plots.images import pair_rows
@@ -65,6 +67,27 @@ class Panel(L.Callback):
         self.every_n_epochs = every_n_epochs
         self.images = images
         self._last_step = 0
+        self._kept: dict[str, list[Batch]] = {"train": [], "val": []}
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: AutoencoderModule, outputs: Any, batch: Any, *_: object
+    ) -> None:
+        self._keep("val", trainer, pl_module, batch)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: AutoencoderModule, outputs: Any, batch: Any, *_: object
+    ) -> None:
+        self._keep("train", trainer, pl_module, batch)
+
+    def on_sanity_check_end(self, *_: object) -> None:
+        self._kept["val"] = []
+
+    def _keep(self, name: str, trainer: L.Trainer, module: AutoencoderModule, batch: Any) -> None:
+        """Keep the first images that a loader gave, where no data module of ours has them."""
+        lacking = self.images - sum(len(kept.x) for kept in self._kept[name])
+        if lacking > 0 and not isinstance(trainer.datamodule, ImageDataModule):  # type: ignore[attr-defined]
+            x, y, _ = as_batch(batch, module.model.image_shape, module.dtype)
+            self._kept[name].append(Batch(x[:lacking].clone(), y[:lacking].clone(), None))
 
     @abstractmethod
     def show(self, board: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
@@ -82,13 +105,27 @@ class Panel(L.Callback):
         self._last_step = trainer.global_step
         for board in boards(trainer):
             with evaluation_mode(pl_module.model):
-                self.show(board, self.inputs(trainer, pl_module), pl_module)
+                if inputs := self.inputs(trainer, pl_module):
+                    self.show(board, inputs, pl_module)
 
-    def inputs(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> PanelInputs:
-        """The images, with their posteriors under the present weights."""
+    def inputs(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> PanelInputs | None:
+        """The images, with their posteriors under the present weights; None before there are any.
+
+        Without a data module of ours nobody knows how pixels were normalised: they are shown as
+        they are if they lie in [0, 1], and else from the smallest to the largest of them.
+        """
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        model, shown = pl_module.model, data.normalization.shown
-        stage, images, labels = data.first_images(self.images)
+        model = pl_module.model
+        shown: Callable[[Tensor], Tensor]
+        if isinstance(data, ImageDataModule):
+            stage, images, labels = data.first_images(self.images)
+            shown = data.normalization.shown
+        elif kept := self._kept["val"] or self._kept["train"]:
+            stage = "val" if self._kept["val"] else "train"
+            images, labels = torch.cat([b.x for b in kept]), torch.cat([b.y for b in kept])
+            shown = _between(images.min(), images.max())
+        else:
+            return None
         x = trainer.precision_plugin.convert_input(images)
 
         def decoded(z: Tensor) -> Tensor:
@@ -96,6 +133,13 @@ class Panel(L.Callback):
 
         step = trainer.global_step - 1
         return PanelInputs(stage, step, shown(images), labels, model.encode(x), decoded)
+
+
+def _between(low: Tensor, high: Tensor) -> Callable[[Tensor], Tensor]:
+    """A function that maps pixels to [0, 1]: those already there to themselves."""
+    if low < 0 or high > 1:
+        return lambda x: ((x - low) / (high - low)).clamp(0, 1)
+    return lambda x: x.clamp(0, 1)
 
 
 class ImagePanel(Panel):
@@ -162,6 +206,8 @@ class LatentPanel(Panel):
         for board in boards(trainer):
             with evaluation_mode(pl_module.model):
                 inputs = self.inputs(trainer, pl_module)
+            if inputs is None:
+                return
             mu = inputs.posterior.mu
             board.add_embedding(
                 F.pad(mu, (0, max(0, 3 - mu.shape[1]))),  # of fewer than three it shows nothing

@@ -7,10 +7,13 @@ from musigma import words
 from musigma.paths import PROJECT_ROOT
 from workbench.project import Config, Project, hand_over, late
 
+V2 = "torchvision.transforms.v2"
+
 
 def found(data: Any) -> Mapping[str, Any]:
-    """The source of the images; a data set with a fallback knows it once it is prepared."""
-    return {"source": data.source}
+    """The source of the images, and whether they are streamed, once the data are prepared."""
+    stream = getattr(data, "stream", None)
+    return {"source": data.source} | ({} if stream is None else {"stream": stream})
 
 
 def describe(config: Config, module: Any, data: Any) -> dict[str, str]:
@@ -39,10 +42,14 @@ PROJECT = hand_over(
         few=few,
         given_later={
             "model": {"image_shape"},
-            "module": {"model", "objective", "optimizer", "scheduler", "seed"},
+            "module": {
+                *("model", "objective", "optimizer", "scheduler", "parameter_groups", "seed"),
+            },
         },
         beside=late("musigma.settings.beside"),
+        libraries={"data.dataset": "torchvision.datasets", "data.augment": V2},
         changes_nothing=(
+            "data.num_workers",
             "callbacks.image_panel*",
             "callbacks.latent_panel*",
             "data.root",
@@ -54,10 +61,12 @@ PROJECT = hand_over(
             "data.path": "the same images may lie elsewhere",
             "data.mirrors": "the same images may come from elsewhere",
             "data.fallback": "it says what to do without the images",
+            "data.num_workers": "images are the same whoever reads them",
+            "data.dataset.root": "the same images may lie elsewhere",
             "data.eval_batch_size": "evaluation is the same in batches of any size",
         },
         unsaid={"module._target_": "musigma.module.AutoencoderModule"},
-        by_last_part=("data.path",),
+        by_last_part=("data.path", "data.dataset.root"),
         sweep_plots=late("musigma.sweep_plots.sweep_plots"),
         thumbnails=late("musigma.sweep_plots.thumbnails"),
         checks=(late("musigma.data.checks.data_sets"),),

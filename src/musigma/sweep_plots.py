@@ -89,7 +89,7 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
         yield Plot(_pixels(make_grid(samples, padding=0)), "means of samples")
     else:
         data.setup("test")
-        x: Any = data.test_dataloader().dataset.tensors[0][:1000]
+        x: Any = data.test_dataloader().tensors()[0][:1000]
         posterior = model.encode(x)
         z = posterior.rsample(normal_noise(len(x), model.latent_dim, seed=FIXED_SEED))
         pairs = pair_rows(viewable(data.normalization.shown(x[:16])), decoded(z[:16]))

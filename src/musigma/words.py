@@ -33,7 +33,8 @@ def describe(config: Mapping[str, Any], model: Any, objective: Any, data: Any) -
     size = f"{parameters:,} parameters" + (f", {frozen:,} of them frozen" if frozen else "")
     return {
         "data": f"{data.name}, {type(data.normalization).__name__} pixels, "
-        f"data source: {data.source}",
+        f"data source: {data.source}"
+        + (f", streamed by {data.num_workers} workers" if data.is_streamed else ""),
         "model": f"{config.get('name', 'model')}: d = {model.latent_dim}, {model.posterior} "
         f"posterior, {type(model.likelihood).__name__} likelihood, {size}",
         "objective": in_words(objective, config["model"]["objective"]),

@@ -22,6 +22,7 @@ class EpochMeans:
         self._sums: Tensor | None = None
         self._count = 0
         self._batch: Tensor | None = None
+        self.last_size = 0
 
     def add(self, terms: dict[str, Tensor]) -> None:
         """Add a batch: each term is `[B]`, and the names are the same in every batch."""
@@ -30,7 +31,8 @@ class EpochMeans:
         sums = values.sum(1, dtype=None if values.device.type == "mps" else torch.float64)
         self._batch = sums / values.shape[1]
         self._sums = sums if self._sums is None else self._sums + sums
-        self._count += values.shape[1]
+        self.last_size = values.shape[1]
+        self._count += self.last_size
         self._names = tuple(terms)
 
     def of_last_batch(self) -> dict[str, float]:

@@ -71,6 +71,8 @@ class Project:
         given_later: arguments that `assemble` supplies itself, by the place of their target.
         beside: () → nodes nested under a target that are not its arguments, by the target's place,
             with their types.
+        libraries: packages whose classes a config may name at one place only, by that place, beside
+            those of `workbench.config.targets.LIBRARIES`.
         changes_nothing: settings, as patterns of dotted names, that do not change a run's metrics;
             added to the workbench's own.
         may_change: settings, as such patterns, that may change when a run is resumed, with the
@@ -97,6 +99,7 @@ class Project:
     few: Callable[[Any], Any] = itself
     given_later: Mapping[str, set[str]] = field(default_factory=dict)
     beside: Callable[[], Mapping[str, Mapping[str, Any]]] = nothing
+    libraries: Mapping[str, str] = field(default_factory=dict)
     changes_nothing: tuple[str, ...] = ()
     may_change: Mapping[str, str] = field(default_factory=dict)
     unsaid: Mapping[str, Any] = field(default_factory=dict)

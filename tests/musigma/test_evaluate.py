@@ -431,8 +431,8 @@ def test_two_classes_of_which_one_is_rarer_than_what_is_fitted_on_are_no_classes
     monkeypatch.setattr("musigma.evaluation.probes.TRAINING_CODES", 10)
     run = load_run(written)
     test = _of_one_image(run)
-    images, labels = run.data._sets["train"]
-    run.data._sets["train"] = images, torch.zeros_like(labels).index_fill_(0, torch.tensor([0]), 1)
+    labels = run.data._sets["train"].labels
+    labels[:] = torch.zeros_like(labels).index_fill_(0, torch.tensor([0]), 1)
     assert measure(run, test, images=2, samples=25, seed=0)["classes"] == {}
 
 

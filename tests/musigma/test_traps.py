@@ -144,7 +144,7 @@ def check_splits():
     data = mnist.MNISTDataModule(source="sample")
     data.setup("fit")
     data.setup("test")
-    train, val, test = (data._sets[name][0] for name in ("train", "val", "test"))
+    train, val, test = (data._sets[name].images for name in ("train", "val", "test"))
     assert (len(train), len(val), len(test)) == (4000, 500, 500)
     canonical = data.normalization(mnist.sample_digits(train=False)[0])
     assert torch.equal(test, canonical)

@@ -1,14 +1,18 @@
-"""The LightningDataModule for data that fits in memory, the device's or the host's."""
+"""The LightningDataModule: images in memory, the device's or the host's, or streamed."""
 
 import copy
 from abc import abstractmethod
-from typing import ClassVar, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 import lightning as L
 import torch
+from pydantic import Field
 from torch import Tensor
+from torchvision.transforms.v2 import Transform
 
-from musigma.data.loader import Batch, TensorLoader, place
+from musigma.data.batch import Batch
+from musigma.data.loader import InMemory, TensorLoader, place
 from musigma.data.normalization import (
     NORMALIZATIONS,
     Means,
@@ -17,18 +21,28 @@ from musigma.data.normalization import (
     Stds,
 )
 from musigma.data.splits import Size, split
+from musigma.data.streaming import (
+    Items,
+    Streamed,
+    StreamLoader,
+    default_workers,
+    normalized_by_place,
+)
 from musigma.seeding import FIXED_SEED
 from musigma.shapes import ImageShape
 from workbench.errors import DataError
 from workbench.ranges import Count, Seed, checked
+
+Loader = TensorLoader | StreamLoader
 
 
 class ImageDataModule(L.LightningDataModule):
     """Train, validation and test loaders over images held once, on the training device.
 
     If they would take more than half of a GPU's free memory they stay in the host's. A subclass
-    reads the images in `read`, names their origin in `source`, and passes on the arguments that it
-    does not name. Runs compare if the `name` of their data is the same.
+    reads the images in `read`, or gives them one by one in `streams`, names their origin in
+    `source`, and passes on the arguments that it does not name. Runs compare if the `name` of their
+    data is the same.
 
     Args:
         image_shape: channels, height and width.
@@ -42,6 +56,10 @@ class ImageDataModule(L.LightningDataModule):
         val_size: how many of the training images are held out for validation, or which share of
             them; 0 for none. Data with a validation set of its own uses that one unchanged.
         seed: of the order of the training images and of what is random in their pixels.
+        augment: transforms of `torchvision.transforms.v2` for training images, which stay uint8 and
+            keep their shape; what they draw is a function of (seed, epoch, image).
+        num_workers: the processes that read or augment images, 0 for none; by default one for each
+            core. Images in memory that are not augmented need none.
 
     Without a trainer the images are on `device`, which is the CPU unless it is set.
     """
@@ -61,6 +79,8 @@ class ImageDataModule(L.LightningDataModule):
         eval_batch_size: Count = 1000,
         val_size: Size = 0.1,
         seed: Seed = 0,
+        augment: Sequence[Transform] = (),
+        num_workers: Annotated[int, Field(ge=0)] | None = None,
     ) -> None:
         super().__init__()
         for what, value in (("mean", mean), ("std", std)):
@@ -77,7 +97,9 @@ class ImageDataModule(L.LightningDataModule):
         self.val_size = val_size
         self.seed = seed
         self.device = torch.device("cpu")
-        self._sets: dict[str, tuple[Tensor, Tensor]] = {}
+        self.augment = augment
+        self.num_workers = default_workers() if num_workers is None else num_workers
+        self._sets: dict[str, InMemory | Streamed] = {}
 
     @abstractmethod
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
@@ -90,73 +112,109 @@ class ImageDataModule(L.LightningDataModule):
         """The same of the data's own validation set; None where there is none, as by default."""
         return None
 
+    def streams(self) -> dict[str, Streamed] | None:
+        """The sets `train`, `test` and, if there is one, `val`, where images are read one by one.
+
+        None, as by default, where they are read once.
+        """
+        return None
+
     def setup(self, stage: str) -> None:
         """Read what the stage needs, once; the test set only when it is time to test.
 
         Images to evaluate are normalised here, so that random pixels are drawn once, the same
-        in every run and on every machine.
+        in every run and on every machine; streamed ones when they come, as a function of their
+        place.
         """
+        is_test = stage in ("test", "predict")
+        if ("test" if is_test else "train") in self._sets:
+            return
+        if streams := self.streams():
+            if "val" not in streams:
+                train = streams["train"]
+                mask = self._held_out(len(train))
+                streams |= {"val": train.only(mask), "train": train.only(~mask)}
+            for name, stream in streams.items():
+                self._keep(name, stream)
+            return
         prepare = self.normalization.prepare
-        if stage in ("test", "predict"):
-            if "test" not in self._sets:
-                images, labels = self.read(train=False)
-                self._keep("test", self._normalized(prepare(images)), labels)
-        elif "train" not in self._sets:
-            images, labels = self.read(train=True)
-            images = prepare(images)
-            if validation := self.read_validation():
-                held_out, held_out_labels = validation
-                held_out = prepare(held_out)
-            else:
-                what = f"{self.name}, data.val_size={self.val_size}"
-                mask = split(len(images), self.val_size, what)
-                held_out, held_out_labels = images[mask], labels[mask]
-                images, labels = images[~mask], labels[~mask]
-            self._keep("train", images, labels)
-            self._keep("val", self._normalized(held_out), held_out_labels)
+        if is_test:
+            images, labels = self.read(train=False)
+            self._keep("test", InMemory(self._normalized(prepare(images)), labels))
+            return
+        images, labels = self.read(train=True)
+        images = prepare(images)
+        if validation := self.read_validation():
+            held_out, held_out_labels = validation
+            held_out = prepare(held_out)
+        else:
+            mask = self._held_out(len(images))
+            held_out, held_out_labels = images[mask], labels[mask]
+            images, labels = images[~mask], labels[~mask]
+        if self.augment:
+            self._keep("train", self._streamed(Items(images, labels), len(images)))
+        else:
+            self._keep("train", InMemory(images, labels))
+        self._keep("val", InMemory(self._normalized(held_out), held_out_labels))
+
+    @property
+    def is_streamed(self) -> bool:
+        """True if training images are read one by one; after `setup`."""
+        return isinstance(self._sets.get("train"), Streamed)
 
     def some(self, count: int) -> "ImageDataModule":
         """The same with only so many of the images that have been read, in two batches."""
         few = copy.copy(self)
         few.batch_size = min(self.batch_size, count // 2)
-        few._sets = {name: (x[:count], y[:count]) for name, (x, y) in self._sets.items()}
+        few.num_workers = 0
+        few._sets = {name: images.some(count) for name, images in self._sets.items()}
         return few
 
     def mean_image(self) -> Tensor:
         """The mean of the training images as the model sees them, `[C, H, W]`, after `setup`."""
-        images, _ = self._sets["train"]
-        generator = torch.Generator(images.device).manual_seed(FIXED_SEED)
-        chunks = images.split(5_000)
-        sums = [self.normalization(chunk, generator).double().sum(0) for chunk in chunks]
-        return (torch.stack(sums).sum(0) / len(images)).float()
+        train = self._sets["train"]
+        if isinstance(train, Streamed):
+            sums = [batch.x.double().sum(0) for batch in self.evaluation_loader("train")]
+        else:
+            images = train.images
+            generator = torch.Generator(images.device).manual_seed(FIXED_SEED)
+            chunks = images.split(5_000)
+            sums = [self.normalization(chunk, generator).double().sum(0) for chunk in chunks]
+        return (torch.stack(sums).sum(0) / len(train)).float()
 
-    def train_dataloader(self) -> TensorLoader:
+    def train_dataloader(self) -> Loader:
         """Shuffled anew each epoch, except where Lightning overfits a few batches."""
         overfit = getattr(self.trainer, "overfit_batches", 0)
-        return self._loader("train", self.batch_size, self.normalization, shuffle=not overfit)
+        normalization = self.normalization
+        return self._loader("train", self.batch_size, normalization, True, shuffle=not overfit)
 
-    def val_dataloader(self) -> TensorLoader | list[TensorLoader]:
+    def val_dataloader(self) -> Loader | list[Loader]:
         """The images held out, in a fixed order; an empty list where there are none."""
-        return self._loader("val", self.eval_batch_size) if len(self._sets["val"][0]) else []
+        return self._loader("val", self.eval_batch_size) if len(self._sets["val"]) else []
 
-    def test_dataloader(self) -> TensorLoader:
+    def test_dataloader(self) -> Loader:
         """The test images in their own order."""
         return self._loader("test", self.eval_batch_size)
 
-    def predict_dataloader(self) -> TensorLoader:
+    def predict_dataloader(self) -> Loader:
         """The test images, as `Trainer.predict` sees them."""
         return self.test_dataloader()
 
-    def evaluation_loader(self, name: Literal["train", "test"]) -> TensorLoader:
+    def evaluation_loader(self, name: Literal["train", "test"]) -> Loader:
         """The images of a set as evaluation sees them: in their own order, normalised."""
         normalization = self.normalization if name == "train" else None
         return self._loader(name, self.eval_batch_size, normalization)
 
     def first_images(self, count: int) -> tuple[Literal["train", "val"], Tensor, Tensor]:
         """The first images held out, or if none are, to train on: their set, pixels and labels."""
-        name: Literal["train", "val"] = "val" if len(self._sets["val"][0]) else "train"
-        images, labels = (part[:count].to(self._device) for part in self._sets[name])
-        return name, self._normalized(images) if name == "train" else images, labels
+        name: Literal["train", "val"] = "val" if len(self._sets["val"]) else "train"
+        kept = self._sets[name]
+        images, labels = (part.to(self._device) for part in kept.first(count))
+        is_normalized = name == "val" and isinstance(kept, InMemory)
+        if isinstance(kept, Streamed) and name == "val":
+            rows = torch.arange(len(images))
+            return name, normalized_by_place(self.normalization, images, rows), labels
+        return name, images if is_normalized else self._normalized(images), labels
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
@@ -169,14 +227,27 @@ class ImageDataModule(L.LightningDataModule):
         generator = torch.Generator(images.device).manual_seed(FIXED_SEED)
         return self.normalization(images, generator)
 
-    def _keep(self, name: str, images: Tensor, labels: Tensor) -> None:
+    def _held_out(self, count: int) -> Tensor:
+        return split(count, self.val_size, f"{self.name}, data.val_size={self.val_size}")
+
+    def _streamed(
+        self, get: Callable[[int], tuple[Tensor, int]], count: int, is_random: bool = False
+    ) -> Streamed:
+        """The first `count` rows of a source, as a set."""
+        rows = torch.arange(count)
+        draws: dict[str, Any] = {"augment": self.augment, "seed": self.seed, "is_random": is_random}
+        return Streamed(get, rows, self.normalization, **draws)
+
+    def _keep(self, name: str, images: InMemory | Streamed) -> None:
         if 0 < len(images) < self._processes:
             raise DataError(
                 f"{self.name}: the {name} set has {len(images)} images, too few for "
                 f"{self._processes} processes; set trainer.devices lower"
             )
-        images = place(images, self._device)
-        self._sets[name] = images, labels.to(images.device)
+        if isinstance(images, InMemory):
+            placed = place(images.images, self._device)
+            images = InMemory(placed, images.labels.to(placed.device))
+        self._sets[name] = images
 
     @property
     def _device(self) -> torch.device:
@@ -191,17 +262,19 @@ class ImageDataModule(L.LightningDataModule):
         name: str,
         batch_size: int,
         normalization: Normalization | None = None,
+        is_training: bool = False,
         shuffle: bool = False,
-    ) -> TensorLoader:
-        images, labels = self._sets[name]
-        return TensorLoader(
-            images,
-            labels,
-            batch_size=batch_size,
-            normalization=normalization,
-            seed=self.seed,
-            shuffle=shuffle,
-            rank=self.trainer.global_rank if self.trainer else 0,
-            world_size=self._processes,
-            device=self._device,
-        )
+    ) -> Loader:
+        images = self._sets[name]
+        steps: dict[str, Any] = {
+            "batch_size": batch_size,
+            "seed": self.seed,
+            "shuffle": shuffle,
+            "rank": self.trainer.global_rank if self.trainer else 0,
+            "world_size": self._processes,
+            "device": self._device,
+        }
+        if isinstance(images, Streamed):
+            workers = self.num_workers
+            return StreamLoader(images, is_training=is_training, num_workers=workers, **steps)
+        return TensorLoader(images.images, images.labels, normalization=normalization, **steps)

@@ -1,8 +1,9 @@
 """Image files as pixels."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from workbench.errors import DataError
 
 MODES = {1: "L", 3: "RGB"}
 EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+COMMON = ("JPEG", "PNG")
+"""Formats that are tried first; every other one costs time."""
 RUN_CODE = ("EPS",)
 """Formats whose files are programs, for an interpreter that Pillow starts."""
 UPRIGHT = {
@@ -50,17 +53,30 @@ def read_files(paths: Sequence[Path], image_shape: tuple[int, int, int], *, resi
         DataError: if a file cannot be read, has another size or more pixels than Pillow takes for
             harmless, or holds grey levels of more than 8 bits.
     """
-    if image_shape[0] not in MODES:
-        raise DataError(f"image files hold 1 or 3 channels, and {image_shape[0]} are wanted")
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        # The colours that are asked for are the same either way.
-        warnings.filterwarnings("ignore", "Palette images with Transparency")
-        images = list(pool.map(partial(_read, image_shape=image_shape, resize=resize), paths))
+    check_channels(image_shape)
+    with strict(), ThreadPoolExecutor() as pool:
+        images = list(pool.map(partial(read_file, image_shape=image_shape, resize=resize), paths))
     return torch.stack(images)
 
 
-def _read(path: Path, image_shape: tuple[int, int, int], resize: bool) -> Tensor:
+def check_channels(image_shape: tuple[int, int, int]) -> None:
+    """Raise a DataError unless image files hold images of so many channels."""
+    if image_shape[0] not in MODES:
+        raise DataError(f"image files hold 1 or 3 channels, and {image_shape[0]} are wanted")
+
+
+@contextmanager
+def strict() -> Iterator[None]:
+    """Within it, images of more pixels than Pillow takes for harmless are errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        # The colours that are asked for are the same either way.
+        warnings.filterwarnings("ignore", "Palette images with Transparency")
+        yield
+
+
+def read_file(path: Path | str, image_shape: tuple[int, int, int], resize: bool) -> Tensor:
+    """One image file as `[C, H, W]`, within `strict`; see `read_files`."""
     channels, height, width = image_shape
     try:
         with Image.open(path, formats=_formats()) as file:
@@ -78,15 +94,23 @@ def _read(path: Path, image_shape: tuple[int, int, int], resize: bool) -> Tensor
         ) from error
     except Exception as error:  # Pillow raises all kinds of them on damaged files
         raise DataError(f"{path} cannot be read as an image: {error}") from error
-    if resize:
-        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
-    elif image.size != (width, height):
+    if not resize and image.size != (width, height):
         raise DataError(
             f"{path} has {image.height} × {image.width} pixels, and the model takes "
             f"{height} × {width}: resize it"
         )
+    return fitted(image, image_shape)
+
+
+def fitted(image: Image.Image, image_shape: tuple[int, int, int]) -> Tensor:
+    """An image as `[C, H, W]` uint8: scaled until it covers that shape, and cut evenly."""
+    channels, height, width = image_shape
+    if image.mode != MODES[channels]:
+        image = image.convert(MODES[channels])
+    if image.size != (width, height):
+        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
     pixels = torch.from_numpy(np.array(image)).reshape(height, width, channels)
-    return pixels.permute(2, 0, 1).contiguous()
+    return pixels.permute(2, 0, 1)  # stacking will copy it
 
 
 def _orientation(file: Image.Image) -> int:
@@ -101,4 +125,5 @@ def _orientation(file: Image.Image) -> int:
 def _formats() -> tuple[str, ...]:
     """The formats that can be read, and are only data."""
     Image.init()
-    return tuple(name for name in Image.OPEN if name not in RUN_CODE)
+    rest = (name for name in Image.OPEN if name not in (*COMMON, *RUN_CODE))
+    return (*COMMON, *rest)

@@ -1,20 +1,30 @@
 """A folder of image files as a data set."""
 
+import logging
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from musigma.data.access import readable
 from musigma.data.datamodule import ImageDataModule
-from musigma.data.image_files import is_image_file, read_files
+from musigma.data.image_files import check_channels, is_image_file, read_file, read_files
+from musigma.data.memory import free_host_memory
 from musigma.data.splits import NO_LABEL, TEST_SHARE, split
+from musigma.data.streaming import Streamed
 from musigma.shapes import ImageShape
 from workbench.errors import DataError
 from workbench.ranges import checked
+
+log = logging.getLogger(__name__)
+
+LARGEST_SHARE = 0.25
+"""Of the host's free memory, for images that are read once: for a moment they are there twice."""
 
 SETS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -25,7 +35,10 @@ SETS = {
 
 
 class ImageFolderDataModule(ImageDataModule):
-    """Image files, made to fit once and held in memory; a folder for each class, or no classes.
+    """Image files, made to fit; a folder for each class, or no classes.
+
+    They are read once and held in memory, or streamed: read anew in every epoch by worker
+    processes. A file that is damaged is found before training, or when it is streamed.
 
     `path/<class>/...` as in torchvision's ImageFolder, or all files right in `path`; likewise in
     `path/train`, and in `path/val` (or `valid`, `validation`) and `path/test` where there are such.
@@ -36,14 +49,24 @@ class ImageFolderDataModule(ImageDataModule):
     Args:
         path: the folder.
         image_shape: channels, 1 or 3, height and width; images are scaled and cut to fit.
+        stream: `true` streams, `false` reads once, and `auto` streams what would take more than a
+            quarter of the memory that is free.
         settings: the others of `ImageDataModule`.
     """
 
     resizes: ClassVar[bool] = True
 
     @checked
-    def __init__(self, *, path: str | Path, image_shape: ImageShape, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        path: str | Path,
+        image_shape: ImageShape,
+        stream: bool | Literal["auto"] = "auto",
+        **settings: Any,
+    ) -> None:
         super().__init__(image_shape=image_shape, **settings)
+        self.stream = stream
         self.path = Path(os.path.expanduser(path))
         with readable(self.path, "data.path=..."):
             place = os.path.realpath(self.path)
@@ -51,20 +74,54 @@ class ImageFolderDataModule(ImageDataModule):
         self._test: tuple[Tensor, Tensor] | None = None
 
     def prepare_data(self) -> None:
-        """Check the names of all files; their pixels are read later.
+        """Check the names of all files, and decide whether to stream them.
 
         Raises:
             DataError: if there are no images, or those to train on lack a class.
         """
-        self._files()
+        sets = self._files()
+        if self.stream == "auto":
+            count = sum(map(len, sets.values()))
+            free = free_host_memory()
+            needed = count * math.prod(self.image_shape)
+            self.stream = needed > LARGEST_SHARE * free
+            if self.stream:
+                log.info(
+                    "streaming %s images from their files with %d workers: their pixels would take "
+                    "%.1f GiB of the %.1f GiB of memory that is free (data.stream=false reads them "
+                    "once all the same)",
+                    f"{count:,}",
+                    self.num_workers,
+                    needed / 2**30,
+                    free / 2**30,
+                )
 
     def setup(self, stage: str) -> None:
         """Read what the stage needs; before training the test images too, as one may be damaged."""
-        if stage == "fit" and not self._sets:
+        if stage == "fit" and not self._sets and self.stream is not True:
             self._test = self._read_set("test")
         super().setup(stage)
         if stage == "test":
             self._test = None
+
+    def streams(self) -> dict[str, Streamed] | None:
+        """The sets of image files, if they are streamed."""
+        if self.stream is not True:
+            return None
+        check_channels(self.image_shape)
+        sets = self._files()
+        number = _numbers(sets)
+        return {
+            name: self._streamed(
+                Files(
+                    [str(file.path) for file in files],
+                    [number[file.class_name] for file in files],
+                    self.image_shape,
+                ),
+                len(files),
+            )
+            for name, files in sets.items()
+        }
 
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
         """Images `[N, C, H, W]` uint8 and labels `[N]`, in the order of the files' names."""
@@ -78,8 +135,7 @@ class ImageFolderDataModule(ImageDataModule):
 
     def _read_set(self, name: str) -> tuple[Tensor, Tensor]:
         sets = self._files()
-        classes = _classes([file for files in sets.values() for file in files])
-        number = {name: i for i, name in enumerate(classes)} | {"": NO_LABEL}
+        number = _numbers(sets)
         images = read_files([file.path for file in sets[name]], self.image_shape, resize=True)
         return images, torch.tensor([number[file.class_name] for file in sets[name]])
 
@@ -108,6 +164,25 @@ class ImageFolderDataModule(ImageDataModule):
 class _File(NamedTuple):
     path: Path
     class_name: str  # empty where there is none
+
+
+class Files:
+    """Image files as a source of rows."""
+
+    def __init__(self, paths: list[str], labels: list[int], image_shape: ImageShape) -> None:
+        self.paths = np.array(paths)  # not Python objects, whose counts would unshare the memory
+        self.labels = labels
+        self.image_shape = image_shape
+
+    def __call__(self, row: int) -> tuple[Tensor, int]:
+        image = read_file(str(self.paths[row]), self.image_shape, resize=True)
+        return image, self.labels[row]
+
+
+def _numbers(sets: Mapping[str, list[_File]]) -> dict[str, int]:
+    """The labels of classes by their names."""
+    classes = _classes([file for files in sets.values() for file in files])
+    return {name: i for i, name in enumerate(classes)} | {"": NO_LABEL}
 
 
 def _classes(files: list[_File]) -> list[str]:

@@ -29,7 +29,10 @@ class Normalization(ABC):
     is_random: ClassVar[bool] = False
     """True if training images are drawn anew in every epoch."""
 
-    def prepare(self, images: Tensor) -> Tensor:
+    is_drawn_once: ClassVar[bool] = False
+    """True if `prepare` draws."""
+
+    def prepare(self, images: Tensor, seed: int = FIXED_SEED) -> Tensor:
         """The part that is done once, when images are read: uint8 → uint8, `[N, C, H, W]`."""
         return images
 
@@ -117,9 +120,10 @@ class BinarizeStatic(Normalization):
     """1 with probability grey / 255, drawn once and kept (Larochelle and Murray 2011)."""
 
     pixels = "binary"
+    is_drawn_once = True
 
-    def prepare(self, images: Tensor) -> Tensor:
-        generator = Generator(images.device).manual_seed(FIXED_SEED)
+    def prepare(self, images: Tensor, seed: int = FIXED_SEED) -> Tensor:
+        generator = Generator(images.device).manual_seed(seed)
         return BinarizeDynamic()(images, generator).to(torch.uint8)
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from musigma.objectives.divergences import kl_to_standard_normal
 from musigma.objectives.schedules import Constant, Schedule
+from workbench.errors import DataError
 
 
 class Draw(NamedTuple):
@@ -17,14 +18,14 @@ class Draw(NamedTuple):
         z: the draws, `[K, B, d]`.
         mu: the posterior's mean, `[B, d]`.
         std: its standard deviation, `[B, d]`; None where the posterior is a point.
-        dataset_size: how many images the batch was taken from.
+        dataset_size: how many images the batch was taken from; None where it is not known.
     """
 
     log_likelihood: Tensor
     z: Tensor
     mu: Tensor
     std: Tensor | None
-    dataset_size: int
+    dataset_size: int | None
 
     def distortion(self) -> Tensor:
         """D = −E_q[log p(x|z)], `[B]`, nats per image, estimated from the K draws."""
@@ -43,6 +44,19 @@ class Draw(NamedTuple):
         if self.std is None:
             raise ValueError("a point posterior has no density and no rate")
         return self.std
+
+    def size_of_dataset(self) -> int:
+        """How many images the batch was taken from.
+
+        Raises:
+            DataError: if that is not known.
+        """
+        if self.dataset_size is None:
+            raise DataError(
+                "the objective needs to know how many images the batch was taken from, and the "
+                "loader's data set has no length: give it a __len__, or take another objective"
+            )
+        return self.dataset_size
 
 
 class Loss(NamedTuple):

@@ -54,7 +54,7 @@ def decompose(draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
     batch = z.shape[1]
     # [K, B, B, d]: every draw under the posterior of every image of the batch.
     pairs = log_normal_per_dimension(z.unsqueeze(2), draw.mu, std)
-    log_count = math.log(batch * draw.dataset_size)
+    log_count = math.log(batch * draw.size_of_dataset())
     log_qz = pairs.sum(-1).logsumexp(2) - log_count
     log_qz_product = (pairs.logsumexp(2) - log_count).sum(-1)
     log_qz_given_x = log_normal_per_dimension(z, draw.mu, std).sum(-1)

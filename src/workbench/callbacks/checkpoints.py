@@ -159,8 +159,13 @@ class BestAndLast(ModelCheckpoint):
 
 def has_validation(trainer: L.Trainer) -> bool:
     """True if there are data to validate on, and validation is not switched off."""
+    if not trainer.enable_validation:
+        return False
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
-    return bool(trainer.limit_val_batches) and len(data.val_dataloader()) > 0
+    try:
+        return data is None or len(data.val_dataloader()) > 0
+    except TypeError:  # a stream has no length
+        return True
 
 
 def add_validation(trainer: L.Trainer, module: ReportingModule) -> None:

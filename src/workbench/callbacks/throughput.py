@@ -1,7 +1,6 @@
 """Examples per second."""
 
 import time
-from typing import Any
 
 import lightning as L
 import torch
@@ -26,9 +25,9 @@ class Throughput(L.Callback):
         self.on_train_start()
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: ReportingModule, outputs: Any, batch: Any, *_: object
+        self, trainer: L.Trainer, pl_module: ReportingModule, *_: object
     ) -> None:
-        self._count += len(batch[0])
+        self._count += pl_module.means["train"].last_size
 
     def on_validation_start(self, *_: object) -> None:
         self._validation_start = time.perf_counter()

@@ -24,17 +24,24 @@ def places_of(config: Mapping[str, Any]) -> dict[str, str]:
     of a data module that its signature calls a path.
     """
     found = dict(outside({k: v for k, v in config.items() if k not in NOT_ACTED_ON}, ""))
-    data = config.get("data") or {}
-    paths = path_arguments(data)
-    return found | {f"data.{n}": v for n, v in data.items() if n in paths and isinstance(v, str)}
+    return found | dict(_paths_in(config.get("data") or {}, "data"))
 
 
-def path_arguments(data: Mapping[str, Any]) -> set[str]:
-    """The arguments of a described data module that are paths, by its signature."""
+def path_arguments(data: Mapping[str, Any], place: str = "data") -> set[str]:
+    """The arguments of a described data module, or a part of it, that its signature calls paths."""
     if "_target_" not in data:
         return set()
-    known, _ = arguments_of(find_class(data["_target_"], "data"))
+    known, _ = arguments_of(find_class(data["_target_"], place))
     return {name for name, argument in known.items() if Path in members(argument.hint)}
+
+
+def _paths_in(data: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:
+    paths = path_arguments(data, place)
+    for name, value in data.items():
+        if name in paths and isinstance(value, str):
+            yield f"{place}.{name}", value
+        elif isinstance(value, Mapping):
+            yield from _paths_in(value, f"{place}.{name}")
 
 
 def unnamed_places(

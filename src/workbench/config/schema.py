@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
 from torch.optim.lr_scheduler import LRScheduler
 
+from workbench.config.check import MISSING
 from workbench.config.settings import EXTRAS
 from workbench.config.signatures import arguments_of
 from workbench.config.targets import find_class
@@ -42,7 +43,7 @@ def json_schema(configs: Path) -> dict[str, Any]:
 
 def _targets(node: Any) -> Iterator[str]:
     for key, value in node.items() if isinstance(node, Mapping) else []:
-        if key == "_target_":
+        if key == "_target_" and value != MISSING:
             yield value
         yield from _targets(value)
 

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import os
+import re
 import sys
 import types
 import typing
@@ -52,16 +53,17 @@ def find_class(name: Any, place: str) -> type:
     Raises:
         ConfigError: if there is none, or configs may not name it.
     """
-    packages = (the_project().package, "workbench", *LIBRARIES, *trusted_packages())
+    here = [p for at, p in the_project().libraries.items() if re.match(rf"{at}([.[]|$)", place)]
+    packages = (the_project().package, "workbench", *LIBRARIES, *here, *trusted_packages())
     parts = str(name).split(".")
     is_public = not any(part.startswith("_") for part in parts)
     if not is_public or not any(_within(str(name), home) for home in (*packages, "lightning")):
-        raise _refused(name, place)
+        raise _refused(name, place, here)
     found = _look_up(parts)
     if found is None:
         raise ConfigError(f"{place}._target_: there is no {name}")
     if not inspect.isclass(found) or not any(_within(found.__module__, p) for p in packages):
-        raise _refused(name, place)
+        raise _refused(name, place, here)
     return found
 
 
@@ -171,10 +173,10 @@ def _within(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
-def _refused(name: Any, place: str) -> ConfigError:
+def _refused(name: Any, place: str, here: Sequence[str]) -> ConfigError:
+    libraries = ", ".join([*LIBRARIES, *here])
     return ConfigError(
         f"{place}._target_: {name} is not allowed; a config may only name public classes of "
-        f"{the_project().package}, of workbench, of {', '.join(LIBRARIES)}, and of packages listed "
-        f"in {trusted_variable()} or "
-        "configs/local/trusted.yaml"
+        f"{the_project().package}, of workbench, of {libraries}, and of packages listed in "
+        f"{trusted_variable()} or configs/local/trusted.yaml"
     )

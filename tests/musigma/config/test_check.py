@@ -21,9 +21,16 @@ OPTIONS = [
 ]  # fmt: skip
 
 
+NEEDED = {
+    "image_folder": ["data.path=images"],
+    "tensor_file": ["data.path=images"],
+    "dataset": ["data.dataset._target_=torchvision.datasets.FakeData"],
+}
+
+
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_shipped_config_passes(option, compose_launch):
-    needed = ["data.path=images"] if option in ("data=image_folder", "data=tensor_file") else []
+    needed = NEEDED.get(option.removeprefix("data="), [])
     check_config(compose_launch(option, *needed).config)
 
 

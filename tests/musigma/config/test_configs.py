@@ -47,7 +47,11 @@ def _defaults(target):
 @pytest.mark.parametrize("option", _options("model"))
 @pytest.mark.parametrize("data", _options("data"))
 def test_every_model_builds_on_every_data_set(option, data, compose_launch):
-    needed = ["data.path=images"] if data in ("image_folder", "tensor_file") else []
+    needed = {
+        "image_folder": ["data.path=images"],
+        "tensor_file": ["data.path=images"],
+        "dataset": ["data.dataset._target_=torchvision.datasets.FakeData"],
+    }.get(data, [])
     config = compose_launch(f"model={option}", f"data={data}", *needed).config
     module = build_module(config, build_data(config))
     expected = 563_286 if module.model.posterior == "point" else 563_888

@@ -37,6 +37,8 @@ def _composed(option):
     register_resolvers()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         needed = ["data.path=images"] if option in WITH_A_PATH else []
+        if option == "data=dataset":
+            needed = ["data.dataset._target_=torchvision.datasets.FakeData"]
         cfg = compose("train", [*filter(None, [option]), *needed], return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
     OmegaConf.set_struct(cfg, False)

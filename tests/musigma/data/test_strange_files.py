@@ -32,5 +32,5 @@ def test_training_and_testing_are_sets_and_no_classes(tmp_path):
     data = ImageFolderDataModule(path=str(tmp_path), image_shape=(1, 2, 2), val_size=2)
     data.setup("fit")
     data.setup("test")
-    sizes = {name: len(images) for name, (images, _) in data._sets.items()}
+    sizes = {name: len(images) for name, images in data._sets.items()}
     assert sizes == {"train": 6, "val": 2, "test": 8}

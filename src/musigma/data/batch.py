@@ -1,0 +1,108 @@
+"""Batches: ours, and those of any other loader."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from musigma.data.splits import NO_LABEL
+from musigma.objectives.likelihoods import Pixels
+from workbench.errors import DataError
+
+ACCEPTED = "x, (x, y), a mapping with x and perhaps y, or a musigma.data.Batch"
+
+
+class Batch(NamedTuple):
+    """B images, their labels, and their places in the set they were taken from.
+
+    Args:
+        x: normalised images, `[B, C, H, W]`, float32.
+        y: class labels, `[B]`; −1 where there are none.
+        row: places in the loader's data set, `[B]`; None where they are not known.
+    """
+
+    x: Tensor
+    y: Tensor
+    row: Tensor | None
+
+
+def as_batch(batch: Any, image_shape: Sequence[int], dtype: Any) -> Batch:
+    """A batch of any loader as ours: `x`, `(x, y)`, a mapping with `x` and perhaps `y`, a `Batch`.
+
+    Labels that are not one whole number an image, such as lists of attributes, are left out.
+
+    Raises:
+        DataError: if it is none of these, or its images are not what a model of that shape takes.
+    """
+    x: Any
+    y: Any
+    row: Tensor | None = None
+    if isinstance(batch, Batch):
+        x, y, row = batch
+    elif isinstance(batch, Mapping) and "x" in batch:
+        x, y = batch["x"], batch.get("y")
+    elif isinstance(batch, Sequence) and 1 <= len(batch) <= 2:
+        x, y = batch[0], batch[1] if len(batch) == 2 else None
+    else:
+        x, y = batch, None
+    if not isinstance(x, Tensor):
+        raise DataError(f"a batch of the loader is {_in_words(batch)}; it should be {ACCEPTED}")
+    if x.shape[1:] != torch.Size(image_shape) or not len(x):
+        raise DataError(
+            f"a batch of the loader holds images of the shape {list(x.shape)}, and the model takes "
+            f"[B, {', '.join(map(str, image_shape))}]: change the data set's transform, or the "
+            "model's image_shape"
+        )
+    if not x.is_floating_point():
+        raise DataError(
+            f"a batch of the loader holds {x.dtype} pixels, and the model takes floats, scaled as "
+            "its likelihood expects: torchvision's ToTensor() gives [0, 1]"
+        )
+    if not isinstance(y, Tensor) or y.shape != (len(x),) or y.is_floating_point():
+        y = torch.full((len(x),), NO_LABEL, device=x.device)
+    return Batch(x.to(dtype), y, row)
+
+
+def check_pixels(x: Tensor, pixels: Sequence[Pixels]) -> None:
+    """Check that images are of the pixels that a likelihood speaks of; the device must wait.
+
+    Raises:
+        DataError: if they are not.
+    """
+    low, high = x.min().item(), x.max().item()
+    if "real" not in pixels and not (low >= 0 and high <= 1):  # NaN is not either
+        raise DataError(
+            f"the loader's pixels lie between {low:.3g} and {high:.3g}, and the likelihood is one "
+            f"of {' or '.join(pixels)} pixels: leave out Normalize, or take another likelihood"
+        )
+    if "real" not in pixels and "unit" not in pixels and not ((x == 0) | (x == 1)).all():
+        raise DataError(
+            "the loader's pixels are grey, and the likelihood is one of binary pixels: round "
+            "them, or take another likelihood"
+        )
+    if not x.isfinite().all():
+        raise DataError("the loader's pixels are not all finite numbers: look at its transform")
+
+
+def size_of(loader: Any) -> int | None:
+    """The number of images of a loader's data set; None where it is not known."""
+    try:
+        return len(loader.dataset)
+    except (AttributeError, TypeError, NotImplementedError):
+        return None
+
+
+def has_places(loader: Any) -> bool:
+    """True if a loader's data set is a numbered one, which is read in the order of its samples."""
+    return size_of(loader) is not None and not isinstance(loader.dataset, IterableDataset)
+
+
+def _in_words(batch: Any) -> str:
+    name = type(batch).__name__
+    if isinstance(batch, Mapping):
+        return f"a {name} with the keys {', '.join(map(str, batch))}"
+    if isinstance(batch, Sequence) and not isinstance(batch, str):
+        return f"a {name} of {', '.join(type(part).__name__ for part in batch)}"
+    return f"a {name}"

@@ -1,0 +1,168 @@
+"""Any data set of PyTorch's, streamed."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset
+
+from musigma.data.datamodule import ImageDataModule
+from musigma.data.image_files import EIGHT_BITS, check_channels, fitted
+from musigma.data.splits import NO_LABEL, TEST_SHARE, split
+from musigma.data.streaming import Streamed
+from musigma.shapes import ImageShape
+from workbench.errors import DataError, UserError, one_line
+from workbench.ranges import checked
+
+
+class DatasetDataModule(ImageDataModule):
+    """Images of a `torch.utils.data.Dataset`, read one by one by worker processes.
+
+    An item is an image, `(image, label)` or a mapping with `x` and perhaps `y`; an image a PIL
+    image, which is scaled and cut to fit, or a uint8 tensor or array of the model's shape.
+
+    Args:
+        dataset: makes the training set, such as a class in `torchvision.datasets`.
+        image_shape: C, H and W.
+        test: the arguments by which the test set differs, such as `{"train": False}` or
+            `{"split": "test"}`; without them a tenth of the images, chosen by a fixed seed, is the
+            test set.
+        val: likewise of the validation set; without them `val_size` images are held out.
+        settings: the others of `ImageDataModule`.
+    """
+
+    resizes = True
+
+    @checked
+    def __init__(
+        self,
+        *,
+        dataset: Callable[..., Dataset],  # type: ignore[type-arg]
+        image_shape: ImageShape,
+        test: dict[str, Any] | None = None,
+        val: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(image_shape=image_shape, **settings)
+        self.dataset = dataset
+        self.others = {"test": test, "val": val}
+        self.name = f"{_name_of(dataset)} {' × '.join(map(str, image_shape))}"
+        self.source = "dataset"
+        self._opened: dict[str, Source] = {}
+
+    def prepare_data(self) -> None:
+        """Open the data sets, which may download them, and read the first item of each.
+
+        Raises:
+            DataError: if one cannot be opened, has no length, or its items are not images.
+        """
+        if self._opened:
+            return
+        check_channels(self.image_shape)
+        sets = {"dataset": {}, **{name: more for name, more in self.others.items() if more}}
+        opened = {name: self._open(name, more) for name, more in sets.items()}
+        for source in opened.values():
+            source(0)
+        self._opened = opened
+
+    def streams(self) -> dict[str, Streamed]:
+        """The sets as they are streamed; nothing but the first images is read yet."""
+        self.prepare_data()
+        streams = {
+            name.replace("dataset", "train"): self._streamed(source, len(source), is_random=True)
+            for name, source in self._opened.items()
+        }
+        if "test" not in streams:
+            train = streams["train"]
+            held_out = split(len(train), TEST_SHARE, f"{self.name}, a test set")
+            streams |= {"test": train.only(held_out), "train": train.only(~held_out)}
+        return streams
+
+    def read(self, train: bool) -> tuple[Tensor, Tensor]:
+        """All images of a set at once, which is never asked for; see `streams`."""
+        raise NotImplementedError
+
+    def _open(self, name: str, more: Mapping[str, Any]) -> "Source":
+        place = f"data.{name}"
+        try:
+            dataset = self.dataset(**more)
+            if isinstance(dataset, IterableDataset):
+                raise TypeError(
+                    "an IterableDataset cannot be split, nor resumed in the middle of an epoch; "
+                    "train with a DataLoader of it from Python: L.Trainer().fit(module, loader)"
+                )
+            count = len(dataset)  # type: ignore[arg-type]
+        except UserError:
+            raise
+        except Exception as error:  # of somebody else's class
+            raise DataError(f"{place}: {type(error).__name__}: {one_line(error)}") from error
+        if not count:
+            raise DataError(f"{place}: {_name_of(self.dataset)} holds no images")
+        return Source(dataset, count, self.image_shape, place)
+
+
+class Source:
+    """A data set as a source of rows."""
+
+    def __init__(
+        self,
+        dataset: Any,
+        count: int,
+        image_shape: ImageShape,
+        place: str,
+    ) -> None:
+        self.dataset = dataset
+        self.count = count
+        self.image_shape = image_shape
+        self.place = place
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __call__(self, row: int) -> tuple[Tensor, int]:
+        item: Any
+        label: Any = None
+        try:
+            item = self.dataset[row]
+        except UserError:
+            raise
+        except Exception as error:
+            what = f"{type(error).__name__}: {one_line(error)}"
+            raise DataError(f"{self.place}: item {row} cannot be read: {what}") from error
+        if isinstance(item, Mapping):
+            item, label = item.get("x"), item.get("y")
+        elif isinstance(item, tuple | list):
+            item, label = (*item, None, None)[:2]
+        return self._image(item, row), _label(label)
+
+    def _image(self, image: Any, row: int) -> Tensor:
+        if isinstance(image, Image.Image) and image.mode in EIGHT_BITS:
+            return fitted(image, self.image_shape)
+        if isinstance(image, np.ndarray):
+            image = torch.from_numpy(image)
+        if not isinstance(image, Tensor) or image.dtype != torch.uint8:
+            kind = getattr(image, "dtype", None) or type(image).__name__
+            raise DataError(
+                f"{self.place}: item {row} holds {kind}, and should hold grey levels 0 to 255: a "
+                "PIL image or a uint8 tensor; leave out ToTensor, as data.normalization scales them"
+            )
+        if image.shape != torch.Size(self.image_shape):
+            raise DataError(
+                f"{self.place}: item {row} has the shape {list(image.shape)}, and data.image_shape "
+                f"is {list(self.image_shape)}: channels, height, width; change one of the two"
+            )
+        return image.contiguous()
+
+
+def _label(label: Any) -> int:
+    """A class label; −1 for anything else."""
+    if isinstance(label, Tensor | np.ndarray | np.generic) and label.shape in ((), (1,)):
+        label = label.item()
+    return label if isinstance(label, int) and label >= 0 else NO_LABEL
+
+
+def _name_of(recipe: Any) -> str:
+    return str(getattr(getattr(recipe, "func", recipe), "__name__", "dataset"))

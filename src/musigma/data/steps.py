@@ -1,0 +1,102 @@
+"""The images of each step of an epoch, and the place to resume at."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import SequentialSampler
+
+from musigma.seeding import derive_seed
+
+
+class Order(SequentialSampler):
+    """The order of `count` images in an epoch: their own, or one shuffled by (seed, epoch) alone.
+
+    Its base class tells Lightning that the sampler need not be replaced.
+    """
+
+    def __init__(self, count: int, seed: int | None) -> None:
+        super().__init__(range(count))
+        self.count = count
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def order(self) -> Tensor:
+        """A permutation of 0 … count − 1, on the CPU."""
+        if self.seed is None:
+            return torch.arange(self.count)
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
+        return torch.randperm(self.count, generator=generator)
+
+
+class StepLoader:
+    """The base of loaders whose steps depend on (seed, epoch) alone.
+
+    Each step takes `batch_size` images for every rank from the common order, and rank r keeps
+    every `world_size`-th of them: every rank has the same number of steps, and every image is
+    seen exactly once an epoch by exactly one rank. What is left at the end makes a smaller
+    batch, or joins the one before where there are fewer than two images a rank: what compares the
+    images of a batch with one another needs two.
+
+    Args:
+        count: how many images there are.
+        batch_size: images a step on each rank.
+        seed: of the order.
+        shuffle: shuffles anew every epoch, as a function of (seed, epoch).
+        rank: which of the processes this is.
+        world_size: how many processes share the images.
+
+    Raises:
+        ValueError: if there are fewer images than processes.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if count < world_size:
+            raise ValueError(f"{count} images cannot be shared by {world_size} processes")
+        self.sampler = Order(count, seed if shuffle else None)
+        self.batch_sampler = None  # Lightning asks for it
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.step_size = batch_size * world_size
+        self._next_step = 0
+        self._loaded: dict[str, Any] = {}
+
+    def __len__(self) -> int:
+        full, rest = divmod(self.sampler.count, self.step_size)
+        return max(1, full + (rest >= 2 * self.world_size))
+
+    def first_step(self) -> int:
+        """The step to begin at: 0, or once the one of a state that was loaded."""
+        loaded, self._loaded = self._loaded, {}
+        # A state from the end of an epoch says nothing about the next one.
+        return int(loaded["next_step"]) if loaded.get("epoch") == self.sampler.epoch else 0
+
+    def rows(self, first: int, device: torch.device | None = None) -> Iterator[Tensor]:
+        """The rows of the images of each step of this rank, from `first` on."""
+        order = self.sampler.order().to(device)
+        for step in range(first, len(self)):
+            end = (step + 1) * self.step_size if step < len(self) - 1 else len(order)
+            yield order[step * self.step_size + self.rank : end : self.world_size]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epoch and next step: with the seed, the loader's whole state."""
+        return {"epoch": self.sampler.epoch, "next_step": self._next_step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Start the next iteration at a saved place."""
+        self._loaded = state

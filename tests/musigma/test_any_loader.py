@@ -1,0 +1,201 @@
+"""The LightningModule trains, validates, tests and predicts with any PyTorch DataLoader."""
+
+import logging
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from musigma.callbacks import BestAndLast, ImagePanel, LatentPanel, Progress, Throughput
+from musigma.data import Batch
+from musigma.models import MLP, Autoencoder
+from musigma.module import AutoencoderModule
+from musigma.objectives import ELBO, TCVAE
+from musigma.objectives.likelihoods import Bernoulli, Gaussian
+from workbench.errors import DataError
+
+# Lightning's advice on loaders without workers, validation or a length.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"
+)
+
+SHAPE = (1, 6, 6)
+COUNT = 50
+IMAGES = torch.rand(COUNT, *SHAPE, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(COUNT) % 3
+AS = {
+    "x": lambda i: IMAGES[i],
+    "(x, y)": lambda i: (IMAGES[i], int(LABELS[i])),
+    "a mapping": lambda i: {"x": IMAGES[i], "y": LABELS[i], "name": f"{i}.png"},
+    "a Batch": lambda i: Batch(IMAGES[i], LABELS[i], torch.tensor(i)),
+}
+
+
+class Items(Dataset):
+    def __init__(self, item=AS["(x, y)"], count=COUNT):
+        self.item, self.count = item, count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        if index >= self.count:
+            raise IndexError
+        return self.item(index)
+
+
+class Augmented(Items):
+    def __getitem__(self, index):
+        x, y = super().__getitem__(index)
+        return (x + 0.1 * torch.rand_like(x)).clamp(0, 1), y
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter([(IMAGES[i], int(LABELS[i])) for i in range(COUNT)])
+
+
+def _module(objective=None, likelihood=None, **settings):
+    torch.manual_seed(0)
+    model = Autoencoder(
+        MLP(encoder_sizes=[16], decoder_sizes=[16]),
+        likelihood or Gaussian(),
+        image_shape=SHAPE,
+        **settings,
+    )
+    return AutoencoderModule(model, objective or ELBO())
+
+
+def _trainer(folder, **settings):
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+    settings = {"max_epochs": 2, "accelerator": "cpu", "enable_checkpointing": False} | settings
+    return L.Trainer(default_root_dir=folder, **quiet | settings)
+
+
+def _metrics(folder, loader, **settings):
+    module, trainer = _module(), _trainer(folder, **settings)
+    trainer.fit(module, loader, loader)
+    trainer.validate(module, loader, verbose=False)
+    trainer.test(module, loader, verbose=False)
+    codes = trainer.predict(module, loader)
+    assert torch.cat([mu for mu, _ in codes]).shape == (COUNT, 2)
+    return module.metrics("val"), module.metrics("test")
+
+
+def test_batches_of_every_kind_give_the_same_numbers(tmp_path):
+    found = [_metrics(tmp_path, DataLoader(Items(item), batch_size=20)) for item in AS.values()]
+    found.append(_metrics(tmp_path, DataLoader(Items(), batch_size=20, num_workers=2)))
+    assert all(metrics == found[0] for metrics in found)
+    val, test = found[0]
+    assert val == test
+    assert val["elbo"] == pytest.approx(-val["distortion"] - val["rate"])
+
+
+def test_noise_in_evaluation_is_a_function_of_the_place_of_an_image(tmp_path):
+    """In batches of any size, and for ranks that take turns."""
+    module, trainer = _module(), _trainer(tmp_path)
+    found = []
+    for size in (7, 50):
+        trainer.validate(module, DataLoader(Items(), batch_size=size), verbose=False)
+        found.append(module.metrics("val"))
+    assert found[0] == pytest.approx(found[1])
+    assert module._places(3, 0, COUNT).tolist() == [0, 1, 2]
+    module._trainer = type("Rank", (), {"world_size": 2, "global_rank": 1})()
+    assert module._places(3, 0, 6).tolist() == [1, 3, 5]
+    assert module._places(2, 1, 6).tolist() == [1, 3]  # what is repeated at the end
+
+
+def test_a_stream_without_a_length_trains_and_gives_the_same_numbers_again(tmp_path):
+    found = [_metrics(tmp_path, DataLoader(Stream(), batch_size=20)) for _ in range(2)]
+    assert found[0] == found[1]
+
+
+def test_an_objective_that_needs_the_size_of_the_data_set_refuses_a_stream_before_training(
+    tmp_path,
+):
+    trainer = _trainer(tmp_path)
+    with pytest.raises(DataError, match="data set has no length"):
+        trainer.fit(_module(TCVAE()), DataLoader(Stream(), batch_size=20))
+    assert trainer.global_step == 0
+    _trainer(tmp_path).fit(_module(TCVAE()), DataLoader(Items(), batch_size=20))
+
+
+@pytest.mark.parametrize(
+    ("item", "likelihood", "message"),
+    [
+        (lambda i: {"image": IMAGES[i]}, None, "a dict with the keys image; it should be x, "),
+        (lambda i: (IMAGES[i], 0, 1), None, "a list of Tensor, Tensor, Tensor; it should be"),
+        (lambda i: "digit", None, "a list of"),
+        (lambda i: IMAGES[i][0], None, r"the shape \[10, 6, 6\], and the model takes \[B, 1, 6, 6"),
+        (lambda i: (IMAGES[i] * 255).byte(), None, "holds torch.uint8 pixels, and the model takes"),
+        (lambda i: IMAGES[i] * 2 - 1, Bernoulli, "lie between -.* and .*, and the likelihood"),
+        (lambda i: IMAGES[i] / 0, None, "not all finite"),
+    ],
+)
+def test_a_batch_that_is_none_of_these_is_one_clear_line(tmp_path, item, likelihood, message):
+    module = _module(likelihood=likelihood and likelihood())
+    with pytest.raises(DataError, match=message) as error:
+        _trainer(tmp_path).fit(module, DataLoader(Items(item), batch_size=10))
+    assert "\n" not in str(error.value)
+
+
+def test_doubles_and_labels_that_are_no_classes_are_taken(tmp_path):
+    items = Items(lambda i: (IMAGES[i].double(), torch.zeros(4)))
+    module = _module()
+    _trainer(tmp_path).fit(module, DataLoader(items, batch_size=10))
+    assert module.metrics("train")["loss"] > 0
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_stopped_after_an_epoch_a_run_resumes_to_the_same_bits(tmp_path, workers):
+    def loader():
+        return DataLoader(Augmented(), batch_size=20, shuffle=True, num_workers=workers)
+
+    whole, begun, resumed = _module(), _module(), _module()
+    _trainer(tmp_path / "whole", max_epochs=3).fit(whole, loader(), loader())
+    first = _trainer(tmp_path, max_epochs=1)
+    first.fit(begun, loader(), loader())
+    first.save_checkpoint(tmp_path / "one.ckpt")
+    torch.manual_seed(123)  # whatever was drawn before
+    _trainer(tmp_path, max_epochs=3).fit(
+        resumed, loader(), loader(), ckpt_path=tmp_path / "one.ckpt", weights_only=True
+    )
+    for name, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value), name
+    assert resumed.metrics("train") == whole.metrics("train")
+
+
+def test_panels_progress_throughput_and_best_checkpoint_need_no_data_module(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    board = TensorBoardLogger(tmp_path, name="", version="")
+    callbacks = [BestAndLast(), ImagePanel(), LatentPanel(1, 40), Progress(), Throughput()]
+    trainer = _trainer(
+        tmp_path,
+        callbacks=callbacks,
+        logger=board,
+        enable_checkpointing=True,
+        enable_progress_bar=True,
+        log_every_n_steps=1,
+    )
+    trainer.fit(_module(), DataLoader(Items(), batch_size=20), DataLoader(Items(), batch_size=30))
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} >= {
+        "best.ckpt",
+        "last.ckpt",
+    }
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert {"val/reconstructions", "val/latent_codes"} & {*events.Tags()["images"]}
+    assert events.Scalars("train/images_per_second")[0].value > 0
+    assert "epoch 1/2   train loss" in caplog.text
+    assert "resumes exactly from the end of an epoch" in caplog.text
+
+    alone = _trainer(tmp_path, callbacks=[ImagePanel(), BestAndLast()], enable_checkpointing=True)
+    alone.fit(_module(), DataLoader(Stream(), batch_size=20))  # no validation at all
+    assert alone.global_step == 6
+
+
+def test_an_output_that_cannot_be_centred_is_left_out_with_the_reason(tmp_path, caplog):
+    _trainer(tmp_path).fit(_module(center_output=True), DataLoader(Items(), batch_size=25))
+    assert "center_output is left out" in caplog.text
