@@ -10,20 +10,15 @@ from torch import Tensor
 from torch.optim import Adam
 
 from musigma.data import Batch, ImageDataModule
-from musigma.data.batch import as_batch, check_pixels, has_places, size_of
+from musigma.data.batch import as_batch, check_pixels, size_of
 from musigma.evaluation.reconstruction import pixel_errors
+from musigma.evaluation_noise import EvaluatedBatch, EvaluationNoise
+from musigma.loader_seeding import LoaderSeedingModule
 from musigma.models import Autoencoder
 from musigma.models.posterior import Posterior
 from musigma.objectives import Draw, Loss, Objective
-from musigma.seeding import (
-    FIXED_SEED,
-    NoiseByPlace,
-    derive_seed,
-    normal_noise,
-    seed_everything,
-    seed_noise,
-)
-from workbench.module import ReportingModule, Stage
+from musigma.seeding import derive_seed, seed_noise
+from workbench.module import Stage
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.ranges import Seed, checked
 from workbench.schedules import SchedulerRecipe
@@ -45,7 +40,7 @@ class Prediction(NamedTuple):
     x_mean: Tensor
 
 
-class AutoencoderModule(ReportingModule):
+class AutoencoderModule(LoaderSeedingModule):
     """Trains an autoencoder on an objective and reports named terms for train, val and test.
 
     The loss is the objective in nats per pixel, less the likelihood's constant: with a Laplace
@@ -101,9 +96,7 @@ class AutoencoderModule(ReportingModule):
         self.parameter_groups = parameter_groups
         self.seed = seed
         self.monitor = objective.monitor
-        self._evaluation_noise = NoiseByPlace()
-        self._images_seen = 0
-        self._first_epoch = 0
+        self._evaluation_noise = EvaluationNoise()
 
     def setup(self, stage: str) -> None:
         """If `center_output`, start at the mean image; a checkpoint is loaded after this.
@@ -154,23 +147,11 @@ class AutoencoderModule(ReportingModule):
         return data if isinstance(data, ImageDataModule) else None
 
     def _evaluate(self, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
-        x, _, row = self._batch(batch, batch_idx)
-        if row is None and has_places(loader):
-            row = self._places(len(x), batch_idx, len(loader.dataset)).to(x.device)
-        samples, size = self.objective.samples, self.model.latent_dim
-        if row is not None:
-            noise = self._evaluation_noise(row, samples, len(loader.dataset), size)
-        else:
-            seed = derive_seed(FIXED_SEED, self.global_rank, batch_idx)
-            noise = normal_noise(samples, len(x), size, seed=seed).to(x.device)
-        self._step(stage, x, noise, loader)
-
-    def _places(self, count: int, batch_idx: int, of: int) -> Tensor:
-        """The places of the next images in a data set that the ranks share, one in turn each."""
-        first = self._images_seen if batch_idx else 0
-        self._images_seen = first + count
-        rows = torch.arange(first, first + count) * self.trainer.world_size + self.global_rank
-        return rows % of  # the last ones may be repeated, so that all ranks have as many
+        ours = self._batch(batch, batch_idx)
+        place = EvaluatedBatch(batch_idx, self.trainer.world_size, self.global_rank, loader)
+        shape = (self.objective.samples, self.model.latent_dim)
+        noise = self._evaluation_noise(ours, place, *shape)
+        self._step(stage, ours.x, noise, loader)
 
     def _step(self, stage: Stage, x: Tensor, noise: Tensor, loader: Any) -> Tensor:
         tested = self.tested_step if stage == "test" else None
@@ -204,35 +185,7 @@ class AutoencoderModule(ReportingModule):
             errors = pixel_errors(x, self.model.likelihood.mean(output))
         return Loss(loss, {"loss": loss.detach().expand(len(x)), **terms, **errors}, settings)
 
-    def on_fit_start(self) -> None:
-        """Seed what a DataLoader draws for its first epoch, which it does before that begins."""
-        super().on_fit_start()
-        self._seed_epoch(self._first_epoch)
-
-    def on_train_start(self) -> None:
-        """Say what cannot be resumed exactly."""
-        if not hasattr(self.trainer.train_dataloader, "state_dict"):
-            log.info(
-                "this loader has no state_dict: a run resumes exactly from the end of an epoch, "
-                "and in the middle of one begins with its first images again"
-            )
-
-    def on_train_epoch_start(self) -> None:
-        """Seed what a DataLoader draws for an epoch, its order and the seeds of its workers."""
-        super().on_train_epoch_start()
-        if self.current_epoch != self._first_epoch:  # whose iterator has drawn already
-            self._seed_epoch(self.current_epoch)
-
-    def _seed_epoch(self, epoch: int) -> None:
-        seed_everything(derive_seed(self.seed, self.global_rank, epoch))
-
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed the batch's noise by its place, and by nothing that came before."""
         place = (self.seed, self.global_rank, self.current_epoch, batch_idx)
         seed_noise(self.device, derive_seed(*place))
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_load_checkpoint(checkpoint)
-        if self.is_fitting():
-            epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
-            self._first_epoch = epochs["processed"]

@@ -9,8 +9,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from musigma.callbacks import BestAndLast, ImagePanel, LatentPanel, Progress, Throughput
+from musigma.callbacks import BestAndLast, EpochLines, ImagePanel, LatentPanel, Progress, Throughput
 from musigma.data import Batch
+from musigma.evaluation_noise import EvaluatedBatch, EvaluationNoise
 from musigma.models import MLP, Autoencoder
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO, TCVAE
@@ -81,7 +82,7 @@ def _metrics(folder, loader, **settings):
     trainer.validate(module, loader, verbose=False)
     trainer.test(module, loader, verbose=False)
     codes = trainer.predict(module, loader)
-    assert torch.cat([mu for mu, _ in codes]).shape == (COUNT, 2)
+    assert torch.cat([mu for mu, *_ in codes]).shape == (COUNT, 2)
     return module.metrics("val"), module.metrics("test")
 
 
@@ -102,10 +103,20 @@ def test_noise_in_evaluation_is_a_function_of_the_place_of_an_image(tmp_path):
         trainer.validate(module, DataLoader(Items(), batch_size=size), verbose=False)
         found.append(module.metrics("val"))
     assert found[0] == pytest.approx(found[1])
-    assert module._places(3, 0, COUNT).tolist() == [0, 1, 2]
-    module._trainer = type("Rank", (), {"world_size": 2, "global_rank": 1})()
-    assert module._places(3, 0, 6).tolist() == [1, 3, 5]
-    assert module._places(2, 1, 6).tolist() == [1, 3]  # what is repeated at the end
+    loader = DataLoader(torch.utils.data.Subset(Items(), range(6)))
+
+    def noise(of, rank, *batches):
+        drawn = EvaluationNoise()
+        found = [
+            drawn(Batch(torch.empty(count), torch.empty(count), None), at, samples=2, size=3)
+            for number, count in enumerate(batches)
+            if (at := EvaluatedBatch(number, of, rank, loader))
+        ]
+        return torch.cat(found, 1)
+
+    alone = noise(1, 0, 6)
+    assert torch.equal(noise(2, 1, 2, 1), alone[:, 1::2])
+    assert torch.equal(noise(2, 1, 3, 2), alone[:, [1, 3, 5, 1, 3]])  # repeated at the end
 
 
 def test_a_stream_without_a_length_trains_and_gives_the_same_numbers_again(tmp_path):
@@ -172,6 +183,7 @@ def test_panels_progress_throughput_and_best_checkpoint_need_no_data_module(tmp_
     caplog.set_level(logging.INFO)
     board = TensorBoardLogger(tmp_path, name="", version="")
     callbacks = [BestAndLast(), ImagePanel(), LatentPanel(1, 40), Progress(), Throughput()]
+    callbacks.append(EpochLines())
     trainer = _trainer(
         tmp_path,
         callbacks=callbacks,

@@ -83,7 +83,7 @@ def options_of(group: str, config_name: str, searched: Sequence[str]) -> list[st
     """The files of a config group; none, if there is no such group.
 
     Args:
-        group: such as `model/likelihood`.
+        group: such as `model/network`.
         config_name: the config whose search path counts.
         searched: the override of `hydra.searchpath`, if there is one.
     """
