@@ -136,7 +136,7 @@ class AutoencoderModule(LoaderSeedingModule):
 
     def _batch(self, batch: Any, batch_idx: int) -> Batch:
         """A batch of any loader as ours; where it is not our own loader's, the first is checked."""
-        ours = as_batch(batch, self.model.image_shape, self.dtype)
+        ours = as_batch(batch, self.model.image_shape, next(self.model.parameters()).dtype)
         if batch_idx == 0 and not self._own_data():
             check_pixels(ours.x, self.model.likelihood.pixels)
         return ours

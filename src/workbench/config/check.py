@@ -102,9 +102,10 @@ def _missing_entries(
 
 
 def _unknown(name: str, known: Sequence[str], owner: str) -> str:
-    nearest = difflib.get_close_matches(str(name), known, 1)
+    near = difflib.get_close_matches(str(name), known)
+    swapped = [other for other in near if sorted(other) == sorted(str(name))]  # modle, model
     takes = f"it takes {', '.join(known)}" if known else "it takes none"
-    hint = f"did you mean {nearest[0]}?" if nearest else takes
+    hint = f"did you mean {(swapped or near)[0]}?" if near else takes
     return f": {owner} has no argument {name}; {hint}"
 
 

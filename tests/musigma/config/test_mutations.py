@@ -124,6 +124,7 @@ def test_a_value_that_may_fit_ends_in_no_traceback(place, value):
 
 
 OPTIONAL = {"compile", "matmul_precision", "sweep", "varied"}
+OPTIONAL |= {"module", "parameter_groups", "init_from", "init_from_parts", "freeze"}  # since 0.3
 NO_DEFAULT = {"network", "likelihood", "objective", "steps", "milestones", "T_max", "_target_"}
 
 

@@ -58,7 +58,7 @@ def test_a_strangers_servers_and_folders_are_left_alone(trained, tmp_path, asked
         lambda: _evaluated(folder),
         lambda: predict(
             "encode", str(folder.path), tmp_path,
-            checkpoint="best", input="test", count=1, seed=0, output=None,
+            checkpoint="best", input="test", output=None,
         ),
         load_run(folder.path).data.prepare_data,
         lambda: load_run(folder.path).data.setup("test"),

@@ -108,7 +108,7 @@ def _trainer(folder, epochs=2, **more):
 
 
 def _line():
-    return Line(torch.nn.Linear(1, 1), functools.partial(torch.optim.SGD, lr=0.1))
+    return Line(torch.nn.Linear(1, 1), optimizer=functools.partial(torch.optim.SGD, lr=0.1))
 
 
 def test_trainers_of_lightning_take_best_and_last_by_name(tmp_path):
