@@ -1,7 +1,6 @@
 """A job from Python, without a command line: its checked config, and the objects of that."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from workbench.config.build import build_data, build_module
 from workbench.config.check import check_config
 from workbench.config.compose import choose_none
 from workbench.config.jobs import Checks, raise_all
+from workbench.config.launch import run_name
 from workbench.config.quoting import quote
 from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError
@@ -71,9 +71,10 @@ def build(config: Config, folder: str | Path | None = None) -> Built:
     L.seed_everything(config["seed"], verbose=False)
     data = build_data(config)
     module = build_module(config, data)
-    name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config['name']}_seed{config['seed']}"
-    new = RunFolder.create(Path(config["log_dir"]) / "runs", name) if folder is None else None
-    run = new or RunFolder.claim_new(Path(str(folder)))
+    if folder is None:
+        run = RunFolder.create(Path(config["log_dir"]) / "runs", run_name(config))
+    else:
+        run = RunFolder.claim_new(Path(folder))
     try:
         trainer = build_trainer(config, run.path)
         run.write_config(config, [])

@@ -14,7 +14,7 @@ from workbench.console import show_table
 from workbench.errors import ConfigError, RunError, one_line
 from workbench.parts import find_part, is_within
 from workbench.runs.resume import find_run
-from workbench.runs.weights import WEIGHTS, load_checkpoint, load_weights
+from workbench.runs.weights import WEIGHTS, is_weight, load_checkpoint, load_weights
 
 OTHER_SHAPE = "another shape"
 
@@ -145,7 +145,11 @@ def read_origin(path: Path) -> Origin:
     except (RunError, OSError) as error:
         raise ConfigError(f"init_from={path}: {one_line(error)}") from error
     weights = found.get("state_dict", found)
-    if not isinstance(weights, Mapping) or not weights or not all(map(_is_weight, weights.items())):
+    if (
+        not isinstance(weights, Mapping)
+        or not weights
+        or not all(is_weight(*item) for item in weights.items())
+    ):
         raise ConfigError(f"init_from={path}: holds no weights by name; take a run's checkpoint")
     if broken := [name for name, value in weights.items() if not torch.isfinite(value).all()]:
         raise ConfigError(f"init_from={path}: {broken[0]} is not finite: training had diverged")
@@ -196,9 +200,3 @@ def _named_as(
         for less in outside
     ]
     return max(renamed, key=lambda named: sum(name in own for name in named))
-
-
-def _is_weight(item: tuple[Any, Any]) -> bool:
-    name, value = item
-    dense = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
-    return isinstance(name, str) and dense

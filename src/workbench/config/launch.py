@@ -1,6 +1,6 @@
 """What a command line asks for, read from Hydra."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,10 +72,14 @@ def launch_of(config: dict[str, Any], hydra: Any) -> Launch:
     if chosen != NOT_SAID:
         folder = check_place(f"hydra.run.dir={chosen}", Path(chosen).absolute())
         return Launch(config, overrides, folder.parent, folder.name, is_named=True)
-    started = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    name = f"{started}_{config['name']}_seed{config['seed']}"
     parent = check_place(f"log_dir={config['log_dir']}", Path(config["log_dir"]) / "runs")
-    return Launch(config, overrides, parent, name)
+    return Launch(config, overrides, parent, run_name(config))
+
+
+def run_name(config: Mapping[str, Any]) -> str:
+    """The name of a single run that starts now: its time, name and seed."""
+    started = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return f"{started}_{config['name']}_seed{config['seed']}"
 
 
 def _place(hydra: Any, setting: str) -> str:

@@ -64,7 +64,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 def load_into(model: nn.Module, weights: Mapping[str, Tensor], place: Path) -> None:
     """Give a model the weights of that place; a RunError says what differs if they do not fit."""
-    if strange := [n for n, v in weights.items() if not (isinstance(n, str) and _is_dense(v))]:
+    if strange := [name for name, value in weights.items() if not is_weight(name, value)]:
         raise RunError(f"The weights of {place} are damaged: {strange[0]} is not a plain tensor")
     try:
         model.load_state_dict(dict(weights))
@@ -76,6 +76,7 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], place: Path) -> N
         ) from error
 
 
-def _is_dense(value: Any) -> bool:
-    """True for a tensor whose numbers all lie in memory."""
-    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+def is_weight(name: Any, value: Any) -> bool:
+    """True for a name, and a tensor whose numbers all lie in memory."""
+    is_dense = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+    return isinstance(name, str) and is_dense
