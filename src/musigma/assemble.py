@@ -2,8 +2,8 @@
 
 import torch
 
-from musigma.data import ImageDataModule
-from musigma.models import Autoencoder
+from musigma.data import Batch, ImageDataModule
+from musigma.models import LatentVariableModel
 from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
 from workbench.config.blame import blaming
@@ -61,14 +61,16 @@ def build_data(config: Config) -> ImageDataModule:
     return data
 
 
-def build_model(config: Config, data: ImageDataModule) -> Autoencoder:
+def build_model(config: Config, data: ImageDataModule) -> LatentVariableModel:
     """The model, for images of the data's shape.
 
     Raises:
         ConfigError: if the likelihood is not for the data's pixels.
     """
     settings = {key: value for key, value in config["model"].items() if key != "objective"}
-    model: Autoencoder = instantiate(settings, Autoencoder, "model", image_shape=data.image_shape)
+    model: LatentVariableModel = instantiate(
+        settings, LatentVariableModel, "model", image_shape=data.image_shape
+    )
     pixels = data.normalization.pixels
     if pixels not in model.likelihood.pixels:
         raise ConfigError(
@@ -114,10 +116,12 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
     normalization = data.normalization
     x = normalization(normalization.prepare(grey.to(torch.uint8)), generator)
     samples = min(module.objective.samples, FEW_SAMPLES)
-    noise = torch.randn(samples, count, module.model.latent_dim, generator=generator)
+    noise = torch.randn(samples, count, module.model.noise_dim, generator=generator)
     device = next(module.parameters()).device  # "meta" while jobs are checked
+    y = torch.zeros(count, dtype=torch.long, device=device)
     with blaming(f"model: the loss of {count} images cannot be computed"):
-        _, terms, settings = module.terms(x.to(device), noise.to(device), count, 0)
+        batch = Batch(x.to(device), y, None)
+        _, terms, settings = module.terms(batch, noise.to(device), count, 0)
     if count == 1 and (undefined := [n for n, term in terms.items() if not term.isfinite().all()]):
         raise ConfigError(
             f"data.{smallest}=1: {undefined[0]} compares the images of a batch: take 2 or more"

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from musigma import onnx_files
 from musigma.loading import Run
-from musigma.models import Autoencoder
+from musigma.models import LatentVariableModel
 from workbench.errors import ConfigError, RunError
 from workbench.runs.output import written_together
 from workbench.runs.weights import WEIGHTS, load_weights
@@ -84,28 +84,29 @@ def check_format(format: Format) -> None:
 
 
 class _Encode(nn.Module):
-    """Images → `(mu, std)`, with no more weights than that takes."""
+    """Images → `(mu, std)`."""
 
-    def __init__(self, model: Autoencoder) -> None:
+    def __init__(self, model: LatentVariableModel) -> None:
         super().__init__()
-        self.encoder, self.head = model.encoder, model.head
+        self.model = model
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.head(self.encoder(x)))
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        posterior = self.model.encode(x)
+        return posterior.mu, posterior.std
 
 
 class _Decode(nn.Module):
-    """Codes → mean images, with no more weights than that takes."""
+    """Codes → mean images."""
 
-    def __init__(self, model: Autoencoder) -> None:
+    def __init__(self, model: LatentVariableModel) -> None:
         super().__init__()
-        self.decoder, self.likelihood = model.decoder, model.likelihood
+        self.model = model
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.likelihood.mean(self.decoder(z))
+        return self.model.likelihood.mean(self.model.decode(z))
 
 
-def _write(folder: Path, model: Autoencoder, config: dict[str, Any]) -> None:
+def _write(folder: Path, model: LatentVariableModel, config: dict[str, Any]) -> None:
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     (folder / CONFIG).write_text(text, encoding="utf-8")
     # Copies, because safetensors refuses weights that share memory, as tied ones do.
@@ -117,14 +118,25 @@ def _write(folder: Path, model: Autoencoder, config: dict[str, Any]) -> None:
 
 
 def _trace(path: Path, part: nn.Module, shape: tuple[int, ...]) -> None:
+    part = copy.deepcopy(part)
+    program = _traced(part, shape)
+    signature = program.graph_signature
+    held = signature.inputs_to_parameters | signature.inputs_to_buffers
+    unused = [held[n.name] for n in program.graph.nodes if n.name in held and not n.users]
+    for name in unused:  # the decoder's in the encoder, and the other way round
+        owner, _, attribute = name.rpartition(".")
+        delattr(part.get_submodule(owner), attribute)
+    torch.export.save(_traced(part, shape) if unused else program, path)
+
+
+def _traced(part: nn.Module, shape: tuple[int, ...]) -> torch.export.ExportedProgram:
     rows = torch.zeros(2, *shape)  # not one row, which would make its number a constant
     dynamic = ({0: torch.export.Dim("batch")},)
-    program = torch.export.export(part, (rows,), dynamic_shapes=dynamic, strict=False)
-    torch.export.save(program, path)
+    return torch.export.export(part, (rows,), dynamic_shapes=dynamic, strict=False)
 
 
 @torch.no_grad()
-def _check(folder: Path, model: Autoencoder, config: dict[str, Any]) -> None:
+def _check(folder: Path, model: LatentVariableModel, config: dict[str, Any]) -> None:
     """Raise an exception where a file opens as anything but what it was made from."""
     if yaml.safe_load((folder / CONFIG).read_text("utf-8")) != config:
         raise ValueError(f"{CONFIG} opens as another config")
@@ -134,7 +146,7 @@ def _check(folder: Path, model: Autoencoder, config: dict[str, Any]) -> None:
 
 
 @torch.no_grad()
-def _check_parts(folder: Path, model: Autoencoder) -> None:
+def _check_parts(folder: Path, model: LatentVariableModel) -> None:
     """The same of encoder and decoder, on the model's device."""
     encode = torch.export.load(folder / ENCODE).module().to(model.device)
     decode = torch.export.load(folder / DECODE).module().to(model.device)
@@ -142,7 +154,7 @@ def _check_parts(folder: Path, model: Autoencoder) -> None:
         generator = torch.Generator().manual_seed(rows)
         x = torch.randn(rows, *model.image_shape, generator=generator).to(model.device)
         z = torch.randn(rows, model.latent_dim, generator=generator).to(model.device)
-        _check_equal(ENCODE, encode(x), tuple(model.encode(x)))
+        _check_equal(ENCODE, encode(x), _Encode(model)(x))
         _check_equal(DECODE, decode(z), model.likelihood.mean(model.decode(z)))
 
 

@@ -1,6 +1,7 @@
 """Images and codes that are given to a trained model."""
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from musigma.data import ImageDataModule
 from musigma.data.image_files import is_image_file, read_files
 from musigma.data.splits import NO_LABEL
 from musigma.data.tensor_file import READERS, read_arrays
-from musigma.models import Autoencoder
+from musigma.models import LatentVariableModel
 from musigma.seeding import FIXED_SEED
 from musigma.shapes import ImageShape
 from workbench.errors import DataError
@@ -53,6 +54,11 @@ def images_of(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any
         known = {"name": [path.name for path in paths]}
     generator = torch.Generator().manual_seed(FIXED_SEED)
     return data.normalization(data.normalization.prepare(pixels), generator), known
+
+
+def labels_of(about: Mapping[str, Any], count: int) -> Tensor:
+    """The labels `[N]` among what is known about images; −1 where there are none."""
+    return torch.as_tensor(about.get("label", np.full(count, NO_LABEL)))
 
 
 def _own_images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any]]:
@@ -101,7 +107,7 @@ def _pixels(path: Path, shape: ImageShape) -> Tensor:
     return images * 255
 
 
-def codes_of(path: Path, model: Autoencoder) -> Tensor:
+def codes_of(path: Path, model: LatentVariableModel) -> Tensor:
     """Codes `[N, d]`, float32: the array `z` or `mu` of an `.npz`.
 
     Raises:

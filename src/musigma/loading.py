@@ -9,7 +9,8 @@ from torch import Tensor
 
 from musigma.assemble import build_data, build_model, build_objective
 from musigma.data import ImageDataModule
-from musigma.models import Autoencoder
+from musigma.models import LatentVariableModel
+from musigma.models.priors import Prior
 from musigma.objectives import Objective
 from musigma.project import PROJECT
 from musigma.settings import OpenedSettings
@@ -24,13 +25,17 @@ from workbench.runs.weights import WEIGHTS, load_checkpoint, load_into, load_wei
 class Run(NamedTuple):
     """A run that was opened again: its model, its data and its config."""
 
-    model: Autoencoder
+    model: LatentVariableModel
     data: ImageDataModule
     config: dict[str, Any]
 
     def objective(self) -> Objective:
         """The objective that the run minimised."""
         return build_objective(self.config)
+
+    def prior(self) -> Prior | None:
+        """p(z); None if nothing in the objective held the codes to it."""
+        return self.model.prior if self.objective().uses_prior else None
 
     @torch.no_grad()
     def decoded(self, z: Tensor) -> Tensor:

@@ -10,19 +10,19 @@ from torch import Tensor
 
 from musigma.evaluation import (
     ImportanceEstimate,
+    QuadratureEstimate,
     importance_estimate,
     quadrature_estimate,
     why_no_importance_weights,
     why_no_log_p,
 )
 from musigma.evaluation.amortization import best_elbo
-from musigma.evaluation.encoding import Encoded
+from musigma.evaluation.encoding import Encoded, Shown
 from musigma.evaluation.latent import (
     active_units,
     aggregated_posterior,
     gaussian_kl_to_prior,
     mutual_information,
-    rate_per_dimension,
     share_at_floor,
     signal_to_noise,
     spread,
@@ -36,9 +36,8 @@ from musigma.evaluation.probes import (
 )
 from musigma.evaluation.reconstruction import reconstruction_errors
 from musigma.loading import Run
-from musigma.models import Autoencoder
+from musigma.models import LatentVariableModel, NormalPosterior
 from musigma.objectives import Objective
-from musigma.objectives.divergences import kl_to_standard_normal
 from musigma.seeding import FIXED_SEED, derive_seed
 
 IMAGES_AT_ONCE = 100
@@ -67,19 +66,19 @@ def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: 
     if reason := why_no_log_p(run.model, objective):
         return {**metrics, "no_log_p": reason}
     order = torch.randperm(len(test.x), generator=_generator(FIXED_SEED))
-    x = test.x[order[:images].sort().values]
-    return metrics | _density(run, objective, x, samples, seed)
+    rows = order[:images].sort().values
+    return metrics | _density(run, objective, Shown(test.x[rows], test.y[rows]), samples, seed)
 
 
 def _reconstruction(run: Run, test: Encoded) -> Metrics:
     errors = reconstruction_errors(test.x, test.x_hat, run.data.normalization.to_unit)
     values = {**errors._asdict(), "distortion": -test.log_likelihood}
-    if run.model.has_density:
-        values["rate"] = kl_to_standard_normal(test.mu, test.std).sum(1)
+    if test.rate is not None:
+        values["rate"] = test.rate
     return {name: _mean(value) for name, value in values.items()}
 
 
-def _latent(model: Autoencoder, objective: Objective, test: Encoded) -> Metrics:
+def _latent(model: LatentVariableModel, objective: Objective, test: Encoded) -> Metrics:
     """Properties of the codes: against the prior if they are held to it, else in themselves."""
     mu, std = test.mu, test.std
     metrics: Metrics = {"spread": spread(mu).tolist()}
@@ -88,24 +87,36 @@ def _latent(model: Autoencoder, objective: Objective, test: Encoded) -> Metrics:
         metrics["share_of_std_at_floor"] = share_at_floor(std)
     if not objective.uses_prior:
         return metrics
-    moments = aggregated_posterior(mu, std)
+    moments, prior = aggregated_posterior(mu, std), model.prior
     metrics |= {
-        "active_units": int(active_units(mu).sum()),
+        "active_units": int(active_units(mu, prior.std()).sum()),
         "aggregate_mean": moments.mean.tolist(),
         "aggregate_covariance": moments.covariance.tolist(),
     }
-    if model.has_density:
+    if test.rates is not None:
+        metrics["rate_per_dimension"] = test.rates.double().mean(0).tolist()
+    if prior.is_standard_normal and model.has_density:
+        metrics["aggregate_kl_at_least"] = gaussian_kl_to_prior(moments)
+    if _is_normal(model, Shown(test.x, test.y)):
         information = mutual_information(mu, std, generator=_generator(FIXED_SEED))
-        metrics |= {
-            "rate_per_dimension": rate_per_dimension(mu, std).tolist(),
-            "aggregate_kl_at_least": gaussian_kl_to_prior(moments),
-            "mutual_information_at_least": _mean(information),
-        }
+        metrics["mutual_information_at_least"] = _mean(information)
     return metrics
 
 
+@torch.no_grad()
+def _is_normal(model: LatentVariableModel, images: Shown) -> bool:
+    """Whether mu and std say all about the posteriors."""
+    first = Shown(*(part[:1].to(model.device) for part in images))
+    return isinstance(model.given(first).encode(first.x), NormalPosterior)
+
+
 def _classes(run: Run, test: Encoded) -> Metrics:
-    """Probes and clusters of the codes, fitted on training and chosen on validation images."""
+    """Probes and clusters of the codes, fitted on training and chosen on validation images.
+
+    None where the encoder was told the classes: its codes need not hold them.
+    """
+    if "y" in run.model.told:
+        return {}
     train, held_out, tested = _codes(run, "train"), _codes(run, "val"), Codes(test.mu, test.y)
     if len(fitted_on(train).y.unique()) < 2:
         return {}
@@ -124,18 +135,22 @@ def _codes(run: Run, name: Literal["train", "val"]) -> Codes:
     loader = data.evaluation_loader("train") if name == "train" else data.val_dataloader()
     if isinstance(loader, list):  # no images are held out
         return Codes(torch.empty(0, run.model.latent_dim), torch.empty(0))
-    device = run.model.device
-    batches = [(run.model.encode(batch.x.to(device)).mu.cpu(), batch.y) for batch in loader]
+    model, device = run.model, run.model.device
+    batches = []
+    for batch in loader:
+        shown = Shown(batch.x.to(device), batch.y.to(device))
+        batches.append((model.given(shown).encode(shown.x).mu.cpu(), batch.y))
     return Codes(*map(torch.cat, zip(*batches, strict=True)))
 
 
-def _density(run: Run, objective: Objective, x: Tensor, samples: int, seed: int) -> Metrics:
+def _density(run: Run, objective: Objective, images: Shown, samples: int, seed: int) -> Metrics:
     """ELBO and log p(x) on the same images, and the gap between them."""
-    model, x = run.model, x.to(run.model.device)
-    metrics: Metrics = {"images": len(x), "samples": samples, "seed": seed}
+    model = run.model
+    images = Shown(*(part.to(model.device) for part in images))
+    metrics: Metrics = {"images": len(images.x), "samples": samples, "seed": seed}
     reason = why_no_importance_weights(model, objective)
     if reason is None:
-        estimate = _importance(model, x, samples, seed)
+        estimate = _importance(model, images, samples, seed)
         metrics |= {
             "elbo": _mean(estimate.elbo),
             "log_p": _mean(estimate.log_p),
@@ -144,17 +159,18 @@ def _density(run: Run, objective: Objective, x: Tensor, samples: int, seed: int)
             "share_with_k_over_0.7": (estimate.pareto_k > 0.7).double().mean().item(),
         }
     if model.latent_dim <= 2:
-        exact = quadrature_estimate(model, x)
+        exact = _integrals(model, images)
         metrics |= {
             "log_p_exact": _mean(exact.log_p),
             "log_p_exact_not_converged": int((~exact.converged).sum()),
             "log_p_exact_largest_change": exact.change.max().item(),
         }
-        if reason is None:
-            few = x[:GAP_IMAGES]
-            best = best_elbo(model, few, generator=_generator(derive_seed(seed, len(x))))
+        if reason is None and _is_normal(model, images):
+            few = Shown(*(part[:GAP_IMAGES] for part in images))
+            generator = _generator(derive_seed(seed, len(images.x)))
+            best = best_elbo(model.given(few), few.x, generator=generator)
             metrics |= {
-                "gap_images": len(few),
+                "gap_images": len(few.x),
                 "gap_of_family": _mean(exact.log_p[:GAP_IMAGES] - best),
                 "gap_of_amortization": _mean(best - estimate.elbo[:GAP_IMAGES]),
             }
@@ -166,13 +182,27 @@ def _density(run: Run, objective: Objective, x: Tensor, samples: int, seed: int)
     return metrics
 
 
-def _importance(model: Autoencoder, x: Tensor, samples: int, seed: int) -> ImportanceEstimate:
+def _integrals(model: LatentVariableModel, images: Shown) -> QuadratureEstimate:
+    """Log p(x) of all images, those together that decode alike."""
+    groups = list(model.alike(images))
+    parts = [quadrature_estimate(alike, images.x[rows]) for rows, alike in groups]
+    order = torch.cat([rows for rows, _ in groups]).argsort().cpu()
+    return QuadratureEstimate(*(torch.cat(part)[order] for part in zip(*parts, strict=True)))
+
+
+def _importance(
+    model: LatentVariableModel, images: Shown, samples: int, seed: int
+) -> ImportanceEstimate:
     console = Console(stderr=True)
-    chunks = x.split(IMAGES_AT_ONCE)
-    batches = track(chunks, "importance weights", transient=True, console=console)
+    chunks = zip(*(part.split(IMAGES_AT_ONCE) for part in images), strict=True)
+    total = -(-len(images.x) // IMAGES_AT_ONCE)
+    batches = track(chunks, "importance weights", total, transient=True, console=console)
     estimates = [
         importance_estimate(
-            model, batch, samples=samples, generator=_generator(derive_seed(seed, number))
+            model.given(Shown(*batch)),
+            batch[0],
+            samples=samples,
+            generator=_generator(derive_seed(seed, number)),
         )
         for number, batch in enumerate(batches)
     ]

@@ -14,9 +14,9 @@ from musigma.data.batch import as_batch, check_pixels, size_of
 from musigma.evaluation.reconstruction import pixel_errors
 from musigma.evaluation_noise import EvaluatedBatch, EvaluationNoise
 from musigma.loader_seeding import LoaderSeedingModule
-from musigma.models import Autoencoder
-from musigma.models.posterior import Posterior
-from musigma.objectives import Draw, Loss, Objective
+from musigma.models import LatentVariableModel, Posterior
+from musigma.objectives import Loss, Objective
+from musigma.objectives.objective import with_penalties
 from musigma.seeding import derive_seed, seed_noise
 from workbench.module import Stage
 from workbench.parameter_groups import OptimizerRecipe
@@ -75,7 +75,7 @@ class AutoencoderModule(LoaderSeedingModule):
     @checked
     def __init__(
         self,
-        model: Autoencoder,
+        model: LatentVariableModel,
         objective: Objective,
         *,
         optimizer: OptimizerRecipe = Adam,
@@ -119,9 +119,10 @@ class AutoencoderModule(LoaderSeedingModule):
         return self.model.encode(x)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        x = self._batch(batch, batch_idx).x
-        noise = torch.randn(self.objective.samples, len(x), self.model.latent_dim, device=x.device)
-        return self._step("train", x, noise, self.trainer.train_dataloader)
+        ours = self._batch(batch, batch_idx)
+        shape = (self.objective.samples, len(ours.x), self.model.noise_dim)
+        noise = torch.randn(shape, device=ours.x.device)
+        return self._step("train", ours, noise, self.trainer.train_dataloader)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self._evaluate("val", batch, batch_idx, self.trainer.val_dataloaders)
@@ -130,8 +131,10 @@ class AutoencoderModule(LoaderSeedingModule):
         self._evaluate("test", batch, batch_idx, self.trainer.test_dataloaders)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Prediction:
-        posterior = self(self._batch(batch, batch_idx).x)
-        x_mean = self.model.likelihood.mean(self.model.decode(posterior.mu))
+        ours = self._batch(batch, batch_idx)
+        model = self.model.given(ours)
+        posterior = model.encode(ours.x)
+        x_mean = model.likelihood.mean(model.decode(posterior.mu))
         return Prediction(posterior.mu, posterior.std, x_mean)
 
     def _batch(self, batch: Any, batch_idx: int) -> Batch:
@@ -149,41 +152,33 @@ class AutoencoderModule(LoaderSeedingModule):
     def _evaluate(self, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
         ours = self._batch(batch, batch_idx)
         place = EvaluatedBatch(batch_idx, self.trainer.world_size, self.global_rank, loader)
-        shape = (self.objective.samples, self.model.latent_dim)
+        shape = (self.objective.samples, self.model.noise_dim)
         noise = self._evaluation_noise(ours, place, *shape)
-        self._step(stage, ours.x, noise, loader)
+        self._step(stage, ours, noise, loader)
 
-    def _step(self, stage: Stage, x: Tensor, noise: Tensor, loader: Any) -> Tensor:
+    def _step(self, stage: Stage, batch: Batch, noise: Tensor, loader: Any) -> Tensor:
         tested = self.tested_step if stage == "test" else None
         step = self.global_step if tested is None else tested
-        loss, terms, settings = self.terms(x, noise, size_of(loader), step)
+        loss, terms, settings = self.terms(batch, noise, size_of(loader), step)
         self.add(stage, terms, **settings)
         return loss
 
-    def terms(self, x: Tensor, noise: Tensor, dataset_size: int | None, step: int) -> Loss:
+    def terms(self, batch: Batch, noise: Tensor, dataset_size: int | None, step: int) -> Loss:
         """The loss of a batch, in nats per pixel, and the terms of each image, `[B]` each.
 
         Args:
-            x: images, `[B, C, H, W]`.
-            noise: of the K draws, `[K, B, d]`.
+            batch: B images with what is known of them.
+            noise: of the K draws, `[K, B, n]`.
             dataset_size: how many images the batch was taken from; None if that is not known.
             step: the optimizer step, counted from 0.
         """
-        posterior = self.model.encode(x)
-        z = posterior.rsample(noise)
-        output = self.model.decode(z)
-        draw = Draw(
-            log_likelihood=self.model.likelihood.log_prob(x, output),
-            z=z,
-            mu=posterior.mu,
-            std=posterior.std if posterior.has_density else None,
-            dataset_size=dataset_size,
-        )
-        objective, terms, settings = self.objective(draw, step)
+        draw = self.model.given(batch).draw(batch.x, noise, dataset_size)
+        objective, terms, settings = with_penalties(self.objective(draw, step), draw)
         loss = objective / math.prod(self.model.image_shape) - self.model.likelihood.constant
         with torch.no_grad():
-            errors = pixel_errors(x, self.model.likelihood.mean(output))
-        return Loss(loss, {"loss": loss.detach().expand(len(x)), **terms, **errors}, settings)
+            errors = pixel_errors(batch.x, self.model.likelihood.mean(draw.decoded()))
+        of_each = loss.detach().expand(len(batch.x))
+        return Loss(loss, {"loss": of_each, **terms, **errors}, settings)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed the batch's noise by its place, and by nothing that came before."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from musigma.models import Autoencoder
+from musigma.models import LatentVariableModel
 
 ENCODE, DECODE = "encode.onnx", "decode.onnx"
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -15,7 +15,7 @@ TOLERANCE = 1e-4
 """Between onnxruntime and torch: of the value, or in units of codes and of the model's pixels."""
 
 
-def write(folder: Path, encode: nn.Module, decode: nn.Module, model: Autoencoder) -> None:
+def write(folder: Path, encode: nn.Module, decode: nn.Module, model: LatentVariableModel) -> None:
     """Write both files, open them with onnxruntime, and compare with torch.
 
     They take float32 rows, any number of them, and give what `encode` and `decode` give:

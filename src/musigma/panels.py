@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from musigma.data import Batch, ImageDataModule
 from musigma.data.batch import as_batch
-from musigma.models.posterior import Posterior
+from musigma.evaluation.encoding import Shown
+from musigma.models import Posterior
 from musigma.module import AutoencoderModule
 from musigma.plots.images import pair_rows
 from musigma.plots.latent import latent_plots
@@ -132,7 +133,8 @@ class Panel(L.Callback):
             return shown(model.likelihood.mean(model.decode(z.to(x))))
 
         step = trainer.global_step - 1
-        return PanelInputs(stage, step, shown(images), labels, model.encode(x), decoded)
+        posterior = model.given(Shown(x, labels)).encode(x)
+        return PanelInputs(stage, step, shown(images), labels, posterior, decoded)
 
 
 def _between(low: Tensor, high: Tensor) -> Callable[[Tensor], Tensor]:
@@ -155,8 +157,8 @@ class ImagePanel(Panel):
         super().__init__(every_n_epochs, images)
 
     def show(self, board: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
-        mu = inputs.posterior.mu
-        noise = normal_noise(*mu.shape, seed=FIXED_SEED).to(mu)
+        mu, model = inputs.posterior.mu, pl_module.model
+        noise = normal_noise(len(mu), model.noise_dim, seed=FIXED_SEED).to(mu)
         x_hat = inputs.decoded(inputs.posterior.rsample(noise))
         board.add_image(f"{inputs.stage}/reconstructions", pair_rows(inputs.x, x_hat), inputs.step)
 
@@ -180,18 +182,21 @@ class LatentPanel(Panel):
         super().__init__(every_n_epochs, images)
 
     def show(self, board: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
-        mu, std = (part.float().cpu() for part in inputs.posterior)
+        mu, std = (part.float().cpu() for part in (inputs.posterior.mu, inputs.posterior.std))
         if not (torch.cat([mu, std]).abs() < LARGEST_BIN).all():
             return  # StopWhenNotFinite raises the error with the details
         has_density = inputs.posterior.has_density
         # The projector has the components, and where there is a plane it has both dimensions.
         left_out = ("latent_pca", "traversals" if mu.shape[1] == 2 else "")
+        prior = pl_module.model.prior
+        rates = prior.rate_per_dimension(inputs.posterior)
         for name, _, plot in latent_plots(
             mu,
             std if has_density else None,
+            None if rates is None else rates.float().cpu(),
             inputs.y.cpu(),
             inputs.decoded,
-            has_prior=pl_module.objective.uses_prior,
+            prior=prior if pl_module.objective.uses_prior else None,
         ):
             if plot is not None and name not in left_out:
                 figure = plot()

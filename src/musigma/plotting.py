@@ -47,9 +47,10 @@ def plots_of(run: Run, test: Encoded, curves: Curves) -> Iterator[NamedPlot]:
     yield from latent_plots(
         test.mu,
         test.std if run.model.has_density else None,
+        test.rates,
         test.y,
         decoded,
-        has_prior=run.objective().uses_prior,
+        prior=run.prior(),
     )
     if len(test.x) > 1:
         caption = "Decoded along straight lines between the μ of two images, of two classes if "

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 from pydantic import Field
 
 from musigma.data import ImageDataModule
-from musigma.models import Autoencoder
+from musigma.models import LatentVariableModel
 from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
 from workbench.config.settings import Name, ReportSettings, RunSettings
@@ -19,7 +19,7 @@ class TrainSettings(RunSettings):
     """`configs/train.yaml`, composed: settings, and descriptions of the objects of a run."""
 
     data: ImageDataModule
-    model: Autoencoder
+    model: LatentVariableModel
     module: NotRequired[AutoencoderModule]
 
 
@@ -27,7 +27,7 @@ class OpenedSettings(TypedDict):
     """The part of a run's config that it is opened with."""
 
     data: ImageDataModule
-    model: Autoencoder
+    model: LatentVariableModel
 
 
 class EvaluateSettings(TypedDict):

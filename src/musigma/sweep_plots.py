@@ -3,18 +3,19 @@
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from matplotlib.image import imsave
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from musigma.evaluation.encoding import encoded
 from musigma.loading import Run, load_run
 from musigma.plots.images import pair_rows, plane_codes
+from musigma.plots.latent import plane_of
 from musigma.plots.rate_distortion import Point, plot_rate_distortion
 from musigma.plots.style import viewable
-from musigma.seeding import FIXED_SEED, normal_noise
+from musigma.seeding import FIXED_SEED
 from workbench.pages.render import address, embedded
 from workbench.sweeps.compare import Comparison, Group
 from workbench.sweeps.plots import Plot
@@ -22,6 +23,8 @@ from workbench.sweeps.varied import label_of, text_of
 
 SIDE = 12
 """Images along each side of a latent plane."""
+IMAGES = 1000
+"""Test images that a thumbnail is made of."""
 
 
 def sweep_plots(compared: Comparison) -> dict[str, Iterator[Plot]]:
@@ -79,26 +82,25 @@ def thumbnails(folder: Path) -> list[Plot]:
 
 def _thumbnails(run: Run) -> Iterator[Plot]:
     model, data, _ = run
-    uses_prior = run.objective().uses_prior
+    prior, mu = run.prior(), None
 
     def decoded(z: Tensor) -> Tensor:
         return viewable(run.decoded(z))
 
-    if uses_prior:
-        samples = decoded(normal_noise(64, model.latent_dim, seed=FIXED_SEED))
+    if prior is not None:
+        samples = decoded(prior.sample(64, seed=FIXED_SEED))
         yield Plot(_pixels(make_grid(samples, padding=0)), "means of samples")
     else:
         data.setup("test")
-        x: Any = data.test_dataloader().tensors()[0][:1000]
-        posterior = model.encode(x)
-        z = posterior.rsample(normal_noise(len(x), model.latent_dim, seed=FIXED_SEED))
-        pairs = pair_rows(viewable(data.normalization.shown(x[:16])), decoded(z[:16]))
+        x, y = (part[:IMAGES] for part in data.test_dataloader().tensors())
+        mu, _, x_hat = encoded(model, x, y)[2:5]
+        shown = data.normalization.shown
+        pairs = pair_rows(viewable(shown(x[:16])), viewable(shown(x_hat[:16])))
         yield Plot(_pixels(pairs), "no prior, so samples mean nothing: reconstructions")
     if model.latent_dim == 2:
-        codes = plane_codes(SIDE, None if uses_prior else posterior.mu)
-        plane = make_grid(decoded(codes).flatten(0, 1), nrow=SIDE, padding=0)
-        of = "the prior" if uses_prior else "the codes"
-        yield Plot(_pixels(plane), f"latent plane at quantiles of {of}")
+        codes, of = plane_of(prior, mu)
+        plane = make_grid(decoded(plane_codes(SIDE, codes)).flatten(0, 1), nrow=SIDE, padding=0)
+        yield Plot(_pixels(plane), f"latent plane at quantiles of {of.partition(',')[0]}")
 
 
 def _pixels(image: Tensor) -> str:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from musigma.evaluation.encoding import in_rows
+from musigma.evaluation.encoding import Shown, in_rows
 from musigma.evaluation.reconstruction import reconstruction_errors
-from musigma.inputs import codes_of, images_of
+from musigma.inputs import codes_of, images_of, labels_of
 from musigma.loading import Run
+from musigma.models.priors import Prior
 from musigma.plots.images import pair_rows, traversal_codes
 from musigma.plots.style import viewable
 from musigma.seeding import normal_noise
@@ -38,7 +39,13 @@ def encode(run: Run, source: str) -> Prediction:
     """`mu` and `std` of images, `[N, d]` each, with what is known about them."""
     x, about = images_of(run.data, source)
     model = run.model
-    mu, std = in_rows(lambda rows: tuple(model.encode(rows)), x, device=model.device)
+    y = labels_of(about, len(x))
+
+    def rows_of(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        posterior = model.given(Shown(x, y)).encode(x)
+        return posterior.mu, posterior.std
+
+    mu, std = in_rows(rows_of, x, y, device=model.device)
     _check_finite("codes", torch.cat([mu, std]))
     return Prediction({"mu": mu.numpy(), "std": std.numpy(), **about}, None)
 
@@ -52,8 +59,7 @@ def decode(run: Run, source: str) -> Prediction:
 def sample(run: Run, count: int, seed: int) -> Prediction:
     """A grid of the mean images of draws from the prior."""
     check_fits(run, count, f"count={count:,}")
-    _check_prior(run)
-    codes = normal_noise(count, run.model.latent_dim, seed=seed)
+    codes = _prior(run).sample(count, seed=seed)
     return Prediction({}, _grid(_decoded(run, codes)))
 
 
@@ -63,13 +69,15 @@ def reconstruct(run: Run, source: str, z: Code, seed: int) -> Prediction:
     x, about = images_of(run.data, source)
     model, normalization = run.model, run.data.normalization
 
-    def rows_of(x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        posterior = model.encode(x)
+    def rows_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        given = model.given(Shown(x, y))
+        posterior = given.encode(x)
         code = posterior.mu if z == "mu" else posterior.rsample(noise)
-        return code, model.likelihood.mean(model.decode(code))
+        return code, given.likelihood.mean(given.decode(code))
 
-    noise = normal_noise(1, len(x), model.latent_dim, seed=seed)[0]
-    code, x_hat = in_rows(rows_of, x, noise, device=model.device)
+    noise = normal_noise(1, len(x), model.noise_dim, seed=seed)[0]
+    y = labels_of(about, len(x))
+    code, x_hat = in_rows(rows_of, x, y, noise, device=model.device)
     _check_finite("images", x_hat)
     errors = reconstruction_errors(x, x_hat, normalization.to_unit)
     x, x_hat = normalization.shown(x), normalization.shown(x_hat)
@@ -80,10 +88,14 @@ def reconstruct(run: Run, source: str, z: Code, seed: int) -> Prediction:
 
 
 def traverse(run: Run, source: str, image: int, offsets: Sequence[float]) -> Prediction:
-    """Images `x` `[d, K, C, H, W]` of a code with one dimension moved at a time, a row for each."""
+    """Images `x` `[d, K, C, H, W]` of a code with one dimension moved at a time, a row for each.
+
+    Offsets are in standard deviations of the prior; without one, in units of the codes.
+    """
     d = run.model.latent_dim
     check_fits(run, d * len(offsets), f"offsets: {len(offsets)} for each of {d} dimensions")
-    z = traversal_codes(torch.zeros(d), offsets) + _center(run, source, image)
+    unit = run.model.prior.std() if run.prior() else 1.0
+    z = traversal_codes(torch.zeros(d), offsets) * unit + _center(run, source, image)
     x = _decoded(run, z.flatten(0, 1))
     arrays = {"x": x.unflatten(0, z.shape[:2]).numpy(), "z": z.numpy()}
     return Prediction({**arrays, "offsets": np.asarray(offsets)}, _grid(x, len(offsets)))
@@ -93,12 +105,14 @@ def traverse(run: Run, source: str, image: int, offsets: Sequence[float]) -> Pre
 def _center(run: Run, source: str, image: int) -> Tensor:
     """The code `[d]` that is traversed around: an image's mu, or the prior's mean."""
     if source == "prior":
-        _check_prior(run)
-        return torch.zeros(run.model.latent_dim)
-    x, _ = images_of(run.data, source)
+        return _prior(run).mean()
+    x, about = images_of(run.data, source)
     if image >= len(x):
         raise DataError(f"image={image}: input={source} holds {len(x)} images, counted from 0")
-    mu: Tensor = run.model.encode(x[image : image + 1].to(run.model.device)).mu.cpu()
+    one = Shown(
+        *(part[image : image + 1].to(run.model.device) for part in (x, labels_of(about, len(x))))
+    )
+    mu = run.model.given(one).encode(one.x).mu.cpu()
     _check_finite("codes", mu)
     return mu[0]
 
@@ -119,12 +133,14 @@ def check_fits(run: Run, count: int, setting: str) -> None:
         )
 
 
-def _check_prior(run: Run) -> None:
-    if not run.objective().uses_prior:
+def _prior(run: Run) -> Prior:
+    prior = run.prior()
+    if prior is None:
         raise RunError(
-            "this model was trained without a rate: nothing holds its codes to N(0, I), so "
+            "this model was trained without a rate: nothing holds its codes to the prior, so "
             "samples from it mean nothing, and neither does its mean"
         )
+    return prior
 
 
 def most_in_a_grid(image_shape: Sequence[int]) -> int:

@@ -35,7 +35,6 @@ def describe(config: Mapping[str, Any], model: Any, objective: Any, data: Any) -
         "data": f"{data.name}, {type(data.normalization).__name__} pixels, "
         f"data source: {data.source}"
         + (f", streamed by {data.num_workers} workers" if data.is_streamed else ""),
-        "model": f"{config.get('name', 'model')}: d = {model.latent_dim}, {model.posterior} "
-        f"posterior, {type(model.likelihood).__name__} likelihood, {size}",
+        "model": f"{config.get('name', 'model')}: {model.in_words()}, {size}",
         "objective": in_words(objective, config["model"]["objective"]),
     }

@@ -3,13 +3,13 @@
 import torch
 from torch import Generator, Tensor
 
-from musigma.models import Autoencoder
+from musigma.models import LatentVariableModel, NormalPosterior
 from musigma.objectives.divergences import log_standard_normal
 
 
 @torch.enable_grad()
 def best_elbo(
-    model: Autoencoder,
+    model: LatentVariableModel,
     x: Tensor,
     *,
     generator: Generator,
@@ -25,16 +25,22 @@ def best_elbo(
     2018, section 3). As a maximum that is searched for it is a lower bound of the true one.
 
     Args:
-        model: in evaluation mode, with a normal posterior.
+        model: in evaluation mode, given these images, with a normal posterior.
         x: images, `[B, C, H, W]`, on the model's device.
         generator: of the noise, on the CPU.
         steps: of Adam.
         pairs: antithetic draws of z for each image and step; the value at the end takes a hundred
             times as many.
         lr: the first learning rate, in units of the encoder's std for mu.
+
+    Raises:
+        ValueError: if the posterior is of another family.
     """
     with torch.no_grad():
-        start_mu, start_std = model.encode(x)
+        posterior = model.encode(x)
+    if not isinstance(posterior, NormalPosterior):
+        raise ValueError(f"the best N(mu, std²) is no {type(posterior).__name__}")
+    start_mu, start_std = posterior
     shift = torch.zeros_like(start_mu, requires_grad=True)
     log_stretch = torch.zeros_like(start_std, requires_grad=True)
     optimizer = torch.optim.Adam([shift, log_stretch], lr=lr)
@@ -45,7 +51,7 @@ def best_elbo(
         half = torch.randn(pairs, *mu.shape, generator=generator).to(mu)
         noise = torch.cat([half, -half])  # what is odd in the noise cancels
         z = mu + std * noise
-        log_joint = model.likelihood.log_prob(x, model.decode(z)) + log_standard_normal(z)
+        log_joint = model.likelihood.log_prob(x, model.decode(z)) + model.prior.log_prob(z)
         # Without the rate's closed form: as q nears the posterior, this varies less and less.
         log_q = log_standard_normal(noise) - std.log().sum(-1)
         return (log_joint - log_q).mean(0)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from musigma.models import Autoencoder
+from musigma.models import LatentVariableModel
 from musigma.seeding import FIXED_SEED, normal_noise
 
 ROWS = 1000
@@ -29,9 +29,16 @@ def in_rows(
     return tuple(map(torch.cat, zip(*parts, strict=True)))
 
 
-def codes_at_once(model: Autoencoder) -> int:
+def codes_at_once(model: LatentVariableModel) -> int:
     """The codes decoded at once: 8192 to images of MNIST's size, fewer to larger ones."""
     return max(1, PIXELS // math.prod(model.image_shape))
+
+
+class Shown(NamedTuple):
+    """Images `[N, C, H, W]` and their labels `[N]`, as a model is given them."""
+
+    x: Tensor
+    y: Tensor
 
 
 class Encoded(NamedTuple):
@@ -44,6 +51,8 @@ class Encoded(NamedTuple):
         std: posterior standard deviations, `[N, d]`; 0 for a point posterior.
         x_hat: the mean images decoded from one draw of z each, as in every evaluation.
         log_likelihood: log p(x|z) of that draw, `[N]`, in nats.
+        rate: R of each image, `[N]`, in nats; None for a point posterior.
+        rates: the rate of each dimension, `[N, d]`; None if dimensions are not independent.
     """
 
     x: Tensor
@@ -52,17 +61,40 @@ class Encoded(NamedTuple):
     std: Tensor
     x_hat: Tensor
     log_likelihood: Tensor
+    rate: Tensor | None
+    rates: Tensor | None
 
 
 @torch.no_grad()
-def encoded(model: Autoencoder, x: Tensor, y: Tensor) -> Encoded:
+def encoded(model: LatentVariableModel, x: Tensor, y: Tensor) -> Encoded:
     """Encode and decode images `[N, C, H, W]`, with the noise of every evaluation."""
+    has_rates = False
 
-    def rows_of(x: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
-        posterior = model.encode(x)
-        output = model.decode(posterior.rsample(noise.unsqueeze(0)))
-        log_likelihood = model.likelihood.log_prob(x, output)[0]
-        return posterior.mu, posterior.std, model.likelihood.mean(output)[0], log_likelihood
+    def rows_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+        nonlocal has_rates
+        draw = model.given(Shown(x, y)).draw(x, noise.unsqueeze(0))
+        q = draw.posterior
+        rates = model.prior.rate_per_dimension(q)
+        has_rates = rates is not None
+        nothing = torch.zeros(len(x), 0)
+        return (
+            q.mu,
+            q.std,
+            model.likelihood.mean(draw.decoded())[0],
+            draw.log_likelihood[0],
+            draw.rate() if q.has_density else nothing,
+            nothing if rates is None else rates,
+        )
 
-    noise = normal_noise(1, len(x), model.latent_dim, seed=FIXED_SEED)[0]
-    return Encoded(x, y, *in_rows(rows_of, x, noise, device=model.device))
+    noise = normal_noise(1, len(x), model.noise_dim, seed=FIXED_SEED)[0]
+    mu, std, x_hat, log_likelihood, rate, rates = in_rows(rows_of, x, y, noise, device=model.device)
+    return Encoded(
+        x,
+        y,
+        mu,
+        std,
+        x_hat,
+        log_likelihood,
+        rate if model.has_density else None,
+        rates if has_rates else None,
+    )

@@ -6,11 +6,14 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from musigma.models.posterior import STD_FLOOR
+from musigma.models.posteriors.normal import STD_FLOOR
 from musigma.objectives.divergences import kl_to_standard_normal, log_standard_normal
 
 ACTIVE_VARIANCE = 0.01
-"""Of mu over the data; a dimension above it is active (Burda, Grosse and Salakhutdinov 2016)."""
+"""Of mu over the data, in units of the prior's; a dimension above it is active.
+
+Burda, Grosse and Salakhutdinov 2016.
+"""
 
 DRAWS_AT_ONCE = 500
 """Draws compared with the posteriors of all images at once: 40 MB for 10,000 images."""
@@ -36,14 +39,18 @@ def spread(mu: Tensor) -> Tensor:
     return mu.double().std(0, correction=0)
 
 
-def active_units(mu: Tensor) -> Tensor:
-    """A mask of the active dimensions: the variance of mu over the data exceeds 0.01.
+def active_units(mu: Tensor, prior_std: Tensor) -> Tensor:
+    """A mask of the active dimensions: the variance of mu exceeds 0.01 of the prior's.
 
     `[N, d]` → a mask `[d]`, whose sum is the number of active units (Burda, Grosse and
-    Salakhutdinov 2016). The threshold is in units of the prior, so it means nothing for a model
-    that was trained without a rate.
+    Salakhutdinov 2016, of the prior N(0, I)). It means nothing for a model that was trained
+    without a rate.
+
+    Args:
+        mu: posterior means, `[N, d]`.
+        prior_std: the standard deviation of each dimension under the prior, `[d]`.
     """
-    return spread(mu).square() > ACTIVE_VARIANCE
+    return spread(mu).square() > ACTIVE_VARIANCE * prior_std.double().square()
 
 
 def signal_to_noise(mu: Tensor, std: Tensor) -> Tensor:

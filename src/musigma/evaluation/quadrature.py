@@ -7,12 +7,10 @@ import torch
 from torch import Tensor
 
 from musigma.evaluation.encoding import codes_at_once
-from musigma.models import Autoencoder
-from musigma.objectives.divergences import log_standard_normal
+from musigma.models import LatentVariableModel
 
-HALF_WIDTH = 8.0
-"""Cells cover [−8, 8]ᵈ; the prior's mass beyond is below 10⁻¹⁴."""
-RIM = 7.0
+RIM = 7 / 8
+"""Of the half-width of the box; beyond it no mass should lie."""
 DEPTH = 15.0
 """Cells whose density is within this many nats of the largest are divided."""
 RESOLVED = 0.1
@@ -36,9 +34,14 @@ class QuadratureEstimate(NamedTuple):
 
 @torch.no_grad()
 def quadrature_estimate(
-    model: Autoencoder, x: Tensor, *, tolerance: float = 1e-3, side: int = 128, divisions: int = 9
+    model: LatentVariableModel,
+    x: Tensor,
+    *,
+    tolerance: float = 1e-3,
+    side: int = 128,
+    divisions: int = 9,
 ) -> QuadratureEstimate:
-    """∫ p(x|z) N(z; 0, I) dz over [−8, 8]ᵈ by the midpoint rule.
+    """∫ p(x|z) p(z) dz over the box [−w, w]ᵈ of the prior by the midpoint rule.
 
     A grid of `side` cells a side covers everything, and is compared with every second of its
     points. Where the two differ, the cells that hold the image's mass, their neighbours, and those
@@ -48,7 +51,7 @@ def quadrature_estimate(
     2014, section 5), so the last change bounds the error.
 
     Args:
-        model: in evaluation mode, with d at most 2.
+        model: in evaluation mode, with d at most 2, for which all images decode alike.
         x: images, `[B, C, H, W]`, on the model's device.
         tolerance: in nats.
         side: cells a side of the first grid, an even number.
@@ -80,12 +83,13 @@ class _Cells(NamedTuple):
 
 
 def _integrate(
-    model: Autoencoder, x: Tensor, tolerance: float, side: int, divisions: int
+    model: LatentVariableModel, x: Tensor, tolerance: float, side: int, divisions: int
 ) -> QuadratureEstimate:
-    d, width = model.latent_dim, 2 * HALF_WIDTH / side
-    density, grid = _on_grid(model, x, side)
+    d, half_width = model.latent_dim, model.prior.half_width()
+    width = 2 * half_width / side
+    density, grid = _on_grid(model, x, half_width, side)
     log_p = density.logsumexp(0) + d * math.log(width)
-    at_rim = density[(grid.abs() > RIM).any(1)].logsumexp(0) + d * math.log(width)
+    at_rim = density[(grid.abs() > RIM * half_width).any(1)].logsumexp(0) + d * math.log(width)
     cut_off = (at_rim - log_p).exp() >= tolerance
 
     every_second = density.reshape(*[side] * d, -1)[(slice(None, None, 2),) * d].flatten(0, d - 1)
@@ -95,7 +99,7 @@ def _integrate(
     if len(left) == 0:
         return QuadratureEstimate(log_p, change, ~cut_off)
     chosen = density[:, left] > density[:, left].amax(0) - DEPTH
-    chosen |= _holds(model.encode(x[left.to(x.device)]).mu, side, d)
+    chosen |= _holds(model.encode(x[left.to(x.device)]).mu, half_width, side)
     column, place = _spread(chosen, side, d).T.nonzero(as_tuple=True)
     cells = _Cells(left[column], grid[place], density[place, left[column]])
     for _ in range(divisions):
@@ -119,16 +123,19 @@ def _integrate(
     return QuadratureEstimate(log_p, change, (change < tolerance) & ~cut_off)
 
 
-def _on_grid(model: Autoencoder, x: Tensor, side: int) -> tuple[Tensor, Tensor]:
+def _on_grid(
+    model: LatentVariableModel, x: Tensor, half_width: float, side: int
+) -> tuple[Tensor, Tensor]:
     """The log of p(x|z) p(z) at all midpoints, `[G, B]`, and those midpoints, `[G, d]`."""
-    width = 2 * HALF_WIDTH / side
-    axis = -HALF_WIDTH + width * (torch.arange(side, dtype=torch.float64) + 0.5)
+    width = 2 * half_width / side
+    axis = -half_width + width * (torch.arange(side, dtype=torch.float64) + 0.5)
     grid = torch.cartesian_prod(*[axis] * model.latent_dim).reshape(-1, model.latent_dim)
-    log_px = [
-        model.likelihood.log_prob_of_pairs(x, model.decode(z.to(x))).cpu().double()
-        for z in grid.split(codes_at_once(model))
-    ]
-    return torch.cat(log_px) + log_standard_normal(grid).unsqueeze(1), grid
+    log_joint = []
+    for rows in grid.split(codes_at_once(model)):
+        z = rows.to(x)
+        log_px = model.likelihood.log_prob_of_pairs(x, model.decode(z))
+        log_joint.append((log_px + model.prior.log_prob(z).unsqueeze(1)).cpu().double())
+    return torch.cat(log_joint), grid
 
 
 def _spread(mask: Tensor, side: int, d: int) -> Tensor:
@@ -138,16 +145,17 @@ def _spread(mask: Tensor, side: int, d: int) -> Tensor:
     return pool(images, 3, stride=1, padding=1).bool().reshape(mask.shape[1], -1).T
 
 
-def _holds(z: Tensor, side: int, d: int) -> Tensor:
+def _holds(z: Tensor, half_width: float, side: int) -> Tensor:
     """A mask `[G, B]` of the cell that each of the codes `[B, d]` lies in."""
-    place = ((z.cpu().double() + HALF_WIDTH) * side / (2 * HALF_WIDTH)).long().clamp(0, side - 1)
+    d = z.shape[1]
+    place = ((z.cpu().double() / half_width + 1) * side / 2).long().clamp(0, side - 1)
     index = place[:, 0] if d == 1 else place[:, 0] * side + place[:, 1]
     mask = torch.zeros(side**d, len(z), dtype=torch.bool)
     mask[index, torch.arange(len(z))] = True
     return mask
 
 
-def _divide(model: Autoencoder, x: Tensor, cells: _Cells, width: float) -> _Cells:
+def _divide(model: LatentVariableModel, x: Tensor, cells: _Cells, width: float) -> _Cells:
     """The 2ᵈ halves-a-side of every cell, with their densities."""
     d = cells.z.shape[1]
     quarter = torch.tensor([-width / 4, width / 4], dtype=torch.float64)
@@ -155,11 +163,11 @@ def _divide(model: Autoencoder, x: Tensor, cells: _Cells, width: float) -> _Cell
     z = (cells.z.unsqueeze(1) + offsets).reshape(-1, d)
     image = cells.image.repeat_interleave(len(offsets))
     rows = codes_at_once(model)
-    log_px = [
-        model.likelihood.log_prob(x[i.to(x.device)], model.decode(part.to(x))).cpu().double()
-        for i, part in zip(image.split(rows), z.split(rows), strict=True)
-    ]
-    return _Cells(image, z, torch.cat(log_px) + log_standard_normal(z))
+    log_joint = []
+    for places, part in zip(image.split(rows), z.to(x).split(rows), strict=True):
+        log_px = model.likelihood.log_prob(x[places.to(x.device)], model.decode(part))
+        log_joint.append((log_px + model.prior.log_prob(part)).cpu().double())
+    return _Cells(image, z, torch.cat(log_joint))
 
 
 def _sum_by_image(cells: _Cells, log_scale: Tensor) -> Tensor:

@@ -3,15 +3,19 @@
 import torch
 from torch import Tensor, nn
 
+from musigma.models.model import LatentVariableModel
 from musigma.models.network import Network
-from musigma.models.posterior import HEADS, Posterior, PosteriorKind, at_least_float32
+from musigma.models.posteriors import NAMED, HeadRecipe, PosteriorName
+from musigma.models.precision import at_least_float32
+from musigma.models.priors import PriorRecipe, StandardNormal
+from musigma.objectives.draw import Posterior
 from musigma.objectives.likelihoods import Likelihood
 from musigma.shapes import ImageShape
 from workbench.ranges import Count, checked
 
 
-class Autoencoder(nn.Module):
-    """Encoder trunk, posterior head, decoder and likelihood: everything with weights.
+class Autoencoder(LatentVariableModel):
+    """Encoder trunk, posterior head, decoder, likelihood and prior around one bottleneck.
 
     `x` is `[B, *image_shape]`, `z` is `[B, d]` with d = `latent_dim`.
 
@@ -19,7 +23,8 @@ class Autoencoder(nn.Module):
         network: makes the encoder trunk and the decoder.
         likelihood: p(x|z), which gives the decoder's output its meaning.
         latent_dim: d, the size of the bottleneck.
-        posterior: `normal` for N(mu, std²), `point` for a deterministic code.
+        posterior: `normal` for N(mu, std²), `point` for a deterministic code, or another head.
+        prior: p(z), N(0, I) by default.
         center_output: if true, training starts with the decoder's output at the mean image.
         image_shape: channels, height and width.
 
@@ -34,47 +39,38 @@ class Autoencoder(nn.Module):
         likelihood: Likelihood,
         *,
         latent_dim: Count = 2,
-        posterior: PosteriorKind = "normal",
+        posterior: PosteriorName | HeadRecipe = "normal",
+        prior: PriorRecipe = StandardNormal,
         center_output: bool = False,
         image_shape: ImageShape = (1, 28, 28),
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
-        self.posterior = posterior
         self.center_output = center_output
         self.image_shape = image_shape
         self.encoder = network.encoder(image_shape)
-        self.head = HEADS[posterior](_features_of(self.encoder, image_shape), latent_dim)
+        features = _features_of(self.encoder, image_shape)
+        head: HeadRecipe = NAMED[posterior] if isinstance(posterior, str) else posterior
+        self.head = head(features, latent_dim)
         self.decoder = network.decoder(latent_dim, image_shape)
         self.likelihood = likelihood
         _check_decoder(self.decoder, latent_dim, image_shape)
+        self.noise_dim, self.has_density = self.head.noise_dim, self.head.has_density
+        self.prior = prior(self)
 
-    @property
-    def has_density(self) -> bool:
-        """True if its posteriors have a density, and so a rate."""
-        return self.posterior != "point"
-
-    @property
-    def device(self) -> torch.device:
-        """The device of its weights, where its inputs have to be."""
-        return next(self.parameters()).device
+    def in_words(self) -> str:
+        posterior = type(self.head).__name__.removesuffix("Head").lower()
+        prior = "" if self.prior.is_standard_normal else f", {type(self.prior).__name__} prior"
+        likelihood = f"{type(self.likelihood).__name__} likelihood"
+        return f"d = {self.latent_dim}, {posterior} posterior{prior}, {likelihood}"
 
     def encode(self, x: Tensor) -> Posterior:
-        """Images `[B, *image_shape]` → q(z|x), which unpacks as `mu, std`, each `[B, d]`."""
         posterior: Posterior = self.head(self.encoder(x))
         return posterior
 
     def decode(self, z: Tensor) -> Tensor:
-        """Codes `[..., d]` → the decoder's output `[..., *image_shape]`, p(x|z)'s parameters.
-
-        `likelihood.mean` turns that output into an image.
-        """
         output = at_least_float32(self.decoder(z.flatten(0, -2)))
         return output.unflatten(0, z.shape[:-1])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images → their reconstructions from one draw of z, the same shape."""
-        return self.likelihood.mean(self.decode(self.encode(x).rsample()))
 
     @torch.no_grad()
     def start_at(self, mean_image: Tensor) -> None:

@@ -2,7 +2,8 @@
 
 from pydantic.dataclasses import dataclass
 
-from musigma.objectives.objective import Draw, Loss, Objective, common_terms
+from musigma.objectives.draw import Draw
+from musigma.objectives.objective import Loss, Objective, common_terms
 from musigma.objectives.schedules import Constant, ScheduledWeight
 from workbench.ranges import CHECKED, Count, Weight
 

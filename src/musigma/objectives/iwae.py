@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from musigma.objectives.divergences import log_normal, log_standard_normal
-from musigma.objectives.objective import Draw, Loss, Objective, common_terms
+from musigma.objectives.draw import Draw
+from musigma.objectives.objective import Loss, Objective, common_terms
 from workbench.ranges import CHECKED, Count
 
 
@@ -30,20 +30,15 @@ class IWAE(Objective):
     def __call__(self, draw: Draw, step: int) -> Loss:
         """−log mean w, averaged over the batch."""
         terms = common_terms(draw)
-        std = draw.posterior_std()
         if self.gradient == "doubly_reparameterized":
-            log_w = log_weights(draw, draw.mu.detach(), std.detach())
+            log_posterior = draw.posterior.detach().log_prob(draw.z)
+            log_w = draw.log_likelihood + draw.log_prior - log_posterior
             loss = _doubly_reparameterized(log_w, draw.z)
         else:
-            log_w = log_weights(draw, draw.mu, std)
+            log_w = draw.log_weights()
             loss = -log_mean_exp(log_w).mean()
         terms["iwae"] = log_mean_exp(log_w)
         return Loss(loss, terms, {})
-
-
-def log_weights(draw: Draw, mu: Tensor, std: Tensor) -> Tensor:
-    """Log p(x|z) + log p(z) − log q(z|x), `[K, B]`, for q = N(mu, std²)."""
-    return draw.log_likelihood + log_standard_normal(draw.z) - log_normal(draw.z, mu, std)
 
 
 def log_mean_exp(log_w: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from musigma.objectives.divergences import mmd_to_standard_normal
-from musigma.objectives.objective import Draw, Loss, Objective, common_terms
+from musigma.objectives.draw import Draw
+from musigma.objectives.objective import Loss, Objective, common_terms
 from workbench.ranges import CHECKED, Count, Finite, Positive
 
 
@@ -40,12 +41,21 @@ class MMD(Objective):
         return self.alpha < 1
 
     def __call__(self, draw: Draw, step: int) -> Loss:
-        """The three terms, averaged over the batch."""
+        """The three terms, averaged over the batch.
+
+        Raises:
+            ValueError: if the prior is another than N(0, I).
+        """
+        if not draw.prior.is_standard_normal:
+            raise ValueError(
+                f"MMD compares codes with N(0, I), and the prior is {type(draw.prior).__name__}: "
+                "take prior=standard_normal, or another objective"
+            )
         terms = common_terms(draw)
         d = draw.z.shape[-1]
         discrepancy = mmd_to_standard_normal(draw.z.flatten(0, 1), self.squared_width * d)
         loss = terms["distortion"].mean() + (self.alpha + self.weight - 1) * discrepancy
         if self.needs_rate:
             loss = loss + (1 - self.alpha) * terms["rate"].mean()
-        terms["mmd"] = discrepancy.expand(len(draw.mu))
+        terms["mmd"] = discrepancy.expand(draw.z.shape[1])
         return Loss(loss, terms, {})

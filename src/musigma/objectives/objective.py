@@ -1,62 +1,12 @@
-"""Objectives: their inputs, their results, and the base class of all of them."""
+"""The base class of all objectives, and their results."""
 
 from abc import abstractmethod
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from musigma.objectives.divergences import kl_to_standard_normal
+from musigma.objectives.draw import Draw
 from musigma.objectives.schedules import Constant, Schedule
-from workbench.errors import DataError
-
-
-class Draw(NamedTuple):
-    """K draws of z for each of B images, and their densities under the model.
-
-    Args:
-        log_likelihood: log p(x|z), `[K, B]`, nats per image.
-        z: the draws, `[K, B, d]`.
-        mu: the posterior's mean, `[B, d]`.
-        std: its standard deviation, `[B, d]`; None where the posterior is a point.
-        dataset_size: how many images the batch was taken from; None where it is not known.
-    """
-
-    log_likelihood: Tensor
-    z: Tensor
-    mu: Tensor
-    std: Tensor | None
-    dataset_size: int | None
-
-    def distortion(self) -> Tensor:
-        """D = −E_q[log p(x|z)], `[B]`, nats per image, estimated from the K draws."""
-        return -self.log_likelihood.mean(0)
-
-    def rate_per_dimension(self) -> Tensor:
-        """KL(q(z|x) ‖ N(0, I)) of each dimension, `[B, d]`, in nats; raises for a point."""
-        return kl_to_standard_normal(self.mu, self.posterior_std())
-
-    def posterior_std(self) -> Tensor:
-        """The posterior's std.
-
-        Raises:
-            ValueError: if the posterior is a point.
-        """
-        if self.std is None:
-            raise ValueError("a point posterior has no density and no rate")
-        return self.std
-
-    def size_of_dataset(self) -> int:
-        """How many images the batch was taken from.
-
-        Raises:
-            DataError: if that is not known.
-        """
-        if self.dataset_size is None:
-            raise DataError(
-                "the objective needs to know how many images the batch was taken from, and the "
-                "loader's data set has no length: give it a __len__, or take another objective"
-            )
-        return self.dataset_size
 
 
 class Loss(NamedTuple):
@@ -92,7 +42,7 @@ class Objective(Protocol):
 
     @property
     def uses_prior(self) -> bool:
-        """True if codes are held to the prior N(0, I), so that log p(x) means something."""
+        """True if codes are held to the prior, so that log p(x) means something."""
         return True
 
     @property
@@ -116,7 +66,20 @@ def common_terms(draw: Draw) -> dict[str, Tensor]:
     `elbo` is −(D + R), a bound on log p(x) whatever is being minimised.
     """
     terms = {"distortion": draw.distortion()}
-    if draw.std is not None:
-        terms["rate"] = draw.rate_per_dimension().sum(-1)
+    if draw.posterior.has_density:
+        terms["rate"] = draw.rate()
         terms["elbo"] = -(terms["distortion"] + terms["rate"])
     return terms
+
+
+def with_penalties(loss: Loss, draw: Draw) -> Loss:
+    """The loss with what the model itself adds to it and reports."""
+    if not draw.penalties and not draw.reported:
+        return loss
+    terms = {**loss.terms, **draw.reported, **draw.penalties}
+    whole = loss.loss
+    for penalty in draw.penalties.values():
+        whole = whole + penalty.mean()
+        if "target" in terms:
+            terms["target"] = terms["target"] + penalty
+    return Loss(whole, terms, loss.settings)

@@ -4,7 +4,8 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from musigma.objectives.objective import Draw, Loss, Objective, common_terms
+from musigma.objectives.draw import Draw
+from musigma.objectives.objective import Loss, Objective, common_terms
 from workbench.ranges import CHECKED, Count
 
 

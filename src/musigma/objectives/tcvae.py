@@ -5,8 +5,8 @@ import math
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from musigma.objectives.divergences import log_normal_per_dimension, log_standard_normal
-from musigma.objectives.objective import Draw, Loss, Objective, common_terms
+from musigma.objectives.draw import Draw
+from musigma.objectives.objective import Loss, Objective, common_terms
 from musigma.objectives.schedules import Constant, ScheduledWeight
 from workbench.ranges import CHECKED, Count, Weight
 
@@ -16,9 +16,9 @@ class TCVAE(Objective):
     """Minimises D + α·MI + β·TC + γ·DW, which at 1, 1, 1 is −ELBO with R estimated from z.
 
     MI = E log q(z|x)/q(z), the index-code mutual information; TC = E log q(z)/Π_j q(z_j), the
-    total correlation; DW = E Σ_j log q(z_j)/p(z_j), the dimension-wise rate. q(z) is estimated
-    from the batch by minibatch-weighted sampling: Chen et al. 2018, equations 2 and 4. That
-    estimate depends on the batch size, so the three compare only at the same one.
+    total correlation; DW = E log Π_j q(z_j)/p(z), the dimension-wise rate. q(z) is estimated from
+    the batch by minibatch-weighted sampling: Chen et al. 2018, equations 2 and 4. That estimate
+    depends on the batch size, so the three compare only at the same one.
 
     Args:
         beta: β, the weight of the total correlation, or a schedule of it.
@@ -50,15 +50,15 @@ class TCVAE(Objective):
 
 def decompose(draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
     """MI, TC and DW of each image, `[B]` each, in nats; they sum to log q(z|x) − log p(z)."""
-    z, std = draw.z, draw.posterior_std()
+    z, posterior = draw.z, draw.posterior
     batch = z.shape[1]
     # [K, B, B, d]: every draw under the posterior of every image of the batch.
-    pairs = log_normal_per_dimension(z.unsqueeze(2), draw.mu, std)
+    pairs = posterior.log_prob_per_dimension(z.unsqueeze(2))
     log_count = math.log(batch * draw.size_of_dataset())
     log_qz = pairs.sum(-1).logsumexp(2) - log_count
     log_qz_product = (pairs.logsumexp(2) - log_count).sum(-1)
-    log_qz_given_x = log_normal_per_dimension(z, draw.mu, std).sum(-1)
+    log_qz_given_x = posterior.log_prob(z)
     information = (log_qz_given_x - log_qz).mean(0)
     correlation = (log_qz - log_qz_product).mean(0)
-    dimension_wise = (log_qz_product - log_standard_normal(z)).mean(0)
+    dimension_wise = (log_qz_product - draw.log_prior).mean(0)
     return information, correlation, dimension_wise

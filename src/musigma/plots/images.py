@@ -103,7 +103,7 @@ def traversal_codes(around: Tensor, values: Sequence[float]) -> Tensor:
     return codes
 
 
-def plot_traversals(images: Tensor, values: Sequence[float], rate: Tensor) -> Figure:
+def plot_traversals(images: Tensor, values: Sequence[float], rate: Tensor | None) -> Figure:
     """The decoded `traversal_codes`, `[d, K, C, H, W]` in [0, 1], by falling rate.
 
     The values are standard deviations of the prior, so for a model trained without a rate they
@@ -112,45 +112,58 @@ def plot_traversals(images: Tensor, values: Sequence[float], rate: Tensor) -> Fi
     Args:
         images: of all dimensions; the twelve with the largest rates are shown.
         values: of the moved dimension, K of them.
-        rate: of each dimension, `[d]`, in nats per image.
+        rate: of each dimension, `[d]`, in nats per image; without it the first twelve are shown.
     """
-    order = rate.argsort(descending=True, stable=True)[:TRAVERSED].tolist()
+    title = "One latent dimension at a time"
+    if rate is None:
+        order = [*range(min(len(images), TRAVERSED))]
+        rows = [name_of(j) for j in order]
+    else:
+        title += ", ordered by rate"
+        order = rate.argsort(descending=True, stable=True)[:TRAVERSED].tolist()
+        rows = [f"{name_of(j)}  {rate[j]:.2f} nats" for j in order]
     return image_figure(
         images[order],
-        "One latent dimension at a time, ordered by rate",
-        rows=[f"{name_of(j)}  {rate[j]:.2f} nats" for j in order],
+        title,
+        rows=rows,
         columns=[tick_of(value) for value in values],
         x="value, in standard deviations of the prior",
     )
 
 
-def plane_codes(n: int, mu: Tensor | None = None) -> Tensor:
-    """The quantiles (i + ½) / n in both dimensions, `[n, n, 2]`: of the prior, or of codes.
+def plane_codes(n: int, codes: Tensor | None = None) -> Tensor:
+    """The quantiles (i + ½) / n in both dimensions, `[n, n, 2]`: of N(0, I), or of codes.
 
     Each of the prior stands for 1/n² of its mass. z₀ rises from left to right, z₁ from the bottom
     row to the top one, as in a plot.
 
     Args:
         n: how many in each dimension.
-        mu: `[N, 2]`, for a model that was trained without a rate; its codes may lie anywhere.
+        codes: `[N, 2]`, where another prior holds them, or none.
     """
     levels = (torch.arange(n, dtype=torch.float64) + 0.5) / n
-    if mu is None:
+    if codes is None:
         z = torch.special.ndtri(levels).expand(2, n)
     else:
-        z = mu.double().quantile(levels, dim=0).T
+        z = codes.double().quantile(levels, dim=0).T
     return torch.stack([z[0].expand(n, n), z[1].flip(0).unsqueeze(1).expand(n, n)], 2).float()
 
 
-def plot_latent_plane(images: Tensor, mu: Tensor | None = None) -> Figure:
-    """The decoded `plane_codes(n, mu)`, `[n, n, C, H, W]` in [0, 1], for d = 2."""
+def plot_latent_plane(images: Tensor, codes: Tensor | None = None, of: str = "the prior") -> Figure:
+    """The decoded `plane_codes(n, codes)`, `[n, n, C, H, W]` in [0, 1], for d = 2.
+
+    Args:
+        images: decoded.
+        codes: at whose quantiles.
+        of: what they are.
+    """
     n = len(images)
-    codes = plane_codes(n, mu)
+    places = plane_codes(n, codes)
     return image_figure(
         images,
-        f"The latent plane, decoded at {n} × {n} quantiles of {'the prior' if mu is None else 'μ'}",
-        rows=[tick_of(value) for value in codes[:, 0, 1].tolist()],
-        columns=[tick_of(value) for value in codes[0, :, 0].tolist()],
+        f"The latent plane, decoded at {n} × {n} quantiles of {of.partition(',')[0]}",
+        rows=[tick_of(value) for value in places[:, 0, 1].tolist()],
+        columns=[tick_of(value) for value in places[0, :, 0].tolist()],
         x=name_of(0),
         y=name_of(1),
         gap=0,

@@ -6,7 +6,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from musigma.evaluation.latent import active_units, rate_per_dimension, spread
+from musigma.evaluation.latent import active_units, spread
+from musigma.objectives.draw import Prior
 from musigma.plots.curves import plot_rates
 from musigma.plots.images import (
     image_grid,
@@ -17,58 +18,79 @@ from musigma.plots.images import (
 )
 from musigma.plots.named import NamedPlot
 from musigma.plots.scatter import plot_latent_pca, plot_latent_scatter
-from musigma.seeding import FIXED_SEED, normal_noise
+from musigma.seeding import FIXED_SEED
 
 PLANE = 20
 SAMPLES = 100
 TRAVERSED = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
-NO_PRIOR = "left out: trained without a rate, so nothing holds the codes to the prior N(0, I)"
+NO_PRIOR = "left out: trained without a rate, so nothing holds the codes to the prior"
 NO_RATE = "left out: no rate is paid, so it says nothing"
+NO_RATES = "left out: the rate does not fall apart into one of each dimension"
+PLANE_DRAWS = 10_000
 
 Images = Callable[[Tensor], Tensor]
 
 
 def latent_plots(
-    mu: Tensor, std: Tensor | None, y: Tensor, decoded: Images, *, has_prior: bool
+    mu: Tensor,
+    std: Tensor | None,
+    rates: Tensor | None,
+    y: Tensor,
+    decoded: Images,
+    *,
+    prior: Prior | None,
 ) -> Iterator[NamedPlot]:
     """Every plot of a latent space, always of the same draws.
 
     Args:
         mu: posterior means of N images, `[N, d]`, on the CPU.
         std: posterior standard deviations, likewise; None for a point posterior.
+        rates: of each dimension, likewise; None where the rate does not fall apart so.
         y: labels, `[N]`.
         decoded: codes `[..., d]` → mean images `[..., C, H, W]` in [0, 1], without a gradient.
-        has_prior: whether the objective holds the codes to N(0, I).
+        prior: p(z); None if the objective does not hold the codes to it.
     """
     d = mu.shape[1]
     yield from _scatters(mu, std, y)
     if d == 2:
-        within = None if has_prior else mu
+        within, of = plane_of(prior, mu)
         plane = decoded(plane_codes(PLANE, within))
-        of = "the prior" if has_prior else "μ, as nothing holds the codes to the prior"
         caption = f"The latent plane, decoded at quantiles of {of}."
-        yield NamedPlot("latent_plane", caption, partial(plot_latent_plane, plane, within))
-    if has_prior:
-        samples = decoded(normal_noise(SAMPLES, d, seed=FIXED_SEED))
+        yield NamedPlot("latent_plane", caption, partial(plot_latent_plane, plane, within, of))
+    if prior is not None:
+        samples = decoded(prior.sample(SAMPLES, seed=FIXED_SEED))
         caption = "Mean images of draws from the prior, always of the same seed."
         plot = partial(image_grid, samples, "decoded draws from the prior")
         yield NamedPlot("samples", caption, plot)
     else:
         yield NamedPlot("samples", NO_PRIOR)
-    if has_prior and std is not None:
-        rate = rate_per_dimension(mu, std).float()
-        moved = decoded(traversal_codes(torch.zeros(d), TRAVERSED))
-        yield NamedPlot(
-            "traversals",
-            "One dimension at a time from −3 to 3 standard deviations of the prior, the others at "
-            "0, by falling rate.",
-            partial(plot_traversals, moved, TRAVERSED, rate),
-        )
-        caption = "The rate of each dimension, over the images."
-        yield NamedPlot("rates", caption, partial(plot_rates, rate, active_units(mu)))
-    else:
-        yield NamedPlot("traversals", NO_RATE if has_prior else NO_PRIOR)
+    if prior is None or std is None:
+        yield NamedPlot("traversals", NO_PRIOR if prior is None else NO_RATE)
         yield NamedPlot("rates", NO_RATE)
+        return
+    rate = None if rates is None else rates.double().mean(0).float()
+    moved = decoded(prior.mean() + traversal_codes(torch.zeros(d), TRAVERSED) * prior.std())
+    yield NamedPlot(
+        "traversals",
+        "One dimension at a time from −3 to 3 standard deviations of the prior around its mean, "
+        f"the others there{', by falling rate' if rate is not None else ''}.",
+        partial(plot_traversals, moved, TRAVERSED, rate),
+    )
+    if rate is not None:
+        caption = "The rate of each dimension, over the images."
+        active = active_units(mu, prior.std())
+        yield NamedPlot("rates", caption, partial(plot_rates, rate, active))
+    else:
+        yield NamedPlot("rates", NO_RATES)
+
+
+def plane_of(prior: Prior | None, mu: Tensor | None) -> tuple[Tensor | None, str]:
+    """The codes at whose quantiles a plane is decoded, and what they are; None for N(0, I)'s."""
+    if prior is None:
+        return mu, "μ, as nothing holds the codes to the prior"
+    if prior.is_standard_normal:
+        return None, "the prior"
+    return prior.sample(PLANE_DRAWS, seed=FIXED_SEED), "the prior in each dimension"
 
 
 def _scatters(mu: Tensor, std: Tensor | None, y: Tensor) -> Iterator[NamedPlot]:

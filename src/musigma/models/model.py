@@ -1,0 +1,135 @@
+"""The contract of latent variable models: what training, evaluation and plots use of one."""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from musigma.models.priors import Prior
+from musigma.objectives.draw import Draw, Posterior
+from musigma.objectives.likelihoods import Likelihood
+from musigma.shapes import ImageShape
+
+
+class Images(Protocol):
+    """B images `x` `[B, C, H, W]` with their labels `y` `[B]`; −1 where there are none."""
+
+    @property
+    def x(self) -> Tensor: ...
+
+    @property
+    def y(self) -> Tensor: ...
+
+
+class LatentVariableModel(nn.Module, ABC):
+    """p(x|z), p(z) and q(z|x): everything with weights.
+
+    `x` is `[B, *image_shape]`, `z` is `[B, d]` with d = `latent_dim`. A subclass sets the
+    attributes below in its constructor and writes `encode` and `decode`. One that is conditioned
+    on something else writes `given` and `alike` too; those who use a model ask it for the model
+    *given* a batch, and everything of that.
+    """
+
+    latent_dim: int
+    """d, the size of a code."""
+
+    image_shape: ImageShape
+    """Channels, height and width."""
+
+    likelihood: Likelihood
+    """p(x|z), given the decoder's output."""
+
+    prior: Prior
+    """p(z)."""
+
+    noise_dim: int
+    """n, the standard normal numbers that one draw of z takes."""
+
+    has_density: bool
+    """True if its posteriors have a density, and so a rate."""
+
+    center_output: bool = False
+    """If true, training starts with the decoder's output at the mean image."""
+
+    speaks_of: ClassVar[str] = "p(x)"
+    """The density that its ELBO bounds; only models that speak of the same one compare."""
+
+    told: ClassVar[frozenset[str]] = frozenset()
+    """What the encoder is told beside the image, `y` for its label, which probes cannot find."""
+
+    @property
+    def device(self) -> torch.device:
+        """The device of its weights, where its inputs have to be."""
+        return next(self.parameters()).device
+
+    def in_words(self) -> str:
+        """Its parts, in a few words."""
+        return f"d = {self.latent_dim}, {type(self.likelihood).__name__} likelihood"
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Posterior:
+        """Images `[B, *image_shape]` → q(z|x), whose `mu` and `std` are `[B, d]`."""
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """Codes `[..., d]` → the decoder's output `[..., *image_shape]`, p(x|z)'s parameters.
+
+        `likelihood.mean` turns that output into an image.
+        """
+
+    def given(self, images: Images) -> Self:
+        """This model, conditioned on what it is told of these images; itself by default.
+
+        What it encodes are these images, and what it decodes codes of these, `[..., B, d]`.
+        """
+        return self
+
+    def alike(self, images: Images) -> Iterator[tuple[Tensor, Self]]:
+        """Groups of images for which any code decodes alike: their places, `[N]`, and the model.
+
+        All of them by default.
+        """
+        yield torch.arange(len(images.x)), self
+
+    def draw(self, x: Tensor, noise: Tensor, dataset_size: int | None = None) -> Draw:
+        """K draws of z for each image, and all that is known of them.
+
+        Args:
+            x: images, `[B, *image_shape]`.
+            noise: standard normal, `[K, B, n]`.
+            dataset_size: how many images the batch was taken from; None if that is not known.
+        """
+        posterior = self.encode(x)
+        z = posterior.rsample(noise)
+        output = self.decode(z)
+        return Draw(
+            self.likelihood.log_prob(x, output),
+            z,
+            noise,
+            posterior,
+            self.prior,
+            output=output,
+            dataset_size=dataset_size,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images → their reconstructions from one draw of z, the same shape."""
+        return self.likelihood.mean(self.decode(self.encode(x).rsample()))
+
+    def start_at(self, mean_image: Tensor) -> None:
+        """Start training with the decoder's output at the mean image, `[C, H, W]`.
+
+        Raises:
+            ValueError: by default, as only a subclass knows how.
+        """
+        raise ValueError(f"center_output: {type(self).__name__} does not know how")
+
+    def conditioned(self, **given: Any) -> Self:
+        """A view of this model, which shares its weights, with other attributes."""
+        view = copy.copy(self)
+        for name, value in given.items():
+            object.__setattr__(view, name, value)
+        return view

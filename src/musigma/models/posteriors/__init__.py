@@ -1,0 +1,23 @@
+"""Posteriors q(z|x), and the heads that predict them."""
+
+from typing import Literal
+
+from musigma.models.posteriors.head import Head, HeadRecipe
+from musigma.models.posteriors.normal import NormalHead, NormalPosterior
+from musigma.models.posteriors.point import PointHead, PointPosterior
+
+PosteriorName = Literal["normal", "point"]
+
+NAMED: dict[PosteriorName, type[Head]] = {"normal": NormalHead, "point": PointHead}
+"""The heads that configs have by name; any other is described with a `_target_`."""
+
+__all__ = [
+    "NAMED",
+    "Head",
+    "HeadRecipe",
+    "NormalHead",
+    "NormalPosterior",
+    "PointHead",
+    "PointPosterior",
+    "PosteriorName",
+]

@@ -1,0 +1,164 @@
+"""What an objective sees of a model: draws of z, and the distributions that they are held to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol, Self
+
+from torch import Tensor
+
+from workbench.errors import DataError
+
+
+class Posterior(Protocol):
+    """q(z|x) of B images.
+
+    What a kind of posterior does not have is None, or raises a ValueError with the reason.
+    """
+
+    @property
+    def mu(self) -> Tensor:
+        """The mean, or where that is not known a code in the middle, `[B, d]`."""
+
+    @property
+    def std(self) -> Tensor:
+        """The standard deviation of each dimension, `[B, d]`; 0 for a point."""
+
+    @property
+    def has_density(self) -> bool:
+        """True if log q(z|x) is defined, and so a rate."""
+
+    def rsample(self, noise: Tensor | None = None) -> Tensor:
+        """Draws of z, `[..., B, d]`, from standard normal noise `[..., B, n]`, differentiable."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log q(z|x) of codes `[..., B, d]`, `[..., B]`, in nats; a point raises ValueError."""
+
+    def log_prob_at(self, noise: Tensor) -> Tensor:
+        """Log q(z|x) of `rsample(noise)`, which in terms of the noise loses fewer digits."""
+
+    def log_prob_per_dimension(self, z: Tensor) -> Tensor:
+        """The same of each dimension, `[..., B, d]`; ValueError unless dimensions are independent.
+
+        Of `z` `[..., 1, d]` it is that of every code under the posteriors of all B images.
+        """
+
+    def rate_to_standard_normal(self) -> Tensor | None:
+        """KL(q(z|x) ‖ N(0, I)), `[B]`, in nats; None if it has no closed form."""
+
+    def rate_per_dimension_to_standard_normal(self) -> Tensor | None:
+        """The same of each dimension, `[B, d]`; None unless dimensions are independent."""
+
+    def detach(self) -> Self:
+        """The same distribution, from whose parameters no gradient flows back."""
+
+
+class Prior(Protocol):
+    """p(z)."""
+
+    @property
+    def is_standard_normal(self) -> bool:
+        """True for N(0, I)."""
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log p(z) of codes, `[..., d]` → `[...]`, in nats."""
+
+    def rate(self, draw: "Draw") -> Tensor:
+        """KL(q(z|x) ‖ p(z)), `[B]`, in nats: in closed form, or else from the draws."""
+
+    def rate_per_dimension(self, posterior: Any) -> Tensor | None:
+        """The same of each dimension, `[B, d]`; None unless all dimensions are independent."""
+
+    def sample(self, count: int, *, seed: int) -> Tensor:
+        """Draws `[count, d]`, float32 on the CPU, the same on every device."""
+
+    def mean(self) -> Tensor:
+        """The mean, `[d]`, on the CPU."""
+
+    def std(self) -> Tensor:
+        """The standard deviation of each dimension, `[d]`, on the CPU."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """K draws of z for each of B images, and their densities under the model.
+
+    Args:
+        log_likelihood: log p(x|z), `[K, B]`, nats per image.
+        z: the draws, `[K, B, d]`.
+        noise: that they were made of, `[K, B, n]`.
+        posterior: q(z|x) of the images.
+        prior: p(z).
+        output: the decoder's output for z, `[K, B, C, H, W]`; None where nobody asks.
+        dataset_size: how many images the batch was taken from; None where it is not known.
+        penalties: terms of the model's own that are minimised beside the objective, by name, `[B]`
+            each, in nats per image, with their weights; a commitment loss, for example.
+        reported: further terms that are reported and not minimised, likewise.
+    """
+
+    log_likelihood: Tensor
+    z: Tensor
+    noise: Tensor
+    posterior: Posterior
+    prior: Prior
+    output: Tensor | None = None
+    dataset_size: int | None = None
+    penalties: Mapping[str, Tensor] = field(default_factory=dict)
+    reported: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def log_posterior(self) -> Tensor:
+        """Log q(z|x), `[K, B]`, in nats; a point raises ValueError."""
+        return self.posterior.log_prob_at(self.noise)
+
+    @cached_property
+    def log_prior(self) -> Tensor:
+        """Log p(z), `[K, B]`, in nats."""
+        return self.prior.log_prob(self.z)
+
+    def log_weights(self) -> Tensor:
+        """Log p(x|z) + log p(z) − log q(z|x), `[K, B]`, in nats: those of importance sampling."""
+        return self.log_likelihood + self.log_prior - self.log_posterior
+
+    def decoded(self) -> Tensor:
+        """The decoder's output, `[K, B, C, H, W]`; ValueError if it was not kept."""
+        if self.output is None:
+            raise ValueError("this draw was made without the decoder's output")
+        return self.output
+
+    def distortion(self) -> Tensor:
+        """D = −E_q[log p(x|z)], `[B]`, nats per image, estimated from the K draws."""
+        return -self.log_likelihood.mean(0)
+
+    def rate(self) -> Tensor:
+        """R = KL(q(z|x) ‖ p(z)), `[B]`, nats per image; a point raises ValueError."""
+        return self.prior.rate(self)
+
+    def rate_per_dimension(self) -> Tensor:
+        """The rate of each dimension, `[B, d]`, in nats.
+
+        Raises:
+            ValueError: if there is none, as only a posterior and a prior whose dimensions are
+                independent have one.
+        """
+        rates = self.prior.rate_per_dimension(self.posterior)
+        if rates is None:
+            raise ValueError(
+                f"a {type(self.posterior).__name__} has no rate by dimension to a prior that is "
+                f"{type(self.prior).__name__}: take posterior=normal and prior=standard_normal, or "
+                "another objective"
+            )
+        return rates
+
+    def size_of_dataset(self) -> int:
+        """How many images the batch was taken from.
+
+        Raises:
+            DataError: if that is not known.
+        """
+        if self.dataset_size is None:
+            raise DataError(
+                "the objective needs to know how many images the batch was taken from, and the "
+                "loader's data set has no length: give it a __len__, or take another objective"
+            )
+        return self.dataset_size
