@@ -6,13 +6,16 @@ computed in float64 by torch.distributions and linear algebra, and by nothing of
 """
 
 import math
+from types import SimpleNamespace
 
 import lightning as L
 import torch
 from torch.distributions import MultivariateNormal
 
 from musigma.data import TensorLoader
-from musigma.models import MLP, Autoencoder
+from musigma.models import MLP, Autoencoder, NormalPosterior, PointPosterior
+from musigma.models.priors import StandardNormal
+from musigma.objectives import Draw
 from musigma.objectives.likelihoods import Gaussian
 
 SHAPE = (1, 3, 4)
@@ -81,6 +84,16 @@ class LinearGaussian:
         q = torch.distributions.Normal(mean + shift, stretch * std)
         true = torch.distributions.Normal(mean, std)
         return self.log_p() - torch.distributions.kl_divergence(q, true).sum(1)
+
+
+def normal_draw(log_likelihood, z, mu, std, dataset_size):
+    """Draws `z` of N(mu, std²), or of a point where std is None, held to N(0, I)."""
+    prior = StandardNormal(SimpleNamespace(latent_dim=z.shape[-1]))
+    if std is None:
+        q, noise = PointPosterior(mu, torch.zeros_like(mu)), torch.zeros_like(z)
+    else:
+        q, noise = NormalPosterior(mu, std), ((z - mu) / std).detach()
+    return Draw(log_likelihood, z, noise, q, prior, dataset_size=dataset_size)
 
 
 class Images(L.LightningDataModule):

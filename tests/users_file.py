@@ -9,7 +9,7 @@ from torch import Tensor
 import musigma
 from musigma.data import ImageDataModule, MNISTDataModule
 from musigma.models import MLP, Autoencoder
-from musigma.models.posterior import NormalPosterior, PointPosterior
+from musigma.models.posteriors import NormalPosterior, PointPosterior
 from musigma.module import AutoencoderModule, Prediction
 from musigma.objectives import ELBO
 from musigma.objectives.likelihoods import Laplace

@@ -65,7 +65,10 @@ PROJECT = hand_over(
             "data.dataset.root": "the same images may lie elsewhere",
             "data.eval_batch_size": "evaluation is the same in batches of any size",
         },
-        unsaid={"module._target_": "musigma.module.AutoencoderModule"},
+        unsaid={
+            "module._target_": "musigma.module.AutoencoderModule",
+            "model.prior._target_": "musigma.models.priors.StandardNormal",
+        },
         by_last_part=("data.path", "data.dataset.root"),
         sweep_plots=late("musigma.sweep_plots.sweep_plots"),
         thumbnails=late("musigma.sweep_plots.thumbnails"),

@@ -88,13 +88,7 @@ def encoded(model: LatentVariableModel, x: Tensor, y: Tensor) -> Encoded:
 
     noise = normal_noise(1, len(x), model.noise_dim, seed=FIXED_SEED)[0]
     mu, std, x_hat, log_likelihood, rate, rates = in_rows(rows_of, x, y, noise, device=model.device)
-    return Encoded(
-        x,
-        y,
-        mu,
-        std,
-        x_hat,
-        log_likelihood,
-        rate if model.has_density else None,
-        rates if has_rates else None,
+    found = Encoded(x, y, mu, std, x_hat, log_likelihood, rate, rates)
+    return found._replace(
+        rate=rate if model.has_density else None, rates=rates if has_rates else None
     )

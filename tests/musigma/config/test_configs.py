@@ -54,7 +54,7 @@ def test_every_model_builds_on_every_data_set(option, data, compose_launch):
     }.get(data, [])
     config = compose_launch(f"model={option}", f"data={data}", *needed).config
     module = build_module(config, build_data(config))
-    expected = 563_286 if module.model.posterior == "point" else 563_888
+    expected = 563_286 if not module.model.has_density else 563_888
     more_pixels = math.prod(module.model.image_shape) - 784
     expected += (300 + 300 + 1) * more_pixels
     assert sum(p.numel() for p in module.parameters()) == expected

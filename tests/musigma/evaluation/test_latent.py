@@ -24,7 +24,7 @@ from musigma.evaluation.latent import (
     signal_to_noise,
     spread,
 )
-from musigma.models.posterior import NormalHead
+from musigma.models.posteriors import NormalHead
 from oracles import LinearGaussian
 
 
@@ -48,7 +48,7 @@ def test_units_are_active_above_a_variance_of_a_hundredth():
     signs = torch.tensor([[1.0], [-1.0]], dtype=torch.float64).repeat(50, 1)
     mu = 7 + signs * torch.tensor([0.0, 0.099, 0.101, 1.0]).double()
     torch.testing.assert_close(spread(mu), torch.tensor([0.0, 0.099, 0.101, 1.0]).double())
-    assert active_units(mu).tolist() == [False, False, True, True]
+    assert active_units(mu, torch.ones(4)).tolist() == [False, False, True, True]
 
 
 def test_signal_to_noise_is_a_ratio_of_variances_whatever_the_scale():

@@ -6,9 +6,9 @@ import torch
 from musigma.evaluation import importance_estimate, quadrature_estimate
 from musigma.models import MLP, Autoencoder
 from musigma.module import AutoencoderModule
-from musigma.objectives import ELBO, IWAE, Draw
+from musigma.objectives import ELBO, IWAE
 from musigma.objectives.likelihoods import Gaussian
-from oracles import LinearGaussian
+from oracles import LinearGaussian, normal_draw
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ def _bound(model, x, samples, repeats=200):
     bounds = []
     for _ in range(repeats):
         z = mu + std * torch.randn(samples, *mu.shape, dtype=torch.float64)
-        draw = Draw(model.likelihood.log_prob(x, model.decode(z)), z, mu, std, len(x))
+        draw = normal_draw(model.likelihood.log_prob(x, model.decode(z)), z, mu, std, len(x))
         bounds.append(IWAE(samples=samples)(draw, 0).terms["iwae"].detach())
     bounds = torch.stack(bounds)
     return bounds.mean(0), bounds.std(0) / repeats**0.5
@@ -150,7 +150,8 @@ def test_trained_on_its_data_the_vae_reaches_the_optimum():
     for _ in range(800):
         mu, std = model.encode(oracle.x)
         z = mu + std * torch.randn(8, *mu.shape, dtype=torch.float64)
-        draw = Draw(likelihood.log_prob(oracle.x, model.decode(z)), z, mu, std, len(oracle.x))
+        log_likelihood = likelihood.log_prob(oracle.x, model.decode(z))
+        draw = normal_draw(log_likelihood, z, mu, std, len(oracle.x))
         loss = module.objective(draw, 0).loss
         optimizer.zero_grad()
         loss.backward()

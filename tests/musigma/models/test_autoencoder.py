@@ -9,7 +9,7 @@ from torch import nn
 
 from musigma.models import MLP, Autoencoder, Conv
 from musigma.models.network import Activation
-from musigma.models.posterior import STD_FLOOR
+from musigma.models.posteriors.normal import STD_FLOOR
 from musigma.objectives.likelihoods import Bernoulli, Laplace
 
 
@@ -189,7 +189,7 @@ class _Unflat(MLP):
         (lambda: _autoencoder(latent_dim=0), "latent_dim\n  Input should be greater"),
         (
             lambda: _autoencoder(posterior="cauchy"),
-            "posterior\n  Input should be 'normal' or 'point'",
+            "Input should be 'normal' or 'point'",
         ),
         (lambda: MLP(encoder_sizes=(0,)), r"encoder_sizes.0\n  Input should be greater"),
         (lambda: MLP(activation="Relu"), "activation\n  Input should be 'LeakyReLU'"),

@@ -88,7 +88,7 @@ def test_without_a_prior_the_plane_spans_the_quantiles_of_mu():
     for j, found in enumerate((codes[0, :, 0], codes[:, 0, 1].flip(0))):
         expected = np.quantile(mu[:, j].double().numpy(), [0.125, 0.375, 0.625, 0.875])
         assert found.tolist() == pytest.approx(expected, rel=1e-6)
-    (axes,) = plot_latent_plane(_images(4, 4, 1, 6, 6), mu).axes
+    (axes,) = plot_latent_plane(_images(4, 4, 1, 6, 6), mu, "μ").axes
     assert _labels(axes.xaxis) == [f"{value:.1f}".replace("-", "−") for value in codes[0, :, 0]]
     assert "4 × 4 quantiles of μ" in axes.get_title()
 
