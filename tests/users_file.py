@@ -8,8 +8,7 @@ from torch import Tensor
 
 import musigma
 from musigma.data import ImageDataModule, MNISTDataModule
-from musigma.models import MLP, Autoencoder
-from musigma.models.posteriors import NormalPosterior, PointPosterior
+from musigma.models import MLP, Autoencoder, LatentVariableModel, Posterior
 from musigma.module import AutoencoderModule, Prediction
 from musigma.objectives import ELBO
 from musigma.objectives.likelihoods import Laplace
@@ -18,12 +17,12 @@ from musigma.objectives.likelihoods import Laplace
 def open_run(folder: Path) -> Tensor:
     """Codes of a trained run."""
     run = musigma.load_run(folder, "best", data={"root": "data"})
-    assert_type(run.model, Autoencoder)
+    assert_type(run.model, LatentVariableModel)
     assert_type(run.data, ImageDataModule)
     assert_type(run.config, dict[str, Any])
     batch = next(iter(run.data.test_dataloader()))
     posterior = run.model.encode(batch.x)
-    assert_type(posterior, NormalPosterior | PointPosterior)
+    assert_type(posterior, Posterior)
     mu, std = posterior
     return mu + std
 

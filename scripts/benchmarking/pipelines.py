@@ -22,7 +22,7 @@ from torchvision import transforms
 from benchmarking.race import Pace
 from musigma.assemble import assemble, build_data, build_model
 from musigma.data import Batch, ImageDataModule
-from musigma.models import Autoencoder
+from musigma.models import LatentVariableModel
 from workbench.project import Config
 from workbench.trainer import build_trainer, spare_driver_lookups
 from workbench.training import train
@@ -124,7 +124,7 @@ def _time_hooks(callback: Any, parts: dict[str, float]) -> None:
 
 class _SetUp(NamedTuple):
     data: ImageDataModule
-    model: Autoencoder
+    model: LatentVariableModel
     grey: Tensor
     device: torch.device
 
@@ -144,7 +144,7 @@ def _set_up(config: Config) -> _SetUp:
 def _loop(
     pace: Pace,
     config: Config,
-    model: Autoencoder,
+    model: LatentVariableModel,
     batches: Callable[[], Iterable[Tensor]],
     images: int,
 ) -> None:

@@ -1,6 +1,6 @@
 """What an objective sees of a model: draws of z, and the distributions that they are held to."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, Self
@@ -15,6 +15,9 @@ class Posterior(Protocol):
 
     What a kind of posterior does not have is None, or raises a ValueError with the reason.
     """
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """It unpacks as `mu, std`."""
 
     @property
     def mu(self) -> Tensor:
