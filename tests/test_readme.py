@@ -14,8 +14,8 @@ from workbench.config.resolvers import register_resolvers
 WORKFLOWS = sorted(PROJECT_ROOT.glob(".github/workflows/*"))
 README = (PROJECT_ROOT / "README.md").read_text("utf-8")
 GUIDES = sorted(PROJECT_ROOT.glob("docs/*.md"))
-MADE = ("configs/schema.json", "configs/local/trusted.yaml", "docs/api/index.html")
-"""Files that a command or a user makes."""
+MADE = ("configs/schema.json", "configs/local/trusted.yaml", "docs/api/", "src/my_project")
+"""What a command or a user makes."""
 
 
 IN_TEXT = re.findall(r"`python\s+scripts/train\.py\s?([^`]*)`", README)

@@ -12,6 +12,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from rich.cells import cell_len
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
@@ -155,12 +156,18 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     Columns of numbers are aligned right; text is wrapped between words.
     """
     made = Table(title=title or None, title_justify="left")
-    rows = list(rows)
+    rows = [[printable(cell) for cell in row] for row in rows]
     for column, *cells in zip(columns, *rows, strict=True):
         is_numeric = all(cell[:1].isdigit() or cell[:1] in ("", *"-−–≥") for cell in cells)
-        made.add_column(column, justify="right" if is_numeric else "left", no_wrap=is_numeric)
+        whole = [column, *cells] if is_numeric else " ".join([column, *cells]).split()
+        made.add_column(
+            column,
+            justify="right" if is_numeric else "left",
+            no_wrap=is_numeric,
+            min_width=max(map(cell_len, whole), default=0),
+        )
     for row in rows:
-        made.add_row(*map(printable, row))
+        made.add_row(*row)
     page = io.StringIO()
     console = Console(
         file=page, width=10_000, color_system=None, highlight=False, markup=False, emoji=False

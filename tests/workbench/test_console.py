@@ -41,6 +41,15 @@ def test_text_is_wrapped_and_numbers_are_not(capsys):
     assert " ".join(re.findall(r"^│ (.*?) +│", "\n".join(lines), re.M)) == name
 
 
+def test_many_columns_leave_words_whole(capsys):
+    columns = [f"column {number}" for number in range(12)]
+    show_table("", ("name", *columns), [["something", *["1.25"] * 12]])
+    said = capsys.readouterr().out
+    assert "something" in said
+    assert all(column in said for column in columns)
+    assert "…" not in said
+
+
 def test_a_path_in_the_working_directory_is_said_from_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert nearby(tmp_path / "logs" / "a") == Path("logs/a")
