@@ -180,7 +180,7 @@ def edited(path: str, text: str, name: str, version: str, without_examples: bool
         "Makefile": [(r"^fork:.*\n(\t.*\n)+\n", ""), (r"^(\.PHONY:.*) fork\b", r"\1")],
         "README.md": [
             (r"^`make fork (?s:.*?)\n\n", ""),
-            (r"\[forks\]\(docs/forks\.md\) · ", ""),
+            (r"\[forks\]\(docs/forks\.md\) ·\s", ""),
         ],
     }.get(path, [])
     if path == "README.md" and without_examples:

@@ -30,7 +30,7 @@ def _blocks(*names):
 OWN = _blocks("your-own")
 CLUSTERS = _blocks("clusters")
 ELSEWHERE = _blocks("notebooks", "colleagues")
-REUSE = _blocks("runs", "training")
+REUSE = _blocks("runs", "training", "lightning")
 # CIFAR-10 without its checksums, so that a few images can stand for it.
 STAND_IN = """
 from torchvision.datasets import CIFAR10
