@@ -230,7 +230,8 @@ def test_examples_go_if_asked(fork, small_fork):
     assert [path.name for path in experiments[1]] == ["notebook.yaml"]
     readmes = [(f[0] / "README.md").read_text() for f in (fork, small_fork)]
     assert ["Against published figures" in readme for readme in readmes] == [True, False]
-    assert set(re.findall(r"experiment=(\w+)", readmes[1])) == {"notebook"}
+    guides = [path.read_text() for path in small_fork[0].glob("docs/*.md")]
+    assert set(re.findall(r"experiment=(\w+)", "".join([readmes[1], *guides]))) == {"notebook"}
 
 
 def test_the_fork_is_in_order(fork, small_fork):
