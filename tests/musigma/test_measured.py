@@ -100,7 +100,7 @@ def test_final_weights_that_were_never_validated_are_validated_at_the_end(
     _assert_same(_weights(folder, "previous"), last["state_dict"])
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Lightning's, of its own checkpoints
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 @pytest.mark.parametrize(
     ("settings", "weights"),
     [

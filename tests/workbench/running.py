@@ -140,3 +140,12 @@ def only_run(tmp_path):
         return RunFolder.open(config.parent)
 
     return find
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    """The path of the least that a sweep takes for a run: a folder with a config."""
+    path = tmp_path / "sweep" / "run"
+    path.mkdir(parents=True)
+    (path / "config.yaml").write_text("name: x\n")
+    return path
