@@ -86,7 +86,7 @@ def check_pixels(x: Tensor, pixels: Sequence[Pixels]) -> None:
 
 
 def outside_unit(x: Tensor) -> str | None:
-    """`between -0.42 and 2.82`, if not all numbers are on the [0, 1] scale; the device must wait."""
+    """`between -0.42 and 2.82`, if not all numbers lie in [0, 1]; the device must wait."""
     low, high = x.min().item(), x.max().item()
     if low >= 0 and high <= 1:  # which NaN is not
         return None
