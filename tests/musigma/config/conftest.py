@@ -9,7 +9,7 @@ _files = {}
 
 
 class _Kept(Files):
-    """Files that no test changes; those of a folder that a test adds are read anew."""
+    """Files as they lie in `configs`; what a test has in a folder of its own is read anew."""
 
     def choose(self, choices):
         chosen = super().choose(choices)
@@ -20,7 +20,9 @@ class _Kept(Files):
 
 
 def _kept(config_name, parse):
-    place = (the_project().configs, config_name)
+    configs = the_project().configs
+    stamps = sorted((path, path.stat().st_mtime_ns) for path in configs.rglob("*.yaml"))
+    place = (config_name, *stamps)  # a test may add a file
     if place not in _files:
         _files[place] = _Kept(config_name, parse)
     return _files[place]
