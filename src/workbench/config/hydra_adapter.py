@@ -200,7 +200,7 @@ def start(
     elif MULTIRUN in options.overrides:
         return hydra.multirun(**named, task_function=task)
     else:
-        if composed is not None:
+        if composed is not None and not composed.hydra.verbose:  # which prints how it composes
             configure_log(composed.hydra.hydra_logging, composed.hydra.verbose)
             hydra.compose_config = lambda **_: composed
         hydra.run(**named, task_function=task)
