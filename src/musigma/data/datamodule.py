@@ -31,6 +31,7 @@ from musigma.data.streaming import (
 from musigma.seeding import FIXED_SEED
 from musigma.shapes import ImageShape
 from workbench.errors import DataError
+from workbench.foreign import is_foreign
 from workbench.ranges import Count, Seed, checked
 
 Loader = TensorLoader | StreamLoader
@@ -158,6 +159,11 @@ class ImageDataModule(L.LightningDataModule):
         self._keep("val", InMemory(self._normalized(held_out), held_out_labels))
 
     @property
+    def known_shape(self) -> ImageShape | None:
+        """The shape of the images; None if it is known once they have been read."""
+        return self.image_shape
+
+    @property
     def is_streamed(self) -> bool:
         """True if training images are read one by one; after `setup`."""
         return isinstance(self._sets.get("train"), Streamed)
@@ -200,8 +206,13 @@ class ImageDataModule(L.LightningDataModule):
         """The test images, as `Trainer.predict` sees them."""
         return self.test_dataloader()
 
-    def evaluation_loader(self, name: Literal["train", "test"]) -> Loader:
-        """The images of a set as evaluation sees them: in their own order, normalised."""
+    def evaluation_loader(self, name: Literal["train", "val", "test"]) -> Loader | list[Loader]:
+        """The images of a set as evaluation sees them: in their own order, normalised.
+
+        An empty list where there are none.
+        """
+        if name == "val":
+            return self.val_dataloader()
         normalization = self.normalization if name == "train" else None
         return self._loader(name, self.eval_batch_size, normalization)
 
@@ -218,9 +229,10 @@ class ImageDataModule(L.LightningDataModule):
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
-    ) -> Batch:
-        """Batches are on the device already."""
-        return batch
+    ) -> Batch | tuple[Tensor, Tensor]:
+        """Batches are on the device already; a module of the user's own class gets `x, y`."""
+        module = self.trainer.lightning_module if self.trainer else None
+        return (batch.x, batch.y) if is_foreign(type(module)) else batch
 
     def _normalized(self, images: Tensor) -> Tensor:
         """As in every evaluation: with the same draws if they are random."""

@@ -30,6 +30,14 @@ class InMemory:
     def __len__(self) -> int:
         return len(self.images)
 
+    def batches(self, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, so many at once, with their labels."""
+        yield from zip(self.images.split(most), self.labels.split(most), strict=True)
+
+    def at(self, rows: Tensor) -> Tensor:
+        """The images at some places."""
+        return self.images[rows]
+
     def some(self, count: int) -> "InMemory":
         """The same with only its first images."""
         return InMemory(*self.first(count))
@@ -77,6 +85,10 @@ class TensorLoader(StepLoader):
             parts = (images.index_select(0, rows), labels[rows], rows)
             x, y, row = (to_device(part, self.device) for part in parts)
             yield Batch(self._pixels(x, step), y, row)
+
+    def images(self) -> InMemory:
+        """All images, as the loader holds them."""
+        return InMemory(*self.dataset.tensors)
 
     def tensors(self) -> tuple[Tensor, Tensor]:
         """All images, as the loader holds them, and their labels."""

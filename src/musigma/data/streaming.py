@@ -178,6 +178,10 @@ class StreamLoader(StepLoader):
                 "data.num_workers or data.eval_batch_size lower"
             ) from error
 
+    def images(self) -> "Evaluated":
+        """All images, which are read as they are asked for."""
+        return Evaluated(self)
+
     def tensors(self) -> tuple[Tensor, Tensor]:
         """All images as they are evaluated, and their labels: in memory."""
         batches = [(batch.x, batch.y) for batch in self]
@@ -192,6 +196,27 @@ class StreamLoader(StepLoader):
             place = (self.seed, self.rank, self.sampler.epoch, step)
             self.generator.manual_seed(derive_seed(*place))
         return normalization(images, self.generator)
+
+
+class Evaluated:
+    """The images of a loader for evaluation; no more than a batch of them is held."""
+
+    def __init__(self, loader: StreamLoader) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader.dataset)
+
+    def batches(self, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, so many at once at most, with their labels."""
+        for batch in self.loader:
+            yield from zip(batch.x.split(most), batch.y.split(most), strict=True)
+
+    def at(self, rows: Tensor) -> Tensor:
+        """The images at some places, read in this process."""
+        images = self.loader.dataset
+        found, _ = opened(images.__getitems__([(NO_EPOCH, row) for row in rows.tolist()]))
+        return normalized_by_place(images.normalization, found, rows)
 
 
 def normalized_by_place(normalization: Normalization, images: Tensor, rows: Tensor) -> Tensor:

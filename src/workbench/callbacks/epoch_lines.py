@@ -6,7 +6,7 @@ import math
 import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 
-from workbench.module import ReportingModule
+from workbench.module import ReportingModule, reports_of
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,7 @@ class EpochLines(L.Callback):
     """
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
+        pl_module = reports_of(pl_module)
         train, val = pl_module.metrics("train"), pl_module.validation()
         if trainer.is_global_zero:
             epoch = epoch_name(trainer)
@@ -34,6 +35,7 @@ class EpochLines(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         in_training = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        pl_module = reports_of(pl_module)
         if in_training and not trainer.is_last_batch and trainer.is_global_zero:
             shown = _in_words(pl_module.validation(), pl_module)
             log.info("step %d   val %s", trainer.global_step, shown)

@@ -16,7 +16,7 @@ from workbench.config.problem import Problem
 from workbench.config.sources import source_of
 from workbench.config.sweep import Sweep, read_sweep
 from workbench.errors import ConfigError
-from workbench.project import Config
+from workbench.project import Config, the_project
 
 
 class CheckedJob(NamedTuple):
@@ -95,6 +95,8 @@ class Checks:
         if not resumes:  # a run that is resumed has a config of its own
             faults, job = self._check_rules(written, config)
             found += faults
+            if self.script == "train" and job and not found:
+                found += find_typed([*composed.choices, *composed.fitting], the_project().unused(job))
         problems += [self._with_source(problem, composed) for problem in found]
         if problems or self.script != "train" or resumes:
             return CheckedJob(composed.added, problems)
