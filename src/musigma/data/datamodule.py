@@ -19,6 +19,7 @@ from musigma.data.normalization import (
     Normalization,
     NormalizationName,
     Stds,
+    normalized_by_place,
 )
 from musigma.data.splits import Size, split
 from musigma.data.streaming import (
@@ -26,7 +27,6 @@ from musigma.data.streaming import (
     Streamed,
     StreamLoader,
     default_workers,
-    normalized_by_place,
 )
 from musigma.seeding import FIXED_SEED
 from musigma.shapes import ImageShape
@@ -182,9 +182,8 @@ class ImageDataModule(L.LightningDataModule):
         if isinstance(train, Streamed):
             sums = [batch.x.double().sum(0) for batch in self.evaluation_loader("train")]
         else:
-            images = train.images
-            generator = torch.Generator(images.device).manual_seed(FIXED_SEED)
-            chunks = images.split(5_000)
+            chunks = train.images.split(5_000)
+            generator = torch.Generator(train.images.device).manual_seed(FIXED_SEED)
             sums = [self.normalization(chunk, generator).double().sum(0) for chunk in chunks]
         return (torch.stack(sums).sum(0) / len(train)).float()
 
@@ -214,7 +213,7 @@ class ImageDataModule(L.LightningDataModule):
         if name == "val":
             return self.val_dataloader()
         normalization = self.normalization if name == "train" else None
-        return self._loader(name, self.eval_batch_size, normalization)
+        return self._loader(name, self.eval_batch_size, normalization, by_place=True)
 
     def first_images(self, count: int) -> tuple[Literal["train", "val"], Tensor, Tensor]:
         """The first images held out, or if none are, to train on: their set, pixels and labels."""
@@ -222,9 +221,6 @@ class ImageDataModule(L.LightningDataModule):
         kept = self._sets[name]
         images, labels = (part.to(self._device) for part in kept.first(count))
         is_normalized = name == "val" and isinstance(kept, InMemory)
-        if isinstance(kept, Streamed) and name == "val":
-            rows = torch.arange(len(images))
-            return name, normalized_by_place(self.normalization, images, rows), labels
         return name, images if is_normalized else self._normalized(images), labels
 
     def transfer_batch_to_device(
@@ -235,9 +231,8 @@ class ImageDataModule(L.LightningDataModule):
         return (batch.x, batch.y) if is_foreign(type(module)) else batch
 
     def _normalized(self, images: Tensor) -> Tensor:
-        """As in every evaluation: with the same draws if they are random."""
-        generator = torch.Generator(images.device).manual_seed(FIXED_SEED)
-        return self.normalization(images, generator)
+        """As in every evaluation: with draws by their places if they are random."""
+        return normalized_by_place(self.normalization, images, torch.arange(len(images)))
 
     def _held_out(self, count: int) -> Tensor:
         return split(count, self.val_size, f"{self.name}, data.val_size={self.val_size}")
@@ -276,6 +271,7 @@ class ImageDataModule(L.LightningDataModule):
         normalization: Normalization | None = None,
         is_training: bool = False,
         shuffle: bool = False,
+        by_place: bool = False,
     ) -> Loader:
         images = self._sets[name]
         steps: dict[str, Any] = {
@@ -289,4 +285,5 @@ class ImageDataModule(L.LightningDataModule):
         if isinstance(images, Streamed):
             workers = self.num_workers
             return StreamLoader(images, is_training=is_training, num_workers=workers, **steps)
-        return TensorLoader(images.images, images.labels, normalization=normalization, **steps)
+        pixels: dict[str, Any] = {"normalization": normalization, "by_place": by_place}
+        return TensorLoader(images.images, images.labels, **pixels, **steps)

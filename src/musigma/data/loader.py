@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from musigma.data.batch import Batch
-from musigma.data.normalization import Normalization
+from musigma.data.normalization import Normalization, normalized_by_place
 from musigma.data.steps import StepLoader
 from musigma.seeding import derive_seed
 
@@ -55,6 +55,7 @@ class TensorLoader(StepLoader):
         labels: `[N]`, on the same device.
         normalization: makes float32 pixels of a batch of uint8 ones; None where they are made. What
             it draws is a function of (seed, rank, epoch, step).
+        by_place: it is a function of the image's place instead, as in every evaluation.
         device: where batches are wanted; by default where the images are.
         steps: the others of `StepLoader`.
 
@@ -68,12 +69,14 @@ class TensorLoader(StepLoader):
         labels: Tensor,
         *,
         normalization: Normalization | None = None,
+        by_place: bool = False,
         device: torch.device | None = None,
         **steps: Any,
     ) -> None:
         super().__init__(len(images), **steps)
         self.dataset = TensorDataset(images, labels)
         self.normalization = normalization
+        self.by_place = by_place
         self.device = device or images.device
         self.generator = torch.Generator(self.device)
 
@@ -84,7 +87,7 @@ class TensorLoader(StepLoader):
             self._next_step = step + 1
             parts = (images.index_select(0, rows), labels[rows], rows)
             x, y, row = (to_device(part, self.device) for part in parts)
-            yield Batch(self._pixels(x, step), y, row)
+            yield Batch(self._pixels(x, row, step), y, row)
 
     def images(self) -> InMemory:
         """All images, as the loader holds them."""
@@ -95,9 +98,11 @@ class TensorLoader(StepLoader):
         images, labels = self.dataset.tensors
         return images, labels
 
-    def _pixels(self, images: Tensor, step: int) -> Tensor:
+    def _pixels(self, images: Tensor, rows: Tensor, step: int) -> Tensor:
         if self.normalization is None:
             return images
+        if self.by_place:
+            return normalized_by_place(self.normalization, images, rows)
         if self.normalization.is_random:
             place = (self.seed, self.rank, self.sampler.epoch, step)
             self.generator.manual_seed(derive_seed(*place))

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from musigma.data.batch import Batch
 from musigma.data.image_files import strict
 from musigma.data.loader import to_device
-from musigma.data.normalization import Normalization
+from musigma.data.normalization import Normalization, normalized_by_place
 from musigma.data.steps import StepLoader
 from musigma.seeding import FIXED_SEED, derive_seed, seed_everything
 from workbench.errors import DataError
@@ -217,19 +217,6 @@ class Evaluated:
         images = self.loader.dataset
         found, _ = opened(images.__getitems__([(NO_EPOCH, row) for row in rows.tolist()]))
         return normalized_by_place(images.normalization, found, rows)
-
-
-def normalized_by_place(normalization: Normalization, images: Tensor, rows: Tensor) -> Tensor:
-    """Pixels whose draws, if they are random, are a function of the image's place."""
-    if not normalization.is_random:
-        return normalization(images)
-    generator = torch.Generator(images.device)
-    return torch.cat(
-        [
-            normalization(image, generator.manual_seed(derive_seed(FIXED_SEED, row)))
-            for image, row in zip(images.split(1), rows.tolist(), strict=True)
-        ]
-    )
 
 
 class Items:

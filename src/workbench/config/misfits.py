@@ -22,7 +22,7 @@ from workbench.errors import ConfigError
 from workbench.foreign import is_foreign
 from workbench.module import reports_of
 from workbench.parameter_groups import OptimizerRecipe
-from workbench.project import Config, the_project
+from workbench.project import Config, late, the_project
 from workbench.schedules import Length, Schedule, SchedulerRecipe, schedule_of
 
 MOST_EPOCHS = 1000
@@ -37,12 +37,15 @@ NO_SHAPE = ("trainer", "callbacks", "logger", "name", "seed", "optimizer", "sche
 OF_A_SERVER = ("artifact_location", "tracking_uri", "cache_dir")
 
 
-def find_misfits(config: dict[str, Any], small: set[str] | None = None) -> Iterator[Problem]:
+def find_misfits(
+    config: dict[str, Any], small: set[str] | None = None, *, begins: bool = False
+) -> Iterator[Problem]:
     """The first thing that does not fit another.
 
     Args:
         config: resolved.
         small: keeps which modules are small, for the next config.
+        begins: whether it is a run that begins, if need be with another's weights.
     """
     try:
         trainer = config["trainer"]
@@ -52,7 +55,7 @@ def find_misfits(config: dict[str, Any], small: set[str] | None = None) -> Itera
         check_written_places(config)
         the_project().rules(config)
         data = build_data(config)
-        tried = _try_out(config, data, set() if small is None else small)
+        tried = _try_out(config, data, set() if small is None else small, begins)
         check_schedule(config)
         callbacks = build_callbacks(config)
         if tried is None:  # it is seen in the rehearsal
@@ -72,7 +75,7 @@ def find_misfits(config: dict[str, Any], small: set[str] | None = None) -> Itera
 
 
 def _try_out(
-    config: Config, data: L.LightningDataModule, small: set[str]
+    config: Config, data: L.LightningDataModule, small: set[str], begins: bool
 ) -> tuple[str, list[str], list[str]] | None:
     """The word for examples, and the names of the terms and settings that a batch reports.
 
@@ -89,6 +92,8 @@ def _try_out(
     def tried(device: str) -> tuple[str, list[str], list[str]] | None:
         with torch.device(device):
             module = build_module({**config, "compile": False}, data)
+        if begins:
+            late("workbench.origin.check_fits")(module, config)
         if is_foreign(type(module)):
             return None
         found = reports_of(module).examples, *the_project().try_batch(module, data)
