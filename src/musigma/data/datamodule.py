@@ -2,7 +2,7 @@
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import lightning as L
@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import Transform
 
 from musigma.data.batch import Batch
+from musigma.data.in_order import Iterated, IteratedLoader, Read
 from musigma.data.loader import InMemory, TensorLoader, place
 from musigma.data.normalization import (
     NORMALIZATIONS,
@@ -34,7 +35,12 @@ from workbench.errors import DataError
 from workbench.foreign import is_foreign
 from workbench.ranges import Count, Seed, checked
 
-Loader = TensorLoader | StreamLoader
+Loader = TensorLoader | StreamLoader | IteratedLoader
+Kept = InMemory | Streamed | Iterated
+
+
+FIRST = 10_000
+"""Of training images without a length so many are evaluated: the first ones."""
 
 
 class ImageDataModule(L.LightningDataModule):
@@ -100,7 +106,7 @@ class ImageDataModule(L.LightningDataModule):
         self.device = torch.device("cpu")
         self.augment = augment
         self.num_workers = default_workers() if num_workers is None else num_workers
-        self._sets: dict[str, InMemory | Streamed] = {}
+        self._sets: dict[str, Kept] = {}
 
     @abstractmethod
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
@@ -113,7 +119,7 @@ class ImageDataModule(L.LightningDataModule):
         """The same of the data's own validation set; None where there is none, as by default."""
         return None
 
-    def streams(self) -> dict[str, Streamed] | None:
+    def streams(self) -> Mapping[str, Streamed | Iterated] | None:
         """The sets `train`, `test` and, if there is one, `val`, where images are read one by one.
 
         None, as by default, where they are read once.
@@ -131,11 +137,11 @@ class ImageDataModule(L.LightningDataModule):
         if ("test" if is_test else "train") in self._sets:
             return
         if streams := self.streams():
-            if "val" not in streams:
-                train = streams["train"]
+            sets, train = {**streams}, streams["train"]
+            if "val" not in sets and isinstance(train, Streamed):
                 mask = self._held_out(len(train))
-                streams |= {"val": train.only(mask), "train": train.only(~mask)}
-            for name, stream in streams.items():
+                sets |= {"val": train.only(mask), "train": train.only(~mask)}
+            for name, stream in sets.items():
                 self._keep(name, stream)
             return
         prepare = self.normalization.prepare
@@ -166,7 +172,7 @@ class ImageDataModule(L.LightningDataModule):
     @property
     def is_streamed(self) -> bool:
         """True if training images are read one by one; after `setup`."""
-        return isinstance(self._sets.get("train"), Streamed)
+        return isinstance(self._sets.get("train"), Streamed | Iterated)
 
     def some(self, count: int) -> "ImageDataModule":
         """The same with only so many of the images that have been read, in two batches."""
@@ -179,6 +185,8 @@ class ImageDataModule(L.LightningDataModule):
     def mean_image(self) -> Tensor:
         """The mean of the training images as the model sees them, `[C, H, W]`, after `setup`."""
         train = self._sets["train"]
+        if isinstance(train, Iterated):
+            return self._iterated_loader(train, FIRST).first(FIRST)[0].mean(0).cpu()
         if isinstance(train, Streamed):
             sums = [batch.x.double().sum(0) for batch in self.evaluation_loader("train")]
         else:
@@ -195,13 +203,13 @@ class ImageDataModule(L.LightningDataModule):
 
     def val_dataloader(self) -> Loader | list[Loader]:
         """The images held out, in a fixed order; an empty list where there are none."""
-        return self._loader("val", self.eval_batch_size) if len(self._sets["val"]) else []
+        return self._loader("val", self.eval_batch_size) if self._has("val") else []
 
-    def test_dataloader(self) -> Loader:
-        """The test images in their own order."""
-        return self._loader("test", self.eval_batch_size)
+    def test_dataloader(self) -> Loader | list[Loader]:
+        """The test images in their own order; an empty list where there are none."""
+        return self._loader("test", self.eval_batch_size) if self._has("test") else []
 
-    def predict_dataloader(self) -> Loader:
+    def predict_dataloader(self) -> Loader | list[Loader]:
         """The test images, as `Trainer.predict` sees them."""
         return self.test_dataloader()
 
@@ -212,13 +220,17 @@ class ImageDataModule(L.LightningDataModule):
         """
         if name == "val":
             return self.val_dataloader()
+        if not self._has(name):
+            return []
         normalization = self.normalization if name == "train" else None
         return self._loader(name, self.eval_batch_size, normalization, by_place=True)
 
     def first_images(self, count: int) -> tuple[Literal["train", "val"], Tensor, Tensor]:
         """The first images held out, or if none are, to train on: their set, pixels and labels."""
-        name: Literal["train", "val"] = "val" if len(self._sets["val"]) else "train"
+        name: Literal["train", "val"] = "val" if self._has("val") else "train"
         kept = self._sets[name]
+        if isinstance(kept, Iterated):
+            return name, *self._iterated_loader(kept, count).first(count)
         images, labels = (part.to(self._device) for part in kept.first(count))
         is_normalized = name == "val" and isinstance(kept, InMemory)
         return name, images if is_normalized else self._normalized(images), labels
@@ -245,7 +257,36 @@ class ImageDataModule(L.LightningDataModule):
         draws: dict[str, Any] = {"augment": self.augment, "seed": self.seed, "is_random": is_random}
         return Streamed(get, rows, self.normalization, **draws)
 
-    def _keep(self, name: str, images: InMemory | Streamed) -> None:
+    def _iterated(self, dataset: Iterable[Any], read: Read) -> Iterated:
+        """A set without a length."""
+        draws: dict[str, Any] = {"augment": self.augment, "seed": self.seed}
+        return Iterated(dataset, read, self.normalization, **draws)
+
+    def _iterated_loader(
+        self, images: Iterated, batch_size: int, is_training: bool = False
+    ) -> IteratedLoader:
+        return IteratedLoader(
+            images,
+            batch_size=batch_size,
+            is_training=is_training,
+            num_workers=self.num_workers,
+            seed=self.seed,
+            device=self._device,
+        )
+
+    def _has(self, name: str) -> bool:
+        images = self._sets.get(name)
+        return isinstance(images, Iterated) or (images is not None and len(images) > 0)
+
+    def _keep(self, name: str, images: Kept) -> None:
+        if isinstance(images, Iterated):
+            if self._processes > 1:
+                raise DataError(
+                    f"{self.name}: has no length that {self._processes} processes could share; set "
+                    "trainer.devices=1"
+                )
+            self._sets[name] = images
+            return
         if 0 < len(images) < self._processes:
             raise DataError(
                 f"{self.name}: the {name} set has {len(images)} images, too few for "
@@ -274,6 +315,10 @@ class ImageDataModule(L.LightningDataModule):
         by_place: bool = False,
     ) -> Loader:
         images = self._sets[name]
+        if isinstance(images, Iterated):
+            if name == "train" and not is_training:
+                images = images.some(FIRST)
+            return self._iterated_loader(images, batch_size, is_training)
         steps: dict[str, Any] = {
             "batch_size": batch_size,
             "seed": self.seed,

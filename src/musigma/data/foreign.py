@@ -14,6 +14,7 @@ from torch import Tensor
 
 from musigma.data.batch import Batch, as_batch
 from musigma.data.datamodule import ImageDataModule
+from musigma.data.in_order import InOrder
 from musigma.data.normalization import Normalization
 from musigma.objectives.likelihoods import Pixels
 from musigma.seeding import FIXED_SEED, seed_everything
@@ -246,7 +247,6 @@ class ForeignBatches:
     def __init__(self, data: ForeignDataModule, name: Literal["train", "val", "test"]) -> None:
         self.data = data
         self.name = name
-        self._count: int | None = None
 
     def __iter__(self) -> Iterator[Batch]:
         row = 0
@@ -258,36 +258,9 @@ class ForeignBatches:
                 row += len(x)
                 yield Batch(x.to(self.data._device), y, rows)
 
-    def __len__(self) -> int:
-        """The number of images, which are counted once."""
-        if self._count is None:
-            self._count = sum(len(batch.x) for batch in self)
-        return self._count
-
-    def images(self) -> "ForeignBatches":
+    def images(self) -> InOrder:
         """The images themselves."""
-        return self
-
-    def batches(self, most: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in order, so many at once at most, with their labels."""
-        for batch in self:
-            yield from zip(batch.x.split(most), batch.y.split(most), strict=True)
-
-    def at(self, rows: Tensor) -> Tensor:
-        """The images at some places."""
-        found: dict[int, Tensor] = {}
-        for batch in self:
-            assert batch.row is not None
-            here = torch.isin(rows, batch.row)
-            found |= {row: batch.x[row - int(batch.row[0])] for row in rows[here].tolist()}
-            if len(found) == len(rows):
-                break
-        return torch.stack([found[row] for row in rows.tolist()])
-
-    def tensors(self) -> tuple[Tensor, Tensor]:
-        """All images and their labels."""
-        images, labels = zip(*((batch.x, batch.y) for batch in self), strict=True)
-        return torch.cat(images), torch.cat(labels)
+        return InOrder(lambda: self)
 
 
 def _batch(found: Any, name: str) -> Batch:

@@ -102,20 +102,30 @@ class Streamed(Dataset):  # type: ignore[type-arg]
             seed_everything(derive_seed(*place))
         source = int(self.rows[row])
         image, label = self.get(source)
-        shape = image.shape
         if epoch != NO_EPOCH:
-            for transform in self.augment:
-                image = transform(image)
-            if image.shape != shape or image.dtype != torch.uint8:
-                raise DataError(
-                    f"data.augment makes images of {shape[0]} × {shape[1]} × {shape[2]} ones of "
-                    f"{' × '.join(map(str, image.shape))}, {image.dtype}; they should keep their "
-                    "shape and stay uint8: data.normalization comes after it"
-                )
+            image = augmented(image, self.augment)
         if self.normalization.is_drawn_once:
             seed = derive_seed(FIXED_SEED, source)
             image = self.normalization.prepare(image.unsqueeze(0), seed)[0]
         return image, label
+
+
+def augmented(image: Tensor, augment: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
+    """An image through transforms, of its shape again and uint8.
+
+    Raises:
+        DataError: if it is not.
+    """
+    shape = image.shape
+    for transform in augment:
+        image = transform(image)
+    if image.shape != shape or image.dtype != torch.uint8:
+        raise DataError(
+            f"data.augment makes images of {shape[0]} × {shape[1]} × {shape[2]} ones of "
+            f"{' × '.join(map(str, image.shape))}, {image.dtype}; they should keep their "
+            "shape and stay uint8: data.normalization comes after it"
+        )
+    return image
 
 
 class StreamLoader(StepLoader):
@@ -155,7 +165,7 @@ class StreamLoader(StepLoader):
             batch_sampler=self._keys,
             num_workers=num_workers,
             collate_fn=_as_it_is,
-            worker_init_fn=_begin_worker,
+            worker_init_fn=begin_worker,
             persistent_workers=is_training and num_workers > 0,
             # Its own generator: seeds of workers are not drawn from torch's.
             generator=torch.Generator().manual_seed(self.seed),
@@ -265,7 +275,7 @@ def _as_it_is(found: Any) -> Any:
     return found
 
 
-def _begin_worker(_: int) -> None:
+def begin_worker(_: int) -> None:
     """Let the main process decide when to stop, and do not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])):

@@ -147,7 +147,7 @@ class BestAndLast(ModelCheckpoint):
             setting = f"callbacks.checkpoint.monitor={self.monitor}" if self.monitor else said
             names = sorted(name for name in trainer.callback_metrics if name.startswith("val/"))
             raise ConfigError(
-                f"{setting}: is not among the metrics of a validation: {', '.join(names)}; set "
+                f"{setting} is not among the metrics of a validation: {', '.join(names)}; set "
                 "monitor to one of them, without val/"
             )
         return float(trainer.callback_metrics[self._metric])
