@@ -86,6 +86,8 @@ def adopt(config: Config, data: L.LightningDataModule) -> ImageDataModule:
     """A data module as one of this project: itself, or one of the user's own class in it."""
     if isinstance(data, ImageDataModule):
         return data
+    if type(data).__module__.startswith("lightning."):  # its examples, one of which downloads
+        raise ConfigError(f"data._target_: {type(data).__name__} is an example of Lightning's")
     return ForeignDataModule(data)
 
 

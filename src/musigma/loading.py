@@ -81,6 +81,9 @@ def load_run(
         _check_opened(config)
         _set_places(config, data or {})
         built = build_data(config)
+        said = {f"data.{name}" for name in data or {}}
+        if reason := unnamed_places({"data": config["data"]}, run.path, said):
+            _keep_from_reading(built, reason)
         model = build_model(config, built)
         load_into(model, weights, run.path)
     except ConfigError as error:
@@ -89,9 +92,6 @@ def load_run(
             f"It was written by {PROJECT.package} {run.written_by()}; environment.txt names the "
             "commit."
         ) from error
-    said = {f"data.{name}" for name in data or {}}
-    if reason := unnamed_places({"data": config["data"]}, run.path, said):
-        _keep_from_reading(built, reason)
     built.device = place
     return Run(model.eval().to(place), built, config)
 

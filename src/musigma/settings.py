@@ -75,7 +75,9 @@ class PredictSettings(TypedDict):
 class BenchmarkSettings(TrainSettings):
     """`configs/benchmark.yaml`."""
 
-    tables: list[Literal["epoch", "batch_sizes", "precisions", "scale", "stream", "sweeps", "commands"]]
+    tables: list[
+        Literal["epoch", "batch_sizes", "precisions", "scale", "stream", "sweeps", "commands"]
+    ]
     stream_images: Annotated[int, Field(ge=20)]
     stream_side: Count
     rounds: Count

@@ -124,7 +124,9 @@ class Reports(L.Callback):
             L.LightningModule.log(module, name, value, sync_dist=True, logger=False)
         self._log_now(metrics, self._trainer.global_step - 1)
 
-    def note(self, name: str, value: Any, options: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    def note(
+        self, name: str, value: Any, options: dict[str, Any]
+    ) -> list[tuple[str, dict[str, Any]]]:
         """Under which names a value that the module logs is logged, and with which options."""
         stage = self._stage()
         if stage is None:

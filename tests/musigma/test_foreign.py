@@ -241,7 +241,9 @@ def test_both_foreign_and_what_other_commands_say_of_it(train, tmp_path):
     said = r"is a run of theirs.LitAutoEncoder, which is none of musigma's models.*Open it with"
     for use in (
         lambda: load_run(done.path),
-        lambda: evaluate([str(done.path)], tmp_path, checkpoint="best", images=1, samples=25, seed=0),
+        lambda: evaluate(
+            [str(done.path)], tmp_path, checkpoint="best", images=1, samples=25, seed=0
+        ),
         lambda: predict("encode", str(done.path), tmp_path, checkpoint="best", input="test"),
     ):
         with pytest.raises(RunError, match=said):

@@ -199,7 +199,9 @@ class ImageDataModule(L.LightningDataModule):
         """Shuffled anew each epoch, except where Lightning overfits a few batches."""
         overfit = getattr(self.trainer, "overfit_batches", 0)
         normalization = self.normalization
-        return self._loader("train", self.batch_size, normalization, True, shuffle=not overfit)
+        return self._loader(
+            "train", self.batch_size, normalization, is_training=True, shuffle=not overfit
+        )
 
     def val_dataloader(self) -> Loader | list[Loader]:
         """The images held out, in a fixed order; an empty list where there are none."""
@@ -310,6 +312,7 @@ class ImageDataModule(L.LightningDataModule):
         name: str,
         batch_size: int,
         normalization: Normalization | None = None,
+        *,
         is_training: bool = False,
         shuffle: bool = False,
         by_place: bool = False,

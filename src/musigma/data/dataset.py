@@ -21,7 +21,6 @@ from musigma.shapes import ImageShape
 from workbench.errors import DataError, UserError, one_line
 from workbench.ranges import checked
 
-
 log = logging.getLogger(__name__)
 
 

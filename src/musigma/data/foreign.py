@@ -204,7 +204,9 @@ class ForeignDataModule(ImageDataModule):
         device = self._device
         return name, torch.cat(images)[:count].to(device), torch.cat(labels)[:count].to(device)
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
         return self.inner.transfer_batch_to_device(batch, device, dataloader_idx)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:

@@ -64,7 +64,9 @@ class BestAndLast(ModelCheckpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         self.save(trainer, "last")
         # Where no validation has a value to compare, the last is the best.
-        if self.best is None and (reports_of(pl_module).validation() or not has_validation(trainer)):
+        if self.best is None and (
+            reports_of(pl_module).validation() or not has_validation(trainer)
+        ):
             self.save(trainer, "best")
 
     def add_validation(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:

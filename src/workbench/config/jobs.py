@@ -96,7 +96,9 @@ class Checks:
             faults, job = self._check_rules(written, config)
             found += faults
             if self.script == "train" and job and not found:
-                found += find_typed([*composed.choices, *composed.fitting], the_project().unused(job))
+                found += find_typed(
+                    [*composed.choices, *composed.fitting], the_project().unused(job)
+                )
         problems += [self._with_source(problem, composed) for problem in found]
         if problems or self.script != "train" or resumes:
             return CheckedJob(composed.added, problems)

@@ -85,7 +85,6 @@ def _try_out(
     where anything is wrong, so that the fault is one that a run would have, and where one of its
     shape was small, as that is faster.
     """
-
     if not the_project().is_known(data):
         return None
 

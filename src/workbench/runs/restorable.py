@@ -75,8 +75,8 @@ def _restore_optimizers(module: L.LightningModule, checkpoint: dict[str, Any]) -
     if len(checkpoint["lr_schedulers"]) != len(schedulers):
         raise ValueError(f"it has {len(checkpoint['lr_schedulers'])} schedulers")
     for scheduler, state in zip(schedulers, checkpoint["lr_schedulers"], strict=True):
-        scheduler = scheduler["scheduler"] if isinstance(scheduler, dict) else scheduler
-        scheduler.load_state_dict(state)
+        inner = scheduler["scheduler"] if isinstance(scheduler, dict) else scheduler
+        inner.load_state_dict(state)
 
 
 def _progress_of_a_new_run() -> dict[str, Any]:
