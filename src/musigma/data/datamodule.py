@@ -185,15 +185,17 @@ class ImageDataModule(L.LightningDataModule):
     def mean_image(self) -> Tensor:
         """The mean of the training images as the model sees them, `[C, H, W]`, after `setup`."""
         train = self._sets["train"]
-        if isinstance(train, Iterated):
-            return self._iterated_loader(train, FIRST).first(FIRST)[0].mean(0).cpu()
-        if isinstance(train, Streamed):
-            sums = [batch.x.double().sum(0) for batch in self.evaluation_loader("train")]
-        else:
+        if isinstance(train, InMemory):
             chunks = train.images.split(5_000)
             generator = torch.Generator(train.images.device).manual_seed(FIXED_SEED)
-            sums = [self.normalization(chunk, generator).double().sum(0) for chunk in chunks]
-        return (torch.stack(sums).sum(0) / len(train)).float()
+            parts = (self.normalization(chunk, generator) for chunk in chunks)
+        else:
+            parts = (batch.x for batch in self.evaluation_loader("train"))
+        sums, count = [], 0
+        for x in parts:
+            sums.append(x.double().sum(0))
+            count += len(x)
+        return (torch.stack(sums).sum(0) / count).float()
 
     def train_dataloader(self) -> Loader:
         """Shuffled anew each epoch, except where Lightning overfits a few batches."""
