@@ -141,6 +141,7 @@ def _run(pipeline: Pipeline, pipe: Connection) -> None:
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
     set_up_logging(first_process=False)
+    multiprocessing.set_start_method(None, force=True)  # a script's, for workers of a loader
     pipeline(Pace(pipe))
 
 
