@@ -19,7 +19,7 @@ from workbench.console import nearby, next_steps, set_up_logging, show_results, 
 from workbench.distributed import folder_to_join, others_join
 from workbench.errors import ConfigError, UserError
 from workbench.meaning import Meanings
-from workbench.module import ReportingModule, reports_of
+from workbench.module import reports_of
 from workbench.preparing import Prepared, prepare
 from workbench.project import the_project
 from workbench.runs.environment import describe_environment
@@ -105,7 +105,7 @@ def _record_start(
 
 
 def train(
-    module: ReportingModule,
+    module: L.LightningModule,
     data: L.LightningDataModule,
     trainer: L.Trainer,
     *,

@@ -209,15 +209,15 @@ class ImageDataModule(L.LightningDataModule):
         """The images held out, in a fixed order; an empty list where there are none."""
         return self._loader("val", self.eval_batch_size) if self._has("val") else []
 
-    def test_dataloader(self) -> Loader | list[Loader]:
+    def test_dataloader(self) -> Any:
         """The test images in their own order; an empty list where there are none."""
         return self._loader("test", self.eval_batch_size) if self._has("test") else []
 
-    def predict_dataloader(self) -> Loader | list[Loader]:
+    def predict_dataloader(self) -> Any:
         """The test images, as `Trainer.predict` sees them."""
         return self.test_dataloader()
 
-    def evaluation_loader(self, name: Literal["train", "val", "test"]) -> Loader | list[Loader]:
+    def evaluation_loader(self, name: Literal["train", "val", "test"]) -> Any:
         """The images of a set as evaluation sees them: in their own order, normalised.
 
         An empty list where there are none.

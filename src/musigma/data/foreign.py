@@ -146,13 +146,17 @@ class ForeignDataModule(ImageDataModule):
                 found = next(iter(self._loaders("train")), None)
             if found is None:
                 raise DataError(f"{self.name}: its training loader gives no batch")
-            self._first = _batch(found, self.name)
+            self._first = _batch(found, str(self.name))
         return self._first
 
     def prepare_data(self) -> None:
         if not self._prepared:
             self._seeded(self.inner.prepare_data)
             self._prepared = True
+
+    def read(self, train: bool) -> tuple[Tensor, Tensor]:
+        """All images of a set at once, which is never asked for."""
+        raise NotImplementedError
 
     def setup(self, stage: str) -> None:
         if stage not in self._stages:
@@ -255,7 +259,7 @@ class ForeignBatches:
         with isolate_rng():
             seed_everything(FIXED_SEED)
             for found in self.data._loaders(self.name):
-                x, y, _ = _batch(found, self.data.name)
+                x, y, _ = _batch(found, str(self.data.name))
                 rows = torch.arange(row, row + len(x))
                 row += len(x)
                 yield Batch(x.to(self.data._device), y, rows)

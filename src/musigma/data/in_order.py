@@ -49,7 +49,8 @@ class InOrder:
 
     def at(self, rows: Tensor) -> Tensor:
         """The images at some places, for which all before them are read."""
-        wanted, found, first = set(rows.tolist()), {}, 0
+        found: dict[int, Tensor] = {}
+        wanted, first = set(rows.tolist()), 0
         for batch in self._batches():
             here = range(first, first + len(batch.x))
             found |= {row: batch.x[row - first] for row in wanted.intersection(here)}

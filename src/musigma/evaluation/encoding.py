@@ -123,7 +123,12 @@ def encoded(model: Autoencoder, images: Images, to_unit: Callable[[Tensor], Tens
         labels.append(y.cpu())
         first += len(x)
     mu, std, log_likelihood, *errors = map(torch.cat, zip(*parts, strict=True))
-    x = Rows(len(images), lambda rows: images.at(rows).cpu())
-    x_hat = Rows(len(images), decoded)
-    y = torch.cat(labels)
-    return Encoded(x, y, mu, std, x_hat, log_likelihood, ReconstructionErrors(*errors))
+    return Encoded(
+        x=Rows(len(images), lambda rows: images.at(rows).cpu()),
+        y=torch.cat(labels),
+        mu=mu,
+        std=std,
+        x_hat=Rows(len(images), decoded),
+        log_likelihood=log_likelihood,
+        errors=ReconstructionErrors(*errors),
+    )
