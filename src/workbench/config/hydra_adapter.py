@@ -3,11 +3,13 @@
 `tests/workbench/test_hydra_adapter.py` says of each function here what it counts on.
 """
 
+import math
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
@@ -15,7 +17,7 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, ValueType
+from hydra.core.override_parser.types import Override, Transformer, ValueType
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
@@ -77,6 +79,44 @@ def strings_of(override: Override) -> Iterator[str]:
     else:
         for value in override.sweep_string_iterator():
             yield f"{key}={value}"
+
+
+class Numbers(NamedTuple):
+    """Numbers from `low` to `high`, both included: all of them, or those in steps; and their tags."""
+
+    low: float
+    high: float
+    step: float | None
+    tags: set[str]
+
+
+def numbers_of(override: Override) -> Numbers | None:
+    """The numbers that an interval or a range stands for; None for an override of another kind.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    sweep: Any = override.value()
+    if override.is_interval_sweep():
+        return Numbers(sweep.start, sweep.end, None, sweep.tags)
+    if not override.is_range_sweep():
+        return None
+    if sweep.step == 0:
+        raise ValueError("a range needs a step")
+    count = math.ceil((Decimal(sweep.stop) - Decimal(sweep.start)) / Decimal(sweep.step))
+    if count < 1:
+        raise ValueError("holds no value")
+    ends = sweep.start, sweep.start + (count - 1) * sweep.step
+    return Numbers(min(ends), max(ends), abs(sweep.step), sweep.tags)
+
+
+def choices_of(override: Override) -> list[Any]:
+    """The values of an override that lists them: numbers as such, others as an override's texts."""
+
+    def plain(value: Any) -> Any:
+        return value if isinstance(value, int | float) else Transformer.str(value)
+
+    return [*override.sweep_iterator(transformer=plain)]
 
 
 def options_of(group: str, config_name: str, searched: Sequence[str]) -> list[str]:
@@ -214,6 +254,15 @@ def resolved(config: DictConfig) -> dict[str, Any]:
         key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
         for key, value in values.items()
     }
+
+
+def sweeper_of(hydra: Any) -> Any:
+    """The sweeper's settings in Hydra's, as plain values, resolved.
+
+    Raises:
+        OmegaConfBaseException: if an interpolation leads nowhere.
+    """
+    return OmegaConf.to_container(hydra.sweeper, resolve=True)
 
 
 def _loader() -> Any:

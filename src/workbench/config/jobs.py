@@ -13,6 +13,7 @@ from workbench.config.faults import find_file, key_of, shortened
 from workbench.config.hydra_settings import OF_A_SWEEP, find_problems_of_hydra, find_typed
 from workbench.config.launch import Launch, launch_of
 from workbench.config.problem import Problem
+from workbench.config.search import find_problems_of_search
 from workbench.config.sources import source_of
 from workbench.config.sweep import Sweep, read_sweep
 from workbench.errors import ConfigError
@@ -67,6 +68,17 @@ class Checks:
         composed = self.composer.compose(fixed)
         raise_all(map(str, self._problems_of_hydra(composed)))
         return read_sweep(self.composer, composed, parsed)
+
+    def find_problems_of_search(self, sweep: Sweep) -> list[str]:
+        """What is wrong with the settings of a search, whose jobs have been checked."""
+        composed = self.composer.compose(sweep.jobs[0], 0)
+        try:
+            settings = hydra_adapter.sweeper_of(composed.config.hydra)
+        except OmegaConfBaseException as error:
+            return [f"{error.full_key}: {str(error).splitlines()[0]}"]
+        metric = composed.config.get("optimized_metric")
+        found = find_problems_of_search(settings, sweep.space, metric)
+        return [self._with_source(problem, composed) for problem in found]
 
     def check(self, overrides: Sequence[str], number: int | None = None) -> CheckedJob:
         """What is wrong with a job.
