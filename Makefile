@@ -33,7 +33,7 @@ test-quick: $(STAMP)  ## run those that take seconds, in about a minute
 
 test-extras: $(STAMP)  ## install launchers, search, wandb and onnx, and run what needs them
 	$(BIN)/pip install --quiet --editable '.[joblib,submitit,ray,optuna,wandb,onnx]'
-	$(BIN)/python -m pytest $(ALL_CORES) tests/musigma/sweeps/test_launchers.py tests/musigma/runs/test_tracking.py tests/musigma/runs/test_onnx.py $(ARGS)
+	$(BIN)/python -m pytest $(ALL_CORES) tests/musigma/sweeps/test_launchers.py tests/workbench/sweeps/test_search.py tests/musigma/runs/test_tracking.py tests/musigma/runs/test_onnx.py $(ARGS)
 
 test-oldest: .venv-oldest/.installed  ## run them with the oldest versions; Python 3.11 or 3.12
 	.venv-oldest/bin/python -m pytest $(ALL_CORES) -m "not exhaustive" $(ARGS)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -119,6 +120,12 @@ def choices_of(override: Override) -> list[Any]:
     return [*override.sweep_iterator(transformer=plain)]
 
 
+def folder_settings(hydra: Any) -> list[str]:
+    """Hydra's settings that name the folder of a job of a sweep, as they are written."""
+    written = OmegaConf.to_container(hydra.sweep)
+    return [str(value) for value in written.values()]  # type: ignore[union-attr]
+
+
 def options_of(group: str, config_name: str, searched: Sequence[str]) -> list[str]:
     """The files of a config group; none, if there is no such group.
 
@@ -206,6 +213,12 @@ def launcher_of(
     )
 
 
+def is_serial(launcher: Launcher) -> bool:
+    """Whether a launcher does its jobs one after the other."""
+    kind = type(launcher)  # Hydra imports its plugins anew, so the class is not the one above
+    return (kind.__module__, kind.__name__) == (BasicLauncher.__module__, BasicLauncher.__name__)
+
+
 def start(
     options: Namespace, config_name: str, task: Callable[[DictConfig], Any], parser: ArgumentParser
 ) -> Any:
@@ -238,9 +251,20 @@ def start(
     return None
 
 
-def written(config: DictConfig) -> Any:
-    """A composed config as plain values, with interpolations as they are written."""
-    return OmegaConf.to_container(config)
+def written(config: DictConfig, *, hydra: bool = True) -> Any:
+    """A composed config as plain values, with interpolations as they are written.
+
+    Args:
+        config: composed.
+        hydra: whether Hydra's own settings are in it.
+    """
+    if hydra:
+        return OmegaConf.to_container(config)
+    nodes: dict[str, Any] = {str(k): config._get_node(k) for k in config if k != "hydra"}
+    return {
+        name: OmegaConf.to_container(node) if OmegaConf.is_config(node) else node._value()
+        for name, node in nodes.items()
+    }
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from workbench.config import hydra_adapter
+from workbench.config.alike import Pattern
 from workbench.config.compose import PRESETS, Composed, Composer
 from workbench.config.faults import find_file, key_of, shortened
 from workbench.config.hydra_settings import OF_A_SWEEP, find_problems_of_hydra, find_typed
@@ -44,6 +45,8 @@ class Checks:
         self.composer = Composer(config_name)
         self._of_hydra: dict[tuple[str, ...], list[Problem]] = {}
         self._rules: Any = None
+        self._pattern: Pattern | None = None
+        self._added: set[str] = set()
 
     def show(self, options: Namespace) -> set[str]:
         """Check that a config can be shown; the settings of it that no config file has."""
@@ -87,10 +90,11 @@ class Checks:
             overrides: the job's.
             number: of the job in its sweep.
         """
+        if number is not None and (checked := self._check_alike(overrides)):
+            return checked
         composed = self.composer.compose(overrides, number)
         config, problems = composed.config, list(composed.problems)
-        written = hydra_adapter.written(config)
-        written.pop("hydra")
+        written = hydra_adapter.written(config, hydra=False)
         found = self._problems_of_hydra(composed)
         for name in ("name", "log_dir", "resume"):
             if written.get(name) == "":
@@ -112,7 +116,18 @@ class Checks:
             return CheckedJob(composed.added, problems)
         launch = launch_of(job, config.hydra)
         arguments = [text for text in composed.fitting if not _is_of_hydra(text)]
+        folder = hydra_adapter.folder_settings(config.hydra)
+        parsed = self.composer.parse(overrides)
+        self._pattern = Pattern(parsed, arguments, written, folder, launch)
+        self._added = composed.added
         return CheckedJob(composed.added, [], launch, arguments)
+
+    def _check_alike(self, overrides: Sequence[str]) -> CheckedJob | None:
+        """A job without a fault that differs in values from the last that was composed."""
+        job = self._pattern and self._pattern.job(self.composer.parse(overrides))
+        if not job or self._rules.find(job.written, job.config):
+            return None
+        return CheckedJob(self._added, [], job.launch, job.arguments)
 
     def _problems_of_hydra(self, composed: Composed) -> list[Problem]:
         overrides = (*composed.choices, *filter(_is_of_hydra, composed.fitting))

@@ -156,10 +156,16 @@ def _job_of_sweep(config: dict[str, Any], overrides: list[str], hydra: Any) -> L
     if subdir != NOT_SAID:
         check_place(f"hydra.sweep.subdir={subdir}", folder / subdir)
         return Launch(config, overrides, folder, subdir, True, True, trial)
+    name = name_of_job(config, overrides)
+    return Launch(config, overrides, folder, name, in_sweep=True, trial=trial)
+
+
+def name_of_job(config: dict[str, Any], overrides: Sequence[str]) -> str:
+    """The readable part of the name of the folder of a job of a sweep."""
     name = job_name(overrides, config["varied"] or [])
     if len(name.encode()) > LONGEST_NAME:
         name = f"{cut(name, LONGEST_NAME)}_{identity(config)}"
-    return Launch(config, overrides, folder, name.replace("/", "_"), in_sweep=True, trial=trial)
+    return name.replace("/", "_")
 
 
 def cut(name: str, most: int) -> str:

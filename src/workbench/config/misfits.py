@@ -35,12 +35,16 @@ NO_SHAPE = ("trainer", "callbacks", "logger", "name", "seed", "optimizer", "sche
 OF_A_SERVER = ("artifact_location", "tracking_uri", "cache_dir")
 
 
-def find_misfits(config: dict[str, Any], small: set[str] | None = None) -> Iterator[Problem]:
+Tried = dict[str, tuple[str, list[str], list[str]]]
+"""What trying a batch found, by a module's shape; of modules that are small."""
+
+
+def find_misfits(config: dict[str, Any], small: Tried | None = None) -> Iterator[Problem]:
     """The first thing that does not fit another.
 
     Args:
         config: resolved.
-        small: keeps which modules are small, for the next config.
+        small: keeps what was found of small modules, for the next config.
     """
     try:
         trainer = config["trainer"]
@@ -50,7 +54,7 @@ def find_misfits(config: dict[str, Any], small: set[str] | None = None) -> Itera
         check_written_places(config)
         the_project().rules(config)
         data = build_data(config)
-        examples, terms, settings = _try_out(config, data, set() if small is None else small)
+        examples, terms, settings = _try_out(config, data, {} if small is None else small)
         check_schedule(config)
         measured = {f"{stage}/{name}" for stage in ("train", "val", "test") for name in terms}
         others = (*settings, "lr", f"{examples}_per_second")
@@ -66,21 +70,24 @@ def find_misfits(config: dict[str, Any], small: set[str] | None = None) -> Itera
 
 
 def _try_out(
-    config: Config, data: L.LightningDataModule, small: set[str]
+    config: Config, data: L.LightningDataModule, small: Tried
 ) -> tuple[str, list[str], list[str]]:
     """The word for examples, and the names of the terms and settings that a batch reports.
 
     The module is built without memory for its weights; on the CPU where it needs their values,
     where anything is wrong, so that the fault is one that a run would have, and where one of its
-    shape was small, as that is faster.
+    shape was small, as that is faster. Then no batch is tried again: numbers that are not whole
+    give a batch no other shape, and no other terms unless they are 0.
     """
 
     def tried(device: str) -> tuple[str, list[str], list[str]]:
         with torch.device(device):
             module = build_module({**config, "compile": False}, data)
+        if shape in small:
+            return small[shape]
         found = module.examples, *the_project().try_batch(module, data)
         if sum(weight.numel() for weight in module.parameters()) <= SMALL:
-            small.add(shape)
+            small[shape] = found
         return found
 
     shape = repr(_without_floats({k: v for k, v in config.items() if k not in NO_SHAPE}))
@@ -91,9 +98,10 @@ def _try_out(
 
 
 def _without_floats(node: Any) -> Any:
+    """A config with the signs of its floats."""
     if isinstance(node, Mapping):
         return {key: _without_floats(value) for key, value in node.items()}
-    return None if isinstance(node, float) else node
+    return (node > 0) - (node < 0) if isinstance(node, float) else node
 
 
 def check_monitors(callbacks: Mapping[str, L.Callback], known: Collection[str]) -> None:
