@@ -76,8 +76,11 @@ class PredictSettings(TypedDict):
 class BenchmarkSettings(TrainSettings):
     """`configs/benchmark.yaml`."""
 
-    tables: list[Literal["epoch", "batch_sizes", "precisions", "scale", "sweeps", "commands"]]
+    tables: list[
+        Literal["epoch", "batch_sizes", "precisions", "scale", "sweeps", "commands", "many_jobs"]
+    ]
     rounds: Count
+    jobs: Count
     output: str
 
 

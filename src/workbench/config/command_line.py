@@ -104,9 +104,7 @@ def _read_sweep(checks: Checks, options: Namespace) -> CommandLine:
     arguments = [job.arguments for job in checked]
     command = CommandLine(checks.config_name, options, sweep=launches[0].config["sweep"])
     if sweep.is_grid:
-        return command._replace(
-            jobs=launches, arguments=arguments, is_numbered=sweep.is_numbered
-        )
+        return command._replace(jobs=launches, arguments=arguments, is_numbered=sweep.is_numbered)
     search = Search(_added(arguments[0], added), sweep.space) if sweep.space else None
     return command._replace(search=search)
 

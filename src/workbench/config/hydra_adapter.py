@@ -83,7 +83,7 @@ def strings_of(override: Override) -> Iterator[str]:
 
 
 class Numbers(NamedTuple):
-    """Numbers from `low` to `high`, both included: all of them, or those in steps; and their tags."""
+    """Numbers from `low` to `high`, both included: all, or those in steps; and their tags."""
 
     low: float
     high: float

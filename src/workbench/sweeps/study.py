@@ -33,7 +33,9 @@ def open_study(search: Config) -> Any:
             load_if_exists=True,
         )
     except Exception as error:  # of the data base's own kinds
-        raise ConfigError(f"hydra.sweeper.storage={search['storage']}: {one_line(error)}") from error
+        raise ConfigError(
+            f"hydra.sweeper.storage={search['storage']}: {one_line(error)}"
+        ) from error
     if (known := study.direction.name.lower()) != search["direction"]:
         raise ConfigError(
             f"hydra.sweeper.direction={search['direction']}: the study {study.study_name} is "

@@ -125,8 +125,14 @@ def test_words_of_a_sweep_are_what_a_search_may_choose(values, found):
         ("hydra.sweeper.direction=up", "hydra.sweeper.direction='up': should be 'minimize' or"),
         ("hydra.sweeper.storage=no://x", None),
         ("hydra.sweeper.sampler._target_=os.system", "hydra.sweeper.sampler._target_: os.system"),
-        (f"{MEDIAN[0]}s", "hydra.sweeper.pruner._target_: there is no optuna.pruners.MedianPruners"),
-        (MEDIAN[0].replace("pruner.", "sampler."), "hydra.sweeper.sampler._target_: optuna.pruners"),
+        (
+            f"{MEDIAN[0]}s",
+            "hydra.sweeper.pruner._target_: there is no optuna.pruners.MedianPruners",
+        ),
+        (
+            MEDIAN[0].replace("pruner.", "sampler."),
+            "hydra.sweeper.sampler._target_: optuna.pruners",
+        ),
         ("hydra.sweeper.sampler.sead=1", "hydra.sweeper.sampler.sead: optuna.samplers.TPESampler"),
         ("hydra.sweeper.sampler.n_startup_trials=x", "hydra.sweeper.sampler.n_startup_trials='x'"),
         ("hydra.sweeper._recursive_=true", "hydra.sweeper._recursive_=True: should be False"),
@@ -158,7 +164,9 @@ def test_what_was_chosen_is_what_a_job_gets(command_of):
         {"optimizer.lr": 0.25, "data.count": 16, "name": "'a b'", "test": False}
     )
     names = ("sweep=", "varied=")
-    (job,) = read_command_line("train", ["-m", *(o for o in chosen if not o.startswith(names))]).jobs
+    (job,) = read_command_line(
+        "train", ["-m", *(o for o in chosen if not o.startswith(names))]
+    ).jobs
     assert job.config["optimizer"]["lr"] == 0.25
     assert job.config["data"]["count"] == 16
     assert (job.config["name"], job.config["test"]) == ("a b", False)
@@ -215,7 +223,9 @@ def test_a_hopeless_trial_is_pruned_and_its_curve_is_in_the_report(search, tmp_p
     rates = "optimizer.lr=choice(0.1,0.0001)"
     grid = "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler"
     more = ("trainer.max_epochs=4", "test=true", "seed=1", "hydra.sweeper.n_trials=2", grid)
-    board = "++logger={board:{_target_:lightning.pytorch.loggers.TensorBoardLogger,name:'',version:''}}"
+    board = (
+        "++logger={board:{_target_:lightning.pytorch.loggers.TensorBoardLogger,name:'',version:''}}"
+    )
     assert search(rates, *more, *MEDIAN, "hydra.sweeper.pruner.n_warmup_steps=1", board) == 0
     runs = runs_in(tmp_path)
     assert {name: run["status"] for name, run in runs.items()} == {
