@@ -3,6 +3,7 @@
 import logging
 import traceback
 from pathlib import Path
+from typing import Any
 
 from workbench.callbacks.pruning import Judge
 from workbench.config.identity import identity
@@ -29,20 +30,26 @@ def run_job(launch: Launch) -> float | None:
     if trainer.get("devices") == 1 and trainer.get("accelerator") != "cpu":
         take_gpu(Path(launch.config["log_dir"]) / ".gpus")
     launch = with_origin(launch)
+    trial = _trial_of(launch)
     folder = RunFolder.at(job_path(launch))
     try:
         folder.claim()
     except RunError:
         log.info("%s   another process is at it", launch.name)
         return None
+    value = _run_in(folder, launch, trial.judge if trial else None)
+    if trial:
+        trial.tell(folder.read_metrics().get("status"), value)
+    return value
+
+
+def _trial_of(launch: Launch) -> Any:
+    """The trial of a search that a job is, if it is one; Optuna is imported for no other."""
     if launch.trial is None:
-        return _run_in(folder, launch)
+        return None
     from workbench.sweeps.study import RunningTrial
 
-    trial = RunningTrial(launch.trial)
-    value = _run_in(folder, launch, trial.judge)
-    trial.tell(folder.read_metrics().get("status"), value)
-    return value
+    return RunningTrial(launch.trial)
 
 
 def _run_in(folder: RunFolder, launch: Launch, judge: Judge | None = None) -> float | None:

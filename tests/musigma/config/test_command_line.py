@@ -9,7 +9,7 @@ from warm import python
 from workbench.config.command_line import read_command_line
 from workbench.config.resolvers import register_resolvers
 
-SEARCH = pytest.param(["hydra/sweeper=search"], marks=needs("optuna.storages.journal"))
+SEARCH = pytest.param(["hydra/sweeper=search"], marks=needs("optuna"))
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 
 
@@ -130,7 +130,7 @@ def test_a_sweep_takes_hydras_ways_to_list_values():
     }
 
 
-@needs("optuna.storages.journal")
+@needs("optuna")
 @pytest.mark.parametrize(
     ("argument", "fault"),
     [
@@ -270,7 +270,7 @@ def test_every_job_of_every_study_passes(study):
 @pytest.mark.parametrize(
     ("argument", "plugin", "extra"),
     [
-        ("study=search", "optuna.storages.journal", "optuna"),
+        ("study=search", "optuna", "optuna"),
         ("hydra/launcher=all_cores", "hydra_plugins.hydra_joblib_launcher", "joblib"),
         ("hydra/launcher=ray_local", "hydra_plugins.hydra_ray_launcher", "ray"),
         ("hydra/launcher=slurm", "hydra_plugins.hydra_submitit_launcher", "submitit"),

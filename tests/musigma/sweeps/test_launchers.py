@@ -70,7 +70,7 @@ def test_every_launcher_gives_the_same_figures(launcher, plain, tmp_path):
             assert found[name]["metrics"][figure] == pytest.approx(value, rel=1e-5), (name, figure)
 
 
-@needs("optuna.storages.journal")
+@needs("optuna")
 def test_the_study_that_searches_prunes_and_says_what_was_best(tmp_path):
     small = ("data.source=sample", "trainer=cpu", "trainer.max_epochs=4", *FEW)
     runs = _sweep(tmp_path, "study=search", *small, "hydra.sweeper.n_trials=3", *STRICT)
@@ -79,7 +79,7 @@ def test_the_study_that_searches_prunes_and_says_what_was_best(tmp_path):
     assert [run["trial"] for run in runs.values()].count(0) == 1
 
 
-@needs("optuna.storages.journal")
+@needs("optuna")
 @needs("hydra_plugins.hydra_joblib_launcher")
 def test_trials_of_a_search_side_by_side(tmp_path):
     search = ("hydra/sweeper=search", "optimizer.lr=tag(log,interval(1e-4,1e-2))")

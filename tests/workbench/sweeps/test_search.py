@@ -23,7 +23,6 @@ from workbench.sweeps.report import report
 from workbench.sweeps.search import LOCKS, SEARCHER, search_all
 from workbench.sweeps.study import RunningTrial, open_study
 
-JOURNALS = "optuna.storages.journal"
 LR = "optimizer.lr=tag(log,interval(1e-4,0.5))"
 QUICK = ("trainer.max_epochs=1", "test=false", "logger.tensorboard=null", "callbacks.progress=null")
 MEDIAN = (
@@ -87,7 +86,7 @@ def runs_in(tmp_path, logs="logs"):
     return {path.parent.name: json.loads(path.read_text()) for path in paths}
 
 
-@needs(JOURNALS)
+@needs("optuna")
 @pytest.mark.parametrize(
     ("values", "found"),
     [
@@ -109,7 +108,7 @@ def test_words_of_a_sweep_are_what_a_search_may_choose(values, found):
         assert str(distribution_of(adapter.read(f"x={values}"))) == found
 
 
-@needs(JOURNALS)
+@needs("optuna")
 @pytest.mark.parametrize(
     ("override", "fault"),
     [
@@ -149,7 +148,7 @@ def test_what_is_wrong_with_a_search_is_said_before_it_starts(override, fault, c
     assert str(error.value).splitlines()[0].startswith(fault)
 
 
-@needs(JOURNALS)
+@needs("optuna")
 def test_a_pruner_that_refuses_its_arguments_or_has_no_curve_is_named(command_of):
     with pytest.raises(ConfigError, match=r"hydra.sweeper.pruner: .* negative"):
         command_of(LR, MEDIAN[0], "hydra.sweeper.pruner.n_startup_trials=-1")
@@ -157,7 +156,7 @@ def test_a_pruner_that_refuses_its_arguments_or_has_no_curve_is_named(command_of
         command_of(LR, *MEDIAN, "optimized_metric=test/loss")
 
 
-@needs(JOURNALS)
+@needs("optuna")
 def test_what_was_chosen_is_what_a_job_gets(command_of):
     chosen = command_of(LR, "data.count=choice(8,16)", "name=choice('a b',c)", "test=true,false")
     chosen = chosen.search.arguments_of(
@@ -176,7 +175,7 @@ def test_what_was_chosen_is_what_a_job_gets(command_of):
     ]
 
 
-@needs(JOURNALS)
+@needs("optuna")
 def test_a_search_that_is_continued_proposes_what_one_that_was_not_stopped_does(
     search, trials_of, tmp_path
 ):
@@ -194,7 +193,7 @@ def test_a_search_that_is_continued_proposes_what_one_that_was_not_stopped_does(
     assert not {*map(str, whole)} & {str(trial.params) for trial in trials_of("other")}
 
 
-@needs(JOURNALS)
+@needs("optuna")
 def test_a_trial_whose_process_was_killed_is_taken_up_and_one_that_runs_is_not(
     search, settings_of, trials_of, tmp_path
 ):
@@ -218,7 +217,7 @@ def test_a_trial_whose_process_was_killed_is_taken_up_and_one_that_runs_is_not(
     assert len(runs_in(tmp_path)) == 4
 
 
-@needs(JOURNALS)
+@needs("optuna")
 def test_a_hopeless_trial_is_pruned_and_its_curve_is_in_the_report(search, tmp_path, capsys):
     rates = "optimizer.lr=choice(0.1,0.0001)"
     grid = "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler"
@@ -243,7 +242,7 @@ def test_a_hopeless_trial_is_pruned_and_its_curve_is_in_the_report(search, tmp_p
     assert "2 trials: 1 complete, 1 pruned" in capsys.readouterr().out
 
 
-@needs(JOURNALS)
+@needs("optuna")
 def test_a_pruned_run_is_trained_on_by_hand(search, run_here, tmp_path):
     rates = ("optimizer.lr=choice(0.1,0.0001)", "trainer.max_epochs=3", "seed=1")
     grid = "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler"
@@ -255,7 +254,7 @@ def test_a_pruned_run_is_trained_on_by_hand(search, run_here, tmp_path):
     assert RunFolder.open(folder).read_metrics()["status"] == "completed"
 
 
-@needs(JOURNALS)
+@needs("optuna")
 def test_failed_trials_are_replaced_by_the_next_command(search, trials_of, capsys):
     limits = "++trainer.limit_val_batches=choice(1.0,0.1)"  # 0.1 of four batches is none
     grid = "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler"
@@ -267,7 +266,7 @@ def test_failed_trials_are_replaced_by_the_next_command(search, trials_of, capsy
     assert len(done) > 1
 
 
-@needs(JOURNALS)
+@needs("optuna")
 def test_a_study_of_another_search_is_not_continued(search, settings_of):
     search("data.noise=choice(0.1,0.2)", "hydra.sweeper.n_trials=1")
     with pytest.raises(ConfigError, match="data.noise: the trials of the study mine chose of"):
@@ -278,7 +277,7 @@ def test_a_study_of_another_search_is_not_continued(search, settings_of):
         open_study(settings_of(storage="no://x"))
 
 
-@needs(JOURNALS)
+@needs("optuna")
 def test_half_a_line_in_the_journal_costs_nothing(settings_of, trials_of):
     settings = settings_of()
     study = open_study(settings)
@@ -290,7 +289,7 @@ def test_half_a_line_in_the_journal_costs_nothing(settings_of, trials_of):
     assert [trial.number for trial in trials_of()] == [0, 1]
 
 
-@needs(JOURNALS)
+@needs("optuna")
 def test_an_epoch_is_reported_once_though_it_is_trained_twice(settings_of):
     settings = settings_of()
     number = open_study(settings).ask().number
@@ -304,7 +303,7 @@ def test_an_epoch_is_reported_once_though_it_is_trained_twice(settings_of):
     assert trial.study.trials[number].value == 1.0
 
 
-@needs(JOURNALS)
+@needs("optuna")
 def test_a_launcher_is_given_so_many_trials_at_once_each_with_its_number(
     command_of, settings_of, tmp_path
 ):
@@ -321,7 +320,7 @@ def test_a_launcher_is_given_so_many_trials_at_once_each_with_its_number(
     assert given == [(0, 2), (2, 1)]
 
 
-@needs(JOURNALS)
+@needs("optuna")
 @pytest.mark.slow
 def test_two_processes_share_the_trials_of_a_search(trials_of, tmp_path):
     options = ("-m", "hydra/sweeper=search", "sweep=mine", LR, *QUICK, f"log_dir={tmp_path}/logs")
@@ -336,7 +335,7 @@ def test_two_processes_share_the_trials_of_a_search(trials_of, tmp_path):
     assert len(runs_in(tmp_path)) == 6
 
 
-@needs(JOURNALS)
+@needs("optuna")
 @pytest.mark.slow
 def test_optuna_is_imported_for_a_search_only(tmp_path):
     for sweep, is_imported in (("seed=0,1", False), (f"{LR} hydra/sweeper=search", True)):
