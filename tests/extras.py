@@ -8,7 +8,6 @@ from packaging.version import Version
 
 from workbench.config.settings import EXTRAS
 
-
 OLDEST = {"optuna": Version("5.0")}
 """Packages of which others may have installed an older version than the extra wants."""
 

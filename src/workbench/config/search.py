@@ -1,7 +1,8 @@
 """What a search may choose, and the settings of Hydra's by which it chooses."""
 
+import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from workbench.config import hydra_adapter
@@ -49,11 +50,12 @@ def optuna() -> Any:
         ConfigError: if there is none, or one that keeps no studies in journals.
     """
     try:
-        import optuna
-        import optuna.storages.journal
+        with warnings.catch_warnings(action="ignore"):  # an old one's about its data base
+            import optuna
+            import optuna.storages.journal
     except ImportError as error:
         raise ConfigError(f"hydra/sweeper=search: {needs('optuna')}") from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(logging.WARNING)
     return optuna
 
 
@@ -176,5 +178,5 @@ def _settings() -> Any:
         "pruner": optuna().pruners.BasePruner | None,
         "params": dict[str, Any],
     }
-    named: Callable[..., Any] = TypedDict  # for names with dots
+    named: Any = TypedDict  # for names with dots
     return named("Search", {f"{PLACE}.{name}": hint for name, hint in entries.items()})
