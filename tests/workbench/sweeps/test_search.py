@@ -170,8 +170,8 @@ def test_what_was_chosen_is_what_a_job_gets(command_of):
     assert job.config["data"]["count"] == 16
     assert (job.config["name"], job.config["test"]) == ("a b", False)
     assert [o for o in chosen if o.startswith(names)] == [
-        "sweep=mine",
-        "varied=[optimizer.lr,data.count,name,test]",
+        "sweep='mine'",
+        "varied=['optimizer.lr','data.count','name','test']",
     ]
 
 
