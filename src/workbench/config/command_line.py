@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from omegaconf import DictConfig
+
 from workbench.config import hydra_adapter
 from workbench.config.compose import choose_none
 from workbench.config.hydra_settings import find_refused
@@ -30,6 +32,7 @@ class CommandLine(NamedTuple):
         is_numbered: whether a setting tells a job's number.
         search: of a search of the workbench's, what its trials have in common.
         sweep: the name of a sweep.
+        composed: the config of a single job, as Hydra has it.
     """
 
     config_name: str
@@ -39,6 +42,7 @@ class CommandLine(NamedTuple):
     is_numbered: bool = False
     search: Search | None = None
     sweep: str | None = None
+    composed: DictConfig | None = None
 
     @property
     def overrides(self) -> list[str]:
@@ -81,7 +85,7 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
         if not is_sweep:
             checked = checks.check(options.overrides)
             raise_all(checked.problems)
-            return CommandLine(name, _with(options, checked.added))
+            return CommandLine(name, _with(options, checked.added), composed=checked.composed)
         return _read_sweep(checks, options)
 
 

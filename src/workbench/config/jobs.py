@@ -18,6 +18,7 @@ from workbench.config.search import find_problems_of_search
 from workbench.config.sources import source_of
 from workbench.config.sweep import Sweep, read_sweep
 from workbench.errors import ConfigError
+from workbench.fewer_imports import import_torchmetrics
 from workbench.project import Config
 
 
@@ -29,12 +30,14 @@ class CheckedJob(NamedTuple):
         problems: what is wrong.
         launch: the job, if nothing is and it trains.
         arguments: its overrides, for a launcher.
+        composed: its config as Hydra has it, unless it is one of a sweep: a thousand are too many.
     """
 
     added: set[str]
     problems: list[str]
     launch: Launch | None = None
     arguments: list[str] = []  # noqa: RUF012
+    composed: DictConfig | None = None
 
 
 class Checks:
@@ -112,15 +115,16 @@ class Checks:
             faults, job = self._check_rules(written, config)
             found += faults
         problems += [self._with_source(problem, composed) for problem in found]
+        alone = config if number is None else None
         if problems or self.script != "train" or resumes:
-            return CheckedJob(composed.added, problems)
+            return CheckedJob(composed.added, problems, composed=alone)
         launch = launch_of(job, config.hydra)
         arguments = [text for text in composed.fitting if not _is_of_hydra(text)]
         folder = hydra_adapter.folder_settings(config.hydra)
         parsed = self.composer.parse(overrides)
         self._pattern = Pattern(parsed, arguments, written, folder, launch)
         self._added = composed.added
-        return CheckedJob(composed.added, [], launch, arguments)
+        return CheckedJob(composed.added, [], launch, arguments, alone)
 
     def _check_alike(self, overrides: Sequence[str]) -> CheckedJob | None:
         """A job without a fault that differs in values from the last that was composed."""
@@ -147,6 +151,7 @@ class Checks:
         return f"{problem}  ({source})" if source else str(problem)
 
     def _check_rules(self, written: Config, config: DictConfig) -> tuple[list[Problem], Config]:
+        import_torchmetrics()
         from workbench.config.rules import Rules  # imports torch
 
         self._rules = self._rules or Rules(self.script)
