@@ -1,6 +1,7 @@
 """Evaluating trained runs: metrics, plots and a page for each."""
 
 import logging
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +11,10 @@ import torch
 import yaml
 
 from musigma.evaluation.encoding import encoded
+from musigma.explorer import latent_explorer
 from musigma.loading import Run, load_run
 from musigma.measuring import Metrics, measure
-from musigma.pages.run import Row, measured, rows_of
+from musigma.pages.run import Row, facts_of, measured, published_of, rows_of
 from musigma.plots.named import plot_files
 from musigma.plotting import plots_of
 from musigma.project import PROJECT
@@ -20,7 +22,9 @@ from musigma.words import describe
 from workbench.console import set_up_logging, show_table
 from workbench.devices import exact_device
 from workbench.errors import ConfigError, RunError, UserError
+from workbench.interactive import Changed, changed_settings
 from workbench.pages.render import render
+from workbench.project import Config
 from workbench.runs.about import About, read_about
 from workbench.runs.evaluation import (
     FILES,
@@ -30,6 +34,7 @@ from workbench.runs.evaluation import (
     write_evaluation,
 )
 from workbench.runs.folder import RunFolder
+from workbench.runs.origins import sweep_of, train_command
 from workbench.runs.output import output_folder
 from workbench.runs.resume import find_runs
 
@@ -171,16 +176,27 @@ def _evaluate(
         }
     )
     rows = list(rows_of(metrics))
+    explorer = latent_explorer(run, test)
     _show(rows, metrics, about)  # first, so that a full disk costs files and no numbers
     page = render(
         "run.html.jinja",
         package=PROJECT.package,
         name=folder.path.resolve().name,
-        summary="; ".join(describe(run.config, run.model, run.objective(), run.data).values()),
+        facts=facts_of(
+            describe(run.config, run.model, run.objective(), run.data), run.objective(), about
+        ),
+        sweep=sweep_of(run.config, folder.path, place),
+        commands=[
+            train_command(about.overrides),
+            f"python scripts/evaluate.py run={shlex.quote(str(folder.path))}",
+        ],
+        published=published_of(run.config, rows),
+        explorer=explorer,
+        changed=_changed(run.config),
         measured=measured(metrics, about.weights()),
         notes=[*about.notes, *_left_out(metrics)],
         rows=rows,
-        plots=plots,
+        plots=[plot for plot in plots if not explorer or plot.name != "latent_scatter"],
         ran={
             **about.ran,
             "measured": f"in {time.perf_counter() - start:.0f} s on {run.model.device} with "
@@ -196,6 +212,14 @@ def _evaluate(
     return metrics
 
 
+def _changed(config: Config) -> list[Changed] | None:
+    """The settings that are not the defaults; None if those of this machine do not compose."""
+    try:
+        return changed_settings(config)
+    except ConfigError:
+        return None
+
+
 def _left_out(metrics: Metrics) -> list[str]:
     reasons = [f"No log p(x): {metrics['no_log_p']}"] if "no_log_p" in metrics else []
     if "left_out" in metrics:
@@ -206,7 +230,8 @@ def _left_out(metrics: Metrics) -> list[str]:
 def _show(rows: Sequence[Row], metrics: Metrics, about: About) -> None:
     title = f"{about.weights()}, data source: {metrics['data_source']}"
     print(measured(metrics, about.weights()))
-    show_table(title, ("", "value", "± over images", "unit"), rows)
+    cells = [(row.name, row.value, row.error, row.unit) for row in rows]
+    show_table(title, ("", "value", "± over images", "unit"), cells)
     for reason in _left_out(metrics):
         print(f"{reason}.")
     if "effective_samples" in metrics:

@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from torch.utils.data import RandomSampler
 
 from workbench.callbacks.checkpoints import add_validation, best_checkpoint, has_validation
 from workbench.callbacks.graceful_stop import interruptible, stoppable
@@ -25,6 +26,7 @@ from workbench.runs.environment import describe_environment
 from workbench.runs.folder import RunFolder
 from workbench.runs.recording import recorded
 from workbench.runs.tracking import tracked
+from workbench.runs.values import write_values
 from workbench.runs.weights import is_compared, load_checkpoint
 
 log = logging.getLogger(__name__)
@@ -162,6 +164,10 @@ def _record_results(prepared: Prepared, meanings: Meanings, metrics: dict[str, f
     project = the_project()
     _, weights = measured_weights(trainer)
     parts = parts_measured(trainer, metrics)
+    try:
+        write_values(folder.path, _test_values(trainer, module))
+    except OSError as error:  # the means must not be lost for it
+        log.warning("the values of single test examples are not kept: %s", error)
     folder.write_metrics(
         status="completed",
         metrics={**metrics, **project.derive(metrics, module, data)},
@@ -171,6 +177,13 @@ def _record_results(prepared: Prepared, meanings: Meanings, metrics: dict[str, f
     about = [f"{stage} on {part}" for stage, part in parts.items()]
     about += [f"data {name}: {value}" for name, value in project.found(data).items()]
     show_results(metrics, meanings, ", ".join([weights, *about]), folder.path)
+
+
+def _test_values(trainer: L.Trainer, module: ReportingModule) -> dict[str, Any]:
+    """The values of the test examples by metric, where these come one by one and in order."""
+    loader: Any = trainer.test_dataloaders
+    is_random = isinstance(getattr(loader, "sampler", None), RandomSampler)
+    return {} if is_random or trainer.world_size > 1 else module.test_values.arrays()
 
 
 def value_of(name: str | None, metrics: dict[str, float], monitor: str) -> float | None:

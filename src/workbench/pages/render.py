@@ -3,23 +3,28 @@
 import base64
 import functools
 import io
+import json
+import re
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from markupsafe import Markup
 
 
 @functools.cache
 def _environment(package: str) -> Environment:
-    return Environment(
+    environment = Environment(
         loader=ChoiceLoader([PackageLoader("workbench", "pages"), PackageLoader(package, "pages")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["as_json"] = as_json
+    return environment
 
 
 def render(template: str, package: str = "workbench", **values: Any) -> str:
@@ -27,9 +32,32 @@ def render(template: str, package: str = "workbench", **values: Any) -> str:
     return _environment(package).get_template(template).render(**values)
 
 
+def as_json(value: Any) -> Markup:
+    """Plain values as JSON that stands in a `script` element and cannot end it."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for letter in "<>&":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return Markup(text)
+
+
 def embedded(figure: Figure) -> str:
     """A plot as a `data:` address, SVG or PNG, whichever is smaller."""
     return smaller(image_files(figure))
+
+
+MOST_BYTES_OF_SVG = 500_000
+"""Up to this an SVG is embedded even if the PNG is smaller: it is sharp at every size."""
+
+DARK = """<style>@media (prefers-color-scheme: dark) {
+svg { fill: #dddddd }
+[style*="fill: #ffffff"] { fill: #151719 !important }
+[style*="stroke: #ffffff"] { stroke: #151719 !important }
+[style*="stroke: #000000"] { stroke: #bbbbbb !important }
+[style*="fill: #000000"], [style*="fill: #222222"] { fill: #dddddd !important }
+[style*="stroke: #222222"] { stroke: #bbbbbb !important }
+[style*="stroke: #dddddd"] { stroke: #444444 !important }
+}</style>"""
+"""For an SVG file of `image_files` that a page in the dark shows: light ink on the page's ground."""
 
 
 def image_files(figure: Figure) -> dict[str, bytes]:
@@ -44,8 +72,11 @@ def image_files(figure: Figure) -> dict[str, bytes]:
 
 
 def smaller(files: dict[str, bytes]) -> str:
-    """The smaller of the files of `image_files`, as a `data:` address."""
-    return min(address("svg+xml", files["svg"]), address("png", files["png"]), key=len)
+    """The smaller of the files of `image_files`, as a `data:` address; SVG up to 500 kB."""
+    svg = re.sub(rb"(<svg\b[^>]*>)", lambda m: m[1] + DARK.encode(), files["svg"], count=1)
+    if len(svg) < MOST_BYTES_OF_SVG or len(svg) < len(files["png"]):
+        return address("svg+xml", svg)
+    return address("png", files["png"])
 
 
 def address(kind: str, content: bytes) -> str:
