@@ -9,9 +9,9 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from musigma.loading import Run, load_run
-from musigma.plots.sprites import png_of
 from musigma.plots.images import pair_rows, plane_codes
 from musigma.plots.rate_distortion import Point, plot_rate_distortion
+from musigma.plots.sprites import png_of
 from musigma.plots.style import viewable
 from musigma.seeding import FIXED_SEED, normal_noise
 from workbench.pages.render import address, embedded

@@ -4,7 +4,7 @@
 {
   const data = JSON.parse(document.getElementById("explorer-data").textContent);
   const svg = document.getElementById("explorer"), NAMESPACE = "http://www.w3.org/2000/svg";
-  const SIZE = 520, LEFT = 34, TOP = 18, BOTTOM = 32, TILE = 168;
+  const SIZE = 520, LEFT = 46, TOP = 18, BOTTOM = 32, TILE = 168;
   const node = (tag, attributes, ...children) => {
     const made = document.createElementNS(NAMESPACE, tag);
     for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);

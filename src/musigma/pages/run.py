@@ -102,9 +102,7 @@ def published_of(config: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Pu
     }
 
 
-def facts_of(
-    lines: Mapping[str, str], objective: object, about: About
-) -> dict[str, str]:
+def facts_of(lines: Mapping[str, str], objective: object, about: About) -> dict[str, str]:
     """The summary of a run, a line each.
 
     Args:

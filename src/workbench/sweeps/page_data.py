@@ -166,9 +166,7 @@ def best_runs(compared: Comparison) -> dict[str, set[int]]:
     }
 
 
-def _best(
-    compared: Comparison, name: str, found: Sequence[tuple[int, Scale, float]]
-) -> set[int]:
+def _best(compared: Comparison, name: str, found: Sequence[tuple[int, Scale, float]]) -> set[int]:
     better = compared.meaning(name).better
     if better == "neither" or (name != compared.metric and compared.mixed(name)):
         return set()

@@ -17,11 +17,18 @@ from workbench.runs.output import output_folder, written_together
 from workbench.sweeps.collect import SweepRun, collect, find_sweep
 from workbench.sweeps.commands import commands_of
 from workbench.sweeps.compare import Comparison, compare
-from workbench.sweeps.page_data import MOST_CURVES, best_groups, best_runs, link_to, page_data, progress_of
+from workbench.sweeps.page_data import (
+    MOST_CURVES,
+    best_groups,
+    best_runs,
+    link_to,
+    page_data,
+    progress_of,
+)
 from workbench.sweeps.paired import gaps_to_best
 from workbench.sweeps.plots import Plot
 from workbench.sweeps.varied import ABSENT, SEEDS, table_of, text_of, what_is_common
-from workbench.sweeps.words import MIXED, gap_cell, find_notes, find_verdicts, number
+from workbench.sweeps.words import MIXED, find_notes, find_verdicts, gap_cell, number
 
 log = logging.getLogger(__name__)
 

@@ -27,8 +27,8 @@ def find_verdicts(compared: Comparison, gaps: Mapping[int, Gap]) -> Iterator[str
             gap = gaps[compared.groups.index(others[0])]
             text += f"; next is {others[0].label}, {number(gap.value, places)} behind"
             if not math.isnan(gap.error):
-                chance = "may be chance" if gap.may_be_chance else "is hardly chance"
-                text += f", which {chance} ({gap_in_words(gap, places)})"
+                chance = ", which may be chance" if gap.may_be_chance else ""
+                text += f"{chance} ({gap_in_words(gap, places)})"
         scope = among[compared.winners.index(winner)]
         yield f"{text}. Best single run: {winner.run.path.name}." + (
             f" Among {scope}." * bool(scope)
