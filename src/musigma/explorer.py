@@ -47,6 +47,7 @@ def latent_explorer(run: Run, test: Encoded) -> dict[str, Any] | None:
         "codes": [_rounded(code) for code in codes],
         "classes": test.y[rows].tolist() if len(test.y.unique()) > 1 else None,
         "images": _sprite(run.data.normalization.shown(test.x[rows])),
+        "plane": None,
     }
     if d == 2:
         side = min(SIDE, math.isqrt(_tiles(test.x)))

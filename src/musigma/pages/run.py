@@ -12,7 +12,7 @@ ABSENT = "–"
 
 
 class Row(NamedTuple):
-    """A line of the table; `metric` is its name in `evaluation/metrics.json`, if it is one there."""
+    """A line of the table; `metric` is its name in `evaluation/metrics.json`, where it has one."""
 
     name: str
     value: str

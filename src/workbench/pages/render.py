@@ -57,7 +57,7 @@ svg { fill: #dddddd }
 [style*="stroke: #222222"] { stroke: #bbbbbb !important }
 [style*="stroke: #dddddd"] { stroke: #444444 !important }
 }</style>"""
-"""For an SVG file of `image_files` that a page in the dark shows: light ink on the page's ground."""
+"""For an SVG file of `image_files` on a page in the dark: light ink on the page's ground."""
 
 
 def image_files(figure: Figure) -> dict[str, bytes]:

@@ -70,7 +70,7 @@ def report(
         runs = collect(folder)
         compared = compare(runs, metric)
         goes_on = every is not None and any(run.status == "running" for run in runs)
-        _write(folder, place, runs, compared, seen, every if goes_on else None)
+        _write(folder, place, runs, compared, seen=seen, reload=every if goes_on else None)
         log.info("written to   %s", place / PAGE)
         if every is None or not goes_on:
             return place / PAGE
@@ -82,6 +82,7 @@ def _write(
     place: Path,
     runs: Sequence[SweepRun],
     compared: Comparison,
+    *,
     seen: dict[Path, list[Plot]],
     reload: float | None,
 ) -> None:
