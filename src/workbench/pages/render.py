@@ -3,12 +3,10 @@
 import base64
 import functools
 import io
-import json
 import re
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -23,21 +21,14 @@ def _environment(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["as_json"] = as_json
+    # Of `tojson`, which escapes what could end a script element.
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     return environment
 
 
 def render(template: str, package: str = "workbench", **values: Any) -> str:
     """A page, from a template of the workbench or of a package; text in the values is escaped."""
     return _environment(package).get_template(template).render(**values)
-
-
-def as_json(value: Any) -> Markup:
-    """Plain values as JSON that stands in a `script` element and cannot end it."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    for letter in "<>&":
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return Markup(text)
 
 
 def embedded(figure: Figure) -> str:
