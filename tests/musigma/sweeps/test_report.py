@@ -374,10 +374,20 @@ def test_the_page_needs_nothing_but_itself(tmp_path):
 
 
 def test_the_page_says_so_where_it_stops_drawing(tmp_path):
-    for number in range(9):
-        synthetic_run(tmp_path, f"{number}", data__source=f"source {number}")
-    page = page_of(tmp_path)
-    assert page.count("No more than 8 plots are shown here.") == 1  # of nine kinds of data
+    kinds = [
+        {"data__normalization": "standardize"},
+        {"data__normalization": "dequantize"},
+        {
+            "data__normalization": "binarize_dynamic",
+            "model__likelihood": {"_target_": f"{LIKELIHOODS}.Bernoulli"},
+        },
+    ]
+    for number, kind in enumerate(kinds):
+        for dataset in ("MNIST", "FashionMNIST", "KMNIST"):
+            other = {"data__dataset": dataset, "data__source": "files", **kind}
+            synthetic_run(tmp_path, f"{dataset} {number}", varied=None, **other)
+    page = page_of(tmp_path, metric="test/distortion")
+    assert page.count("No more than 8 plots are shown here.") == 1  # of nine planes
 
 
 def test_the_csv_has_a_row_for_each_run_and_every_figure(tmp_path):
@@ -582,3 +592,33 @@ def test_events_that_are_a_folder_cost_the_curves_alone(tmp_path):
     run = synthetic_run(tmp_path, "a", epochs=2)
     (run / "events.out.tfevents.0.x").mkdir()
     assert len(verdicts_of(page_of(tmp_path))) == 1
+
+
+def test_a_page_is_written_again_until_no_run_is_running(tmp_path, monkeypatch):
+    synthetic_run(tmp_path, "done")
+    running = RunFolder(synthetic_run(tmp_path, "alive", status="running", seed=1, epochs=2))
+    running.claim()
+    seen = []
+
+    def meanwhile(seconds):
+        seen.append(data_of((tmp_path / "report.html").read_text("utf-8")))
+        assert "alive</b>: running; val/loss" in (tmp_path / "report.html").read_text("utf-8")
+        running.write_metrics(status="completed")
+        running.release()
+        assert seconds == 30
+
+    monkeypatch.setattr("workbench.sweeps.report.time.sleep", meanwhile)
+    page = page_of(tmp_path, every=30)
+    assert [data["reload"] for data in seen] == [30]
+    assert data_of(page)["reload"] is None
+    assert {run["status"] for run in data_of(page)["runs"]} == {"completed"}
+
+
+def test_the_page_leads_to_evaluated_runs_pages_and_to_the_folders_of_others(tmp_path):
+    odd = synthetic_run(tmp_path / "sweep", "50% of #1?")
+    (odd / "report.html").write_text("")
+    synthetic_run(tmp_path / "sweep", "other", seed=1)
+    links = set(re.findall(r'href="([^"]*)" title', page_of(tmp_path / "sweep")))
+    assert links == {"50%25%20of%20%231%3F/report.html", "other/"}
+    page = report(str(tmp_path / "sweep"), tmp_path, output=str(tmp_path / "made" / "here"))
+    assert 'href="../../sweep/other/"' in page.read_text("utf-8")
