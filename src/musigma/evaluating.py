@@ -3,9 +3,9 @@
 import logging
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import yaml
@@ -22,9 +22,8 @@ from musigma.words import describe
 from workbench.console import set_up_logging, show_table
 from workbench.devices import exact_device
 from workbench.errors import ConfigError, RunError, UserError
-from workbench.interactive import Changed, changed_settings
+from workbench.interactive import changed_settings
 from workbench.pages.render import render
-from workbench.project import Config
 from workbench.runs.about import About, read_about
 from workbench.runs.evaluation import (
     FILES,
@@ -39,6 +38,8 @@ from workbench.runs.output import output_folder
 from workbench.runs.resume import find_runs
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def evaluate(
@@ -176,8 +177,8 @@ def _evaluate(
         }
     )
     rows = list(rows_of(metrics))
-    explorer = latent_explorer(run, test)
     _show(rows, metrics, about)  # first, so that a full disk costs files and no numbers
+    explorer = _or_none("the latent space", latent_explorer, run, test)
     page = render(
         "run.html.jinja",
         package=PROJECT.package,
@@ -192,7 +193,7 @@ def _evaluate(
         ],
         published=published_of(run.config, rows),
         explorer=explorer,
-        changed=_changed(run.config),
+        changed=_or_none("what differs from the defaults", changed_settings, run.config),
         measured=measured(metrics, about.weights()),
         notes=[*about.notes, *_left_out(metrics)],
         rows=rows,
@@ -212,11 +213,12 @@ def _evaluate(
     return metrics
 
 
-def _changed(config: Config) -> list[Changed] | None:
-    """The settings that are not the defaults; None if those of this machine do not compose."""
+def _or_none(name: str, make: Callable[..., T], *arguments: Any) -> T | None:
+    """A part of the page; None if it fails, which must not cost what was measured."""
     try:
-        return changed_settings(config)
-    except ConfigError:
+        return make(*arguments)
+    except Exception as error:
+        log.warning("%s is left out of the page: %s", name, error)
         return None
 
 

@@ -173,7 +173,7 @@ def _best(compared: Comparison, name: str, found: Sequence[tuple[int, Scale, flo
     by_scale: dict[Scale, list[tuple[float, int]]] = {}
     for n, scale, value in found:
         by_scale.setdefault(scale, []).append((-value if better == "higher" else value, n))
-    return {min(values)[1] for values in by_scale.values() if len(values) > 1}
+    return {min(values)[1] for values in by_scale.values() if min(values)[0] < max(values)[0]}
 
 
 def progress_of(data: Mapping[str, Any], runs: Sequence[SweepRun]) -> dict[Path, str]:

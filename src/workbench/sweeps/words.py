@@ -20,7 +20,7 @@ def find_verdicts(compared: Comparison, gaps: Mapping[int, Gap]) -> Iterator[str
     for winner in compared.crowned():
         best, *others = winner.groups
         text = f"{best.label}: {metric} {number(best.means[metric], places, best.errors[metric])}"
-        text += f" ({meaning.better} is better)"
+        text += f" ({meaning.better} is better)" if meaning.better != "neither" else ""
         if len(best.runs) > 1:
             text += f", mean ± standard error of {len(best.runs)} runs"
         if others:
