@@ -61,7 +61,7 @@ def test_a_sweep_is_run_once_and_its_report_says_who_won(run_script, tmp_path):
     assert "(lower is better)" in page
     assert "standard error" in page
     assert "over the same 64 test examples" in page
-    assert "python scripts/train.py -m sweep=rates optimizer.lr=0.1,0.001 seed=0,1" in page
+    assert "python scripts/train.py -m sweep=rates optimizer.lr=0.001,0.1 seed=0,1" in page
 
 
 @pytest.mark.slow
