@@ -169,7 +169,13 @@ def _density(run: Run, objective: Objective, x: Tensor, samples: int, seed: int)
 def _importance(model: Autoencoder, x: Tensor, samples: int, seed: int) -> ImportanceEstimate:
     console = Console(stderr=True)
     chunks = x.split(IMAGES_AT_ONCE)
-    batches = track(chunks, "importance weights", transient=True, console=console)
+    batches = track(
+        chunks,
+        "importance weights",
+        transient=True,
+        console=console,
+        disable=console.is_jupyter or not console.is_terminal,
+    )
     estimates = [
         importance_estimate(
             model, batch, samples=samples, generator=_generator(derive_seed(seed, number))
