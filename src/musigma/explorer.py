@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from musigma.evaluation.encoding import Encoded
+from musigma.evaluation.encoding import Encoded, Rows
 from musigma.evaluation.latent import spread
 from musigma.loading import Run
 from musigma.plots.sprites import sprite
@@ -59,7 +59,7 @@ def latent_explorer(run: Run, test: Encoded) -> dict[str, Any] | None:
     return found
 
 
-def _tiles(x: Tensor) -> int:
+def _tiles(x: Rows) -> int:
     """The images of a sprite that stays small."""
     channels, height, width = viewable(x[:1]).shape[1:]
     return max(1, PIXELS[channels] // (height * width))

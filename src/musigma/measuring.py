@@ -34,7 +34,6 @@ from musigma.evaluation.probes import (
     linear_probe,
     neighbours_probe,
 )
-from musigma.evaluation.reconstruction import reconstruction_errors
 from musigma.loading import Run
 from musigma.models import Autoencoder
 from musigma.objectives import Objective
@@ -61,19 +60,18 @@ def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: 
         seed: of those samples.
     """
     objective = run.objective()
-    metrics: Metrics = {"test_images": len(test.x), **_reconstruction(run, test)}
+    metrics: Metrics = {"test_images": len(test.y), **_reconstruction(run, test)}
     metrics["latent"] = _latent(run.model, objective, test)
     metrics["classes"] = _classes(run, test)
     if reason := why_no_log_p(run.model, objective):
         return {**metrics, "no_log_p": reason}
-    order = torch.randperm(len(test.x), generator=_generator(FIXED_SEED))
+    order = torch.randperm(len(test.y), generator=_generator(FIXED_SEED))
     x = test.x[order[:images].sort().values]
     return metrics | _density(run, objective, x, samples, seed)
 
 
 def _reconstruction(run: Run, test: Encoded) -> Metrics:
-    errors = reconstruction_errors(test.x, test.x_hat, run.data.normalization.to_unit)
-    values = {**errors._asdict(), "distortion": -test.log_likelihood}
+    values = {**test.errors._asdict(), "distortion": -test.log_likelihood}
     if run.model.has_density:
         values["rate"] = kl_to_standard_normal(test.mu, test.std).sum(1)
     return {name: _mean(value) for name, value in values.items()}
@@ -121,7 +119,7 @@ def _classes(run: Run, test: Encoded) -> Metrics:
 def _codes(run: Run, name: Literal["train", "val"]) -> Codes:
     """The codes of training or validation images as the data set holds them."""
     data = run.data
-    loader = data.evaluation_loader("train") if name == "train" else data.val_dataloader()
+    loader = data.evaluation_loader(name)
     if isinstance(loader, list):  # no images are held out
         return Codes(torch.empty(0, run.model.latent_dim), torch.empty(0))
     device = run.model.device

@@ -88,7 +88,8 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
         yield Plot(_pixels(make_grid(samples, padding=0)), "means of samples")
     else:
         data.setup("test")
-        x: Any = data.test_dataloader().tensors()[0][:1000]
+        images = data.evaluation_loader("test").images()
+        x: Any = images.at(torch.arange(min(1000, len(images))))
         posterior = model.encode(x)
         z = posterior.rsample(normal_noise(len(x), model.latent_dim, seed=FIXED_SEED))
         pairs = pair_rows(viewable(data.normalization.shown(x[:16])), decoded(z[:16]))

@@ -88,7 +88,8 @@ def _tile(sheet, place):
 def test_tiles_are_the_images_of_the_codes_and_what_places_decode_to(trained):
     run = load_run(trained("model=vae").path)
     run.data.setup("test")
-    test = encoded(run.model, *run.data.evaluation_loader("test").tensors())
+    images = run.data.evaluation_loader("test").images()
+    test = encoded(run.model, images, run.data.normalization.to_unit)
     found = latent_explorer(run, test)
     n = 7
     row = torch.linspace(0, len(test.x) - 1, len(found["codes"])).long()[n]
@@ -113,6 +114,7 @@ def test_tiles_are_the_images_of_the_codes_and_what_places_decode_to(trained):
 def test_with_more_than_two_dimensions_there_is_no_plane_and_with_one_nothing(trained):
     run = load_run(trained("model=vae", "model.latent_dim=3").path)
     run.data.setup("test")
-    test = encoded(run.model, *run.data.evaluation_loader("test").tensors())
+    images = run.data.evaluation_loader("test").images()
+    test = encoded(run.model, images, run.data.normalization.to_unit)
     assert latent_explorer(run, test)["plane"] is None
     assert latent_explorer(run, test._replace(mu=test.mu[:, :1])) is None

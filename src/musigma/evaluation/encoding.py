@@ -1,12 +1,13 @@
 """Images and codes through a model, so many rows at once that they fit into memory."""
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from musigma.evaluation.reconstruction import ReconstructionErrors, reconstruction_errors
 from musigma.models import Autoencoder
 from musigma.seeding import FIXED_SEED, normal_noise
 
@@ -34,8 +35,41 @@ def codes_at_once(model: Autoencoder) -> int:
     return max(1, PIXELS // math.prod(model.image_shape))
 
 
+class Images(Protocol):
+    """N images that may be too many for the memory."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, so many at once at most, with their labels."""
+
+    def at(self, rows: Tensor) -> Tensor:
+        """The images at some places, `[n, C, H, W]`."""
+
+
+class Rows:
+    """N images `[N, C, H, W]`, of which those that are asked for are made.
+
+    Args:
+        count: N.
+        at: places `[n]` → the images there, `[n, C, H, W]`, on the CPU.
+    """
+
+    def __init__(self, count: int, at: Callable[[Tensor], Tensor]) -> None:
+        self.count = count
+        self.at = at
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, rows: slice | Tensor | list[int]) -> Tensor:
+        return self.at(torch.arange(self.count)[rows])
+
+
 class Encoded(NamedTuple):
     """N images with their posteriors and reconstructions, all on the CPU.
+
+    Images and reconstructions are not held: `x[rows]` reads some, and `x_hat[rows]` decodes them.
 
     Args:
         x: normalised images, `[N, C, H, W]`.
@@ -44,25 +78,57 @@ class Encoded(NamedTuple):
         std: posterior standard deviations, `[N, d]`; 0 for a point posterior.
         x_hat: the mean images decoded from one draw of z each, as in every evaluation.
         log_likelihood: log p(x|z) of that draw, `[N]`, in nats.
+        errors: of those reconstructions.
     """
 
-    x: Tensor
+    x: Rows
     y: Tensor
     mu: Tensor
     std: Tensor
-    x_hat: Tensor
+    x_hat: Rows
     log_likelihood: Tensor
+    errors: ReconstructionErrors
 
 
 @torch.no_grad()
-def encoded(model: Autoencoder, x: Tensor, y: Tensor) -> Encoded:
-    """Encode and decode images `[N, C, H, W]`, with the noise of every evaluation."""
+def encoded(model: Autoencoder, images: Images, to_unit: Callable[[Tensor], Tensor]) -> Encoded:
+    """Encode and decode images, a batch at a time, with the noise of every evaluation.
+
+    Args:
+        model: in evaluation mode.
+        images: are read once from the first to the last.
+        to_unit: normalised pixels → the [0, 1] scale.
+    """
 
     def rows_of(x: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
         posterior = model.encode(x)
         output = model.decode(posterior.rsample(noise.unsqueeze(0)))
         log_likelihood = model.likelihood.log_prob(x, output)[0]
-        return posterior.mu, posterior.std, model.likelihood.mean(output)[0], log_likelihood
+        x_hat = model.likelihood.mean(output)[0].cpu()
+        errors = reconstruction_errors(x.cpu(), x_hat, to_unit)
+        return posterior.mu, posterior.std, log_likelihood, *errors
 
-    noise = normal_noise(1, len(x), model.latent_dim, seed=FIXED_SEED)[0]
-    return Encoded(x, y, *in_rows(rows_of, x, noise, device=model.device))
+    @torch.no_grad()
+    def decoded(rows: Tensor) -> Tensor:
+        def images_of(x: Tensor, noise: Tensor) -> tuple[Tensor]:
+            output = model.decode(model.encode(x).rsample(noise.unsqueeze(0)))
+            return (model.likelihood.mean(output)[0],)
+
+        return in_rows(images_of, images.at(rows).cpu(), noise[rows], device=model.device)[0]
+
+    noise = normal_noise(1, len(images), model.latent_dim, seed=FIXED_SEED)[0]
+    parts, labels, first = [], [], 0
+    for x, y in images.batches(min(ROWS, codes_at_once(model))):
+        parts.append(in_rows(rows_of, x, noise[first : first + len(x)], device=model.device))
+        labels.append(y.cpu())
+        first += len(x)
+    mu, std, log_likelihood, *errors = map(torch.cat, zip(*parts, strict=True))
+    return Encoded(
+        x=Rows(len(images), lambda rows: images.at(rows).cpu()),
+        y=torch.cat(labels),
+        mu=mu,
+        std=std,
+        x_hat=Rows(len(images), decoded),
+        log_likelihood=log_likelihood,
+        errors=ReconstructionErrors(*errors),
+    )
