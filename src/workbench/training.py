@@ -20,7 +20,7 @@ from workbench.console import nearby, next_steps, set_up_logging, show_results, 
 from workbench.distributed import folder_to_join, others_join
 from workbench.errors import ConfigError, UserError
 from workbench.meaning import Meanings
-from workbench.module import reports_of
+from workbench.module import ReportingModule, reports_of
 from workbench.preparing import Prepared, prepare
 from workbench.project import the_project
 from workbench.runs.environment import describe_environment
@@ -188,8 +188,10 @@ def _record_results(
     show_results(metrics, meanings, ", ".join([weights, *about]), lines)
 
 
-def _test_values(trainer: L.Trainer, module: ReportingModule) -> dict[str, Any]:
+def _test_values(trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
     """The values of the test examples by metric, where these come one by one and in order."""
+    if not isinstance(module, ReportingModule):
+        return {}
     loader: Any = trainer.test_dataloaders
     is_random = isinstance(getattr(loader, "sampler", None), RandomSampler)
     return {} if is_random or trainer.world_size > 1 else module.test_values.arrays()

@@ -3,7 +3,7 @@
 import lightning as L
 
 from workbench.callbacks.boards import boards
-from workbench.module import ReportingModule
+from workbench.module import ReportingModule, reports_of
 
 
 class ScalarLayout(L.Callback):
@@ -18,10 +18,11 @@ class ScalarLayout(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         if self._is_written:
             return
-        known = pl_module.metrics("train")
+        reports = reports_of(pl_module)
+        known = reports.metrics("train")
         charts = {
             name: ["Multiline", [f"^train/{name}$", f"^val/{name}$"]]
-            for name in pl_module.shown
+            for name in reports.shown
             if name in known
         }
         for board in boards(trainer):
