@@ -5,6 +5,7 @@ from hypothesis import settings
 
 import musigma  # noqa: F401 (and the project is handed over)
 from extras import is_here
+from resuming import resuming  # noqa: F401
 from running import (  # noqa: F401
     _alone,
     compose_launch,

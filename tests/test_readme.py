@@ -60,7 +60,7 @@ def test_its_commands_run_one_after_the_other(tmp_path):
 def test_every_model_is_in_the_readme():
     names = {path.stem for path in (PROJECT_ROOT / "configs" / "model").glob("*.yaml")}
     table = README.partition("| `model=` | minimises |")[2].partition("\n\n")[0]
-    assert names == set(re.findall(r"`(\w+)`(?=[ ,|(])", table)) - {"wae`"}
+    assert names <= set(re.findall(r"`(\w+)`(?=[ ,|(])", table))
 
 
 @pytest.mark.parametrize("path", [PROJECT_ROOT / "README.md", *GUIDES], ids=lambda path: path.name)

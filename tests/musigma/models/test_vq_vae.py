@@ -116,3 +116,8 @@ def test_what_needs_a_rate_by_dimension_is_refused():
     _, draw = _draw(_model())
     with pytest.raises(ConfigError, match="no rate by dimension"):
         FreeBits()(draw, 0)
+
+
+@pytest.mark.slow
+def test_a_run_resumes_to_the_same_bits(resuming):
+    resuming.ends_in_the_same_bits("model=vq_vae", "model.codes=2")

@@ -113,3 +113,10 @@ def test_losses_that_reach_the_others_weights_are_refused(wrong, reached, compos
     model = Autoencoder(MLP([8], [8]), Gaussian(), latent_dim=3)
     with pytest.raises(ConfigError, match=reached):
         assemble.try_batch(AutoencoderModule(model, wrong(sizes=[8])), data)
+
+
+@pytest.mark.slow
+def test_a_run_with_an_adversary_resumes_to_the_same_bits(resuming):
+    overrides = ["model=factor_vae", "model.objective.sizes=[16]", "+trainer.gradient_clip_val=0.5"]
+    kept = resuming.ends_in_the_same_bits(*overrides, "trainer.max_epochs=3", "scheduler=cosine")
+    assert any("objective.discriminator" in name for name in kept)
