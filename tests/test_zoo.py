@@ -59,7 +59,7 @@ def _parts(module):
     own = {name for name, text in TEXTS.items() if name.startswith("configs") and module in text}
     choices = {Path(name).stem for name in own}
     for name, text in TEXTS.items():
-        chosen = re.findall(r"(?:override \w+: |- |\[)(\w+)", text)
+        chosen = re.findall(r"(?:- (?:override \w+: )?|\[)(\w+)", text)
         if name.startswith("configs/model/") and choices & {*chosen}:
             own.add(name)
     own |= {
