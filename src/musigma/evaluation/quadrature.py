@@ -16,6 +16,10 @@ DEPTH = 15.0
 RESOLVED = 0.1
 """A change of log p(x), in nats, below which the cells are about as fine as the integrand."""
 IMAGES_AT_ONCE = 50
+MASS = 1e-4
+"""By how much the prior's own integral may differ from 1."""
+FINEST = 2**18
+"""The most cells of the first grid."""
 
 
 class QuadratureEstimate(NamedTuple):
@@ -24,7 +28,8 @@ class QuadratureEstimate(NamedTuple):
     Args:
         log_p: log p(x), in nats.
         change: by how much the last halving of the cells' width changed it, in nats.
-        converged: whether that is within the tolerance, and nothing is cut off at the rim.
+        converged: whether that is within the tolerance, nothing is cut off at the rim, and the
+            grid is fine enough for the prior itself.
     """
 
     log_p: Tensor
@@ -43,18 +48,19 @@ def quadrature_estimate(
 ) -> QuadratureEstimate:
     """∫ p(x|z) p(z) dz over the box [−w, w]ᵈ of the prior by the midpoint rule.
 
-    A grid of `side` cells a side covers everything, and is compared with every second of its
-    points. Where the two differ, the cells that hold the image's mass, their neighbours, and those
-    around the encoder's mu are divided into halves a side, and again, until log p(x) changes by
-    less than the tolerance. Where the integrand is smooth and
-    resolved the rule converges faster than any power of the cell's width (Trefethen and Weideman
-    2014, section 5), so the last change bounds the error.
+    A grid of `side` cells a side covers everything. It is made finer until the prior alone
+    integrates to one, as components narrower than a cell would go unseen, and is compared with
+    every second of its points. Where the two differ, the cells that hold the image's mass, their
+    neighbours, and those around the encoder's mu are divided into halves a side, and again, until
+    log p(x) changes by less than the tolerance. Where the integrand is smooth and resolved the rule
+    converges faster than any power of the cell's width (Trefethen and Weideman 2014, section 5), so
+    the last change bounds the error.
 
     Args:
         model: in evaluation mode, with d at most 2, for which all images decode alike.
         x: images, `[B, C, H, W]`, on the model's device.
         tolerance: in nats.
-        side: cells a side of the first grid, an even number.
+        side: cells a side of the first grid, an even number; more where the prior needs them.
         divisions: how often cells are divided at the most.
 
     Raises:
@@ -65,10 +71,12 @@ def quadrature_estimate(
             f"integrating over {model.latent_dim} latent dimensions takes too many points; "
             "use importance weights"
         )
+    side, is_resolved = _side_for(model, x, side)
     parts = [
         _integrate(model, images, tolerance, side, divisions) for images in x.split(IMAGES_AT_ONCE)
     ]
-    return QuadratureEstimate(*map(torch.cat, zip(*parts, strict=True)))
+    log_p, change, converged = map(torch.cat, zip(*parts, strict=True))
+    return QuadratureEstimate(log_p, change, converged & is_resolved)
 
 
 class _Cells(NamedTuple):
@@ -123,13 +131,31 @@ def _integrate(
     return QuadratureEstimate(log_p, change, (change < tolerance) & ~cut_off)
 
 
+def _side_for(model: LatentVariableModel, x: Tensor, side: int) -> tuple[int, bool]:
+    """Cells a side over which the prior integrates to one; and whether so many are enough."""
+    d, half_width = model.latent_dim, model.prior.half_width()
+    while True:
+        width = 2 * half_width / side
+        rows = _midpoints(d, half_width, side).to(x).split(codes_at_once(model))
+        log_p = torch.cat([model.prior.log_prob(z).cpu().double() for z in rows])
+        mass = (log_p.logsumexp(0) + d * math.log(width)).exp().item()
+        if (is_resolved := abs(mass - 1) < MASS) or (2 * side) ** d > FINEST:
+            return side, is_resolved
+        side *= 2
+
+
+def _midpoints(d: int, half_width: float, side: int) -> Tensor:
+    """Of a grid of cells, `[G, d]`."""
+    width = 2 * half_width / side
+    axis = -half_width + width * (torch.arange(side, dtype=torch.float64) + 0.5)
+    return torch.cartesian_prod(*[axis] * d).reshape(-1, d)
+
+
 def _on_grid(
     model: LatentVariableModel, x: Tensor, half_width: float, side: int
 ) -> tuple[Tensor, Tensor]:
     """The log of p(x|z) p(z) at all midpoints, `[G, B]`, and those midpoints, `[G, d]`."""
-    width = 2 * half_width / side
-    axis = -half_width + width * (torch.arange(side, dtype=torch.float64) + 0.5)
-    grid = torch.cartesian_prod(*[axis] * model.latent_dim).reshape(-1, model.latent_dim)
+    grid = _midpoints(model.latent_dim, half_width, side)
     log_joint = []
     for rows in grid.split(codes_at_once(model)):
         z = rows.to(x)
