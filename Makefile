@@ -31,9 +31,9 @@ test-exhaustive: $(STAMP)  ## run those that `make test` leaves out
 test-quick: $(STAMP)  ## run those that take seconds, in about a minute
 	$(BIN)/python -m pytest $(ALL_CORES) -m "not slow" $(ARGS)
 
-test-extras: $(STAMP)  ## install launchers, search, wandb and onnx, and run what needs them
-	$(BIN)/pip install --quiet --editable '.[joblib,submitit,ray,optuna,wandb,onnx]'
-	$(BIN)/python -m pytest $(ALL_CORES) tests/musigma/sweeps/test_launchers.py tests/musigma/runs/test_tracking.py tests/musigma/runs/test_onnx.py $(ARGS)
+test-extras: $(STAMP)  ## install launchers, search, wandb, onnx and flows, and run what needs them
+	$(BIN)/pip install --quiet --editable '.[joblib,submitit,ray,optuna,wandb,onnx,flows]'
+	$(BIN)/python -m pytest $(ALL_CORES) tests/musigma/sweeps/test_launchers.py tests/musigma/runs/test_tracking.py tests/musigma/runs/test_onnx.py tests/musigma/models/priors $(ARGS)
 
 test-oldest: .venv-oldest/.installed  ## run them with the oldest versions; Python 3.11 or 3.12
 	.venv-oldest/bin/python -m pytest $(ALL_CORES) -m "not exhaustive" $(ARGS)

@@ -10,8 +10,8 @@ from musigma.models.priors.prior import Prior
 from musigma.objectives.divergences import log_normal
 from workbench.ranges import Count, Positive, checked
 
-WIDTH = 8.0
-"""Of a component, in standard deviations; the mass beyond it is below 10⁻¹⁴."""
+WIDTH = 7.0
+"""Of a component, in standard deviations; the mass beyond it is below 10⁻¹¹."""
 
 
 class Mixture(Prior):
@@ -67,10 +67,12 @@ class Mixture(Prior):
         return (weights @ (stds.square() + (means - weights @ means).square())).sqrt()
 
     def half_width(self) -> float:
-        """That of a box which holds every component to eight of its standard deviations."""
+        """That of a box which holds every component, with an eighth of it around them all."""
         _, means, stds = self._on_the_cpu()
-        return (means.abs() + WIDTH * stds).max().item()
+        return 8 / 7 * (means.abs() + WIDTH * stds).max().item()
 
     def _on_the_cpu(self) -> tuple[Tensor, Tensor, Tensor]:
-        logits, means, stds = (p.detach().cpu().float() for p in (self.logits, self.means, self.stds))
-        return logits.softmax(0), means, stds
+        weights, means, stds = (
+            value.detach().cpu().float() for value in (self.weights, self.means, self.stds)
+        )
+        return weights, means, stds

@@ -35,6 +35,7 @@ class Vamp(Prior):
     """
 
     starts_at_mean_image = True
+    center: Tensor
 
     @checked
     def __init__(
@@ -48,22 +49,21 @@ class Vamp(Prior):
             )
         if model.told:
             raise ValueError(
-                f"a VampPrior encodes pseudo-inputs, of which nobody knows {', '.join(model.told)}: "
-                "take another prior"
+                "a VampPrior encodes pseudo-inputs, and this model's encoder is told "
+                f"{', '.join(model.told)} too, which they do not have: take another prior"
             )
         self._model = (model,)  # in a tuple, so that it is not a part of its own part
         self.is_squashed = "real" not in model.likelihood.pixels
         self.register_buffer("center", torch.zeros(model.image_shape))
         self.offsets = nn.Parameter(spread * torch.randn(components, *model.image_shape))
 
-    center: Tensor
-
     @torch.no_grad()
     def start_at(self, mean_image: Tensor) -> None:
         """Move the pseudo-inputs there, once: from then on a checkpoint holds where they began."""
         if not self.center.any():
-            image = mean_image.clamp(DARKEST, 1 - DARKEST).logit() if self.is_squashed else mean_image
-            self.center.copy_(image)
+            if self.is_squashed:
+                mean_image = mean_image.clamp(DARKEST, 1 - DARKEST).logit()
+            self.center.copy_(mean_image)
 
     def pseudo_inputs(self) -> Tensor:
         """u, `[K, C, H, W]`, in the model's pixels."""
