@@ -202,8 +202,8 @@ class LearnedPrior:
     @pytest.mark.parametrize(
         ("arguments", "fault"),
         [
-            (["model=free_bits_vae"], "has no rate by dimension to a prior that is "),
-            (["model=info_vae"], r"MMD compares codes with N\(0, I\), and the prior is "),
+            (["model=free_bits_vae"], "model: a NormalPosterior has no rate by dimension to the prior "),
+            (["model=info_vae"], r"model.prior: the objective MMD compares codes with N\(0, I\), and this prior is "),
             (["model=wae"], "a point has no density|MMD compares codes with "),
             (["model=stochastic_autoencoder"], "is learned, and the objective Reconstruction "),
             (["model=vae", "model/posterior=point"], "a point .*has (none|no density)"),
@@ -219,7 +219,7 @@ class LearnedPrior:
 
     @pytest.mark.parametrize("objective", [FreeBits(), MMD(), MMD(alpha=0.0)])
     def test_objectives_that_need_another_prior_say_so(self, objective):
-        with pytest.raises(ValueError, match="prior=standard_normal"):
+        with pytest.raises(ConfigError, match="prior=standard_normal"):
             objective(draw_of(self.model()), 0)
 
     def test_an_objective_without_a_prior_is_refused(self):
@@ -300,7 +300,9 @@ class LearnedPrior:
         assert [f.read_metrics()["status"] for f in found] == ["completed", "completed"]
 
     @pytest.mark.slow
-    def test_it_is_frozen_taken_from_a_run_and_has_a_learning_rate(self, trained, run_here):
+    def test_it_is_frozen_taken_from_a_run_and_has_a_learning_rate(
+        self, trained, run_here, compose_launch
+    ):
         before = trained(*self.overrides, PANEL)
         weights = load_checkpoint(before.checkpoint("best"))["state_dict"]
         options = (f"init_from={before.path}", "freeze=[prior]", "model.center_output=true")
@@ -311,10 +313,8 @@ class LearnedPrior:
         assert all(torch.equal(found[name], weights[name]) for name in priors)
         assert not torch.equal(found["model.head.mu.weight"], weights["model.head.mu.weight"])
 
-        register_resolvers()
-        options = ("parameter_groups.prior.lr=0.5", *self.overrides)
-        (job,) = read_command_line("train", list(options)).jobs
-        module = build_module(job.config, build_data(job.config))
+        config = compose_launch("parameter_groups.prior.lr=0.5", *self.overrides).config
+        module = build_module(config, build_data(config))
         optimizer = module.configure_optimizers()
         first, second = optimizer.param_groups
         assert {id(p) for p in second["params"]} == {id(p) for p in module.model.prior.parameters()}

@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 
 from torch import Tensor
 
-from workbench.errors import DataError
+from workbench.errors import ConfigError, DataError
 
 
 class Posterior(Protocol):
@@ -141,13 +141,13 @@ class Draw:
         """The rate of each dimension, `[B, d]`, in nats.
 
         Raises:
-            ValueError: if there is none, as only a posterior and a prior whose dimensions are
+            ConfigError: if there is none, as only a posterior and a prior whose dimensions are
                 independent have one.
         """
         rates = self.prior.rate_per_dimension(self.posterior)
         if rates is None:
-            raise ValueError(
-                f"a {type(self.posterior).__name__} has no rate by dimension to a prior that is "
+            raise ConfigError(
+                f"model: a {type(self.posterior).__name__} has no rate by dimension to the prior "
                 f"{type(self.prior).__name__}: take posterior=normal and prior=standard_normal, or "
                 "another objective"
             )
