@@ -18,7 +18,7 @@ from musigma.exporting import export_run
 from musigma.loading import load_run
 from musigma.models import MLP, Autoencoder
 from musigma.module import AutoencoderModule
-from musigma.objectives import ELBO, IWAE, MMD, TCVAE, Capacity, Draw, FreeBits, Reconstruction
+from musigma.objectives import ELBO, IWAE, MMD, TCVAE, Capacity, FreeBits, Reconstruction
 from musigma.objectives.likelihoods import Laplace
 from musigma.predicting import predict
 from warm import python
@@ -32,9 +32,7 @@ from workbench.runs.weights import load_checkpoint
 from workbench.training import run
 
 BINARY = ("model/likelihood=bernoulli", "data.normalization=binarize_dynamic")
-PANEL = (
-    "callbacks.latent_panel={_target_:musigma.callbacks.LatentPanel,every_n_epochs:2,images:20}"
-)
+PANEL = "callbacks.latent_panel={_target_:musigma.callbacks.LatentPanel,every_n_epochs:2,images:20}"
 
 
 def assert_distributed_as(draws, cdf):
@@ -42,9 +40,10 @@ def assert_distributed_as(draws, cdf):
     assert kstest(draws.double().numpy(), cdf).pvalue > 1e-3
 
 
-def check_draws_follow_the_density(prior, low=-7.0, high=7.0, points=1401):
+def check_draws_follow_the_density(prior, low=-7.0, high=7.0):
     """The density integrates to one, and draws follow its marginals; for d of 1 or 2."""
     d = prior.sample(1, seed=0).shape[1]
+    points = 1401 if d == 1 else 351
     axis = torch.linspace(low, high, points, dtype=torch.float64)
     grid = torch.cartesian_prod(*[axis] * d).reshape(-1, d)
     with torch.no_grad():
@@ -202,8 +201,14 @@ class LearnedPrior:
     @pytest.mark.parametrize(
         ("arguments", "fault"),
         [
-            (["model=free_bits_vae"], "model: a NormalPosterior has no rate by dimension to the prior "),
-            (["model=info_vae"], r"model.prior: the objective MMD compares codes with N\(0, I\), and this prior is "),
+            (
+                ["model=free_bits_vae"],
+                "model: a NormalPosterior has no rate by dimension to ",
+            ),
+            (
+                ["model=info_vae"],
+                "model.prior: the objective MMD compares codes with ",
+            ),
             (["model=wae"], "a point has no density|MMD compares codes with "),
             (["model=stochastic_autoencoder"], "is learned, and the objective Reconstruction "),
             (["model=vae", "model/posterior=point"], "a point .*has (none|no density)"),

@@ -71,12 +71,22 @@ def quadrature_estimate(
             f"integrating over {model.latent_dim} latent dimensions takes too many points; "
             "use importance weights"
         )
-    side, is_resolved = _side_for(model, x, side)
+    grid = _grid_for(model, x, side)
     parts = [
-        _integrate(model, images, tolerance, side, divisions) for images in x.split(IMAGES_AT_ONCE)
+        _integrate(model, images, tolerance, grid, divisions) for images in x.split(IMAGES_AT_ONCE)
     ]
     log_p, change, converged = map(torch.cat, zip(*parts, strict=True))
-    return QuadratureEstimate(log_p, change, converged & is_resolved)
+    return QuadratureEstimate(log_p, change, converged & grid.is_resolved)
+
+
+class _Grid(NamedTuple):
+    """Equal cells, `side` a side: their midpoints `[G, d]` and log p(z) there, `[G]`."""
+
+    side: int
+    half_width: float
+    z: Tensor
+    log_prior: Tensor
+    is_resolved: bool
 
 
 class _Cells(NamedTuple):
@@ -91,11 +101,11 @@ class _Cells(NamedTuple):
 
 
 def _integrate(
-    model: LatentVariableModel, x: Tensor, tolerance: float, side: int, divisions: int
+    model: LatentVariableModel, x: Tensor, tolerance: float, on: _Grid, divisions: int
 ) -> QuadratureEstimate:
-    d, half_width = model.latent_dim, model.prior.half_width()
+    d, side, half_width, grid = model.latent_dim, on.side, on.half_width, on.z
     width = 2 * half_width / side
-    density, grid = _on_grid(model, x, half_width, side)
+    density = _on_grid(model, x, on)
     log_p = density.logsumexp(0) + d * math.log(width)
     at_rim = density[(grid.abs() > RIM * half_width).any(1)].logsumexp(0) + d * math.log(width)
     cut_off = (at_rim - log_p).exp() >= tolerance
@@ -131,37 +141,30 @@ def _integrate(
     return QuadratureEstimate(log_p, change, (change < tolerance) & ~cut_off)
 
 
-def _side_for(model: LatentVariableModel, x: Tensor, side: int) -> tuple[int, bool]:
-    """Cells a side over which the prior integrates to one; and whether so many are enough."""
+def _grid_for(model: LatentVariableModel, x: Tensor, side: int) -> _Grid:
+    """Cells over which the prior integrates to one, or as many as there may be."""
     d, half_width = model.latent_dim, model.prior.half_width()
     while True:
         width = 2 * half_width / side
-        rows = _midpoints(d, half_width, side).to(x).split(codes_at_once(model))
-        log_p = torch.cat([model.prior.log_prob(z).cpu().double() for z in rows])
-        mass = (log_p.logsumexp(0) + d * math.log(width)).exp().item()
-        if (is_resolved := abs(mass - 1) < MASS) or (2 * side) ** d > FINEST:
-            return side, is_resolved
+        axis = -half_width + width * (torch.arange(side, dtype=torch.float64) + 0.5)
+        z = torch.cartesian_prod(*[axis] * d).reshape(-1, d)
+        log_prior = torch.cat(
+            [model.prior.log_prob(p.to(x)) for p in z.split(codes_at_once(model))]
+        )
+        mass = (log_prior.cpu().double().logsumexp(0) + d * math.log(width)).exp().item()
+        is_resolved = abs(mass - 1) < MASS
+        if is_resolved or (2 * side) ** d > FINEST:
+            return _Grid(side, half_width, z, log_prior, is_resolved)
         side *= 2
 
 
-def _midpoints(d: int, half_width: float, side: int) -> Tensor:
-    """Of a grid of cells, `[G, d]`."""
-    width = 2 * half_width / side
-    axis = -half_width + width * (torch.arange(side, dtype=torch.float64) + 0.5)
-    return torch.cartesian_prod(*[axis] * d).reshape(-1, d)
-
-
-def _on_grid(
-    model: LatentVariableModel, x: Tensor, half_width: float, side: int
-) -> tuple[Tensor, Tensor]:
-    """The log of p(x|z) p(z) at all midpoints, `[G, B]`, and those midpoints, `[G, d]`."""
-    grid = _midpoints(model.latent_dim, half_width, side)
-    log_joint = []
-    for rows in grid.split(codes_at_once(model)):
-        z = rows.to(x)
-        log_px = model.likelihood.log_prob_of_pairs(x, model.decode(z))
-        log_joint.append((log_px + model.prior.log_prob(z).unsqueeze(1)).cpu().double())
-    return torch.cat(log_joint), grid
+def _on_grid(model: LatentVariableModel, x: Tensor, on: _Grid) -> Tensor:
+    """The log of p(x|z) p(z) at all midpoints, `[G, B]`."""
+    log_joint, rows = [], codes_at_once(model)
+    for z, log_prior in zip(on.z.split(rows), on.log_prior.split(rows), strict=True):
+        log_px = model.likelihood.log_prob_of_pairs(x, model.decode(z.to(x)))
+        log_joint.append((log_px + log_prior.unsqueeze(1)).cpu().double())
+    return torch.cat(log_joint)
 
 
 def _spread(mask: Tensor, side: int, d: int) -> Tensor:
