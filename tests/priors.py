@@ -274,7 +274,7 @@ class LearnedPrior:
         assert "rate_per_dimension" not in metrics["latent"]
         assert "aggregate_kl_at_least" not in metrics["latent"]
         assert {"samples.png", "latent_plane.png", "traversals.png"} <= {*metrics["figures"]}
-        page = (folder.path / "evaluation" / "index.html").read_text("utf-8")
+        page = (folder.path / "report.html").read_text("utf-8")
         assert "quantiles of the prior in each dimension" in page
         assert "the rate does not fall apart into one of each dimension" in page
         assert "N(0" not in page

@@ -28,7 +28,7 @@ def bent(model):
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in prior.parameters():
-            parameter.add_(0.7 * torch.randn(parameter.shape, generator=generator))
+            parameter.add_(0.35 * torch.randn(parameter.shape, generator=generator))
     return prior
 
 
