@@ -47,7 +47,8 @@ def check_draws_follow_the_density(prior, low=-7.0, high=7.0):
     axis = torch.linspace(low, high, points, dtype=torch.float64)
     grid = torch.cartesian_prod(*[axis] * d).reshape(-1, d)
     with torch.no_grad():
-        density = torch.cat([prior.log_prob(z).double().exp() for z in grid.split(100_000)])
+        chunks = grid.to(next(prior.parameters()).dtype).split(100_000)
+        density = torch.cat([prior.log_prob(z).double().exp() for z in chunks])
     step = (axis[1] - axis[0]).item()
     density = density.reshape([points] * d) * step**d
     assert density.sum().item() == pytest.approx(1, abs=1e-3)
@@ -318,7 +319,7 @@ class LearnedPrior:
         assert all(torch.equal(found[name], weights[name]) for name in priors)
         assert not torch.equal(found["model.head.mu.weight"], weights["model.head.mu.weight"])
 
-        config = compose_launch("parameter_groups.prior.lr=0.5", *self.overrides).config
+        config = compose_launch("++parameter_groups.prior.lr=0.5", *self.overrides).config
         module = build_module(config, build_data(config))
         optimizer = module.configure_optimizers()
         first, second = optimizer.param_groups
