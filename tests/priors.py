@@ -204,11 +204,11 @@ class LearnedPrior:
         [
             (
                 ["model=free_bits_vae"],
-                "model: a NormalPosterior has no rate by dimension to ",
+                "a NormalPosterior has no rate by dimension to ",
             ),
             (
                 ["model=info_vae"],
-                "model.prior: the objective MMD compares codes with ",
+                "MMD compares codes with ",
             ),
             (["model=wae"], "a point has no density|MMD compares codes with "),
             (["model=stochastic_autoencoder"], "is learned, and the objective Reconstruction "),

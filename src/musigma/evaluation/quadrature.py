@@ -64,14 +64,17 @@ def quadrature_estimate(
         divisions: how often cells are divided at the most.
 
     Raises:
-        ValueError: if d is over 2.
+        ValueError: if d is over 2, or codes are no continuum.
     """
+    half_width = model.prior.half_width()
+    if half_width is None:
+        raise ValueError("codes out of a book are summed over, and not integrated")
     if model.latent_dim > 2:
         raise ValueError(
             f"integrating over {model.latent_dim} latent dimensions takes too many points; "
             "use importance weights"
         )
-    grid = _grid_for(model, x, side)
+    grid = _grid_for(model, x, half_width, side)
     parts = [
         _integrate(model, images, tolerance, grid, divisions) for images in x.split(IMAGES_AT_ONCE)
     ]
@@ -141,9 +144,9 @@ def _integrate(
     return QuadratureEstimate(log_p, change, (change < tolerance) & ~cut_off)
 
 
-def _grid_for(model: LatentVariableModel, x: Tensor, side: int) -> _Grid:
+def _grid_for(model: LatentVariableModel, x: Tensor, half_width: float, side: int) -> _Grid:
     """Cells over which the prior integrates to one, or as many as there may be."""
-    d, half_width = model.latent_dim, model.prior.half_width()
+    d = model.latent_dim
     while True:
         width = 2 * half_width / side
         axis = -half_width + width * (torch.arange(side, dtype=torch.float64) + 0.5)

@@ -1,13 +1,13 @@
 """The flow prior against the change of variables by automatic differentiation, and its draws."""
 
-import importlib.util
 import math
+import sys
 
 import pytest
 import torch
 from torch.distributions import Normal
 
-from extras import is_here
+from extras import needs
 from musigma.evaluation import importance_estimate, quadrature_estimate
 from musigma.models import MLP, Autoencoder
 from musigma.models.priors.flow import Flow
@@ -19,7 +19,7 @@ from workbench.config.command_line import read_command_line
 from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError
 
-needs_zuko = pytest.mark.skipif(not is_here("zuko"), reason="zuko is not installed")
+needs_zuko = needs("zuko")
 
 
 def bent(model):
@@ -126,10 +126,8 @@ def test_trained_alone_on_a_ring_it_fits_better_than_a_gaussian(d):
 
 
 def test_without_the_extra_it_is_refused_before_training(monkeypatch):
-    find_spec = importlib.util.find_spec
-    monkeypatch.setitem(__import__("sys").modules, "zuko", None)
-    monkeypatch.setitem(__import__("sys").modules, "zuko.flows", None)
-    assert find_spec("torch")
+    for name in ("zuko", "zuko.flows"):
+        monkeypatch.setitem(sys.modules, name, None)
     register_resolvers()
     with pytest.raises(ConfigError) as error:
         read_command_line("train", ["model=vae", "model/prior=flow"])
