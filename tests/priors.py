@@ -213,7 +213,8 @@ class LearnedPrior:
             (["model=wae"], "a point has no density|MMD compares codes with "),
             (["model=stochastic_autoencoder"], "is learned, and the objective Reconstruction "),
             (["model=vae", "model/posterior=point"], "a point .*has (none|no density)"),
-            (["model=vae", "model.prior.nope=1"], "has no argument nope"),
+            (["model=vae", "+model.prior.nope=1"], "has no argument nope"),
+            (["model=vae", "+model.prior.model=1"], "is set by the run itself; leave it out"),
         ],
     )
     def test_it_is_refused_in_one_line_where_it_means_nothing(self, arguments, fault):
