@@ -17,7 +17,7 @@ from workbench.config.sources import source_of
 from workbench.config.sweep import Sweep, read_sweep
 from workbench.errors import ConfigError
 from workbench.fewer_imports import import_torchmetrics
-from workbench.project import Config
+from workbench.project import Config, the_project
 
 
 class CheckedJob(NamedTuple):
@@ -98,6 +98,10 @@ class Checks:
         if not resumes:  # a run that is resumed has a config of its own
             faults, job = self._check_rules(written, config)
             found += faults
+            if self.script == "train" and job and not found:
+                found += find_typed(
+                    [*composed.choices, *composed.fitting], the_project().unused(job)
+                )
         problems += [self._with_source(problem, composed) for problem in found]
         alone = config if number is None else None
         if problems or self.script != "train" or resumes:
