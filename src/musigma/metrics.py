@@ -61,7 +61,7 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
     for name, unit in UNITS.items():
         metrics[name] = Meaning(unit, whole[:2] if name in ("l1", "mse") else whole)
     for name in OF_CODES:
-        metrics[name] = Meaning(NATS, (dataset,), places=2)
+        metrics[name] = Meaning(NATS, (dataset,), "neither", 2)
     for name, sign in SIGN_OF_DENSITY.items():
         metrics[name] = Meaning(NATS, (dataset, density), "higher" if sign > 0 else "lower", 2)
         if common:
