@@ -176,8 +176,8 @@ def test_binary_pixels_have_a_mean_image_too():
 def test_with_a_loader_of_ones_own_they_start_around_zero():
     oracle, model = linear_model()
     loader = TensorLoader(oracle.x, torch.zeros(40), batch_size=20)
-    trainer = quiet_trainer(max_epochs=1, limit_val_batches=0, log_every_n_steps=1)
-    trainer.fit(AutoencoderModule(model, ELBO()), loader)
+    trainer = quiet_trainer(max_epochs=1, log_every_n_steps=1)
+    trainer.fit(AutoencoderModule(model.train(), ELBO()), loader, loader)
     assert not model.prior.center.any()
 
 
