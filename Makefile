@@ -32,8 +32,8 @@ test-exhaustive: $(STAMP)  ## run those that `make test` leaves out, and mutate 
 test-quick: $(STAMP)  ## run those that take seconds, in about a minute
 	$(BIN)/python -m pytest $(ALL_CORES) -m "not slow" $(ARGS)
 
-test-extras: $(STAMP)  ## install launchers, search, wandb and onnx, and run what needs them
-	$(BIN)/pip install --quiet --editable '.[joblib,submitit,ray,optuna,wandb,onnx]'
+test-extras: $(STAMP)  ## install launchers, search, wandb, onnx and flows, and run what needs them
+	$(BIN)/pip install --quiet --editable '.[joblib,submitit,ray,optuna,wandb,onnx,flows]'
 	$(BIN)/python -m pytest $(ALL_CORES) -m extras $(ARGS)
 
 test-browser: $(STAMP)  ## install playwright, and look at the pages with the system's Chromium

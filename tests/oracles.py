@@ -14,7 +14,7 @@ from torch.distributions import MultivariateNormal
 
 from musigma.data import TensorLoader
 from musigma.models import MLP, Autoencoder, NormalPosterior, PointPosterior
-from musigma.models.priors import StandardNormal
+from musigma.models.priors import PriorRecipe, StandardNormal
 from musigma.objectives import Draw
 from musigma.objectives.likelihoods import Gaussian
 
@@ -61,11 +61,17 @@ class LinearGaussian:
         mean = (self.flat - self.b) @ self.w @ torch.linalg.inv(m)
         return mean, self.sigma * torch.linalg.inv(m).diagonal().sqrt().expand_as(mean)
 
-    def model(self, shift: float = 0.0, stretch: float = 1.0) -> Autoencoder:
-        """musigma's model with these weights; q is the true posterior, moved and stretched."""
+    def model(
+        self, shift: float = 0.0, stretch: float = 1.0, prior: PriorRecipe = StandardNormal
+    ) -> Autoencoder:
+        """musigma's model with these weights; q is the true posterior, moved and stretched.
+
+        With another prior, q is what would be true under N(0, I).
+        """
         network = MLP(encoder_sizes=(), decoder_sizes=())
         likelihood = Gaussian(self.sigma)
-        model = Autoencoder(network, likelihood, latent_dim=self.d, image_shape=SHAPE).double()
+        shape = {"latent_dim": self.d, "image_shape": SHAPE}
+        model = Autoencoder(network, likelihood, prior=prior, **shape).double()
         m = self.w.T @ self.w + self.sigma**2 * torch.eye(self.d, dtype=torch.float64)
         gain = torch.linalg.inv(m) @ self.w.T
         _, std = self.posterior()

@@ -82,6 +82,7 @@ def own(copy):
         "CodePenalty(weight=0.1)",
         "│ penalty ",
         "StudentT likelihood",
+        "HeavyTails prior",
         "robust_vae: d = 8, normal posterior, StudentT likelihood",
         "│ edge error ",
         "best         encoder_sizes=",

@@ -66,7 +66,8 @@ class AutoencoderModule(LoaderSeedingModule):
         seed: of the noise in training.
 
     Raises:
-        ValueError: if the objective needs a rate and the model's posterior is a point.
+        ValueError: if the objective needs a rate and the model's posterior is a point, or the prior
+            is learned and the objective does not use it.
     """
 
     examples: ClassVar[str] = "images"
@@ -89,6 +90,12 @@ class AutoencoderModule(LoaderSeedingModule):
                 f"the objective {type(objective).__name__} weighs a rate, and a point posterior "
                 "has none: choose posterior normal, or the objective reconstruction"
             )
+        if not objective.uses_prior and any(True for _ in model.prior.parameters()):
+            raise ValueError(
+                f"the prior {type(model.prior).__name__} is learned, and the objective "
+                f"{type(objective).__name__} holds no codes to it, so nothing would train it: "
+                "choose prior standard_normal, or an objective with a rate, such as elbo"
+            )
         objective.bind(model)
         self.model = model
         self.objective = objective
@@ -100,16 +107,26 @@ class AutoencoderModule(LoaderSeedingModule):
         self._evaluation_noise = EvaluationNoise()
 
     def setup(self, stage: str) -> None:
-        """If `center_output`, start at the mean image; a checkpoint is loaded after this.
+        """Start decoder and prior at the mean image if they want to, unless they are another run's.
 
-        Not if the decoder is another run's.
+        A checkpoint is loaded after this.
         """
-        is_new = not any(name.startswith("model.decoder.") for name in self.taken)
-        if stage != "fit" or not self.model.center_output or not is_new:
+
+        def is_new(part: str) -> bool:
+            return not any(name.startswith(f"model.{part}.") for name in self.taken)
+
+        model, starts = self.model, []
+        if model.center_output and is_new("decoder"):
+            starts.append(model.start_at)
+        if model.prior.starts_at_mean_image and is_new("prior"):
+            starts.append(model.prior.start_at)
+        if stage != "fit" or not starts:
             return
         if data := self._own_data():
-            self.model.start_at(data.mean_image())
-        else:
+            mean_image = data.mean_image()
+            for start_at in starts:
+                start_at(mean_image)
+        elif model.center_output:
             log.warning(
                 "center_output is left out: of these data nobody knows the mean image; call "
                 "module.model.start_at(mean_image) before training"

@@ -52,6 +52,7 @@ PROJECT = hand_over(
         few=few,
         given_later={
             "model": {"image_shape"},
+            "model.prior": {"model"},
             "module": {
                 *("model", "objective", "optimizer", "scheduler", "parameter_groups", "seed"),
             },

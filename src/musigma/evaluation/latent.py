@@ -95,7 +95,7 @@ def gaussian_kl_to_prior(moments: GaussianMoments) -> float:
 def mutual_information(mu: Tensor, std: Tensor, *, generator: Generator) -> Tensor:
     """Log q(z|x) − log q(z) of one draw z for each of N images, `[N, d]` → `[N]`, in nats.
 
-    Its mean estimates I_q(x; z), by which the rate exceeds KL(q(z) ‖ N(0, I)) (Hoffman and
+    Its mean estimates I_q(x; z), by which the rate exceeds KL(q(z) ‖ p(z)) (Hoffman and
     Johnson 2016). q(z) is the mixture over the same N images, x's own among them, so no value
     exceeds log N (9.21 for 10,000), and the expectation is a lower bound on the information
     about all images (Poole et al. 2019): near log N it says "at least".

@@ -16,6 +16,10 @@ DEPTH = 15.0
 RESOLVED = 0.1
 """A change of log p(x), in nats, below which the cells are about as fine as the integrand."""
 IMAGES_AT_ONCE = 50
+MASS = 1e-3
+"""By how much the prior's own integral may differ from 1."""
+FINEST = 2**18
+"""The most cells of the first grid."""
 
 
 class QuadratureEstimate(NamedTuple):
@@ -24,7 +28,8 @@ class QuadratureEstimate(NamedTuple):
     Args:
         log_p: log p(x), in nats.
         change: by how much the last halving of the cells' width changed it, in nats.
-        converged: whether that is within the tolerance, and nothing is cut off at the rim.
+        converged: whether that is within the tolerance, nothing is cut off at the rim, and the
+            grid is fine enough for the prior itself.
     """
 
     log_p: Tensor
@@ -43,34 +48,48 @@ def quadrature_estimate(
 ) -> QuadratureEstimate:
     """∫ p(x|z) p(z) dz over the box [−w, w]ᵈ of the prior by the midpoint rule.
 
-    A grid of `side` cells a side covers everything, and is compared with every second of its
-    points. Where the two differ, the cells that hold the image's mass, their neighbours, and those
-    around the encoder's mu are divided into halves a side, and again, until log p(x) changes by
-    less than the tolerance. Where the integrand is smooth and
-    resolved the rule converges faster than any power of the cell's width (Trefethen and Weideman
-    2014, section 5), so the last change bounds the error.
+    A grid of `side` cells a side covers everything. It is made finer until the prior alone
+    integrates to one, as components narrower than a cell would go unseen, and is compared with
+    every second of its points. Where the two differ, the cells that hold the image's mass, their
+    neighbours, and those around the encoder's mu are divided into halves a side, and again, until
+    log p(x) changes by less than the tolerance. Where the integrand is smooth and resolved the rule
+    converges faster than any power of the cell's width (Trefethen and Weideman 2014, section 5), so
+    the last change bounds the error.
 
     Args:
         model: in evaluation mode, with d at most 2, for which all images decode alike.
         x: images, `[B, C, H, W]`, on the model's device.
         tolerance: in nats.
-        side: cells a side of the first grid, an even number.
+        side: cells a side of the first grid, an even number; more where the prior needs them.
         divisions: how often cells are divided at the most.
 
     Raises:
         ValueError: if d is over 2, or codes are no continuum.
     """
-    if model.prior.half_width() is None:
+    half_width = model.prior.half_width()
+    if half_width is None:
         raise ValueError("codes out of a book are summed over, and not integrated")
     if model.latent_dim > 2:
         raise ValueError(
             f"integrating over {model.latent_dim} latent dimensions takes too many points; "
             "use importance weights"
         )
+    grid = _grid_for(model, x, half_width, side)
     parts = [
-        _integrate(model, images, tolerance, side, divisions) for images in x.split(IMAGES_AT_ONCE)
+        _integrate(model, images, tolerance, grid, divisions) for images in x.split(IMAGES_AT_ONCE)
     ]
-    return QuadratureEstimate(*map(torch.cat, zip(*parts, strict=True)))
+    log_p, change, converged = map(torch.cat, zip(*parts, strict=True))
+    return QuadratureEstimate(log_p, change, converged & grid.is_resolved)
+
+
+class _Grid(NamedTuple):
+    """Equal cells, `side` a side: their midpoints `[G, d]` and log p(z) there, `[G]`."""
+
+    side: int
+    half_width: float
+    z: Tensor
+    log_prior: Tensor
+    is_resolved: bool
 
 
 class _Cells(NamedTuple):
@@ -85,11 +104,11 @@ class _Cells(NamedTuple):
 
 
 def _integrate(
-    model: LatentVariableModel, x: Tensor, tolerance: float, side: int, divisions: int
+    model: LatentVariableModel, x: Tensor, tolerance: float, on: _Grid, divisions: int
 ) -> QuadratureEstimate:
-    d, half_width = model.latent_dim, model.prior.half_width() or 0.0
+    d, side, half_width, grid = model.latent_dim, on.side, on.half_width, on.z
     width = 2 * half_width / side
-    density, grid = _on_grid(model, x, half_width, side)
+    density = _on_grid(model, x, on)
     log_p = density.logsumexp(0) + d * math.log(width)
     at_rim = density[(grid.abs() > RIM * half_width).any(1)].logsumexp(0) + d * math.log(width)
     cut_off = (at_rim - log_p).exp() >= tolerance
@@ -125,19 +144,30 @@ def _integrate(
     return QuadratureEstimate(log_p, change, (change < tolerance) & ~cut_off)
 
 
-def _on_grid(
-    model: LatentVariableModel, x: Tensor, half_width: float, side: int
-) -> tuple[Tensor, Tensor]:
-    """The log of p(x|z) p(z) at all midpoints, `[G, B]`, and those midpoints, `[G, d]`."""
-    width = 2 * half_width / side
-    axis = -half_width + width * (torch.arange(side, dtype=torch.float64) + 0.5)
-    grid = torch.cartesian_prod(*[axis] * model.latent_dim).reshape(-1, model.latent_dim)
-    log_joint = []
-    for rows in grid.split(codes_at_once(model)):
-        z = rows.to(x)
-        log_px = model.likelihood.log_prob_of_pairs(x, model.decode(z))
-        log_joint.append((log_px + model.prior.log_prob(z).unsqueeze(1)).cpu().double())
-    return torch.cat(log_joint), grid
+def _grid_for(model: LatentVariableModel, x: Tensor, half_width: float, side: int) -> _Grid:
+    """Cells over which the prior integrates to one, or as many as there may be."""
+    d = model.latent_dim
+    while True:
+        width = 2 * half_width / side
+        axis = -half_width + width * (torch.arange(side, dtype=torch.float64) + 0.5)
+        z = torch.cartesian_prod(*[axis] * d).reshape(-1, d)
+        log_prior = torch.cat(
+            [model.prior.log_prob(p.to(x)) for p in z.split(codes_at_once(model))]
+        )
+        mass = (log_prior.cpu().double().logsumexp(0) + d * math.log(width)).exp().item()
+        is_resolved = abs(mass - 1) < MASS
+        if is_resolved or (2 * side) ** d > FINEST:
+            return _Grid(side, half_width, z, log_prior, is_resolved)
+        side *= 2
+
+
+def _on_grid(model: LatentVariableModel, x: Tensor, on: _Grid) -> Tensor:
+    """The log of p(x|z) p(z) at all midpoints, `[G, B]`."""
+    log_joint, rows = [], codes_at_once(model)
+    for z, log_prior in zip(on.z.split(rows), on.log_prior.split(rows), strict=True):
+        log_px = model.likelihood.log_prob_of_pairs(x, model.decode(z.to(x)))
+        log_joint.append((log_px + log_prior.unsqueeze(1)).cpu().double())
+    return torch.cat(log_joint)
 
 
 def _spread(mask: Tensor, side: int, d: int) -> Tensor:

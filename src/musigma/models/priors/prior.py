@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
@@ -30,6 +30,9 @@ class Prior(nn.Module, ABC):
     is_standard_normal: bool = False
     """True for N(0, I)."""
 
+    starts_at_mean_image: ClassVar[bool] = False
+    """True if training calls `start_at` before its first step."""
+
     @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
         """Log p(z) of codes, `[..., d]` → `[...]`, in nats."""
@@ -37,6 +40,9 @@ class Prior(nn.Module, ABC):
     @abstractmethod
     def sample(self, count: int, *, seed: int) -> Tensor:
         """Draws `[count, d]`, float32 on the CPU, the same on every device."""
+
+    def start_at(self, mean_image: Tensor) -> None:
+        """Begin at the mean of the training images, `[C, H, W]`; by default nothing is done."""
 
     def rate(self, draw: Draw) -> Tensor:
         """KL(q(z|x) ‖ p(z)), `[B]`, in nats: E log q(z|x) − log p(z), from the draws."""

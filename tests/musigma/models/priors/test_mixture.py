@@ -1,0 +1,227 @@
+"""The mixture prior against torch.distributions, and p(x) where it is a mixture of Gaussians."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import (
+    Categorical,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+)
+
+from musigma.evaluation import importance_estimate, quadrature_estimate
+from musigma.models.priors.mixture import Mixture
+from musigma.objectives.divergences import kl_to_standard_normal, log_normal
+from musigma.seeding import normal_noise
+from oracles import PIXELS, LinearGaussian
+from priors import (
+    LearnedPrior,
+    assert_distributed_as,
+    check_draws_follow_the_density,
+    check_rate,
+)
+
+
+def moved(model, components=4, scale=1.0):
+    """A mixture with different weights and scales."""
+    prior = Mixture(model, components=components, spread=1.5)
+    with torch.no_grad():
+        prior.logits.copy_(torch.linspace(-1, 1, components))
+        stds = scale * torch.linspace(0.3, 0.9, components).unsqueeze(1)
+        prior.raw_stds.copy_(stds.expm1().log().expand_as(prior.raw_stds))
+    return prior
+
+
+def known(prior):
+    """The same distribution by torch."""
+    parts = Independent(Normal(prior.means, prior.stds), 1)
+    return MixtureSameFamily(Categorical(logits=prior.logits), parts)
+
+
+def linear_model(d=2, recipe=moved):
+    torch.manual_seed(1)
+    oracle = LinearGaussian(d, count=40)
+    return oracle, oracle.model(stretch=1.3, prior=recipe)
+
+
+def log_p_of_linear(oracle, prior):
+    """Σ_k w_k N(x; W m_k + b, W diag(s_k²) Wᵀ + σ² I), by torch in float64."""
+    eye = oracle.sigma**2 * torch.eye(PIXELS, dtype=torch.float64)
+    covariances = oracle.w @ torch.diag_embed(prior.stds.double().square()) @ oracle.w.T + eye
+    parts = MultivariateNormal(prior.means.double() @ oracle.w.T + oracle.b, covariances)
+    mixture = MixtureSameFamily(Categorical(logits=prior.logits.double()), parts)
+    return mixture.log_prob(oracle.flat).detach()
+
+
+def check_density():
+    """Importance weights and the integral give the known log p(x)."""
+    oracle, model = linear_model()
+    log_p = log_p_of_linear(oracle, model.prior)
+    exact = quadrature_estimate(model, oracle.x)
+    assert exact.converged.all()
+    torch.testing.assert_close(exact.log_p, log_p, rtol=0, atol=2e-3)
+    generator = torch.Generator().manual_seed(0)
+    estimate = importance_estimate(model, oracle.x, samples=5000, generator=generator)
+    deviation = (estimate.log_p - log_p) / estimate.standard_error
+    assert torch.all(deviation.abs() < 4.5)
+
+
+def check_draws():
+    torch.manual_seed(1)
+    for d in (1, 2):
+        check_draws_follow_the_density(moved(LinearGaussian(d).model()))
+
+
+def check_rates():
+    oracle, model = linear_model(1)
+    check_rate(model, oracle.x)
+
+
+class TestMixture(LearnedPrior):
+    name = "mixture"
+    few = ("model.prior.components=3",)
+    recipe = staticmethod(moved)
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_it_is_the_mixture_that_torch_knows(d):
+    _, model = linear_model(d)
+    prior, expected = model.prior, known(model.prior)
+    z = 2 * torch.randn(50, 3, d, dtype=torch.float64)
+    torch.testing.assert_close(prior.log_prob(z), expected.log_prob(z))
+    torch.testing.assert_close(prior.mean(), expected.mean.detach().float())
+    torch.testing.assert_close(prior.std(), expected.stddev.detach().float())
+    assert prior.weights.sum().item() == pytest.approx(1)
+
+
+def test_each_dimension_of_its_draws_has_the_known_distribution():
+    _, model = linear_model()
+    prior = model.prior
+    draws = prior.sample(20_000, seed=2)
+    for j in range(2):
+        parts = Normal(prior.means[:, j].detach(), prior.stds[:, j].detach())
+        marginal = MixtureSameFamily(Categorical(logits=prior.logits.detach()), parts)
+        cdf = lambda z, marginal=marginal: marginal.cdf(torch.as_tensor(z)).numpy()  # noqa: E731
+        assert_distributed_as(draws[:, j], cdf)
+
+
+def test_its_box_holds_every_component_however_light():
+    _, model = linear_model()
+    with torch.no_grad():
+        model.prior.logits[0] = -20
+        model.prior.means[0] = 30.0
+    assert model.prior.half_width() > 32
+
+
+@pytest.mark.parametrize("scale", [0.05, 0.005, 1e-4])
+def test_an_integral_over_narrow_components_converges_or_says_that_it_did_not(scale):
+    oracle, model = linear_model(2, lambda model: moved(model, scale=scale))
+    found = quadrature_estimate(model, oracle.x)
+    log_p = log_p_of_linear(oracle, model.prior)
+    right = (found.log_p - log_p).abs() < 2e-3
+    assert torch.all(right | ~found.converged)
+    assert found.converged.all() == (scale == 0.05)
+
+
+def test_of_one_dimension_an_integral_resolves_a_component_of_a_thousandth():
+    oracle, model = linear_model(1, lambda model: moved(model, scale=1e-3))
+    found = quadrature_estimate(model, oracle.x)
+    assert found.converged.all()
+    log_p = log_p_of_linear(oracle, model.prior)
+    torch.testing.assert_close(found.log_p, log_p, rtol=0, atol=2e-3)
+
+
+def test_trained_on_a_mixture_it_finds_it():
+    """Alone, by maximum likelihood: weights, means and scales of two components."""
+    torch.manual_seed(0)
+    prior = Mixture(LinearGaussian(2).model(), components=2)
+    chosen = torch.rand(4000) < 0.7
+    far = torch.tensor([[2.0, 0.0], [-2.0, 1.0]])[chosen.long()]
+    data = far + torch.tensor([[0.3, 0.5], [0.8, 0.2]])[chosen.long()] * torch.randn(4000, 2)
+    optimizer = torch.optim.Adam(prior.parameters(), lr=0.05)
+    for _ in range(400):
+        optimizer.zero_grad()
+        (-prior.log_prob(data).mean()).backward()
+        optimizer.step()
+    order = prior.weights.argsort()
+    assert prior.weights[order].tolist() == pytest.approx([0.3, 0.7], abs=0.03)
+    assert prior.means[order].flatten().tolist() == pytest.approx([2, 0, -2, 1], abs=0.1)
+    assert prior.stds[order].flatten().tolist() == pytest.approx([0.3, 0.5, 0.8, 0.2], abs=0.06)
+
+
+# --- traps -------------------------------------------------------------------------------------
+
+
+def log_k_forgotten(patch):
+    wrong = lambda self, z: log_normal(z.unsqueeze(-2), self.means, self.stds).logsumexp(-1)  # noqa: E731
+    patch.setattr(Mixture, "log_prob", wrong)
+
+
+def weights_not_normalised(patch):
+    wrong = lambda self, z: (  # noqa: E731
+        self.logits + log_normal(z.unsqueeze(-2), self.means, self.stds)
+    ).logsumexp(-1)
+    patch.setattr(Mixture, "log_prob", wrong)
+
+
+def drawn_from_the_standard_normal(patch):
+    wrong = lambda self, count, seed: normal_noise(count, self.means.shape[1], seed=seed)  # noqa: E731
+    patch.setattr(Mixture, "sample", wrong)
+
+
+def components_drawn_alike(patch):
+    patch.setattr(Mixture, "weights", property(lambda self: torch.ones_like(self.logits) / 4))
+
+
+def held_to_the_standard_normal(patch):
+    wrong = lambda self, draw: kl_to_standard_normal(*draw.posterior).sum(-1)  # noqa: E731
+    patch.setattr(Mixture, "rate", wrong)
+
+
+def variance_for_standard_deviation(patch):
+    right = Mixture.stds.fget
+    patch.setattr(Mixture, "sample", _sample_with(lambda prior: right(prior).square()))
+
+
+def _sample_with(stds):
+    def sample(self, count, *, seed):
+        generator = torch.Generator().manual_seed(seed)
+        chosen = self.weights.detach().multinomial(count, True, generator=generator)
+        noise = torch.randn(count, self.means.shape[1], generator=generator)
+        return (self.means[chosen] + stds(self)[chosen] * noise).detach().float()
+
+    return sample
+
+
+TRAPS = {
+    log_k_forgotten: check_density,
+    weights_not_normalised: check_density,
+    drawn_from_the_standard_normal: check_draws,
+    components_drawn_alike: check_draws,
+    variance_for_standard_deviation: check_draws,
+    held_to_the_standard_normal: check_rates,
+}
+
+
+@pytest.mark.parametrize("check", dict.fromkeys(TRAPS.values()), ids=lambda f: f.__name__)
+def test_oracles_hold(check):
+    check()
+
+
+@pytest.mark.parametrize("trap", TRAPS, ids=lambda f: f.__name__)
+def test_trap_is_caught(trap, monkeypatch):
+    trap(monkeypatch)
+    with pytest.raises(AssertionError):
+        TRAPS[trap]()
+
+
+def test_a_rate_is_not_the_divergence_from_the_standard_normal():
+    """The two differ by nats where components are far away."""
+    oracle, model = linear_model(1, lambda model: moved(model, scale=0.3))
+    draw = model.draw(oracle.x, torch.randn(2000, len(oracle.x), 1, dtype=torch.float64))
+    difference = draw.rate() - kl_to_standard_normal(*draw.posterior).sum(-1)
+    assert difference.abs().mean() > 0.5
+    assert math.isfinite(difference.sum().item())

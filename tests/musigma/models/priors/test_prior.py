@@ -1,0 +1,101 @@
+"""What the base class makes of a prior that writes `log_prob` and `sample` alone."""
+
+import pytest
+import torch
+from torch.distributions import Laplace as LaplaceDistribution
+
+from musigma.evaluation import importance_estimate, quadrature_estimate
+from musigma.models.priors import Prior
+from musigma.module import AutoencoderModule
+from musigma.objectives import ELBO, Reconstruction
+from oracles import LinearGaussian
+from priors import check_rate
+
+
+class Laplacian(Prior):
+    """Independent Laplace distributions of one width."""
+
+    def __init__(self, model, *, width=0.7):
+        super().__init__()
+        self.latent_dim, self.width = model.latent_dim, width
+
+    def log_prob(self, z):
+        return LaplaceDistribution(0.0, self.width).log_prob(z).sum(-1)
+
+    def sample(self, count, *, seed):
+        generator = torch.Generator().manual_seed(seed)
+        shape = (2, count, self.latent_dim)
+        size, sign = torch.rand(shape, generator=generator)
+        return -self.width * size.log() * (2 * (sign < 0.5) - 1)
+
+
+class Spike(Laplacian):
+    """One such, with half of the mass in a spike that a sample hits and a grid does not."""
+
+    def log_prob(self, z):
+        broad = super().log_prob(z) - torch.tensor(2.0).log()
+        spike = torch.distributions.Normal(1.0, 1e-7).log_prob(z).sum(-1)
+        return torch.logaddexp(broad, spike - torch.tensor(2.0).log())
+
+
+def _model(d=1, recipe=Laplacian):
+    oracle = LinearGaussian(d, count=20)
+    return oracle, oracle.model(stretch=1.4, prior=recipe)
+
+
+def test_moments_and_box_are_those_of_fixed_draws():
+    prior = Laplacian(LinearGaussian(2).model())
+    assert prior.mean().abs().max() < 0.05
+    torch.testing.assert_close(prior.std(), torch.full((2,), 0.7 * 2**0.5), rtol=0.05, atol=0)
+    assert torch.equal(prior.mean(), prior.mean())
+    assert prior.half_width() > 1.4 * prior.sample(10_000, seed=0).abs().max()
+
+
+def test_its_rate_is_that_of_draws():
+    oracle, model = _model()
+    check_rate(model, oracle.x)
+    assert model.prior.rate_per_dimension(model.encode(oracle.x)) is None
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_the_integral_and_importance_weights_agree(d):
+    oracle, model = _model(d)
+    exact = quadrature_estimate(model, oracle.x)
+    assert exact.converged.all()
+    generator = torch.Generator().manual_seed(0)
+    estimate = importance_estimate(model, oracle.x, samples=5000, generator=generator)
+    deviation = (estimate.log_p - exact.log_p) / estimate.standard_error
+    assert torch.all(deviation.abs() < 4.5)
+
+
+def test_an_integral_that_misses_part_of_the_prior_says_so():
+    oracle, model = _model(1, Spike)
+    assert not quadrature_estimate(model, oracle.x).converged.any()
+
+
+def test_a_prior_without_weights_goes_with_every_objective():
+    _, model = _model()
+    for objective in (ELBO(), Reconstruction()):
+        AutoencoderModule(model, objective)
+
+
+def test_a_prior_that_wants_the_mean_image_gets_it_once_before_training(monkeypatch):
+    seen = []
+
+    class Started(Laplacian):
+        starts_at_mean_image = True
+
+        def start_at(self, mean_image):
+            seen.append(mean_image)
+
+    _, model = _model(1, Started)
+    module = AutoencoderModule(model, ELBO())
+    data = type("Data", (), {"mean_image": lambda self: torch.ones(1, 3, 4)})()
+    monkeypatch.setattr(AutoencoderModule, "_own_data", lambda self: data)
+    module.setup("test")
+    assert not seen
+    module.setup("fit")
+    assert len(seen) == 1
+    module.taken = frozenset({"model.prior.weight"})
+    module.setup("fit")
+    assert len(seen) == 1
