@@ -187,7 +187,7 @@ def test_a_fault_in_a_file_is_named_with_the_file(tmp_path):
     lines = faults_of("experiment=mine", f"--config-dir={tmp_path}")
     assert [line.rpartition("  (")[2] for line in lines] == [f"from {mine})"] * 2
     (line,) = faults_of("model.posterior=point", "model=vae")
-    assert line.endswith("(from model.posterior=point)")
+    assert "(from model.posterior=point;" in line
 
 
 def test_all_faults_are_named_at_once():

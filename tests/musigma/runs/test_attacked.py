@@ -177,7 +177,7 @@ def test_what_pydantic_says_is_said_in_our_words(theirs, ours):
 
 
 def test_an_empty_name_is_refused():
-    config = {"sweep": "", "metric": "", "output": "", "log_dir": "logs"}
+    config = {"sweep": "", "metric": "", "output": "", "every": None, "log_dir": "logs"}
     problems = list(map(str, find_problems(config, ReportSettings)))
     advice = "is empty; write a value, or leave it out"
     assert problems == [f"{name}='': {advice}" for name in ("sweep", "metric", "output")]
