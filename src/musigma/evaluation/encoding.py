@@ -1,7 +1,7 @@
 """Images and codes through a model, so many rows at once that they fit into memory."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -53,6 +53,7 @@ class Encoded(NamedTuple):
         log_likelihood: log p(x|z) of that draw, `[N]`, in nats.
         rate: R of each image, `[N]`, in nats; None for a point posterior.
         rates: the rate of each dimension, `[N, d]`; None if dimensions are not independent.
+        own: further terms that the model has of its own, by name, `[N]` each.
     """
 
     x: Tensor
@@ -63,19 +64,22 @@ class Encoded(NamedTuple):
     log_likelihood: Tensor
     rate: Tensor | None
     rates: Tensor | None
+    own: Mapping[str, Tensor] = {}
 
 
 @torch.no_grad()
 def encoded(model: LatentVariableModel, x: Tensor, y: Tensor) -> Encoded:
     """Encode and decode images `[N, C, H, W]`, with the noise of every evaluation."""
     has_rates = False
+    names: tuple[str, ...] = ()
 
     def rows_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
-        nonlocal has_rates
+        nonlocal has_rates, names
         draw = model.given(Shown(x, y)).draw(x, noise.unsqueeze(0))
         q = draw.posterior
         rates = model.prior.rate_per_dimension(q)
-        has_rates = rates is not None
+        own = {**draw.reported, **draw.penalties}
+        has_rates, names = rates is not None, tuple(own)
         nothing = torch.zeros(len(x), 0)
         return (
             q.mu,
@@ -84,11 +88,21 @@ def encoded(model: LatentVariableModel, x: Tensor, y: Tensor) -> Encoded:
             draw.log_likelihood[0],
             draw.rate() if q.has_density else nothing,
             nothing if rates is None else rates,
+            *own.values(),
         )
 
     noise = normal_noise(1, len(x), model.noise_dim, seed=FIXED_SEED)[0]
-    mu, std, x_hat, log_likelihood, rate, rates = in_rows(rows_of, x, y, noise, device=model.device)
-    found = Encoded(x, y, mu, std, x_hat, log_likelihood, rate, rates)
-    return found._replace(
-        rate=rate if model.has_density else None, rates=rates if has_rates else None
+    mu, std, x_hat, log_likelihood, rate, rates, *own = in_rows(
+        rows_of, x, y, noise, device=model.device
+    )
+    return Encoded(
+        x,
+        y,
+        mu,
+        std,
+        x_hat,
+        log_likelihood,
+        rate=rate if model.has_density else None,
+        rates=rates if has_rates else None,
+        own=dict(zip(names, own, strict=True)),
     )

@@ -39,13 +39,15 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
     for name in dict.fromkeys([*SHOWN, *metrics]):
         metric = metrics.get(name)
         if isinstance(metric, dict) and "mean" in metric:
-            title, unit = SHOWN.get(name, (name.replace("_", " "), ""))
+            title, unit = SHOWN.get(name, (name.replace("_", " "), metric.get("unit", "")))
             form = ".2f" if unit in (NATS, "dB") else ".4f"
             yield Row(title, _text(metric["mean"], form), _text(metric.get("error"), form), unit)
     latent, classes = metrics["latent"], metrics["classes"]
     if "active_units" in latent:
         of = f" of {len(latent['spread'])}" if "spread" in latent else ""
         yield Row("active units", f"{latent['active_units']}{of}", "", "dimensions")
+    if layers := latent.get("active_units_by_layer"):
+        yield Row("active units by layer", " + ".join(map(str, layers)), "", "dimensions")
     if "mutual_information_at_least" in latent:
         information = latent["mutual_information_at_least"]
         value = _text(information.get("mean"), ".2f", "≥ ")
