@@ -7,6 +7,7 @@ from musigma.data import Batch, ImageDataModule
 from musigma.models import LatentVariableModel
 from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
+from musigma.objectives.draw import UndefinedError
 from workbench.config.blame import blaming
 from workbench.config.instantiate import instantiate
 from workbench.config.signatures import arguments_of
@@ -123,7 +124,10 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
     y = torch.zeros(count, dtype=torch.long, device=device)
     with blaming(f"model: the loss of {count} images cannot be computed"):
         batch = Batch(x.to(device), y, None)
-        _, terms, settings = module.terms(batch, noise.to(device), count, 0)
+        try:
+            _, terms, settings = module.terms(batch, noise.to(device), count, 0)
+        except UndefinedError as error:
+            raise ConfigError(f"model: {error}") from error
         _check_apart(module, batch, noise.to(device))
     if count == 1 and (undefined := [n for n, term in terms.items() if not term.isfinite().all()]):
         raise ConfigError(

@@ -90,7 +90,8 @@ def reconstruct(run: Run, source: str, z: Code, seed: int) -> Prediction:
 def traverse(run: Run, source: str, image: int, offsets: Sequence[float]) -> Prediction:
     """Images `x` `[d, K, C, H, W]` of a code with one dimension moved at a time, a row for each.
 
-    Of several stochastic layers the dimensions of the one that is decoded are moved. Offsets are in standard deviations of the prior; without one, in units of the codes.
+    Of several stochastic layers the dimensions of the one that is decoded are moved. Offsets are in
+    standard deviations of the prior; without one, in units of the codes.
     """
     moved = run.model.latent_dims[0]
     check_fits(run, moved * len(offsets), f"offsets: {len(offsets)} for each of {moved} dimensions")

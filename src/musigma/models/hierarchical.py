@@ -1,5 +1,6 @@
 """The hierarchical VAE: stochastic layers above one another."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -48,6 +49,8 @@ class HierarchicalVAE(Autoencoder):
         ValueError: if the network's halves do not have the shapes that `Network` asks for.
     """
 
+    fixed: Tensor
+
     @checked
     def __init__(
         self,
@@ -71,7 +74,7 @@ class HierarchicalVAE(Autoencoder):
         self.latent_dim = self.noise_dim = sum(latent_dims)
 
         def layers(sizes: Sequence[int]) -> nn.ModuleList:
-            pairs = zip(sizes, sizes[1:], strict=False)
+            pairs = itertools.pairwise(sizes)
             return nn.ModuleList(_layer(*pair, sizes_between, activation) for pair in pairs)
 
         self.upwards = layers(self._sizes)
@@ -133,7 +136,7 @@ class HierarchicalPosterior(DensityPosterior):
 
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:
-        z = self.rsample(self._fixed.unsqueeze(1).expand(-1, len(self._first.mu), -1))
+        z = self.rsample(self._fixed.unsqueeze(1).expand(-1, self._first.mu.shape[0], -1))
         _, *above = self.conditionals(z)
         mu = torch.cat([self._first.mu, *(q.mu.mean(0) for q in above)], -1)
         # The law of total variance.
@@ -141,8 +144,9 @@ class HierarchicalPosterior(DensityPosterior):
         return mu, torch.cat([self._first.std.square(), *variances], -1).sqrt()
 
     def rsample(self, noise: Tensor | None = None) -> Tensor:
+        mu = self._first.mu
         if noise is None:
-            noise = self._first.mu.new_empty(len(self._first.mu), sum(self._sizes)).normal_()
+            noise = torch.randn(len(mu), sum(self._sizes), dtype=mu.dtype, device=mu.device)
         first, *above = noise.split(self._sizes, -1)
         parts = [self._first.rsample(first)]
         for layer, of in zip(self._layers, above, strict=True):

@@ -10,10 +10,15 @@ from torch import Tensor
 from workbench.errors import DataError
 
 
+class UndefinedError(ValueError):
+    """What an objective asks for is not defined for this posterior or this prior."""
+
+
 class Posterior(Protocol):
     """q(z|x) of B images.
 
-    What a kind of posterior does not have is None, or raises a ValueError with the reason.
+    What a kind of posterior does not have is None, or raises an UndefinedError, a ValueError, with
+    the reason.
     """
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -141,12 +146,12 @@ class Draw:
         """The rate of each dimension, `[B, d]`, in nats.
 
         Raises:
-            ValueError: if there is none, as only a posterior and a prior whose dimensions are
+            UndefinedError: if there is none, as only a posterior and a prior whose dimensions are
                 independent have one.
         """
         rates = self.prior.rate_per_dimension(self.posterior)
         if rates is None:
-            raise ValueError(
+            raise UndefinedError(
                 f"{type(self.posterior).__name__} has no rate by dimension to a prior that is "
                 f"{type(self.prior).__name__}: take posterior=normal and prior=standard_normal, or "
                 "another objective"

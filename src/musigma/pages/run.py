@@ -45,9 +45,8 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
     latent, classes = metrics["latent"], metrics["classes"]
     if "active_units" in latent:
         of = f" of {len(latent['spread'])}" if "spread" in latent else ""
-        yield Row("active units", f"{latent['active_units']}{of}", "", "dimensions")
-    if layers := latent.get("active_units_by_layer"):
-        yield Row("active units by layer", " + ".join(map(str, layers)), "", "dimensions")
+        layers = latent.get("active_units_by_layer", [latent["active_units"]])
+        yield Row("active units", f"{' + '.join(map(str, layers))}{of}", "", "dimensions")
     if "mutual_information_at_least" in latent:
         information = latent["mutual_information_at_least"]
         value = _text(information.get("mean"), ".2f", "≥ ")

@@ -106,7 +106,8 @@ def _scatters(mu: Tensor, std: Tensor | None, y: Tensor) -> Iterator[NamedPlot]:
     first, second = spread(mu).argsort(descending=True)[:2].sort().values.tolist()
     of = "both dimensions" if d == 2 else "the two dimensions in which μ varies most"
     by_class = " by class" if len(y.unique()) > 1 else ""
-    ellipses = ", with posteriors of some as ellipses" if std is not None else ""
+    ellipses = ", with one standard deviation of some posteriors as ellipses"
+    ellipses = "" if std is None else ellipses
     yield NamedPlot(
         "latent_scatter",
         f"μ{by_class}, in {of}{ellipses}.",

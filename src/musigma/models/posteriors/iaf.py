@@ -50,7 +50,7 @@ class IAFPosterior(DensityPosterior):
 
     @cached_property
     def _moments(self) -> tuple[Tensor, Tensor]:
-        z = self.rsample(self._fixed.unsqueeze(1).expand(-1, len(self._context), -1))
+        z = self.rsample(self._fixed.unsqueeze(1).expand(-1, self._context.shape[0], -1))
         return z.mean(0), z.std(0, correction=0)
 
     def rsample(self, noise: Tensor | None = None) -> Tensor:
@@ -90,6 +90,8 @@ class IAFHead(Head):
     Raises:
         ImportError: if Zuko is not installed.
     """
+
+    fixed: Tensor
 
     @checked
     def __init__(
