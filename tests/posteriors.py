@@ -10,7 +10,6 @@ from musigma.objectives import ELBO, IWAE, MMD, Capacity, Draw, Reconstruction
 from workbench.config.command_line import read_command_line
 from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError
-from workbench.runs.weights import load_checkpoint
 
 OBJECTIVES = (
     ELBO(beta=2.0, samples=3),
@@ -70,7 +69,7 @@ def check_doubly_reparameterized_gradient(parameters, encode, noise_dim, prior=N
         noise_dim: n.
         prior: p(z), N(0, I) by default.
     """
-    batches, samples, generator = 200, 8, torch.Generator().manual_seed(2)
+    batches, samples, generator = 100, 8, torch.Generator().manual_seed(2)
     gradients = {"standard": [], "doubly_reparameterized": []}
     for _ in range(batches):
         for gradient, found in gradients.items():
@@ -113,12 +112,3 @@ def fault_of(*arguments):
         read_command_line("train", [*arguments])
     (line,) = str(refused.value).splitlines()
     return line
-
-
-def assert_same_run(one, other):
-    """Two run folders hold the same weights and the same metrics."""
-    weights = [load_checkpoint(folder.checkpoint("last"))["state_dict"] for folder in (one, other)]
-    assert weights[0].keys() == weights[1].keys()
-    for name, value in weights[0].items():
-        assert torch.equal(value, weights[1][name]), name
-    assert one.read_metrics()["metrics"] == other.read_metrics()["metrics"]
