@@ -39,7 +39,7 @@ def check_density(posterior, noise):
     torch.testing.assert_close(posterior.log_prob(z), expected)
 
 
-def check_integral(posterior, half_width=12.0, side=600):
+def check_integral(posterior, half_width=10.0, side=300):
     """exp log q(z|x) integrates to one, over one or two dimensions."""
     d = posterior.mu.shape[1]
     width = 2 * half_width / side

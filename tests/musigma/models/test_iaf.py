@@ -55,7 +55,7 @@ def _check_density():
 
 def _check_integral():
     for d in (1, 2):
-        check_integral(_posterior(d, strength=1.5))
+        check_integral(_posterior(d, count=2, strength=1.5))
 
 
 def _check_gradient():
