@@ -64,14 +64,22 @@ class Oblique(LinearGaussian):
         with torch.no_grad():
             head.raw_scale.weight.zero_()
             raw = (scale.diagonal() - 1e-6).expm1().log()
-            head.raw_scale.bias.copy_(torch.cat([raw, scale[row, column]]))
+            relative = scale / scale.diagonal().unsqueeze(1)
+            head.raw_scale.bias.copy_(torch.cat([raw, relative[row, column]]))
         model.head = head
         return model
 
 
 def _posterior(count=4, d=3, seed=0):
     torch.manual_seed(seed)
-    return FullNormalHead(5, d).double()(torch.randn(count, 5, dtype=torch.float64))
+    return _head(5, d)(torch.randn(count, 5, dtype=torch.float64))
+
+
+def _head(features, d):
+    """A head with correlations, in float64."""
+    head = FullNormalHead(features, d).double()
+    torch.nn.init.normal_(head.raw_scale.weight[d:], std=0.3)
+    return head
 
 
 def _oracle(posterior):
@@ -141,7 +149,7 @@ def test_digits_survive_where_the_scale_is_small_against_the_mean():
 
 def _check_gradient():
     torch.manual_seed(0)
-    head = FullNormalHead(3, 2).double()
+    head = _head(3, 2)
     features = torch.ones(50, 3, dtype=torch.float64)
     check_doubly_reparameterized_gradient([*head.parameters()], lambda: head(features), 2)
 

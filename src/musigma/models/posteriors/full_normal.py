@@ -67,21 +67,26 @@ class FullNormalPosterior(DensityPosterior):
 
 
 class FullNormalHead(Head):
-    """Features `[B, F]` → N(mu, L Lᵀ), with `softplus(raw) + 1e-6` on the diagonal of L.
+    """Features `[B, F]` → N(mu, L Lᵀ) with L = diag(s) (I + A), s = `softplus(raw) + 1e-6`.
 
-    It has d (d + 1) / 2 outputs for L. `std` is that of each dimension alone.
+    A is strictly lower triangular: each row of L has a scale of its own, as a diagonal Gaussian
+    has, and there are d (d − 1) / 2 numbers more. A is 0 at first, so that training starts at a
+    diagonal Gaussian. `std` is that of each dimension alone.
     """
 
     def __init__(self, features: int, latent_dim: int) -> None:
         super().__init__(latent_dim)
         self.mu = nn.Linear(features, latent_dim)
         self.raw_scale = nn.Linear(features, latent_dim * (latent_dim + 1) // 2)
+        with torch.no_grad():
+            self.raw_scale.weight[latent_dim:] = 0
+            self.raw_scale.bias[latent_dim:] = 0
 
     def forward(self, features: Tensor) -> FullNormalPosterior:
         mu, raw = at_least_float32(self.mu(features)), at_least_float32(self.raw_scale(features))
         d = mu.shape[-1]
-        diagonal = F.softplus(raw[..., :d]) + STD_FLOOR
+        scale = F.softplus(raw[..., :d]) + STD_FLOOR
         row, column = torch.tril_indices(d, d, -1, device=mu.device)
-        scale = torch.diag_embed(diagonal)
-        scale[..., row, column] = raw[..., d:]
-        return FullNormalPosterior(mu, scale)
+        scale_tril = torch.diag_embed(scale)
+        scale_tril[..., row, column] = scale[..., row] * raw[..., d:]
+        return FullNormalPosterior(mu, scale_tril)
