@@ -7,7 +7,7 @@ ALL_CORES := --numprocesses auto --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-quick test-exhaustive test-extras test-oldest lint format schema tensorboard doctor fork upgrade clean
+.PHONY: help install train test test-quick test-exhaustive test-extras test-oldest lint format schema docs tensorboard doctor fork upgrade clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,20 +23,21 @@ train: $(STAMP)  ## train the default model; ARGS="model=vae seed=1" are overrid
 	$(BIN)/python scripts/train.py data.fallback=sample $(ARGS)
 
 test: $(STAMP)  ## run the tests; ARGS="-k loader" are pytest's
-	$(BIN)/python -m pytest $(ALL_CORES) -m "not exhaustive" $(ARGS)
+	$(BIN)/python -m pytest $(ALL_CORES) -m "not exhaustive and not extras" $(ARGS)
 
-test-exhaustive: $(STAMP)  ## run those that `make test` leaves out
+test-exhaustive: $(STAMP)  ## run those that `make test` leaves out, and mutate many configs
 	$(BIN)/python -m pytest $(ALL_CORES) -m exhaustive $(ARGS)
+	$(BIN)/python -m pytest $(ALL_CORES) --hypothesis-profile=many tests/musigma/config/test_mutations.py
 
 test-quick: $(STAMP)  ## run those that take seconds, in about a minute
 	$(BIN)/python -m pytest $(ALL_CORES) -m "not slow" $(ARGS)
 
 test-extras: $(STAMP)  ## install launchers, search, wandb and onnx, and run what needs them
 	$(BIN)/pip install --quiet --editable '.[joblib,submitit,ray,optuna,wandb,onnx]'
-	$(BIN)/python -m pytest $(ALL_CORES) tests/musigma/sweeps/test_launchers.py tests/musigma/runs/test_tracking.py tests/musigma/runs/test_onnx.py $(ARGS)
+	$(BIN)/python -m pytest $(ALL_CORES) -m extras $(ARGS)
 
 test-oldest: .venv-oldest/.installed  ## run them with the oldest versions; Python 3.11 or 3.12
-	.venv-oldest/bin/python -m pytest $(ALL_CORES) -m "not exhaustive" $(ARGS)
+	.venv-oldest/bin/python -m pytest $(ALL_CORES) -m "not exhaustive and not extras" $(ARGS)
 
 .venv-oldest/.installed: pyproject.toml $(OLDEST)
 	$(PYTHON) -m venv .venv-oldest
@@ -55,6 +56,10 @@ format: $(STAMP)  ## put the code into the house style
 
 schema: $(STAMP)  ## write configs/schema.json, by which editors check the config files
 	$(BIN)/python scripts/schema.py
+
+docs: $(STAMP)  ## write the API reference, docs/api/index.html
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	$(BIN)/python scripts/docs.py
 
 tensorboard: $(STAMP)  ## look at the runs in a browser
 	$(BIN)/tensorboard --logdir logs

@@ -7,7 +7,6 @@ from musigma.data import Batch, ImageDataModule
 from musigma.models import LatentVariableModel
 from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
-from musigma.objectives.draw import UndefinedError
 from workbench.config.blame import blaming
 from workbench.config.instantiate import instantiate
 from workbench.config.signatures import arguments_of
@@ -124,10 +123,7 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
     y = torch.zeros(count, dtype=torch.long, device=device)
     with blaming(f"model: the loss of {count} images cannot be computed"):
         batch = Batch(x.to(device), y, None)
-        try:
-            _, terms, settings = module.terms(batch, noise.to(device), count, 0)
-        except UndefinedError as error:
-            raise ConfigError(f"model: {error}") from error
+        _, terms, settings = module.terms(batch, noise.to(device), count, 0)
         _check_apart(module, batch, noise.to(device))
     if count == 1 and (undefined := [n for n, term in terms.items() if not term.isfinite().all()]):
         raise ConfigError(
@@ -137,7 +133,7 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
 
 
 def _check_apart(module: AutoencoderModule, batch: Batch, noise: Tensor) -> None:
-    """Raise a ValueError if what one optimizer minimises reaches the weights of another."""
+    """Raise a ConfigError if what one optimizer minimises reaches the weights of another."""
     parts = module.learners()
     if not parts:
         return
@@ -153,7 +149,8 @@ def _check_apart(module: AutoencoderModule, batch: Batch, noise: Tensor) -> None
         reached = torch.autograd.grad(value, [*kept.values()], retain_graph=True, allow_unused=True)
         for name, gradient in zip(kept, reached, strict=True):
             if gradient is not None:
-                raise ValueError(
-                    f"the gradient of {what} reaches {name}, which another optimizer trains: "
-                    "detach the codes in own_terms, and the learners' weights in the loss"
+                raise ConfigError(
+                    f"model.objective: the gradient of {what} reaches {name}, which another "
+                    "optimizer trains: detach the codes in own_terms, and the learners' weights in "
+                    "the loss"
                 )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from musigma.data import ImageDataModule
+from musigma.data.batch import outside_unit
 from musigma.data.image_files import is_image_file, read_files
 from musigma.data.splits import NO_LABEL
 from musigma.data.tensor_file import READERS, read_arrays
@@ -98,11 +99,10 @@ def _pixels(path: Path, shape: ImageShape) -> Tensor:
             "floats from 0 to 1"
         )
     images = images.float()
-    low, high = images.min().item(), images.max().item()
-    if not (low >= 0 and high <= 1):  # which NaN is not
+    if found := outside_unit(images):
         raise DataError(
-            f"{path}: {name} holds floats from {low:.4g} to {high:.4g}, and should hold those from "
-            "0 to 1, which are normalised here, or uint8"
+            f"{path}: {name} holds floats {found}, and should hold those from 0 to 1, which are "
+            "normalised here, or uint8"
         )
     return images * 255
 

@@ -16,8 +16,8 @@ from musigma.seeding import derive_seed
 
 log = logging.getLogger(__name__)
 
-LARGEST_SHARE = 0.5
-"""Of a device's free memory, for the images of one set."""
+SHARE_HELD_ON_DEVICE = 0.5
+"""Of a device's free memory, for the images of one set; larger ones stay on the host."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class TensorLoader(StepLoader):
 def place(images: Tensor, device: torch.device) -> Tensor:
     """The images on `device`, or if they would take too much of its memory, on the host."""
     free = free_memory(device)
-    if free is None or images.nbytes <= LARGEST_SHARE * free:
+    if free is None or images.nbytes <= SHARE_HELD_ON_DEVICE * free:
         return images.to(device)
     log.info(
         "%s images take %.1f GiB of the %.1f GiB that %s has free: they stay in the host's "

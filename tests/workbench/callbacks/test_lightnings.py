@@ -12,7 +12,7 @@ from workbench.config.misfits import find_misfits
 from workbench.config.quoting import quote
 from workbench.training import run
 
-GUIDE = Path(__file__).parents[3] / ".github" / "guides" / "lightning.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "lightning.md"
 ROWS = [
     [re.findall("`(.+?)`", cell) or cell.strip() for cell in line.split("|")[1:4]]
     for line in GUIDE.read_text("utf-8").splitlines()
@@ -36,6 +36,7 @@ def test_the_table_has_all_of_them():
     assert named == {*callbacks.__all__}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 @pytest.mark.filterwarnings("ignore:Found [0-9]+ module.* in eval mode")
 @pytest.mark.parametrize(("name", "settings"), [(r[0][0], r[2]) for r in ROWS if r[1] == "works"])

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from musigma.objectives.draw import UndefinedError
 from musigma.seeding import FIXED_SEED, normal_noise
+from workbench.errors import ConfigError
 
 PAIRS = 32
 """Antithetic pairs of draws, at least, from which moments are taken that are not known."""
@@ -59,8 +59,8 @@ class DensityPosterior(ABC):
         return self.log_prob(self.rsample(noise))
 
     def log_prob_per_dimension(self, z: Tensor) -> Tensor:
-        """Raises UndefinedError, as dimensions depend on one another."""
-        raise UndefinedError(
+        """Raises ConfigError, as dimensions depend on one another."""
+        raise ConfigError(
             f"the dimensions of {type(self).__name__} depend on one another, and the objective "
             "needs the density of each alone: take posterior=normal, or another objective"
         )
