@@ -122,7 +122,7 @@ class HierarchicalPosterior(DensityPosterior):
         self._first, self._layers, self._sizes, self._fixed = first, layers, sizes, fixed
 
     def conditionals(self, z: Tensor) -> list[NormalPosterior]:
-        """Q(z₁|x), q(z₂|z₁), … at codes `[..., B, d]`."""
+        """The distributions q(z₁|x), q(z₂|z₁), … at codes `[..., B, d]`."""
         below = z.split(self._sizes, -1)[:-1]
         return [self._first, *(layer(of) for layer, of in zip(self._layers, below, strict=True))]
 

@@ -13,6 +13,7 @@ def at_least_float32(x: Tensor) -> Tensor:
 
 def full_precision(device: torch.device) -> AbstractContextManager[None]:
     """Within it products of float32 stay float32, whatever mixed precision asks for."""
-    if device.type == "meta":  # which autocast does not know
+    # Autocast knows no meta device, and in an exported program a context is a thing of its own.
+    if device.type == "meta" or not torch.is_autocast_enabled(device.type):
         return nullcontext()
     return torch.autocast(device.type, enabled=False)

@@ -64,7 +64,7 @@ class Oblique(LinearGaussian):
         with torch.no_grad():
             head.raw_scale.weight.zero_()
             raw = (scale.diagonal() - 1e-6).expm1().log()
-            relative = scale / scale.diagonal().unsqueeze(1)
+            relative = self.d**0.5 * scale / scale.diagonal().unsqueeze(1)
             head.raw_scale.bias.copy_(torch.cat([raw, relative[row, column]]))
         model.head = head
         return model

@@ -1,5 +1,6 @@
 """The Gaussian posterior with a full covariance."""
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -67,11 +68,11 @@ class FullNormalPosterior(DensityPosterior):
 
 
 class FullNormalHead(Head):
-    """Features `[B, F]` → N(mu, L Lᵀ) with L = diag(s) (I + A), s = `softplus(raw) + 1e-6`.
+    """Features `[B, F]` → N(mu, L Lᵀ) with L = diag(s) (I + A / √d), s = `softplus(raw) + 1e-6`.
 
     A is strictly lower triangular: each row of L has a scale of its own, as a diagonal Gaussian
-    has, and there are d (d − 1) / 2 numbers more. A is 0 at first, so that training starts at a
-    diagonal Gaussian. `std` is that of each dimension alone.
+    has, and there are d (d − 1) / 2 numbers more, whose noise in training √d keeps small. A is 0
+    at first, so that training starts at a diagonal Gaussian.
     """
 
     def __init__(self, features: int, latent_dim: int) -> None:
@@ -88,5 +89,5 @@ class FullNormalHead(Head):
         scale = F.softplus(raw[..., :d]) + STD_FLOOR
         row, column = torch.tril_indices(d, d, -1, device=mu.device)
         scale_tril = torch.diag_embed(scale)
-        scale_tril[..., row, column] = scale[..., row] * raw[..., d:]
+        scale_tril[..., row, column] = scale[..., row] * raw[..., d:] / math.sqrt(d)
         return FullNormalPosterior(mu, scale_tril)
