@@ -75,12 +75,13 @@ def latent_plots(
     layer = d if latent_dims is None else latent_dims[0]
     steps = traversal_codes(torch.zeros(d), TRAVERSED)[:layer]
     moved = decoded(prior.mean() + steps * prior.std())
+    size = (spread(mu) / prior.std())[:layer]
     yield NamedPlot(
         "traversals",
         f"One dimension{' of z₁' if layer < d else ''} at a time from −3 to 3 standard deviations "
-        "of the prior around its mean, "
-        f"the others there{', by falling rate' if rate is not None else ''}.",
-        partial(plot_traversals, moved, TRAVERSED, rate),
+        "of the prior around its mean, the others there, by falling "
+        f"{'rate' if rate is not None else 'spread of μ in those units'}.",
+        partial(plot_traversals, moved, TRAVERSED, rate, size=size),
     )
     if rate is not None:
         caption = "The rate of each dimension, over the images."
