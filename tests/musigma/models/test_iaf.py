@@ -121,9 +121,9 @@ def test_it_is_no_gaussian():
     assert scaled.pow(3).mean(0).abs().max() > 0.5
 
 
-@pytest.mark.parametrize("d", [1, 2, 40])
-def test_moments_are_those_of_many_draws(d):
-    check_moments(_posterior(d, strength=1.0), d, tolerance=0.05)
+@pytest.mark.parametrize(("d", "tolerance"), [(1, 0.01), (2, 0.05), (40, 0.15)])
+def test_moments_are_those_of_many_draws(d, tolerance):
+    check_moments(_posterior(d, strength=1.0), d, tolerance)
 
 
 def test_codes_are_float32_under_autocast():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -13,7 +14,7 @@ from musigma.seeding import FIXED_SEED, normal_noise
 from workbench.errors import ConfigError
 
 PAIRS = 32
-"""Antithetic pairs of draws, at least, from which moments are taken that are not known."""
+"""Antithetic pairs of draws from which moments are taken that are not known."""
 
 
 class DensityPosterior(ABC):
@@ -75,15 +76,16 @@ class DensityPosterior(ABC):
 
 
 def fixed_noise(n: int) -> Tensor:
-    """Noise `[S, n]` that has the mean and the covariance of N(0, I) exactly, always the same.
+    """Noise `[S, n]` that has mean 0 and variance 1 in each dimension exactly, always the same.
 
-    Antithetic pairs with orthogonal columns, so that the moments of what is linear in the noise
-    have no error. Made on the CPU, whatever the default device is, and moved there.
+    Antithetic pairs; up to `PAIRS` dimensions their columns are orthogonal too, so that the moments
+    of what is linear in the noise have no error. Made on the CPU, whatever the default device is,
+    and moved there.
     """
     with torch.device("cpu"):
-        pairs = max(PAIRS, n)
-        columns = torch.linalg.qr(normal_noise(pairs, n, seed=FIXED_SEED).double()).Q
-        half = (math.sqrt(pairs) * columns).float()
+        columns = normal_noise(PAIRS, n, seed=FIXED_SEED).double()
+        columns = torch.linalg.qr(columns).Q if n <= PAIRS else F.normalize(columns, dim=0)
+        half = (math.sqrt(PAIRS) * columns).float()
     return torch.cat([half, -half]).to(torch.get_default_device())
 
 
