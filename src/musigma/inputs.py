@@ -65,10 +65,12 @@ def labels_of(about: Mapping[str, Any], count: int) -> Tensor:
 def _own_images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any]]:
     data.prepare_data()
     data.setup("test" if source == "test" else "fit")
-    loader = data.test_dataloader() if source == "test" else data.val_dataloader()
+    loader: Any = data.evaluation_loader("test" if source == "test" else "val")
+    if isinstance(loader, list) and source == "test":
+        raise DataError("the data of this run have no test set")
     if isinstance(loader, list):
         raise DataError("this run held no images out for validation: data.val_size is 0")
-    x, y = loader.tensors()
+    x, y = loader.tensors() if hasattr(loader, "tensors") else loader.images().tensors()
     return x, {"label": y.numpy()} if NO_LABEL not in y else {}
 
 

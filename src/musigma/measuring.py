@@ -34,7 +34,6 @@ from musigma.evaluation.probes import (
     linear_probe,
     neighbours_probe,
 )
-from musigma.evaluation.reconstruction import reconstruction_errors
 from musigma.loading import Run
 from musigma.models import LatentVariableModel, NormalPosterior
 from musigma.objectives import Objective
@@ -66,19 +65,18 @@ def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: 
         seed: of those samples.
     """
     objective = run.objective()
-    metrics: Metrics = {"test_images": len(test.x), **_reconstruction(run, test)}
+    metrics: Metrics = {"test_images": len(test.y), **_reconstruction(run, test)}
     metrics["latent"] = _latent(run.model, objective, test)
     metrics["classes"] = _classes(run, test)
     if reason := why_no_log_p(run.model, objective):
         return {**metrics, "no_log_p": reason}
-    order = torch.randperm(len(test.x), generator=_generator(FIXED_SEED))
+    order = torch.randperm(len(test.y), generator=_generator(FIXED_SEED))
     rows = order[:images].sort().values
     return metrics | _density(run, objective, Shown(test.x[rows], test.y[rows]), samples, seed)
 
 
 def _reconstruction(run: Run, test: Encoded) -> Metrics:
-    errors = reconstruction_errors(test.x, test.x_hat, run.data.normalization.to_unit)
-    values = {**errors._asdict(), "distortion": -test.log_likelihood}
+    values = {**test.errors._asdict(), "distortion": -test.log_likelihood}
     if test.rate is not None:
         values["rate"] = test.rate
         if run.model.is_deterministic:
@@ -104,7 +102,7 @@ def _latent(model: LatentVariableModel, objective: Objective, test: Encoded) -> 
         metrics["active_units_by_layer"] = [int(layer.sum()) for layer in layers]
     if test.rates is not None:
         metrics["rate_per_dimension"] = test.rates.double().mean(0).tolist()
-    is_normal = _is_normal(model, Shown(test.x, test.y))
+    is_normal = _is_normal(model, Shown(test.x[:1], test.y[:1]))
     if model.has_density and not (is_normal or model.is_deterministic):
         return {**metrics, "for_normal_posteriors": NOT_NORMAL}
     metrics["aggregate_covariance"] = moments.covariance.tolist()

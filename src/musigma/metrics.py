@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 from musigma.assemble import build_data, build_objective
 from musigma.data import ImageDataModule
@@ -12,7 +12,9 @@ from musigma.data.normalization import Dequantize
 from musigma.objectives.likelihoods.likelihood import Likelihood
 from musigma.words import NATS, UNITS, in_words
 from workbench.config.instantiate import instantiate
+from workbench.foreign import is_foreign
 from workbench.meaning import OTHERS, Meaning, Meanings
+from workbench.module import reports_of
 from workbench.project import Config
 
 OF_CODES = ("rate", "mutual_information", "total_correlation", "dimension_wise_rate")
@@ -22,6 +24,7 @@ SIGN_OF_DENSITY = {"elbo": 1, "iwae": 1, "distortion": -1}
 """Metrics that hold a log-density of pixels, and its sign."""
 
 GREY = "cross-entropy of grey levels, which is not a likelihood"
+UNSTATED = "not stated"
 NO_LIKELIHOODS = "Among these are cross-entropies of grey levels, which are not likelihoods."
 
 
@@ -43,8 +46,10 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
     distortion) where data and pixels are, whatever the model. Those of `on_common_scale` compare
     on differently normalised pixels too.
     """
-    likelihood, objective = module.model.likelihood, module.objective
     dataset = f"{data.name} ({data.source})"
+    if is_foreign(type(module)):
+        return _of_foreign(config, module, dataset)
+    likelihood, objective = module.model.likelihood, module.objective
     density, common = _densities(data, likelihood)
     whole = (
         dataset,
@@ -56,13 +61,27 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
     for name, unit in UNITS.items():
         metrics[name] = Meaning(unit, whole[:2] if name in ("l1", "mse") else whole)
     for name in OF_CODES:
-        metrics[name] = Meaning(NATS, (dataset,), places=2)
+        metrics[name] = Meaning(NATS, (dataset,), "neither", 2)
     for name, sign in SIGN_OF_DENSITY.items():
         metrics[name] = Meaning(NATS, (dataset, density), "higher" if sign > 0 else "lower", 2)
         if common:
             metrics[f"{name}_unit"] = replace(metrics[name], of=(dataset, common), repeats=name)
     notes = () if likelihood.is_density else (NO_LIKELIHOODS,)
     return Meanings(metrics, dataset, (objective.monitor, "elbo", "elbo_unit"), notes)
+
+
+def _of_foreign(config: Mapping[str, Any], module: Any, dataset: str) -> Meanings:
+    """Metrics of a class of the user's own: they compare where data and class are the same.
+
+    Which is better of two values is said by the checkpoint callback's `mode` for its monitor; less
+    is better in all others.
+    """
+    whole = (dataset, f"as {type(module).__name__} logs it")
+    checkpoint = (config.get("callbacks") or {}).get("checkpoint") or {}
+    chosen = str(checkpoint.get("monitor") or reports_of(module).monitor).rpartition("/")[2]
+    better: Literal["lower", "higher"] = "higher" if checkpoint.get("mode") == "max" else "lower"
+    metrics = {OTHERS: Meaning(UNSTATED, whole), chosen: Meaning(UNSTATED, whole, better)}
+    return Meanings(metrics, dataset, (chosen,))
 
 
 def on_common_scale(
@@ -72,7 +91,7 @@ def on_common_scale(
 
     None if pixels are binary, or if there is no density.
     """
-    if not _densities(data, module.model.likelihood)[1]:
+    if is_foreign(type(module)) or not _densities(data, module.model.likelihood)[1]:
         return {}
     gain = data.normalization.log_unit_volume() * math.prod(data.image_shape)
     return {

@@ -1,21 +1,20 @@
 """Plots of a sweep's page: rate and distortion, and thumbnails of models."""
 
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from matplotlib.image import imsave
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from musigma.evaluation.encoding import encoded
+from musigma.evaluation.encoding import Shown
 from musigma.loading import Run, load_run
 from musigma.plots.images import pair_rows, plane_codes
 from musigma.plots.latent import plane_of
 from musigma.plots.rate_distortion import Point, plot_rate_distortion
+from musigma.plots.sprites import png_of
 from musigma.plots.style import viewable
-from musigma.seeding import FIXED_SEED
+from musigma.seeding import FIXED_SEED, normal_noise
 from workbench.pages.render import address, embedded
 from workbench.sweeps.compare import Comparison, Group
 from workbench.sweeps.plots import Plot
@@ -92,10 +91,13 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
         yield Plot(_pixels(make_grid(samples, padding=0)), "means of samples")
     else:
         data.setup("test")
-        x, y = (part[:IMAGES] for part in data.test_dataloader().tensors())
-        mu, _, x_hat = encoded(model, x, y)[2:5]
+        images = Shown(*next(data.evaluation_loader("test").images().batches(IMAGES)))
+        mu = model.given(images).encode(images.x).mu
+        few = Shown(*(part[:16] for part in images))
+        noise = normal_noise(1, len(few.x), model.noise_dim, seed=FIXED_SEED)
+        x_hat = model.likelihood.mean(model.given(few).draw(few.x, noise).decoded()[0])
         shown = data.normalization.shown
-        pairs = pair_rows(viewable(shown(x[:16])), viewable(shown(x_hat[:16])))
+        pairs = pair_rows(viewable(shown(few.x)), viewable(shown(x_hat)))
         yield Plot(_pixels(pairs), "no prior, so samples mean nothing: reconstructions")
     if model.latent_dim == 2:
         codes, of = plane_of(prior, mu)
@@ -105,6 +107,4 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
 
 def _pixels(image: Tensor) -> str:
     """An image `[3, H, W]` in [0, 1] as a `data:` address, pixel by pixel."""
-    buffer = io.BytesIO()
-    imsave(buffer, image.permute(1, 2, 0).numpy(), format="png")
-    return address("png", buffer.getvalue())
+    return address("png", png_of(image))

@@ -8,9 +8,12 @@ from typing import Any
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch.utils.data import RandomSampler
 
 from workbench.callbacks.checkpoints import add_validation, best_checkpoint, has_validation
 from workbench.callbacks.graceful_stop import interruptible, stoppable
+from workbench.callbacks.pruning import Judge, Pruning, was_pruned
 from workbench.config.blame import blaming
 from workbench.config.launch import Launch
 from workbench.config.trainer_rules import parts_measured
@@ -18,25 +21,29 @@ from workbench.console import nearby, next_steps, set_up_logging, show_results, 
 from workbench.distributed import folder_to_join, others_join
 from workbench.errors import ConfigError, UserError
 from workbench.meaning import Meanings
-from workbench.module import ReportingModule
+from workbench.module import ReportingModule, reports_of
 from workbench.preparing import Prepared, prepare
 from workbench.project import the_project
 from workbench.runs.environment import describe_environment
 from workbench.runs.folder import RunFolder
 from workbench.runs.recording import recorded
 from workbench.runs.tracking import tracked
+from workbench.runs.values import write_values
 from workbench.runs.weights import is_compared, load_checkpoint
 
 log = logging.getLogger(__name__)
 
 
-def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
+def run(
+    launch: Launch, folder: RunFolder | None = None, judge: Judge | None = None
+) -> float | None:
     """Run a job and return its `optimized_metric`.
 
     Args:
         launch: the job.
         folder: its folder, claimed already; a run that was begun there is resumed. By default a
             new folder, or the one that the job resumes.
+        judge: of a trial of a search, which may end it early.
 
     Raises:
         UserError: if something is wrong that the user can fix; nothing expensive has begun.
@@ -46,6 +53,9 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
     with interruptible():
         prepared = prepare(launch, folder)
         trainer = prepared.trainer
+        if prepared.folder.read_metrics().get("trial") is not None:  # in every rank
+            pruning = Pruning(launch.config["optimized_metric"], judge)
+            trainer.callbacks.append(pruning)  # type: ignore[attr-defined]
         is_new = folder is None and launch.config["resume"] is None and trainer.is_global_zero
         try:
             return _run(launch, prepared)
@@ -76,7 +86,7 @@ def _run(launch: Launch, prepared: Prepared) -> float | None:
                 folder.write_metrics(best=folder.inside(best))
         if first:
             _record_results(prepared, meanings, metrics, launch.in_sweep)
-    return value_of(config["optimized_metric"], metrics, module.monitor)
+    return value_of(config["optimized_metric"], metrics, reports_of(module).monitor)
 
 
 def _record_start(
@@ -92,7 +102,7 @@ def _record_start(
     folder.write_metrics(
         status="running",
         **{f"data_{name}": value for name, value in the_project().found(data).items()},
-        monitor=module.monitor,
+        monitor=reports_of(module).monitor,
         meanings=meanings.plain(),
         tracked=tracked_runs or None,
         error=None,
@@ -104,7 +114,7 @@ def _record_start(
 
 
 def train(
-    module: ReportingModule,
+    module: L.LightningModule,
     data: L.LightningDataModule,
     trainer: L.Trainer,
     *,
@@ -113,32 +123,37 @@ def train(
 ) -> dict[str, float]:
     """Fit, validate the final weights if that was not done, then measure the best checkpoint.
 
+    A run that was pruned is not tested.
+
     Returns metrics by name: `train/...` of the last epoch, `val/...` and `test/...` of the weights
     that `measured_weights` names. A value that is not finite was not measured and is left out.
 
     Raises:
         KeyboardInterrupt: if the user stopped it.
     """
+    reports = reports_of(module)
     with stoppable(trainer):
         trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=True)
     with stoppable(trainer, at_once=True):
-        if has_validation(trainer) and not module.validation():
+        if has_validation(trainer) and not reports.validation():
             log.info("validating the final weights")
             trainer.validate(module, datamodule=data, verbose=False)
             add_validation(trainer, module)
         best, name = measured_weights(trainer)
         metrics = {
-            "train": module.metrics("train"),
-            "val": best["validation"] if best else module.validation(),
+            "train": reports.metrics("train"),
+            "val": best["validation"] if best else reports.validation(),
         }
         if best:
             # Not by `ckpt_path`, which weight averaging would replace.
             module.load_state_dict(best["state_dict"])
-            module.tested_step = best["global_step"]
-        if test:
+            reports.tested_step = best["global_step"]
+        if test and not is_overridden("test_step", module):
+            log.info("no test: %s has no test_step", type(module).__name__)
+        elif test and not was_pruned(trainer):
             log.info("testing the %s", name)
             trainer.test(module, datamodule=data, verbose=False)
-            metrics["test"] = module.metrics("test")
+            metrics["test"] = reports.metrics("test")
     return {
         f"{stage}/{name}": value
         for stage in metrics
@@ -164,18 +179,33 @@ def _record_results(
     project = the_project()
     _, weights = measured_weights(trainer)
     parts = parts_measured(trainer, metrics)
+    try:
+        write_values(folder.path, _test_values(trainer, module))
+    except OSError as error:  # the means must not be lost for it
+        log.warning("the values of single test examples are not kept: %s", error)
     folder.write_metrics(
-        status="completed",
+        status="pruned" if was_pruned(trainer) else "completed",
         metrics={**metrics, **project.derive(metrics, module, data)},
         weights=weights,
         measured_on=parts or None,
     )
+    if was_pruned(trainer):
+        log.info("pruned after epoch %s, as hopeless beside other trials", trainer.current_epoch)
     about = [f"{stage} on {part}" for stage, part in parts.items()]
     about += [f"data {name}: {value}" for name, value in project.found(data).items()]
     lines = {"run folder": str(nearby(folder.path))}
     if not in_sweep:  # whose page compares all of its runs
         lines |= next_steps(folder.path, trainer.loggers)
     show_results(metrics, meanings, ", ".join([weights, *about]), lines)
+
+
+def _test_values(trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
+    """The values of the test examples by metric, where these come one by one and in order."""
+    if not isinstance(module, ReportingModule):
+        return {}
+    loader: Any = trainer.test_dataloaders
+    is_random = isinstance(getattr(loader, "sampler", None), RandomSampler)
+    return {} if is_random or trainer.world_size > 1 else module.test_values.arrays()
 
 
 def value_of(name: str | None, metrics: dict[str, float], monitor: str) -> float | None:

@@ -104,7 +104,7 @@ class ImageFolderDataModule(ImageDataModule):
         if stage == "test":
             self._test = None
 
-    def streams(self) -> dict[str, Streamed] | None:
+    def streams(self) -> Mapping[str, Streamed] | None:
         """The sets of image files, if they are streamed."""
         if self.stream is not True:
             return None

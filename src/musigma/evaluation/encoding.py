@@ -1,13 +1,15 @@
 """Images and codes through a model, so many rows at once that they fit into memory."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from musigma.evaluation.reconstruction import ReconstructionErrors, reconstruction_errors
 from musigma.models import LatentVariableModel
+from musigma.objectives import Draw
 from musigma.seeding import FIXED_SEED, normal_noise
 
 ROWS = 1000
@@ -41,8 +43,41 @@ class Shown(NamedTuple):
     y: Tensor
 
 
+class Images(Protocol):
+    """N images that may be too many for the memory."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, so many at once at most, with their labels."""
+
+    def at(self, rows: Tensor) -> Tensor:
+        """The images at some places, `[n, C, H, W]`."""
+
+
+class Rows:
+    """N images `[N, C, H, W]`, of which those that are asked for are made.
+
+    Args:
+        count: N.
+        at: places `[n]` → the images there, `[n, C, H, W]`, on the CPU.
+    """
+
+    def __init__(self, count: int, at: Callable[[Tensor], Tensor]) -> None:
+        self.count = count
+        self.at = at
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, rows: slice | Tensor | list[int]) -> Tensor:
+        return self.at(torch.arange(self.count)[rows])
+
+
 class Encoded(NamedTuple):
     """N images with their posteriors and reconstructions, all on the CPU.
+
+    Images and reconstructions are not held: `x[rows]` reads some, and `x_hat[rows]` decodes them.
 
     Args:
         x: normalised images, `[N, C, H, W]`.
@@ -53,56 +88,80 @@ class Encoded(NamedTuple):
         log_likelihood: log p(x|z) of that draw, `[N]`, in nats.
         rate: R of each image, `[N]`, in nats; None for a point posterior.
         rates: the rate of each dimension, `[N, d]`; None if dimensions are not independent.
+        errors: of those reconstructions.
         own: further terms that the model has of its own, by name, `[N]` each.
     """
 
-    x: Tensor
+    x: Rows
     y: Tensor
     mu: Tensor
     std: Tensor
-    x_hat: Tensor
+    x_hat: Rows
     log_likelihood: Tensor
     rate: Tensor | None
     rates: Tensor | None
-    own: Mapping[str, Tensor] = {}
+    errors: ReconstructionErrors
+    own: Mapping[str, Tensor]
 
 
 @torch.no_grad()
-def encoded(model: LatentVariableModel, x: Tensor, y: Tensor) -> Encoded:
-    """Encode and decode images `[N, C, H, W]`, with the noise of every evaluation."""
-    has_rates = False
+def encoded(
+    model: LatentVariableModel, images: Images, to_unit: Callable[[Tensor], Tensor]
+) -> Encoded:
+    """Encode and decode images, a batch at a time, with the noise of every evaluation.
+
+    Args:
+        model: in evaluation mode.
+        images: are read once from the first to the last.
+        to_unit: normalised pixels → the [0, 1] scale.
+    """
     names: tuple[str, ...] = ()
 
-    def rows_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
-        nonlocal has_rates, names
+    def draw_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Draw, Tensor]:
         draw = model.given(Shown(x, y)).draw(x, noise.unsqueeze(0))
-        q = draw.posterior
-        rates = model.prior.rate_per_dimension(q)
-        own = {**draw.reported, **draw.penalties}
-        has_rates, names = rates is not None, tuple(own)
-        nothing = torch.zeros(len(x), 0)
-        return (
-            q.mu,
-            q.std,
-            model.likelihood.mean(draw.decoded())[0],
-            draw.log_likelihood[0],
-            draw.rate() if q.has_density else nothing,
-            nothing if rates is None else rates,
-            *own.values(),
-        )
+        return draw, model.likelihood.mean(draw.decoded())[0]
 
-    noise = normal_noise(1, len(x), model.noise_dim, seed=FIXED_SEED)[0]
-    mu, std, x_hat, log_likelihood, rate, rates, *own = in_rows(
-        rows_of, x, y, noise, device=model.device
-    )
+    def rows_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+        nonlocal names
+        draw, x_hat = draw_of(x, y, noise)
+        own = {**draw.reported, **draw.penalties}
+        names = tuple(own)
+        errors = reconstruction_errors(x.cpu(), x_hat.cpu(), to_unit)
+        q = draw.posterior
+        return q.mu, q.std, draw.log_likelihood[0], *_rates_of(draw), *errors, *own.values()
+
+    @torch.no_grad()
+    def decoded(rows: Tensor) -> Tensor:
+        given = images.at(rows).cpu(), labels[rows], noise[rows]
+        return in_rows(lambda *rows: draw_of(*rows)[1:], *given, device=model.device)[0]
+
+    noise = normal_noise(1, len(images), model.noise_dim, seed=FIXED_SEED)[0]
+    parts, classes, first = [], [], 0
+    for x, y in images.batches(min(ROWS, codes_at_once(model))):
+        of_these = noise[first : first + len(x)]
+        parts.append(in_rows(rows_of, x, y, of_these, device=model.device))
+        classes.append(y.cpu())
+        first += len(x)
+    labels = torch.cat(classes)
+    mu, std, log_likelihood, rate, rates, *more = map(torch.cat, zip(*parts, strict=True))
+    kinds = len(ReconstructionErrors._fields)
     return Encoded(
-        x,
-        y,
-        mu,
-        std,
-        x_hat,
-        log_likelihood,
+        x=Rows(len(images), lambda rows: images.at(rows).cpu()),
+        y=labels,
+        mu=mu,
+        std=std,
+        x_hat=Rows(len(images), decoded),
+        log_likelihood=log_likelihood,
         rate=rate if model.has_density else None,
-        rates=rates if has_rates else None,
-        own=dict(zip(names, own, strict=True)),
+        rates=rates if rates.shape[1] else None,
+        errors=ReconstructionErrors(*more[:kinds]),
+        own=dict(zip(names, more[kinds:], strict=True)),
     )
+
+
+def _rates_of(draw: Draw) -> tuple[Tensor, Tensor]:
+    """The rate, and that of each dimension; a tensor without columns for what there is not."""
+    nothing = draw.z.new_zeros(draw.z.shape[1], 0)
+    rates = draw.prior.rate_per_dimension(draw.posterior)
+    rate = draw.rate() if draw.posterior.has_density else nothing
+    return rate, nothing if rates is None else rates

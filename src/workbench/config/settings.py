@@ -23,6 +23,7 @@ class RunSettings(TypedDict):
 
     name: str
     seed: Seed
+    monitor: NotRequired[Name | None]
     compile: NotRequired[bool]
     matmul_precision: NotRequired[Literal["highest", "high", "medium"]]
     test: bool
@@ -48,6 +49,7 @@ class ReportSettings(TypedDict):
     sweep: Name
     metric: Name | None
     output: Name | None
+    every: Annotated[float, Field(ge=1)] | None
     log_dir: str
 
 
