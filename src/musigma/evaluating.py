@@ -227,6 +227,8 @@ def _or_none(name: str, make: Callable[..., T], *arguments: Any) -> T | None:
 
 def _left_out(metrics: Metrics) -> list[str]:
     reasons = [f"No log p(x): {metrics['no_log_p']}"] if "no_log_p" in metrics else []
+    if reason := metrics["latent"].get("for_normal_posteriors"):
+        reasons.append(f"Left out: {reason}")
     if "left_out" in metrics:
         reasons += [f"Left out, as they are not finite numbers: {', '.join(metrics['left_out'])}"]
     return reasons

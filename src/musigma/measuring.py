@@ -38,10 +38,16 @@ from musigma.loading import Run
 from musigma.models import LatentVariableModel, NormalPosterior
 from musigma.objectives import Objective
 from musigma.seeding import FIXED_SEED, derive_seed
+from musigma.words import unit_of
 
 IMAGES_AT_ONCE = 100
 GAP_IMAGES = 50
 """The images whose own best posterior is searched for."""
+
+NOT_NORMAL = (
+    "I(x; z), the covariance of q(z), its distance from the prior and the parts of the gap between "
+    "log p(x) and the ELBO, as these are computed of diagonal normal posteriors"
+)
 
 Metrics = dict[str, Any]
 
@@ -75,7 +81,8 @@ def _reconstruction(run: Run, test: Encoded) -> Metrics:
         values["rate"] = test.rate
         if run.model.is_deterministic:
             values["elbo"] = test.log_likelihood - test.rate
-    return {name: _mean(value) for name, value in values.items()}
+    own = {name: {**_mean(value), "unit": unit_of(name)} for name, value in test.own.items()}
+    return {name: _mean(value) for name, value in values.items()} | own
 
 
 def _latent(model: LatentVariableModel, objective: Objective, test: Encoded) -> Metrics:
@@ -88,16 +95,20 @@ def _latent(model: LatentVariableModel, objective: Objective, test: Encoded) -> 
     if not objective.uses_prior:
         return metrics
     moments, prior = aggregated_posterior(mu, std), model.prior
-    metrics |= {
-        "active_units": int(active_units(mu, prior.std()).sum()),
-        "aggregate_mean": moments.mean.tolist(),
-        "aggregate_covariance": moments.covariance.tolist(),
-    }
+    active = active_units(mu, prior.std())
+    metrics |= {"active_units": int(active.sum()), "aggregate_mean": moments.mean.tolist()}
+    if len(model.latent_dims) > 1:
+        layers = active.split(model.latent_dims)
+        metrics["active_units_by_layer"] = [int(layer.sum()) for layer in layers]
     if test.rates is not None:
         metrics["rate_per_dimension"] = test.rates.double().mean(0).tolist()
+    is_normal = _is_normal(model, Shown(test.x[:1], test.y[:1]))
+    if model.has_density and not (is_normal or model.is_deterministic):
+        return {**metrics, "for_normal_posteriors": NOT_NORMAL}
+    metrics["aggregate_covariance"] = moments.covariance.tolist()
     if prior.is_standard_normal and model.has_density and not model.is_deterministic:
         metrics["aggregate_kl_at_least"] = gaussian_kl_to_prior(moments)
-    if _is_normal(model, Shown(test.x[:1], test.y[:1])):
+    if is_normal:
         information = mutual_information(mu, std, generator=_generator(FIXED_SEED))
         metrics["mutual_information_at_least"] = _mean(information)
     return metrics

@@ -197,6 +197,7 @@ class LatentPanel(Panel):
             inputs.y.cpu(),
             inputs.decoded,
             prior=prior if pl_module.objective.uses_prior else None,
+            latent_dims=pl_module.model.latent_dims,
         ):
             if plot is not None and name not in left_out:
                 figure = plot()

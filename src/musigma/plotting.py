@@ -51,6 +51,7 @@ def plots_of(run: Run, test: Encoded, curves: Curves) -> Iterator[NamedPlot]:
         test.y,
         decoded,
         prior=run.prior(),
+        latent_dims=run.model.latent_dims,
     )
     if len(test.y) > 1:
         caption = "Decoded along straight lines between the μ of two images, of two classes if "

@@ -55,7 +55,8 @@ def predict(
     `reconstruct` writes `x` and `x_hat` `[N, C, H, W]` on the [0, 1] scale, the code `z` `[N, d]`
     that was decoded, and `l1` and `mse` `[N]` per pixel in the data's own scale, with a picture of
     the first. `traverse` writes `x` `[d, K, C, H, W]` and its codes `z` `[d, K, d]`: a code with
-    each dimension in turn moved by each of K `offsets`; and a picture, a row a dimension.
+    each dimension in turn moved by each of K `offsets`, of several stochastic layers those of the
+    one that is decoded; and a picture, a row a dimension.
 
     Args:
         task: what to do.

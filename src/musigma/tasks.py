@@ -90,12 +90,14 @@ def reconstruct(run: Run, source: str, z: Code, seed: int) -> Prediction:
 def traverse(run: Run, source: str, image: int, offsets: Sequence[float]) -> Prediction:
     """Images `x` `[d, K, C, H, W]` of a code with one dimension moved at a time, a row for each.
 
-    Offsets are in standard deviations of the prior; without one, in units of the codes.
+    Of several stochastic layers the dimensions of the one that is decoded are moved. Offsets are in
+    standard deviations of the prior; without one, in units of the codes.
     """
-    d = run.model.latent_dim
-    check_fits(run, d * len(offsets), f"offsets: {len(offsets)} for each of {d} dimensions")
+    moved = run.model.latent_dims[0]
+    check_fits(run, moved * len(offsets), f"offsets: {len(offsets)} for each of {moved} dimensions")
     unit = run.model.prior.std() if run.prior() else 1.0
-    z = traversal_codes(torch.zeros(d), offsets) * unit + _center(run, source, image)
+    steps = traversal_codes(torch.zeros(run.model.latent_dim), offsets)[:moved]
+    z = steps * unit + _center(run, source, image)
     x = _decoded(run, z.flatten(0, 1))
     arrays = {"x": x.unflatten(0, z.shape[:2]).numpy(), "z": z.numpy()}
     return Prediction({**arrays, "offsets": np.asarray(offsets)}, _grid(x, len(offsets)))

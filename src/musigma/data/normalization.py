@@ -168,7 +168,7 @@ def normalized_by_place(normalization: Normalization, images: Tensor, rows: Tens
     generator = Generator()
     drawn = [
         normalization(image, generator.manual_seed(derive_seed(FIXED_SEED, row)))
-        for image, row in zip(images.cpu().split(1), rows.tolist(), strict=True)
+        for image, row in zip(images.cpu().unsqueeze(1), rows.tolist(), strict=True)
     ]
     return torch.cat(drawn).to(images.device) if drawn else normalization(images)
 

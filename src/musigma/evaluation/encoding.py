@@ -1,7 +1,7 @@
 """Images and codes through a model, so many rows at once that they fit into memory."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 import torch
@@ -89,6 +89,7 @@ class Encoded(NamedTuple):
         rate: R of each image, `[N]`, in nats; None for a point posterior.
         rates: the rate of each dimension, `[N, d]`; None if dimensions are not independent.
         errors: of those reconstructions.
+        own: further terms that the model has of its own, by name, `[N]` each.
     """
 
     x: Rows
@@ -100,6 +101,7 @@ class Encoded(NamedTuple):
     rate: Tensor | None
     rates: Tensor | None
     errors: ReconstructionErrors
+    own: Mapping[str, Tensor]
 
 
 @torch.no_grad()
@@ -113,16 +115,20 @@ def encoded(
         images: are read once from the first to the last.
         to_unit: normalised pixels → the [0, 1] scale.
     """
+    names: tuple[str, ...] = ()
 
     def draw_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Draw, Tensor]:
         draw = model.given(Shown(x, y)).draw(x, noise.unsqueeze(0))
         return draw, model.likelihood.mean(draw.decoded())[0]
 
     def rows_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+        nonlocal names
         draw, x_hat = draw_of(x, y, noise)
+        own = {**draw.reported, **draw.penalties}
+        names = tuple(own)
         errors = reconstruction_errors(x.cpu(), x_hat.cpu(), to_unit)
         q = draw.posterior
-        return q.mu, q.std, draw.log_likelihood[0], *_rates_of(draw), *errors
+        return q.mu, q.std, draw.log_likelihood[0], *_rates_of(draw), *errors, *own.values()
 
     @torch.no_grad()
     def decoded(rows: Tensor) -> Tensor:
@@ -137,7 +143,8 @@ def encoded(
         classes.append(y.cpu())
         first += len(x)
     labels = torch.cat(classes)
-    mu, std, log_likelihood, rate, rates, *errors = map(torch.cat, zip(*parts, strict=True))
+    mu, std, log_likelihood, rate, rates, *more = map(torch.cat, zip(*parts, strict=True))
+    kinds = len(ReconstructionErrors._fields)
     return Encoded(
         x=Rows(len(images), lambda rows: images.at(rows).cpu()),
         y=labels,
@@ -147,7 +154,8 @@ def encoded(
         log_likelihood=log_likelihood,
         rate=rate if model.has_density else None,
         rates=rates if rates.shape[1] else None,
-        errors=ReconstructionErrors(*errors),
+        errors=ReconstructionErrors(*more[:kinds]),
+        own=dict(zip(names, more[kinds:], strict=True)),
     )
 
 

@@ -1,5 +1,7 @@
 """The autoencoder: q(z|x) and p(x|z) around a bottleneck."""
 
+import re
+
 import torch
 from torch import Tensor
 
@@ -59,7 +61,8 @@ class Autoencoder(LatentVariableModel):
         self.prior = prior(self)
 
     def in_words(self) -> str:
-        posterior = type(self.head).__name__.removesuffix("Head").lower()
+        head = type(self.head).__name__.removesuffix("Head")
+        posterior = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", head).lower()
         prior = "" if self.prior.is_standard_normal else f", {type(self.prior).__name__} prior"
         likelihood = f"{type(self.likelihood).__name__} likelihood"
         return f"d = {self.latent_dim}, {posterior} posterior{prior}, {likelihood}"

@@ -67,6 +67,14 @@ class LatentVariableModel(nn.Module, ABC):
     """What the encoder is told beside the image, `y` for its label, which probes cannot find."""
 
     @property
+    def latent_dims(self) -> tuple[int, ...]:
+        """The sizes of its stochastic layers, the one that `decode` uses first: d by default.
+
+        Their codes stand beside one another in z.
+        """
+        return (self.latent_dim,)
+
+    @property
     def device(self) -> torch.device:
         """The device of its weights, where its inputs have to be."""
         return next(self.parameters()).device

@@ -147,7 +147,7 @@ class Draw:
         rates = self.prior.rate_per_dimension(self.posterior)
         if rates is None:
             raise ConfigError(
-                f"a {type(self.posterior).__name__} has no rate by dimension to a prior that is "
+                f"{type(self.posterior).__name__} has no rate by dimension to a prior that is "
                 f"{type(self.prior).__name__}: take posterior=normal and prior=standard_normal, or "
                 "another objective"
             )

@@ -52,14 +52,15 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
     for name in dict.fromkeys([*SHOWN, *metrics]):
         metric = metrics.get(name)
         if isinstance(metric, dict) and "mean" in metric:
-            title, unit = SHOWN.get(name, (name.replace("_", " "), ""))
+            title, unit = SHOWN.get(name, (name.replace("_", " "), metric.get("unit", "")))
             form = ".2f" if unit in (NATS, "dB") else ".4f"
             value, error = _text(metric["mean"], form), _text(metric.get("error"), form)
             yield Row(title, value, error, unit, name)
     latent, classes = metrics["latent"], metrics["classes"]
     if "active_units" in latent:
         of = f" of {len(latent['spread'])}" if "spread" in latent else ""
-        yield Row("active units", f"{latent['active_units']}{of}", "", "dimensions")
+        layers = latent.get("active_units_by_layer", [latent["active_units"]])
+        yield Row("active units", f"{' + '.join(map(str, layers))}{of}", "", "dimensions")
     if "mutual_information_at_least" in latent:
         information = latent["mutual_information_at_least"]
         value = _text(information.get("mean"), ".2f", "≥ ")

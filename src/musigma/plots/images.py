@@ -103,7 +103,9 @@ def traversal_codes(around: Tensor, values: Sequence[float]) -> Tensor:
     return codes
 
 
-def plot_traversals(images: Tensor, values: Sequence[float], rate: Tensor | None) -> Figure:
+def plot_traversals(
+    images: Tensor, values: Sequence[float], rate: Tensor | None, size: Tensor | None = None
+) -> Figure:
     """The decoded `traversal_codes`, `[d, K, C, H, W]` in [0, 1], by falling rate.
 
     The values are standard deviations of the prior, so for a model trained without a rate they
@@ -112,11 +114,14 @@ def plot_traversals(images: Tensor, values: Sequence[float], rate: Tensor | None
     Args:
         images: of all dimensions; the twelve with the largest rates are shown.
         values: of the moved dimension, K of them.
-        rate: of each dimension, `[d]`, in nats per image; without it the first twelve are shown.
+        rate: of each dimension, `[d]`, in nats per image; without it those with the largest `size`
+            are shown, and else the first twelve.
+        size: of each dimension in another way, `[d]`.
     """
     title = "One latent dimension at a time"
     if rate is None:
-        order = [*range(min(len(images), TRAVERSED))]
+        size = -torch.arange(len(images)) if size is None else size
+        order = size.argsort(descending=True, stable=True)[:TRAVERSED].tolist()
         rows = [name_of(j) for j in order]
     else:
         title += ", ordered by rate"

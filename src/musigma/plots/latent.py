@@ -1,6 +1,6 @@
 """The plots of a latent space: those that mean something for a model, and why not the others."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -39,6 +39,7 @@ def latent_plots(
     decoded: Images,
     *,
     prior: Prior | None,
+    latent_dims: Sequence[int] | None = None,
 ) -> Iterator[NamedPlot]:
     """Every plot of a latent space, always of the same draws.
 
@@ -49,6 +50,8 @@ def latent_plots(
         y: labels, `[N]`.
         decoded: codes `[..., d]` → mean images `[..., C, H, W]` in [0, 1], without a gradient.
         prior: p(z); None if the objective does not hold the codes to it.
+        latent_dims: the sizes of the stochastic layers, the one that is decoded first; one layer
+            by default.
     """
     d = mu.shape[1]
     yield from _scatters(mu, std, y)
@@ -69,12 +72,16 @@ def latent_plots(
         yield NamedPlot("rates", NO_RATE)
         return
     rate = None if rates is None else rates.double().mean(0).float()
-    moved = decoded(prior.mean() + traversal_codes(torch.zeros(d), TRAVERSED) * prior.std())
+    layer = d if latent_dims is None else latent_dims[0]
+    steps = traversal_codes(torch.zeros(d), TRAVERSED)[:layer]
+    moved = decoded(prior.mean() + steps * prior.std())
+    size = (spread(mu) / prior.std())[:layer]
     yield NamedPlot(
         "traversals",
-        "One dimension at a time from −3 to 3 standard deviations of the prior around its mean, "
-        f"the others there{', by falling rate' if rate is not None else ''}.",
-        partial(plot_traversals, moved, TRAVERSED, rate),
+        f"One dimension{' of z₁' if layer < d else ''} at a time from −3 to 3 standard deviations "
+        "of the prior around its mean, the others there, by falling "
+        f"{'rate' if rate is not None else 'spread of μ in those units'}.",
+        partial(plot_traversals, moved, TRAVERSED, rate, size=size),
     )
     if rate is not None:
         caption = "The rate of each dimension, over the images."
@@ -100,7 +107,8 @@ def _scatters(mu: Tensor, std: Tensor | None, y: Tensor) -> Iterator[NamedPlot]:
     first, second = spread(mu).argsort(descending=True)[:2].sort().values.tolist()
     of = "both dimensions" if d == 2 else "the two dimensions in which μ varies most"
     by_class = " by class" if len(y.unique()) > 1 else ""
-    ellipses = ", with posteriors of some as ellipses" if std is not None else ""
+    ellipses = ", with one standard deviation of some posteriors as ellipses"
+    ellipses = "" if std is None else ellipses
     yield NamedPlot(
         "latent_scatter",
         f"μ{by_class}, in {of}{ellipses}.",

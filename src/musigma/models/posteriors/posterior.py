@@ -1,0 +1,97 @@
+"""The base class of posteriors q(z|x) with a density, and what families of them share."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from musigma.seeding import FIXED_SEED, normal_noise
+from workbench.errors import ConfigError
+
+PAIRS = 32
+"""Antithetic pairs of draws from which moments are taken that are not known."""
+
+
+class DensityPosterior(ABC):
+    """A posterior with a density, of any family.
+
+    A subclass writes `mu`, `std`, `rsample`, `log_prob` and `detach`. The rest has defaults for a
+    family whose dimensions depend on one another and whose rate is not known in closed form.
+    """
+
+    has_density = True
+    """Log q(z|x) and the rate are defined."""
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter((self.mu, self.std))
+
+    @property
+    @abstractmethod
+    def mu(self) -> Tensor:
+        """The mean, `[B, d]`."""
+
+    @property
+    @abstractmethod
+    def std(self) -> Tensor:
+        """The standard deviation of each dimension, `[B, d]`."""
+
+    @abstractmethod
+    def rsample(self, noise: Tensor | None = None) -> Tensor:
+        """Draws of z, `[..., B, d]`, from standard normal noise `[..., B, n]`, differentiable.
+
+        By default one new draw, `[B, d]`.
+        """
+
+    @abstractmethod
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log q(z|x), `[..., B, d]` → `[..., B]`, in nats."""
+
+    @abstractmethod
+    def detach(self) -> Self:
+        """The same distribution, from whose parameters no gradient flows back."""
+
+    def log_prob_at(self, noise: Tensor) -> Tensor:
+        """Log q(z|x) of `rsample(noise)`."""
+        return self.log_prob(self.rsample(noise))
+
+    def log_prob_per_dimension(self, z: Tensor) -> Tensor:
+        """Raises ConfigError, as dimensions depend on one another."""
+        raise ConfigError(
+            f"the dimensions of {type(self).__name__} depend on one another, and the objective "
+            "needs the density of each alone: take posterior=normal, or another objective"
+        )
+
+    def rate_to_standard_normal(self) -> Tensor | None:
+        """None: the rate is estimated from draws."""
+        return None
+
+    def rate_per_dimension_to_standard_normal(self) -> Tensor | None:
+        """None, as dimensions depend on one another."""
+        return None
+
+
+def fixed_noise(n: int) -> Tensor:
+    """Noise `[S, n]` that has mean 0 and variance 1 in each dimension exactly, always the same.
+
+    Antithetic pairs; up to `PAIRS` dimensions their columns are orthogonal too, so that the moments
+    of what is linear in the noise have no error. Made on the CPU, whatever the default device is,
+    and moved there.
+    """
+    with torch.device("cpu"):
+        columns = normal_noise(PAIRS, n, seed=FIXED_SEED).double()
+        columns = torch.linalg.qr(columns).Q if n <= PAIRS else F.normalize(columns, dim=0)
+        half = (math.sqrt(PAIRS) * columns).float()
+    return torch.cat([half, -half]).to(torch.get_default_device())
+
+
+def with_detached_weights(module: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that a module computes, without a gradient of its weights."""
+    if not isinstance(module, nn.Module):
+        return module  # has none, as it is of this function's making
+    weights = {name: weight.detach() for name, weight in module.named_parameters()}
+    return lambda *inputs: functional_call(module, weights, inputs)

@@ -1,0 +1,114 @@
+"""Checks that a posterior passes whatever its family is; each computes anew what it compares."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from musigma.models.priors import StandardNormal
+from musigma.objectives import ELBO, IWAE, MMD, Capacity, Draw, Reconstruction
+from workbench.config.command_line import read_command_line
+from workbench.config.resolvers import register_resolvers
+from workbench.errors import ConfigError
+
+OBJECTIVES = (
+    ELBO(beta=2.0, samples=3),
+    IWAE(samples=3),
+    IWAE(samples=3, gradient="doubly_reparameterized"),
+    Capacity(),
+    MMD(alpha=0.5),
+    Reconstruction(),
+)
+"""Those that need no density of each dimension alone."""
+
+
+def check_density(posterior, noise):
+    """Log q(z|x) is log N(noise; 0, I) − log |∂z/∂noise|, at the noise and at the code.
+
+    Args:
+        posterior: of B images, in float64, whose noise is of the size of its codes.
+        noise: `[K, B, d]`.
+    """
+    z = posterior.rsample(noise)
+    jacobian = torch.autograd.functional.jacobian(lambda n: posterior.rsample(n).sum(1), noise)
+    # ∂z[k, b]/∂noise[k, b], as codes depend on no other noise: [K, B, d, d].
+    each = jacobian.diagonal(dim1=0, dim2=2).permute(3, 1, 0, 2)
+    expected = torch.distributions.Normal(0.0, 1.0).log_prob(noise).sum(-1)
+    expected = expected - torch.linalg.slogdet(each).logabsdet
+    torch.testing.assert_close(posterior.log_prob_at(noise), expected)
+    torch.testing.assert_close(posterior.log_prob(z), expected)
+
+
+def check_integral(posterior, half_width=10.0, side=300):
+    """exp log q(z|x) integrates to one, over one or two dimensions."""
+    d = posterior.mu.shape[1]
+    width = 2 * half_width / side
+    axis = -half_width + width * (torch.arange(side, dtype=torch.float64) + 0.5)
+    grid = torch.cartesian_prod(*[axis] * d).reshape(-1, 1, d)
+    with torch.no_grad():
+        mass = posterior.log_prob(grid.expand(-1, len(posterior.mu), -1)).exp().sum(0) * width**d
+    torch.testing.assert_close(mass, torch.ones_like(mass), rtol=0, atol=1e-4)
+
+
+def check_moments(posterior, noise_dim, tolerance):
+    """`mu` and `std` are the moments of many draws."""
+    count = len(posterior.mu)
+    noise = torch.randn(100_000, count, noise_dim, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        z = posterior.rsample(noise.to(posterior.mu))
+    torch.testing.assert_close(posterior.mu, z.mean(0), rtol=0, atol=tolerance)
+    torch.testing.assert_close(posterior.std, z.std(0), rtol=tolerance, atol=tolerance)
+
+
+def check_doubly_reparameterized_gradient(parameters, encode, noise_dim, prior=None):
+    """The mean of the encoder's gradient is the standard estimator's.
+
+    Args:
+        parameters: of the encoder.
+        encode: gives the posterior of B images that are all alike.
+        noise_dim: n.
+        prior: p(z), N(0, I) by default.
+    """
+    batches, samples, generator = 100, 8, torch.Generator().manual_seed(2)
+    gradients = {"standard": [], "doubly_reparameterized": []}
+    for _ in range(batches):
+        for gradient, found in gradients.items():
+            posterior = encode()
+            shape = samples, len(posterior.mu), noise_dim
+            noise = torch.randn(shape, generator=generator, dtype=torch.float64)
+            z = posterior.rsample(noise)
+            p = prior or StandardNormal(SimpleNamespace(latent_dim=z.shape[-1]))
+            log_likelihood = -0.5 * (2 * z - 1).square().sum(-1) - z.sin().sum(-1)
+            draw = Draw(log_likelihood, z, noise, posterior, p, dataset_size=1)
+            loss = IWAE(samples=samples, gradient=gradient)(draw, 0).loss
+            of_each = torch.autograd.grad(loss, parameters, allow_unused=True)
+            found.append(torch.cat([g.flatten() for g in of_each if g is not None]))
+    standard, other = (torch.stack(found) for found in gradients.values())
+    error = ((standard.var(0) + other.var(0)) / batches).sqrt()
+    deviation = (standard.mean(0) - other.mean(0)).abs()
+    assert torch.all(deviation <= 4.5 * error), (deviation / error).max()
+
+
+def check_objectives(model, objectives=OBJECTIVES):
+    """Each objective has a finite loss, and a gradient for every weight that draws depend on."""
+    torch.manual_seed(0)
+    x = torch.randn(5, *model.image_shape)
+    for objective in objectives:
+        model.zero_grad()
+        noise = torch.randn(objective.samples, len(x), model.noise_dim)
+        loss, terms, _ = objective(model.draw(x, noise, 100), 0)
+        loss.backward()
+        assert torch.isfinite(torch.cat([loss.detach()[None], *terms.values()])).all(), objective
+        for name, weight in model.named_parameters():
+            if "prior" not in name and "upwards" not in name:
+                assert weight.grad is not None, name
+                assert weight.grad.isfinite().all(), name
+
+
+def fault_of(*arguments):
+    """The one line in which a command line of `train` is refused."""
+    register_resolvers()
+    with pytest.raises(ConfigError) as refused:
+        read_command_line("train", [*arguments])
+    (line,) = str(refused.value).splitlines()
+    return line
