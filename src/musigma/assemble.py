@@ -10,7 +10,7 @@ from workbench.config.blame import blaming
 from workbench.config.instantiate import instantiate
 from workbench.config.signatures import arguments_of
 from workbench.config.targets import target_of
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, DataError
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.project import Config
 from workbench.schedules import SchedulerRecipe
@@ -64,13 +64,23 @@ def build_data(config: Config) -> ImageDataModule:
 def build_model(config: Config, data: ImageDataModule) -> LatentVariableModel:
     """The model, for images of the data's shape.
 
+    One that takes a number of `classes`, and is not given it, gets the data's.
+
     Raises:
-        ConfigError: if the likelihood is not for the data's pixels.
+        ConfigError: if the likelihood is not for the data's pixels, or the model is told labels
+            and there are others.
     """
     settings = {key: value for key, value in config["model"].items() if key != "objective"}
+    if "classes" in arguments_of(target_of(settings, LatentVariableModel, "model"))[0]:
+        settings["classes"] = settings.get("classes") or data.classes
     model: LatentVariableModel = instantiate(
         settings, LatentVariableModel, "model", image_shape=data.image_shape
     )
+    if data.classes:
+        try:
+            model.check(torch.arange(data.classes, device="cpu"))
+        except DataError as error:
+            raise ConfigError(f"model: {data.name} has {data.classes} classes: {error}") from error
     pixels = data.normalization.pixels
     if pixels not in model.likelihood.pixels:
         raise ConfigError(

@@ -197,7 +197,8 @@ def _evaluate(
 
 
 def _left_out(metrics: Metrics) -> list[str]:
-    reasons = [f"No log p(x): {metrics['no_log_p']}"] if "no_log_p" in metrics else []
+    no_log_p = f"No log {metrics['speaks_of']}: {metrics.get('no_log_p')}"
+    reasons = [no_log_p] if "no_log_p" in metrics else []
     if "left_out" in metrics:
         reasons += [f"Left out, as they are not finite numbers: {', '.join(metrics['left_out'])}"]
     return reasons

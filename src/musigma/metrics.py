@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 from musigma.assemble import build_data, build_objective
 from musigma.data import ImageDataModule
@@ -14,9 +14,6 @@ from musigma.words import NATS, UNITS, in_words
 from workbench.config.instantiate import instantiate
 from workbench.meaning import OTHERS, Meaning, Meanings
 from workbench.project import Config
-
-OF_CODES = ("rate", "mutual_information", "total_correlation", "dimension_wise_rate")
-"""Metrics of codes alone, in nats whatever the pixels are."""
 
 SIGN_OF_DENSITY = {"elbo": 1, "iwae": 1, "distortion": -1}
 """Metrics that hold a log-density of pixels, and its sign."""
@@ -32,35 +29,44 @@ def older(
     data, objective = build_data(config), build_objective(config)
     data.source = source
     likelihood = instantiate(config["model"]["likelihood"], Likelihood, "model.likelihood")
-    parts = SimpleNamespace(model=SimpleNamespace(likelihood=likelihood), objective=objective)
+    model = SimpleNamespace(likelihood=likelihood, speaks_of="p(x)")
+    parts = SimpleNamespace(model=model, objective=objective)
     return meanings(config, parts, data), on_common_scale(metrics, parts, data)
 
 
 def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> Meanings:
     """The meanings of the metrics of a run.
 
-    Losses compare where data, pixels, likelihood and objective are the same; log-densities (ELBO,
-    distortion) where data and pixels are, whatever the model. Those of `on_common_scale` compare
-    on differently normalised pixels too.
+    All compare only among models that speak of the same density: p(x), or p(x|y) of one that is
+    told labels. Losses compare where data, pixels, likelihood and objective are the same;
+    log-densities (ELBO, distortion) where data and pixels are, whatever the model. Those of
+    `on_common_scale` compare on differently normalised pixels too, and what an objective estimates
+    of the codes if the estimator and the sizes of batches are the same.
     """
     likelihood, objective = module.model.likelihood, module.objective
     dataset = f"{data.name} ({data.source})"
     density, common = _densities(data, likelihood)
+    speaks_of = f"of a model of {module.model.speaks_of}"
     whole = (
         dataset,
+        speaks_of,
         f"{_pixels(data)} pixels",
         in_words(likelihood, config["model"]["likelihood"]) + " likelihood",
         "objective " + in_words(objective, config["model"]["objective"]),
     )
     metrics = {OTHERS: Meaning(NATS, whole, places=2)}
     for name, unit in UNITS.items():
-        metrics[name] = Meaning(unit, whole[:2] if name in ("l1", "mse") else whole)
-    for name in OF_CODES:
-        metrics[name] = Meaning(NATS, (dataset,), places=2)
+        metrics[name] = Meaning(unit, whole[:3] if name in ("l1", "mse") else whole)
+    metrics["rate"] = Meaning(NATS, (dataset, speaks_of), places=2)
+    for name, estimator in objective.estimators.items():
+        batches = f"in batches of {data.batch_size} and {data.eval_batch_size}"
+        metrics[name] = Meaning(NATS, (dataset, speaks_of, f"{estimator} {batches}"), places=2)
     for name, sign in SIGN_OF_DENSITY.items():
-        metrics[name] = Meaning(NATS, (dataset, density), "higher" if sign > 0 else "lower", 2)
+        better: Literal["higher", "lower"] = "higher" if sign > 0 else "lower"
+        metrics[name] = Meaning(NATS, (dataset, speaks_of, density), better, 2)
         if common:
-            metrics[f"{name}_unit"] = replace(metrics[name], of=(dataset, common), repeats=name)
+            on_common = (dataset, speaks_of, common)
+            metrics[f"{name}_unit"] = replace(metrics[name], of=on_common, repeats=name)
     notes = () if likelihood.is_density else (NO_LIKELIHOODS,)
     return Meanings(metrics, dataset, (objective.monitor, "elbo", "elbo_unit"), notes)
 

@@ -99,15 +99,18 @@ class AutoencoderModule(LoaderSeedingModule):
         self._evaluation_noise = EvaluationNoise()
 
     def setup(self, stage: str) -> None:
-        """If `center_output`, start at the mean image; a checkpoint is loaded after this.
+        """Check labels; if `center_output`, start at the mean image. A checkpoint is loaded later.
 
-        Not if the decoder is another run's.
+        Not at the mean image if the decoder is another run's.
         """
+        own = self._own_data()
+        for labels in own.labels.values() if own else ():
+            self.model.check(labels)
         is_new = not any(name.startswith("model.decoder.") for name in self.taken)
         if stage != "fit" or not self.model.center_output or not is_new:
             return
-        if data := self._own_data():
-            self.model.start_at(data.mean_image())
+        if own:
+            self.model.start_at(own.mean_image())
         else:
             log.warning(
                 "center_output is left out: of these data nobody knows the mean image; call "
@@ -138,10 +141,12 @@ class AutoencoderModule(LoaderSeedingModule):
         return Prediction(posterior.mu, posterior.std, x_mean)
 
     def _batch(self, batch: Any, batch_idx: int) -> Batch:
-        """A batch of any loader as ours; where it is not our own loader's, the first is checked."""
+        """A batch of any loader as ours; the first is checked."""
         ours = as_batch(batch, self.model.image_shape, next(self.model.parameters()).dtype)
-        if batch_idx == 0 and not self._own_data():
-            check_pixels(ours.x, self.model.likelihood.pixels)
+        if batch_idx == 0:
+            self.model.check(ours.y)
+            if not self._own_data():
+                check_pixels(ours.x, self.model.likelihood.pixels)
         return ours
 
     def _own_data(self) -> ImageDataModule | None:

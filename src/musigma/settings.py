@@ -67,6 +67,7 @@ class PredictSettings(TypedDict):
     z: Literal["draw", "mu"]
     image: Annotated[int, Field(ge=0)]
     offsets: Annotated[list[Finite], Field(min_length=1)]
+    label: Annotated[int, Field(ge=0)] | None
     output: Output
     data: dict[str, Any]
     device: DeviceName

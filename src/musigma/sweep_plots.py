@@ -2,20 +2,20 @@
 
 import io
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
-from matplotlib.image import imsave
 from torch import Tensor
+from matplotlib.image import imsave
 from torchvision.utils import make_grid
 
 from musigma.evaluation.encoding import encoded
 from musigma.loading import Run, load_run
 from musigma.plots.images import pair_rows, plane_codes
-from musigma.plots.latent import plane_of
+from musigma.plots.latent import MOST_VIEWS, plane_of, samples_of
 from musigma.plots.rate_distortion import Point, plot_rate_distortion
 from musigma.plots.style import viewable
-from musigma.seeding import FIXED_SEED
 from workbench.pages.render import address, embedded
 from workbench.sweeps.compare import Comparison, Group
 from workbench.sweeps.plots import Plot
@@ -23,6 +23,8 @@ from workbench.sweeps.varied import label_of, text_of
 
 SIDE = 12
 """Images along each side of a latent plane."""
+COLUMNS = 8
+"""Samples in a row."""
 IMAGES = 1000
 """Test images that a thumbnail is made of."""
 
@@ -82,25 +84,28 @@ def thumbnails(folder: Path) -> list[Plot]:
 
 def _thumbnails(run: Run) -> Iterator[Plot]:
     model, data, _ = run
-    prior, mu = run.prior(), None
-
-    def decoded(z: Tensor) -> Tensor:
-        return viewable(run.decoded(z))
-
+    prior, mu, views = run.prior(), None, run.views()
+    told, decoded = next(iter(views.items()))
     if prior is not None:
-        samples = decoded(prior.sample(64, seed=FIXED_SEED))
-        yield Plot(_pixels(make_grid(samples, padding=0)), "means of samples")
+        several = len(views) > 1
+        shown = dict(islice(views.items(), MOST_VIEWS))
+        samples = samples_of(prior, shown, COLUMNS if several else COLUMNS**2).flatten(0, 1)
+        grid = make_grid(viewable(samples), nrow=COLUMNS, padding=0)
+        yield Plot(_pixels(grid), "means of samples" + ", a row a class" * several)
     else:
         data.setup("test")
         x, y = (part[:IMAGES] for part in data.test_dataloader().tensors())
         mu, _, x_hat = encoded(model, x, y)[2:5]
-        shown = data.normalization.shown
-        pairs = pair_rows(viewable(shown(x[:16])), viewable(shown(x_hat[:16])))
+        on_unit = data.normalization.shown
+        pairs = pair_rows(viewable(on_unit(x[:16])), viewable(on_unit(x_hat[:16])))
         yield Plot(_pixels(pairs), "no prior, so samples mean nothing: reconstructions")
     if model.latent_dim == 2:
         codes, of = plane_of(prior, mu)
-        plane = make_grid(decoded(plane_codes(SIDE, codes)).flatten(0, 1), nrow=SIDE, padding=0)
-        yield Plot(_pixels(plane), f"latent plane at quantiles of {of.partition(',')[0]}")
+        plane = viewable(decoded(plane_codes(SIDE, codes)).flatten(0, 1))
+        caption = (
+            f"latent plane at quantiles of {of.partition(',')[0]}{f'; {told}' if told else ''}"
+        )
+        yield Plot(_pixels(make_grid(plane, nrow=SIDE, padding=0)), caption)
 
 
 def _pixels(image: Tensor) -> str:

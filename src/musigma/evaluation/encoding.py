@@ -41,6 +41,17 @@ class Shown(NamedTuple):
     y: Tensor
 
 
+def of_labels(model: LatentVariableModel, y: Tensor) -> LatentVariableModel:
+    """The model, given the labels `[B]` of codes whose images nobody has."""
+    return model.given(Shown(y.new_empty(len(y), 0), y))
+
+
+def inputs_of(model: LatentVariableModel, rows: Tensor) -> tuple[Tensor, ...]:
+    """Some images or codes `[N, ...]`, with labels in turn where the model is told labels."""
+    labels = torch.arange(len(rows), device=rows.device) % len(model.views())
+    return (rows, labels) if model.told else (rows,)
+
+
 class Encoded(NamedTuple):
     """N images with their posteriors and reconstructions, all on the CPU.
 

@@ -1,6 +1,7 @@
 """The base class of all objectives, and their results."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -44,6 +45,11 @@ class Objective(Protocol):
     def uses_prior(self) -> bool:
         """True if codes are held to the prior, so that log p(x) means something."""
         return True
+
+    @property
+    def estimators(self) -> Mapping[str, str]:
+        """How terms of the codes are estimated that other objectives estimate in other ways."""
+        return {}
 
     @property
     def monitor(self) -> str:

@@ -39,7 +39,7 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
     for name in dict.fromkeys([*SHOWN, *metrics]):
         metric = metrics.get(name)
         if isinstance(metric, dict) and "mean" in metric:
-            title, unit = SHOWN.get(name, (name.replace("_", " "), ""))
+            title, unit = title_of(name, metrics)
             form = ".2f" if unit in (NATS, "dB") else ".4f"
             yield Row(title, _text(metric["mean"], form), _text(metric.get("error"), form), unit)
     latent, classes = metrics["latent"], metrics["classes"]
@@ -69,6 +69,15 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
         yield Row("k-means against classes, NMI", f"{information:.3f}", "", "1: the same")
 
 
+def title_of(name: str, metrics: Mapping[str, Any]) -> tuple[str, str]:
+    """A metric in words, of the density that the model speaks of, and its unit."""
+    title, unit = SHOWN.get(name, (name.replace("_", " "), ""))
+    speaks_of = metrics["speaks_of"]
+    if title.startswith("ELBO") and speaks_of != "p(x)":
+        title = title.replace("ELBO", f"ELBO of log {speaks_of}", 1)
+    return title.replace("p(x)", speaks_of), unit
+
+
 def measured(metrics: Mapping[str, Any], weights: str) -> str:
     """The weights and the images that were measured, in a sentence or two."""
     text = (
@@ -76,10 +85,10 @@ def measured(metrics: Mapping[str, Any], weights: str) -> str:
         "z; errors are over images."
     )
     if "images" in metrics:
-        text += f" ELBO and log p(x) on {metrics['images']:,} of them, {metrics['samples']} samples"
-        text += f" each, seed {metrics['seed']}."
-    if not metrics["classes"]:
-        text += " The training images are of one class, or of none: probes are left out."
+        text += f" ELBO and log {metrics['speaks_of']} on {metrics['images']:,} of them, "
+        text += f"{metrics['samples']} samples each, seed {metrics['seed']}."
+    if "no_classes" in metrics:
+        text += f" Probes of the codes are left out: {metrics['no_classes']}."
     if "gap_images" in metrics:
         text += f" The parts of the gap on {metrics['gap_images']}."
     return text
