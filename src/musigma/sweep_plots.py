@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from matplotlib.image import imsave
+from torch import Tensor
 from torchvision.utils import make_grid
 
 from musigma.evaluation.encoding import encoded
