@@ -70,6 +70,24 @@ def test_interrupted_run_resumes_to_the_same_bits(
     assert finished["metrics"] == whole.read_metrics()["metrics"]
 
 
+def test_a_run_with_an_adversary_resumes_to_the_same_bits(
+    run_here, trained, compose_launch, tmp_path, monkeypatch
+):
+    small = ["model=factor_vae", "model.objective.sizes=[16]", "trainer.gradient_clip_val=0.5"]
+    whole = trained(*EPOCHS, *small)
+    with monkeypatch.context() as patch:
+        _stop_at(patch, 1, 1)
+        with pytest.raises(SystemExit):
+            run_here(*EPOCHS, *small)
+    (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}
+    run(compose_launch(quote(f"resume={path}")))
+    expected = _flat(load_checkpoint(whole.checkpoint("last")))
+    found = _flat(load_checkpoint(path / "checkpoints" / "last.ckpt"))
+    assert any("objective.discriminator" in key for key in expected)
+    tensors = {key for key, value in expected.items() if isinstance(value, torch.Tensor)}
+    assert all(torch.equal(found[key], expected[key]) for key in tensors)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_killed_while_its_second_checkpoint_is_written_a_run_resumes_to_the_same_bits(
     trained, compose_small, compose_launch, only_run, tmp_path

@@ -1,6 +1,7 @@
 """From a config to the objects of a run, and what of them fits together."""
 
 import torch
+from torch import Tensor
 
 from musigma.data import Batch, ImageDataModule
 from musigma.models import LatentVariableModel
@@ -12,6 +13,7 @@ from workbench.config.signatures import arguments_of
 from workbench.config.targets import target_of
 from workbench.errors import ConfigError, DataError
 from workbench.parameter_groups import OptimizerRecipe
+from workbench.parts import is_within
 from workbench.project import Config
 from workbench.schedules import SchedulerRecipe
 
@@ -132,8 +134,32 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
     with blaming(f"model: the loss of {count} images cannot be computed"):
         batch = Batch(x.to(device), y, None)
         _, terms, settings = module.terms(batch, noise.to(device), count, 0)
+        _check_apart(module, batch, noise.to(device))
     if count == 1 and (undefined := [n for n, term in terms.items() if not term.isfinite().all()]):
         raise ConfigError(
             f"data.{smallest}=1: {undefined[0]} compares the images of a batch: take 2 or more"
         )
     return [*terms], [*settings]
+
+
+def _check_apart(module: AutoencoderModule, batch: Batch, noise: Tensor) -> None:
+    """Raise a ValueError if what one optimizer minimises reaches the weights of another."""
+    parts = module.learners()
+    if not parts:
+        return
+    weights = {n: p for n, p in module.named_parameters() if p.requires_grad}
+    own = {n: p for n, p in weights.items() if any(is_within(n, part) for part in parts)}
+    others = {n: p for n, p in weights.items() if n not in own}
+    draw = module.model.given(batch).draw(batch.x, noise, len(batch.x))
+    loss = module.objective(draw, 0).loss
+    terms = module.objective.own_terms(draw, 0).items()
+    for what, value, kept in [("loss", loss, own), *((n, t.mean(), others) for n, t in terms)]:
+        if not value.requires_grad or not kept:
+            continue
+        reached = torch.autograd.grad(value, [*kept.values()], retain_graph=True, allow_unused=True)
+        for name, gradient in zip(kept, reached, strict=True):
+            if gradient is not None:
+                raise ValueError(
+                    f"the gradient of {what} reaches {name}, which another optimizer trains: "
+                    "detach the codes in own_terms, and the learners' weights in the loss"
+                )

@@ -137,4 +137,5 @@ def _weights_of(run: RunFolder, checkpoint: str) -> dict[str, Tensor]:
     weights = load_checkpoint(path).get("state_dict")
     if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
         raise RunError(f"{path} is damaged: it holds no weights")
-    return {key.removeprefix("model."): value for key, value in weights.items()}
+    inside = "model."  # beside it an objective may have weights of its own
+    return {key[len(inside) :]: v for key, v in weights.items() if key.startswith(inside)}

@@ -89,6 +89,7 @@ class AutoencoderModule(LoaderSeedingModule):
                 f"the objective {type(objective).__name__} weighs a rate, and a point posterior "
                 "has none: choose posterior normal, or the objective reconstruction"
             )
+        objective.bind(model)
         self.model = model
         self.objective = objective
         self.optimizer = optimizer
@@ -116,6 +117,10 @@ class AutoencoderModule(LoaderSeedingModule):
                 "center_output is left out: of these data nobody knows the mean image; call "
                 "module.model.start_at(mean_image) before training"
             )
+
+    def learners(self) -> dict[str, OptimizerRecipe]:
+        """Those of the objective."""
+        return {f"objective.{name}": own for name, own in self.objective.learners().items()}
 
     def forward(self, x: Tensor) -> Posterior:
         """The codes of images: `mu, std = module(x)`."""
@@ -180,6 +185,9 @@ class AutoencoderModule(LoaderSeedingModule):
         draw = self.model.given(batch).draw(batch.x, noise, dataset_size)
         objective, terms, settings = with_penalties(self.objective(draw, step), draw)
         loss = objective / math.prod(self.model.image_shape) - self.model.likelihood.constant
+        for name, term in self.objective.own_terms(draw, step).items():
+            terms[name] = term.detach()
+            loss = loss + (term.mean() - term.mean().detach())  # of its gradient, and not its value
         with torch.no_grad():
             errors = pixel_errors(batch.x, self.model.likelihood.mean(draw.decoded()))
         of_each = loss.detach().expand(len(batch.x))

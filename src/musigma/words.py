@@ -22,8 +22,19 @@ def unit_of(metric: str) -> str:
 
 def in_words(thing: object, settings: Mapping[str, Any]) -> str:
     """The class of an object with its settings: `ELBO(beta=1.0)`."""
-    shown = ", ".join(f"{k}={v}" for k, v in settings.items() if not k.startswith("_"))
-    return type(thing).__name__ + (f"({shown})" if shown else "")
+    return _called(type(thing).__name__, settings)
+
+
+def _called(name: str, settings: Mapping[str, Any]) -> str:
+    shown = (f"{k}={_value(v)}" for k, v in settings.items() if not k.startswith("_"))
+    inside = ", ".join(shown)
+    return f"{name}({inside})" if inside else name
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping) and "_target_" in value:
+        return _called(str(value["_target_"]).rpartition(".")[2], value)
+    return str(value)
 
 
 def describe(config: Mapping[str, Any], model: Any, objective: Any, data: Any) -> dict[str, str]:

@@ -10,8 +10,9 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from workbench.joint_optimizer import JointOptimizer, parts_of
 from workbench.optimizer_numbers import numbers_of, set_numbers
-from workbench.parameter_groups import OptimizerRecipe, make_optimizer
+from workbench.parameter_groups import OptimizerRecipe, make_optimizer, make_own_optimizers
 from workbench.parts import frozen_modules
 from workbench.schedules import UNKNOWN, Length, Schedule, SchedulerRecipe, length_of, schedule_of
 
@@ -52,6 +53,14 @@ class OptimizedModule(L.LightningModule):
         """The scheduler's recipe and timing."""
         return schedule_of(self.scheduler) if self.scheduler else None
 
+    def learners(self) -> Mapping[str, OptimizerRecipe]:
+        """Parts with optimizers of their own, by dotted name; none by default.
+
+        They are stepped after the same backward pass, so their losses are added to that of the
+        step, and neither may reach the weights of the other. A scheduler scales all step sizes.
+        """
+        return {}
+
     def train(self, mode: bool = True) -> "OptimizedModule":
         """As torch's, but frozen parts stay in evaluation mode."""
         super().train(mode)
@@ -73,6 +82,16 @@ class OptimizedModule(L.LightningModule):
             return {"optimizer": optimizer, "lr_scheduler": scheduler}
         timing["scheduler"] = scheduler
         return {"optimizer": optimizer, "lr_scheduler": timing}  # type: ignore[return-value]
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradients of each optimizer by their own norm."""
+        for part in parts_of(optimizer):
+            self.clip_gradients(part, gradient_clip_val, gradient_clip_algorithm)
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Step a scheduler; `step_by_metric` does it for one that goes by a metric."""
@@ -113,7 +132,10 @@ class OptimizedModule(L.LightningModule):
             set_numbers(checkpoint, numbers, optimizer, scheduler)
 
     def _made(self) -> tuple[Optimizer, LRScheduler | None]:
-        optimizer = make_optimizer(self, self.optimizer, self.parameter_groups)
+        learners = self.learners()
+        optimizer = make_optimizer(self, self.optimizer, self.parameter_groups, learners)
+        if others := make_own_optimizers(self, learners):
+            optimizer = JointOptimizer([optimizer, *others])
         schedule = self.schedule()
         return optimizer, schedule.make(optimizer, self._length(schedule)) if schedule else None
 

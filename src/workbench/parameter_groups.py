@@ -17,7 +17,10 @@ BIASES_AND_NORMS = "biases_and_norms"
 
 
 def make_optimizer(
-    module: nn.Module, recipe: OptimizerRecipe, settings: Mapping[str, Any] | None
+    module: nn.Module,
+    recipe: OptimizerRecipe,
+    settings: Mapping[str, Any] | None,
+    apart: Mapping[str, OptimizerRecipe] | None = None,
 ) -> Optimizer:
     """An optimizer of the parameters that are trained.
 
@@ -28,12 +31,17 @@ def make_optimizer(
         module: whose frozen parameters are left out.
         recipe: parameters → optimizer.
         settings: of the optimizer, by part: `{"decoder": {"lr": 1e-4}}`.
+        apart: parts that have optimizers of their own, which `make_own_optimizers` makes.
 
     Raises:
         ConfigError: if there is no such part, nothing of it is trained, or the optimizer does not
             take its settings.
     """
-    trained = {n: p for n, p in module.named_parameters() if p.requires_grad}
+    trained = {
+        name: parameter
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad and not any(is_within(name, part) for part in apart or ())
+    }
     if not settings:
         return recipe(trained.values())
     groups: dict[tuple[str, ...], dict[str, Any]] = {(): {"params": []}}
@@ -48,6 +56,27 @@ def make_optimizer(
         groups.setdefault(key, {"params": [], **merged})["params"].append(parameter)
     filled: Any = [group for group in groups.values() if group["params"]]
     return recipe(filled)
+
+
+def make_own_optimizers(module: nn.Module, apart: Mapping[str, OptimizerRecipe]) -> list[Optimizer]:
+    """The optimizers of parts that have their own; none of a part of which nothing is trained.
+
+    Raises:
+        ConfigError: if a weight of such a part belongs to another part too.
+    """
+    named = list(module.named_parameters(remove_duplicate=False))
+    made = []
+    for part, recipe in apart.items():
+        own = {name: p for name, p in named if is_within(name, part) and p.requires_grad}
+        for name, parameter in named:
+            if not is_within(name, part) and any(parameter is other for other in own.values()):
+                raise ConfigError(
+                    f"{part} has an optimizer of its own, and shares the weight {name} with "
+                    "another part: give it weights of its own"
+                )
+        if own:
+            made.append(recipe(own.values()))
+    return made
 
 
 def _by_part(settings: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -2,12 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from musigma.objectives.draw import Draw
 from musigma.objectives.schedules import Constant, Schedule
+from workbench.parameter_groups import OptimizerRecipe
 
 
 class Loss(NamedTuple):
@@ -60,6 +61,22 @@ class Objective(Protocol):
         """
         weights = [value for value in vars(self).values() if isinstance(value, Schedule)]
         return "loss" if all(isinstance(weight, Constant) for weight in weights) else "target"
+
+    def bind(self, model: Any) -> None:
+        """Make weights of its own that depend on the model, `model.latent_dim` say; none here."""
+        return None
+
+    def learners(self) -> Mapping[str, OptimizerRecipe]:
+        """Those of its parts that are trained on `own_terms`, with their optimizers; none here."""
+        return {}
+
+    def own_terms(self, draw: Draw, step: int) -> dict[str, Tensor]:
+        """What its learners minimise, by name, `[B]` each; a discriminator's cross-entropy, say.
+
+        It is reported, and no part of the loss. Its gradient must not reach the model's weights,
+        nor that of the loss the learners': detach the codes here, and the learners' weights there.
+        """
+        return {}
 
     @abstractmethod
     def __call__(self, draw: Draw, step: int) -> Loss:

@@ -1,0 +1,93 @@
+"""FactorVAE: the total correlation of q(z) is weighed, as a discriminator sees it."""
+
+import functools
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.optim import Adam
+
+from musigma.objectives.draw import Draw
+from musigma.objectives.objective import Loss, Objective, common_terms
+from musigma.seeding import FIXED_SEED
+from workbench.parameter_groups import OptimizerRecipe
+from workbench.ranges import Count, Weight, checked
+
+own_adam = functools.partial(Adam, lr=1e-4, betas=(0.5, 0.9))
+"""The discriminator's optimizer in the paper."""
+
+
+class FactorVAE(nn.Module, Objective):
+    """Minimises D + R + γ·TC, with TC = KL(q(z) ‖ Π_j q(z_j)) (Kim and Mnih 2018, equation 2).
+
+    TC is the mean of log D(z) / (1 − D(z)) over draws of z (equation 3), where a discriminator D
+    learns to tell draws from those whose dimensions were permuted over the batch (algorithm 1).
+    Both are of the same batch here, where algorithm 2 takes two. With the discriminator at its
+    best that is the true TC; before, it is an estimate of its own, which compares with no other.
+
+    Args:
+        gamma: γ, the weight of the total correlation.
+        sizes: widths of the discriminator's hidden layers.
+        optimizer: of the discriminator: parameters → optimizer.
+        samples: K, the draws of z for each image.
+    """
+
+    @checked
+    def __init__(
+        self,
+        gamma: Weight = 10.0,
+        sizes: Sequence[Count] = (1000, 1000, 1000, 1000, 1000),
+        optimizer: OptimizerRecipe = own_adam,
+        samples: Count = 1,
+    ) -> None:
+        super().__init__()
+        self.gamma, self.sizes, self.optimizer = gamma, tuple(sizes), optimizer
+        self._samples = samples
+        self.discriminator = nn.Sequential()
+
+    @property
+    def samples(self) -> int:
+        return self._samples
+
+    def bind(self, model: Any) -> None:
+        """Make the discriminator: codes `[..., d]` → log D / (1 − D), `[..., 1]`."""
+        widths = [model.latent_dim, *self.sizes]
+        layers = [
+            layer
+            for before, after in itertools.pairwise(widths)
+            for layer in (nn.Linear(before, after), nn.LeakyReLU(0.2))
+        ]
+        self.discriminator = nn.Sequential(*layers, nn.Linear(widths[-1], 1))
+
+    def learners(self) -> Mapping[str, OptimizerRecipe]:
+        return {"discriminator": self.optimizer}
+
+    def forward(self, draw: Draw, step: int) -> Loss:
+        """D + R + γ·TC, averaged over the batch; the discriminator is taken as it is."""
+        terms = common_terms(draw)
+        fixed = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
+        logits = functional_call(self.discriminator, fixed, (draw.z,)).squeeze(-1)
+        terms["total_correlation"] = logits.mean(0)
+        whole = terms["distortion"] + terms["rate"] + self.gamma * terms["total_correlation"]
+        return Loss(whole.mean(), terms, {})
+
+    def own_terms(self, draw: Draw, step: int) -> dict[str, Tensor]:
+        """The discriminator's cross-entropy, over draws and permuted draws, in nats."""
+        z = draw.z.detach()
+        true, permuted = self.discriminator(z), self.discriminator(self._permuted(z))
+        losses = 0.5 * (F.softplus(-true) + F.softplus(permuted))
+        return {"discriminator_loss": losses.squeeze(-1).mean(0)}
+
+    def _permuted(self, z: Tensor) -> Tensor:
+        """Each dimension of `[K, B, d]` in an order of its own; in evaluation always the same."""
+        _, count, d = z.shape
+        if self.training:
+            keys = torch.rand(d, count, device=z.device)
+        else:
+            generator = torch.Generator().manual_seed(FIXED_SEED)
+            keys = torch.rand(d, count, generator=generator).to(z.device)
+        return z.gather(1, keys.argsort(1).T.expand_as(z))

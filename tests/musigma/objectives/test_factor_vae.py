@@ -1,0 +1,115 @@
+"""FactorVAE: its discriminator, and that the two optimizers keep apart."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from musigma.models import MLP, Autoencoder
+from musigma.module import AutoencoderModule
+from musigma.objectives.factor_vae import FactorVAE
+from musigma.objectives.likelihoods import Gaussian
+from oracles import normal_draw
+from workbench.errors import ConfigError
+
+
+def _gaussian_draw(correlation, count=4000):
+    """Codes whose aggregate is a Gaussian with that correlation, all noise in the means."""
+    z = torch.randn(1, count, 2)
+    z[..., 1] = correlation * z[..., 0] + math.sqrt(1 - correlation**2) * z[..., 1]
+    return normal_draw(torch.zeros(1, count), z, z[0], torch.full((count, 2), 1e-3), count)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.8])
+def test_the_discriminators_total_correlation_is_the_gaussians(correlation):
+    """−½ log det of the correlation matrix."""
+    torch.manual_seed(0)
+    objective = FactorVAE(sizes=[64, 64])
+    objective.bind(SimpleNamespace(latent_dim=2))
+    optimizer = torch.optim.Adam(objective.parameters(), lr=3e-3)
+    for _ in range(300):
+        loss = objective.own_terms(_gaussian_draw(correlation), 0)["discriminator_loss"].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        terms = objective(_gaussian_draw(correlation, 50_000), 0).terms
+    expected = -0.5 * math.log(1 - correlation**2)
+    assert terms["total_correlation"].mean().item() == pytest.approx(expected, abs=0.04)
+    assert terms["total_correlation"].shape == (50_000,)
+
+
+def _module(objective=None):
+    model = Autoencoder(MLP([8], [8]), Gaussian(), latent_dim=3, image_shape=(1, 4, 4))
+    return AutoencoderModule(model, objective or FactorVAE(sizes=[8]))
+
+
+def test_permuted_codes_keep_the_marginals_and_lose_what_binds_them():
+    objective = FactorVAE(sizes=[8])
+    z = torch.randn(2, 500, 1).expand(2, 500, 3)
+    permuted = objective._permuted(z)
+    assert torch.equal(permuted.sort(1).values, z.sort(1).values)
+    assert torch.corrcoef(permuted[0].T).triu(1).abs().max() < 0.2
+    evaluated = objective.eval()._permuted(z)
+    assert torch.equal(evaluated, objective._permuted(z))
+
+
+def test_each_of_the_two_losses_trains_its_own_weights():
+    module = _module()
+    x = torch.randn(6, 1, 4, 4)
+    draw = module.model.draw(x, torch.randn(1, 6, 3))
+    module.objective(draw, 0).loss.backward(retain_graph=True)
+    assert all(p.grad is None for p in module.objective.parameters())
+    assert all(p.grad is not None for p in module.model.parameters())
+    module.zero_grad()
+    module.objective.own_terms(draw, 0)["discriminator_loss"].mean().backward()
+    assert all(p.grad is None for p in module.model.parameters())
+    assert all(p.grad is not None for p in module.objective.parameters())
+
+
+def test_the_discriminator_has_its_own_optimizer():
+    joint = _module().configure_optimizers()
+    assert [group["lr"] for group in joint.param_groups] == [1e-3, 1e-4]
+    assert joint.param_groups[1]["betas"] == (0.5, 0.9)
+
+
+def test_its_loss_is_reported_and_no_part_of_the_loss():
+    module = _module()
+    batch = SimpleNamespace(x=torch.randn(6, 1, 4, 4), y=None)
+    noise = torch.randn(1, 6, 3)
+    loss, terms, _ = module.terms(batch, noise, 6, 0)
+    whole = module.objective(module.model.draw(batch.x, noise), 0).loss
+    constant = module.model.likelihood.constant
+    assert loss.item() == pytest.approx(whole.item() / 16 - constant, rel=1e-6)
+    assert terms["discriminator_loss"].mean().item() == pytest.approx(math.log(2), abs=0.1)
+
+
+class Leaking(FactorVAE):
+    """The mistake: the loss reaches the discriminator, which learns to make itself useless."""
+
+    def forward(self, draw, step):
+        result = super().forward(draw, step)
+        logits = self.discriminator(draw.z).squeeze(-1)
+        return result._replace(loss=result.loss + logits.mean())
+
+
+class Undetached(FactorVAE):
+    """The mistake: the discriminator's loss trains the encoder to help it."""
+
+    def own_terms(self, draw, step):
+        logits = self.discriminator(draw.z).squeeze(-1)
+        return {"discriminator_loss": logits.mean(0)}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reached"), [(Leaking, "loss reaches objective"), (Undetached, "reaches model")]
+)
+def test_losses_that_reach_the_others_weights_are_refused(wrong, reached, compose_small):
+    from musigma import assemble
+    from workbench.config.build import build_data
+
+    data = build_data(compose_small("model=vae").config)
+    model = Autoencoder(MLP([8], [8]), Gaussian(), latent_dim=3)
+    with pytest.raises(ConfigError, match=reached):
+        assemble.try_batch(AutoencoderModule(model, wrong(sizes=[8])), data)

@@ -1,0 +1,108 @@
+"""Several optimizers as one, and their gradients clipped apart."""
+
+import copy
+
+import lightning as L
+import pytest
+import torch
+from torch import nn
+from torch.optim import SGD, Adam
+
+from workbench.errors import ConfigError
+from workbench.joint_optimizer import JointOptimizer
+from workbench.module import ReportingModule
+from workbench.parameter_groups import make_own_optimizers
+
+
+def _parts():
+    torch.manual_seed(0)
+    a, b = nn.Linear(3, 2), nn.Linear(2, 1)
+    return a, b, [Adam(a.parameters(), lr=0.1), SGD(b.parameters(), lr=0.5, momentum=0.9)]
+
+
+def _steps(a, b, step, count):
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(count):
+        x = torch.randn(5, 3, generator=generator)
+        loss = b(a(x).tanh()).square().sum()
+        for part in (a, b):
+            part.zero_grad()
+        loss.backward()
+        step()
+    return [p.detach().clone() for p in (*a.parameters(), *b.parameters())]
+
+
+def test_it_steps_as_its_parts_do():
+    a, b, parts = _parts()
+    apart = _steps(a, b, lambda: [part.step() for part in parts], 5)
+    a, b, parts = _parts()
+    together = _steps(a, b, JointOptimizer(parts).step, 5)
+    assert all(torch.equal(*pair) for pair in zip(apart, together, strict=True))
+
+
+@pytest.mark.parametrize("way", ["state_dict", "deepcopy"])
+def test_it_goes_on_from_its_state(way):
+    a, b, parts = _parts()
+    whole = _steps(a, b, JointOptimizer(parts).step, 4)
+
+    a, b, parts = _parts()
+    first = JointOptimizer(parts)
+    _steps(a, b, first.step, 2)
+    if way == "deepcopy":
+        a, b, second = copy.deepcopy((a, b, first))
+    else:
+        saved = copy.deepcopy((a.state_dict(), b.state_dict(), first.state_dict()))
+        a, b, parts = _parts()
+        second = JointOptimizer(parts)
+        for part, state in zip((a, b, second), saved, strict=True):
+            part.load_state_dict(state)
+    # The third and fourth batch.
+    generator = torch.Generator().manual_seed(1)
+    batches = [torch.randn(5, 3, generator=generator) for _ in range(4)][2:]
+    for x in batches:
+        second.zero_grad()
+        b(a(x).tanh()).square().sum().backward()
+        second.step()
+    found = [*a.parameters(), *b.parameters()]
+    assert all(torch.equal(*pair) for pair in zip(whole, found, strict=True))
+
+
+def test_a_parameter_is_trained_by_one_optimizer():
+    module = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)})
+    module["b"].weight = module["a"].weight
+    with pytest.raises(ConfigError, match=r"shares the weight a\.weight"):
+        make_own_optimizers(module, {"b": SGD})
+
+
+class _Two(ReportingModule):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+        self.optimizer = lambda parameters: SGD(parameters, lr=1.0)
+        for part in (self.a, self.b):
+            nn.init.zeros_(part.weight)
+
+    def learners(self):
+        return {"b": lambda parameters: SGD(parameters, lr=1.0)}
+
+    def training_step(self, batch, batch_idx):
+        # Gradients of 30 and 400, whose common norm would be 401.
+        self.add("train", {"loss": torch.zeros(1)})
+        return -30 * self.a.weight.sum() - 400 * self.b.weight.sum()
+
+
+def test_the_gradients_of_each_are_clipped_by_their_own_norm(tmp_path):
+    module = _Two()
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_steps=1,
+        gradient_clip_val=2.0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(module, torch.utils.data.DataLoader([0.0]))
+    assert module.a.weight.item() == pytest.approx(2.0)
+    assert module.b.weight.item() == pytest.approx(2.0)
