@@ -7,6 +7,7 @@ from musigma.data import Batch, ImageDataModule
 from musigma.models import LatentVariableModel
 from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
+from musigma.published import check_published
 from workbench.config.blame import blaming
 from workbench.config.instantiate import instantiate
 from workbench.config.signatures import arguments_of
@@ -97,6 +98,16 @@ def build_objective(config: Config) -> Objective:
     """The objective of a run."""
     objective: Objective = instantiate(config["model"]["objective"], Objective, "model.objective")
     return objective
+
+
+def rules(config: Config) -> None:
+    """What else may be wrong with a config.
+
+    Raises:
+        ConfigError: for it.
+    """
+    weights_in_32_bits(config)
+    check_published(config)
 
 
 def weights_in_32_bits(config: Config) -> None:

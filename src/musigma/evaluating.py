@@ -16,6 +16,7 @@ from musigma.pages.run import Row, measured, rows_of
 from musigma.plots.named import plot_files
 from musigma.plotting import plots_of
 from musigma.project import PROJECT
+from musigma.published import beside_published, published_rows
 from musigma.words import describe
 from workbench.console import set_up_logging, show_table
 from workbench.devices import exact_device
@@ -155,6 +156,7 @@ def _evaluate(
             "training had diverged. Take the other checkpoint, or an earlier run."
         )
     found = measure(run, test, **settings)
+    published = beside_published(run.config, found)
     plots = [plot_files(plot) for plot in plots_of(run, test, about.curves)]
     metrics: Metrics = finite(
         {
@@ -167,6 +169,7 @@ def _evaluate(
             "device": str(run.model.device),
             "data_source": run.data.source,
             **found,
+            **({"published": published} if published else {}),
             "figures": sorted(name for plot in plots for name in plot.files),
         }
     )
@@ -180,6 +183,7 @@ def _evaluate(
         measured=measured(metrics, about.weights()),
         notes=[*about.notes, *_left_out(metrics)],
         rows=rows,
+        published=list(published_rows(metrics)),
         plots=plots,
         ran={
             **about.ran,
@@ -215,5 +219,10 @@ def _show(rows: Sequence[Row], metrics: Metrics, about: About) -> None:
             f"effective samples: {metrics['effective_samples']:.0f} (median); "
             f"k̂ over 0.7: {metrics['share_with_k_over_0.7']:.1%} of images"
         )
+    if beside := list(published_rows(metrics)):
+        columns = ("", "obtained", "± over images", "published", "source")
+        show_table("beside published values", columns, [row[:5] for row in beside])
+        for row in beside:
+            print(f"{row.name}, what differs: {row.differs}")
     if left := metrics.get("log_p_exact_not_converged"):
         print(f"The integral did not converge for {left} of {metrics['images']} images.")

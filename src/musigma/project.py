@@ -33,7 +33,7 @@ PROJECT = hand_over(
         settings=late("musigma.settings.settings"),
         assemble=late("musigma.assemble.assemble"),
         try_batch=late("musigma.assemble.try_batch"),
-        rules=late("musigma.assemble.weights_in_32_bits"),
+        rules=late("musigma.assemble.rules"),
         describe=describe,
         meanings=late("musigma.metrics.meanings"),
         derive=late("musigma.metrics.on_common_scale"),
@@ -50,6 +50,7 @@ PROJECT = hand_over(
         libraries={"data.dataset": "torchvision.datasets", "data.augment": V2},
         changes_nothing=(
             "data.num_workers",
+            "published*",
             "callbacks.image_panel*",
             "callbacks.latent_panel*",
             "data.root",
@@ -57,6 +58,7 @@ PROJECT = hand_over(
             "data.fallback",
         ),
         may_change={
+            "published*": "it stands beside the run's own metrics, and changes none",
             "data.root": "the same images may lie elsewhere",
             "data.path": "the same images may lie elsewhere",
             "data.mirrors": "the same images may come from elsewhere",

@@ -8,6 +8,7 @@ from musigma.data import ImageDataModule
 from musigma.models import LatentVariableModel
 from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
+from musigma.published import Published
 from workbench.config.settings import Name, ReportSettings, RunSettings
 from workbench.devices import DeviceName
 from workbench.ranges import Count, Finite, Seed
@@ -21,6 +22,7 @@ class TrainSettings(RunSettings):
     data: ImageDataModule
     model: LatentVariableModel
     module: NotRequired[AutoencoderModule]
+    published: NotRequired[dict[str, Published | None]]
 
 
 class OpenedSettings(TypedDict):

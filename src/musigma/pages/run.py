@@ -40,8 +40,8 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
         metric = metrics.get(name)
         if isinstance(metric, dict) and "mean" in metric:
             title, unit = title_of(name, metrics)
-            form = ".2f" if unit in (NATS, "dB") else ".4f"
-            yield Row(title, _text(metric["mean"], form), _text(metric.get("error"), form), unit)
+            value, error = text_of(metric["mean"], unit), text_of(metric.get("error"), unit)
+            yield Row(title, value, error, unit)
     latent, classes = metrics["latent"], metrics["classes"]
     if "active_units" in latent:
         of = f" of {len(latent['spread'])}" if "spread" in latent else ""
@@ -92,6 +92,11 @@ def measured(metrics: Mapping[str, Any], weights: str) -> str:
     if "gap_images" in metrics:
         text += f" The parts of the gap on {metrics['gap_images']}."
     return text
+
+
+def text_of(value: float | None, unit: str) -> str:
+    """A value with as many decimals as its unit is given with; a dash for none."""
+    return _text(value, ".2f" if unit in (NATS, "dB") else ".4f")
 
 
 def _text(value: float | None, form: str, sign: str = "") -> str:

@@ -221,9 +221,10 @@ def test_a_loader_without_the_labels_is_refused_at_its_first_batch(y, message, u
     model = LinearGaussianOfLabel().model()
     x = torch.zeros(4, *SHAPE, dtype=torch.float64)
     dataset = TensorDataset(x) if y is None else TensorDataset(x, y)
+    loaders = [DataLoader(dataset, 4)] * (2 if use == "fit" else 1)
     trainer = quiet_trainer(max_epochs=1)
     with pytest.raises(DataError, match=message):
-        getattr(trainer, use)(AutoencoderModule(model.train(), ELBO()), DataLoader(dataset, 4))
+        getattr(trainer, use)(AutoencoderModule(model.train(), ELBO()), *loaders)
 
 
 def test_predictions_are_of_the_labels():
@@ -266,25 +267,25 @@ def test_as_many_classes_as_the_data_have(compose_launch):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (None, "of 180 have none"),
+        (None, "of 162 have none"),
         ([*[0, 1] * 99, 0, 2], "the label 2 is not one of the 2"),  # of one image, the last
     ],
 )
 def test_data_without_the_labels_are_refused_before_a_run_has_a_folder(
-    labels, message, compose_small, tmp_path
+    labels, message, compose_launch, small, tmp_path
 ):
     images = np.random.default_rng(0).integers(0, 256, (200, 1, 8, 8), dtype=np.uint8)
     arrays = {"images": images} | ({} if labels is None else {"labels": np.array(labels)})
     if labels is not None:
         arrays |= {"test_images": images[:4], "test_labels": np.zeros(4, int)}
     np.savez(tmp_path / "images.npz", **arrays)
-    launch = compose_small(
+    launch = compose_launch(
+        *(setting for setting in small if not setting.startswith("data.")),
         CONDITIONAL,
         "data=tensor_file",
         f"data.path={tmp_path}/images.npz",
         "data.image_shape=[1,8,8]",
         "model.classes=2",
-        "~data.source",
     )
     with pytest.raises(DataError, match=message):
         run(launch)
@@ -476,8 +477,7 @@ def test_it_is_exported_for_onnxruntime(conditional, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     opened = load_run(conditional.path)
-    (encode, _), lines = export_run(opened, tmp_path / "onnx", "onnx"), None
-    del lines
+    encode, _ = export_run(opened, tmp_path / "onnx", "onnx")
     x, y = torch.randn(3, 1, 28, 28), torch.tensor([0, 3, 9])
     session = onnxruntime.InferenceSession(str(encode))
     mu, _ = session.run(None, {"x": x.numpy(), "y": y.numpy()})
