@@ -33,6 +33,7 @@ SMALL = {
     "callbacks.image_panel=null callbacks.latent_panel=null",
     "evaluate": "images=2 samples=25",
     "report": "",
+    "predict": "",
 }
 
 

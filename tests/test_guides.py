@@ -165,3 +165,23 @@ def test_a_command_for_a_cluster_composes(command, copy):
     if "cluster" in command:
         assert (launcher["partition"], launcher["timeout_min"]) == ("gpu", 600)
         assert launcher["gpus_per_node"] == 1
+
+
+def test_following_the_guide_to_models_makes_what_it_says(tmp_path):
+    guide = blocks((PROJECT_ROOT / "docs" / "your-own-model.md").read_text())
+    root = copy_repository(tmp_path)
+    write_files(guide, root)
+    steps = []
+    for block in guide:
+        if block.language == "bash":
+            steps += map(small, commands([block]))
+        elif block.language == "python" and not block.path:
+            steps.append(("code", block.text))
+    said = run_steps(steps, root)
+    assert "sparsity " in said, said
+    assert "best         sparsity=0" in said or "done" in said, said
+    assert "log p(x|y), quadrature" in said, said
+    assert "codes (5, 2) images (5, 1, 28, 28)" in said, said
+    assert "sevens (3, 1, 28, 28)" in said, said
+    (sample,) = (root / "logs" / "runs").glob("*labelled_vae*/predictions/sample.png")
+    assert sample.stat().st_size > 0

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+from musigma.models import Autoencoder
 from musigma.objectives.schedules import Constant
 from musigma.paths import PROJECT_ROOT
 from workbench.config.build import build_data, build_module, compared_settings
@@ -53,11 +54,15 @@ def test_every_model_builds_on_every_data_set(option, data, compose_launch):
         "dataset": ["data.dataset._target_=torchvision.datasets.FakeData"],
     }.get(data, [])
     config = compose_launch(f"model={option}", f"data={data}", *needed).config
+    if "classes" in config["model"]:  # of these data nobody knows how many, or it is the same
+        config["model"]["classes"] = 10
     module = build_module(config, build_data(config))
+    if type(module.model) is not Autoencoder:
+        return
     expected = 563_286 if not module.model.has_density else 563_888
     more_pixels = math.prod(module.model.image_shape) - 784
     expected += (300 + 300 + 1) * more_pixels
-    assert sum(p.numel() for p in module.parameters()) == expected
+    assert sum(p.numel() for p in module.model.parameters()) == expected
 
 
 @pytest.mark.parametrize("option", _options("optimizer"))
