@@ -125,7 +125,7 @@ def codes_of(path: Path, model: LatentVariableModel) -> tuple[Tensor, Tensor | N
             if not {"z", "mu"} & {*arrays}:
                 raise ValueError(f"it holds {', '.join(arrays) or 'nothing'}")
             codes = np.asarray(arrays["z" if "z" in arrays else "mu"])
-            labels = np.asarray(arrays["label"]) if "label" in arrays else None
+            labels = arrays.get("label")
     except Exception as error:  # archives are damaged in many ways
         raise DataError(f"{path} cannot be read as an .npz with z or mu: {error}") from error
     if codes.dtype.kind not in "fiu":
@@ -140,15 +140,12 @@ def codes_of(path: Path, model: LatentVariableModel) -> tuple[Tensor, Tensor | N
     finite = z.isfinite().all(1)
     if not finite.all():
         raise DataError(f"{path}: code {int((~finite).nonzero()[0])} is not finite in 32 bits")
-    is_known = labels is not None and labels.dtype.kind in "iu"
-    return z, _whole_numbers(labels if is_known else None, len(z))
+    return z, _whole_numbers(labels, len(z))
 
 
 def _whole_numbers(labels: Any, count: int) -> Tensor | None:
     """Labels `[N]`, if they are whole numbers from 0, one for each of N; None if they are not."""
-    known = None if labels is None else torch.as_tensor(labels)
-    if known is None or known.shape != (count,) or known.dtype == torch.bool:
+    array = np.asarray(labels)
+    if array.dtype.kind not in "iu" or array.shape != (count,) or (array < 0).any():
         return None
-    if known.is_floating_point() or known.is_complex() or (known < 0).any():
-        return None
-    return known.long()
+    return torch.from_numpy(array.astype(np.int64))

@@ -120,7 +120,7 @@ def _classes(run: Run, test: Encoded) -> Metrics:
     None where they would say nothing, and the reason.
     """
     if "y" in run.model.told:
-        reason = "encoder and decoder are told the classes, so codes need not hold them"
+        reason = "the model is told the classes, so its codes need not hold them"
         return {"classes": {}, "no_classes": reason}
     train, held_out, tested = _codes(run, "train"), _codes(run, "val"), Codes(test.mu, test.y)
     if len(fitted_on(train).y.unique()) < 2:

@@ -29,7 +29,7 @@ def older(
     data, objective = build_data(config), build_objective(config)
     data.source = source
     likelihood = instantiate(config["model"]["likelihood"], Likelihood, "model.likelihood")
-    model = SimpleNamespace(likelihood=likelihood, speaks_of="p(x)")
+    model = SimpleNamespace(likelihood=likelihood, speaks_of="p(x)", pays=())
     parts = SimpleNamespace(model=model, objective=objective)
     return meanings(config, parts, data), on_common_scale(metrics, parts, data)
 
@@ -46,13 +46,13 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
     likelihood, objective = module.model.likelihood, module.objective
     dataset = f"{data.name} ({data.source})"
     density, common = _densities(data, likelihood)
-    speaks_of = f"of a model of {module.model.speaks_of}"
+    speaks_of = f"log {module.model.speaks_of}"
     whole = (
         dataset,
         speaks_of,
         f"{_pixels(data)} pixels",
         in_words(likelihood, config["model"]["likelihood"]) + " likelihood",
-        "objective " + in_words(objective, config["model"]["objective"]),
+        "objective " + in_words(objective, config["model"]["objective"]) + _paid(config, module),
     )
     metrics = {OTHERS: Meaning(NATS, whole, places=2)}
     for name, unit in UNITS.items():
@@ -86,6 +86,18 @@ def on_common_scale(
         for name, value in metrics.items()
         if (sign := SIGN_OF_DENSITY.get(name.partition("/")[2]))
     }
+
+
+def _paid(config: Mapping[str, Any], module: Any) -> str:
+    """What the model itself adds to the loss, in words, with its settings."""
+    if not module.model.pays:
+        return ""
+    settings = {
+        name: value
+        for name, value in config["model"].items()
+        if isinstance(value, int | float | str) and name not in ("latent_dim", "center_output")
+    }
+    return f" and {', '.join(module.model.pays)} of {in_words(module.model, settings)}"
 
 
 def _densities(data: ImageDataModule, likelihood: Likelihood) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from musigma.models import LatentVariableModel, Posterior
 from musigma.objectives import Loss, Objective
 from musigma.objectives.objective import with_penalties
 from musigma.seeding import derive_seed, seed_noise
+from workbench.errors import ConfigError
 from workbench.module import Stage
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.ranges import Seed, checked
@@ -183,6 +184,12 @@ class AutoencoderModule(LoaderSeedingModule):
             step: the optimizer step, counted from 0.
         """
         draw = self.model.given(batch).draw(batch.x, noise, dataset_size)
+        if undeclared := sorted(draw.penalties.keys() - set(self.model.pays)):
+            kind = type(self.model).__name__
+            raise ConfigError(
+                f"model: {kind} adds {', '.join(undeclared)} to the loss, so that its losses "
+                f"compare with no others: say in the class pays = {(*self.model.pays, *undeclared)}"
+            )
         objective, terms, settings = with_penalties(self.objective(draw, step), draw)
         loss = objective / math.prod(self.model.image_shape) - self.model.likelihood.constant
         for name, term in self.objective.own_terms(draw, step).items():

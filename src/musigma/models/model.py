@@ -64,6 +64,9 @@ class LatentVariableModel(nn.Module, ABC):
     labels.
     """
 
+    pays: ClassVar[tuple[str, ...]] = ()
+    """The names of the penalties in its draws; losses compare only where these are the same."""
+
     @property
     def device(self) -> torch.device:
         """The device of its weights, where its inputs have to be."""

@@ -496,7 +496,7 @@ def test_a_report_does_not_compare_it_with_a_model_of_p_of_x(trained, tmp_path):
         compared = compare(collect(sweep), metric)
         assert len(compared.winners) == 2, metric
         assert not compared.crowned()
-        assert set(compared.mixed(metric)) == {"of a model of p(x)", "of a model of p(x|y)"}
+        assert set(compared.mixed(metric)) == {"log p(x)", "log p(x|y)"}
 
 
 def test_a_run_without_its_prior_has_no_samples(trained):
