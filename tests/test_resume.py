@@ -73,7 +73,7 @@ def test_interrupted_run_resumes_to_the_same_bits(
 def test_a_run_with_an_adversary_resumes_to_the_same_bits(
     run_here, trained, compose_launch, tmp_path, monkeypatch
 ):
-    small = ["model=factor_vae", "model.objective.sizes=[16]", "trainer.gradient_clip_val=0.5"]
+    small = ["model=factor_vae", "model.objective.sizes=[16]", "+trainer.gradient_clip_val=0.5"]
     whole = trained(*EPOCHS, *small)
     with monkeypatch.context() as patch:
         _stop_at(patch, 1, 1)

@@ -154,7 +154,7 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
 
 
 def _check_apart(module: AutoencoderModule, batch: Batch, noise: Tensor) -> None:
-    """Raise a ValueError if what one optimizer minimises reaches the weights of another."""
+    """Raise a ConfigError if what one optimizer minimises reaches the weights of another."""
     parts = module.learners()
     if not parts:
         return
@@ -170,7 +170,8 @@ def _check_apart(module: AutoencoderModule, batch: Batch, noise: Tensor) -> None
         reached = torch.autograd.grad(value, [*kept.values()], retain_graph=True, allow_unused=True)
         for name, gradient in zip(kept, reached, strict=True):
             if gradient is not None:
-                raise ValueError(
-                    f"the gradient of {what} reaches {name}, which another optimizer trains: "
-                    "detach the codes in own_terms, and the learners' weights in the loss"
+                raise ConfigError(
+                    f"model.objective: the gradient of {what} reaches {name}, which another "
+                    "optimizer trains: detach the codes in own_terms, and the learners' weights in "
+                    "the loss"
                 )

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from musigma.assemble import build_data, build_model, build_objective
 from musigma.data import ImageDataModule
+from musigma.evaluation.encoding import Shown
 from musigma.models import LatentVariableModel
 from musigma.models.priors import Prior
 from musigma.objectives import Objective
@@ -35,8 +36,34 @@ class Run(NamedTuple):
         return build_objective(self.config)
 
     def prior(self) -> Prior | None:
-        """p(z); None if nothing in the objective held the codes to it."""
-        return self.model.prior if self.objective().uses_prior else None
+        """What new codes are drawn from; None if nothing held the codes to a prior.
+
+        It is p(z), or a density that is fitted now to the codes of training images.
+        """
+        from musigma.evaluation.probes import Codes, fitted_on
+        from musigma.models.priors.fitted_mixture import FittedMixture
+
+        objective = self.objective()
+        if not (objective.fits_prior or self.model.fits_prior):
+            return self.model.prior if objective.uses_prior else None
+        mu = fitted_on(Codes(*self.codes("train"))).mu
+        return self.model.fitted_prior(mu) if self.model.fits_prior else FittedMixture(mu)
+
+    @torch.no_grad()
+    def codes(self, name: Literal["train", "val"]) -> tuple[Tensor, Tensor]:
+        """Mu `[N, d]` and labels `[N]` of training or validation images, on the CPU."""
+        self.data.prepare_data()
+        self.data.setup("fit")
+        train = name == "train"
+        loader = self.data.evaluation_loader("train") if train else self.data.val_dataloader()
+        if isinstance(loader, list):  # no images are held out
+            return torch.empty(0, self.model.latent_dim), torch.empty(0)
+        mus, labels = [], []
+        for batch in loader:
+            shown = Shown(batch.x.to(self.model.device), batch.y.to(self.model.device))
+            mus.append(self.model.given(shown).encode(shown.x).mu.cpu())
+            labels.append(batch.y.cpu())
+        return torch.cat(mus), torch.cat(labels)
 
     @torch.no_grad()
     def decoded(self, z: Tensor, model: LatentVariableModel | None = None) -> Tensor:

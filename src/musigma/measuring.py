@@ -1,7 +1,7 @@
 """The metrics of a trained model on test images."""
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -79,14 +79,16 @@ def _reconstruction(run: Run, test: Encoded) -> Metrics:
     values = {**errors._asdict(), "distortion": -test.log_likelihood}
     if test.rate is not None:
         values["rate"] = test.rate
+        if run.model.is_deterministic:
+            values["elbo"] = test.log_likelihood - test.rate
     return {name: _mean(value) for name, value in values.items()}
 
 
 def _latent(model: LatentVariableModel, objective: Objective, test: Encoded) -> Metrics:
     """Properties of the codes: against the prior if they are held to it, else in themselves."""
     mu, std = test.mu, test.std
-    metrics: Metrics = {"spread": spread(mu).tolist()}
-    if model.has_density:
+    metrics: Metrics = {"spread": spread(mu).tolist(), **model.latent_metrics(mu.to(model.device))}
+    if model.has_density and not model.is_deterministic:
         metrics["signal_to_noise"] = signal_to_noise(mu, std).tolist()
         metrics["share_of_std_at_floor"] = share_at_floor(std)
     if not objective.uses_prior:
@@ -99,7 +101,7 @@ def _latent(model: LatentVariableModel, objective: Objective, test: Encoded) -> 
     }
     if test.rates is not None:
         metrics["rate_per_dimension"] = test.rates.double().mean(0).tolist()
-    if prior.is_standard_normal and model.has_density:
+    if prior.is_standard_normal and model.has_density and not model.is_deterministic:
         metrics["aggregate_kl_at_least"] = gaussian_kl_to_prior(moments)
     if _is_normal(model, Shown(test.x, test.y)):
         information = mutual_information(mu, std, generator=_generator(FIXED_SEED))
@@ -122,7 +124,8 @@ def _classes(run: Run, test: Encoded) -> Metrics:
     if "y" in run.model.told:
         reason = "the model is told the classes, so its codes need not hold them"
         return {"classes": {}, "no_classes": reason}
-    train, held_out, tested = _codes(run, "train"), _codes(run, "val"), Codes(test.mu, test.y)
+    train, held_out = (Codes(*run.codes(name)) for name in ("train", "val"))
+    tested = Codes(test.mu, test.y)
     if len(fitted_on(train).y.unique()) < 2:
         return {"classes": {}, "no_classes": "the training images are of one class, or of none"}
     clusters = cluster_agreement(train, tested)
@@ -131,21 +134,6 @@ def _classes(run: Run, test: Encoded) -> Metrics:
         metrics["linear_probe"] = linear_probe(train, held_out, tested)._asdict()
         metrics["nearest_neighbours"] = neighbours_probe(train, held_out, tested)._asdict()
     return {"classes": metrics}
-
-
-@torch.no_grad()
-def _codes(run: Run, name: Literal["train", "val"]) -> Codes:
-    """The codes of training or validation images as the data set holds them."""
-    data = run.data
-    loader = data.evaluation_loader("train") if name == "train" else data.val_dataloader()
-    if isinstance(loader, list):  # no images are held out
-        return Codes(torch.empty(0, run.model.latent_dim), torch.empty(0))
-    model, device = run.model, run.model.device
-    batches = []
-    for batch in loader:
-        shown = Shown(batch.x.to(device), batch.y.to(device))
-        batches.append((model.given(shown).encode(shown.x).mu.cpu(), batch.y))
-    return Codes(*map(torch.cat, zip(*batches, strict=True)))
 
 
 def _density(run: Run, objective: Objective, images: Shown, samples: int, seed: int) -> Metrics:
@@ -163,7 +151,7 @@ def _density(run: Run, objective: Objective, images: Shown, samples: int, seed: 
             "effective_samples": estimate.effective_samples.median().item(),
             "share_with_k_over_0.7": (estimate.pareto_k > 0.7).double().mean().item(),
         }
-    if model.latent_dim <= 2:
+    if model.latent_dim <= 2 and model.prior.half_width() is not None:
         exact = _integrals(model, images)
         metrics |= {
             "log_p_exact": _mean(exact.log_p),

@@ -23,4 +23,6 @@ def why_no_importance_weights(model: LatentVariableModel, objective: Objective) 
     """The reason why q(z|x) cannot be the proposal of importance weights; None if it can."""
     if not model.has_density:
         return "its posterior is a point, and importance weights divide by its density"
+    if model.is_deterministic:
+        return "its codes are chosen and not drawn, so that all weights would be the same"
     return why_no_log_p(model, objective)

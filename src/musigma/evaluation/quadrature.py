@@ -58,8 +58,10 @@ def quadrature_estimate(
         divisions: how often cells are divided at the most.
 
     Raises:
-        ValueError: if d is over 2.
+        ValueError: if d is over 2, or codes are no continuum.
     """
+    if model.prior.half_width() is None:
+        raise ValueError("codes out of a book are summed over, and not integrated")
     if model.latent_dim > 2:
         raise ValueError(
             f"integrating over {model.latent_dim} latent dimensions takes too many points; "
@@ -85,7 +87,7 @@ class _Cells(NamedTuple):
 def _integrate(
     model: LatentVariableModel, x: Tensor, tolerance: float, side: int, divisions: int
 ) -> QuadratureEstimate:
-    d, half_width = model.latent_dim, model.prior.half_width()
+    d, half_width = model.latent_dim, model.prior.half_width() or 0.0
     width = 2 * half_width / side
     density, grid = _on_grid(model, x, half_width, side)
     log_p = density.logsumexp(0) + d * math.log(width)

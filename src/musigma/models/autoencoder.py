@@ -1,10 +1,10 @@
 """The autoencoder: q(z|x) and p(x|z) around a bottleneck."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from musigma.models.model import LatentVariableModel
-from musigma.models.network import Network
+from musigma.models.network import Network, check_decoder, features_of
 from musigma.models.posteriors import NAMED, HeadRecipe, PosteriorName
 from musigma.models.precision import at_least_float32
 from musigma.models.priors import PriorRecipe, StandardNormal
@@ -49,12 +49,12 @@ class Autoencoder(LatentVariableModel):
         self.center_output = center_output
         self.image_shape = image_shape
         self.encoder = network.encoder(image_shape)
-        features = _features_of(self.encoder, image_shape)
+        features = features_of(self.encoder, image_shape)
         head: HeadRecipe = NAMED[posterior] if isinstance(posterior, str) else posterior
         self.head = head(features + self.told_dim, latent_dim)
         self.decoder = network.decoder(latent_dim + self.told_dim, image_shape)
         self.likelihood = likelihood
-        _check_decoder(self.decoder, latent_dim + self.told_dim, image_shape)
+        check_decoder(self.decoder, latent_dim + self.told_dim, image_shape)
         self.noise_dim, self.has_density = self.head.noise_dim, self.head.has_density
         self.prior = prior(self)
 
@@ -96,31 +96,3 @@ class Autoencoder(LatentVariableModel):
             biases[-1].copy_(output.mean((1, 2)))
         else:
             raise ValueError("center_output needs a decoder that ends in a layer with a bias")
-
-
-def _features_of(encoder: nn.Module, image_shape: ImageShape) -> int:
-    shape = _output_shape(encoder, image_shape)
-    if len(shape) != 2 or shape[0] != 2:
-        raise ValueError(
-            f"the encoder must turn images [B, {', '.join(map(str, image_shape))}] into features "
-            f"[B, F]; for B = 2 it gave {list(shape)}"
-        )
-    return shape[1]
-
-
-def _check_decoder(decoder: nn.Module, latent_dim: int, image_shape: ImageShape) -> None:
-    shape = _output_shape(decoder, (latent_dim,))
-    if shape != (2, *image_shape):
-        raise ValueError(
-            f"the decoder must turn codes [B, {latent_dim}] into images "
-            f"[B, {', '.join(map(str, image_shape))}]; for B = 2 it gave {list(shape)}"
-        )
-
-
-@torch.no_grad()
-def _output_shape(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape for two rows, without touching running statistics or the random state."""
-    was_training = module.training
-    y: Tensor = module.eval()(torch.zeros(2, *input_shape))
-    module.train(was_training)
-    return tuple(y.shape)

@@ -51,6 +51,12 @@ class LatentVariableModel(nn.Module, ABC):
     has_density: bool
     """True if its posteriors have a density, and so a rate."""
 
+    is_deterministic: bool = False
+    """True if every draw of z for an image is the same, though its codes have a probability."""
+
+    fits_prior: ClassVar[bool] = False
+    """True if samples are drawn from a prior that is fitted to the codes after training."""
+
     center_output: bool = False
     """If true, training starts with the decoder's output at the mean image."""
 
@@ -135,6 +141,17 @@ class LatentVariableModel(nn.Module, ABC):
             output=output,
             dataset_size=dataset_size,
         )
+
+    def latent_metrics(self, mu: Tensor) -> dict[str, float]:
+        """Metrics of its own of the codes `[N, d]` of test images; none by default."""
+        return {}
+
+    def fitted_prior(self, mu: Tensor) -> Prior:
+        """What samples are drawn from if `fits_prior`, from the codes `[N, d]` of training images.
+
+        By default the prior itself, as it was there in training.
+        """
+        return self.prior
 
     def forward(self, x: Tensor) -> Tensor:
         """Images → their reconstructions from one draw of z, the same shape."""

@@ -2,7 +2,8 @@
 
 from typing import Literal, Protocol, runtime_checkable
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from musigma.shapes import ImageShape
 
@@ -25,3 +26,33 @@ def activation_layer(name: Activation) -> nn.Module:
     """The layer of that name in `torch.nn`, with torch's own settings."""
     layer: nn.Module = getattr(nn, name)()
     return layer
+
+
+def features_of(encoder: nn.Module, image_shape: ImageShape) -> int:
+    """F, the number of features that an encoder gives; ValueError if they are not `[B, F]`."""
+    shape = _output_shape(encoder, image_shape)
+    if len(shape) != 2 or shape[0] != 2:
+        raise ValueError(
+            f"the encoder must turn images [B, {', '.join(map(str, image_shape))}] into features "
+            f"[B, F]; for B = 2 it gave {list(shape)}"
+        )
+    return shape[1]
+
+
+def check_decoder(decoder: nn.Module, latent_dim: int, image_shape: ImageShape) -> None:
+    """Raise a ValueError unless a decoder turns codes `[B, d]` into `[B, *image_shape]`."""
+    shape = _output_shape(decoder, (latent_dim,))
+    if shape != (2, *image_shape):
+        raise ValueError(
+            f"the decoder must turn codes [B, {latent_dim}] into images "
+            f"[B, {', '.join(map(str, image_shape))}]; for B = 2 it gave {list(shape)}"
+        )
+
+
+@torch.no_grad()
+def _output_shape(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape for two rows, without touching running statistics or the random state."""
+    was_training = module.training
+    y: Tensor = module.eval()(torch.zeros(2, *input_shape))
+    module.train(was_training)
+    return tuple(y.shape)

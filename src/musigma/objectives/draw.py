@@ -7,13 +7,13 @@ from typing import Any, Protocol, Self
 
 from torch import Tensor
 
-from workbench.errors import DataError
+from workbench.errors import ConfigError, DataError
 
 
 class Posterior(Protocol):
     """q(z|x) of B images.
 
-    What a kind of posterior does not have is None, or raises a ValueError with the reason.
+    What a kind of posterior does not have is None, or raises a ConfigError with the reason.
     """
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -35,13 +35,13 @@ class Posterior(Protocol):
         """Draws of z, `[..., B, d]`, from standard normal noise `[..., B, n]`, differentiable."""
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log q(z|x) of codes `[..., B, d]`, `[..., B]`, in nats; a point raises ValueError."""
+        """Log q(z|x) of codes `[..., B, d]`, `[..., B]`, in nats; a point has none."""
 
     def log_prob_at(self, noise: Tensor) -> Tensor:
         """Log q(z|x) of `rsample(noise)`, which in terms of the noise loses fewer digits."""
 
     def log_prob_per_dimension(self, z: Tensor) -> Tensor:
-        """The same of each dimension, `[..., B, d]`; ValueError unless dimensions are independent.
+        """The same of each dimension, `[..., B, d]`; ConfigError unless dimensions are independent.
 
         Of `z` `[..., 1, d]` it is that of every code under the posteriors of all B images.
         """
@@ -111,7 +111,7 @@ class Draw:
 
     @cached_property
     def log_posterior(self) -> Tensor:
-        """Log q(z|x), `[K, B]`, in nats; a point raises ValueError."""
+        """Log q(z|x), `[K, B]`, in nats; a point has none."""
         return self.posterior.log_prob_at(self.noise)
 
     @cached_property
@@ -134,19 +134,19 @@ class Draw:
         return -self.log_likelihood.mean(0)
 
     def rate(self) -> Tensor:
-        """R = KL(q(z|x) ‖ p(z)), `[B]`, nats per image; a point raises ValueError."""
+        """R = KL(q(z|x) ‖ p(z)), `[B]`, nats per image; a point has none."""
         return self.prior.rate(self)
 
     def rate_per_dimension(self) -> Tensor:
         """The rate of each dimension, `[B, d]`, in nats.
 
         Raises:
-            ValueError: if there is none, as only a posterior and a prior whose dimensions are
+            ConfigError: if there is none, as only a posterior and a prior whose dimensions are
                 independent have one.
         """
         rates = self.prior.rate_per_dimension(self.posterior)
         if rates is None:
-            raise ValueError(
+            raise ConfigError(
                 f"a {type(self.posterior).__name__} has no rate by dimension to a prior that is "
                 f"{type(self.prior).__name__}: take posterior=normal and prior=standard_normal, or "
                 "another objective"

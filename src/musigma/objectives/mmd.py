@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 from musigma.objectives.divergences import mmd_to_standard_normal
 from musigma.objectives.draw import Draw
 from musigma.objectives.objective import Loss, Objective, common_terms
+from workbench.errors import ConfigError
 from workbench.ranges import CHECKED, Count, Finite, Positive
 
 
@@ -44,10 +45,10 @@ class MMD(Objective):
         """The three terms, averaged over the batch.
 
         Raises:
-            ValueError: if the prior is another than N(0, I).
+            ConfigError: if the prior is another than N(0, I).
         """
         if not draw.prior.is_standard_normal:
-            raise ValueError(
+            raise ConfigError(
                 f"MMD compares codes with N(0, I), and the prior is {type(draw.prior).__name__}: "
                 "take prior=standard_normal, or another objective"
             )

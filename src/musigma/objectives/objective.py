@@ -53,6 +53,11 @@ class Objective(Protocol):
         return {}
 
     @property
+    def fits_prior(self) -> bool:
+        """True if a density is meant to be fitted to the codes after training."""
+        return False
+
+    @property
     def monitor(self) -> str:
         """The metric, less being better, that tells which of two checkpoints is better.
 

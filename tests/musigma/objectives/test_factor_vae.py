@@ -28,7 +28,7 @@ def test_the_discriminators_total_correlation_is_the_gaussians(correlation):
     objective = FactorVAE(sizes=[64, 64])
     objective.bind(SimpleNamespace(latent_dim=2))
     optimizer = torch.optim.Adam(objective.parameters(), lr=3e-3)
-    for _ in range(300):
+    for _ in range(600):
         loss = objective.own_terms(_gaussian_draw(correlation), 0)["discriminator_loss"].mean()
         optimizer.zero_grad()
         loss.backward()

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from musigma.models.posteriors.head import Head
 from musigma.models.precision import at_least_float32
+from workbench.errors import ConfigError
 
 
 class PointPosterior(NamedTuple):
@@ -25,15 +26,15 @@ class PointPosterior(NamedTuple):
         return self.mu if noise is None else self.mu.expand_as(noise)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Raises ValueError: a point has no density."""
-        raise ValueError("a point posterior has no density and no rate")
+        """Raises ConfigError: a point has no density."""
+        raise ConfigError("a point posterior has no density and no rate")
 
     def log_prob_at(self, noise: Tensor) -> Tensor:
-        """Raises ValueError likewise."""
+        """Raises ConfigError likewise."""
         return self.log_prob(noise)
 
     def log_prob_per_dimension(self, z: Tensor) -> Tensor:
-        """Raises ValueError likewise."""
+        """Raises ConfigError likewise."""
         return self.log_prob(z)
 
     def rate_to_standard_normal(self) -> None:

@@ -54,8 +54,11 @@ class Prior(nn.Module, ABC):
         """The standard deviation of each dimension, `[d]`, on the CPU; likewise."""
         return self._draws().std(0)
 
-    def half_width(self) -> float:
-        """The box [−w, w]ᵈ that holds the prior's mass, but for what an integral can miss."""
+    def half_width(self) -> float | None:
+        """The box [−w, w]ᵈ that holds the prior's mass, but for what an integral can miss.
+
+        None if codes are no continuum.
+        """
         return MARGIN * self._draws().abs().max().item()
 
     def _draws(self) -> Tensor:

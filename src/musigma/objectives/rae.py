@@ -1,0 +1,53 @@
+"""RAE: a deterministic autoencoder whose codes and decoder are held back."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from musigma.objectives.draw import Draw
+from musigma.objectives.objective import Loss, Objective, common_terms
+from workbench.ranges import Count, Weight, checked
+
+
+class RAE(nn.Module, Objective):
+    """Minimises D + β·½‖z‖² + λ·‖θ‖², θ the decoder's weights (Ghosh et al. 2020, equation 11).
+
+    The regulariser of the decoder is the paper's L2. A density is fitted to the codes afterwards,
+    and samples are drawn from that.
+
+    Args:
+        beta: β, the weight of the codes' squared norm.
+        decay: λ, the weight of the decoder's.
+        samples: K; codes are points, so that one draw is enough.
+    """
+
+    needs_rate: ClassVar[bool] = False
+    uses_prior: ClassVar[bool] = False
+    fits_prior: ClassVar[bool] = True
+
+    @checked
+    def __init__(self, beta: Weight = 1e-2, decay: Weight = 1e-4, samples: Count = 1) -> None:
+        super().__init__()
+        self.beta, self.decay, self._samples = beta, decay, samples
+        self._decoder: tuple[nn.Module, ...] = ()
+
+    @property
+    def samples(self) -> int:
+        return self._samples
+
+    def bind(self, model: Any) -> None:
+        """Take note of the decoder, in a tuple, so that it does not become a part."""
+        self._decoder = (model.decoder,)
+
+    def forward(self, draw: Draw, step: int) -> Loss:
+        """The three terms, averaged over the batch."""
+        terms = common_terms(draw)
+        terms.pop("elbo", None)
+        terms["squared_norm"] = draw.z.square().sum(-1).mean(0)
+        loss = terms["distortion"] + 0.5 * self.beta * terms["squared_norm"]
+        return Loss(loss.mean() + self.decay * self._squared_weights(), terms, {})
+
+    def _squared_weights(self) -> Tensor:
+        parameters = (p for decoder in self._decoder for p in decoder.parameters())
+        return torch.stack([p.square().sum() for p in parameters]).sum()
