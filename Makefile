@@ -7,7 +7,7 @@ ALL_CORES := --numprocesses auto --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-quick test-exhaustive test-extras test-oldest lint format schema tensorboard doctor fork upgrade clean
+.PHONY: help install train test test-quick test-exhaustive test-extras test-oldest lint format schema docs tensorboard doctor fork upgrade clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,10 @@ format: $(STAMP)  ## put the code into the house style
 
 schema: $(STAMP)  ## write configs/schema.json, by which editors check the config files
 	$(BIN)/python scripts/schema.py
+
+docs: $(STAMP)  ## write the API reference, docs/api/index.html
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	$(BIN)/python scripts/docs.py
 
 tensorboard: $(STAMP)  ## look at the runs in a browser
 	$(BIN)/tensorboard --logdir logs

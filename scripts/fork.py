@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = "musigma"
 WORDS = re.compile(rf"(?<![A-Za-z0-9_]){TEMPLATE}(?![A-Za-z0-9_])")
 CONSTANTS = re.compile(rf"(?<![A-Za-z0-9_]){TEMPLATE.upper()}(?=_)")
-LEFT_BEHIND = ("scripts/fork.py", "tests/test_fork.py")
+LEFT_BEHIND = ("scripts/fork.py", "tests/test_fork.py", "docs/forks.md")
 UNCHANGED = ("LICENSE",)
 EXAMPLES = re.compile(r"configs/experiment/(?!notebook\.yaml)")
 
@@ -178,10 +178,13 @@ def edited(path: str, text: str, name: str, version: str, without_examples: bool
         "pyproject.toml": [(r'^version = ".*"$', 'version = "0.1.0"')],
         "CITATION.cff": [(r"^version: .*$", "version: 0.1.0")],
         "Makefile": [(r"^fork:.*\n(\t.*\n)+\n", ""), (r"^(\.PHONY:.*) fork\b", r"\1")],
-        "README.md": [(r"^## Fork it\n(?s:.*?)^(?=## )", "")],
+        "README.md": [
+            (r"^`make fork (?s:.*?)\n\n", ""),
+            (r"\[forks\]\(docs/forks\.md\) ·\s", ""),
+        ],
     }.get(path, [])
     if path == "README.md" and without_examples:
-        edits.append((r"^Against published figures(?s:.*?)(?=^## Speed)", ""))
+        edits.append((r"^Against published figures(?s:.*?)(?=^## Sweeps)", ""))
     for pattern, replacement in edits:
         text, found = re.subn(pattern, replacement, text, flags=re.MULTILINE)
         if found != 1:

@@ -1,8 +1,8 @@
 """Take a newer workbench from the template: `make upgrade FROM=<path or git address>[@ref]`.
 
-Replaces `src/workbench` and `tests/workbench`, shows what the template's changelog says in between,
-and runs the checks. Nothing is replaced unless the checkout is clean and its workbench is one that
-the template has had, so that no change of yours is lost.
+Replaces `src/workbench`, its tests and its guide to Lightning's callbacks, shows what the
+template's changelog says in between, and runs the checks. Nothing is replaced unless the checkout
+is clean and its workbench is one that the template has had, so that no change of yours is lost.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-REPLACED = ("src/workbench", "src/hydra_plugins", "tests/workbench")
+REPLACED = ("src/workbench", "src/hydra_plugins", "tests/workbench", "docs/lightning.md")
 CHECKS = (
     ("ruff", "check", "."),
     ("mypy",),

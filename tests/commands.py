@@ -34,6 +34,7 @@ SMALL = {
     "evaluate": "images=2 samples=25",
     "report": "",
     "predict": "",
+    "export": "",
 }
 
 

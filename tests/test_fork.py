@@ -176,7 +176,7 @@ def test_what_could_not_be_undone_is_refused(template, tmp_path):
     [
         ("pyproject.toml", 'name = "musigma"', 'name = "other"', "This is other, no longer"),
         ("README.md", "# musigma", "# premusigma", "README.md holds musigma as a part of another"),
-        ("README.md", "## Fork it", "## Fork", "README.md holds .* 0 times, and should once"),
+        ("README.md", "`make fork", "`make a fork", "README.md holds .* 0 times, and should once"),
     ],
 )
 def test_a_template_that_is_not_as_it_was_is_refused(template, tmp_path, path, old, new, reason):
@@ -198,7 +198,8 @@ def test_nothing_bears_the_old_name_but_what_says_where_it_comes_from(fork, smal
         assert (folder / "src" / name).is_dir()
         assert not (folder / "src" / "musigma").exists()
         assert "fork" not in (folder / "Makefile").read_text()
-        assert "fork" not in (folder / "README.md").read_text().lower()
+        texts = [folder / "README.md", *folder.glob("docs/*.md")]
+        assert [path.name for path in texts if "fork" in path.read_text().lower()] == []
         assert f'name = "{name}"\nversion = "0.1.0"\n' in after["pyproject.toml"].decode()
         assert f"title: {name}\n" in after["CITATION.cff"].decode()
         binary = [path for path, content in before.items() if b"\0" in content]
@@ -210,7 +211,7 @@ def test_nothing_bears_the_old_name_but_what_says_where_it_comes_from(fork, smal
 def test_the_workbench_of_a_fork_is_the_templates_to_the_byte(fork, small_fork):
     for folder, before, _ in (fork, small_fork):
         after = files_of(folder)
-        for place in ("src/workbench/", "tests/workbench/"):
+        for place in ("src/workbench/", "tests/workbench/", "docs/lightning.md"):
             kept = {path: content for path, content in before.items() if path.startswith(place)}
             assert kept
             assert kept == {path: after[path] for path in after if path.startswith(place)}
@@ -229,7 +230,8 @@ def test_examples_go_if_asked(fork, small_fork):
     assert [path.name for path in experiments[1]] == ["notebook.yaml"]
     readmes = [(f[0] / "README.md").read_text() for f in (fork, small_fork)]
     assert ["Against published figures" in readme for readme in readmes] == [True, False]
-    assert set(re.findall(r"experiment=(\w+)", readmes[1])) == {"notebook"}
+    guides = [path.read_text() for path in small_fork[0].glob("docs/*.md")]
+    assert set(re.findall(r"experiment=(\w+)", "".join([readmes[1], *guides]))) == {"notebook"}
 
 
 def test_the_fork_is_in_order(fork, small_fork):

@@ -22,8 +22,16 @@ from shapes import coloured_shapes, write_folder
 
 pytestmark = pytest.mark.slow
 
-GUIDES = PROJECT_ROOT / ".github" / "guides"
-OWN, ELSEWHERE = (blocks((GUIDES / f"{name}.md").read_text()) for name in ("your-own", "elsewhere"))
+
+def _blocks(*names):
+    return [one for name in names for one in blocks((PROJECT_ROOT / f"docs/{name}.md").read_text())]
+
+
+OWN = _blocks("your-own")
+CLUSTERS = _blocks("clusters")
+ELSEWHERE = _blocks("notebooks", "colleagues")
+REUSE = _blocks("runs", "training", "lightning")
+MODELS = _blocks("your-own-model")
 # CIFAR-10 without its checksums, so that a few images can stand for it.
 STAND_IN = """
 from torchvision.datasets import CIFAR10
@@ -47,13 +55,13 @@ def _write_cifar10(folder):
 def copy(tmp_path_factory):
     """A copy of the repository to which the guides' files have been added."""
     root = copy_repository(tmp_path_factory.mktemp("guides"))
-    write_files([*OWN, *ELSEWHERE], root)
+    write_files([*OWN, *CLUSTERS], root)
     return root
 
 
 @pytest.fixture(scope="module")
 def own(copy):
-    """What following the first guide prints."""
+    """What following the guide to one's own parts prints."""
     write_folder(copy / "photos", *coloured_shapes(60, side=40))
     _write_cifar10(copy / "data" / "cifar-10-batches-py")
     steps = [("code", STAND_IN)]
@@ -75,15 +83,16 @@ def own(copy):
         "CodePenalty(weight=0.1)",
         "│ penalty ",
         "StudentT likelihood",
+        "robust_vae: d = 8, normal posterior, StudentT likelihood",
         "│ edge error ",
         "best         encoder_sizes=",
     ],
 )
-def test_following_the_first_guide_makes_what_it_says(words, own):
+def test_a_part_of_one_s_own_is_used(words, own):
     assert words in own, own
 
 
-def test_a_number_and_a_figure_of_one_s_own_stand_on_the_page(own, copy):
+def test_a_metric_and_a_plot_of_one_s_own_are_on_the_page(own, copy):
     (page,) = (copy / "logs" / "runs").glob("*/report.html")
     assert (page.parent / "figures" / "std_histogram.png").exists()
     assert "The stds of q(z|x)." in page.read_text()
@@ -110,7 +119,7 @@ def test_the_density_of_the_guide_is_one(copy):
     assert quad(density, -np.inf, np.inf)[0] == pytest.approx(1)
 
 
-def test_following_the_second_guide_makes_what_it_says(own, copy):
+def test_notebooks_and_a_colleague_s_run_are_as_the_guides_say(own, copy):
     runs = copy / "logs" / "runs"
     for path, name in zip(sorted(runs.glob("*_vae_*"))[1:3], ("mine", "theirs"), strict=True):
         path.rename(runs / name)
@@ -118,7 +127,7 @@ def test_following_the_second_guide_makes_what_it_says(own, copy):
     theirs.write_text(theirs.read_text().replace("root: null", "root: /their/data"))
     steps = []
     for block in ELSEWHERE:
-        if block.language == "bash" and "launcher" not in block.text:
+        if block.language == "bash":
             lines = commands([block])
             steps += [small(line) if "scripts/" in line else ("shell", line) for line in lines]
         elif block.language == "python":
@@ -137,7 +146,23 @@ def test_following_the_second_guide_makes_what_it_says(own, copy):
     assert "root" not in header.split(",")
 
 
-LAUNCHES = [c for c in commands(ELSEWHERE) if "launcher" in c]
+def test_a_trained_model_is_used_again_as_the_guides_say(own, copy):
+    steps = [small("python scripts/train.py model=vae name=again"), *map(small, commands(REUSE))]
+    said = run_steps(steps, copy)
+    (run,) = (copy / "logs" / "runs").glob("*_again_*")
+    assert (run / "predictions" / "encode.npz").exists()
+    assert [*run.glob("**/encode.pt2")]
+    assert re.search(r"^│ model.decoder +│ \d+ of its weights +│ taken", said, re.M), said
+
+
+def test_every_command_of_a_guide_is_run():
+    tried = {*map(str, (*OWN, *CLUSTERS, *ELSEWHERE, *REUSE, *MODELS))}
+    for path in (PROJECT_ROOT / "docs").glob("*.md"):
+        for block in blocks(path.read_text()):
+            assert block.language not in ("bash", "python") or str(block) in tried, (path, block)
+
+
+LAUNCHES = [c for c in commands(CLUSTERS) if "launcher" in c]
 
 
 @pytest.mark.parametrize("command", LAUNCHES)
@@ -168,11 +193,10 @@ def test_a_command_for_a_cluster_composes(command, copy):
 
 
 def test_following_the_guide_to_models_makes_what_it_says(tmp_path):
-    guide = blocks((PROJECT_ROOT / "docs" / "your-own-model.md").read_text())
     root = copy_repository(tmp_path)
-    write_files(guide, root)
+    write_files(MODELS, root)
     steps = []
-    for block in guide:
+    for block in MODELS:
         if block.language == "bash":
             steps += map(small, commands([block]))
         elif block.language == "python" and not block.path:

@@ -13,10 +13,18 @@ from workbench.config.resolvers import register_resolvers
 
 WORKFLOWS = sorted(PROJECT_ROOT.glob(".github/workflows/*"))
 README = (PROJECT_ROOT / "README.md").read_text("utf-8")
+GUIDES = sorted(PROJECT_ROOT.glob("docs/*.md"))
+MADE = ("configs/schema.json", "configs/local/trusted.yaml", "docs/api/", "src/my_project")
+"""What a command or a user makes."""
+
+
+IN_TEXT = re.findall(r"`python\s+scripts/train\.py\s?([^`]*)`", README)
+IN_BLOCKS = re.findall(r"^(?:\$ )?python scripts/train\.py (.*?)(?:  +#.*)?$", README, re.M)
 
 
 @pytest.mark.parametrize(
-    "command", sorted(set(re.findall(r"^python scripts/train\.py (.*?)(?:  +#.*)?$", README, re.M)))
+    "command",
+    sorted({" ".join(command.split()) for command in IN_TEXT + IN_BLOCKS if "..." not in command}),
 )
 def test_commands_compose(command):
     """Each command of the README is understood; what they do is tested elsewhere."""
@@ -36,7 +44,6 @@ def test_its_commands_run_one_after_the_other(tmp_path):
     typed = [
         command.replace("study=beta", "study=beta model.objective.beta=1").replace("=0,1,2", "=0")
         for command in typed
-        if "trainer=ddp" not in command  # tests/test_distributed.py
     ]
     said = run_steps([small(command) for command in typed], copy_repository(tmp_path))
     for words in (
@@ -56,29 +63,57 @@ def test_every_model_is_in_the_readme():
     assert names == set(re.findall(r"`(\w+)`(?=[ ,|(])", table)) - {"wae`"}
 
 
-def test_every_path_in_the_readme_exists():
-    named = re.findall(r"`((?:src|tests|configs|scripts)/[\w/.]+)`", README)
-    linked = [path for path in re.findall(r"\]\(([^)]+)\)", README) if "://" not in path]
-    assert len(linked) >= 2
-    headings = {
-        f"#{title.lower().replace(' ', '-')}" for title in re.findall(r"^## (.+)$", README, re.M)
-    }
-    for path in [*named, *linked]:
-        assert path in headings or (PROJECT_ROOT / path).exists(), path
+@pytest.mark.parametrize("path", [PROJECT_ROOT / "README.md", *GUIDES], ids=lambda path: path.name)
+def test_every_path_and_link_leads_somewhere(path):
+    text = path.read_text("utf-8")
+    for named in re.findall(r"`((?:src|tests|configs|scripts|docs)/[\w/.-]+)`", text):
+        written = f"`{named}`:\n\n```" in text  # by the guide itself
+        assert written or named in MADE or (PROJECT_ROOT / named).exists(), named
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" not in link:
+            file, _, anchor = link.partition("#")
+            there = path.parent / file if file else path
+            assert there.is_file(), link
+            assert not anchor or anchor in anchors(there.read_text("utf-8")), link
+
+
+def anchors(markdown):
+    """Those that GitHub makes of headings."""
+    titles = re.findall(r"^#+ (.+)$", markdown, re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_readme_is_short_and_leads_to_every_section_and_guide():
+    assert len(README.splitlines()) <= 250
+    contents = README[README.index("**Contents:**") : README.index("\n## ")]
+    linked = set(re.findall(r"\]\(([^)]+)\)", contents))
+    assert {f"#{anchor}" for anchor in anchors(README)} - {"#musigma"} <= linked
+    assert {f"docs/{path.name}" for path in GUIDES} <= linked
 
 
 def test_every_make_target_that_is_named_exists():
     makefile = (PROJECT_ROOT / "Makefile").read_text("utf-8")
-    for path in ("README.md", "CONTRIBUTING.md", ".pre-commit-config.yaml", *WORKFLOWS):
+    others = ("CONTRIBUTING.md", ".pre-commit-config.yaml", ".ci/run", *WORKFLOWS)
+    for path in ("README.md", *others, *GUIDES):
         text = (PROJECT_ROOT / path).read_text("utf-8")
-        for target in re.findall(r"(?:^|`|: )make ([a-z][a-z-]*)|target: ([a-z-]+)", text, re.M):
+        for target in re.findall(r"(?:^|`|: )make\s([a-z][a-z-]*)|target: ([a-z-]+)", text, re.M):
             assert re.search(rf"^{''.join(target)}:", makefile, re.M), (path, target)
 
 
-def test_a_run_opens_in_a_notebook_as_shown(trained):
+def test_a_run_opens_in_python_as_shown(trained):
     folder = trained("model=vae")
-    (code,) = (block.text for block in blocks(README) if "load_run" in block.text)
+    guide = (PROJECT_ROOT / "docs" / "runs.md").read_text("utf-8")
+    (code,) = (block.text for block in blocks(guide) if "load_run" in block.text)
     names = {}
     exec(code.replace("logs/runs/...", str(folder.path)), names)
     assert names["x_hat"].shape == names["x"].shape == (500, 1, 28, 28)
     assert names["mu"].shape == names["std"].shape == (500, 2)
+
+
+def test_a_model_trains_without_a_config_as_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (code,) = (block.text for block in blocks(README) if "L.Trainer" in block.text)
+    names = {}
+    exec(code.replace("max_epochs=1", "max_epochs=1, limit_train_batches=5"), names)
+    assert names["module"].global_step == 5
+    assert "elbo" in names["module"].validation()

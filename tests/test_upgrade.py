@@ -64,6 +64,7 @@ def template(tmp_path):
             "src/workbench/old.py": "OLD = 1\n",
             "src/science/model.py": "MODEL = 1\n",
             "tests/workbench/test_old.py": "",
+            "docs/lightning.md": "The old guide.\n",
             "CHANGELOG.md": "# Changelog\n\n## 1\n- The first.\n",
             "pyproject.toml": "[project]\nname = 'science'\ndependencies = ['torch']\n",
         },
@@ -88,6 +89,7 @@ def newer(template):
         "second",
         {
             "src/workbench/new.py": "NEW = 1\n",
+            "docs/lightning.md": "The new guide.\n",
             "src/science/model.py": "MODEL = 3\n",
             "CHANGELOG.md": "# Changelog\n\n## 2\n- Something new.\n\n## 1\n- The first.\n",
             "pyproject.toml": "[project]\nname = 'science'\ndependencies = ['torch', 'rich>=13']\n",
@@ -100,6 +102,7 @@ def test_a_fork_has_the_newer_workbench_and_its_own_science(template, fork):
     done = upgrade(fork, template, "--no-check")
     assert done.returncode == 0, done.stderr
     assert sorted(os.listdir(fork / "src" / "workbench")) == ["__init__.py", "new.py"]
+    assert (fork / "docs" / "lightning.md").read_text() == "The new guide.\n"
     assert (fork / "src" / "mine" / "model.py").read_text() == "MODEL = 2\n"
     assert (fork / "src" / "science" / "model.py").read_text() == "MODEL = 1\n"
     assert "Something new." in done.stdout

@@ -18,7 +18,7 @@ from musigma.plotting import plots_of
 from musigma.project import PROJECT
 from musigma.published import beside_published, published_rows
 from musigma.words import describe
-from workbench.console import set_up_logging, show_table
+from workbench.console import nearby, set_up_logging, show_table, wrapped
 from workbench.devices import exact_device
 from workbench.errors import ConfigError, RunError, UserError
 from workbench.pages.render import render
@@ -148,7 +148,7 @@ def _evaluate(
     run.data.prepare_data()
     run.data.setup("fit")
     run.data.setup("test")
-    log.info("measuring %s", folder.path)
+    log.info("measuring %s", nearby(folder.path))
     test = encoded(run.model, *run.data.evaluation_loader("test").tensors())
     if not all(torch.isfinite(part).all() for part in (test.mu, test.std, test.x_hat)):
         raise RunError(
@@ -196,7 +196,7 @@ def _evaluate(
         environment=about.environment,
     )
     write_evaluation(place, metrics, page, [plot.files for plot in plots])
-    log.info("page         %s", place / PAGE)
+    log.info("page        %s", nearby(place / PAGE))
     return metrics
 
 
@@ -210,10 +210,10 @@ def _left_out(metrics: Metrics) -> list[str]:
 
 def _show(rows: Sequence[Row], metrics: Metrics, about: About) -> None:
     title = f"{about.weights()}, data source: {metrics['data_source']}"
-    print(measured(metrics, about.weights()))
+    print(wrapped(measured(metrics, about.weights())))
     show_table(title, ("", "value", "± over images", "unit"), rows)
     for reason in _left_out(metrics):
-        print(f"{reason}.")
+        print(wrapped(f"{reason}."))
     if "effective_samples" in metrics:
         print(
             f"effective samples: {metrics['effective_samples']:.0f} (median); "

@@ -187,13 +187,18 @@ def _importance(
     model: LatentVariableModel, images: Shown, samples: int, seed: int
 ) -> ImportanceEstimate:
     console = Console(stderr=True)
-    chunks = zip(*(part.split(IMAGES_AT_ONCE) for part in images), strict=True)
-    total = -(-len(images.x) // IMAGES_AT_ONCE)
-    batches = track(chunks, "importance weights", total, transient=True, console=console)
+    chunks = [Shown(*rows) for rows in zip(*(p.split(IMAGES_AT_ONCE) for p in images), strict=True)]
+    batches = track(
+        chunks,
+        "importance weights",
+        transient=True,
+        console=console,
+        disable=console.is_jupyter or not console.is_terminal,
+    )
     estimates = [
         importance_estimate(
-            model.given(Shown(*batch)),
-            batch[0],
+            model.given(batch),
+            batch.x,
             samples=samples,
             generator=_generator(derive_seed(seed, number)),
         )

@@ -72,6 +72,7 @@ PROJECT = hand_over(
             "model.prior._target_": "musigma.models.priors.StandardNormal",
         },
         by_last_part=("data.path", "data.dataset.root"),
+        after_training={"evaluate": "python scripts/evaluate.py run={run}"},
         sweep_plots=late("musigma.sweep_plots.sweep_plots"),
         thumbnails=late("musigma.sweep_plots.thumbnails"),
         checks=(late("musigma.data.checks.data_sets"),),

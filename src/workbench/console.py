@@ -1,6 +1,8 @@
-"""Output to the terminal: log lines, tables, the summary and the results of a run."""
+"""Text for the screen and for logs: warnings, tables, the summary and the results of a run."""
 
+import io
 import logging
+import shlex
 import sysconfig
 import textwrap
 import warnings
@@ -9,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from workbench.errors import printable
@@ -23,9 +28,12 @@ KNOWN_NOISE = (
     r"Total length of `list` across ranks is zero",  # data.val_size=0 means just that
 )
 
+LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
 
 WIDTH = 80
-"""Of a terminal, in characters."""
+"""The characters of a line in a terminal."""
+
+log = logging.getLogger(__name__)
 
 
 class PrintHandler(logging.Handler):
@@ -67,8 +75,8 @@ def formatted_warning(
     lineno: int,
     line: str | None = None,
 ) -> str:
-    """A warning, without the place in a library that it comes from."""
-    is_of_library = filename.startswith(sysconfig.get_path("purelib"))
+    """A warning; the file that it comes from is named unless it is a library's."""
+    is_of_library = filename.startswith(LIBRARIES) or "site-packages" in Path(filename).parts
     place = category.__name__ if is_of_library else f"{filename}:{lineno}: {category.__name__}"
     return wrapped(f"{place}: {' '.join(str(message).split())}")
 
@@ -85,48 +93,85 @@ def wrapped(text: str, indent: str = "") -> str:
     )
 
 
+def nearby(path: Path) -> Path:
+    """A path from the working directory, if it is in there."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
 def show_summary(
     config: dict[str, Any], module: L.LightningModule, data: Any, trainer: L.Trainer, folder: Path
 ) -> None:
-    """Print what will run, before it runs."""
+    """Log what will run, before it runs."""
     device = trainer.strategy.root_device
     processes = f", {trainer.world_size} processes" if trainer.world_size > 1 else ""
     rows = {
         **the_project().describe(config, module, data),
         "device": f"{device}, precision {trainer.precision}{processes}",
-        "run folder": str(folder),
+        "run folder": str(nearby(folder)),
     }
     for key, value in rows.items():
-        print(wrapped(printable(value), f"{key:<12}"), flush=True)
+        log.info("%s", wrapped(printable(value), f"{key:<12}"))
 
 
 def show_results(
-    metrics: Mapping[str, float], meanings: Meanings, weights: str, folder: Path
+    metrics: Mapping[str, float], meanings: Meanings, weights: str, next_lines: Mapping[str, str]
 ) -> None:
-    """Print the metrics of the weights of that name, the run folder, and how to look closer.
+    """Log the metrics of the weights of that name, and labelled lines about what to do next.
 
     Those of training are left out: they are of an epoch, in which the weights changed.
     """
     rows = []
     measured = [metric for metric in metrics if not metric.startswith("train/")]
     for name in dict.fromkeys(metric.partition("/")[2] for metric in measured):
+        meaning = meanings.of(name)
         values = [metrics.get(f"{stage}/{name}") for stage in ("val", "test")]
-        cells = ["–" if value is None else f"{value:.4f}" for value in values]
-        rows.append([name, *cells, meanings.of(name).unit])
+        cells = ["–" if value is None else f"{value:.{meaning.places}f}" for value in values]
+        rows.append([name, *cells, meaning.unit])
     if rows:
-        show_table(weights, ("", "val", "test", "unit"), rows)
-    for line in meanings.notes:
-        print(line)
-    print(f"run folder   {folder}\nlook at it   tensorboard --logdir {folder}", flush=True)
+        log.info("%s", table(weights, ("", "val", "test", "unit"), rows))
+    for note in meanings.notes:
+        log.info("%s", wrapped(note))
+    for label, line in next_lines.items():
+        log.info("%s", f"{label:<12}{line}")
+
+
+def next_steps(folder: Path, loggers: Sequence[Logger]) -> dict[str, str]:
+    """The commands that look closer at a trained run, by their labels."""
+    run = shlex.quote(str(nearby(folder)))
+    commands = {k: line.format(run=run) for k, line in the_project().after_training.items()}
+    if any(isinstance(logger, TensorBoardLogger) for logger in loggers):
+        commands["curves"] = f"tensorboard --logdir {run}"
+    return commands
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table, as wide as it needs to be; columns of numbers are aligned right."""
-    table = Table(title=title or None, title_justify="left")
-    rows = list(rows)
+    """Print a table; see `table`."""
+    print(table(title, columns, rows), flush=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table that fits a terminal, unless a single word is too long for that.
+
+    Columns of numbers are aligned right; text is wrapped between words.
+    """
+    made = Table(title=title or None, title_justify="left")
+    rows = [[printable(cell) for cell in row] for row in rows]
     for column, *cells in zip(columns, *rows, strict=True):
-        is_numeric = all(cell[:1].isdigit() or cell[:1] in ("", "-", "−", "–") for cell in cells)
-        table.add_column(column, justify="right" if is_numeric else "left")
+        is_numeric = all(cell[:1].isdigit() or cell[:1] in ("", *"-−–≥") for cell in cells)
+        whole = [column, *cells] if is_numeric else " ".join([column, *cells]).split()
+        made.add_column(
+            column,
+            justify="right" if is_numeric else "left",
+            no_wrap=is_numeric,
+            min_width=max(map(cell_len, whole), default=0),
+        )
     for row in rows:
-        table.add_row(*map(printable, row))
-    Console(highlight=False, markup=False, emoji=False, width=1000).print(table, soft_wrap=True)
+        made.add_row(*row)
+    page = io.StringIO()
+    console = Console(
+        file=page, width=10_000, color_system=None, highlight=False, markup=False, emoji=False
+    )
+    least = Measurement.get(console, console.options, made).minimum
+    console.print(made, width=max(WIDTH, least))
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())

@@ -14,6 +14,7 @@ from workbench.config.jobs import Checks, raise_all
 from workbench.config.launch import run_name
 from workbench.config.quoting import quote
 from workbench.config.resolvers import register_resolvers
+from workbench.console import set_up_logging
 from workbench.errors import ConfigError
 from workbench.module import ReportingModule
 from workbench.project import Config, the_project
@@ -59,6 +60,8 @@ def compose(overrides: Sequence[str] = ()) -> Config:
 def build(config: Config, folder: str | Path | None = None) -> Built:
     """The objects of a config, which may have been changed since it was composed.
 
+    What they log is printed from now on, as on the command line.
+
     Args:
         config: of `compose`.
         folder: a new run folder; by default one in `log_dir`, as on the command line.
@@ -67,6 +70,7 @@ def build(config: Config, folder: str | Path | None = None) -> Built:
         ConfigError: if something is wrong with it.
         RunError: if the folder holds a run already, or cannot be made.
     """
+    set_up_logging()
     check_config(config)
     L.seed_everything(config["seed"], verbose=False)
     data = build_data(config)

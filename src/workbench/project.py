@@ -80,6 +80,8 @@ class Project:
         unsaid: settings that configs of older versions lack, with the value that they all had;
             runs compare as if nobody had it.
         by_last_part: settings that are paths; runs are compared by the last part.
+        after_training: commands that look closer at a trained run, by their labels; `{run}` stands
+            for the run folder, and a command that shows its curves is added.
         sweep_plots: (comparison) → plots of a sweep's page, by title; added to the workbench's own.
         thumbnails: (run folder) → plots of one trained run.
         checks: of the doctor; added to the workbench's own.
@@ -104,6 +106,7 @@ class Project:
     may_change: Mapping[str, str] = field(default_factory=dict)
     unsaid: Mapping[str, Any] = field(default_factory=dict)
     by_last_part: tuple[str, ...] = ()
+    after_training: Mapping[str, str] = field(default_factory=dict)
     sweep_plots: "Callable[[Comparison], Mapping[str, Iterator[Plot]]]" = nothing
     thumbnails: "Callable[[Path], list[Plot]]" = nothing
     checks: "tuple[Callable[[], Iterator[Finding]], ...]" = ()

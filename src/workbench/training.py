@@ -14,7 +14,7 @@ from workbench.callbacks.graceful_stop import interruptible, stoppable
 from workbench.config.blame import blaming
 from workbench.config.launch import Launch
 from workbench.config.trainer_rules import parts_measured
-from workbench.console import set_up_logging, show_results, show_summary
+from workbench.console import nearby, next_steps, set_up_logging, show_results, show_summary
 from workbench.distributed import folder_to_join, others_join
 from workbench.errors import ConfigError, UserError
 from workbench.meaning import Meanings
@@ -75,7 +75,7 @@ def _run(launch: Launch, prepared: Prepared) -> float | None:
             if first and (best := best_checkpoint(trainer)):
                 folder.write_metrics(best=folder.inside(best))
         if first:
-            _record_results(prepared, meanings, metrics)
+            _record_results(prepared, meanings, metrics, launch.in_sweep)
     return value_of(config["optimized_metric"], metrics, module.monitor)
 
 
@@ -157,7 +157,9 @@ def measured_weights(trainer: L.Trainer) -> tuple[dict[str, Any] | None, str]:
     return best, f"{kind}: epoch {best['epoch'] + 1}, step {best['global_step']}"
 
 
-def _record_results(prepared: Prepared, meanings: Meanings, metrics: dict[str, float]) -> None:
+def _record_results(
+    prepared: Prepared, meanings: Meanings, metrics: dict[str, float], in_sweep: bool
+) -> None:
     _, folder, data, module, trainer, *_ = prepared
     project = the_project()
     _, weights = measured_weights(trainer)
@@ -170,7 +172,10 @@ def _record_results(prepared: Prepared, meanings: Meanings, metrics: dict[str, f
     )
     about = [f"{stage} on {part}" for stage, part in parts.items()]
     about += [f"data {name}: {value}" for name, value in project.found(data).items()]
-    show_results(metrics, meanings, ", ".join([weights, *about]), folder.path)
+    lines = {"run folder": str(nearby(folder.path))}
+    if not in_sweep:  # whose page compares all of its runs
+        lines |= next_steps(folder.path, trainer.loggers)
+    show_results(metrics, meanings, ", ".join([weights, *about]), lines)
 
 
 def value_of(name: str | None, metrics: dict[str, float], monitor: str) -> float | None:

@@ -1,6 +1,15 @@
 """What the workbench prints."""
 
-from workbench.console import show_table
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from workbench.console import nearby, next_steps, show_table
+from workbench.project import the_project
 
 
 def test_a_table_aligns_numbers_right_and_prints_text_unchanged(capsys):
@@ -18,3 +27,42 @@ def test_a_wide_table_is_not_squeezed_and_controls_no_terminal(capsys):
     said = capsys.readouterr().out
     assert "x" * 300 in said
     assert "\x1b" not in said
+
+
+def test_text_is_wrapped_and_numbers_are_not(capsys):
+    name = "the logarithm of something that has quite a long name, by one of its estimators"
+    show_table(
+        "", ("", "value", "unit"), [[name, "≥ 1234.56", "a unit in words, and more of them"]]
+    )
+    first, *_ = lines = capsys.readouterr().out.splitlines()
+    assert {len(line) for line in lines} == {80}
+    assert first.startswith("┏")
+    assert len([line for line in lines if "≥ 1234.56" in line]) == 1
+    assert " ".join(re.findall(r"^│ (.*?) +│", "\n".join(lines), re.M)) == name
+
+
+def test_many_columns_leave_words_whole(capsys):
+    columns = [f"column {number}" for number in range(12)]
+    show_table("", ("name", *columns), [["something", *["1.25"] * 12]])
+    said = capsys.readouterr().out
+    assert "something" in said
+    assert all(column in said for column in columns)
+    assert "…" not in said
+
+
+def test_a_path_in_the_working_directory_is_said_from_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert nearby(tmp_path / "logs" / "a") == Path("logs/a")
+    assert nearby(tmp_path.parent) == tmp_path.parent
+
+
+@pytest.mark.parametrize("with_curves", [True, False])
+def test_the_next_commands_are_of_this_run(with_curves, tmp_path, monkeypatch):
+    project = replace(the_project(), after_training={"measure": "measure run={run}"})
+    monkeypatch.setattr("workbench.console.the_project", lambda: project)
+    logger = TensorBoardLogger(tmp_path) if with_curves else CSVLogger(tmp_path)
+    commands = next_steps(Path("logs/it's"), [logger])
+    assert [shlex.split(command)[-1] for command in commands.values()] == [
+        "run=logs/it's",
+        *(["logs/it's"] if with_curves else []),
+    ]

@@ -133,8 +133,9 @@ class MNISTDataModule(ImageDataModule):
                 f"DATA_DIR or data.root=...{instead if is_mnist else ''}."
             ) from error
         log.warning(
-            "%s\n%s\nNO MNIST HERE: training on a SAMPLE of 5,000 digits. These metrics do not "
-            "compare with MNIST's.\nFor the whole data set, put its files into %s.",
+            "%s\n%s\nNO MNIST HERE: training on a SAMPLE of 5,000 digits.\n"
+            "These metrics do not compare with MNIST's.\n"
+            "For the whole data set, put its files into %s.",
             error,
             "!" * 80,
             self.raw_folder,

@@ -2,49 +2,62 @@
 
 import logging
 import math
+from collections.abc import Mapping, Sequence
 
 import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 
+from workbench.console import WIDTH
 from workbench.module import ReportingModule
 
 log = logging.getLogger(__name__)
-
-WIDTH = 80
-"""Of a terminal, in characters."""
 
 
 class EpochLines(L.Callback):
     """Logs a line after each epoch, with or without a progress bar.
 
-    It has the means over the epoch of the metrics that the module shows, and the validation of the
-    weights that the epoch ended with; two lines where one would be too long. A validation within an
-    epoch has a line too.
+    It has the loss of training, as a mean over the epoch, and the validation of the weights that
+    the epoch ended with: as many of the metrics that the module shows as fit a terminal. Without
+    a validation it has those of training. A validation within an epoch has a line too.
     """
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         train, val = pl_module.metrics("train"), pl_module.validation()
         if trainer.is_global_zero:
-            epoch = epoch_name(trainer)
-            trained = f"{epoch}   train {_in_words(train, pl_module)}"
-            validated = f"val {_in_words(val, pl_module)}"
-            line = f"{trained}   {validated}"
-            below = f"{trained}\n{'':{len(epoch)}}   {validated.replace('val', 'val  ', 1)}"
-            log.info("%s", line if len(line) <= WIDTH else below)
+            names = pl_module.shown
+            trained = _words("train", train, names[:1] if val else names)
+            log.info("%s", _line(epoch_name(trainer), trained + _words("val", val, names)))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         in_training = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
         if in_training and not trainer.is_last_batch and trainer.is_global_zero:
-            shown = _in_words(pl_module.validation(), pl_module)
-            log.info("step %d   val %s", trainer.global_step, shown)
+            validated = _words("val", pl_module.validation(), pl_module.shown)
+            log.info("%s", _line(f"step {trainer.global_step}", validated))
 
 
 def epoch_name(trainer: L.Trainer) -> str:
-    """The present epoch, such as `epoch 3/10`."""
+    """The present epoch, such as `epoch 3/10`; all of a training are of one length."""
     last = trainer.max_epochs
-    return f"epoch {trainer.current_epoch + 1}" + (f"/{last}" if last and last > 0 else "")
+    number = str(trainer.current_epoch + 1)
+    return f"epoch {number:>{len(str(last))}}/{last}" if last and last > 0 else f"epoch {number}"
 
 
-def _in_words(metrics: dict[str, float], module: ReportingModule) -> str:
-    known = {k: metrics[k] for k in module.shown if math.isfinite(metrics.get(k, math.nan))}
-    return " ".join(f"{name} {value:.4g}" for name, value in known.items()) or "–"
+def short(value: float) -> str:
+    """A value in four digits."""
+    return f"{value:#.4g}".removesuffix(".")
+
+
+def _words(stage: str, metrics: Mapping[str, float], names: Sequence[str]) -> list[str]:
+    known = {k: metrics[k] for k in names if math.isfinite(metrics.get(k, math.nan))}
+    words = [f" {name} {short(value)}" for name, value in known.items()]
+    return [f"   {stage}{words[0]}", *words[1:]] if words else []
+
+
+def _line(start: str, words: Sequence[str]) -> str:
+    """As many of the words as a terminal has room for."""
+    line = start
+    for word in words:
+        if len(line + word) > WIDTH:
+            break
+        line += word
+    return line

@@ -7,7 +7,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
 
-from workbench.callbacks.epoch_lines import epoch_name
+from workbench.callbacks.epoch_lines import epoch_name, short
 from workbench.module import ReportingModule
 from workbench.ranges import Count, checked
 
@@ -15,7 +15,8 @@ from workbench.ranges import Count, checked
 class Progress(RichProgressBar):
     """Lightning's Rich bar with the last batch's metrics that the module shows, and the time left.
 
-    There is none where nobody watches: in a pipe or a log file.
+    It is gone when the training is over. There is none outside a terminal: in a pipe, a log file
+    or a notebook, which would keep every state of a bar, or need further packages.
 
     Args:
         every_n_batches: how often the bar is updated; reading metrics makes the device wait.
@@ -26,7 +27,7 @@ class Progress(RichProgressBar):
         super().__init__()
         self.every_n_batches = every_n_batches
         console = Console()
-        if not (console.is_terminal or console.is_jupyter):
+        if console.is_jupyter or not console.is_terminal:
             self.disable()
 
     def enable(self) -> None:
@@ -40,11 +41,16 @@ class Progress(RichProgressBar):
 
     def get_metrics(self, trainer: L.Trainer, pl_module: ReportingModule) -> dict[str, Any]:
         means = pl_module.means["train"].of_last_batch()
-        return {name: f"{means[name]:.4g}" for name in pl_module.shown if name in means}
+        return {name: short(means[name]) for name in pl_module.shown if name in means}
 
     def configure_columns(self, trainer: L.Trainer) -> list[ProgressColumn]:
         """Fits a terminal of 80 characters."""
         return [TextColumn("{task.description}"), BarColumn(bar_width=12), TimeRemainingColumn()]
+
+    def _init_progress(self, trainer: L.Trainer) -> None:
+        super()._init_progress(trainer)
+        if self.progress:
+            self.progress.live.transient = True
 
     def _get_train_description(self, current_epoch: int) -> str:
         return epoch_name(self.trainer)

@@ -5,7 +5,7 @@ from typing import Any
 
 from workbench.config.command_line import CommandLine
 from workbench.origin import read_origin, with_origin
-from workbench.sweeps.plan import show_failures, show_plan
+from workbench.sweeps.plan import show_failures, show_plan, show_report_command
 
 
 def launch_all(command: CommandLine, launcher: Any, at_once: int | None) -> int:
@@ -35,4 +35,6 @@ def launch_all(command: CommandLine, launcher: Any, at_once: int | None) -> int:
                 _ = done.return_value  # raises what the job raised
     finally:
         failed = show_failures(jobs)
+        if failed < len(jobs):
+            show_report_command(jobs[0].parent)
     return failed

@@ -12,7 +12,7 @@ from workbench.config.misfits import find_misfits
 from workbench.config.quoting import quote
 from workbench.training import run
 
-GUIDE = Path(__file__).parents[3] / ".github" / "guides" / "lightning.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "lightning.md"
 ROWS = [
     [re.findall("`(.+?)`", cell) or cell.strip() for cell in line.split("|")[1:4]]
     for line in GUIDE.read_text("utf-8").splitlines()

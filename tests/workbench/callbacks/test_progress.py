@@ -1,12 +1,16 @@
 """Epoch lines, with and without a progress bar."""
 
+import re
+
 import pytest
 
 from toy import Line
+from workbench import interactive
+from workbench.callbacks.epoch_lines import short
 from workbench.console import formatted_warning
 
 EPOCHS = [
-    "epoch 1/2   train loss 3.2   val loss 1.759",
+    "epoch 1/2   train loss 3.200   val loss 1.759",
     "epoch 2/2   train loss 1.721   val loss 0.9671",
 ]
 
@@ -22,27 +26,83 @@ def test_in_a_pipe_there_are_lines_and_no_bar(overrides, run_here, capsys):
     assert not [line for line in lines if len(line) > 80 and "/logs/runs/" not in line]
 
 
-def test_in_a_terminal_there_is_a_bar_too(run_here, capsys, monkeypatch):
+def test_in_a_terminal_the_bar_is_gone_at_the_end(run_here, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     run_here()
     said = capsys.readouterr().out
     assert "━━━━━━━━━━━━" in said
     assert all(line in said for line in EPOCHS)
+    assert not [
+        line for line in screen(said) if "━" in line and "┏" not in line and "┡" not in line
+    ]
 
 
-def test_a_long_line_becomes_two(run_here, capsys, monkeypatch):
+def screen(said):
+    """The lines that a terminal shows after it was sent a text with the controls of Rich's bars."""
+    lines, row, column = [""], 0, 0
+    for text, control, word in re.findall(r"([^\x1b\r\n]+)|(\x1b\[[\d;?]*[A-Za-z])|([\r\n])", said):
+        if word == "\n":
+            row, column = row + 1, 0
+            lines += [""] * (row + 1 - len(lines))
+        elif word:
+            column = 0
+        elif control == "\x1b[2K":
+            lines[row] = ""
+        elif control.endswith("A"):
+            row -= int(control[2:-1] or 1)
+        elif text:
+            line = lines[row].ljust(column)
+            lines[row] = line[:column] + text + line[column + len(text) :]
+            column += len(text)
+    return lines
+
+
+def test_in_a_notebook_there_are_lines_and_no_bar(compose_small, capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    built = interactive.build(compose_small("+trainer.enable_model_summary=false").config)
+    built.trainer.fit(built.module, built.data)
+    said = capsys.readouterr().out
+    assert all(line in said.splitlines() for line in EPOCHS)
+    assert "━" not in said
+    assert "site-packages" not in said
+
+
+def test_a_line_has_as_many_metrics_as_fit(run_here, capsys, monkeypatch):
     original = Line.add
+    names = ("loss", "a_much_longer_name", "another", "one_that_has_no_room_left")
 
     def add(self, stage, terms):
-        names = ("loss", "a_much_longer_name", "another")
         original(self, stage, dict.fromkeys(names, terms["loss"]))
 
     monkeypatch.setattr(Line, "add", add)
-    monkeypatch.setattr(Line, "shown", ("loss", "a_much_longer_name", "another"))
+    monkeypatch.setattr(Line, "shown", names)
     run_here("trainer.max_epochs=1")
-    lines = capsys.readouterr().out.splitlines()
-    start = lines.index("epoch 1/1   train loss 3.2 a_much_longer_name 3.2 another 3.2")
-    assert lines[start + 1] == "            val   loss 1.759 a_much_longer_name 1.759 another 1.759"
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("epoch")]
+    assert (
+        line
+        == ("epoch 1/1   train loss 3.200   val loss 1.759 a_much_longer_name 1.759 another 1.759")[
+            : len(line)
+        ]
+    )
+    assert line.endswith("a_much_longer_name 1.759")
+    assert len(line) <= 80
+
+
+def test_without_a_validation_the_line_is_of_training(run_here, capsys):
+    run_here("trainer.max_epochs=1", "+trainer.limit_val_batches=0", "test=false")
+    assert "epoch 1/1   train loss 3.200\n" in capsys.readouterr().out
+
+
+def test_epochs_are_aligned(run_here, capsys):
+    run_here("trainer.max_epochs=10")
+    lines = [x for x in capsys.readouterr().out.splitlines() if x.startswith("epoch")]
+    assert [line[:11] for line in lines[-2:]] == ["epoch  9/10", "epoch 10/10"]
+
+
+@pytest.mark.parametrize(("value", "text"), [(829.0, "829.0"), (1002.83, "1003"), (0.37, "0.3700")])
+def test_numbers_have_four_digits(value, text):
+    assert short(value) == text
 
 
 def test_a_warning_names_no_file_of_a_library():
