@@ -11,6 +11,10 @@ from workbench.project import Config
 from workbench.ranges import Finite, Weight
 
 
+OF_CODES = ("active_units", "perplexity")
+"""Metrics of the codes of all images, which have no error over images."""
+
+
 class Published(TypedDict):
     """A published value of a metric, and its source; it changes nothing of a run.
 
@@ -41,9 +45,10 @@ def check_published(config: Config) -> None:
         ConfigError: for another name.
     """
     for name in config.get("published") or {}:
-        if name not in SHOWN:
-            near = difflib.get_close_matches(name, SHOWN, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(SHOWN)}"
+        known = [*SHOWN, *OF_CODES]
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
             raise ConfigError(f"published.{name}: evaluation measures no such metric; {hint}")
 
 
@@ -53,8 +58,10 @@ def beside_published(config: Config, metrics: Mapping[str, Any]) -> dict[str, di
     `obtained` is as `metrics` has it: `{"mean": ..., "error": ...}`, with the standard error over
     images.
     """
+    of_codes = {name: {"mean": value} for name, value in metrics["latent"].items()}
+    known = {**of_codes, **metrics}
     return {
-        name: {**entry, **({"obtained": metrics[name]} if name in metrics else {})}
+        name: {**entry, **({"obtained": known[name]} if name in known else {})}
         for name, entry in (config.get("published") or {}).items()
         if entry is not None  # an experiment has taken back what the one that it is made of says
     }
