@@ -10,7 +10,6 @@ from workbench.errors import ConfigError
 from workbench.project import Config
 from workbench.ranges import Finite, Weight
 
-
 OF_CODES = ("active_units", "perplexity")
 """Metrics of the codes of all images, which have no error over images."""
 

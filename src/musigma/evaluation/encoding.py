@@ -78,7 +78,12 @@ class Encoded(NamedTuple):
 
 @torch.no_grad()
 def encoded(model: LatentVariableModel, x: Tensor, y: Tensor) -> Encoded:
-    """Encode and decode images `[N, C, H, W]`, with the noise of every evaluation."""
+    """Encode and decode images `[N, C, H, W]`, with the noise of every evaluation.
+
+    Raises:
+        DataError: if the model is told labels, and these are not among them.
+    """
+    model.check(y)
     has_rates = False
 
     def rows_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Tensor, ...]:

@@ -12,7 +12,7 @@ from musigma.models.network import Network
 from musigma.models.precision import at_least_float32
 from musigma.objectives.draw import Posterior
 from musigma.objectives.likelihoods import Likelihood
-from workbench.errors import DataError
+from workbench.errors import ConfigError, DataError
 from workbench.ranges import Count, checked
 
 
@@ -117,9 +117,10 @@ class ConditionalVAE(Autoencoder):
     def _beside(self, values: Tensor) -> Tensor:
         """The labels beside features or codes, `[..., B, n]` → `[..., B, n + classes]`."""
         if self._told is None:
-            raise ValueError(
-                "this model is told labels: ask model.given(batch), a batch with x and y, to "
-                "encode and decode, or one of model.views()"
+            raise ConfigError(
+                "model: it is told labels, and was not; ask model.given(batch), a batch with x and "
+                "y, to encode and decode, or one of model.views(). A prior that encodes images of "
+                "its own has none, and does not go with it"
             )
         told = self._told.to(values).expand(*values.shape[:-1], -1)
         return torch.cat([values, told], -1)

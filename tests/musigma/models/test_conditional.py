@@ -195,15 +195,21 @@ def test_wrong_labels_cost_what_they_should():
     assert (oracle.log_p(oracle.y) - estimate.log_p).mean() > 3
 
 
+def test_evaluated_with_labels_that_there_are_not_it_is_refused():
+    oracle = LinearGaussianOfLabel()
+    with pytest.raises(DataError, match="the label 3 is not one of the 3"):
+        encoded(oracle.model(), oracle.x, oracle.y + 1)
+
+
 # --- labels that are missing or wrong ----------------------------------------------------------
 
 
 def test_without_labels_nothing_is_encoded_or_decoded():
     model = LinearGaussianOfLabel().model()
     for use in (model.encode, model, AutoencoderModule(model, ELBO())):
-        with pytest.raises(ValueError, match=r"ask model\.given\(batch\)"):
+        with pytest.raises(ConfigError, match=r"ask model\.given\(batch\)"):
             use(torch.zeros(2, *SHAPE, dtype=torch.float64))
-    with pytest.raises(ValueError, match=r"one of model\.views\(\)"):
+    with pytest.raises(ConfigError, match=r"one of model\.views\(\)"):
         model.decode(torch.zeros(2, 2, dtype=torch.float64))
 
 
