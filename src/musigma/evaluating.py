@@ -222,7 +222,9 @@ def _show(rows: Sequence[Row], metrics: Metrics, about: About) -> None:
     if beside := list(published_rows(metrics)):
         columns = ("", "obtained", "± over images", "published", "source")
         show_table("beside published values", columns, [row[:5] for row in beside])
-        for row in beside:
-            print(f"{row.name}, what differs: {row.differs}")
+        for text in dict.fromkeys(row.differs for row in beside):
+            names = [row.name for row in beside if row.differs == text]
+            print(f"what differs ({'; '.join(names)}): {text}")
+        print(f"typed for this run: {' '.join(about.overrides) or 'nothing'}")
     if left := metrics.get("log_p_exact_not_converged"):
         print(f"The integral did not converge for {left} of {metrics['images']} images.")

@@ -77,7 +77,7 @@ def test_it_stands_beside_what_was_obtained(trained, capsys):
     line = next(line for line in said.splitlines() if "700.50 ± 0.25" in line)
     assert mean in line
     assert "Somebody 2020" in line
-    assert "distortion D, what differs: the budget" in said
+    assert "what differs (distortion D): the budget" in said
     assert "<h2>Published values</h2>" in page
     for text in (mean, "700.50 ± 0.25", "Somebody 2021", "the budget", "log p(x), importance"):
         assert text in page
