@@ -23,20 +23,21 @@ train: $(STAMP)  ## train the default model; ARGS="model=vae seed=1" are overrid
 	$(BIN)/python scripts/train.py data.fallback=sample $(ARGS)
 
 test: $(STAMP)  ## run the tests; ARGS="-k loader" are pytest's
-	$(BIN)/python -m pytest $(ALL_CORES) -m "not exhaustive" $(ARGS)
+	$(BIN)/python -m pytest $(ALL_CORES) -m "not exhaustive and not extras" $(ARGS)
 
-test-exhaustive: $(STAMP)  ## run those that `make test` leaves out
+test-exhaustive: $(STAMP)  ## run those that `make test` leaves out, and mutate many configs
 	$(BIN)/python -m pytest $(ALL_CORES) -m exhaustive $(ARGS)
+	$(BIN)/python -m pytest $(ALL_CORES) --hypothesis-profile=many tests/musigma/config/test_mutations.py
 
 test-quick: $(STAMP)  ## run those that take seconds, in about a minute
 	$(BIN)/python -m pytest $(ALL_CORES) -m "not slow" $(ARGS)
 
 test-extras: $(STAMP)  ## install launchers, search, wandb and onnx, and run what needs them
 	$(BIN)/pip install --quiet --editable '.[joblib,submitit,ray,optuna,wandb,onnx]'
-	$(BIN)/python -m pytest $(ALL_CORES) tests/musigma/sweeps/test_launchers.py tests/musigma/runs/test_tracking.py tests/musigma/runs/test_onnx.py $(ARGS)
+	$(BIN)/python -m pytest $(ALL_CORES) -m extras $(ARGS)
 
 test-oldest: .venv-oldest/.installed  ## run them with the oldest versions; Python 3.11 or 3.12
-	.venv-oldest/bin/python -m pytest $(ALL_CORES) -m "not exhaustive" $(ARGS)
+	.venv-oldest/bin/python -m pytest $(ALL_CORES) -m "not exhaustive and not extras" $(ARGS)
 
 .venv-oldest/.installed: pyproject.toml $(OLDEST)
 	$(PYTHON) -m venv .venv-oldest

@@ -17,9 +17,16 @@ def main(cfg: "DictConfig") -> None:
 
     from benchmarking.tables import benchmark
 
-    own = ("tables=", "rounds=", "output=")
+    own = ("tables=", "rounds=", "output=", "stream_images=", "stream_side=")
     overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith(own)]
-    benchmark(list(cfg.tables), overrides=overrides, rounds=cfg.rounds, output=Path(cfg.output))
+    benchmark(
+        list(cfg.tables),
+        overrides=overrides,
+        rounds=cfg.rounds,
+        output=Path(cfg.output),
+        stream_images=cfg.stream_images,
+        stream_side=cfg.stream_side,
+    )
 
 
 if __name__ == "__main__":

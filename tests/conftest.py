@@ -1,19 +1,32 @@
 """Shared by all tests: all run offline, on small data, and write to a folder of their own."""
 
 import pytest
+from hypothesis import settings
 
 import musigma  # noqa: F401 (and the project is handed over)
+from extras import is_here
 from running import (  # noqa: F401
     _alone,
     compose_launch,
     compose_small,
     only_run,
+    run_folder,
     run_here,
     run_script,
     start_script,
     trained,
 )
 from small import SMALL
+
+for name, examples in (("few", 40), ("many", 1000)):  # `make test-exhaustive` takes many
+    settings.register_profile(name, max_examples=examples, deadline=None, derandomize=True)
+settings.load_profile("few")
+
+
+def pytest_runtest_setup(item):
+    for mark in item.iter_markers("extras"):
+        if not is_here(mark.args[0]):
+            pytest.skip(f"{mark.args[0]} is not installed")
 
 
 @pytest.fixture(autouse=True)

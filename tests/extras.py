@@ -18,4 +18,5 @@ MISSING = [package for package in EXTRAS.values() if not is_here(package)]
 
 
 def needs(module):
-    return pytest.mark.skipif(not is_here(module), reason=f"{module} is not installed")
+    """The mark of a test that an extra's module is for; `conftest.py` skips it if there is none."""
+    return pytest.mark.extras(module)

@@ -1,12 +1,15 @@
 """Two real processes on the CPU share one run and agree with one process."""
 
+import os
+
 import pytest
 import torch
 
 from musigma.callbacks import BestAndLast
 from musigma.evaluating import evaluate
+from shapes import coloured_shapes, write_folder
 from small import SMALL
-from warm import python
+from warm import TESTS, python
 from workbench.config.build import build_data, build_module
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
@@ -73,3 +76,51 @@ def test_two_processes_train_the_model_that_one_trains(sweep, run_here, monkeypa
     ours, theirs = evaluate([str(shared.path), str(alone.path)], shared.path, **settings)
     for figure in ("distortion", "l1", "mse", "psnr"):
         assert ours[figure] == pytest.approx(theirs[figure], rel=1e-4), figure
+
+
+LOADERS = {
+    "streamed files": (
+        "data=image_folder",
+        "data.path={images}",
+        "data.image_shape=[3,16,16]",
+        "data.stream=true",
+        "data.num_workers=1",
+    ),
+    "a data set": (
+        "data=dataset",
+        "data.dataset._target_=torchvision.datasets.FakeData",
+        "data.dataset.size=60",
+        "data.dataset.image_size=[3,20,20]",
+        "data.image_shape=[3,16,16]",
+        "data.num_workers=0",
+    ),
+    "a data module of one's own": ("data=own", "data._target_=theirs.Blobs", "data.count=120"),
+    "a module of one's own": (
+        "data.source=sample",
+        "module=own",
+        "module._target_=theirs.LitAutoEncoder",
+    ),
+}
+QUICK = (
+    *("trainer=ddp", "trainer.devices=2", "trainer.max_epochs=1", "logger=none"),
+    *("trainer.log_every_n_steps=1", "trainer.limit_train_batches=3"),
+)
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_two_processes_share_what_any_loader_gives(name, tmp_path):
+    """Each takes its half, both agree on the best checkpoint, and one process measures the same."""
+    write_folder(tmp_path / "images", *coloured_shapes(60, side=16))
+    settings = [part.format(images=tmp_path / "images") for part in LOADERS[name]]
+    path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
+    known = {**os.environ, "MUSIGMA_TRUSTED": "theirs", "PYTHONPATH": path}
+    done = python("scripts/train.py", *QUICK, *settings, f"log_dir={tmp_path}/logs", env=known)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "2 processes" in done.stdout
+    (place,) = tmp_path.glob("logs/runs/*/metrics.json")
+    folder = RunFolder.open(place.parent)
+    metrics = folder.read_metrics()
+    assert metrics["status"] == "completed"
+    checkpoint = load_checkpoint(folder.checkpoint("best"))
+    assert checkpoint["validation"]["loss"] == metrics["metrics"]["val/loss"]
+    assert checkpoint["global_step"] <= 3

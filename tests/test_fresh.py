@@ -34,12 +34,20 @@ def python(*arguments, cwd=PROJECT_ROOT):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+    if "importtime" in arguments:
+        _check_imports({line.rpartition("|")[2].strip() for line in done.stderr.splitlines()})
     return done.stdout
+
+
+def _check_imports(imported):
+    """What takes long to import is imported by what uses it, and training does not."""
+    assert {"torch", "lightning"} <= imported
+    assert not {"pandas", "sklearn", "scipy.signal", "scipy.stats", "mlxtend"} & imported
 
 
 def test_train_tells_the_story_of_a_run_and_the_run_explains_itself(only_run, tmp_path):
     options = ("model=vae", *SMALL, "trainer.max_epochs=1", f"log_dir={tmp_path}/logs")
-    said = python("scripts/train.py", *options)
+    said = python("-X", "importtime", "scripts/train.py", *options)
     folder = only_run()
     for words in (
         "data source: sample",
@@ -106,6 +114,7 @@ def test_schema_is_written_beside_the_configs(tmp_path):
     assert json.loads(path.read_text())
 
 
+@pytest.mark.exhaustive
 def test_benchmark_measures_all_pipelines(tmp_path):
     output = tmp_path / "benchmark.json"
     small = "model.network={encoder_sizes:[16],decoder_sizes:[16]}"

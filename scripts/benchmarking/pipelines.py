@@ -137,7 +137,8 @@ def _set_up(config: Config) -> _SetUp:
     data.prepare_data()
     data.setup("fit")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    grey: Tensor = data.train_dataloader().tensors()[0]
+    loader: Any = data.train_dataloader()
+    grey: Tensor = loader.tensors()[0]
     return _SetUp(data, build_model(config, data).to(device), grey, device)
 
 

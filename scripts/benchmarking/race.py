@@ -24,7 +24,7 @@ class Epoch:
         seconds: from its beginning to that of the next.
         images: trained on.
         memory: the process's peak so far over what its imports took, in MiB; of a GPU's memory
-            where there is one.
+            where there is one. Of streamed data that of its workers too.
         parts: seconds that went into named parts of it.
     """
 
@@ -44,7 +44,8 @@ class Pace:
     def __init__(self, pipe: Connection) -> None:
         self.pipe = pipe
         self.parts: dict[str, float] = {}
-        self._imports = _peak_memory()
+        imports = _peak_memory()
+        self.measure: Callable[[], float] = lambda: _peak_memory() - imports
         self._start: float | None = None
 
     def next_epoch(self, images: int) -> None:
@@ -53,8 +54,7 @@ class Pace:
             torch.cuda.synchronize()
         if self._start is not None:
             seconds = time.perf_counter() - self._start
-            memory = _peak_memory() - self._imports
-            self.pipe.send(Epoch(seconds, images, memory, dict(self.parts)))
+            self.pipe.send(Epoch(seconds, images, self.measure(), dict(self.parts)))
         self.pipe.recv()
         self.parts.clear()
         self._start = time.perf_counter()
@@ -121,7 +121,7 @@ def race(pipelines: Mapping[Key, Pipeline], rounds: int) -> dict[Key, Row]:
     try:
         for name, pipeline in pipelines.items():
             pipes[name], theirs = context.Pipe()
-            processes.append(context.Process(target=_run, args=(pipeline, theirs), daemon=True))
+            processes.append(context.Process(target=_run, args=(pipeline, theirs)))
             processes[-1].start()
             theirs.close()
         for turn in range(rounds + 1):
@@ -141,6 +141,7 @@ def _run(pipeline: Pipeline, pipe: Connection) -> None:
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
     set_up_logging(first_process=False)
+    multiprocessing.set_start_method(None, force=True)  # a script's, for workers of a loader
     pipeline(Pace(pipe))
 
 

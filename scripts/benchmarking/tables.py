@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from benchmarking import pipelines
+from benchmarking import pipelines, streamed
 from benchmarking.commands import EndAtFirstStep, Took, time_commands, trust_this_package
 from benchmarking.race import Row, race
 from benchmarking.repeated import RepeatedMNIST
@@ -25,14 +25,17 @@ from workbench.doctor import cpu_name
 from workbench.project import Config
 
 NOTEBOOK, BARE, OURS, PRODUCTS = "notebook", "bare loop", "scripts/train.py", "matrix products"
+LOADER, STREAMED = "bare DataLoader loop", "scripts/train.py, streamed"
 PIPELINES = {
     NOTEBOOK: pipelines.notebook,
     BARE: pipelines.bare_loop,
     OURS: pipelines.training,
     PRODUCTS: pipelines.products,
+    LOADER: streamed.bare_loader,
+    STREAMED: streamed.streamed,
 }
 WIDTH = 130
-TableName = Literal["epoch", "batch_sizes", "precisions", "scale", "sweeps", "commands"]
+TableName = Literal["epoch", "batch_sizes", "precisions", "scale", "stream", "sweeps", "commands"]
 
 
 class Entry(NamedTuple):
@@ -51,7 +54,13 @@ class Contestant(NamedTuple):
 
 
 def benchmark(
-    tables: Sequence[TableName], *, overrides: Sequence[str], rounds: int, output: Path
+    tables: Sequence[TableName],
+    *,
+    overrides: Sequence[str],
+    rounds: int,
+    output: Path,
+    stream_images: int,
+    stream_side: int,
 ) -> None:
     """Measure, show, and write to a JSON file.
 
@@ -60,6 +69,8 @@ def benchmark(
         overrides: of the config that `scripts/train.py` composes.
         rounds: how often everything is measured.
         output: the file.
+        stream_images: image files that are made, in a temporary folder, to be streamed.
+        stream_side: their height and width.
     """
     set_up_logging(first_process=False)
     trust_this_package()
@@ -75,7 +86,11 @@ def benchmark(
             found[name] = {key: [one._asdict() for one in turns] for key, turns in took.items()}
             console.print(_table_of_commands(name, took))
         else:
-            rows = _race(list(_entries(name)), overrides, rounds)
+            with TemporaryDirectory() as folder:
+                if name == "stream":
+                    streamed.make_images(Path(folder), stream_images, stream_side)
+                entries = list(_entries(name, folder, stream_side))
+                rows = _race(entries, overrides, rounds)
             found[name] = [
                 {**key._asdict(), "epochs": [asdict(epoch) for epoch in row.epochs]}
                 for key, row in rows.items()
@@ -86,9 +101,9 @@ def benchmark(
     console.print(f"written to {output}")
 
 
-def _entries(table: TableName) -> Iterator[Entry]:
+def _entries(table: TableName, folder: str = "", side: int = 0) -> Iterator[Entry]:
     if table == "epoch":
-        yield Entry("", (), tuple(PIPELINES))
+        yield Entry("", (), (NOTEBOOK, BARE, OURS, PRODUCTS))
     elif table == "batch_sizes":
         for size in (32, 128, 512, 1024, 4096):
             yield Entry(f"batch {size:,}", (f"data.batch_size={size}",), (BARE, OURS, PRODUCTS))
@@ -100,6 +115,16 @@ def _entries(table: TableName) -> Iterator[Entry]:
         ):
             yield Entry(setting, (setting,), (OURS, PRODUCTS))
         yield Entry("compile=true", ("compile=true",))  # compiles before its first turn ends
+    elif table == "stream":
+        data = (
+            "data=image_folder",
+            f"data.path={folder}",
+            f"data.image_shape=[3,{side},{side}]",
+            "data.stream=true",
+            "data.eval_batch_size=128",
+            "data.val_size=0",
+        )
+        yield Entry(f"3 × {side} × {side}", data, (LOADER, STREAMED))
     elif table == "scale":
         steps = "+trainer.limit_train_batches=400"  # the same for every number of images
         repeated = f"data._target_={RepeatedMNIST.__module__}.{RepeatedMNIST.__qualname__}"
@@ -143,8 +168,9 @@ def _table(title: str, rows: Mapping[Contestant, Row]) -> Table:
         table.add_column(column, justify="right")
     for key, row in rows.items():
         ratios = []
-        for other in (BARE, PRODUCTS):
-            base = rows.get(Contestant(key.setting, other))
+        for others in ((BARE, LOADER), (PRODUCTS,)):
+            known = [rows.get(Contestant(key.setting, other)) for other in others]
+            base = next(filter(None, known), None)
             ratios.append("{1:.2f} ({0:.2f}–{2:.2f})".format(*row.ratios(base)) if base else "")
         lowest, middle, highest = row.images_per_second
         table.add_row(

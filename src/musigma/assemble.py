@@ -1,9 +1,15 @@
 """From a config to the objects of a run, and what of them fits together."""
 
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
 import torch
 from torch import Tensor
 
-from musigma.data import Batch, ImageDataModule
+from musigma.data import Batch, ForeignDataModule, ImageDataModule
+from musigma.data.batch import check_pixels
+from musigma.foreign import SeededReports
 from musigma.models import LatentVariableModel
 from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
@@ -11,8 +17,9 @@ from musigma.published import check_published
 from workbench.config.blame import blaming
 from workbench.config.instantiate import instantiate
 from workbench.config.signatures import arguments_of
-from workbench.config.targets import target_of
+from workbench.config.targets import find_class, target_of
 from workbench.errors import ConfigError, DataError
+from workbench.foreign import adapted, is_foreign
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.parts import is_within
 from workbench.project import Config
@@ -25,12 +32,22 @@ FEW_SAMPLES = 2
 """Samples of an image that are tried; many of them could take a lot of memory."""
 
 
-def assemble(config: Config, data: ImageDataModule) -> AutoencoderModule:
-    """The LightningModule of a run.
+def assemble(config: Config, data: ImageDataModule) -> L.LightningModule:
+    """The LightningModule of a run: an `AutoencoderModule`, or of a class of the user's own.
 
     Raises:
         ConfigError: if its parts do not go together.
     """
+    described = config.get("module") or {"_target_": DEFAULT}
+    kind = target_of(described, L.LightningModule, "module")
+    hints = {name: argument.hint for name, argument in arguments_of(kind)[0].items()}
+    own = {
+        name: instantiate(value, hints.get(name, Any), f"module.{name}")
+        for name, value in described.items()
+        if not name.startswith("_")
+    }
+    if is_foreign(kind):
+        return _foreign(config, kind, own)
     model = build_model(config, data)
     objective = build_objective(config)
     optimizer = instantiate(config["optimizer"], OptimizerRecipe, "optimizer")
@@ -40,13 +57,6 @@ def assemble(config: Config, data: ImageDataModule) -> AutoencoderModule:
         "scheduler": scheduler,
         "parameter_groups": config.get("parameter_groups"),
         "seed": config["seed"],
-    }
-    described = config.get("module") or {"_target_": DEFAULT}
-    kind = target_of(described, AutoencoderModule, "module")
-    own = {
-        name: instantiate(value, arguments_of(kind)[0][name].hint, f"module.{name}")
-        for name, value in described.items()
-        if not name.startswith("_")
     }
     try:
         module: AutoencoderModule = kind(model, objective, **settings, **own)
@@ -58,10 +68,40 @@ def assemble(config: Config, data: ImageDataModule) -> AutoencoderModule:
     return module
 
 
+def _foreign(config: Config, kind: type, arguments: Mapping[str, Any]) -> L.LightningModule:
+    reports = SeededReports(config.get("monitor") or "loss", config["seed"])
+    try:
+        module = adapted(kind, reports, arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"module: {kind.__name__}: {error}") from error
+    if config.get("compile", False):
+        for part in module.children():
+            part.compile()
+    return module
+
+
 def build_data(config: Config) -> ImageDataModule:
     """The data module; nothing is read yet."""
-    data: ImageDataModule = instantiate(config["data"], ImageDataModule, "data")
-    return data
+    return adopt(config, instantiate(config["data"], L.LightningDataModule, "data"))
+
+
+def adopt(config: Config, data: L.LightningDataModule) -> ImageDataModule:
+    """A data module as one of this project: itself, or one of the user's own class in it."""
+    if isinstance(data, ImageDataModule):
+        return data
+    if type(data).__module__.startswith("lightning."):  # its examples, one of which downloads
+        raise ConfigError(f"data._target_: {type(data).__name__} is an example of Lightning's")
+    return ForeignDataModule(data)
+
+
+def unused(config: Config) -> dict[str, str]:
+    """Settings that a module or data of the user's own take no notice of, with the reasons."""
+    name = (config.get("module") or {}).get("_target_", DEFAULT)
+    if not is_foreign(find_class(name, "module")):
+        return {}
+    reason = f"{name} has a model and optimizers of its own; its settings are module.…"
+    groups = ("model", "optimizer", "scheduler", "parameter_groups")
+    return {f"{group}{sign}": reason for group in groups for sign in "=./"}
 
 
 def build_model(config: Config, data: ImageDataModule) -> LatentVariableModel:
@@ -84,6 +124,10 @@ def build_model(config: Config, data: ImageDataModule) -> LatentVariableModel:
             model.check(torch.arange(data.classes, device="cpu"))
         except DataError as error:
             raise ConfigError(f"model: {data.name} has {data.classes} classes: {error}") from error
+    if isinstance(data, ForeignDataModule):  # whose pixels are known by their values
+        if data.is_prepared:
+            check_pixels(data.first_batch().x, model.likelihood.pixels)
+        return model
     pixels = data.normalization.pixels
     if pixels not in model.likelihood.pixels:
         raise ConfigError(
@@ -124,6 +168,13 @@ def weights_in_32_bits(config: Config) -> None:
         )
 
 
+def _random_images(data: ImageDataModule, count: int, generator: torch.Generator) -> torch.Tensor:
+    if isinstance(data, ForeignDataModule):  # 0 and 1 are pixels of every kind
+        return torch.rand(count, *data.image_shape, generator=generator).round()
+    grey = torch.randint(0, 256, (count, *data.image_shape), generator=generator)
+    return data.normalization(data.normalization.prepare(grey.to(torch.uint8)), generator)
+
+
 def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[str], list[str]]:
     """The terms and the objective's settings that a batch of two random images reports.
 
@@ -132,12 +183,10 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
             and batches are of one.
     """
     generator = torch.Generator().manual_seed(0)
-    sizes = {"batch_size": data.batch_size, "eval_batch_size": data.eval_batch_size}
+    sizes = {name: getattr(data, name, 2) for name in ("batch_size", "eval_batch_size")}
     smallest = min(sizes, key=lambda name: sizes[name])
     count = min(2, sizes[smallest])
-    grey = torch.randint(0, 256, (count, *data.image_shape), generator=generator)
-    normalization = data.normalization
-    x = normalization(normalization.prepare(grey.to(torch.uint8)), generator)
+    x = _random_images(data, count, generator)
     samples = min(module.objective.samples, FEW_SAMPLES)
     noise = torch.randn(samples, count, module.model.noise_dim, generator=generator)
     device = next(module.parameters()).device  # "meta" while jobs are checked

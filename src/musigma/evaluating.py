@@ -20,7 +20,7 @@ from musigma.published import beside_published, published_rows
 from musigma.words import describe
 from workbench.console import nearby, set_up_logging, show_table, wrapped
 from workbench.devices import exact_device
-from workbench.errors import ConfigError, RunError, UserError
+from workbench.errors import ConfigError, DataError, RunError, UserError
 from workbench.pages.render import render
 from workbench.runs.about import About, read_about
 from workbench.runs.evaluation import (
@@ -149,8 +149,11 @@ def _evaluate(
     run.data.setup("fit")
     run.data.setup("test")
     log.info("measuring %s", nearby(folder.path))
-    test = encoded(run.model, *run.data.evaluation_loader("test").tensors())
-    if not all(torch.isfinite(part).all() for part in (test.mu, test.std, test.x_hat)):
+    loader: Any = run.data.evaluation_loader("test")
+    if isinstance(loader, list):
+        raise DataError(f"{folder.path}: its data have no test set")
+    test = encoded(run.model, loader.images(), run.data.normalization.to_unit)
+    if not all(torch.isfinite(part).all() for part in (test.mu, test.std, test.errors.mse)):
         raise RunError(
             f"{folder.path}: the {about.weights()} gives codes or images that are not finite: "
             "training had diverged. Take the other checkpoint, or an earlier run."

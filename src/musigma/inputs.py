@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from musigma.data import ImageDataModule
+from musigma.data.batch import outside_unit
 from musigma.data.image_files import is_image_file, read_files
 from musigma.data.splits import NO_LABEL
 from musigma.data.tensor_file import READERS, read_arrays
@@ -67,10 +68,12 @@ def images_of(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any
 def _own_images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any]]:
     data.prepare_data()
     data.setup("test" if source == "test" else "fit")
-    loader = data.test_dataloader() if source == "test" else data.val_dataloader()
+    loader: Any = data.evaluation_loader("test" if source == "test" else "val")
+    if isinstance(loader, list) and source == "test":
+        raise DataError("the data of this run have no test set")
     if isinstance(loader, list):
         raise DataError("this run held no images out for validation: data.val_size is 0")
-    x, y = loader.tensors()
+    x, y = loader.tensors() if hasattr(loader, "tensors") else loader.images().tensors()
     return x, {"label": y.numpy()} if NO_LABEL not in y else {}
 
 
@@ -100,11 +103,10 @@ def _pixels(path: Path, arrays: Mapping[str, Tensor], shape: ImageShape) -> Tens
             "floats from 0 to 1"
         )
     images = images.float()
-    low, high = images.min().item(), images.max().item()
-    if not (low >= 0 and high <= 1):  # which NaN is not
+    if found := outside_unit(images):
         raise DataError(
-            f"{path}: {name} holds floats from {low:.4g} to {high:.4g}, and should hold those from "
-            "0 to 1, which are normalised here, or uint8"
+            f"{path}: {name} holds floats {found}, and should hold those from 0 to 1, which are "
+            "normalised here, or uint8"
         )
     return images * 255
 

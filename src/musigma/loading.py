@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from musigma.assemble import build_data, build_model, build_objective
+from musigma.assemble import DEFAULT, build_data, build_model, build_objective
 from musigma.data import ImageDataModule
 from musigma.evaluation.encoding import Shown
 from musigma.models import LatentVariableModel
@@ -18,8 +18,10 @@ from musigma.project import PROJECT
 from musigma.settings import OpenedSettings
 from workbench.config.check import check_config
 from workbench.config.places import path_arguments, unnamed_places
+from workbench.config.targets import find_class
 from workbench.devices import find_device
 from workbench.errors import ConfigError, RunError
+from workbench.foreign import is_foreign
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import WEIGHTS, load_checkpoint, load_into, load_weights
 
@@ -114,10 +116,14 @@ def load_run(
     if exported.exists() and checkpoint not in ("best", "last"):
         raise RunError(f"{run.path} is an export, which has no checkpoint {checkpoint}")
     weights = load_weights(exported) if exported.exists() else _weights_of(run, checkpoint)
+    _check_is_ours(config, run.path)
     try:
         _check_opened(config)
         _set_places(config, data or {})
         built = build_data(config)
+        said = {f"data.{name}" for name in data or {}}
+        if reason := unnamed_places({"data": config["data"]}, run.path, said):
+            _keep_from_reading(built, reason)
         model = build_model(config, built)
         load_into(model, weights, run.path)
     except ConfigError as error:
@@ -126,11 +132,24 @@ def load_run(
             f"It was written by {PROJECT.package} {run.written_by()}; environment.txt names the "
             "commit."
         ) from error
-    said = {f"data.{name}" for name in data or {}}
-    if reason := unnamed_places({"data": config["data"]}, run.path, said):
-        _keep_from_reading(built, reason)
     built.device = place
     return Run(model.eval().to(place), built, config)
+
+
+def _check_is_ours(config: Mapping[str, Any], folder: Path) -> None:
+    """Raise a RunError if the run's module is none that holds a model of this project."""
+    name = (config.get("module") or {}).get("_target_", DEFAULT)
+    try:
+        is_ours = not is_foreign(find_class(name, "module"))
+    except ConfigError:  # of a package that is not trusted here: the weights will tell
+        return
+    if not is_ours:
+        best = folder / "checkpoints" / "best.ckpt"
+        raise RunError(
+            f"{folder} is a run of {name}, which is none of {PROJECT.package}'s models: evaluate, "
+            f"predict and export are for those. Open it with {name.rpartition('.')[2]}."
+            f"load_from_checkpoint({str(best)!r})"
+        )
 
 
 def _set_places(config: dict[str, Any], given: Mapping[str, Any]) -> None:

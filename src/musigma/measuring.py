@@ -34,7 +34,6 @@ from musigma.evaluation.probes import (
     linear_probe,
     neighbours_probe,
 )
-from musigma.evaluation.reconstruction import reconstruction_errors
 from musigma.loading import Run
 from musigma.models import LatentVariableModel, NormalPosterior
 from musigma.objectives import Objective
@@ -62,21 +61,20 @@ def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: 
     objective = run.objective()
     metrics: Metrics = {
         "speaks_of": run.model.speaks_of,
-        "test_images": len(test.x),
+        "test_images": len(test.y),
         **_reconstruction(run, test),
         "latent": _latent(run.model, objective, test),
         **_classes(run, test),
     }
     if reason := why_no_log_p(run.model, objective):
         return {**metrics, "no_log_p": reason}
-    order = torch.randperm(len(test.x), generator=_generator(FIXED_SEED))
+    order = torch.randperm(len(test.y), generator=_generator(FIXED_SEED))
     rows = order[:images].sort().values
     return metrics | _density(run, objective, Shown(test.x[rows], test.y[rows]), samples, seed)
 
 
 def _reconstruction(run: Run, test: Encoded) -> Metrics:
-    errors = reconstruction_errors(test.x, test.x_hat, run.data.normalization.to_unit)
-    values = {**errors._asdict(), "distortion": -test.log_likelihood}
+    values = {**test.errors._asdict(), "distortion": -test.log_likelihood}
     if test.rate is not None:
         values["rate"] = test.rate
         if run.model.is_deterministic:
@@ -103,7 +101,7 @@ def _latent(model: LatentVariableModel, objective: Objective, test: Encoded) -> 
         metrics["rate_per_dimension"] = test.rates.double().mean(0).tolist()
     if prior.is_standard_normal and model.has_density and not model.is_deterministic:
         metrics["aggregate_kl_at_least"] = gaussian_kl_to_prior(moments)
-    if _is_normal(model, Shown(test.x, test.y)):
+    if _is_normal(model, Shown(test.x[:1], test.y[:1])):
         information = mutual_information(mu, std, generator=_generator(FIXED_SEED))
         metrics["mutual_information_at_least"] = _mean(information)
     return metrics

@@ -12,13 +12,16 @@ from musigma.data.normalization import Dequantize
 from musigma.objectives.likelihoods.likelihood import Likelihood
 from musigma.words import NATS, UNITS, in_words
 from workbench.config.instantiate import instantiate
+from workbench.foreign import is_foreign
 from workbench.meaning import OTHERS, Meaning, Meanings
+from workbench.module import reports_of
 from workbench.project import Config
 
 SIGN_OF_DENSITY = {"elbo": 1, "iwae": 1, "distortion": -1}
 """Metrics that hold a log-density of pixels, and its sign."""
 
 GREY = "cross-entropy of grey levels, which is not a likelihood"
+UNSTATED = "not stated"
 NO_LIKELIHOODS = "Among these are cross-entropies of grey levels, which are not likelihoods."
 
 
@@ -43,8 +46,10 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
     `on_common_scale` compare on differently normalised pixels too, and what an objective estimates
     of the codes if the estimator and the sizes of batches are the same.
     """
-    likelihood, objective = module.model.likelihood, module.objective
     dataset = f"{data.name} ({data.source})"
+    if is_foreign(type(module)):
+        return _of_foreign(config, module, dataset)
+    likelihood, objective = module.model.likelihood, module.objective
     density, common = _densities(data, likelihood)
     speaks_of = f"log {module.model.speaks_of}"
     whole = (
@@ -59,7 +64,8 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
         metrics[name] = Meaning(unit, whole[:3] if name in ("l1", "mse") else whole)
     metrics["rate"] = Meaning(NATS, (dataset, speaks_of), places=2)
     for name, estimator in objective.estimators.items():
-        batches = f"in batches of {data.batch_size} and {data.eval_batch_size}"
+        sizes = [getattr(data, f"{what}batch_size", "unknown") for what in ("", "eval_")]
+        batches = f"in batches of {sizes[0]} and {sizes[1]}"
         metrics[name] = Meaning(NATS, (dataset, speaks_of, f"{estimator} {batches}"), places=2)
     for name, sign in SIGN_OF_DENSITY.items():
         better: Literal["higher", "lower"] = "higher" if sign > 0 else "lower"
@@ -71,6 +77,20 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
     return Meanings(metrics, dataset, (objective.monitor, "elbo", "elbo_unit"), notes)
 
 
+def _of_foreign(config: Mapping[str, Any], module: Any, dataset: str) -> Meanings:
+    """Metrics of a class of the user's own: they compare where data and class are the same.
+
+    Which is better of two values is said by the checkpoint callback's `mode` for its monitor; less
+    is better in all others.
+    """
+    whole = (dataset, f"as {type(module).__name__} logs it")
+    checkpoint = (config.get("callbacks") or {}).get("checkpoint") or {}
+    chosen = str(checkpoint.get("monitor") or reports_of(module).monitor).rpartition("/")[2]
+    better: Literal["lower", "higher"] = "higher" if checkpoint.get("mode") == "max" else "lower"
+    metrics = {OTHERS: Meaning(UNSTATED, whole), chosen: Meaning(UNSTATED, whole, better)}
+    return Meanings(metrics, dataset, (chosen,))
+
+
 def on_common_scale(
     metrics: Mapping[str, float], module: Any, data: ImageDataModule
 ) -> dict[str, float]:
@@ -78,7 +98,7 @@ def on_common_scale(
 
     None if pixels are binary, or if there is no density.
     """
-    if not _densities(data, module.model.likelihood)[1]:
+    if is_foreign(type(module)) or not _densities(data, module.model.likelihood)[1]:
         return {}
     gain = data.normalization.log_unit_volume() * math.prod(data.image_shape)
     return {

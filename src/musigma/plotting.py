@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from musigma.evaluation.encoding import Encoded, Shown
-from musigma.evaluation.reconstruction import class_means, reconstruction_errors, worst
+from musigma.evaluation.reconstruction import class_means, worst
 from musigma.loading import Run
 from musigma.models import LatentVariableModel
 from musigma.plots.curves import COLOURS, PANELS, plot_class_errors, plot_training_curves
@@ -54,13 +54,13 @@ def plots_of(run: Run, test: Encoded, curves: Curves) -> Iterator[NamedPlot]:
         run.views(),
         prior=run.prior(),
     )
-    if len(test.x) > 1:
+    if len(test.y) > 1:
         caption = "Decoded along straight lines between the μ of two images, of "
         caption += "one class each." if run.model.told else "two classes if there are."
         yield NamedPlot("interpolations", caption, partial(_interpolations, run, test))
     else:
         yield NamedPlot("interpolations", ONE_IMAGE)
-    l1 = reconstruction_errors(test.x, test.x_hat, run.data.normalization.to_unit).l1
+    l1 = test.errors.l1
     by_class = len(test.y.unique()) > 1
     if by_class:
         caption = "Mean absolute error of the test images by class, with standard errors."

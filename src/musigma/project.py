@@ -18,7 +18,14 @@ def found(data: Any) -> Mapping[str, Any]:
 
 def describe(config: Config, module: Any, data: Any) -> dict[str, str]:
     """The lines about data, model and objective with which a run starts."""
+    if not hasattr(module, "objective") or not hasattr(module, "model"):
+        return words.describe_foreign(config, module, data)
     return words.describe(config, module.model, module.objective, data)
+
+
+def is_known(data: Any) -> bool:
+    """True if the shape of the images is known before they have been read."""
+    return data.known_shape is not None
 
 
 def few(data: Any) -> Any:
@@ -33,6 +40,9 @@ PROJECT = hand_over(
         settings=late("musigma.settings.settings"),
         assemble=late("musigma.assemble.assemble"),
         try_batch=late("musigma.assemble.try_batch"),
+        adopt=late("musigma.assemble.adopt"),
+        is_known=is_known,
+        unused=late("musigma.assemble.unused"),
         rules=late("musigma.assemble.rules"),
         describe=describe,
         meanings=late("musigma.metrics.meanings"),

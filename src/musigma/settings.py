@@ -2,11 +2,10 @@
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
+import lightning as L
 from pydantic import Field
 
-from musigma.data import ImageDataModule
 from musigma.models import LatentVariableModel
-from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
 from musigma.published import Published
 from workbench.config.settings import Name, ReportSettings, RunSettings
@@ -19,16 +18,16 @@ Output = Name | None
 class TrainSettings(RunSettings):
     """`configs/train.yaml`, composed: settings, and descriptions of the objects of a run."""
 
-    data: ImageDataModule
+    data: L.LightningDataModule
     model: LatentVariableModel
-    module: NotRequired[AutoencoderModule]
+    module: NotRequired[L.LightningModule]
     published: NotRequired[dict[str, Published | None]]
 
 
 class OpenedSettings(TypedDict):
     """The part of a run's config that it is opened with."""
 
-    data: ImageDataModule
+    data: L.LightningDataModule
     model: LatentVariableModel
 
 
@@ -79,7 +78,11 @@ class PredictSettings(TypedDict):
 class BenchmarkSettings(TrainSettings):
     """`configs/benchmark.yaml`."""
 
-    tables: list[Literal["epoch", "batch_sizes", "precisions", "scale", "sweeps", "commands"]]
+    tables: list[
+        Literal["epoch", "batch_sizes", "precisions", "scale", "stream", "sweeps", "commands"]
+    ]
+    stream_images: Annotated[int, Field(ge=20)]
+    stream_side: Count
     rounds: Count
     output: str
 

@@ -10,12 +10,13 @@ from matplotlib.image import imsave
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from musigma.evaluation.encoding import encoded
+from musigma.evaluation.encoding import Shown
 from musigma.loading import Run, load_run
 from musigma.plots.images import pair_rows, plane_codes
 from musigma.plots.latent import MOST_VIEWS, plane_of, samples_of
 from musigma.plots.rate_distortion import Point, plot_rate_distortion
 from musigma.plots.style import viewable
+from musigma.seeding import FIXED_SEED, normal_noise
 from workbench.pages.render import address, embedded
 from workbench.sweeps.compare import Comparison, Group
 from workbench.sweeps.plots import Plot
@@ -94,10 +95,13 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
         yield Plot(_pixels(grid), "means of samples" + ", a row a class" * several)
     else:
         data.setup("test")
-        x, y = (part[:IMAGES] for part in data.test_dataloader().tensors())
-        mu, _, x_hat = encoded(model, x, y)[2:5]
+        images = Shown(*next(data.evaluation_loader("test").images().batches(IMAGES)))
+        mu = model.given(images).encode(images.x).mu
+        few = Shown(*(part[:16] for part in images))
+        noise = normal_noise(1, len(few.x), model.noise_dim, seed=FIXED_SEED)
+        x_hat = model.likelihood.mean(model.given(few).draw(few.x, noise).decoded()[0])
         on_unit = data.normalization.shown
-        pairs = pair_rows(viewable(on_unit(x[:16])), viewable(on_unit(x_hat[:16])))
+        pairs = pair_rows(viewable(on_unit(few.x)), viewable(on_unit(x_hat)))
         yield Plot(_pixels(pairs), "no prior, so samples mean nothing: reconstructions")
     if model.latent_dim == 2:
         codes, of = plane_of(prior, mu)

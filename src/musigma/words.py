@@ -39,13 +39,29 @@ def _value(value: Any) -> str:
 
 def describe(config: Mapping[str, Any], model: Any, objective: Any, data: Any) -> dict[str, str]:
     """Data, model and objective of a run, a line each."""
-    parameters = sum(p.numel() for p in model.parameters())
-    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
-    size = f"{parameters:,} parameters" + (f", {frozen:,} of them frozen" if frozen else "")
     return {
-        "data": f"{data.name}, {type(data.normalization).__name__} pixels, "
-        f"data source: {data.source}"
-        + (f", streamed by {data.num_workers} workers" if data.is_streamed else ""),
-        "model": f"{config.get('name', 'model')}: {model.in_words()}, {size}",
+        "data": _of_data(data),
+        "model": f"{config.get('name', 'model')}: {model.in_words()}, {_size(model)}",
         "objective": in_words(objective, config["model"]["objective"]),
     }
+
+
+def describe_foreign(config: Mapping[str, Any], module: Any, data: Any) -> dict[str, str]:
+    """Data and module of a run whose module is of the user's own class, a line each."""
+    settings = in_words(module, config["module"])
+    return {
+        "data": _of_data(data),
+        "module": f"{settings}, {_size(module)}; its model and optimizers are its own",
+    }
+
+
+def _of_data(data: Any) -> str:
+    pixels = f", {type(data.normalization).__name__} pixels" if data.known_shape else ""
+    streamed = f", streamed by {data.num_workers} workers" if data.is_streamed else ""
+    return f"{data.name}{pixels}, data source: {data.source}{streamed}"
+
+
+def _size(module: Any) -> str:
+    parameters = sum(p.numel() for p in module.parameters())
+    frozen = sum(p.numel() for p in module.parameters() if not p.requires_grad)
+    return f"{parameters:,} parameters" + (f", {frozen:,} of them frozen" if frozen else "")

@@ -26,6 +26,8 @@ KNOWN_NOISE = (
     r"`.fit\(ckpt_path=None\)` was called without a model",  # it was not: OnExceptionCheckpoint's
     r".fit\(ckpt_path=\"last\"\) is set, but there is no last",  # likewise
     r"Total length of `list` across ranks is zero",  # data.val_size=0 means just that
+    # It is there once the final weights are validated; a name that is wrong is refused before.
+    r"`ModelCheckpoint\(monitor='val/.* could not find the monitored key",
 )
 
 LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))

@@ -16,7 +16,6 @@ from workbench.config.quoting import quote
 from workbench.config.resolvers import register_resolvers
 from workbench.console import set_up_logging
 from workbench.errors import ConfigError
-from workbench.module import ReportingModule
 from workbench.project import Config, the_project
 from workbench.runs.folder import RunFolder
 from workbench.trainer import build_trainer
@@ -32,7 +31,7 @@ class Built(NamedTuple):
         folder: the run folder, which the trainer writes into.
     """
 
-    module: ReportingModule
+    module: L.LightningModule
     data: L.LightningDataModule
     trainer: L.Trainer
     folder: Path

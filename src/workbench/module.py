@@ -18,6 +18,11 @@ log = logging.getLogger(__name__)
 Stage = Literal["train", "val", "test"]
 
 
+def reports_of(module: Any) -> Any:
+    """What knows the metrics of a module: itself, or what stands in for it if it is foreign."""
+    return getattr(module, "_reports", module)
+
+
 class ReportingModule(OptimizedModule):
     """Averages the terms that its steps `add` over the examples of an epoch, and logs the means.
 

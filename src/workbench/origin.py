@@ -1,5 +1,6 @@
 """Begin with the weights of another run."""
 
+import functools
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,7 @@ from workbench.config.launch import Launch
 from workbench.console import show_table
 from workbench.errors import ConfigError, RunError, one_line
 from workbench.parts import find_part, is_within
+from workbench.project import Config
 from workbench.runs.resume import find_run
 from workbench.runs.weights import WEIGHTS, is_weight, load_checkpoint, load_weights
 
@@ -163,6 +165,33 @@ def take(module: nn.Module, origin: Origin, parts: Iterable[str] | None = None) 
     Raises:
         ConfigError: if nothing does.
     """
+    weights, taken = _fitting(module, origin, parts)
+    module.load_state_dict({name: weights[name] for name in taken.names}, strict=False)
+    return taken
+
+
+def check_fits(module: nn.Module, config: Config) -> None:
+    """Check that weights to begin with fit a module, which may be without memory for its own.
+
+    Raises:
+        ConfigError: if they cannot be read, or nothing of them fits.
+    """
+    if which := config.get("init_from"):
+        path = find_origin(which, Path(config["log_dir"]) / "runs")
+        _fitting(module, _read_once(path, path.stat().st_mtime_ns), config.get("init_from_parts"))
+
+
+@functools.lru_cache(1)
+def _read_once(path: Path, changed: int) -> Origin:
+    """The shapes of an origin's weights; the jobs of a sweep mostly have the same one."""
+    origin = read_origin(path)
+    return origin._replace(weights={n: w.to("meta") for n, w in origin.weights.items()})
+
+
+def _fitting(
+    module: nn.Module, origin: Origin, parts: Iterable[str] | None
+) -> tuple[Mapping[str, Tensor], Taken]:
+    """The origin's weights by the names of a module, and which of them fit it."""
     own = module.state_dict()
     weights = _named_as(own, module, origin.weights)
     wanted = None if parts is None else [find_part(module, p, "init_from_parts") for p in parts]
@@ -184,8 +213,7 @@ def take(module: nn.Module, origin: Origin, parts: Iterable[str] | None = None) 
         name, shape = next(((n, s) for n, s in shapes.items()), (next(iter(weights)), None))
         fault = f"{name} is {shape[1]} there and {shape[0]} here" if shape else f"it holds {name}"
         raise ConfigError(f"init_from={origin.path}: nothing of it fits: {fault}, for one")
-    module.load_state_dict({name: weights[name] for name in taken.names}, strict=False)
-    return taken
+    return weights, taken
 
 
 def _named_as(

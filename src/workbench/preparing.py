@@ -14,10 +14,10 @@ from workbench.config.check import check_config
 from workbench.config.launch import Launch
 from workbench.config.misfits import check_schedule, check_unvalidated, find_misfits
 from workbench.config.places import places_of, remember, unnamed_places
-from workbench.config.trainer_rules import check_processes, read_data
+from workbench.config.trainer_rules import batches_of, check_processes, read_data
 from workbench.distributed import folder_to_join
 from workbench.errors import ConfigError, RunError
-from workbench.module import ReportingModule
+from workbench.module import reports_of
 from workbench.origin import Origin, Taken, read_origin, take, with_origin
 from workbench.project import Config, the_project
 from workbench.rehearsal import rehearse
@@ -38,7 +38,7 @@ class Prepared(NamedTuple):
     config: Config
     folder: RunFolder
     data: L.LightningDataModule
-    module: ReportingModule
+    module: L.LightningModule
     trainer: L.Trainer
     resume_from: Path | None
     taken: Taken | None
@@ -116,7 +116,7 @@ def _assemble(
     taken = None
     if path is None and (origin := origin or _origin(config)):
         taken = take(module, origin, config.get("init_from_parts"))
-        module.taken = taken.names
+        reports_of(module).taken = taken.names
     _try_out(config, module, data)
     folder = known or _new_folder(launch)
     try:
@@ -134,17 +134,18 @@ def _origin(config: Config) -> Origin | None:
     return read_origin(Path(which)) if which else None
 
 
-def _try_out(config: Config, module: ReportingModule, data: L.LightningDataModule) -> None:
+def _try_out(config: Config, module: L.LightningModule, data: L.LightningDataModule) -> None:
     """Check the trainer, and try two steps of the run in a folder that is thrown away."""
     with TemporaryDirectory() as folder:
         with blaming("trainer"):
             trainer = build_trainer(config, Path(folder))
         check_processes(trainer)
         batches = read_data(data, trainer)
-        module.planned = length_of(trainer, batches)
-        check_schedule(config, module.planned)
-        if not (trainer.limit_val_batches and len(data.val_dataloader())):
-            check_unvalidated(config, module.monitor)
+        reports = reports_of(module)
+        reports.planned = length_of(trainer, batches)
+        check_schedule(config, reports.planned)
+        if not (trainer.limit_val_batches and batches_of(data.val_dataloader())):
+            check_unvalidated(config, reports.monitor)
         if folder_to_join() is None:
             rehearse(config, module, data, trainer, Path(folder))
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lightning import LightningModule
+
     from workbench.doctor import Finding
     from workbench.meaning import Meanings
-    from workbench.module import ReportingModule
     from workbench.sweeps.compare import Comparison
     from workbench.sweeps.plots import Plot
 
@@ -40,6 +41,16 @@ def itself(data: Any) -> Any:
     return data
 
 
+def as_it_is(config: Config, data: Any) -> Any:
+    """The default of `adopt`: data modules that need no adaptation."""
+    return data
+
+
+def always(data: Any) -> bool:
+    """The default of `is_known`."""
+    return True
+
+
 def nothing(*_: Any) -> Any:
     """The default of functions that a project does not need: no entries."""
     return {}
@@ -54,11 +65,16 @@ class Project:
         root: the repository, with `configs/` and `scripts/`.
         settings: () → a TypedDict of each script's config, by the script's name. That of `train`
             has all entries of `workbench.config.settings.RunSettings`.
-        assemble: (config, data) → the module of a run.
+        assemble: (config, data) → the module of a run; one of the user's own class is made by
+            `workbench.foreign.adapted`.
         try_batch: (module, data) → the names of the terms and of the settings that a batch
             reports; raises ConfigError if its loss cannot be computed. The module's weights are on
             the device "meta", which has shapes and no values; where that raises anything, all is
-            built and tried again on the CPU.
+            built and tried again on the CPU. Of a module of the user's own class it is not asked.
+        adopt: (config, data) → the data module that a run works with, of one of the user's own.
+        is_known: (data) → False if no module can be made before the data have been read.
+        unused: (config) → settings that the user's own classes take no notice of, as beginnings of
+            dotted names, with the reasons; typed, they are refused.
         rules: (config) → nothing; raises ConfigError for settings that do not fit one another.
         describe: (config, module, data) → lines about a run that starts, by their labels.
         meanings: (config, module, data) → the meanings of the run's metrics.
@@ -90,11 +106,14 @@ class Project:
     package: str
     root: Path
     settings: Callable[[], Mapping[str, type]]
-    assemble: "Callable[[Config, Any], ReportingModule]"
+    assemble: "Callable[[Config, Any], LightningModule]"
     try_batch: Callable[[Any, Any], tuple[list[str], list[str]]]
     meanings: "Callable[[Config, Any, Any], Meanings]"
     rules: Callable[[Config], Any] = nothing
     describe: Callable[[Config, Any, Any], Mapping[str, str]] = nothing
+    adopt: Callable[[Config, Any], Any] = as_it_is
+    is_known: Callable[[Any], bool] = always
+    unused: Callable[[Config], Mapping[str, str]] = nothing
     derive: Callable[[Mapping[str, float], Any, Any], Mapping[str, float]] = nothing
     older: "Callable[[Config, str, Mapping[str, float]], tuple[Meanings, dict[str, float]]] | None" = None  # noqa: E501
     found: Callable[[Any], Mapping[str, Any]] = nothing

@@ -12,6 +12,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -19,8 +20,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from workbench.callbacks import BestAndLast, GracefulStop, StopWhenNotFinite
 from workbench.callbacks.graceful_stop import stoppable
 from workbench.config.blame import blaming, ours
+from workbench.config.misfits import no_such_metric
 from workbench.config.targets import find_class
-from workbench.module import ReportingModule
+from workbench.errors import ConfigError
+from workbench.foreign import is_foreign
+from workbench.module import ReportingModule, reports_of
 from workbench.project import Config, the_project
 from workbench.runs.weights import load_checkpoint
 from workbench.trainer import build_trainer
@@ -49,7 +53,7 @@ ONE_PROCESS = {"strategy": "auto", "devices": 1, "num_nodes": 1}
 
 def rehearse(
     config: Config,
-    module: ReportingModule,
+    module: L.LightningModule,
     data: L.LightningDataModule,
     planned: L.Trainer,
     folder: Path,
@@ -70,10 +74,24 @@ def rehearse(
     """
     with _silenced(), isolate_rng(), blaming("trainer", _places(config)):
         trainer = build_trainer(_rehearsed(config, planned), folder)
+        tried = copy.deepcopy(module)
         with stoppable(trainer):
-            trainer.fit(copy.deepcopy(module), datamodule=the_project().few(data))
+            trainer.fit(tried, datamodule=the_project().few(data))
         if (path := BestAndLast.path(trainer, "last")).is_file():
             load_checkpoint(path)
+    if is_foreign(type(module)):
+        _check_optimized(config.get("optimized_metric"), module, reports_of(tried).known())
+
+
+def _check_optimized(name: str | None, module: L.LightningModule, known: set[str]) -> None:
+    """Check the name of the metric that a search goes by, of a module that was tried.
+
+    Raises:
+        ConfigError: if it logs no such metric; of the test nothing has been seen yet.
+    """
+    is_tested = is_overridden("test_step", module) and str(name).startswith("test/")
+    if name is not None and name not in known and not is_tested:
+        raise ConfigError(f"optimized_metric={name}: {no_such_metric(known)}")
 
 
 def _rehearsed(config: Config, planned: L.Trainer) -> Config:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import leave_at_interrupts, note_interrupts, plain_errors
+from workbench.fewer_imports import import_torchmetrics
 from workbench.project import Project, hand_over
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def script(
         def plain_task(cfg: "DictConfig") -> Any:
             hand_over(project)  # in the processes that a launcher starts, too
             with plain_errors():
+                import_torchmetrics()
                 return task(cfg)
 
         def main() -> None:
@@ -47,7 +49,7 @@ def script(
             vars(plain_task)["command"] = command  # for the sweeper
             with plain_errors(), hydra_adapter.opened(project.configs, name):
                 failed = hydra_adapter.start(
-                    command.options, command.config_name, plain_task, Parser()
+                    command.options, command.config_name, plain_task, Parser(), command.composed
                 )
             if command.jobs and failed:
                 sys.exit(1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from workbench.callbacks.checkpoints import add_validation, best_checkpoint, has_validation
 from workbench.callbacks.graceful_stop import interruptible, stoppable
@@ -18,7 +19,7 @@ from workbench.console import nearby, next_steps, set_up_logging, show_results, 
 from workbench.distributed import folder_to_join, others_join
 from workbench.errors import ConfigError, UserError
 from workbench.meaning import Meanings
-from workbench.module import ReportingModule
+from workbench.module import reports_of
 from workbench.preparing import Prepared, prepare
 from workbench.project import the_project
 from workbench.runs.environment import describe_environment
@@ -76,7 +77,7 @@ def _run(launch: Launch, prepared: Prepared) -> float | None:
                 folder.write_metrics(best=folder.inside(best))
         if first:
             _record_results(prepared, meanings, metrics, launch.in_sweep)
-    return value_of(config["optimized_metric"], metrics, module.monitor)
+    return value_of(config["optimized_metric"], metrics, reports_of(module).monitor)
 
 
 def _record_start(
@@ -92,7 +93,7 @@ def _record_start(
     folder.write_metrics(
         status="running",
         **{f"data_{name}": value for name, value in the_project().found(data).items()},
-        monitor=module.monitor,
+        monitor=reports_of(module).monitor,
         meanings=meanings.plain(),
         tracked=tracked_runs or None,
         error=None,
@@ -104,7 +105,7 @@ def _record_start(
 
 
 def train(
-    module: ReportingModule,
+    module: L.LightningModule,
     data: L.LightningDataModule,
     trainer: L.Trainer,
     *,
@@ -119,26 +120,29 @@ def train(
     Raises:
         KeyboardInterrupt: if the user stopped it.
     """
+    reports = reports_of(module)
     with stoppable(trainer):
         trainer.fit(module, datamodule=data, ckpt_path=resume_from, weights_only=True)
     with stoppable(trainer, at_once=True):
-        if has_validation(trainer) and not module.validation():
+        if has_validation(trainer) and not reports.validation():
             log.info("validating the final weights")
             trainer.validate(module, datamodule=data, verbose=False)
             add_validation(trainer, module)
         best, name = measured_weights(trainer)
         metrics = {
-            "train": module.metrics("train"),
-            "val": best["validation"] if best else module.validation(),
+            "train": reports.metrics("train"),
+            "val": best["validation"] if best else reports.validation(),
         }
         if best:
             # Not by `ckpt_path`, which weight averaging would replace.
             module.load_state_dict(best["state_dict"])
-            module.tested_step = best["global_step"]
-        if test:
+            reports.tested_step = best["global_step"]
+        if test and not is_overridden("test_step", module):
+            log.info("no test: %s has no test_step", type(module).__name__)
+        elif test:
             log.info("testing the %s", name)
             trainer.test(module, datamodule=data, verbose=False)
-            metrics["test"] = module.metrics("test")
+            metrics["test"] = reports.metrics("test")
     return {
         f"{stage}/{name}": value
         for stage in metrics

@@ -3,8 +3,16 @@
 import pytest
 
 from benchmarking.race import Epoch, Row, race
+from warm import server
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _warm(monkeypatch):
+    """Pipelines run in processes that have everything imported."""
+    context = server()
+    monkeypatch.setattr("benchmarking.race.multiprocessing.get_context", lambda _: context)
 
 
 def _three_images(pace):

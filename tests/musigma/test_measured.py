@@ -21,6 +21,8 @@ from workbench.runs.resume import find_runs
 from workbench.runs.weights import load_checkpoint
 from workbench.training import run
 
+pytestmark = pytest.mark.slow
+
 EMA = "++callbacks.ema._target_=lightning.pytorch.callbacks.EMAWeightAveraging"
 THEIRS = (
     "++callbacks.checkpoint=null",
@@ -100,7 +102,7 @@ def test_final_weights_that_were_never_validated_are_validated_at_the_end(
     _assert_same(_weights(folder, "previous"), last["state_dict"])
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Lightning's, of its own checkpoints
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 @pytest.mark.parametrize(
     ("settings", "weights"),
     [
@@ -195,7 +197,6 @@ def test_resuming_a_finished_run_changes_no_checkpoint_no_curve_and_no_metric(
         assert after[name] == metrics[name]
 
 
-@pytest.mark.slow
 def test_a_run_that_early_stopping_ended_trains_no_further_when_resumed(
     run_here, compose_launch, monkeypatch
 ):
@@ -280,7 +281,6 @@ def test_of_averaged_weights_val_test_and_the_checkpoint_are_the_same_weights(se
     assert not torch.equal(best["state_dict"][name], best["current_model_state"][name])
 
 
-@pytest.mark.slow
 def test_evaluate_agrees_with_the_table_of_averaged_weights(trained):
     folder = trained(EMA, "++callbacks.ema.decay=0.8")
     (found,) = evaluate(
@@ -317,7 +317,6 @@ def test_a_run_with_averaged_weights_resumes_from_the_raw_ones_to_the_same_bits(
 # --- Lightning's own checkpoints ------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_lightnings_best_checkpoint_is_tested_and_opened(run_here, capsys):
     folder = run_here(*THEIRS, "trainer.max_epochs=3", "++callbacks.theirs.mode=max")
     assert "testing the best checkpoint: epoch 1, step 5" in capsys.readouterr().out
@@ -438,7 +437,6 @@ def test_callbacks_whose_results_nothing_would_hold_are_refused_before_the_start
     assert not list((tmp_path / "logs").glob("runs/*"))
 
 
-@pytest.mark.slow
 def test_a_run_folder_that_holds_an_export_of_itself_is_that_run(trained):
     folder = trained("trainer.max_epochs=1")
     export_run(load_run(folder.path), folder.path / "export")

@@ -150,6 +150,7 @@ def test_bf16_mixed_trains_and_agrees_with_float32(run_here, trained):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_batch_can_be_overfitted(run_here):
     folder = run_here(
         "debug=overfit",

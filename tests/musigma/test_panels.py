@@ -31,6 +31,8 @@ from workbench.config.quoting import quote
 from workbench.runs.weights import load_checkpoint
 from workbench.training import run
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 40
 
 

@@ -7,6 +7,7 @@ from running import (  # noqa: F401
     compose_launch,
     compose_small,
     only_run,
+    run_folder,
     run_here,
     run_script,
     start_script,

@@ -34,17 +34,24 @@ def _alone(monkeypatch, tmp_path):
 
 
 @functools.cache
-def _composed(configs, overrides):
-    from hydra import compose, initialize_config_dir
-    from hydra.core.hydra_config import HydraConfig
+def _composer(configs):
+    """One for all tests, as each choice of files is composed once."""
+    from workbench.config.compose import Composer
 
+    return Composer("train")
+
+
+@functools.cache
+def _composed(configs, overrides):
+    from workbench.config import hydra_adapter
     from workbench.config.launch import read_launch
     from workbench.config.resolvers import register_resolvers
 
     register_resolvers()
-    with initialize_config_dir(str(configs), version_base="1.3"):
-        cfg = compose("train", [f"log_dir={HERE}", *overrides], return_hydra_config=True)
-    HydraConfig.instance().set_config(cfg)
+    with hydra_adapter.opened(configs, "train"):
+        composed = _composer(configs).compose([f"log_dir={HERE}", *overrides])
+    assert not composed.problems
+    cfg = composed.config
     shown = cfg.copy()
     shown._set_flag("struct", False)
     shown.pop("hydra")
@@ -140,3 +147,12 @@ def only_run(tmp_path):
         return RunFolder.open(config.parent)
 
     return find
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    """The path of the least that a sweep takes for a run: a folder with a config."""
+    path = tmp_path / "sweep" / "run"
+    path.mkdir(parents=True)
+    (path / "config.yaml").write_text("name: x\n")
+    return path

@@ -9,6 +9,7 @@ from argparse import Namespace
 
 import pytest
 from hydra import compose
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
@@ -89,10 +90,11 @@ def test_strings_of_an_override_are_those_of_single_jobs(text, strings):
 
 
 def test_options_of_a_group_are_its_files_wherever_they_lie(searched):
-    assert {"basic"} <= {*adapter.options_of("hydra/launcher", "train", [])}
-    assert "checked" in adapter.options_of("hydra/sweeper", "train", [])
-    assert adapter.options_of("size", "train", []) == []
-    assert adapter.options_of("size", "train", [searched]) == ["large", "small"]
+    options = adapter.groups_of("train", [])
+    assert {"basic"} <= {*options("hydra/launcher")}
+    assert "checked" in options("hydra/sweeper")
+    assert options("size") == []
+    assert adapter.groups_of("train", [searched])("size") == ["large", "small"]
 
 
 def test_defaults_of_a_choice_are_files_with_their_packages(searched):
@@ -179,6 +181,18 @@ def test_start_runs_a_task_once_with_its_config(tmp_path):
     assert [cfg.seed for cfg in seen] == [9]
     assert "hydra" not in seen[0]
     assert sys.argv == before
+
+
+def test_start_runs_what_is_composed_already_and_composes_nothing(tmp_path, monkeypatch):
+    config = Composer("train").compose(["seed=9", f"hydra.run.dir={tmp_path}"]).config
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", None)
+    seen = []
+
+    def task(cfg):
+        seen.append((cfg.seed, "hydra" in cfg, HydraConfig.get().run.dir))
+
+    adapter.start(Parser().parse_intermixed_args([]), "train", task, Parser(), config)
+    assert seen == [(9, False, str(tmp_path))]
 
 
 def test_start_gives_a_sweep_to_the_sweeper_that_it_chooses(tmp_path):

@@ -246,9 +246,13 @@ def test_a_sweep_over_origins_knows_them_and_refuses_one_that_is_not_there(train
     assert latest.config["init_from"] == str(first.checkpoint("best"))
     named = {**job.config, "init_from": str(first.checkpoint("best"))}
     assert identity(latest.config) == identity(named) != identity(command.jobs[0].config)
-    command = read_command_line("train", ["-m", logs, "sweep=x", f"init_from=null,{tmp_path}/gone"])
-    with pytest.raises(ConfigError, match="gone is not a run folder"):
-        launch_all(command, asked, None)
+    torch.save({"state_dict": {"other": torch.zeros(3)}}, tmp_path / "other.ckpt")
+    for name, message in (
+        ("gone", "gone is not a run folder"),
+        ("other.ckpt", "nothing of it fits: it holds other"),
+    ):
+        with pytest.raises(ConfigError, match=message):  # before any job starts
+            read_command_line("train", ["-m", logs, "sweep=x", f"init_from=null,{tmp_path}/{name}"])
     assert asked.jobs == 2
 
 

@@ -71,11 +71,10 @@ def check_pixels(x: Tensor, pixels: Sequence[Pixels]) -> None:
     Raises:
         DataError: if they are not.
     """
-    low, high = x.min().item(), x.max().item()
-    if "real" not in pixels and not (low >= 0 and high <= 1):  # NaN is not either
+    if "real" not in pixels and (found := outside_unit(x)):
         raise DataError(
-            f"the loader's pixels lie between {low:.3g} and {high:.3g}, and the likelihood is one "
-            f"of {' or '.join(pixels)} pixels: leave out Normalize, or take another likelihood"
+            f"the loader's pixels lie {found}, and the likelihood is one of "
+            f"{' or '.join(pixels)} pixels: leave out Normalize, or take another likelihood"
         )
     if "real" not in pixels and "unit" not in pixels and not ((x == 0) | (x == 1)).all():
         raise DataError(
@@ -84,6 +83,14 @@ def check_pixels(x: Tensor, pixels: Sequence[Pixels]) -> None:
         )
     if not x.isfinite().all():
         raise DataError("the loader's pixels are not all finite numbers: look at its transform")
+
+
+def outside_unit(x: Tensor) -> str | None:
+    """`between -0.42 and 2.82`, if not all numbers lie in [0, 1]; the device must wait."""
+    low, high = x.min().item(), x.max().item()
+    if low >= 0 and high <= 1:  # which NaN is not
+        return None
+    return f"between {low:.3g} and {high:.3g}"
 
 
 def size_of(loader: Any) -> int | None:

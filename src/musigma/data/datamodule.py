@@ -2,7 +2,7 @@
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import lightning as L
@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import Transform
 
 from musigma.data.batch import Batch
+from musigma.data.in_order import Iterated, IteratedLoader, Read
 from musigma.data.loader import InMemory, TensorLoader, place
 from musigma.data.normalization import (
     NORMALIZATIONS,
@@ -19,6 +20,7 @@ from musigma.data.normalization import (
     Normalization,
     NormalizationName,
     Stds,
+    normalized_by_place,
 )
 from musigma.data.splits import Size, split
 from musigma.data.streaming import (
@@ -26,14 +28,19 @@ from musigma.data.streaming import (
     Streamed,
     StreamLoader,
     default_workers,
-    normalized_by_place,
 )
 from musigma.seeding import FIXED_SEED
 from musigma.shapes import ImageShape
 from workbench.errors import DataError
+from workbench.foreign import is_foreign
 from workbench.ranges import Count, Seed, checked
 
-Loader = TensorLoader | StreamLoader
+Loader = TensorLoader | StreamLoader | IteratedLoader
+Kept = InMemory | Streamed | Iterated
+
+
+FIRST = 10_000
+"""Of training images without a length so many are evaluated: the first ones."""
 
 
 class ImageDataModule(L.LightningDataModule):
@@ -103,7 +110,7 @@ class ImageDataModule(L.LightningDataModule):
         self.device = torch.device("cpu")
         self.augment = augment
         self.num_workers = default_workers() if num_workers is None else num_workers
-        self._sets: dict[str, InMemory | Streamed] = {}
+        self._sets: dict[str, Kept] = {}
         self.labels: dict[str, Tensor] = {}
 
     @abstractmethod
@@ -117,7 +124,7 @@ class ImageDataModule(L.LightningDataModule):
         """The same of the data's own validation set; None where there is none, as by default."""
         return None
 
-    def streams(self) -> dict[str, Streamed] | None:
+    def streams(self) -> Mapping[str, Streamed | Iterated] | None:
         """The sets `train`, `test` and, if there is one, `val`, where images are read one by one.
 
         None, as by default, where they are read once.
@@ -135,11 +142,11 @@ class ImageDataModule(L.LightningDataModule):
         if ("test" if is_test else "train") in self._sets:
             return
         if streams := self.streams():
-            if "val" not in streams:
-                train = streams["train"]
+            sets, train = {**streams}, streams["train"]
+            if "val" not in sets and isinstance(train, Streamed):
                 mask = self._held_out(len(train))
-                streams |= {"val": train.only(mask), "train": train.only(~mask)}
-            for name, stream in streams.items():
+                sets |= {"val": train.only(mask), "train": train.only(~mask)}
+            for name, stream in sets.items():
                 self._keep(name, stream)
             return
         prepare = self.normalization.prepare
@@ -163,9 +170,14 @@ class ImageDataModule(L.LightningDataModule):
         self._keep("val", InMemory(self._normalized(held_out), held_out_labels))
 
     @property
+    def known_shape(self) -> ImageShape | None:
+        """The shape of the images; None if it is known once they have been read."""
+        return self.image_shape
+
+    @property
     def is_streamed(self) -> bool:
         """True if training images are read one by one; after `setup`."""
-        return isinstance(self._sets.get("train"), Streamed)
+        return isinstance(self._sets.get("train"), Streamed | Iterated)
 
     def some(self, count: int) -> "ImageDataModule":
         """The same with only so many of the images that have been read, in two batches."""
@@ -178,59 +190,70 @@ class ImageDataModule(L.LightningDataModule):
     def mean_image(self) -> Tensor:
         """The mean of the training images as the model sees them, `[C, H, W]`, after `setup`."""
         train = self._sets["train"]
-        if isinstance(train, Streamed):
-            sums = [batch.x.double().sum(0) for batch in self.evaluation_loader("train")]
+        if isinstance(train, InMemory):
+            chunks = train.images.split(5_000)
+            generator = torch.Generator(train.images.device).manual_seed(FIXED_SEED)
+            parts = (self.normalization(chunk, generator) for chunk in chunks)
         else:
-            images = train.images
-            generator = torch.Generator(images.device).manual_seed(FIXED_SEED)
-            chunks = images.split(5_000)
-            sums = [self.normalization(chunk, generator).double().sum(0) for chunk in chunks]
-        return (torch.stack(sums).sum(0) / len(train)).float()
+            parts = (batch.x for batch in self.evaluation_loader("train"))
+        sums, count = [], 0
+        for x in parts:
+            sums.append(x.double().sum(0))
+            count += len(x)
+        return (torch.stack(sums).sum(0) / count).float()
 
     def train_dataloader(self) -> Loader:
         """Shuffled anew each epoch, except where Lightning overfits a few batches."""
         overfit = getattr(self.trainer, "overfit_batches", 0)
         normalization = self.normalization
-        return self._loader("train", self.batch_size, normalization, True, shuffle=not overfit)
+        return self._loader(
+            "train", self.batch_size, normalization, is_training=True, shuffle=not overfit
+        )
 
     def val_dataloader(self) -> Loader | list[Loader]:
         """The images held out, in a fixed order; an empty list where there are none."""
-        return self._loader("val", self.eval_batch_size) if len(self._sets["val"]) else []
+        return self._loader("val", self.eval_batch_size) if self._has("val") else []
 
-    def test_dataloader(self) -> Loader:
-        """The test images in their own order."""
-        return self._loader("test", self.eval_batch_size)
+    def test_dataloader(self) -> Any:
+        """The test images in their own order; an empty list where there are none."""
+        return self._loader("test", self.eval_batch_size) if self._has("test") else []
 
-    def predict_dataloader(self) -> Loader:
+    def predict_dataloader(self) -> Any:
         """The test images, as `Trainer.predict` sees them."""
         return self.test_dataloader()
 
-    def evaluation_loader(self, name: Literal["train", "test"]) -> Loader:
-        """The images of a set as evaluation sees them: in their own order, normalised."""
+    def evaluation_loader(self, name: Literal["train", "val", "test"]) -> Any:
+        """The images of a set as evaluation sees them: in their own order, normalised.
+
+        An empty list where there are none.
+        """
+        if name == "val":
+            return self.val_dataloader()
+        if not self._has(name):
+            return []
         normalization = self.normalization if name == "train" else None
-        return self._loader(name, self.eval_batch_size, normalization)
+        return self._loader(name, self.eval_batch_size, normalization, by_place=True)
 
     def first_images(self, count: int) -> tuple[Literal["train", "val"], Tensor, Tensor]:
         """The first images held out, or if none are, to train on: their set, pixels and labels."""
-        name: Literal["train", "val"] = "val" if len(self._sets["val"]) else "train"
+        name: Literal["train", "val"] = "val" if self._has("val") else "train"
         kept = self._sets[name]
+        if isinstance(kept, Iterated):
+            return name, *self._iterated_loader(kept, count).first(count)
         images, labels = (part.to(self._device) for part in kept.first(count))
         is_normalized = name == "val" and isinstance(kept, InMemory)
-        if isinstance(kept, Streamed) and name == "val":
-            rows = torch.arange(len(images))
-            return name, normalized_by_place(self.normalization, images, rows), labels
         return name, images if is_normalized else self._normalized(images), labels
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int
-    ) -> Batch:
-        """Batches are on the device already."""
-        return batch
+    ) -> Batch | tuple[Tensor, Tensor]:
+        """Batches are on the device already; a module of the user's own class gets `x, y`."""
+        module = self.trainer.lightning_module if self.trainer else None
+        return (batch.x, batch.y) if is_foreign(type(module)) else batch
 
     def _normalized(self, images: Tensor) -> Tensor:
-        """As in every evaluation: with the same draws if they are random."""
-        generator = torch.Generator(images.device).manual_seed(FIXED_SEED)
-        return self.normalization(images, generator)
+        """As in every evaluation: with draws by their places if they are random."""
+        return normalized_by_place(self.normalization, images, torch.arange(len(images)))
 
     def _held_out(self, count: int) -> Tensor:
         return split(count, self.val_size, f"{self.name}, data.val_size={self.val_size}")
@@ -243,7 +266,36 @@ class ImageDataModule(L.LightningDataModule):
         draws: dict[str, Any] = {"augment": self.augment, "seed": self.seed, "is_random": is_random}
         return Streamed(get, rows, self.normalization, **draws)
 
-    def _keep(self, name: str, images: InMemory | Streamed) -> None:
+    def _iterated(self, dataset: Iterable[Any], read: Read) -> Iterated:
+        """A set without a length."""
+        draws: dict[str, Any] = {"augment": self.augment, "seed": self.seed}
+        return Iterated(dataset, read, self.normalization, **draws)
+
+    def _iterated_loader(
+        self, images: Iterated, batch_size: int, is_training: bool = False
+    ) -> IteratedLoader:
+        return IteratedLoader(
+            images,
+            batch_size=batch_size,
+            is_training=is_training,
+            num_workers=self.num_workers,
+            seed=self.seed,
+            device=self._device,
+        )
+
+    def _has(self, name: str) -> bool:
+        images = self._sets.get(name)
+        return isinstance(images, Iterated) or (images is not None and len(images) > 0)
+
+    def _keep(self, name: str, images: Kept) -> None:
+        if isinstance(images, Iterated):
+            if self._processes > 1:
+                raise DataError(
+                    f"{self.name}: has no length that {self._processes} processes could share; set "
+                    "trainer.devices=1"
+                )
+            self._sets[name] = images
+            return
         if 0 < len(images) < self._processes:
             raise DataError(
                 f"{self.name}: the {name} set has {len(images)} images, too few for "
@@ -268,10 +320,16 @@ class ImageDataModule(L.LightningDataModule):
         name: str,
         batch_size: int,
         normalization: Normalization | None = None,
+        *,
         is_training: bool = False,
         shuffle: bool = False,
+        by_place: bool = False,
     ) -> Loader:
         images = self._sets[name]
+        if isinstance(images, Iterated):
+            if name == "train" and not is_training:
+                images = images.some(FIRST)
+            return self._iterated_loader(images, batch_size, is_training)
         steps: dict[str, Any] = {
             "batch_size": batch_size,
             "seed": self.seed,
@@ -283,4 +341,5 @@ class ImageDataModule(L.LightningDataModule):
         if isinstance(images, Streamed):
             workers = self.num_workers
             return StreamLoader(images, is_training=is_training, num_workers=workers, **steps)
-        return TensorLoader(images.images, images.labels, normalization=normalization, **steps)
+        pixels: dict[str, Any] = {"normalization": normalization, "by_place": by_place}
+        return TensorLoader(images.images, images.labels, **pixels, **steps)

@@ -23,7 +23,7 @@ from workbench.ranges import checked
 
 log = logging.getLogger(__name__)
 
-LARGEST_SHARE = 0.25
+SHARE_READ_AT_ONCE = 0.25
 """Of the host's free memory, for images that are read once: for a moment they are there twice."""
 
 SETS = {
@@ -84,7 +84,7 @@ class ImageFolderDataModule(ImageDataModule):
             count = sum(map(len, sets.values()))
             free = free_host_memory()
             needed = count * math.prod(self.image_shape)
-            self.stream = needed > LARGEST_SHARE * free
+            self.stream = needed > SHARE_READ_AT_ONCE * free
             if self.stream:
                 log.info(
                     "streaming %s images from their files with %d workers: their pixels would take "
@@ -104,7 +104,7 @@ class ImageFolderDataModule(ImageDataModule):
         if stage == "test":
             self._test = None
 
-    def streams(self) -> dict[str, Streamed] | None:
+    def streams(self) -> Mapping[str, Streamed] | None:
         """The sets of image files, if they are streamed."""
         if self.stream is not True:
             return None

@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from musigma.data.batch import Batch
-from musigma.data.normalization import Normalization
+from musigma.data.normalization import Normalization, normalized_by_place
 from musigma.data.steps import StepLoader
 from musigma.seeding import derive_seed
 
 log = logging.getLogger(__name__)
 
-LARGEST_SHARE = 0.5
-"""Of a device's free memory, for the images of one set."""
+SHARE_HELD_ON_DEVICE = 0.5
+"""Of a device's free memory, for the images of one set; larger ones stay on the host."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,14 @@ class InMemory:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def batches(self, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, so many at once, with their labels."""
+        yield from zip(self.images.split(most), self.labels.split(most), strict=True)
+
+    def at(self, rows: Tensor) -> Tensor:
+        """The images at some places."""
+        return self.images[rows]
 
     def some(self, count: int) -> "InMemory":
         """The same with only its first images."""
@@ -47,6 +55,7 @@ class TensorLoader(StepLoader):
         labels: `[N]`, on the same device.
         normalization: makes float32 pixels of a batch of uint8 ones; None where they are made. What
             it draws is a function of (seed, rank, epoch, step).
+        by_place: it is a function of the image's place instead, as in every evaluation.
         device: where batches are wanted; by default where the images are.
         steps: the others of `StepLoader`.
 
@@ -60,12 +69,14 @@ class TensorLoader(StepLoader):
         labels: Tensor,
         *,
         normalization: Normalization | None = None,
+        by_place: bool = False,
         device: torch.device | None = None,
         **steps: Any,
     ) -> None:
         super().__init__(len(images), **steps)
         self.dataset = TensorDataset(images, labels)
         self.normalization = normalization
+        self.by_place = by_place
         self.device = device or images.device
         self.generator = torch.Generator(self.device)
 
@@ -76,16 +87,22 @@ class TensorLoader(StepLoader):
             self._next_step = step + 1
             parts = (images.index_select(0, rows), labels[rows], rows)
             x, y, row = (to_device(part, self.device) for part in parts)
-            yield Batch(self._pixels(x, step), y, row)
+            yield Batch(self._pixels(x, row, step), y, row)
+
+    def images(self) -> InMemory:
+        """All images, as the loader holds them."""
+        return InMemory(*self.dataset.tensors)
 
     def tensors(self) -> tuple[Tensor, Tensor]:
         """All images, as the loader holds them, and their labels."""
         images, labels = self.dataset.tensors
         return images, labels
 
-    def _pixels(self, images: Tensor, step: int) -> Tensor:
+    def _pixels(self, images: Tensor, rows: Tensor, step: int) -> Tensor:
         if self.normalization is None:
             return images
+        if self.by_place:
+            return normalized_by_place(self.normalization, images, rows)
         if self.normalization.is_random:
             place = (self.seed, self.rank, self.sampler.epoch, step)
             self.generator.manual_seed(derive_seed(*place))
@@ -95,7 +112,7 @@ class TensorLoader(StepLoader):
 def place(images: Tensor, device: torch.device) -> Tensor:
     """The images on `device`, or if they would take too much of its memory, on the host."""
     free = free_memory(device)
-    if free is None or images.nbytes <= LARGEST_SHARE * free:
+    if free is None or images.nbytes <= SHARE_HELD_ON_DEVICE * free:
         return images.to(device)
     log.info(
         "%s images take %.1f GiB of the %.1f GiB that %s has free: they stay in the host's "

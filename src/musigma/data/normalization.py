@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Generator, Tensor
 
 from musigma.objectives.likelihoods import Pixels
-from musigma.seeding import FIXED_SEED
+from musigma.seeding import FIXED_SEED, derive_seed
 from workbench.ranges import Finite, Positive
 
 Means = Finite | Annotated[list[Finite], Field(min_length=1)]
@@ -151,6 +151,26 @@ NORMALIZATIONS: dict[NormalizationName, Callable[[Means | None, Stds | None], No
     "binarize_dynamic": lambda mean, std: BinarizeDynamic(),
     "binarize_static": lambda mean, std: BinarizeStatic(),
 }
+
+
+def normalized_by_place(normalization: Normalization, images: Tensor, rows: Tensor) -> Tensor:
+    """Pixels whose draws, if they are random, are a function of the image's place.
+
+    They are the same on every device, and for images in memory and streamed ones.
+
+    Args:
+        normalization: of the images.
+        images: uint8, `[B, C, H, W]`.
+        rows: their places in their set, `[B]`.
+    """
+    if not normalization.is_random:
+        return normalization(images)
+    generator = Generator()
+    drawn = [
+        normalization(image, generator.manual_seed(derive_seed(FIXED_SEED, row)))
+        for image, row in zip(images.cpu().split(1), rows.tolist(), strict=True)
+    ]
+    return torch.cat(drawn).to(images.device) if drawn else normalization(images)
 
 
 def _each(value: float | list[float]) -> Iterable[float]:

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from musigma.data.batch import Batch
 from musigma.data.image_files import strict
 from musigma.data.loader import to_device
-from musigma.data.normalization import Normalization
+from musigma.data.normalization import Normalization, normalized_by_place
 from musigma.data.steps import StepLoader
 from musigma.seeding import FIXED_SEED, derive_seed, seed_everything
 from workbench.errors import DataError
@@ -102,20 +102,30 @@ class Streamed(Dataset):  # type: ignore[type-arg]
             seed_everything(derive_seed(*place))
         source = int(self.rows[row])
         image, label = self.get(source)
-        shape = image.shape
         if epoch != NO_EPOCH:
-            for transform in self.augment:
-                image = transform(image)
-            if image.shape != shape or image.dtype != torch.uint8:
-                raise DataError(
-                    f"data.augment makes images of {shape[0]} × {shape[1]} × {shape[2]} ones of "
-                    f"{' × '.join(map(str, image.shape))}, {image.dtype}; they should keep their "
-                    "shape and stay uint8: data.normalization comes after it"
-                )
+            image = augmented(image, self.augment)
         if self.normalization.is_drawn_once:
             seed = derive_seed(FIXED_SEED, source)
             image = self.normalization.prepare(image.unsqueeze(0), seed)[0]
         return image, label
+
+
+def augmented(image: Tensor, augment: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
+    """An image through transforms, of its shape again and uint8.
+
+    Raises:
+        DataError: if it is not.
+    """
+    shape = image.shape
+    for transform in augment:
+        image = transform(image)
+    if image.shape != shape or image.dtype != torch.uint8:
+        raise DataError(
+            f"data.augment makes images of {shape[0]} × {shape[1]} × {shape[2]} ones of "
+            f"{' × '.join(map(str, image.shape))}, {image.dtype}; they should keep their "
+            "shape and stay uint8: data.normalization comes after it"
+        )
+    return image
 
 
 class StreamLoader(StepLoader):
@@ -155,7 +165,7 @@ class StreamLoader(StepLoader):
             batch_sampler=self._keys,
             num_workers=num_workers,
             collate_fn=_as_it_is,
-            worker_init_fn=_begin_worker,
+            worker_init_fn=begin_worker,
             persistent_workers=is_training and num_workers > 0,
             # Its own generator: seeds of workers are not drawn from torch's.
             generator=torch.Generator().manual_seed(self.seed),
@@ -178,6 +188,10 @@ class StreamLoader(StepLoader):
                 "data.num_workers or data.eval_batch_size lower"
             ) from error
 
+    def images(self) -> "Evaluated":
+        """All images, which are read as they are asked for."""
+        return Evaluated(self)
+
     def tensors(self) -> tuple[Tensor, Tensor]:
         """All images as they are evaluated, and their labels: in memory."""
         batches = [(batch.x, batch.y) for batch in self]
@@ -194,17 +208,25 @@ class StreamLoader(StepLoader):
         return normalization(images, self.generator)
 
 
-def normalized_by_place(normalization: Normalization, images: Tensor, rows: Tensor) -> Tensor:
-    """Pixels whose draws, if they are random, are a function of the image's place."""
-    if not normalization.is_random:
-        return normalization(images)
-    generator = torch.Generator(images.device)
-    return torch.cat(
-        [
-            normalization(image, generator.manual_seed(derive_seed(FIXED_SEED, row)))
-            for image, row in zip(images.split(1), rows.tolist(), strict=True)
-        ]
-    )
+class Evaluated:
+    """The images of a loader for evaluation; no more than a batch of them is held."""
+
+    def __init__(self, loader: StreamLoader) -> None:
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader.dataset)
+
+    def batches(self, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, so many at once at most, with their labels."""
+        for batch in self.loader:
+            yield from zip(batch.x.split(most), batch.y.split(most), strict=True)
+
+    def at(self, rows: Tensor) -> Tensor:
+        """The images at some places, read in this process."""
+        images = self.loader.dataset
+        found, _ = opened(images.__getitems__([(NO_EPOCH, row) for row in rows.tolist()]))
+        return normalized_by_place(images.normalization, found, rows)
 
 
 class Items:
@@ -253,7 +275,7 @@ def _as_it_is(found: Any) -> Any:
     return found
 
 
-def _begin_worker(_: int) -> None:
+def begin_worker(_: int) -> None:
     """Let the main process decide when to stop, and do not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])):

@@ -1,13 +1,15 @@
 """Images and codes through a model, so many rows at once that they fit into memory."""
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from musigma.evaluation.reconstruction import ReconstructionErrors, reconstruction_errors
 from musigma.models import LatentVariableModel
+from musigma.objectives import Draw
 from musigma.seeding import FIXED_SEED, normal_noise
 
 ROWS = 1000
@@ -52,8 +54,41 @@ def inputs_of(model: LatentVariableModel, rows: Tensor) -> tuple[Tensor, ...]:
     return (rows, labels) if model.told else (rows,)
 
 
+class Images(Protocol):
+    """N images that may be too many for the memory."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, most: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, so many at once at most, with their labels."""
+
+    def at(self, rows: Tensor) -> Tensor:
+        """The images at some places, `[n, C, H, W]`."""
+
+
+class Rows:
+    """N images `[N, C, H, W]`, of which those that are asked for are made.
+
+    Args:
+        count: N.
+        at: places `[n]` → the images there, `[n, C, H, W]`, on the CPU.
+    """
+
+    def __init__(self, count: int, at: Callable[[Tensor], Tensor]) -> None:
+        self.count = count
+        self.at = at
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, rows: slice | Tensor | list[int]) -> Tensor:
+        return self.at(torch.arange(self.count)[rows])
+
+
 class Encoded(NamedTuple):
     """N images with their posteriors and reconstructions, all on the CPU.
+
+    Images and reconstructions are not held: `x[rows]` reads some, and `x_hat[rows]` decodes them.
 
     Args:
         x: normalised images, `[N, C, H, W]`.
@@ -64,47 +99,76 @@ class Encoded(NamedTuple):
         log_likelihood: log p(x|z) of that draw, `[N]`, in nats.
         rate: R of each image, `[N]`, in nats; None for a point posterior.
         rates: the rate of each dimension, `[N, d]`; None if dimensions are not independent.
+        errors: of those reconstructions.
     """
 
-    x: Tensor
+    x: Rows
     y: Tensor
     mu: Tensor
     std: Tensor
-    x_hat: Tensor
+    x_hat: Rows
     log_likelihood: Tensor
     rate: Tensor | None
     rates: Tensor | None
+    errors: ReconstructionErrors
 
 
 @torch.no_grad()
-def encoded(model: LatentVariableModel, x: Tensor, y: Tensor) -> Encoded:
-    """Encode and decode images `[N, C, H, W]`, with the noise of every evaluation.
+def encoded(
+    model: LatentVariableModel, images: Images, to_unit: Callable[[Tensor], Tensor]
+) -> Encoded:
+    """Encode and decode images, a batch at a time, with the noise of every evaluation.
+
+    Args:
+        model: in evaluation mode.
+        images: are read once from the first to the last.
+        to_unit: normalised pixels → the [0, 1] scale.
 
     Raises:
         DataError: if the model is told labels, and these are not among them.
     """
-    model.check(y)
-    has_rates = False
+
+    def draw_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Draw, Tensor]:
+        draw = model.given(Shown(x, y)).draw(x, noise.unsqueeze(0))
+        return draw, model.likelihood.mean(draw.decoded())[0]
 
     def rows_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
-        nonlocal has_rates
-        draw = model.given(Shown(x, y)).draw(x, noise.unsqueeze(0))
+        draw, x_hat = draw_of(x, y, noise)
+        errors = reconstruction_errors(x.cpu(), x_hat.cpu(), to_unit)
         q = draw.posterior
-        rates = model.prior.rate_per_dimension(q)
-        has_rates = rates is not None
-        nothing = torch.zeros(len(x), 0)
-        return (
-            q.mu,
-            q.std,
-            model.likelihood.mean(draw.decoded())[0],
-            draw.log_likelihood[0],
-            draw.rate() if q.has_density else nothing,
-            nothing if rates is None else rates,
-        )
+        return q.mu, q.std, draw.log_likelihood[0], *_rates_of(draw), *errors
 
-    noise = normal_noise(1, len(x), model.noise_dim, seed=FIXED_SEED)[0]
-    mu, std, x_hat, log_likelihood, rate, rates = in_rows(rows_of, x, y, noise, device=model.device)
-    found = Encoded(x, y, mu, std, x_hat, log_likelihood, rate, rates)
-    return found._replace(
-        rate=rate if model.has_density else None, rates=rates if has_rates else None
+    @torch.no_grad()
+    def decoded(rows: Tensor) -> Tensor:
+        given = images.at(rows).cpu(), labels[rows], noise[rows]
+        return in_rows(lambda *rows: draw_of(*rows)[1:], *given, device=model.device)[0]
+
+    noise = normal_noise(1, len(images), model.noise_dim, seed=FIXED_SEED)[0]
+    parts, classes, first = [], [], 0
+    for x, y in images.batches(min(ROWS, codes_at_once(model))):
+        model.check(y)
+        of_these = noise[first : first + len(x)]
+        parts.append(in_rows(rows_of, x, y, of_these, device=model.device))
+        classes.append(y.cpu())
+        first += len(x)
+    labels = torch.cat(classes)
+    mu, std, log_likelihood, rate, rates, *errors = map(torch.cat, zip(*parts, strict=True))
+    return Encoded(
+        x=Rows(len(images), lambda rows: images.at(rows).cpu()),
+        y=labels,
+        mu=mu,
+        std=std,
+        x_hat=Rows(len(images), decoded),
+        log_likelihood=log_likelihood,
+        rate=rate if model.has_density else None,
+        rates=rates if rates.shape[1] else None,
+        errors=ReconstructionErrors(*errors),
     )
+
+
+def _rates_of(draw: Draw) -> tuple[Tensor, Tensor]:
+    """The rate, and that of each dimension; a tensor without columns for what there is not."""
+    nothing = draw.z.new_zeros(draw.z.shape[1], 0)
+    rates = draw.prior.rate_per_dimension(draw.posterior)
+    rate = draw.rate() if draw.posterior.has_density else nothing
+    return rate, nothing if rates is None else rates

@@ -14,7 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from workbench.callbacks.boards import boards
 from workbench.errors import ConfigError
-from workbench.module import ReportingModule
+from workbench.module import ReportingModule, reports_of
 from workbench.ranges import checked
 
 Name = Literal["best", "last"]
@@ -50,7 +50,7 @@ class BestAndLast(ModelCheckpoint):
         return type(self).__qualname__
 
     def setup(self, trainer: L.Trainer, pl_module: ReportingModule, stage: str) -> None:
-        self._metric = self.monitor or f"val/{pl_module.monitor}"
+        self._metric = self.monitor or f"val/{reports_of(pl_module).monitor}"
         self.dirpath = str(self.path(trainer, "last").parent)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
@@ -64,7 +64,9 @@ class BestAndLast(ModelCheckpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         self.save(trainer, "last")
         # Where no validation has a value to compare, the last is the best.
-        if self.best is None and (pl_module.validation() or not has_validation(trainer)):
+        if self.best is None and (
+            reports_of(pl_module).validation() or not has_validation(trainer)
+        ):
             self.save(trainer, "best")
 
     def add_validation(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
@@ -82,7 +84,7 @@ class BestAndLast(ModelCheckpoint):
         if trainer.is_global_zero and last.is_file():
             checkpoint = torch.load(last, map_location="cpu", weights_only=True)
             if checkpoint["global_step"] == trainer.global_step:
-                pl_module.add_validation(checkpoint)
+                reports_of(pl_module).add_validation(checkpoint)
                 checkpoint["callbacks"][self.state_key] = self.state_dict()
                 for name in names:
                     self._replace(trainer, name, lambda partial: torch.save(checkpoint, partial))
@@ -143,9 +145,12 @@ class BestAndLast(ModelCheckpoint):
 
     def _score(self, trainer: L.Trainer) -> float:
         if self._metric not in trainer.callback_metrics:
+            said = f"monitor={self._metric.removeprefix('val/')}"
+            setting = f"callbacks.checkpoint.monitor={self.monitor}" if self.monitor else said
+            names = sorted(name for name in trainer.callback_metrics if name.startswith("val/"))
             raise ConfigError(
-                f"callbacks.checkpoint.monitor={self._metric} is not among the metrics of this "
-                f"run: {', '.join(sorted(trainer.callback_metrics))}"
+                f"{setting} is not among the metrics of a validation: {', '.join(names)}; set "
+                "monitor to one of them, without val/"
             )
         return float(trainer.callback_metrics[self._metric])
 
@@ -168,7 +173,7 @@ def has_validation(trainer: L.Trainer) -> bool:
         return True
 
 
-def add_validation(trainer: L.Trainer, module: ReportingModule) -> None:
+def add_validation(trainer: L.Trainer, module: L.LightningModule) -> None:
     """Let the final weights, which were validated after training, compete for the best."""
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, BestAndLast):

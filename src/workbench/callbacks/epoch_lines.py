@@ -8,7 +8,7 @@ import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 
 from workbench.console import WIDTH
-from workbench.module import ReportingModule
+from workbench.module import ReportingModule, reports_of
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,7 @@ class EpochLines(L.Callback):
     """
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
+        pl_module = reports_of(pl_module)
         train, val = pl_module.metrics("train"), pl_module.validation()
         if trainer.is_global_zero:
             names = pl_module.shown
@@ -30,6 +31,7 @@ class EpochLines(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         in_training = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        pl_module = reports_of(pl_module)
         if in_training and not trainer.is_last_batch and trainer.is_global_zero:
             validated = _words("val", pl_module.validation(), pl_module.shown)
             log.info("%s", _line(f"step {trainer.global_step}", validated))

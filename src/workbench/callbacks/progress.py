@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from workbench.callbacks.epoch_lines import epoch_name, short
-from workbench.module import ReportingModule
+from workbench.module import ReportingModule, reports_of
 from workbench.ranges import Count, checked
 
 
@@ -40,8 +40,9 @@ class Progress(RichProgressBar):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, index)
 
     def get_metrics(self, trainer: L.Trainer, pl_module: ReportingModule) -> dict[str, Any]:
-        means = pl_module.means["train"].of_last_batch()
-        return {name: short(means[name]) for name in pl_module.shown if name in means}
+        reports = reports_of(pl_module)
+        means = reports.means["train"].of_last_batch()
+        return {name: short(means[name]) for name in reports.shown if name in means}
 
     def configure_columns(self, trainer: L.Trainer) -> list[ProgressColumn]:
         """Fits a terminal of 80 characters."""

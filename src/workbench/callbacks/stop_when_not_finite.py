@@ -6,7 +6,7 @@ from typing import Any
 import lightning as L
 
 from workbench.errors import RunError
-from workbench.module import ReportingModule
+from workbench.module import ReportingModule, reports_of
 from workbench.ranges import Count, checked
 
 
@@ -32,7 +32,7 @@ class StopWhenNotFinite(L.Callback):
             self.on_train_epoch_end(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
-        means = pl_module.means["train"].of_last_batch()
+        means = reports_of(pl_module).means["train"].of_last_batch()
         broken = [f"{name} = {value}" for name, value in means.items() if not math.isfinite(value)]
         if broken:
             raise RunError(

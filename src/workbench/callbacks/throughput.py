@@ -5,7 +5,7 @@ import time
 import lightning as L
 import torch
 
-from workbench.module import ReportingModule
+from workbench.module import ReportingModule, reports_of
 
 
 class Throughput(L.Callback):
@@ -27,7 +27,7 @@ class Throughput(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: ReportingModule, *_: object
     ) -> None:
-        self._count += pl_module.means["train"].last_size
+        self._count += reports_of(pl_module).means["train"].last_size
 
     def on_validation_start(self, *_: object) -> None:
         self._validation_start = time.perf_counter()
@@ -42,4 +42,5 @@ class Throughput(L.Callback):
         seconds = time.perf_counter() - self._start - self._validating
         rate = torch.tensor(self._count / seconds, device=pl_module.device)
         total = trainer.strategy.reduce(rate, reduce_op="sum")
-        pl_module.report({f"train/{pl_module.examples}_per_second": float(total)})
+        reports = reports_of(pl_module)
+        reports.report({f"train/{reports.examples}_per_second": float(total)})

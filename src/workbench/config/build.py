@@ -11,7 +11,8 @@ from workbench.config.identity import said
 from workbench.config.instantiate import instantiate
 from workbench.config.kept import kept
 from workbench.errors import ConfigError
-from workbench.module import ReportingModule
+from workbench.foreign import is_foreign
+from workbench.module import reports_of
 from workbench.parts import find_part, freeze
 from workbench.project import Config, the_project
 
@@ -19,23 +20,31 @@ from workbench.project import Config, the_project
 def build_data(config: Config) -> L.LightningDataModule:
     """The data module; nothing is read yet."""
     hint = typing.get_type_hints(the_project().settings()["train"])["data"]
-    data: L.LightningDataModule = instantiate(config["data"], hint, "data")
+    data: L.LightningDataModule = the_project().adopt(
+        config, instantiate(config["data"], hint, "data")
+    )
     return data
 
 
-def build_module(config: Config, data: L.LightningDataModule) -> ReportingModule:
-    """The project's module, whose optimizers and schedulers can be made.
+def build_module(config: Config, data: L.LightningDataModule) -> L.LightningModule:
+    """The module of a run, whose optimizers and schedulers can be made.
 
     Raises:
         ConfigError: if they cannot, or a part is named that it does not have.
     """
     module = the_project().assemble(config, data)
-    module.config = kept(config)
-    freeze(module, config.get("freeze") or [])
+    reports = reports_of(module)
+    reports.config = kept(config)
+    if monitor := config.get("monitor"):
+        reports.monitor = monitor
+    if config.get("freeze"):
+        freeze(module, config["freeze"])
     for part in config.get("init_from_parts") or []:
         find_part(module, part, "init_from_parts")
     if config.get("init_from_parts") and not config.get("init_from"):
         raise ConfigError("init_from_parts: of which run? set init_from too")
+    if is_foreign(type(module)):  # its optimizers may ask for the trainer
+        return module
     try:
         with blaming("optimizer or scheduler"):
             module.configure_optimizers()

@@ -17,6 +17,7 @@ from workbench.config.settings import BESIDE, EXTRAS, GIVEN_LATER, RANGES
 from workbench.config.signatures import Argument, arguments_of
 from workbench.config.targets import hint_of_items, in_words, is_recipe, members, target_of
 from workbench.errors import ConfigError
+from workbench.foreign import is_foreign
 from workbench.project import the_project
 from workbench.ranges import CHECKED, in_our_words
 
@@ -157,6 +158,8 @@ def _check_description(node: Mapping[str, Any], hint: Any, place: str) -> Iterat
     known = known | {name: Argument(kind, False) for name, kind in BESIDE.get(place, {}).items()}
     given = {**GIVEN_LATER, **the_project().given_later}
     later = given.get(place) or given.get(f"{place.rpartition('.')[0]}.*", set())
+    if is_foreign(target):  # whose arguments are all its user's
+        later = set()
     yield from _check_entries(arguments, known, place, node["_target_"], later)
 
 

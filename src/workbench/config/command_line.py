@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from omegaconf import DictConfig
+
 from workbench.config import hydra_adapter
 from workbench.config.compose import choose_none
 from workbench.config.hydra_settings import find_refused
@@ -27,6 +29,7 @@ class CommandLine(NamedTuple):
         jobs: each job of a sweep whose jobs are known before; otherwise none.
         arguments: the overrides of each, for a launcher.
         is_numbered: whether a setting tells a job's number.
+        composed: the config of a single job, as Hydra has it.
     """
 
     config_name: str
@@ -34,6 +37,7 @@ class CommandLine(NamedTuple):
     jobs: Sequence[Launch] = ()
     arguments: Sequence[list[str]] = ()
     is_numbered: bool = False
+    composed: DictConfig | None = None
 
     @property
     def overrides(self) -> list[str]:
@@ -76,7 +80,7 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
         if not is_sweep:
             checked = checks.check(options.overrides)
             raise_all(checked.problems)
-            return CommandLine(name, _with(options, checked.added))
+            return CommandLine(name, _with(options, checked.added), composed=checked.composed)
         return _read_sweep(checks, options)
 
 

@@ -48,7 +48,7 @@ class Files:
     def __init__(self, config_name: str, parse: Callable[[Sequence[str]], list[Any]]) -> None:
         self.config_name = config_name
         self._parse = parse
-        self._options: dict[tuple[str, ...], list[str]] = {}
+        self._groups: dict[tuple[str, ...], Callable[[str], list[str]]] = {}
         self._chosen: dict[tuple[str, ...], Chosen] = {}
         self._defaults: dict[tuple[str, ...], list[tuple[str, str]]] = {}
 
@@ -60,11 +60,9 @@ class Files:
 
     def options(self, group: str, searched: tuple[str, ...] = ()) -> list[str]:
         """The files of a config group; none, if there is no such group."""
-        known = (group, *searched)
-        if known not in self._options:
-            found = hydra_adapter.options_of(group, self.config_name, searched)
-            self._options[known] = found
-        return self._options[known]
+        if searched not in self._groups:
+            self._groups[searched] = hydra_adapter.groups_of(self.config_name, searched)
+        return self._groups[searched](group)
 
     def are_chosen_by(self, override: Any, searched: tuple[str, ...]) -> bool:
         """Whether an override chooses a file, and does not set a value."""

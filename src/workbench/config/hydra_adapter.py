@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, ValueType
 from hydra.core.plugins import Plugins
+from hydra.core.utils import configure_log
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, flag_override
@@ -79,15 +80,15 @@ def strings_of(override: Override) -> Iterator[str]:
             yield f"{key}={value}"
 
 
-def options_of(group: str, config_name: str, searched: Sequence[str]) -> list[str]:
-    """The files of a config group; none, if there is no such group.
+def groups_of(config_name: str, searched: Sequence[str]) -> Callable[[str], list[str]]:
+    """A function that lists the files of a group: none, if there is no such group.
 
     Args:
-        group: such as `model/network`.
-        config_name: the config whose search path counts.
+        config_name: the config whose search path counts; it is read here, and once.
         searched: the override of `hydra.searchpath`, if there is one.
     """
-    return _loader().get_group_options(group, config_name=config_name, overrides=[*searched])
+    _, repository = _loader()._parse_overrides_and_create_caching_repo(config_name, [*searched])
+    return repository.get_group_options
 
 
 def defaults_of(config_name: str, overrides: Sequence[str]) -> list[tuple[str, str]]:
@@ -167,7 +168,11 @@ def launcher_of(
 
 
 def start(
-    options: Namespace, config_name: str, task: Callable[[DictConfig], Any], parser: ArgumentParser
+    options: Namespace,
+    config_name: str,
+    task: Callable[[DictConfig], Any],
+    parser: ArgumentParser,
+    composed: DictConfig | None = None,
 ) -> Any:
     """Do what a command line asks for, as `hydra.main` would; what the sweeper returns.
 
@@ -176,6 +181,7 @@ def start(
         config_name: the config that is composed.
         task: does one job.
         parser: of the options, for `--help`.
+        composed: what the overrides of a single job compose, which is not done again.
     """
     hydra: Any = GlobalHydra.instance().hydra
     named = {"config_name": config_name, "overrides": options.overrides}
@@ -194,6 +200,9 @@ def start(
     elif MULTIRUN in options.overrides:
         return hydra.multirun(**named, task_function=task)
     else:
+        if composed is not None and not composed.hydra.verbose:  # which prints how it composes
+            configure_log(composed.hydra.hydra_logging, composed.hydra.verbose)
+            hydra.compose_config = lambda **_: composed
         hydra.run(**named, task_function=task)
     return None
 

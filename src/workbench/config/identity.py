@@ -30,7 +30,7 @@ CHANGES_NOTHING = (
 own."""
 
 
-NEW = ("init_from", "init_from_parts", "freeze")
+NEW = ("init_from", "init_from_parts", "freeze", "monitor")
 """Settings that were not there once: null, they leave the identity of a job as it was."""
 
 

@@ -16,7 +16,8 @@ from workbench.config.problem import Problem
 from workbench.config.sources import source_of
 from workbench.config.sweep import Sweep, read_sweep
 from workbench.errors import ConfigError
-from workbench.project import Config
+from workbench.fewer_imports import import_torchmetrics
+from workbench.project import Config, the_project
 
 
 class CheckedJob(NamedTuple):
@@ -27,12 +28,14 @@ class CheckedJob(NamedTuple):
         problems: what is wrong.
         launch: the job, if nothing is and it trains.
         arguments: its overrides, for a launcher.
+        composed: its config as Hydra has it, unless it is one of a sweep: a thousand are too many.
     """
 
     added: set[str]
     problems: list[str]
     launch: Launch | None = None
     arguments: list[str] = []  # noqa: RUF012
+    composed: DictConfig | None = None
 
 
 class Checks:
@@ -95,12 +98,17 @@ class Checks:
         if not resumes:  # a run that is resumed has a config of its own
             faults, job = self._check_rules(written, config)
             found += faults
+            if self.script == "train" and job and not found:
+                found += find_typed(
+                    [*composed.choices, *composed.fitting], the_project().unused(job)
+                )
         problems += [self._with_source(problem, composed) for problem in found]
+        alone = config if number is None else None
         if problems or self.script != "train" or resumes:
-            return CheckedJob(composed.added, problems)
+            return CheckedJob(composed.added, problems, composed=alone)
         launch = launch_of(job, config.hydra)
         arguments = [text for text in composed.fitting if not _is_of_hydra(text)]
-        return CheckedJob(composed.added, [], launch, arguments)
+        return CheckedJob(composed.added, [], launch, arguments, alone)
 
     def _problems_of_hydra(self, composed: Composed) -> list[Problem]:
         overrides = (*composed.choices, *filter(_is_of_hydra, composed.fitting))
@@ -120,6 +128,7 @@ class Checks:
         return f"{problem}  ({source})" if source else str(problem)
 
     def _check_rules(self, written: Config, config: DictConfig) -> tuple[list[Problem], Config]:
+        import_torchmetrics()
         from workbench.config.rules import Rules  # imports torch
 
         self._rules = self._rules or Rules(self.script)

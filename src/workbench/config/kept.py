@@ -7,7 +7,7 @@ from workbench.config.places import path_arguments
 from workbench.config.settings import RunSettings
 from workbench.project import Config, the_project
 
-OF_THE_MODULE = ("seed", "optimizer", "scheduler", "parameter_groups", "freeze")
+OF_THE_MODULE = ("seed", "optimizer", "scheduler", "parameter_groups", "freeze", "monitor")
 """Of the settings that every project's runs have."""
 
 

@@ -19,8 +19,10 @@ from workbench.config.places import outside
 from workbench.config.problem import Problem
 from workbench.config.trainer_rules import check_precision, check_profiler, check_strategy
 from workbench.errors import ConfigError
+from workbench.foreign import is_foreign
+from workbench.module import reports_of
 from workbench.parameter_groups import OptimizerRecipe
-from workbench.project import Config, the_project
+from workbench.project import Config, late, the_project
 from workbench.schedules import Length, Schedule, SchedulerRecipe, schedule_of
 
 MOST_EPOCHS = 1000
@@ -35,12 +37,15 @@ NO_SHAPE = ("trainer", "callbacks", "logger", "name", "seed", "optimizer", "sche
 OF_A_SERVER = ("artifact_location", "tracking_uri", "cache_dir")
 
 
-def find_misfits(config: dict[str, Any], small: set[str] | None = None) -> Iterator[Problem]:
+def find_misfits(
+    config: dict[str, Any], small: set[str] | None = None, *, begins: bool = False
+) -> Iterator[Problem]:
     """The first thing that does not fit another.
 
     Args:
         config: resolved.
         small: keeps which modules are small, for the next config.
+        begins: whether it is a run that begins, if need be with another's weights.
     """
     try:
         trainer = config["trainer"]
@@ -50,12 +55,16 @@ def find_misfits(config: dict[str, Any], small: set[str] | None = None) -> Itera
         check_written_places(config)
         the_project().rules(config)
         data = build_data(config)
-        examples, terms, settings = _try_out(config, data, set() if small is None else small)
+        tried = _try_out(config, data, set() if small is None else small, begins)
         check_schedule(config)
+        callbacks = build_callbacks(config)
+        if tried is None:  # it is seen in the rehearsal
+            return
+        examples, terms, settings = tried
         measured = {f"{stage}/{name}" for stage in ("train", "val", "test") for name in terms}
         others = (*settings, "lr", f"{examples}_per_second")
         reported = measured | {f"train/{name}" for name in others}
-        check_monitors(build_callbacks(config), reported)
+        check_monitors(callbacks, reported)
         check_monitor_of_schedule(config, reported)
         asked = config.get("optimized_metric")
         if asked is not None and asked not in measured:
@@ -66,19 +75,27 @@ def find_misfits(config: dict[str, Any], small: set[str] | None = None) -> Itera
 
 
 def _try_out(
-    config: Config, data: L.LightningDataModule, small: set[str]
-) -> tuple[str, list[str], list[str]]:
+    config: Config, data: L.LightningDataModule, small: set[str], begins: bool
+) -> tuple[str, list[str], list[str]] | None:
     """The word for examples, and the names of the terms and settings that a batch reports.
+
+    None if that is not known before data have been read, or the module is foreign.
 
     The module is built without memory for its weights; on the CPU where it needs their values,
     where anything is wrong, so that the fault is one that a run would have, and where one of its
     shape was small, as that is faster.
     """
+    if not the_project().is_known(data):
+        return None
 
-    def tried(device: str) -> tuple[str, list[str], list[str]]:
+    def tried(device: str) -> tuple[str, list[str], list[str]] | None:
         with torch.device(device):
             module = build_module({**config, "compile": False}, data)
-        found = module.examples, *the_project().try_batch(module, data)
+        if begins:
+            late("workbench.origin.check_fits")(module, config)
+        if is_foreign(type(module)):
+            return None
+        found = reports_of(module).examples, *the_project().try_batch(module, data)
         if sum(weight.numel() for weight in module.parameters()) <= SMALL:
             small.add(shape)
         return found

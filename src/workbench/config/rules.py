@@ -47,7 +47,7 @@ class Rules:
             return problems, config
         same = repr(_without_seed(config, {**written, "seed": "${seed}"}))
         if same not in self._misfits:
-            self._misfits[same] = list(find_misfits(config, self._small))
+            self._misfits[same] = list(find_misfits(config, self._small, begins=True))
         return self._misfits[same], config
 
 

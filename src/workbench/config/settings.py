@@ -23,6 +23,7 @@ class RunSettings(TypedDict):
 
     name: str
     seed: Seed
+    monitor: NotRequired[Name | None]
     compile: NotRequired[bool]
     matmul_precision: NotRequired[Literal["highest", "high", "medium"]]
     test: bool

@@ -1,6 +1,7 @@
 """What a trainer's settings must be for this machine, these processes and these data."""
 
 import importlib.util
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -107,8 +108,10 @@ def check_devices(trainer: dict[str, Any]) -> None:
         )
 
 
-def read_data(data: L.LightningDataModule, trainer: L.Trainer) -> int:
+def read_data(data: L.LightningDataModule, trainer: L.Trainer) -> float:
     """Read what training needs; the number of batches that an epoch takes of them.
+
+    Infinity if the loader has no length.
 
     Raises:
         DataError: if they cannot be read.
@@ -120,13 +123,13 @@ def read_data(data: L.LightningDataModule, trainer: L.Trainer) -> int:
         training, validation = data.train_dataloader(), data.val_dataloader()
     except ValueError as error:
         raise ConfigError(f"data: {error}") from error
-    batches = _batches("train", len(training), trainer.limit_train_batches)
-    _batches("val", len(validation), trainer.limit_val_batches)
+    batches = _batches("train", batches_of(training), trainer.limit_train_batches)
+    _batches("val", batches_of(validation), trainer.limit_val_batches)
     if trainer.limit_train_batches == 0:
         raise ConfigError("trainer.limit_train_batches=0: trains nothing; take 1 or more")
     if isinstance(limit := trainer.limit_test_batches, float) and limit < 1:
         data.setup("test")
-        _batches("test", len(data.test_dataloader()), limit)
+        _batches("test", batches_of(data.test_dataloader()), limit)
     # One of time, as text, leaves none; Lightning takes 0 seconds for "at every batch".
     interval = getattr(trainer, "val_check_interval", None)
     over_epochs = trainer.check_val_every_n_epoch is None
@@ -150,15 +153,40 @@ def parts_measured(trainer: L.Trainer, metrics: Mapping[str, float]) -> dict[str
         if not any(name.startswith(f"{stage}/") for name in metrics):
             continue
         loader = load()
-        taken, total = _batches(stage, len(loader), limit), len(loader.dataset)
-        step = getattr(loader, "step_size", None) or loader.batch_size * trainer.world_size
-        if 0 < taken < len(loader):
-            parts[stage] = f"{taken * step:,} of {total:,} examples"
+        count = batches_of(loader)
+        taken = _batches(stage, count, limit)
+        if not 0 < taken < count:
+            continue
+        size = getattr(loader, "batch_size", None) or 0
+        step = getattr(loader, "step_size", None) or size * trainer.world_size
+        if step and math.isfinite(count):
+            parts[stage] = f"{taken * step:,} of {len(loader.dataset):,} examples"
+        else:
+            parts[stage] = f"{taken:,} batches"
     return parts
 
 
-def _batches(stage: str, count: int, limit: float) -> int:
+def batches_of(loader: Any) -> float:
+    """The batches of a loader, or of several; infinity if one of them has no length."""
+    if isinstance(loader, Mapping):
+        loader = [*loader.values()]
+    if isinstance(loader, list | tuple):
+        return sum(map(batches_of, loader))
+    try:
+        return len(loader)
+    except (TypeError, NotImplementedError):  # of an IterableDataset
+        return math.inf
+
+
+def _batches(stage: str, count: float, limit: float) -> float:
     """How many of an epoch's batches are taken: so many, or such a share of them."""
+    if math.isinf(count) and isinstance(limit, float):
+        if 0 < limit < 1:
+            raise ConfigError(
+                f"trainer.limit_{stage}_batches={limit}: is a share of an epoch, and the data have "
+                "no length; take a number of batches"
+            )
+        return count if limit else 0
     taken = min(count, limit) if isinstance(limit, int) else int(count * limit)
     if count and limit and not taken:
         raise ConfigError(

@@ -32,7 +32,10 @@ def load_module(kind: type[ReportingModule], path: Path) -> ReportingModule:
     config = _config_of(checkpoint, path)
     try:
         check_kept(config)
-        module = build_module(config, build_data(config))
+        data = build_data(config)
+        if not the_project().is_known(data):
+            raise ConfigError("its module cannot be made before its data have been read")
+        module = build_module(config, data)
     except ConfigError as error:
         project = the_project()
         raise RunError(

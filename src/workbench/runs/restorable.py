@@ -7,8 +7,10 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.core.optimizer import _configure_optimizers
 
 from workbench.errors import RunError, one_line
+from workbench.foreign import is_foreign
 from workbench.runs.weights import load_into
 
 WRITTEN = {
@@ -56,21 +58,25 @@ def check_restorable(checkpoint: Mapping[str, Any], path: Path, module: L.Lightn
 
 
 def _restore_optimizers(module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-    made: Any = module.configure_optimizers()
-    made = made if isinstance(made, dict) else {"optimizer": made}
-    (state,) = checkpoint["optimizer_states"]
-    made["optimizer"].load_state_dict(state)
-    for parameter, values in made["optimizer"].state.items():
-        for name in ("exp_avg", "exp_avg_sq", "momentum_buffer"):
-            moment = values.get(name)
-            if moment is not None and moment.shape != parameter.shape:
-                raise ValueError(f"{name} of the optimizer has another shape than the weights")
-    if len(checkpoint["lr_schedulers"]) != int("lr_scheduler" in made):
+    try:
+        made: Any = module.configure_optimizers()
+    except RuntimeError:
+        if is_foreign(type(module)):  # it asks for the trainer, and Lightning restores them
+            return
+        raise
+    optimizers, schedulers, _ = _configure_optimizers(made)
+    for optimizer, state in zip(optimizers, checkpoint["optimizer_states"], strict=True):
+        optimizer.load_state_dict(state)
+        for parameter, values in optimizer.state.items():
+            for name in ("exp_avg", "exp_avg_sq", "momentum_buffer"):
+                moment = values.get(name)
+                if moment is not None and moment.shape != parameter.shape:
+                    raise ValueError(f"{name} of the optimizer has another shape than the weights")
+    if len(checkpoint["lr_schedulers"]) != len(schedulers):
         raise ValueError(f"it has {len(checkpoint['lr_schedulers'])} schedulers")
-    for state in checkpoint["lr_schedulers"]:
-        scheduler = made["lr_scheduler"]
-        scheduler = scheduler["scheduler"] if isinstance(scheduler, dict) else scheduler
-        scheduler.load_state_dict(state)
+    for scheduler, state in zip(schedulers, checkpoint["lr_schedulers"], strict=True):
+        inner = scheduler["scheduler"] if isinstance(scheduler, dict) else scheduler
+        inner.load_state_dict(state)
 
 
 def _progress_of_a_new_run() -> dict[str, Any]:

@@ -24,6 +24,7 @@ OPTIONS = [
 NEEDED = {
     "image_folder": ["data.path=images"],
     "tensor_file": ["data.path=images"],
+    "own": ["data._target_=lightning.pytorch.demos.boring_classes.BoringDataModule"],
     "dataset": ["data.dataset._target_=torchvision.datasets.FakeData"],
 }
 

@@ -261,6 +261,7 @@ def test_a_fault_is_exit_status_2_and_a_traceback_only_if_asked_for(asked):
 STUDIES = sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", [study for study in STUDIES if study != "search"])
 def test_every_job_of_every_study_passes(study):
     command = read_command_line("train", ["-m", f"study={study}"])

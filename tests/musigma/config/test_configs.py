@@ -1,6 +1,7 @@
 """Every shipped config composes, and builds what it says."""
 
 import inspect
+import itertools
 import math
 
 import pytest
@@ -45,8 +46,17 @@ def _defaults(target):
             yield parameter.name, list(default) if isinstance(default, tuple) else default
 
 
-@pytest.mark.parametrize("option", _options("model"))
-@pytest.mark.parametrize("data", _options("data"))
+def _each_with_the_default(models, data, default_model="vae", default_data="mnist"):
+    """Pairs of a model and a data set; those of which neither is the default are exhaustive."""
+    for model, source in itertools.product(models, data):
+        is_plain = default_model == model or default_data == source
+        yield pytest.param(model, source, marks=[] if is_plain else pytest.mark.exhaustive)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("option", "data"), [*_each_with_the_default(_options("model"), _options("data"))]
+)
 def test_every_model_builds_on_every_data_set(option, data, compose_launch):
     needed = {
         "image_folder": ["data.path=images"],
@@ -96,6 +106,7 @@ def test_the_notebook_experiment_is_the_default(compose_launch):
     assert {**notebook, "name": None} == {**default, "name": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", _options("debug"))
 def test_every_debug_mode_runs(option, run_here):
     epochs = "trainer.max_epochs=1"
@@ -110,6 +121,7 @@ def test_every_logger_writes_into_the_run_folder(option, run_here):
     assert bool(list(folder.path.glob("events.out.*"))) == ("tensorboard" in option)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", _options("model"))
 def test_every_model_trains(option, trained):
     assert trained(f"model={option}").read_metrics()["status"] == "completed"

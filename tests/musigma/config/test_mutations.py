@@ -6,7 +6,7 @@ import functools
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -29,7 +29,7 @@ SHIPPED = [
     ),
 ]
 WITH_A_PATH = ("data=image_folder", "data=tensor_file")
-EVERY_EXAMPLE_ONCE = settings(max_examples=150, deadline=None, derandomize=True)
+RULES = Rules("train")  # what several configs share is checked once, as in a sweep
 
 
 @functools.cache
@@ -48,7 +48,7 @@ def _composed(option):
 
 def _problems(option, config):
     job = OmegaConf.create(config)
-    problems, _ = Rules("train").check(hydra_adapter.written(job), job)
+    problems, _ = RULES.check(hydra_adapter.written(job), job)
     return [str(problem) for problem in problems]
 
 
@@ -78,7 +78,6 @@ def _dotted(path):
     return ".".join(path)
 
 
-@EVERY_EXAMPLE_ONCE
 @given(_place_in_a_config(), st.sampled_from(["{}x", "{}_", "X{}", "unknown"]))
 def test_a_renamed_key_is_named(place, pattern):
     option, path = place
@@ -93,7 +92,6 @@ def test_a_renamed_key_is_named(place, pattern):
         assert any(name in problem or place in problem for problem in problems)
 
 
-@EVERY_EXAMPLE_ONCE
 @given(_place_in_a_config(), st.sampled_from([{"a": 1}, [["b"]], [{"c": 2}]]))
 def test_a_mapping_or_a_list_of_lists_is_named_wherever_it_stands(place, value):
     option, path = place
@@ -102,7 +100,6 @@ def test_a_mapping_or_a_list_of_lists_is_named_wherever_it_stands(place, value):
     assert any(_dotted(path) in problem for problem in _problems(option, config))
 
 
-@EVERY_EXAMPLE_ONCE
 @given(_place_in_a_config(), st.sampled_from(["text", "8", "1e-3", "true", ""]))
 def test_text_in_place_of_a_number_or_a_description_is_named(place, text):
     option, path = place
@@ -114,7 +111,6 @@ def test_text_in_place_of_a_number_or_a_description_is_named(place, text):
         assert any(_dotted(path) in problem for problem in problems)
 
 
-@EVERY_EXAMPLE_ONCE
 @given(_place_in_a_config(), st.sampled_from([3.5, True, -7, []]))
 def test_a_value_that_may_fit_ends_in_no_traceback(place, value):
     option, path = place
@@ -128,7 +124,6 @@ OPTIONAL |= {"module", "parameter_groups", "init_from", "init_from_parts", "free
 NO_DEFAULT = {"network", "likelihood", "objective", "steps", "milestones", "T_max", "_target_"}
 
 
-@EVERY_EXAMPLE_ONCE
 @given(_place_in_a_config())
 def test_a_dropped_value_is_missed_where_it_has_no_default(place):
     option, path = place
@@ -139,7 +134,6 @@ def test_a_dropped_value_is_missed_where_it_has_no_default(place):
         assert any(_dotted(path[:-1]) in problem for problem in problems)
 
 
-@EVERY_EXAMPLE_ONCE
 @given(_place_in_a_config())
 def test_a_missing_mark_is_missed_everywhere(place):
     option, path = place
@@ -148,7 +142,6 @@ def test_a_missing_mark_is_missed_everywhere(place):
     assert any(problem.startswith(_dotted(path)) for problem in _problems(option, config))
 
 
-@EVERY_EXAMPLE_ONCE
 @given(_place_in_a_config(), st.sampled_from(["unknown", "latent_dims", "_targets_", "lr2"]))
 def test_an_added_key_is_named(place, name):
     option, path = place

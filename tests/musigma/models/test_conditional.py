@@ -10,6 +10,7 @@ from PIL import Image
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 from torch.utils.data import DataLoader, TensorDataset
 
+from musigma.data import TensorLoader
 from musigma.evaluating import evaluate
 from musigma.evaluation import importance_estimate, quadrature_estimate
 from musigma.evaluation.encoding import Shown, encoded
@@ -101,7 +102,8 @@ class LinearGaussianOfLabel:
 
 def check_posterior():
     oracle = LinearGaussianOfLabel()
-    found = encoded(oracle.model(), *oracle.images)
+    loader = TensorLoader(*oracle.images, batch_size=50)
+    found = encoded(oracle.model(), loader.images(), lambda x: x)
     torch.testing.assert_close((found.mu, found.std), oracle.posterior())
 
 
@@ -197,8 +199,9 @@ def test_wrong_labels_cost_what_they_should():
 
 def test_evaluated_with_labels_that_there_are_not_it_is_refused():
     oracle = LinearGaussianOfLabel()
+    loader = TensorLoader(oracle.x, oracle.y + 1, batch_size=50)
     with pytest.raises(DataError, match="the label 3 is not one of the 3"):
-        encoded(oracle.model(), oracle.x, oracle.y + 1)
+        encoded(oracle.model(), loader.images(), lambda x: x)
 
 
 # --- labels that are missing or wrong ----------------------------------------------------------

@@ -27,14 +27,6 @@ from workbench.sweeps.job import job_path
 PIPES = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
 
 
-@pytest.fixture
-def run_folder(tmp_path):
-    path = tmp_path / "sweep" / "run"
-    path.mkdir(parents=True)
-    (path / "config.yaml").write_text("name: x\n")
-    return path
-
-
 @PIPES
 def test_a_sweep_s_runs_are_read_only_where_nothing_in_them_leads_out(run_folder, tmp_path):
     curves = run_folder / "theirs.tfevents.1"

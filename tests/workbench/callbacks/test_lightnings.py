@@ -36,6 +36,7 @@ def test_the_table_has_all_of_them():
     assert named == {*callbacks.__all__}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 @pytest.mark.filterwarnings("ignore:Found [0-9]+ module.* in eval mode")
 @pytest.mark.parametrize(("name", "settings"), [(r[0][0], r[2]) for r in ROWS if r[1] == "works"])

@@ -14,14 +14,6 @@ BOMB = "a0: &a0 [x]\n" + "".join(
 )
 
 
-@pytest.fixture
-def run_folder(tmp_path):
-    path = tmp_path / "sweep" / "run"
-    path.mkdir(parents=True)
-    (path / "config.yaml").write_text("name: x\n")
-    return path
-
-
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
 @pytest.mark.parametrize(
     "name", ["metrics.json", ".lock", "checkpoints/best.ckpt", "events.tfevents"]

@@ -1,0 +1,288 @@
+"""LightningDataModules of the user's own class, in the form of this project's."""
+
+import logging
+import math
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import Tensor
+
+from musigma.data.batch import Batch, as_batch
+from musigma.data.datamodule import ImageDataModule
+from musigma.data.in_order import InOrder
+from musigma.data.normalization import Normalization
+from musigma.objectives.likelihoods import Pixels
+from musigma.seeding import FIXED_SEED, seed_everything
+from musigma.shapes import ImageShape
+from workbench.errors import DataError
+
+log = logging.getLogger(__name__)
+
+SOURCE = "data module of your own"
+
+
+class AsTheyCome(Normalization):
+    """Pixels as a loader gives them: whatever made them is not known here.
+
+    Of pixels beyond [0, 1] nobody knows the scale: what speaks of [0, 1] pixels (PSNR, densities on
+    the common scale) is not a number, and they are shown from the smallest to the largest.
+
+    Args:
+        x: the first batch.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        self.low, self.high = x.min().item(), x.max().item()
+        is_unit = self.low >= 0 and self.high <= 1
+        is_binary = bool(((x == 0) | (x == 1)).all())
+        self.kind: Pixels = "binary" if is_binary else "unit" if is_unit else "real"
+
+    @property
+    def pixels(self) -> Pixels:  # type: ignore[override]
+        """The kind of the pixels in the first batch."""
+        return self.kind
+
+    def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Grey levels of images from elsewhere, scaled as the data are if that is to [0, 1]."""
+        if self.kind == "unit":
+            return images.float().div_(255)
+        raise DataError(
+            "a data module of your own normalises its images itself, and nobody knows how: put "
+            "these into its data"
+        )
+
+    def to_unit(self, x: Tensor) -> Tensor:
+        return torch.full_like(x, math.nan) if self.kind == "real" else x
+
+    def shown(self, x: Tensor) -> Tensor:
+        if self.kind == "real":
+            x = (x - self.low) / max(self.high - self.low, 1e-12)
+        return x.clamp(0, 1)
+
+    def log_unit_volume(self) -> float:
+        return math.nan if self.kind == "real" else 0.0
+
+
+class ForeignDataModule(ImageDataModule):
+    """Holds a LightningDataModule of any class, whose loaders and hooks it hands on.
+
+    The shape of the images is its `image_shape`, if it has one, and else that of its first training
+    batch. What it draws in `prepare_data` and `setup`, such as a split, is the same in every run.
+
+    Args:
+        inner: the data module.
+    """
+
+    def __init__(self, inner: L.LightningDataModule) -> None:
+        self.inner = inner
+        L.LightningDataModule.__init__(self)
+        self.name = type(inner).__name__
+        self.source = SOURCE
+        self.device = torch.device("cpu")
+        self.prepare_data_per_node = inner.prepare_data_per_node
+        self._log_hyperparams = inner._log_hyperparams = False
+        self._prepared = False
+        self._stages: set[str] = set()
+        self._first: Batch | None = None
+        self.labels = {}  # nobody knows them before they come
+
+    def __getattr__(self, name: str) -> Any:
+        """What is asked of the data module itself, such as `trainer.datamodule.num_classes`."""
+        if name in ("inner", "__setstate__"):
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    @property
+    def trainer(self) -> Any:
+        """That of both."""
+        return self.inner.trainer
+
+    @trainer.setter
+    def trainer(self, trainer: Any) -> None:
+        self.inner.trainer = trainer
+
+    @property
+    def is_prepared(self) -> bool:
+        """True if its data may be read: not while jobs are checked."""
+        return self._prepared
+
+    @property
+    def known_shape(self) -> ImageShape | None:
+        """The shape that the data module says it has, or that of images that have been read."""
+        if self._first is not None:
+            return _shape(self._first.x)
+        said = getattr(self.inner, "image_shape", None)
+        return said if said is None else (said[0], said[1], said[2])
+
+    @property
+    def image_shape(self) -> ImageShape:  # type: ignore[override]
+        """Channels, height and width; reads a batch if the data module does not say."""
+        return self.known_shape or _shape(self.first_batch().x)
+
+    @property
+    def normalization(self) -> Normalization:  # type: ignore[override]
+        """Pixels as they come."""
+        return AsTheyCome(self.first_batch().x)
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether they are is the data module's own affair."""
+        return False
+
+    def first_batch(self) -> Batch:
+        """The first batch of a training loader, on the CPU.
+
+        Raises:
+            DataError: if there is none, or it does not hold images.
+        """
+        if self._first is None:
+            self.prepare_data()
+            self.setup("fit")
+            with isolate_rng():
+                found = next(iter(self._loaders("train")), None)
+            if found is None:
+                raise DataError(f"{self.name}: its training loader gives no batch")
+            self._first = _batch(found, str(self.name))
+        return self._first
+
+    def prepare_data(self) -> None:
+        if not self._prepared:
+            self._seeded(self.inner.prepare_data)
+            self._prepared = True
+
+    def read(self, train: bool) -> tuple[Tensor, Tensor]:
+        """All images of a set at once, which is never asked for."""
+        raise NotImplementedError
+
+    def setup(self, stage: str) -> None:
+        if stage not in self._stages:
+            self._stages.add(stage)
+            self._seeded(lambda: self.inner.setup(stage))
+
+    def teardown(self, stage: str) -> None:
+        self.inner.teardown(stage)
+
+    def some(self, count: int) -> "ForeignDataModule":
+        """The same: a trainer's limits shorten it."""
+        return self
+
+    def mean_image(self) -> Tensor:
+        total, count = torch.zeros(self.image_shape, dtype=torch.float64), 0
+        for batch in ForeignBatches(self, "train"):
+            total += batch.x.cpu().double().sum(0)
+            count += len(batch.x)
+        return (total / max(1, count)).float()
+
+    def train_dataloader(self) -> Any:
+        return self.inner.train_dataloader()
+
+    def val_dataloader(self) -> Any:
+        return self._own("val_dataloader")
+
+    def test_dataloader(self) -> Any:
+        if not self._has("test_dataloader"):
+            log.info("%s has no test_dataloader: nothing is tested", self.name)
+        return self._own("test_dataloader")
+
+    def predict_dataloader(self) -> Any:
+        own = "predict_dataloader" if self._has("predict_dataloader") else "test_dataloader"
+        return self._own(own)
+
+    def evaluation_loader(self, name: Literal["train", "val", "test"]) -> Any:
+        """The batches of a set, in the order of its loader; an empty list where there is none."""
+        known = {"train": True, "val": self._has("val_dataloader")}
+        return ForeignBatches(self, name) if known.get(name, self._has("test_dataloader")) else []
+
+    def first_images(self, count: int) -> tuple[Literal["train", "val"], Tensor, Tensor]:
+        name: Literal["train", "val"] = "val" if self.val_dataloader() else "train"
+        images, labels = [], []
+        for batch in ForeignBatches(self, name):
+            images.append(batch.x)
+            labels.append(batch.y)
+            if sum(map(len, images)) >= count:
+                break
+        device = self._device
+        return name, torch.cat(images)[:count].to(device), torch.cat(labels)[:count].to(device)
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        return self.inner.transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return self.inner.on_before_batch_transfer(batch, dataloader_idx)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return self.inner.on_after_batch_transfer(batch, dataloader_idx)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.inner.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.inner.load_state_dict(state_dict)
+
+    def _seeded(self, function: Any) -> None:
+        with isolate_rng():
+            seed_everything(FIXED_SEED)
+            function()
+
+    def _has(self, hook: str) -> bool:
+        return is_overridden(hook, self.inner, L.LightningDataModule)
+
+    def _own(self, hook: str) -> Any:
+        found = getattr(self.inner, hook)() if self._has(hook) else None
+        return [] if found is None else found
+
+    def _loaders(self, name: Literal["train", "val", "test"]) -> Iterator[Any]:
+        """The batches of a set, of all of its loaders."""
+        loaders = {"train": self.train_dataloader, "val": self.val_dataloader}
+        found = loaders.get(name, self.test_dataloader)()
+        yield from chain.from_iterable(found if isinstance(found, list | tuple) else [found])
+
+
+class ForeignBatches:
+    """The batches of a foreign loader, as ours, on the data module's device.
+
+    What it draws, such as an order, is the same each time.
+    """
+
+    def __init__(self, data: ForeignDataModule, name: Literal["train", "val", "test"]) -> None:
+        self.data = data
+        self.name = name
+
+    def __iter__(self) -> Iterator[Batch]:
+        row = 0
+        with isolate_rng():
+            seed_everything(FIXED_SEED)
+            for found in self.data._loaders(self.name):
+                x, y, _ = _batch(found, str(self.data.name))
+                rows = torch.arange(row, row + len(x))
+                row += len(x)
+                yield Batch(x.to(self.data._device), y, rows)
+
+    def images(self) -> InOrder:
+        """The images themselves."""
+        return InOrder(lambda: self)
+
+
+def _batch(found: Any, name: str) -> Batch:
+    """A batch of any loader as ours, of whatever shape its images have."""
+    x = found["x"] if isinstance(found, dict) and "x" in found else found
+    x = x if isinstance(x, Tensor) else x[0] if isinstance(x, list | tuple) and x else x
+    shape = x.shape[1:] if isinstance(x, Tensor) else (0,)
+    if isinstance(x, Tensor) and len(shape) != 3:
+        raise DataError(
+            f"{name}: a batch holds images of the shape {list(x.shape)}, and a model of images "
+            "takes [B, C, H, W]: channels, height, width"
+        )
+    return as_batch(found, shape, torch.float32)
+
+
+def _shape(x: Tensor) -> ImageShape:
+    _, channels, height, width = x.shape
+    return channels, height, width

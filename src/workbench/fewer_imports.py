@@ -1,0 +1,24 @@
+"""What is imported before a run starts without being used by one."""
+
+import importlib.util
+import sys
+from types import ModuleType
+
+
+def import_torchmetrics() -> None:
+    """Import torchmetrics, which Lightning needs, without `scipy.signal`, which takes as long.
+
+    It is imported there for one name alone, `hamming`, which torchmetrics adds to it for a package
+    that measures sound. Whoever imports `scipy.signal` afterwards gets it as SciPy has it.
+    """
+    if "scipy.signal" in sys.modules or "torchmetrics" in sys.modules:
+        return
+    if importlib.util.find_spec("torchmetrics") is None:  # Lightning will say so
+        return
+    stand_in = ModuleType("scipy.signal")
+    vars(stand_in)["hamming"] = None
+    sys.modules["scipy.signal"] = stand_in
+    try:
+        import torchmetrics  # noqa: F401
+    finally:
+        del sys.modules["scipy.signal"]

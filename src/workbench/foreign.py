@@ -1,0 +1,286 @@
+"""LightningModules of others: any class of the user's own trains, reports and resumes here."""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import lightning as L
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.data import extract_batch_size
+from torch import Tensor
+from torch.optim import Optimizer
+
+from workbench.module import ReportingModule, Stage
+from workbench.parts import frozen_modules
+from workbench.project import Config, the_project
+
+log = logging.getLogger(__name__)
+
+PREFIXES: dict[Stage, str] = {
+    "train": "train|training",
+    "val": "val|valid|validation",
+    "test": "test|testing",
+}
+"""Words with which modules begin the names of metrics of each stage."""
+
+
+def is_foreign(kind: Any) -> bool:
+    """True for a LightningModule that does not report as ours do."""
+    return (
+        isinstance(kind, type)
+        and issubclass(kind, L.LightningModule)
+        and not issubclass(kind, ReportingModule)
+    )
+
+
+def own_name(name: str, stage: Stage) -> str:
+    """The name of a metric without its stage: `val_loss`, `val/loss` and `loss` are `loss`."""
+    return re.sub(rf"^({PREFIXES[stage]})[/_.\-\s]+(?=.)", "", name)
+
+
+class LastBatch:
+    """What the last batch of training reported."""
+
+    last_size = 0
+
+    def __init__(self) -> None:
+        self.values: dict[str, Tensor | float] = {}
+
+    def of_last_batch(self) -> dict[str, float]:
+        """Its metrics; the device must wait for them."""
+        return {name: float(value) for name, value in self.values.items()}
+
+
+class Reports(L.Callback):
+    """Stands in for a foreign module where the workbench asks one of its own for something.
+
+    What the module logs is reported under the names of this house: `val_loss`, or `loss` in a
+    validation, is `val/loss`, and reaches callbacks under both names. Metrics of an epoch are
+    Lightning's own means over its batches, weighted by their sizes. Loggers get them before the
+    checkpoint of the same step is written.
+
+    Args:
+        monitor: the metric that decides which checkpoint is best, without its stage.
+    """
+
+    examples: ClassVar[str] = "examples"
+
+    def __init__(self, monitor: str) -> None:
+        self.monitor = monitor
+        self.shown: tuple[str, ...] = (monitor,) if monitor == "loss" else ("loss", monitor)
+        self.config: Config | None = None
+        self.means = {"train": LastBatch()}
+        self.settings: dict[str, float] = {}
+        self.tested_step: int | None = None
+        self.taken: frozenset[str] = frozenset()
+        self.planned: Any = None
+        self._trainer: L.Trainer | None = None
+        self._names: dict[Stage, set[str]] = {"train": set(), "val": set(), "test": set()}
+        self._found: dict[Stage, dict[str, float]] = {}
+        self._validated_step: int | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """That of the module."""
+        assert self._trainer is not None
+        return self._trainer.strategy.root_device
+
+    def known(self) -> set[str]:
+        """The metrics that were logged so far, such as `val/loss`."""
+        return {f"{stage}/{name}" for stage, names in self._names.items() for name in names}
+
+    def metrics(self, stage: Stage) -> dict[str, float]:
+        """The metrics of the present or last epoch, equal on all ranks."""
+        if self._trainer is not None and self._stage() == stage:
+            now = self._trainer.callback_metrics
+            names = [n for name in self._names[stage] for n in now if _is_of(f"{stage}/{name}", n)]
+            found = {name.partition("/")[2]: float(now[name]) for name in sorted(names)}
+            self._found[stage] = found
+        return self._found.get(stage, {})
+
+    def validation(self) -> dict[str, float]:
+        """The validation metrics of the present weights; none if they were not validated."""
+        if self._trainer is None:
+            return {}
+        if self._stage() == "val":
+            self.metrics("val")
+            self._validated_step = self._trainer.global_step
+        is_now = self._validated_step == self._trainer.global_step
+        return self._found.get("val", {}) if is_now else {}
+
+    def add_validation(self, checkpoint: dict[str, Any]) -> None:
+        """Add the metrics of these weights' validation, and at which step it was."""
+        checkpoint["validation"] = self.validation()
+        checkpoint["validated_step"] = self._validated_step if self.validation() else None
+
+    def report(self, metrics: Mapping[str, float]) -> None:
+        """Give metrics of an epoch of training, equal on all ranks, to callbacks and loggers."""
+        assert self._trainer is not None
+        module = self._trainer.lightning_module
+        for name, value in metrics.items():
+            L.LightningModule.log(module, name, value, sync_dist=True, logger=False)
+        self._log_now(metrics, self._trainer.global_step - 1)
+
+    def note(
+        self, name: str, value: Any, options: dict[str, Any]
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """Under which names a value that the module logs is logged, and with which options."""
+        stage = self._stage()
+        if stage is None:
+            return [(name, options)]
+        assert self._trainer is not None
+        own = own_name(name, stage)
+        options = {**options, "logger": False}
+        if stage == "train" and options.get("on_epoch") is None:
+            options["on_epoch"] = True
+        if self._trainer.world_size > 1 and not options.get("rank_zero_only"):
+            options["sync_dist"] = True  # or each rank would take another checkpoint for the best
+        self._names[stage].add(own)
+        if stage == "train" and isinstance(value, Tensor | float | int):
+            number = value.detach() if isinstance(value, Tensor) else value
+            self.means["train"].values[own] = number
+        ours = (f"{stage}/{own}", {**options, "prog_bar": False})
+        return [ours] if ours[0] == name else [(name, options), ours]
+
+    def end_of_epoch(self, stage: Stage) -> None:
+        """Report what the module has logged; called when its own hook is through."""
+        assert self._trainer is not None
+        if self._trainer.sanity_checking:
+            return
+        metrics = self.metrics(stage)
+        if stage == "val":
+            self.validation()
+        if stage == "train":
+            metrics = {**metrics, **self.settings}
+        step = max(0, self._trainer.global_step - 1)
+        self._log_now({f"{stage}/{name}": value for name, value in metrics.items()}, step)
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Leave out the panels of the project's own models."""
+        self._trainer = trainer
+        pl_module._log_hyperparams = False  # the config has them, and HParams shows them
+        trainer.callbacks = [c for c in trainer.callbacks if not _shows_ours(c)]  # type: ignore[attr-defined]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Keep frozen parts in evaluation mode."""
+        for part in frozen_modules(pl_module, getattr(pl_module, "frozen", ())):
+            part.eval()
+
+    on_train_epoch_start = on_train_start
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Note how many examples it has, where that can be seen."""
+        try:
+            self.means["train"].last_size = extract_batch_size(batch)
+        except (MisconfigurationException, RecursionError):
+            self.means["train"].last_size = 0
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Log `train/..._step` every `log_every_n_steps`: the metrics of the last batch."""
+        self.settings["lr"] = optimizer.param_groups[0]["lr"]
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and (trainer.global_step + 1) % every == 0:
+            values = self.means["train"].of_last_batch()
+            self._log_now({f"train/{k}_step": v for k, v in values.items()}, trainer.global_step)
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add what a checkpoint of this house holds; hyperparameters only as far as plain."""
+        checkpoint["epoch_means"] = {"found": self._found.get("train", {})}
+        checkpoint["settings"] = self.settings
+        if self.config is not None:
+            checkpoint["config"] = self.config
+        self.add_validation(checkpoint)
+        key = L.LightningModule.CHECKPOINT_HYPER_PARAMS_KEY
+        if isinstance(kept := checkpoint.get(key), Mapping):
+            checkpoint[key] = {name: value for name, value in kept.items() if _is_plain(value)}
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Know what was measured before."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            self.tested_step = checkpoint["global_step"]
+            return
+        self._found["train"] = checkpoint["epoch_means"].get("found", {})
+        self._found["val"] = checkpoint.get("validation", {})
+        self.settings = checkpoint.get("settings", {})
+        self._validated_step = checkpoint.get("validated_step")
+
+    def _stage(self) -> Stage | None:
+        trainer = self._trainer
+        if trainer is None:
+            return None
+        stages: dict[Stage, bool] = {
+            "train": trainer.training,
+            "val": trainer.validating or trainer.sanity_checking,
+            "test": trainer.testing,
+        }
+        return next((stage for stage, is_now in stages.items() if is_now), None)
+
+    def _log_now(self, metrics: Mapping[str, float], step: int) -> None:
+        for logger in self._trainer.loggers if self._trainer and metrics else []:
+            logger.log_metrics(dict(metrics), step=step)
+
+
+class _Adapted:
+    """Mixed into a foreign class: what it logs is noted, and nothing else of it changes."""
+
+    _reports: Reports
+
+    def log(self, name: str, value: Any, *more: Any, **options: Any) -> None:
+        """As Lightning's."""
+        names = ("prog_bar", "logger", "on_step", "on_epoch", "reduce_fx")
+        options |= dict(zip(names, more, strict=False))
+        for known, theirs in self._reports.note(name, value, options):
+            super().log(known, value, **theirs)  # type: ignore[misc]
+
+    def configure_callbacks(self) -> Sequence[L.Callback]:
+        """Theirs, and the one that reports."""
+        theirs = super().configure_callbacks()  # type: ignore[misc]
+        return [*(theirs if isinstance(theirs, Sequence) else [theirs]), self._reports]
+
+    def on_train_epoch_end(self) -> None:
+        super().on_train_epoch_end()  # type: ignore[misc]
+        self._reports.end_of_epoch("train")
+
+    def on_validation_epoch_end(self) -> None:
+        super().on_validation_epoch_end()  # type: ignore[misc]
+        self._reports.end_of_epoch("val")
+
+    def on_test_epoch_end(self) -> None:
+        super().on_test_epoch_end()  # type: ignore[misc]
+        self._reports.end_of_epoch("test")
+
+
+def adapted(kind: type, reports: Reports, arguments: Mapping[str, Any]) -> L.LightningModule:
+    """An instance of a foreign class that reports; its weights have the names that they had."""
+    subclass = type(kind.__name__, (_Adapted, kind), {"__module__": kind.__module__})
+    module: L.LightningModule = subclass(**arguments)
+    module._reports = reports  # type: ignore[assignment]
+    return module
+
+
+def _is_of(ours: str, name: str) -> bool:
+    return name == ours or name.startswith(f"{ours}/dataloader_idx_")
+
+
+def _shows_ours(callback: L.Callback) -> bool:
+    of_project = type(callback).__module__.partition(".")[0] == the_project().package
+    return of_project and getattr(callback, "only_shows", False)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, [*value, *value.values()]))
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, str | int | float | bool | Tensor | None)

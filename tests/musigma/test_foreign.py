@@ -1,0 +1,278 @@
+"""Modules and data modules that know nothing of this project train, sweep, resume and report."""
+
+import json
+
+import lightning as L
+import pytest
+import torch
+
+import theirs
+from curves import scalars_of
+from musigma.callbacks import GracefulStop
+from musigma.data import ForeignDataModule
+from musigma.evaluating import evaluate
+from musigma.exporting import export_run
+from musigma.loading import load_run
+from musigma.predicting import predict
+from workbench.config.misfits import find_misfits
+from workbench.config.quoting import quote
+from workbench.errors import ConfigError, DataError, RunError
+from workbench.foreign import own_name
+from workbench.interactive import compose
+from workbench.runs.folder import RunFolder
+from workbench.runs.weights import load_checkpoint
+from workbench.sweeps.job import run_job
+from workbench.sweeps.report import report
+from workbench.training import run
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"
+)
+
+MODULE = ("module=own", "module._target_=theirs.LitAutoEncoder", "++module.hidden=8")
+GAN = ("module=own", "module._target_=theirs.LitGAN")
+DATA = ("data=own", "data._target_=theirs.Blobs", "++data.count=80")
+OURS = ("data.source=sample", "+trainer.limit_train_batches=4", "+trainer.limit_val_batches=1")
+SHORT = ("trainer.accelerator=cpu", "trainer.max_epochs=2", "trainer.log_every_n_steps=1")
+SMALL = ("model.network.encoder_sizes=[8]", "model.network.decoder_sizes=[8]")
+
+
+@pytest.fixture(autouse=True)
+def _trusted(monkeypatch):
+    monkeypatch.setenv("MUSIGMA_TRUSTED", "theirs")
+
+
+@pytest.fixture
+def train(compose_launch, tmp_path):
+    """Overrides → the folder of a short run."""
+
+    def run_it(*overrides):
+        before = {*tmp_path.glob("logs/runs/*")}
+        run(compose_launch(*SHORT, *overrides))
+        (path,) = {*tmp_path.glob("logs/runs/*")} - before
+        return RunFolder.open(path)
+
+    return run_it
+
+
+def test_names_of_metrics_lose_their_stage_and_no_more():
+    assert own_name("val_loss", "val") == own_name("valid/loss", "val") == "loss"
+    assert own_name("loss", "train") == own_name("train_loss", "train") == "loss"
+    assert own_name("val_loss", "train") == "val_loss"
+    assert own_name("value", "val") == "value"
+    assert own_name("test", "test") == "test"
+
+
+def test_a_foreign_module_trains_on_our_data_and_its_metrics_are_reported(train):
+    done = train(*MODULE, *OURS)
+    metrics = done.read_metrics()
+    assert metrics["status"] == "completed"
+    assert metrics["monitor"] == "loss"
+    assert {"train/loss", "val/loss", "test/loss"} <= metrics["metrics"].keys()
+    best = load_checkpoint(done.checkpoint("best"))
+    assert best["validation"]["loss"] == metrics["metrics"]["val/loss"]
+    curves = scalars_of(done.path)
+    assert {"train/loss", "train/loss_step", "val/loss", "train/lr"} <= curves.keys()
+    # Lightning's own way back, with the names that the weights have there.
+    module = theirs.LitAutoEncoder.load_from_checkpoint(done.checkpoint("best"))
+    assert module.hparams.hidden == 8
+
+
+def test_the_epoch_s_metric_is_the_mean_over_its_images(train):
+    """With the last batch smaller than the others, and a model that no longer learns."""
+    done = train(*MODULE, "++module.lr=0.0", *DATA, "++data.count=70", "trainer.max_epochs=1")
+    curves = scalars_of(done.path)
+    steps = [value for _, value in curves["train/loss_step"]]
+    sizes = torch.tensor([32.0, 10.0])
+    assert len(steps) == 2
+    mean = float((sizes * torch.tensor(steps)).sum() / sizes.sum())
+    assert done.read_metrics()["metrics"]["train/loss"] == pytest.approx(mean, rel=1e-5)
+
+
+def _stop_at(monkeypatch, epoch, batch):
+    original = GracefulStop.on_train_batch_end
+
+    def stop(self, trainer, module, outputs, batch_, batch_idx):
+        if (trainer.current_epoch, batch_idx) == (epoch, batch):
+            self.stopping = True
+        original(self, trainer, module, outputs, batch_, batch_idx)
+
+    monkeypatch.setattr(GracefulStop, "on_train_batch_end", stop)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("overrides", "place"),
+    [
+        ((*MODULE, *OURS), (1, 1)),  # in the middle of an epoch, as our loader has a state
+        ((*MODULE, *DATA), (0, 1)),  # at the end of one
+        ((*GAN, *DATA, "monitor=score"), (0, 1)),
+        ((*DATA, "model=vae", *SMALL), (0, 1)),
+    ],
+)
+def test_stopped_and_resumed_it_ends_with_the_same_bits(
+    overrides, place, train, compose_launch, tmp_path, monkeypatch
+):
+    whole = train(*overrides, "trainer.max_epochs=3")
+    with monkeypatch.context() as patch:
+        _stop_at(patch, *place)
+        with pytest.raises(SystemExit):
+            train(*overrides, "trainer.max_epochs=3")
+    (path,) = {*tmp_path.glob("logs/runs/*")} - {whole.path}
+    assert json.loads((path / "metrics.json").read_text())["status"] == "interrupted"
+    run(compose_launch(quote(f"resume={path}")))
+    resumed = RunFolder.open(path)
+    assert resumed.read_metrics()["status"] == "completed"
+    expected = load_checkpoint(whole.checkpoint("last"))["state_dict"]
+    for name, value in load_checkpoint(resumed.checkpoint("last"))["state_dict"].items():
+        assert torch.equal(value, expected[name]), name
+    for stage in ("val/", "test/"):
+        metrics = [
+            {k: v for k, v in folder.read_metrics()["metrics"].items() if k.startswith(stage)}
+            for folder in (whole, resumed)
+        ]
+        assert metrics[0] == metrics[1]
+
+
+@pytest.mark.slow
+def test_a_sweep_over_its_arguments_is_reported(compose_launch, tmp_path):
+    folder = tmp_path / "logs" / "sweeps" / "theirs"
+    folder.mkdir(parents=True)
+    for hidden in (4, 8):
+        overrides = (*MODULE[:2], *DATA, *SHORT, f"++module.hidden={hidden}", "sweep=theirs")
+        launch = compose_launch(*overrides, "varied=[module.hidden]")
+        run_job(launch._replace(parent=folder, name=f"hidden={hidden}", in_sweep=True))
+    page = report("theirs", folder.parent).read_text()
+    assert "hidden=8" in page
+    assert "as LitAutoEncoder logs it" in page
+    table = (folder / "report.csv").read_text()
+    assert table.count("completed") == 2
+
+
+def test_two_optimizers_no_test_and_a_metric_that_more_of_is_better(train):
+    done = train(*GAN, *DATA, "monitor=score", "+callbacks.checkpoint.mode=max")
+    metrics = done.read_metrics()
+    assert metrics["meanings"]["metrics"]["score"]["better"] == "higher"
+    assert {"val/score", "train/critic", "train/g_loss"} <= metrics["metrics"].keys()
+    assert not any(name.startswith("test/") for name in metrics["metrics"])
+    assert "no test: LitGAN has no test_step" in (done.path / "train.log").read_text()
+    scores = [value for _, value in scalars_of(done.path)["val/score"]]
+    assert metrics["metrics"]["val/score"] == pytest.approx(max(scores))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (GAN, "monitor=loss is not among the metrics of a validation: val/score; set monitor to"),
+        ((*MODULE, "optimized_metric=val/acc"), "no such metric; there are train/loss, val/loss"),
+        ((*GAN, "monitor=score", "optimized_metric=test/score"), "there is no such metric"),
+        ((*MODULE, "++module.optimizer=sgd"), None),
+    ],
+)
+def test_what_cannot_be_monitored_is_said_before_training(overrides, message, train, tmp_path):
+    with pytest.raises(ConfigError if message else AssertionError, match=message):
+        train(*overrides, *DATA)
+    assert not [*tmp_path.glob("logs/runs/*/checkpoints/*")]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ((*MODULE, "model=vae"), "model=vae: cannot be set here, as theirs.LitAutoEncoder has"),
+        ((*MODULE, "optimizer.lr=0.1"), "optimizer.lr=0.1: cannot be set here"),
+        ((*MODULE, "module.hiden=3"), "has no argument hiden; did you mean hidden"),
+        ((*MODULE, "module.hidden=many"), "module.hidden=.many.: should be a whole number"),
+        (("module=own", "module._target_=theirs.Blobs"), "should be LightningModule"),
+        (("data=own", "data._target_=theirs.LitGAN"), "should be LightningDataModule"),
+    ],
+)
+def test_faults_are_found_when_jobs_are_checked(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        compose(overrides)
+
+
+def test_a_package_that_is_not_trusted_is_not_imported(monkeypatch):
+    monkeypatch.setenv("MUSIGMA_TRUSTED", "")
+    for overrides in (MODULE, DATA):
+        with pytest.raises(ConfigError, match=r"theirs\..* is not allowed"):
+            compose(overrides)
+
+
+def test_our_module_trains_on_foreign_data_and_is_evaluated(train, tmp_path):
+    done = train(*DATA, "model=vae", *SMALL)
+    metrics = done.read_metrics()["metrics"]
+    where = {"checkpoint": "best", "images": 4, "samples": 25, "seed": 0}
+    (found,) = evaluate([str(done.path)], tmp_path, **where)
+    assert found["distortion"]["mean"] == pytest.approx(metrics["test/distortion"], rel=1e-5)
+    assert found["test_images"] == 16
+    predict("reconstruct", str(done.path), tmp_path, checkpoint="best", input="val")
+    assert export_run(load_run(done.path), tmp_path / "exported")
+
+
+def test_pixels_of_foreign_data_are_checked_against_the_likelihood(train):
+    with pytest.raises(DataError, match="pixels lie between .* and 2, and the likelihood"):
+        train(*DATA, "++data.levels=2.0", "model=vae", "model/likelihood=bernoulli", *SMALL)
+
+
+def test_of_pixels_beyond_one_nothing_is_said_on_the_common_scale(train):
+    done = train(*DATA, "++data.levels=2.0", "model=vae", *SMALL)
+    metrics = done.read_metrics()["metrics"]
+    assert "test/elbo" in metrics
+    assert "test/elbo_unit" not in metrics
+
+
+def test_a_shape_that_is_said_is_checked_before_anything_is_read(compose_launch):
+    said = ("data=own", "data._target_=theirs.Known", "model/network=conv")
+    wrong = compose_launch(*said, "model.network.channels=[4,8,16,32,64,64,64]")
+    assert next(find_misfits(wrong.config), None) is not None
+    assert next(find_misfits(compose_launch(*said).config), None) is None
+
+
+def test_without_validation_and_test_the_last_weights_are_the_result(train):
+    done = train("data=own", "data._target_=theirs.Known", "++data.count=40", *SMALL)
+    names = {name.partition("/")[0] for name in done.read_metrics()["metrics"]}
+    assert names == {"train"}
+    assert done.checkpoint("best").is_file()
+
+
+def test_both_foreign_and_what_other_commands_say_of_it(train, tmp_path):
+    done = train(*MODULE, *DATA)
+    said = r"is a run of theirs.LitAutoEncoder, which is none of musigma's models.*Open it with"
+    for use in (
+        lambda: load_run(done.path),
+        lambda: evaluate(
+            [str(done.path)], tmp_path, checkpoint="best", images=1, samples=25, seed=0
+        ),
+        lambda: predict("encode", str(done.path), tmp_path, checkpoint="best", input="test"),
+    ):
+        with pytest.raises(RunError, match=said):
+            use()
+
+
+def test_a_split_without_a_generator_is_the_same_in_every_run():
+    found = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        data = ForeignDataModule(theirs.Blobs(count=40))
+        data.prepare_data()
+        data.setup("fit")
+        found.append(data.inner.val.indices)
+        assert torch.initial_seed() == seed
+    assert found[0] == found[1]
+
+
+class _Flat(L.LightningDataModule):
+    def train_dataloader(self):
+        return torch.utils.data.DataLoader(torch.rand(4, 784))
+
+
+def test_batches_that_are_not_images_are_named():
+    with pytest.raises(DataError, match=r"_Flat: a batch holds images of the shape \[1, 784\]"):
+        _ = ForeignDataModule(_Flat()).image_shape
+
+
+def test_other_attributes_are_the_data_module_s_own():
+    data = ForeignDataModule(theirs.Blobs(count=40))
+    assert data.hparams.count == 40
+    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
+        _ = data.nothing_of_the_kind
