@@ -17,12 +17,13 @@ def main(cfg: "DictConfig") -> None:
 
     from benchmarking.tables import benchmark
 
-    own = ("tables=", "rounds=", "output=", "stream_images=", "stream_side=")
+    own = ("tables=", "rounds=", "jobs=", "output=", "stream_images=", "stream_side=")
     overrides = [o for o in HydraConfig.get().overrides.task if not o.startswith(own)]
     benchmark(
         list(cfg.tables),
         overrides=overrides,
         rounds=cfg.rounds,
+        jobs=cfg.jobs,
         output=Path(cfg.output),
         stream_images=cfg.stream_images,
         stream_side=cfg.stream_side,

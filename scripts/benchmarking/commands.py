@@ -20,7 +20,8 @@ import resource, subprocess, sys, time
 start = time.perf_counter()
 nowhere = subprocess.DEVNULL
 subprocess.run(sys.argv[1:], check=True, stdout=nowhere, stderr=nowhere)
-print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(time.perf_counter() - start, used.ru_maxrss, used.ru_utime + used.ru_stime)
 """
 
 
@@ -33,10 +34,19 @@ class EndAtFirstStep(L.Callback):
 
 
 class Took(NamedTuple):
-    """The cost of a command: seconds, and its peak memory in MiB."""
+    """The cost of a command.
+
+    Args:
+        seconds: by the clock.
+        memory: at its peak, in MiB.
+        cpu: seconds of all its threads and processes, which other load moves less.
+        size: of what it wrote, in MiB, where that is asked for.
+    """
 
     seconds: float
     memory: float
+    cpu: float
+    size: float | None = None
 
 
 def trust_this_package() -> None:
@@ -60,14 +70,19 @@ def time_commands(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[st
     for turn in range(rounds + 1):
         for name, arguments in commands.items():
             here = [argument.replace("{turn}", str(turn)) for argument in arguments]
-            one = _time([sys.executable, *here])
+            one = time_command(here)
             if turn > 0:
                 took[name].append(one)
     return took
 
 
-def _time(command: Sequence[str]) -> Took:
-    stopwatch = [sys.executable, "-c", STOPWATCH, *command]
+def time_command(arguments: Sequence[str]) -> Took:
+    """The cost of `python` with these arguments.
+
+    Raises:
+        CalledProcessError: if it fails.
+    """
+    stopwatch = [sys.executable, "-c", STOPWATCH, sys.executable, *arguments]
     done = subprocess.run(stopwatch, cwd=PROJECT_ROOT, check=True, capture_output=True, text=True)
-    seconds, kibibytes = done.stdout.split()
-    return Took(float(seconds), int(kibibytes) / 2**10)
+    seconds, kibibytes, cpu = map(float, done.stdout.split())
+    return Took(seconds, kibibytes / 2**10, cpu)

@@ -20,6 +20,7 @@ from benchmarking import pipelines, streamed
 from benchmarking.commands import EndAtFirstStep, Took, time_commands, trust_this_package
 from benchmarking.race import Row, race
 from benchmarking.repeated import RepeatedMNIST
+from benchmarking.sweeps import costs_of_a_job, measure_sweeps, plain
 from workbench.console import set_up_logging
 from workbench.doctor import cpu_name
 from workbench.project import Config
@@ -35,7 +36,9 @@ PIPELINES = {
     STREAMED: streamed.streamed,
 }
 WIDTH = 130
-TableName = Literal["epoch", "batch_sizes", "precisions", "scale", "stream", "sweeps", "commands"]
+TableName = Literal[
+    "epoch", "batch_sizes", "precisions", "scale", "stream", "sweeps", "commands", "many_jobs"
+]
 
 
 class Entry(NamedTuple):
@@ -58,6 +61,7 @@ def benchmark(
     *,
     overrides: Sequence[str],
     rounds: int,
+    jobs: int,
     output: Path,
     stream_images: int,
     stream_side: int,
@@ -67,7 +71,8 @@ def benchmark(
     Args:
         tables: which.
         overrides: of the config that `scripts/train.py` composes.
-        rounds: how often everything is measured.
+        rounds: how often everything is measured, but for `many_jobs`, which is measured once.
+        jobs: of the largest sweep in `many_jobs`.
         output: the file.
         stream_images: image files that are made, in a temporary folder, to be streamed.
         stream_side: their height and width.
@@ -79,7 +84,13 @@ def benchmark(
     console.print(found["machine"])
     output.parent.mkdir(parents=True, exist_ok=True)
     for name in tables:
-        if name in ("sweeps", "commands"):
+        if name == "many_jobs":
+            many = measure_sweeps(overrides, jobs)
+            found[name] = plain(many)
+            console.print(_table_of_many(name, many))
+            for what, cost in costs_of_a_job(many).items():
+                console.print(f"  {what:<40} {cost:8.1f} ms of CPU for each job more")
+        elif name in ("sweeps", "commands"):
             with TemporaryDirectory() as folder:
                 commands = _sweeps if name == "sweeps" else _commands
                 took = time_commands(commands(overrides, folder), rounds)
@@ -223,6 +234,16 @@ def _table_of_commands(title: str, took: Mapping[str, Sequence[Took]]) -> Table:
         seconds = [one.seconds for one in all_]
         cells = [f"{value:.2f}" for value in (median(seconds), min(seconds), max(seconds))]
         table.add_row(name, *cells, f"{max(one.memory for one in all_):,.0f}")
+    return table
+
+
+def _table_of_many(title: str, took: Mapping[str, Took]) -> Table:
+    table = Table("", title=title, title_justify="left")
+    for column in ("s", "s of CPU", "MiB", "MiB written"):
+        table.add_column(column, justify="right")
+    for name, one in took.items():
+        size = "" if one.size is None else f"{one.size:.2f}"
+        table.add_row(name, f"{one.seconds:.1f}", f"{one.cpu:.1f}", f"{one.memory:,.0f}", size)
     return table
 
 

@@ -79,11 +79,21 @@ class BenchmarkSettings(TrainSettings):
     """`configs/benchmark.yaml`."""
 
     tables: list[
-        Literal["epoch", "batch_sizes", "precisions", "scale", "stream", "sweeps", "commands"]
+        Literal[
+            "epoch",
+            "batch_sizes",
+            "precisions",
+            "scale",
+            "stream",
+            "sweeps",
+            "commands",
+            "many_jobs",
+        ]
     ]
     stream_images: Annotated[int, Field(ge=20)]
     stream_side: Count
     rounds: Count
+    jobs: Count
     output: str
 
 

@@ -51,7 +51,7 @@ def script(
                 failed = hydra_adapter.start(
                     command.options, command.config_name, plain_task, Parser(), command.composed
                 )
-            if command.jobs and failed:
+            if (command.jobs or command.search) and failed:
                 sys.exit(1)
 
         return main

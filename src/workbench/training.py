@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from workbench.callbacks.checkpoints import add_validation, best_checkpoint, has_validation
 from workbench.callbacks.graceful_stop import interruptible, stoppable
+from workbench.callbacks.pruning import Judge, Pruning, was_pruned
 from workbench.config.blame import blaming
 from workbench.config.launch import Launch
 from workbench.config.trainer_rules import parts_measured
@@ -31,13 +32,16 @@ from workbench.runs.weights import is_compared, load_checkpoint
 log = logging.getLogger(__name__)
 
 
-def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
+def run(
+    launch: Launch, folder: RunFolder | None = None, judge: Judge | None = None
+) -> float | None:
     """Run a job and return its `optimized_metric`.
 
     Args:
         launch: the job.
         folder: its folder, claimed already; a run that was begun there is resumed. By default a
             new folder, or the one that the job resumes.
+        judge: of a trial of a search, which may end it early.
 
     Raises:
         UserError: if something is wrong that the user can fix; nothing expensive has begun.
@@ -47,6 +51,9 @@ def run(launch: Launch, folder: RunFolder | None = None) -> float | None:
     with interruptible():
         prepared = prepare(launch, folder)
         trainer = prepared.trainer
+        if prepared.folder.read_metrics().get("trial") is not None:  # in every rank
+            pruning = Pruning(launch.config["optimized_metric"], judge)
+            trainer.callbacks.append(pruning)  # type: ignore[attr-defined]
         is_new = folder is None and launch.config["resume"] is None and trainer.is_global_zero
         try:
             return _run(launch, prepared)
@@ -114,6 +121,8 @@ def train(
 ) -> dict[str, float]:
     """Fit, validate the final weights if that was not done, then measure the best checkpoint.
 
+    A run that was pruned is not tested.
+
     Returns metrics by name: `train/...` of the last epoch, `val/...` and `test/...` of the weights
     that `measured_weights` names. A value that is not finite was not measured and is left out.
 
@@ -139,7 +148,7 @@ def train(
             reports.tested_step = best["global_step"]
         if test and not is_overridden("test_step", module):
             log.info("no test: %s has no test_step", type(module).__name__)
-        elif test:
+        elif test and not was_pruned(trainer):
             log.info("testing the %s", name)
             trainer.test(module, datamodule=data, verbose=False)
             metrics["test"] = reports.metrics("test")
@@ -169,11 +178,13 @@ def _record_results(
     _, weights = measured_weights(trainer)
     parts = parts_measured(trainer, metrics)
     folder.write_metrics(
-        status="completed",
+        status="pruned" if was_pruned(trainer) else "completed",
         metrics={**metrics, **project.derive(metrics, module, data)},
         weights=weights,
         measured_on=parts or None,
     )
+    if was_pruned(trainer):
+        log.info("pruned after epoch %s, as hopeless beside other trials", trainer.current_epoch)
     about = [f"{stage} on {part}" for stage, part in parts.items()]
     about += [f"data {name}: {value}" for name, value in project.found(data).items()]
     lines = {"run folder": str(nearby(folder.path))}

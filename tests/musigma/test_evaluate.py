@@ -12,6 +12,7 @@ import torch
 import yaml
 from matplotlib.figure import Figure
 
+from musigma.data.loader import InMemory
 from musigma.evaluating import evaluate
 from musigma.evaluation import importance_estimate
 from musigma.evaluation.encoding import encoded
@@ -393,7 +394,7 @@ def _of_one_image(run):
     run.data.setup("fit")
     run.data.setup("test")
     x, y = run.data.test_dataloader().dataset.tensors
-    return encoded(run.model, x[:1], y[:1])
+    return encoded(run.model, InMemory(x[:1], y[:1]), run.data.normalization.to_unit)
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])

@@ -11,7 +11,9 @@ import pytest
 from hydra import compose
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import HydraContext
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -87,6 +89,53 @@ def test_read_reads_what_hydra_reads_and_refuses_what_it_refuses():
 )
 def test_strings_of_an_override_are_those_of_single_jobs(text, strings):
     assert list(adapter.strings_of(adapter.read(text))) == strings
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("a=tag(log,interval(0.1,1))", (0.1, 1.0, None, {"log"})),
+        ("a=int(interval(1,8))", (1, 8, None, set())),
+        ("a=range(1,4)", (1, 3, 1, set())),
+        ("a=range(4,1,-2)", (2, 4, 2, set())),
+        ("a=shuffle(range(0,1,0.1))", (0.0, pytest.approx(0.9), 0.1, set())),
+        ("a=1,2", None),
+        ("a=1", None),
+    ],
+)
+def test_numbers_of_an_override_are_those_it_stands_for(text, numbers):
+    assert adapter.numbers_of(adapter.read(text)) == numbers
+
+
+def test_a_range_without_numbers_has_none():
+    for text in ("a=range(1,1)", "a=range(1,2,0)"):
+        with pytest.raises(ValueError, match="holds no value|needs a step"):
+            adapter.numbers_of(adapter.read(text))
+
+
+def test_choices_of_an_override_are_numbers_or_texts_of_overrides():
+    assert adapter.choices_of(adapter.read("a=1,x,[1,b],'c d'")) == [1, "x", "[1,b]", "'c d'"]
+    assert adapter.choices_of(adapter.read("hydra/launcher=glob(bas*)")) == ["basic"]
+
+
+def test_the_settings_of_a_sweeper_and_of_a_folder_are_plain():
+    config = composed("hydra/sweeper=search", "sweep=mine", "log_dir=/x", "seed=4")
+    settings = adapter.sweeper_of(config.hydra)
+    assert settings["storage"] == "/x/sweeps/mine/study.journal"
+    assert settings["sampler"] == {"_target_": "optuna.samplers.TPESampler", "seed": 4}
+    assert adapter.folder_settings(config.hydra) == ["${log_dir}/sweeps/${sweep}", "."]
+
+
+def test_what_is_written_is_the_same_without_hydras_settings():
+    config = composed("name=${seed}", "logger.tensorboard=null")
+    whole = adapter.written(config)
+    assert adapter.written(config, hydra=False) == {k: v for k, v in whole.items() if k != "hydra"}
+
+
+def test_the_launcher_that_is_there_is_serial():
+    config = composed()
+    context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=None)
+    assert adapter.is_serial(adapter.launcher_of(config, context, print))
 
 
 def test_options_of_a_group_are_its_files_wherever_they_lie(searched):

@@ -76,14 +76,23 @@ class CheckedSweeper(Sweeper):
         Returns:
             How many jobs failed.
         """
-        from workbench.config.command_line import read_command_line
         from workbench.sweeps.sweep import launch_all
 
-        hydra = self.config.hydra
+        return launch_all(self.checked(arguments), self.launcher, self.max_batch_size)
+
+    def checked(self, arguments: list[str]) -> Any:
+        """The checked command line.
+
+        Args:
+            arguments: the overrides of the sweep, without Hydra's own.
+        """
         if self.command is None:  # of a script without the workbench's frame
+            from workbench.config.command_line import read_command_line
+
+            hydra = self.config.hydra
             own = [text for text in hydra.overrides.hydra if not text.startswith("hydra.mode=")]
             name = f"--config-name={hydra.job.config_name}"
             self.command = read_command_line(hydra.job.name, ["-m", name, *own, *arguments])
             with flag_override(self.config, "struct", False):
-                self.config.sweep = self.command.jobs[0].config["sweep"]  # for its folder
-        return launch_all(self.command, self.launcher, self.max_batch_size)
+                self.config.sweep = self.command.sweep  # for its folder
+        return self.command

@@ -69,7 +69,7 @@ class BestAndLast(ModelCheckpoint):
         ):
             self.save(trainer, "best")
 
-    def add_validation(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
+    def add_validation(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Let the final weights, validated after training, compete for the best.
 
         The validation is added to their checkpoint, `last.ckpt`; every rank must call this.

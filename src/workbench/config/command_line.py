@@ -15,6 +15,7 @@ from workbench.config.jobs import Checks, raise_all
 from workbench.config.launch import Launch, check_folders
 from workbench.config.options import ONLY_SHOWS, read_options
 from workbench.config.quoting import quote, quoted
+from workbench.config.search import Search
 from workbench.errors import ConfigError
 from workbench.project import the_project
 
@@ -29,6 +30,8 @@ class CommandLine(NamedTuple):
         jobs: each job of a sweep whose jobs are known before; otherwise none.
         arguments: the overrides of each, for a launcher.
         is_numbered: whether a setting tells a job's number.
+        search: of a search of the workbench's, what its trials have in common.
+        sweep: the name of a sweep.
         composed: the config of a single job, as Hydra has it.
     """
 
@@ -37,6 +40,8 @@ class CommandLine(NamedTuple):
     jobs: Sequence[Launch] = ()
     arguments: Sequence[list[str]] = ()
     is_numbered: bool = False
+    search: Search | None = None
+    sweep: str | None = None
     composed: DictConfig | None = None
 
     @property
@@ -95,16 +100,25 @@ def _read_sweep(checks: Checks, options: Namespace) -> CommandLine:
         if key in added
     ]
     raise_all(problems)
+    if sweep.space:
+        raise_all(checks.find_problems_of_search(sweep))
     launches = [job.launch for job in checked if job.launch]
     check_folders(launches, sweep.subdir, is_search=not sweep.is_grid)
     options = _with(options, added, [*sweep.names, hydra_adapter.MULTIRUN])
-    if not sweep.is_grid:
-        return CommandLine(checks.config_name, options)
     arguments = [job.arguments for job in checked]
-    return CommandLine(checks.config_name, options, launches, arguments, sweep.is_numbered)
+    command = CommandLine(checks.config_name, options, sweep=launches[0].config["sweep"])
+    if sweep.is_grid:
+        return command._replace(jobs=launches, arguments=arguments, is_numbered=sweep.is_numbered)
+    search = Search(_added(arguments[0], added), sweep.space) if sweep.space else None
+    return command._replace(search=search)
 
 
 def _with(options: Namespace, added: Collection[str], more: Sequence[str] = ()) -> Namespace:
-    """The options with overrides that fit: `a.b=c` → `++a.b=c` where no config file has `a.b`."""
-    overrides = [f"++{o}" if o.partition("=")[0] in added else o for o in options.overrides]
-    return Namespace(**{**vars(options), "overrides": [*overrides, *more]})
+    """The options with overrides that fit, and more of them."""
+    overrides = [*_added(options.overrides, added), *more]
+    return Namespace(**{**vars(options), "overrides": overrides})
+
+
+def _added(overrides: Sequence[str], added: Collection[str]) -> list[str]:
+    """Overrides that fit: `a.b=c` → `++a.b=c` where no config file has `a.b`."""
+    return [f"++{o}" if o.partition("=")[0] in added else o for o in overrides]

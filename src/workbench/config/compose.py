@@ -11,11 +11,15 @@ from omegaconf.errors import OmegaConfBaseException
 from workbench.config import hydra_adapter
 from workbench.config.faults import SEARCHPATH, key_of, reason, several, unparsed
 from workbench.config.files import Files
+from workbench.config.search import DESCRIBED, PLACE
 from workbench.errors import ConfigError
 from workbench.project import the_project
 
 PRESETS = ("debug", "experiment", "study")
 """Groups whose files are settings of the whole config."""
+
+OF_OTHERS = tuple(f"{PLACE}.{name}." for name in DESCRIBED)
+"""Hydra's settings that are arguments of a class, which need not be in a file."""
 
 
 class Composed(NamedTuple):
@@ -94,7 +98,7 @@ class Composer:
                 continue
             key = override.key_or_group
             is_new = is_absent(key, chosen.written) and key == text.partition("=")[0]
-            if is_new and not key.startswith("hydra."):
+            if is_new and (not key.startswith("hydra.") or key.startswith(OF_OTHERS)):
                 added.add(key)
                 text = f"++{text}"
             (setting,) = self.parse([text])

@@ -21,7 +21,6 @@ PLUGINS = {
     "hydra/launcher/ray": "ray",
     "hydra/launcher/submitit_local": "submitit",
     "hydra/launcher/submitit_slurm": "submitit",
-    "hydra/sweeper/optuna": "optuna",
 }
 """Configs that Hydra's plugins bring, and the extra that installs each plugin."""
 

@@ -3,19 +3,22 @@
 `tests/workbench/test_hydra_adapter.py` says of each function here what it counts on.
 """
 
+import math
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, ValueType
+from hydra.core.override_parser.types import Override, Transformer, ValueType
 from hydra.core.plugins import Plugins
 from hydra.core.utils import configure_log
 from hydra.plugins.launcher import Launcher
@@ -78,6 +81,50 @@ def strings_of(override: Override) -> Iterator[str]:
     else:
         for value in override.sweep_string_iterator():
             yield f"{key}={value}"
+
+
+class Numbers(NamedTuple):
+    """Numbers from `low` to `high`, both included: all, or those in steps; and their tags."""
+
+    low: float
+    high: float
+    step: float | None
+    tags: set[str]
+
+
+def numbers_of(override: Override) -> Numbers | None:
+    """The numbers that an interval or a range stands for; None for an override of another kind.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    sweep: Any = override.value()
+    if override.is_interval_sweep():
+        return Numbers(sweep.start, sweep.end, None, sweep.tags)
+    if not override.is_range_sweep():
+        return None
+    if sweep.step == 0:
+        raise ValueError("a range needs a step")
+    count = math.ceil((Decimal(sweep.stop) - Decimal(sweep.start)) / Decimal(sweep.step))
+    if count < 1:
+        raise ValueError("holds no value")
+    ends = sweep.start, sweep.start + (count - 1) * sweep.step
+    return Numbers(min(ends), max(ends), abs(sweep.step), sweep.tags)
+
+
+def choices_of(override: Override) -> list[Any]:
+    """The values of an override that lists them: numbers as such, others as an override's texts."""
+
+    def plain(value: Any) -> Any:
+        return value if isinstance(value, int | float) else Transformer.str(value)
+
+    return [*override.sweep_iterator(transformer=plain)]
+
+
+def folder_settings(hydra: Any) -> list[str]:
+    """Hydra's settings that name the folder of a job of a sweep, as they are written."""
+    written = OmegaConf.to_container(hydra.sweep)
+    return [str(value) for value in written.values()]  # type: ignore[union-attr]
 
 
 def groups_of(config_name: str, searched: Sequence[str]) -> Callable[[str], list[str]]:
@@ -167,6 +214,12 @@ def launcher_of(
     )
 
 
+def is_serial(launcher: Launcher) -> bool:
+    """Whether a launcher does its jobs one after the other."""
+    kind = type(launcher)  # Hydra imports its plugins anew, so the class is not the one above
+    return (kind.__module__, kind.__name__) == (BasicLauncher.__module__, BasicLauncher.__name__)
+
+
 def start(
     options: Namespace,
     config_name: str,
@@ -207,9 +260,20 @@ def start(
     return None
 
 
-def written(config: DictConfig) -> Any:
-    """A composed config as plain values, with interpolations as they are written."""
-    return OmegaConf.to_container(config)
+def written(config: DictConfig, *, hydra: bool = True) -> Any:
+    """A composed config as plain values, with interpolations as they are written.
+
+    Args:
+        config: composed.
+        hydra: whether Hydra's own settings are in it.
+    """
+    if hydra:
+        return OmegaConf.to_container(config)
+    nodes: dict[str, Any] = {str(k): config._get_node(k) for k in config if k != "hydra"}
+    return {
+        name: OmegaConf.to_container(node) if OmegaConf.is_config(node) else node._value()
+        for name, node in nodes.items()
+    }
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
@@ -223,6 +287,15 @@ def resolved(config: DictConfig) -> dict[str, Any]:
         key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
         for key, value in values.items()
     }
+
+
+def sweeper_of(hydra: Any) -> Any:
+    """The sweeper's settings in Hydra's, as plain values, resolved.
+
+    Raises:
+        OmegaConfBaseException: if an interpolation leads nowhere.
+    """
+    return OmegaConf.to_container(hydra.sweeper, resolve=True)
 
 
 def _loader() -> Any:

@@ -6,27 +6,23 @@ from typing import Any
 
 from workbench.config import hydra_adapter
 from workbench.config.problem import Problem
+from workbench.config.search import DESCRIBED, SEARCHER
 from workbench.config.targets import trusted_packages
 
 _PLUGINS = "hydra_plugins.hydra_"
 SWEEPER = "hydra_plugins.workbench.checked_sweeper.CheckedSweeper"
-"""The sweeper of grids; any other one searches."""
+"""The sweeper of grids."""
 
 CLASSES = (
     "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
     "hydra.experimental.callbacks.LogJobReturnCallback",
     f"{_PLUGINS}joblib_launcher.joblib_launcher.JoblibLauncher",
-    f"{_PLUGINS}optuna_sweeper.optuna_sweeper.OptunaSweeper",
     f"{_PLUGINS}ray_launcher.ray_aws_launcher.RayAWSLauncher",
     f"{_PLUGINS}ray_launcher.ray_launcher.RayLauncher",
     f"{_PLUGINS}submitit_launcher.submitit_launcher.LocalLauncher",
     f"{_PLUGINS}submitit_launcher.submitit_launcher.SlurmLauncher",
-    *(
-        f"optuna.samplers.{name}Sampler"
-        for name in ("CmaEs", "Grid", "MOTPE", "NSGAII", "QMC", "Random", "TPE")
-    ),
+    SEARCHER,
     SWEEPER,
-    "workbench.sweeps.search.GoOn",
 )
 """What a `_target_` within Hydra's settings may name, beside classes of trusted packages."""
 
@@ -113,7 +109,10 @@ def find_problems_of_hydra(script: str, hydra: Mapping[str, Any]) -> Iterator[Pr
         script: whose they are: `train` and so on.
         hydra: the settings, with interpolations as they are written.
     """
-    for name, node in hydra.items():
+    sweeper = _sweeper(hydra)
+    if sweeper.get("_target_") == SEARCHER:  # which has a check of its own for these
+        sweeper = {name: node for name, node in sweeper.items() if name not in DESCRIBED}
+    for name, node in {**hydra, "sweeper": sweeper or hydra["sweeper"]}.items():
         if name not in ONLY:
             yield from _unknown_targets(node, f"hydra.{name}")
     job, lightnings = hydra["job"]["name"], f"train_ddp_process_{os.environ.get('LOCAL_RANK')}"

@@ -8,11 +8,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from workbench.config import hydra_adapter
+from workbench.config.alike import Pattern
 from workbench.config.compose import PRESETS, Composed, Composer
 from workbench.config.faults import find_file, key_of, shortened
 from workbench.config.hydra_settings import OF_A_SWEEP, find_problems_of_hydra, find_typed
 from workbench.config.launch import Launch, launch_of
 from workbench.config.problem import Problem
+from workbench.config.search import find_problems_of_search
 from workbench.config.sources import source_of
 from workbench.config.sweep import Sweep, read_sweep
 from workbench.errors import ConfigError
@@ -46,6 +48,8 @@ class Checks:
         self.composer = Composer(config_name)
         self._of_hydra: dict[tuple[str, ...], list[Problem]] = {}
         self._rules: Any = None
+        self._pattern: Pattern | None = None
+        self._added: set[str] = set()
 
     def show(self, options: Namespace) -> set[str]:
         """Check that a config can be shown; the settings of it that no config file has."""
@@ -71,6 +75,17 @@ class Checks:
         raise_all(map(str, self._problems_of_hydra(composed)))
         return read_sweep(self.composer, composed, parsed)
 
+    def find_problems_of_search(self, sweep: Sweep) -> list[str]:
+        """What is wrong with the settings of a search, whose jobs have been checked."""
+        composed = self.composer.compose(sweep.jobs[0], 0)
+        try:
+            settings = hydra_adapter.sweeper_of(composed.config.hydra)
+        except OmegaConfBaseException as error:
+            return [f"{error.full_key}: {str(error).splitlines()[0]}"]
+        metric = composed.config.get("optimized_metric")
+        found = find_problems_of_search(settings, sweep.space, metric)
+        return [self._with_source(problem, composed) for problem in found]
+
     def check(self, overrides: Sequence[str], number: int | None = None) -> CheckedJob:
         """What is wrong with a job.
 
@@ -78,10 +93,11 @@ class Checks:
             overrides: the job's.
             number: of the job in its sweep.
         """
+        if number is not None and (checked := self._check_alike(overrides)):
+            return checked
         composed = self.composer.compose(overrides, number)
         config, problems = composed.config, list(composed.problems)
-        written = hydra_adapter.written(config)
-        written.pop("hydra")
+        written = hydra_adapter.written(config, hydra=False)
         found = self._problems_of_hydra(composed)
         for name in ("name", "log_dir", "resume"):
             if written.get(name) == "":
@@ -108,7 +124,18 @@ class Checks:
             return CheckedJob(composed.added, problems, composed=alone)
         launch = launch_of(job, config.hydra)
         arguments = [text for text in composed.fitting if not _is_of_hydra(text)]
+        folder = hydra_adapter.folder_settings(config.hydra)
+        parsed = self.composer.parse(overrides)
+        self._pattern = Pattern(parsed, arguments, written, folder, launch)
+        self._added = composed.added
         return CheckedJob(composed.added, [], launch, arguments, alone)
+
+    def _check_alike(self, overrides: Sequence[str]) -> CheckedJob | None:
+        """A job without a fault that differs in values from the last that was composed."""
+        job = self._pattern and self._pattern.job(self.composer.parse(overrides))
+        if not job or self._rules.find(job.written, job.config):
+            return None
+        return CheckedJob(self._added, [], job.launch, job.arguments)
 
     def _problems_of_hydra(self, composed: Composed) -> list[Problem]:
         overrides = (*composed.choices, *filter(_is_of_hydra, composed.fitting))

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from workbench.config import hydra_adapter
 from workbench.config.identity import identity
+from workbench.config.search import SEARCHER
 from workbench.errors import ConfigError
 
 LONGEST_NAME = 100
@@ -25,6 +26,13 @@ NOT_SAID = "."
 """`hydra.run.dir` and `hydra.sweep.subdir` in `configs/hydra/default.yaml`: a run names itself."""
 
 
+class Trial(NamedTuple):
+    """A trial of a search: the settings of its sweeper, and its number in the study."""
+
+    search: dict[str, Any]
+    number: int
+
+
 class Launch(NamedTuple):
     """One job, as plain values.
 
@@ -35,6 +43,7 @@ class Launch(NamedTuple):
         name: the readable part of the run folder's name.
         in_sweep: whether it is one of many.
         is_named: whether the user said what the folder is called, with Hydra's own settings.
+        trial: of a search, which it is.
     """
 
     config: dict[str, Any]
@@ -43,6 +52,7 @@ class Launch(NamedTuple):
     name: str
     in_sweep: bool = False
     is_named: bool = False
+    trial: Trial | None = None
 
 
 def read_launch(cfg: DictConfig) -> Launch:
@@ -138,15 +148,24 @@ def _job_of_sweep(config: dict[str, Any], overrides: list[str], hydra: Any) -> L
     is_default = folder == Path(config["log_dir"]) / "sweeps" / config["sweep"]
     said = f"sweep={config['sweep']}" if is_default else f"hydra.sweep.dir={folder}"
     check_place(said, folder)
+    trial = None
+    if hydra.sweeper.get("_target_") == SEARCHER:
+        trial = Trial(hydra_adapter.sweeper_of(hydra), hydra.job.num)
     if "/" in subdir or subdir == "..":
         raise ConfigError(f"hydra.sweep.subdir={subdir}: the name of a run's folder holds no /")
     if subdir != NOT_SAID:
         check_place(f"hydra.sweep.subdir={subdir}", folder / subdir)
-        return Launch(config, overrides, folder, subdir, in_sweep=True, is_named=True)
+        return Launch(config, overrides, folder, subdir, True, True, trial)
+    name = name_of_job(config, overrides)
+    return Launch(config, overrides, folder, name, in_sweep=True, trial=trial)
+
+
+def name_of_job(config: dict[str, Any], overrides: Sequence[str]) -> str:
+    """The readable part of the name of the folder of a job of a sweep."""
     name = job_name(overrides, config["varied"] or [])
     if len(name.encode()) > LONGEST_NAME:
         name = f"{cut(name, LONGEST_NAME)}_{identity(config)}"
-    return Launch(config, overrides, folder, name.replace("/", "_"), in_sweep=True)
+    return name.replace("/", "_")
 
 
 def cut(name: str, most: int) -> str:

@@ -37,14 +37,18 @@ NO_SHAPE = ("trainer", "callbacks", "logger", "name", "seed", "optimizer", "sche
 OF_A_SERVER = ("artifact_location", "tracking_uri", "cache_dir")
 
 
+Tried = dict[str, tuple[str, list[str], list[str]]]
+"""What trying a batch found, by a module's shape; of modules that are small."""
+
+
 def find_misfits(
-    config: dict[str, Any], small: set[str] | None = None, *, begins: bool = False
+    config: dict[str, Any], small: Tried | None = None, *, begins: bool = False
 ) -> Iterator[Problem]:
     """The first thing that does not fit another.
 
     Args:
         config: resolved.
-        small: keeps which modules are small, for the next config.
+        small: keeps what was found of small modules, for the next config.
         begins: whether it is a run that begins, if need be with another's weights.
     """
     try:
@@ -55,7 +59,7 @@ def find_misfits(
         check_written_places(config)
         the_project().rules(config)
         data = build_data(config)
-        tried = _try_out(config, data, set() if small is None else small, begins)
+        tried = _try_out(config, data, {} if small is None else small, begins)
         check_schedule(config)
         callbacks = build_callbacks(config)
         if tried is None:  # it is seen in the rehearsal
@@ -75,7 +79,7 @@ def find_misfits(
 
 
 def _try_out(
-    config: Config, data: L.LightningDataModule, small: set[str], begins: bool
+    config: Config, data: L.LightningDataModule, small: Tried, begins: bool
 ) -> tuple[str, list[str], list[str]] | None:
     """The word for examples, and the names of the terms and settings that a batch reports.
 
@@ -83,7 +87,8 @@ def _try_out(
 
     The module is built without memory for its weights; on the CPU where it needs their values,
     where anything is wrong, so that the fault is one that a run would have, and where one of its
-    shape was small, as that is faster.
+    shape was small, as that is faster. Then no batch is tried again: numbers that are not whole
+    give a batch no other shape, and no other terms unless they are 0.
     """
     if not the_project().is_known(data):
         return None
@@ -95,9 +100,11 @@ def _try_out(
             late("workbench.origin.check_fits")(module, config)
         if is_foreign(type(module)):
             return None
+        if shape in small:
+            return small[shape]
         found = reports_of(module).examples, *the_project().try_batch(module, data)
         if sum(weight.numel() for weight in module.parameters()) <= SMALL:
-            small.add(shape)
+            small[shape] = found
         return found
 
     shape = repr(_without_floats({k: v for k, v in config.items() if k not in NO_SHAPE}))
@@ -108,9 +115,10 @@ def _try_out(
 
 
 def _without_floats(node: Any) -> Any:
+    """A config with the signs of its floats."""
     if isinstance(node, Mapping):
         return {key: _without_floats(value) for key, value in node.items()}
-    return None if isinstance(node, float) else node
+    return (node > 0) - (node < 0) if isinstance(node, float) else node
 
 
 def check_monitors(callbacks: Mapping[str, L.Callback], known: Collection[str]) -> None:

@@ -24,7 +24,7 @@ class Rules:
         self.script = script
         self._checked: dict[str, list[Problem]] = {}
         self._misfits: dict[str, list[Problem]] = {}
-        self._small: set[str] = set()
+        self._small: dict[str, Any] = {}
 
     def check(self, written: Config, job: DictConfig) -> tuple[list[Problem], Config]:
         """What is wrong with a composed job, and its resolved config.
@@ -41,14 +41,23 @@ class Rules:
             config = hydra_adapter.resolved(job)
         except OmegaConfBaseException as error:
             return [Problem(error.full_key or "", f": {str(error).splitlines()[0]}")], {}
+        return self.find(written, config), config
+
+    def find(self, written: Config, config: Config) -> list[Problem]:
+        """What is wrong with a job that misses no value and whose interpolations lead somewhere.
+
+        Args:
+            written: the job, with interpolations as they are written.
+            config: the job, resolved.
+        """
         settings = the_project().settings()[self.script]
         problems = find_problems(config, settings, self._checked)
         if problems or self.script != "train":
-            return problems, config
+            return problems
         same = repr(_without_seed(config, {**written, "seed": "${seed}"}))
         if same not in self._misfits:
             self._misfits[same] = list(find_misfits(config, self._small, begins=True))
-        return self._misfits[same], config
+        return self._misfits[same]
 
 
 def _without_seed(config: Any, written: Any) -> Any:

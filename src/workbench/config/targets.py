@@ -16,6 +16,8 @@ from workbench.errors import ConfigError
 from workbench.project import the_project
 
 LIBRARIES = ("torch.nn", "torch.optim", "lightning.pytorch")
+AT = {"hydra.sweeper.sampler": "optuna.samplers", "hydra.sweeper.pruner": "optuna.pruners"}
+"""Packages whose classes may be named at one place only; a project adds its own."""
 
 
 def target_of(node: Mapping[str, Any], hint: Any, place: str) -> type:
@@ -53,7 +55,8 @@ def find_class(name: Any, place: str) -> type:
     Raises:
         ConfigError: if there is none, or configs may not name it.
     """
-    here = [p for at, p in the_project().libraries.items() if re.match(rf"{at}([.[]|$)", place)]
+    libraries = {**AT, **the_project().libraries}
+    here = [package for at, package in libraries.items() if re.match(rf"{at}([.[]|$)", place)]
     packages = (the_project().package, "workbench", *LIBRARIES, *here, *trusted_packages())
     parts = str(name).split(".")
     is_public = not any(part.startswith("_") for part in parts)

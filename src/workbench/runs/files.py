@@ -24,6 +24,7 @@ KINDS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("status", "error", "best", "monitor", "data_source", "identity"), str),
     **dict.fromkeys(("metrics", "tracked", "origin"), dict),
     "seconds": (int, float),
+    "trial": int,
 }
 """The types of the entries of `metrics.json`."""
 

@@ -8,7 +8,7 @@ from workbench.runs.folder import RunFolder
 
 
 def status_of(folder: RunFolder, metrics: Mapping[str, Any]) -> str:
-    """`completed`, `failed`, `interrupted`, `running`, or `killed` if its process is gone.
+    """`completed`, `pruned`, `failed`, `interrupted`, `running`, or `killed`: its process is gone.
 
     Args:
         folder: of the run.

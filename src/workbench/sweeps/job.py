@@ -3,7 +3,9 @@
 import logging
 import traceback
 from pathlib import Path
+from typing import Any
 
+from workbench.callbacks.pruning import Judge
 from workbench.config.identity import identity
 from workbench.config.launch import Launch
 from workbench.console import set_up_logging
@@ -21,28 +23,49 @@ def run_job(launch: Launch) -> float | None:
     """Do a job, or go on with it, unless it is done; return its `optimized_metric`.
 
     A job that fails leaves its traceback in `failure.txt` and returns nothing. So does one that
-    another process is doing.
+    another process is doing. A trial of a search tells its study how it ended.
     """
     set_up_logging()
     trainer = launch.config["trainer"]
     if trainer.get("devices") == 1 and trainer.get("accelerator") != "cpu":
         take_gpu(Path(launch.config["log_dir"]) / ".gpus")
     launch = with_origin(launch)
+    trial = _trial_of(launch)
     folder = RunFolder.at(job_path(launch))
     try:
         folder.claim()
     except RunError:
         log.info("%s   another process is at it", launch.name)
         return None
+    value = _run_in(folder, launch, trial.judge if trial else None)
+    if trial:
+        trial.tell(folder.read_metrics().get("status"), value)
+    return value
+
+
+def _trial_of(launch: Launch) -> Any:
+    """The trial of a search that a job is, if it is one; Optuna is imported for no other."""
+    if launch.trial is None:
+        return None
+    from workbench.sweeps.study import RunningTrial
+
+    return RunningTrial(launch.trial)
+
+
+def _run_in(folder: RunFolder, launch: Launch, judge: Judge | None = None) -> float | None:
+    number = launch.trial.number if launch.trial else None
+    done = ("completed", "pruned") if launch.trial else ("completed",)
     try:
         known = folder.read_metrics()
-        if known.get("status") == "completed":
+        if known.get("status") in done:
             log.info("%s   is done already", launch.name)
             return value_of(launch.config["optimized_metric"], known["metrics"], known["monitor"])
         folder.remove_failure()
         folder.write_config(launch.config, launch.overrides)
-        folder.write_metrics(status="running", error=None, identity=identity(launch.config))
-        return run(launch, folder)
+        folder.write_metrics(
+            status="running", error=None, identity=identity(launch.config), trial=number
+        )
+        return run(launch, folder, judge)
     except KeyboardInterrupt:  # before its first step
         folder.write_metrics(status="interrupted")
         if not folder.was_begun():

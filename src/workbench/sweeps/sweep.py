@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from workbench.config import hydra_adapter
 from workbench.config.command_line import CommandLine
 from workbench.origin import read_origin, with_origin
 from workbench.sweeps.plan import show_failures, show_plan, show_report_command
@@ -17,7 +18,7 @@ def launch_all(command: CommandLine, launcher: Any, at_once: int | None) -> int:
     Args:
         command: the checked command line.
         launcher: Hydra's.
-        at_once: so many jobs it is given at once; None for all.
+        at_once: so many jobs it is given at once; by default all, or one if it does one at a time.
     """
     jobs = [with_origin(job) for job in command.jobs]
     for path in {job.config["init_from"] for job in jobs if job.config.get("init_from")}:
@@ -27,7 +28,8 @@ def launch_all(command: CommandLine, launcher: Any, at_once: int | None) -> int:
     for job, state in zip(jobs, states, strict=True):
         if state == "done" and not command.is_numbered:
             print(f"{job.name}   is done already")
-    size = at_once or len(left) or 1
+    # What a launcher returns of a job takes memory until all that it was given are done.
+    size = at_once or (1 if hydra_adapter.is_serial(launcher) else len(left) or 1)
     try:
         for start in range(0, len(left), size):
             batch = [command.arguments[n] for n in left[start : start + size]]

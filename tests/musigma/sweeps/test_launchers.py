@@ -1,12 +1,9 @@
 """The same sweep gives the same figures, whoever starts its jobs; each launcher is an extra."""
 
-import contextlib
 import json
 import os
-import sqlite3
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -17,6 +14,12 @@ from small import SMALL
 pytestmark = pytest.mark.slow
 
 SHORT = (*SMALL, "trainer.max_epochs=1", "callbacks.image_panel=null")
+FEW = (
+    "+trainer.limit_train_batches=2",
+    "callbacks.image_panel=null",
+    "callbacks.latent_panel=null",
+)
+STRICT = ("hydra.sweeper.pruner.n_startup_trials=1", "hydra.sweeper.pruner.n_warmup_steps=0")
 JOBS = ("model=vae,autoencoder", "seed=0,1", *SHORT)
 
 
@@ -67,54 +70,20 @@ def test_every_launcher_gives_the_same_figures(launcher, plain, tmp_path):
             assert found[name]["metrics"][figure] == pytest.approx(value, rel=1e-5), (name, figure)
 
 
-SEARCH = (
-    "model=vae",
-    *SHORT,
-    "hydra/sweeper=search",
-    "sweep=search",
-    "optimizer.lr=tag(log,interval(1e-4,1e-2))",
-)
+@needs("optuna")
+def test_the_study_that_searches_prunes_and_says_what_was_best(tmp_path):
+    small = ("data.source=sample", "trainer=cpu", "trainer.max_epochs=4", *FEW)
+    runs = _sweep(tmp_path, "study=search", *small, "hydra.sweeper.n_trials=3", *STRICT)
+    assert len(runs) == 3
+    assert {run["status"] for run in runs.values()} <= {"completed", "pruned"}
+    assert [run["trial"] for run in runs.values()].count(0) == 1
 
 
-@needs("hydra_plugins.hydra_optuna_sweeper")
-def test_a_search_is_kept_on_disk_and_is_done_when_it_has_its_trials(tmp_path):
-    first = _sweep(tmp_path, *SEARCH, "hydra.sweeper.n_trials=2")
-    assert len(first) == 2
-    assert _sweep(tmp_path, *SEARCH, "hydra.sweeper.n_trials=2") == first
-    more = _sweep(tmp_path, *SEARCH, "hydra.sweeper.n_trials=3")
-    assert len(more) == 3
-    assert first.items() <= more.items()
-
-
-@needs("hydra_plugins.hydra_optuna_sweeper")
-def test_a_killed_search_takes_up_the_trial_that_it_was_at(tmp_path):
-    search = (*SEARCH, "hydra.sweeper.n_trials=3")
-    with _start(tmp_path, *search) as process:
-        while len(begun := _names(tmp_path)) < 2:
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.kill()
-    runs = _sweep(tmp_path, *search)
-    assert runs.keys() == _names(tmp_path)
-    assert begun <= runs.keys()
-    assert [run["status"] for run in runs.values()] == ["completed"] * 3
-
-
-@needs("hydra_plugins.hydra_optuna_sweeper")
-def test_two_searches_side_by_side_do_no_trial_twice_and_lose_none(tmp_path):
-    search = (*SEARCH, "hydra.sweeper.n_trials=3")
-    with _start(tmp_path, *search) as one, _start(tmp_path, *search) as other:
-        outputs = [process.communicate(timeout=400)[0] for process in (one, other)]
-    assert [one.returncode, other.returncode] == [0, 0], outputs
-    runs = _runs(tmp_path)
-    assert 3 <= len(runs) <= 6
+@needs("optuna")
+@needs("hydra_plugins.hydra_joblib_launcher")
+def test_trials_of_a_search_side_by_side(tmp_path):
+    search = ("hydra/sweeper=search", "optimizer.lr=tag(log,interval(1e-4,1e-2))")
+    side = ("hydra/launcher=all_cores", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=4")
+    runs = _sweep(tmp_path, "model=vae", *SHORT, *search, *side)
+    assert sorted(run["trial"] for run in runs.values()) == [0, 1, 2, 3]
     assert {run["status"] for run in runs.values()} == {"completed"}
-    with contextlib.closing(sqlite3.connect(tmp_path / "sweeps/search/study.db")) as study:
-        states = [state for (state,) in study.execute("SELECT state FROM trials")]
-        proposed = [lr for (lr,) in study.execute("SELECT param_value FROM trial_params")]
-    assert set(states) == {"COMPLETE"}
-    assert len(set(proposed)) == len(states) == len(runs)
-
-
-def _names(logs):
-    return {path.parent.name for path in (logs / "sweeps").glob("*/*/checkpoints")}

@@ -7,7 +7,7 @@ from workbench.sweeps import job
 
 def test_a_job_that_is_tried_again_runs_from_its_first_moment(monkeypatch, tmp_path):
     found = []
-    monkeypatch.setattr(job, "run", lambda _, folder: found.append(folder.read_metrics()))
+    monkeypatch.setattr(job, "run", lambda _, folder, judge: found.append(folder.read_metrics()))
     config = {"trainer": {"accelerator": "cpu"}, "log_dir": str(tmp_path)}
     RunFolder.at(tmp_path / "seed=0").write_metrics(status="failed", error="ValueError: at first")
     job.run_job(Launch(config, [], tmp_path, "seed=0", in_sweep=True))

@@ -1,0 +1,41 @@
+"""End a trial of a search that is hopeless by its validation curve."""
+
+from collections.abc import Callable
+
+import lightning as L
+
+from workbench.module import ReportingModule
+
+Judge = Callable[[float, int], bool]
+"""(value, epoch) → whether the trial is hopeless; epochs count from 0, as Optuna's steps do."""
+
+
+class Pruning(L.Callback):
+    """Reports the optimized metric of each epoch that was validated, and ends the run if told to.
+
+    Every rank has it. Its checkpoints are written first, so the run can be resumed.
+
+    Args:
+        metric: such as `val/loss`; by default the module's `monitor`.
+        judge: of rank 0, that decides.
+    """
+
+    def __init__(self, metric: str | None, judge: Judge | None) -> None:
+        self.metric = metric
+        self.judge = judge
+        self.has_pruned = False
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
+        name = self.metric or f"val/{pl_module.monitor}"
+        value = pl_module.validation().get(name.removeprefix("val/"))
+        is_hopeless = False
+        if value is not None and self.judge:
+            is_hopeless = self.judge(value, trainer.current_epoch)
+        if trainer.strategy.reduce_boolean_decision(is_hopeless, all=False):
+            self.has_pruned = trainer.should_stop = True
+
+
+def was_pruned(trainer: L.Trainer) -> bool:
+    """True if the run was ended before its time, as hopeless."""
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    return any(isinstance(callback, Pruning) and callback.has_pruned for callback in callbacks)

@@ -1,0 +1,351 @@
+"""A search proposes each trial once, whoever is killed, and ends those that are hopeless."""
+
+import json
+import warnings
+
+import pytest
+
+from extras import needs
+from toy import PROJECT
+from warm import python, start
+from workbench.config import hydra_adapter as adapter
+from workbench.config.command_line import read_command_line
+from workbench.config.launch import Trial, read_launch
+from workbench.config.options import Parser
+from workbench.config.resolvers import register_resolvers
+from workbench.config.search import distribution_of
+from workbench.errors import ConfigError
+from workbench.runs.curves import read_curves
+from workbench.runs.folder import RunFolder
+from workbench.sweeps import study as studies
+from workbench.sweeps.job import run_job
+from workbench.sweeps.report import report
+from workbench.sweeps.search import LOCKS, SEARCHER, search_all
+from workbench.sweeps.study import RunningTrial, open_study
+
+LR = "optimizer.lr=tag(log,interval(1e-4,0.5))"
+QUICK = ("trainer.max_epochs=1", "test=false", "logger.tensorboard=null", "callbacks.progress=null")
+MEDIAN = (
+    "hydra.sweeper.pruner._target_=optuna.pruners.MedianPruner",
+    "hydra.sweeper.pruner.n_startup_trials=1",
+)
+
+
+@pytest.fixture(autouse=True)
+def _resolvers(_toy):
+    register_resolvers()
+    studies._storage.cache_clear()
+
+
+@pytest.fixture
+def command_of(tmp_path):
+    """Overrides → the checked command line of a search."""
+
+    def read(*overrides, logs="logs"):
+        mine = ("-m", "hydra/sweeper=search", "sweep=mine", f"log_dir={tmp_path}/{logs}")
+        return read_command_line("train", [*mine, *overrides])
+
+    return read
+
+
+@pytest.fixture
+def search(command_of):
+    """Overrides → how many trials of a search failed; it is run in this process."""
+
+    def run_it(*overrides, logs="logs"):
+        def task(cfg):
+            return run_job(read_launch(cfg))
+
+        task.command = command = command_of(*QUICK, *overrides, logs=logs)
+        with adapter.opened(PROJECT.configs, "train"):
+            return adapter.start(command.options, command.config_name, task, Parser())
+
+    return run_it
+
+
+@pytest.fixture
+def settings_of(tmp_path):
+    """The settings of the searches of this test, as its jobs have them."""
+
+    def of(logs="logs", **more):
+        place = f"{tmp_path}/{logs}/sweeps/mine/study.journal"
+        sampler = {"_target_": "optuna.samplers.TPESampler", "seed": 0}
+        known = {"sampler": sampler, "pruner": None, "direction": "minimize", "n_jobs": 1}
+        return {**known, "storage": place, "study_name": "mine", "n_trials": 3, **more}
+
+    return of
+
+
+@pytest.fixture
+def trials_of(settings_of):
+    return lambda logs="logs": open_study(settings_of(logs)).trials
+
+
+def runs_in(tmp_path, logs="logs"):
+    paths = (tmp_path / logs / "sweeps" / "mine").glob("*/metrics.json")
+    return {path.parent.name: json.loads(path.read_text()) for path in paths}
+
+
+@needs("optuna")
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ("int(interval(0,1))", "IntDistribution(high=1, log=False, low=0, step=1)"),
+        ("interval(0.5,1)", "FloatDistribution(high=1.0, log=False, low=0.5, step=None)"),
+        ("tag(log,int(interval(1,8)))", "IntDistribution(high=8, log=True, low=1, step=1)"),
+        ("tag(log,interval(0.1,1))", "FloatDistribution(high=1.0, log=True, low=0.1, step=None)"),
+        ("interval(1,2)", "FloatDistribution(high=2.0, log=False, low=1.0, step=None)"),
+        ("range(1,4)", "IntDistribution(high=3, log=False, low=1, step=1)"),
+        ("range(9,1,-3)", "IntDistribution(high=9, log=False, low=3, step=3)"),
+        ("shuffle(range(0,1,0.25))", "FloatDistribution(high=0.75, log=False, low=0.0, step=0.25)"),
+        ("0.5,a,true", "CategoricalDistribution(choices=(0.5, 'a', True))"),
+        ("[1,2],null,'x y'", "CategoricalDistribution(choices=('[1,2]', 'null', \"'x y'\"))"),
+        ("b,a,b", "CategoricalDistribution(choices=('b', 'a'))"),
+    ],
+)
+def test_words_of_a_sweep_are_what_a_search_may_choose(values, found):
+    with adapter.opened(PROJECT.configs, "train"):
+        assert str(distribution_of(adapter.read(f"x={values}"))) == found
+
+
+@needs("optuna")
+@pytest.mark.parametrize(
+    ("override", "fault"),
+    [
+        ("optimizer.lr=interval(-0.5,1)", "optimizer or scheduler: Invalid learning rate: -0.5"),
+        ("optimizer.lr=interval(0.1,fast)", "optimizer.lr=interval(0.1,fast): "),
+        ("data.count=choice(8,x)", "data.count='x': should be a whole number"),
+        ("data.noise=interval(1,0)", "data.noise=interval(1,0): begins above its end"),
+        ("data.noise=tag(log,interval(0,1))", "data.noise=tag(log,interval(0,1)): the tag log is"),
+        ("data.noise=tag(lgo,interval(0,1))", "data.noise=tag(lgo,interval(0,1)): a search knows"),
+        ("data.noise=range(1,1)", "data.noise=range(1,1): holds no value"),
+        ("data.noise=0.1", "-m: nothing is left to a search"),
+        ("hydra.sweeper.n_trials=0", "hydra.sweeper.n_trials=0: should be 1 or more"),
+        ("hydra.sweeper.direction=up", "hydra.sweeper.direction='up': should be 'minimize' or"),
+        ("hydra.sweeper.storage=no://x", None),
+        ("hydra.sweeper.sampler._target_=os.system", "hydra.sweeper.sampler._target_: os.system"),
+        (
+            f"{MEDIAN[0]}s",
+            "hydra.sweeper.pruner._target_: there is no optuna.pruners.MedianPruners",
+        ),
+        (
+            MEDIAN[0].replace("pruner.", "sampler."),
+            "hydra.sweeper.sampler._target_: optuna.pruners",
+        ),
+        ("hydra.sweeper.sampler.sead=1", "hydra.sweeper.sampler.sead: optuna.samplers.TPESampler"),
+        ("hydra.sweeper.sampler.n_startup_trials=x", "hydra.sweeper.sampler.n_startup_trials='x'"),
+        ("hydra.sweeper._recursive_=true", "hydra.sweeper._recursive_=True: should be False"),
+        ("hydra.sweeper.max_trials=1", "hydra.sweeper.max_trials=1: Hydra has no such setting"),
+    ],
+)
+def test_what_is_wrong_with_a_search_is_said_before_it_starts(override, fault, command_of):
+    more = [] if override.startswith(("data.noise", "optimizer.lr")) else [LR]
+    if fault is None:
+        assert command_of(override, *more).search
+        return
+    with pytest.raises(ConfigError) as error:
+        command_of(override, *more)
+    assert str(error.value).splitlines()[0].startswith(fault)
+
+
+@needs("optuna")
+def test_a_pruner_that_refuses_its_arguments_or_has_no_curve_is_named(command_of):
+    with pytest.raises(ConfigError, match=r"hydra.sweeper.pruner: .* negative"):
+        command_of(LR, MEDIAN[0], "hydra.sweeper.pruner.n_startup_trials=-1")
+    with pytest.raises(ConfigError, match="optimized_metric=test/loss: a pruner goes by a metric"):
+        command_of(LR, *MEDIAN, "optimized_metric=test/loss")
+
+
+@needs("optuna")
+def test_what_was_chosen_is_what_a_job_gets(command_of):
+    chosen = command_of(LR, "data.count=choice(8,16)", "name=choice('a b',c)", "test=true,false")
+    chosen = chosen.search.arguments_of(
+        {"optimizer.lr": 0.25, "data.count": 16, "name": "'a b'", "test": False}
+    )
+    names = ("sweep=", "varied=")
+    (job,) = read_command_line(
+        "train", ["-m", *(o for o in chosen if not o.startswith(names))]
+    ).jobs
+    assert job.config["optimizer"]["lr"] == 0.25
+    assert job.config["data"]["count"] == 16
+    assert (job.config["name"], job.config["test"]) == ("a b", False)
+    assert chosen[-2:] == [
+        "sweep='mine'",
+        "varied=['optimizer.lr','data.count','name','test']",
+    ]
+
+
+@needs("optuna")
+def test_a_search_that_is_continued_proposes_what_one_that_was_not_stopped_does(
+    search, trials_of, tmp_path
+):
+    sampler = "hydra.sweeper.sampler.n_startup_trials=1"
+    assert search(LR, sampler, "hydra.sweeper.n_trials=3", logs="whole") == 0
+    for count in (2, 2, 3):
+        assert search(LR, sampler, f"hydra.sweeper.n_trials={count}", logs="parts") == 0
+    whole, parts = ([trial.params for trial in trials_of(logs)] for logs in ("whole", "parts"))
+    assert whole == parts
+    assert len({trial["optimizer.lr"] for trial in whole}) == 3
+    runs = runs_in(tmp_path, "parts")
+    assert sorted(run["trial"] for run in runs.values()) == [0, 1, 2]
+    assert {run["status"] for run in runs.values()} == {"completed"}
+    search(LR, sampler, "seed=1", "hydra.sweeper.n_trials=1", logs="other")
+    assert not {*map(str, whole)} & {str(trial.params) for trial in trials_of("other")}
+
+
+@needs("optuna")
+def test_a_trial_whose_process_was_killed_is_taken_up_and_one_that_runs_is_not(
+    search, settings_of, trials_of, tmp_path
+):
+    from filelock import FileLock
+    from optuna.distributions import FloatDistribution
+
+    settings = settings_of()
+    locks = tmp_path / "logs" / "sweeps" / "mine" / LOCKS
+    locks.mkdir(parents=True)
+    space = {"optimizer.lr": FloatDistribution(1e-4, 0.5, log=True)}
+    begun = [open_study(settings).ask(space) for _ in range(3)]
+    for trial, searcher in zip(begun, ("dead", "alive"), strict=False):
+        trial.set_user_attr(SEARCHER, searcher)
+    with FileLock(locks / "alive"):
+        assert search(LR, "hydra.sweeper.n_trials=4") == 0
+    states = [trial.state.name for trial in trials_of()]
+    assert states == ["COMPLETE", "RUNNING", "COMPLETE", "COMPLETE"]
+    assert [trial.params for trial in trials_of()[:3]] == [trial.params for trial in begun]
+    assert search(LR, "hydra.sweeper.n_trials=4") == 0
+    assert [trial.state.name for trial in trials_of()] == ["COMPLETE"] * 4
+    assert len(runs_in(tmp_path)) == 4
+
+
+@needs("optuna")
+def test_a_hopeless_trial_is_pruned_and_its_curve_is_in_the_report(search, tmp_path, capsys):
+    rates = "optimizer.lr=choice(0.1,0.0001)"
+    grid = "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler"
+    more = ("trainer.max_epochs=4", "test=true", "seed=1", "hydra.sweeper.n_trials=2", grid)
+    board = (
+        "++logger={board:{_target_:lightning.pytorch.loggers.TensorBoardLogger,name:'',version:''}}"
+    )
+    assert search(rates, *more, *MEDIAN, "hydra.sweeper.pruner.n_warmup_steps=1", board) == 0
+    runs = runs_in(tmp_path)
+    assert {name: run["status"] for name, run in runs.items()} == {
+        "lr=0.1": "completed",
+        "lr=0.0001": "pruned",
+    }
+    assert "test/loss" in runs["lr=0.1"]["metrics"]
+    assert "test/loss" not in runs["lr=0.0001"]["metrics"]
+    folder = tmp_path / "logs" / "sweeps" / "mine"
+    _, values = read_curves(folder / "lr=0.0001")["val/loss"]
+    assert len(values) == 2  # one epoch of grace, and the one that ended it
+    page = report("mine", folder.parent).read_text("utf-8")
+    assert "lr=0.0001</b>: pruned" in page
+    assert "Learning curves" in page
+    assert "2 trials: 1 complete, 1 pruned" in capsys.readouterr().out
+
+
+@needs("optuna")
+def test_a_pruned_run_is_trained_on_by_hand(search, run_here, tmp_path):
+    rates = ("optimizer.lr=choice(0.1,0.0001)", "trainer.max_epochs=3", "seed=1")
+    grid = "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler"
+    search(*rates, grid, "hydra.sweeper.n_trials=2", *MEDIAN)
+    folder = tmp_path / "logs" / "sweeps" / "mine" / "lr=0.0001"
+    assert RunFolder.open(folder).read_metrics()["status"] == "pruned"
+    process = python("scripts/train.py", f"resume={folder}", cwd=PROJECT.root)
+    assert process.returncode == 0, process.stderr
+    assert RunFolder.open(folder).read_metrics()["status"] == "completed"
+
+
+@needs("optuna")
+def test_failed_trials_are_replaced_by_the_next_command(search, trials_of, capsys):
+    limits = "++trainer.limit_val_batches=choice(1.0,0.1)"  # 0.1 of four batches is none
+    grid = "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler"
+    assert search(limits, grid, "hydra.sweeper.n_trials=2") == 1
+    assert "1 trials failed; the same command tries others" in capsys.readouterr().out
+    assert sorted(trial.state.name for trial in trials_of()) == ["COMPLETE", "FAIL"]
+    search(limits, "hydra.sweeper.sampler._target_=optuna.samplers.RandomSampler", "seed=3")
+    done = [trial for trial in trials_of() if trial.state.name == "COMPLETE"]
+    assert len(done) > 1
+
+
+@needs("optuna")
+def test_a_study_of_another_search_is_not_continued(search, settings_of):
+    search("data.noise=choice(0.1,0.2)", "hydra.sweeper.n_trials=1")
+    with pytest.raises(ConfigError, match="data.noise: the trials of the study mine chose of"):
+        search("data.noise=choice(0.1,0.3)", "hydra.sweeper.n_trials=2")
+    with pytest.raises(ConfigError, match="direction=maximize: the study mine is there already"):
+        search("data.noise=choice(0.1,0.2)", "hydra.sweeper.direction=maximize")
+    with pytest.raises(ConfigError, match="hydra.sweeper.storage=no://x: "):
+        open_study(settings_of(storage="no://x"))
+
+
+@needs("optuna")
+def test_half_a_line_in_the_journal_costs_nothing(settings_of, trials_of):
+    settings = settings_of()
+    study = open_study(settings)
+    study.ask()
+    with open(settings["storage"], "a", encoding="utf-8") as journal:
+        journal.write('{"op_code":4,"wor')  # a full disk, or a kill
+    study.ask()
+    studies._storage.cache_clear()
+    assert [trial.number for trial in trials_of()] == [0, 1]
+
+
+@needs("optuna")
+def test_an_epoch_is_reported_once_though_it_is_trained_twice(settings_of):
+    settings = settings_of()
+    number = open_study(settings).ask().number
+    with warnings.catch_warnings(action="error"):
+        for value in (3.0, 4.0):
+            assert not RunningTrial(Trial(settings, number)).judge(value, 0)
+    trial = RunningTrial(Trial(settings, number))
+    assert trial.study.trials[number].intermediate_values == {0: 3.0}
+    trial.tell("completed", 1.0)
+    trial.tell("failed", None)  # by another process that was at it too
+    assert trial.study.trials[number].value == 1.0
+
+
+@needs("optuna")
+def test_a_launcher_is_given_so_many_trials_at_once_each_with_its_number(
+    command_of, settings_of, tmp_path
+):
+    settings, given = settings_of(n_jobs=2), []
+
+    class Telling:
+        def launch(self, batch, initial_job_idx):
+            given.append((initial_job_idx, len(batch)))
+            for number in range(initial_job_idx, initial_job_idx + len(batch)):
+                RunningTrial(Trial(settings, number)).tell("completed", 1.0)
+            return []
+
+    search_all(command_of(LR).search, Telling(), settings, tmp_path)
+    assert given == [(0, 2), (2, 1)]
+
+
+@needs("optuna")
+@pytest.mark.slow
+def test_two_processes_share_the_trials_of_a_search(trials_of, tmp_path):
+    options = ("-m", "hydra/sweeper=search", "sweep=mine", LR, *QUICK, f"log_dir={tmp_path}/logs")
+    (tmp_path / "said").touch()
+    arguments = ["scripts/train.py", *options, "hydra.sweeper.n_trials=6"]
+    both = [start(arguments, [tmp_path / "said"] * 2, PROJECT.root) for _ in range(2)]
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0], (tmp_path / "said").read_text()
+    assert [trial.state.name for trial in trials_of()] == ["COMPLETE"] * 6
+    assert len({trial.params["optimizer.lr"] for trial in trials_of()}) == 6
+    assert len(runs_in(tmp_path)) == 6
+
+
+@needs("optuna")
+@pytest.mark.slow
+def test_optuna_is_imported_for_a_search_only(tmp_path):
+    for sweep, is_imported in (("seed=0,1", False), (f"{LR} hydra/sweeper=search", True)):
+        code = (
+            "import sys; sys.argv[1:] = []; import toy; from workbench import project;"
+            "project.hand_over(toy.PROJECT);"
+            "from workbench.config.resolvers import register_resolvers; register_resolvers();"
+            "from workbench.config.command_line import read_command_line;"
+            f"read_command_line('train', ['-m', 'log_dir={tmp_path}', *{sweep.split()!r}]);"
+            "print('optuna' in sys.modules)"
+        )
+        done = python("-c", code)
+        assert done.stdout.split()[-1] == str(is_imported), done.stderr

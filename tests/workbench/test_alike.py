@@ -1,0 +1,72 @@
+"""Jobs whose values are set in the result of the first are those that Hydra would compose."""
+
+import pytest
+
+from workbench.config import alike
+from workbench.config.command_line import read_command_line
+from workbench.config.resolvers import register_resolvers
+from workbench.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _resolvers(_toy):
+    register_resolvers()
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """How many jobs were made after a pattern."""
+    made = []
+    known = alike.Pattern.job
+
+    def job(pattern, overrides):
+        found = known(pattern, overrides)
+        made.extend([found] if found else [])
+        return found
+
+    monkeypatch.setattr(alike.Pattern, "job", job)
+    return made
+
+
+def asked(*arguments):
+    try:
+        command = read_command_line("train", ["-m", *arguments])
+    except ConfigError as error:
+        return str(error)
+    return command.jobs, command.arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "made"),
+    [
+        (["seed=range(0,4)"], 3),
+        (["seed=1,2", "optimizer.lr=0.1,0.2,0.3", "data.noise=0.5"], 5),
+        (["data.noise=0.1,0.2", "++trainer.gradient_clip_val=${data.noise}"], 1),
+        (["data.noise=0.1,0.2", "name=a", "++model.bias=true,false"], 3),
+        (["seed=1,2", "++data.count=${seed}"], 1),
+        (["seed=1,2", "++data.count=${seed}", "data.noise=${data.count}"], 1),
+        (["name=a,'b c','d=e'"], 2),
+        (["optimizer._target_=torch.optim.Adam", "optimizer.betas=[0.9,0.9],[0.8,0.9]"], 1),
+        (["seed=1,2", "name=run_${seed}"], 0),
+        (["seed=1,2", "hydra.sweep.subdir=s${seed}"], 0),
+        (["seed=1,2", "hydra.sweep.subdir=${hydra.job.num}"], 0),
+        (["seed=1,2", "name=${hydra:job.num}"], 0),
+        (["seed=1,2", "name=${hydra:job.override_dirname}"], 0),
+        (["log_dir=/tmp/a,/tmp/b"], 0),
+        (["data.noise=0.1,1"], 0),  # of two types
+        (["data.noise=0.1,null"], 0),
+        (["name=a,${data.noise}"], 0),
+        (["data={noise:0.1},{noise:0.2}"], 0),
+        (["data=${optimizer}", "optimizer.lr=0.1,0.2"], 0),
+        (["seed=0,-1"], None),
+        (["optimizer.lr=0.1,0.2,-1.0", "trainer.max_epochs=1,x"], None),
+        (["modle=1,2", "seed=0,1"], None),
+    ],
+)
+def test_jobs_are_those_that_are_composed(arguments, made, counted, monkeypatch):
+    ours = asked(*arguments)
+    if made is not None:
+        assert len(counted) == made
+        assert isinstance(ours, str) or len(ours[0]) >= 2
+    monkeypatch.setattr(alike.Pattern, "job", lambda *_: None)
+    assert ours == asked(*arguments)
