@@ -7,7 +7,7 @@ ALL_CORES := --numprocesses auto --dist worksteal
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-quick test-exhaustive test-extras test-oldest lint format schema docs tensorboard doctor fork upgrade clean
+.PHONY: help install train test test-quick test-exhaustive test-extras test-browser test-oldest lint format schema docs tensorboard doctor fork upgrade clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,10 @@ test-quick: $(STAMP)  ## run those that take seconds, in about a minute
 test-extras: $(STAMP)  ## install launchers, search, wandb and onnx, and run what needs them
 	$(BIN)/pip install --quiet --editable '.[joblib,submitit,ray,optuna,wandb,onnx]'
 	$(BIN)/python -m pytest $(ALL_CORES) -m extras $(ARGS)
+
+test-browser: $(STAMP)  ## install playwright, and look at the pages with the system's Chromium
+	$(BIN)/pip install --quiet --editable '.[browser]'
+	$(BIN)/python -m pytest tests/musigma/test_browser.py $(ARGS)
 
 test-oldest: .venv-oldest/.installed  ## run them with the oldest versions; Python 3.11 or 3.12
 	.venv-oldest/bin/python -m pytest $(ALL_CORES) -m "not exhaustive and not extras" $(ARGS)

@@ -13,7 +13,7 @@ def main(cfg: Any) -> None:
     from workbench.sweeps.report import report
 
     sweeps = Path(cfg.log_dir) / "sweeps"
-    report(cfg.sweep, sweeps, metric=cfg.metric, output=cfg.output)
+    report(cfg.sweep, sweeps, metric=cfg.metric, output=cfg.output, every=cfg.every)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,20 @@
 """Evaluating trained runs: metrics, plots and a page for each."""
 
 import logging
+import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import yaml
 
 from musigma.evaluation.encoding import encoded
+from musigma.explorer import latent_explorer
 from musigma.loading import Run, load_run
 from musigma.measuring import Metrics, measure
-from musigma.pages.run import Row, measured, rows_of
+from musigma.pages.run import Row, facts_of, measured, published_of, rows_of
 from musigma.plots.named import plot_files
 from musigma.plotting import plots_of
 from musigma.project import PROJECT
@@ -21,6 +23,7 @@ from musigma.words import describe
 from workbench.console import nearby, set_up_logging, show_table, wrapped
 from workbench.devices import exact_device
 from workbench.errors import ConfigError, DataError, RunError, UserError
+from workbench.interactive import changed_settings
 from workbench.pages.render import render
 from workbench.runs.about import About, read_about
 from workbench.runs.evaluation import (
@@ -31,10 +34,13 @@ from workbench.runs.evaluation import (
     write_evaluation,
 )
 from workbench.runs.folder import RunFolder
+from workbench.runs.origins import sweep_of, train_command
 from workbench.runs.output import output_folder
 from workbench.runs.resume import find_runs
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def evaluate(
@@ -178,16 +184,26 @@ def _evaluate(
     )
     rows = list(rows_of(metrics))
     _show(rows, metrics, about)  # first, so that a full disk costs files and no numbers
+    explorer = _or_none("the latent space", latent_explorer, run, test)
     page = render(
         "run.html.jinja",
         package=PROJECT.package,
         name=folder.path.resolve().name,
-        summary="; ".join(describe(run.config, run.model, run.objective(), run.data).values()),
+        facts=facts_of(
+            describe(run.config, run.model, run.objective(), run.data), run.objective(), about
+        ),
+        sweep=sweep_of(run.config, folder.path, place),
+        commands=[
+            train_command(about.overrides),
+            f"python scripts/evaluate.py run={shlex.quote(str(folder.path))}",
+        ],
+        published=published_of(run.config, rows),
+        explorer=explorer,
+        changed=_or_none("what differs from the defaults", changed_settings, run.config),
         measured=measured(metrics, about.weights()),
         notes=[*about.notes, *_left_out(metrics)],
         rows=rows,
-        published=list(published_rows(metrics)),
-        plots=plots,
+        plots=[plot for plot in plots if not explorer or plot.name != "latent_scatter"],
         ran={
             **about.ran,
             "measured": f"in {time.perf_counter() - start:.0f} s on {run.model.device} with "
@@ -203,6 +219,15 @@ def _evaluate(
     return metrics
 
 
+def _or_none(name: str, make: Callable[..., T], *arguments: Any) -> T | None:
+    """A part of the page; None if it fails, which must not cost what was measured."""
+    try:
+        return make(*arguments)
+    except Exception as error:
+        log.warning("%s is left out of the page: %s", name, error)
+        return None
+
+
 def _left_out(metrics: Metrics) -> list[str]:
     no_log_p = f"No log {metrics['speaks_of']}: {metrics.get('no_log_p')}"
     reasons = [no_log_p] if "no_log_p" in metrics else []
@@ -214,7 +239,8 @@ def _left_out(metrics: Metrics) -> list[str]:
 def _show(rows: Sequence[Row], metrics: Metrics, about: About) -> None:
     title = f"{about.weights()}, data source: {metrics['data_source']}"
     print(wrapped(measured(metrics, about.weights())))
-    show_table(title, ("", "value", "± over images", "unit"), rows)
+    cells = [(row.name, row.value, row.error, row.unit) for row in rows]
+    show_table(title, ("", "value", "± over images", "unit"), cells)
     for reason in _left_out(metrics):
         print(wrapped(f"{reason}."))
     if "effective_samples" in metrics:

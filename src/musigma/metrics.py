@@ -62,11 +62,12 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
     metrics = {OTHERS: Meaning(NATS, whole, places=2)}
     for name, unit in UNITS.items():
         metrics[name] = Meaning(unit, whole[:3] if name in ("l1", "mse") else whole)
-    metrics["rate"] = Meaning(NATS, (dataset, speaks_of), places=2)
+    metrics["rate"] = Meaning(NATS, (dataset, speaks_of), "neither", 2)
     for name, estimator in objective.estimators.items():
         sizes = [getattr(data, f"{what}batch_size", "unknown") for what in ("", "eval_")]
         batches = f"in batches of {sizes[0]} and {sizes[1]}"
-        metrics[name] = Meaning(NATS, (dataset, speaks_of, f"{estimator} {batches}"), places=2)
+        of = (dataset, speaks_of, f"{estimator} {batches}")
+        metrics[name] = Meaning(NATS, of, "neither", 2)
     for name, sign in SIGN_OF_DENSITY.items():
         better: Literal["higher", "lower"] = "higher" if sign > 0 else "lower"
         metrics[name] = Meaning(NATS, (dataset, speaks_of, density), better, 2)

@@ -1,12 +1,10 @@
 """Plots of a sweep's page: rate and distortion, and thumbnails of models."""
 
-import io
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import torch
-from matplotlib.image import imsave
 from torch import Tensor
 from torchvision.utils import make_grid
 
@@ -15,6 +13,7 @@ from musigma.loading import Run, load_run
 from musigma.plots.images import pair_rows, plane_codes
 from musigma.plots.latent import MOST_VIEWS, plane_of, samples_of
 from musigma.plots.rate_distortion import Point, plot_rate_distortion
+from musigma.plots.sprites import png_of
 from musigma.plots.style import viewable
 from musigma.seeding import FIXED_SEED, normal_noise
 from workbench.pages.render import address, embedded
@@ -114,6 +113,4 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
 
 def _pixels(image: Tensor) -> str:
     """An image `[3, H, W]` in [0, 1] as a `data:` address, pixel by pixel."""
-    buffer = io.BytesIO()
-    imsave(buffer, image.permute(1, 2, 0).numpy(), format="png")
-    return address("png", buffer.getvalue())
+    return address("png", png_of(image))

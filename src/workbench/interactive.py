@@ -7,9 +7,10 @@ from typing import NamedTuple
 import lightning as L
 
 from workbench.config import hydra_adapter
-from workbench.config.build import build_data, build_module
+from workbench.config.build import build_data, build_module, compared_settings
 from workbench.config.check import check_config
 from workbench.config.compose import choose_none
+from workbench.config.identity import changes_figures
 from workbench.config.jobs import Checks, raise_all
 from workbench.config.launch import run_name
 from workbench.config.quoting import quote
@@ -35,6 +36,14 @@ class Built(NamedTuple):
     data: L.LightningDataModule
     trainer: L.Trainer
     folder: Path
+
+
+class Changed(NamedTuple):
+    """A setting of a run that is not the default, all as text; `–` where one has none."""
+
+    name: str
+    value: str
+    default: str
 
 
 def compose(overrides: Sequence[str] = ()) -> Config:
@@ -85,3 +94,21 @@ def build(config: Config, folder: str | Path | None = None) -> Built:
         run.discard()
         raise
     return Built(module, data, trainer, run.path)
+
+
+def changed_settings(config: Config) -> list[Changed]:
+    """The settings of a run that are not those of `scripts/train.py` without overrides.
+
+    Raises:
+        ConfigError: if the defaults do not compose.
+    """
+    mine, default = compared_settings(config), compared_settings(compose())
+    return [
+        Changed(name, _text(mine.get(name)), _text(default.get(name)))
+        for name in dict.fromkeys([*mine, *default])
+        if changes_figures(name) and mine.get(name) != default.get(name)
+    ]
+
+
+def _text(value: object) -> str:
+    return "–" if value is None else str(value)

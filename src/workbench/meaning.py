@@ -15,14 +15,14 @@ class Meaning:
     Args:
         unit: in words.
         of: the quantity measured, in words, part by part; two values compare if these are equal.
-        better: the better of two values.
+        better: the better of two values; `neither` is better of a metric that only describes.
         places: decimals to show.
         repeats: a metric that makes this one redundant if all runs compare by it.
     """
 
     unit: str
     of: tuple[str, ...] = ()
-    better: Literal["lower", "higher"] = "lower"
+    better: Literal["lower", "higher", "neither"] = "lower"
     places: int = 4
     repeats: str | None = None
 

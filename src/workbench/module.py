@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from workbench.early_stopping import why_stopped
 from workbench.epoch_means import EpochMeans
+from workbench.example_values import ExampleValues
 from workbench.optimized import OptimizedModule
 from workbench.project import Config, late
 
@@ -44,6 +45,7 @@ class ReportingModule(OptimizedModule):
     def __init__(self) -> None:
         super().__init__()
         self.means: dict[str, EpochMeans] = {s: EpochMeans() for s in ("train", "val", "test")}
+        self.test_values = ExampleValues()
         self.settings: dict[str, float] = {}
         self.config: Config | None = None
         self.tested_step: int | None = None
@@ -85,6 +87,8 @@ class ReportingModule(OptimizedModule):
         """
         if stage == "train":
             self.settings = {**self.settings, **settings}
+        if stage == "test":
+            self.test_values.add(terms)
         self.means[stage].add(terms)
 
     def metrics(self, stage: Stage) -> dict[str, float]:
@@ -122,6 +126,7 @@ class ReportingModule(OptimizedModule):
 
     def on_test_epoch_start(self) -> None:
         self.means["test"].reset()
+        self.test_values.reset()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Log `train/..._step` every `log_every_n_steps`: the means of the last batch.

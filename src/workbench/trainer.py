@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -9,6 +10,7 @@ from lightning.pytorch.callbacks import Checkpoint, OnExceptionCheckpoint, Progr
 from lightning.pytorch.loggers import Logger
 
 from workbench.callbacks import EpochLines, HParams
+from workbench.callbacks.scalar_layout import ScalarLayout
 from workbench.config.build import build_callbacks, compared_settings
 from workbench.config.instantiate import instantiate
 from workbench.config.targets import target_of
@@ -47,7 +49,7 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
         config["trainer"] | {"enable_progress_bar": has_bar},  # else Lightning would add its own
         L.Trainer,
         "trainer",
-        callbacks=[*callbacks, EpochLines(), HParams(compared_settings(config))],
+        callbacks=[*callbacks, EpochLines(), ScalarLayout(), HParams(_settings(config))],
         logger=loggers or False,
         default_root_dir=str(folder),
         # Without a checkpoint callback Lightning would add its own.
@@ -55,6 +57,13 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
     )
     check_precision(config["trainer"].get("precision"), trainer.strategy.root_device.type)
     return trainer
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """The settings for loggers, without further names of the one seed."""
+    seed = config.get("seed")
+    settings = compared_settings(config)
+    return {n: v for n, v in settings.items() if not (n.endswith(".seed") and v == seed)}
 
 
 def spare_driver_lookups() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch.utils.data import RandomSampler
 
 from workbench.callbacks.checkpoints import add_validation, best_checkpoint, has_validation
 from workbench.callbacks.graceful_stop import interruptible, stoppable
@@ -20,13 +21,14 @@ from workbench.console import nearby, next_steps, set_up_logging, show_results, 
 from workbench.distributed import folder_to_join, others_join
 from workbench.errors import ConfigError, UserError
 from workbench.meaning import Meanings
-from workbench.module import reports_of
+from workbench.module import ReportingModule, reports_of
 from workbench.preparing import Prepared, prepare
 from workbench.project import the_project
 from workbench.runs.environment import describe_environment
 from workbench.runs.folder import RunFolder
 from workbench.runs.recording import recorded
 from workbench.runs.tracking import tracked
+from workbench.runs.values import write_values
 from workbench.runs.weights import is_compared, load_checkpoint
 
 log = logging.getLogger(__name__)
@@ -177,6 +179,10 @@ def _record_results(
     project = the_project()
     _, weights = measured_weights(trainer)
     parts = parts_measured(trainer, metrics)
+    try:
+        write_values(folder.path, _test_values(trainer, module))
+    except OSError as error:  # the means must not be lost for it
+        log.warning("the values of single test examples are not kept: %s", error)
     folder.write_metrics(
         status="pruned" if was_pruned(trainer) else "completed",
         metrics={**metrics, **project.derive(metrics, module, data)},
@@ -191,6 +197,15 @@ def _record_results(
     if not in_sweep:  # whose page compares all of its runs
         lines |= next_steps(folder.path, trainer.loggers)
     show_results(metrics, meanings, ", ".join([weights, *about]), lines)
+
+
+def _test_values(trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
+    """The values of the test examples by metric, where these come one by one and in order."""
+    if not isinstance(module, ReportingModule):
+        return {}
+    loader: Any = trainer.test_dataloaders
+    is_random = isinstance(getattr(loader, "sampler", None), RandomSampler)
+    return {} if is_random or trainer.world_size > 1 else module.test_values.arrays()
 
 
 def value_of(name: str | None, metrics: dict[str, float], monitor: str) -> float | None:

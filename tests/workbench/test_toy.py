@@ -59,7 +59,9 @@ def test_a_sweep_is_run_once_and_its_report_says_who_won(run_script, tmp_path):
     page = report("rates", tmp_path / "logs" / "sweeps").read_text("utf-8")
     assert "lr=0.1: test/loss" in page
     assert "(lower is better)" in page
-    assert "test/loss against what varied" in page
+    assert "standard error" in page
+    assert "over the same 64 test examples" in page
+    assert "python scripts/train.py -m sweep=rates optimizer.lr=0.001,0.1 seed=0,1" in page
 
 
 @pytest.mark.slow

@@ -1,20 +1,33 @@
 """The metrics of a run in words, for its page and the terminal."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
+from musigma.objectives.schedules import Constant
 from musigma.words import NATS, UNITS
+from workbench.runs.about import About
 
 ABSENT = "–"
 
 
 class Row(NamedTuple):
-    """A line of the table."""
+    """A line of the table; `metric` is its name in `evaluation/metrics.json`, where it has one."""
 
     name: str
     value: str
     error: str
     unit: str
+    metric: str = ""
+
+
+class Published(NamedTuple):
+    """What others published of a metric: the value, where, and what differs from this run."""
+
+    value: str
+    source: str
+    differs: str
+    is_measured: bool
 
 
 SHOWN = {
@@ -41,7 +54,7 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
         if isinstance(metric, dict) and "mean" in metric:
             title, unit = title_of(name, metrics)
             value, error = text_of(metric["mean"], unit), text_of(metric.get("error"), unit)
-            yield Row(title, value, error, unit)
+            yield Row(title, value, error, unit, name)
     latent, classes = metrics["latent"], metrics["classes"]
     if "active_units" in latent:
         of = f" of {len(latent['spread'])}" if "spread" in latent else ""
@@ -78,6 +91,52 @@ def title_of(name: str, metrics: Mapping[str, Any]) -> tuple[str, str]:
     return title.replace("p(x)", speaks_of), unit
 
 
+def published_of(config: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Published]:
+    """Published values by metric, from `published: {metric: {value, source, differs}}`.
+
+    A run's config may hold anything there: what is not of that form is left out.
+    """
+    entries = config.get("published")
+    known = {row.metric for row in rows}
+    return {
+        str(metric).removeprefix("test/"): Published(
+            str(one["value"]).replace("-", "−"),
+            str(one.get("source") or ""),
+            str(one.get("differs") or ""),
+            str(metric).removeprefix("test/") in known,
+        )
+        for metric, one in (entries.items() if isinstance(entries, Mapping) else ())
+        if isinstance(one, Mapping) and "value" in one
+    }
+
+
+def facts_of(lines: Mapping[str, str], objective: object, about: About) -> dict[str, str]:
+    """The summary of a run, a line each.
+
+    Args:
+        lines: about data, model and objective.
+        objective: with all of its settings, those too that are defaults of its signature.
+        about: the run.
+    """
+    facts = {**lines, "objective": _with_settings(objective)}
+    of = about.ran.get("epochs trained", "unknown")
+    if about.epoch is not None:
+        chosen = "best epoch" if about.checkpoint == "best" and about.is_compared else "epoch"
+        facts[chosen] = f"{about.epoch} of {of} (step {about.step:,})"
+    return {**facts, "status": about.status}
+
+
+def _with_settings(thing: Any) -> str:
+    """The class of an object with its settings: `ELBO(beta=4.0, samples=1)`."""
+    if isinstance(thing, Constant):
+        return str(thing.end)
+    if not is_dataclass(thing):
+        return str(thing) if isinstance(thing, int | float | str | None) else type(thing).__name__
+    settings = ((field.name, getattr(thing, field.name)) for field in fields(thing))
+    inside = ", ".join(f"{name}={_with_settings(value)}" for name, value in settings)
+    return f"{type(thing).__name__}({inside})"
+
+
 def measured(metrics: Mapping[str, Any], weights: str) -> str:
     """The weights and the images that were measured, in a sentence or two."""
     text = (
@@ -100,4 +159,4 @@ def text_of(value: float | None, unit: str) -> str:
 
 
 def _text(value: float | None, form: str, sign: str = "") -> str:
-    return ABSENT if value is None else f"{sign}{value:{form}}"
+    return ABSENT if value is None else f"{sign}{value:{form}}".replace("-", "−")

@@ -75,7 +75,7 @@ def compared_settings(config: Config) -> dict[str, Any]:
     `{"model.width": 2, "model.activation": "ReLU", ...}`; what only says where and how
     a run is recorded is left out.
     """
-    recorded = ("callbacks", "logger", "log_dir", "resume", "sweep", "varied")
+    recorded = ("callbacks", "logger", "log_dir", "resume", "sweep", "varied", "published")
     settings = said({key: value for key, value in config.items() if key not in recorded})
     classes = {
         name.removesuffix("._target_"): value.rpartition(".")[2]

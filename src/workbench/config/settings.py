@@ -49,6 +49,7 @@ class ReportSettings(TypedDict):
     sweep: Name
     metric: Name | None
     output: Name | None
+    every: Annotated[float, Field(ge=1)] | None
     log_dir: str
 
 

@@ -1,1 +1,1 @@
-"""Plots of many runs, and the style of all plots."""
+"""The axes and the style of all plots."""

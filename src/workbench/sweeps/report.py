@@ -2,8 +2,9 @@
 
 import logging
 import math
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -14,9 +15,20 @@ from workbench.pages.render import render
 from workbench.project import the_project
 from workbench.runs.output import output_folder, written_together
 from workbench.sweeps.collect import SweepRun, collect, find_sweep
-from workbench.sweeps.compare import Comparison, compare, told_apart
-from workbench.sweeps.plots import MOST_CURVES, curve_plots, parameter_plots
+from workbench.sweeps.commands import commands_of
+from workbench.sweeps.compare import Comparison, compare
+from workbench.sweeps.page_data import (
+    MOST_CURVES,
+    best_groups,
+    best_runs,
+    link_to,
+    page_data,
+    progress_of,
+)
+from workbench.sweeps.paired import gaps_to_best
+from workbench.sweeps.plots import Plot
 from workbench.sweeps.varied import ABSENT, SEEDS, table_of, text_of, what_is_common
+from workbench.sweeps.words import MIXED, find_notes, find_verdicts, gap_cell, number
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +36,15 @@ PAGE, TABLE = "report.html", "report.csv"
 MOST_THUMBNAILS = 24
 MOST_PLOTS = 8
 """With one title."""
-MIXED = "≠"
-"""Marks a metric that does not compare all runs."""
 
 
 def report(
-    sweep: str, sweeps: Path, *, metric: str | None = None, output: str | None = None
+    sweep: str,
+    sweeps: Path,
+    *,
+    metric: str | None = None,
+    output: str | None = None,
+    every: float | None = None,
 ) -> Path:
     """Print a sweep's table; write `report.html` and `report.csv` into its folder.
 
@@ -38,6 +53,7 @@ def report(
         sweeps: where names and `latest` look.
         metric: decides which run is best; see `deciding_metric`.
         output: the folder to write into instead of the sweep's.
+        every: seconds after which page and table are written again, until no run is running.
 
     Returns:
         the page.
@@ -49,102 +65,84 @@ def report(
     set_up_logging()
     folder = find_sweep(sweep, sweeps)
     place = output_folder(output, folder, (PAGE, TABLE))
-    runs = collect(folder)
-    compared = compare(runs, metric)
+    seen: dict[Path, list[Plot]] = {}
+    while True:
+        runs = collect(folder)
+        compared = compare(runs, metric)
+        goes_on = every is not None and any(run.status == "running" for run in runs)
+        _write(folder, place, runs, compared, seen=seen, reload=every if goes_on else None)
+        log.info("written to   %s", place / PAGE)
+        if every is None or not goes_on:
+            return place / PAGE
+        time.sleep(every)
+
+
+def _write(
+    folder: Path,
+    place: Path,
+    runs: Sequence[SweepRun],
+    compared: Comparison,
+    *,
+    seen: dict[Path, list[Plot]],
+    reload: float | None,
+) -> None:
     unfinished = [run for run in runs if not run.is_done]
-    verdicts = list(_verdicts(compared))
-    notes = list(_notes(compared))
+    gaps = {name: gaps_to_best(compared, name) for name in compared.metrics}
+    verdicts = list(find_verdicts(compared, gaps.get(compared.metric or "", {})))
+    notes = list(find_notes(compared))
     _show(compared, verdicts, notes, unfinished)
-    first = f" of the first {MOST_CURVES} runs" if len(runs) > MOST_CURVES else ""
-    project = the_project()
-    plots = {
-        **project.sweep_plots(compared),
-        f"{compared.metric} against what varied": parameter_plots(compared),
-        f"Learning curves{first}": curve_plots(compared, unfinished),
-    }
     with_model = [run for run in [*compared.runs(), *unfinished] if run.is_done or run.has_model()]
+    data = page_data(compared, unfinished, place, reload)
+    data["gaps"] = {
+        name: {n: gap_cell(gap, compared.meaning(name).places) for n, gap in found.items()}
+        for name, found in gaps.items()
+    }
     page = render(
         "sweep.html.jinja",
         number=number,
         text=text_of,
         seconds=lambda value: ABSENT if math.isnan(value) else f"{value:.0f}",
+        link_to=lambda run: link_to(run, place),
         nan=math.nan,
+        places={name: compared.meaning(name).places for name in compared.metrics},
         MIXED=MIXED,
         MOST_PLOTS=MOST_PLOTS,
+        MOST_CURVES=MOST_CURVES,
         SEEDS=SEEDS,
         name=folder.resolve().name,
         written=datetime.now().strftime("%Y-%m-%d %H:%M"),
         counts=Counter(run.status for run in runs),
         data=sorted({run.meanings.data for run in runs if run.meanings}),
+        commands=commands_of(runs),
         verdicts=verdicts,
         notes=notes,
         common=what_is_common(runs),
         compared=compared,
-        best=[item for winner in compared.crowned() for item in (winner.groups[0], winner.run)],
-        plots={title: list(islice(some, MOST_PLOTS)) for title, some in plots.items()},
-        thumbnails=[(run, project.thumbnails(run.path)) for run in with_model[:MOST_THUMBNAILS]],
+        best_groups=best_groups(compared),
+        best_runs=best_runs(compared),
+        page_data=data,
+        progress=progress_of(data, [*compared.runs(), *unfinished]),
+        plots={
+            title: list(islice(some, MOST_PLOTS))
+            for title, some in the_project().sweep_plots(compared).items()
+        },
+        thumbnails=[(run, _thumbnails(run, seen)) for run in with_model[:MOST_THUMBNAILS]],
         without_thumbnails=len(with_model[MOST_THUMBNAILS:]),
         unfinished=unfinished,
     )
     with written_together(place) as beside:
         (beside / PAGE).write_bytes(page.encode("utf-8", errors="replace"))
         table_of(runs, compared.varied).to_csv(beside / TABLE, index=False, errors="replace")
-    log.info("written to   %s", place / PAGE)
-    return place / PAGE
 
 
-def _verdicts(compared: Comparison) -> Iterator[str]:
-    """The winners, their margins, and whether these may be chance."""
-    metric = compared.metric or ""
-    meaning = compared.meaning(metric)
-    places = meaning.places
-    among = told_apart([winner.scale for winner in compared.winners])
-    for winner in compared.crowned():
-        best, *others = winner.groups
-        text = f"{best.label}: {metric} {number(best.means[metric], places, best.errors[metric])}"
-        text += f" ({meaning.better} is better)"
-        if len(best.runs) > 1:
-            text += f", mean ± standard error of {len(best.runs)} runs"
-        if others:
-            gap = abs(best.means[metric] - others[0].means[metric])
-            text += f"; next is {others[0].label}, {number(gap, places)} behind"
-            error = math.hypot(best.errors[metric], others[0].errors[metric])
-            if gap < 2 * error:
-                text += f", which may be chance (standard error {number(error, places)})"
-        scope = among[compared.winners.index(winner)]
-        yield f"{text}. Best single run: {winner.run.path.name}." + (
-            f" Among {scope}." * bool(scope)
-        )
-
-
-def _notes(compared: Comparison) -> Iterator[str]:
-    """Caveats of the comparison."""
-    runs, metric = compared.runs(), compared.metric or ""
-    sources = sorted({run.meanings.data for run in runs if run.meanings})
-    if len(sources) > 1:
-        yield f"These runs saw different data ({', '.join(sources)}) and do not compare."
-    versions = sorted({run.written_by for run in runs if run.meanings})
-    if len(versions) > 1:
-        yield (
-            f"These runs were made by different versions ({', '.join(versions)}), which "
-            "may have measured differently."
-        )
-    mixed = [name for name in compared.metrics if compared.mixed(name)]
-    if metric in mixed:
-        whole = [
-            m for m in compared.metrics if m not in mixed and all(m in r.metrics for r in runs)
-        ]
-        alone = len(compared.winners) - len(compared.crowned())
-        yield (
-            f"{metric} does not compare all of these runs: they are of {len(compared.winners)} "
-            "kinds, each with a winner of its own"
-            + (f"; {alone} kinds hold one setting only, and so no winner" if alone else "")
-            + (f". What does compare all: metric={' or '.join(whole)}" if whole else "")
-            + "."
-        )
-    if mixed:
-        yield f"Marked {MIXED}, as they do not compare all rows: {', '.join(mixed)}."
-    yield from dict.fromkeys(note for run in runs if run.meanings for note in run.meanings.notes)
+def _thumbnails(run: SweepRun, seen: dict[Path, list[Plot]]) -> list[Plot]:
+    """The plots of a run; those of a completed one are made once."""
+    if run.path in seen:
+        return seen[run.path]
+    plots = the_project().thumbnails(run.path)
+    if run.is_done:
+        seen[run.path] = plots
+    return plots
 
 
 def _show(
@@ -167,11 +165,3 @@ def _show(
     lines += [f"{run.status:<12} {run.path.name}  {run.error}".rstrip() for run in unfinished]
     for line in lines:
         print(printable(line))
-
-
-def number(value: float, places: int, error: float = math.nan) -> str:
-    """A metric with that many decimals, and its standard error."""
-    if math.isnan(value):
-        return ABSENT
-    text = f"{value:.{places}f}" + ("" if math.isnan(error) else f" ± {error:.{places}f}")
-    return text.replace("-", "−")

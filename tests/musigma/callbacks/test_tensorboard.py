@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.context import RequestContext
 from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.plugins.hparams.backend_context import Context
 
@@ -91,6 +92,24 @@ def test_hparams_tab_begins_with_what_differs_and_knows_the_test_figures(run_her
     assert {f"test/{n}" for n in ("loss", "distortion", "rate", "elbo", "l1", "mse")} <= figures
 
 
+def _layout(folder):
+    events = EventAccumulator(str(folder.path), {"tensors": 0})
+    events.Reload()
+    (event,) = events.Tensors("custom_scalars__config__")
+    layout = layout_pb2.Layout.FromString(event.tensor_proto.string_val[0])
+    (category,) = layout.category
+    return {chart.title: list(chart.multiline.tag) for chart in category.chart}
+
+
+def test_custom_scalars_have_a_chart_of_train_and_val_for_each_metric_there_is(board, trained):
+    names = ("loss", "distortion", "rate")
+    assert _layout(board[0]) == {n: [f"^train/{n}$", f"^val/{n}$"] for n in names}
+    tags = board[1].Tags()["scalars"]
+    for patterns in _layout(board[0]).values():
+        assert all(any(re.search(pattern, tag) for tag in tags) for pattern in patterns)
+    assert "rate" not in _layout(trained("model=autoencoder"))
+
+
 def test_hparams_tab_has_the_settings_of_a_run(board):
     folder, _ = board
     multiplexer = EventMultiplexer()
@@ -100,6 +119,7 @@ def test_hparams_tab_has_the_settings_of_a_run(board):
     data = {tag: plugin_data_pb2.HParamsPluginData.FromString(c) for tag, c in content.items()}
     settings = data["_hparams_/session_start_info"].session_start_info.hparams
     assert settings["seed"].number_value == 3
+    assert "data.seed" not in settings
     assert settings["model.objective.beta"].number_value == 2
     assert settings["data.source"].string_value == "sample"
     assert settings["model.network.encoder_sizes"].string_value == "[32]"

@@ -124,8 +124,26 @@ def rows_of(page: str) -> list[str]:
     return re.findall(r"<tr[^>]*>\s*<td[^>]*>([^<]*)", table)
 
 
+def bests_of(page: str) -> dict[str, list[str]]:
+    """The cells that are marked as the best of their column, by its heading."""
+    found: dict[str, list[str]] = {}
+    for table in re.findall(r'<table id="(?:settings|runs)">.*?</table>', page, re.DOTALL):
+        names = [re.sub("<.*?>", "", name).strip() for name in re.findall(r"<th.*?</th>", table)]
+        for row in re.findall(r"<tr data-.*?</tr>", table, re.DOTALL):
+            for name, cell in zip(names, re.findall(r"<td.*?</td>", row, re.DOTALL), strict=True):
+                if 'class="number best"' in cell:
+                    found.setdefault(name, []).append(re.sub("<.*?>", "", cell))
+    return found
+
+
 def notes_of(page: str) -> str:
     return "\n".join(re.findall(r'class="note">(.*?)</p>', page))
+
+
+def data_of(page: str) -> dict[str, Any]:
+    """What the page gives to its script."""
+    (text,) = re.findall(r'id="sweep-data">(.*?)</script>', page)
+    return json.loads(text)
 
 
 def verdicts_of(page: str) -> list[str]:
@@ -201,7 +219,8 @@ def test_groups_are_sorted_from_best_to_worst(tmp_path):
     beta_sweep(tmp_path, beta_0_1=[-830, -820], beta_1=[-801, -800], beta_4=[-805, -798])
     page = page_of(tmp_path)
     assert rows_of(page) == ["1", "4", "0.1"]
-    assert re.findall(r'<tr class="best">\s*<td[^>]*>([^<]*)', page) == ["1", "beta=4,seed=1"]
+    assert bests_of(page)["test/elbo"] == ["−800.50 ± 0.50", "−798.00"]
+    assert "test/rate" not in bests_of(page)  # neither more nor less of it is better
     (verdict,) = verdicts_of(page)
     assert verdict.startswith("beta=1: test/elbo −800.50 ± 0.50 (higher is better)")
     assert "next is beta=4, 1.00 behind, which may be chance" in verdict
@@ -340,7 +359,8 @@ def test_hostile_names_and_tracebacks_are_text(tmp_path, capsys):
     failed = synthetic_run(tmp_path, "failed", status="failed", error="<script>alert(2)</script>")
     RunFolder(failed).write_failure("<script>alert(3)</script>")
     page = page_of(tmp_path)
-    assert page.count("<script") == 1  # our own
+    assert "<script>alert" not in page
+    assert page.count("<script") == page.count("</script>") == 3  # our own
     assert "&lt;script&gt;alert(3)&lt;/script&gt;" in page
     assert "[/bold]" in capsys.readouterr().out
 
@@ -348,17 +368,26 @@ def test_hostile_names_and_tracebacks_are_text(tmp_path, capsys):
 def test_the_page_needs_nothing_but_itself(tmp_path):
     beta_sweep(tmp_path, beta_1=[-800], beta_4=[-820])
     page = page_of(tmp_path)
-    sources = re.findall(r'(?:src|href)="([^"]{0,20})', page)
-    assert sources
-    assert all(source.startswith("data:image/") for source in sources)
+    assert all(source.startswith("data:image/") for source in re.findall(r'src="([^"]*)', page))
+    links = set(re.findall(r'href="([^"]*)', page))
+    assert links == {"data:,", "beta%3D1%2Cseed%3D0/", "beta%3D4%2Cseed%3D0/"}
 
 
 def test_the_page_says_so_where_it_stops_drawing(tmp_path):
-    for number in range(9):
-        beta = float(number)
-        synthetic_run(tmp_path, f"{beta=}", model__objective__beta=beta, epochs=1)
-    page = page_of(tmp_path, metric="test/loss")
-    assert page.count("No more than 8 plots are shown here.") == 1  # losses of nine objectives
+    kinds = [
+        {"data__normalization": "standardize"},
+        {"data__normalization": "dequantize"},
+        {
+            "data__normalization": "binarize_dynamic",
+            "model__likelihood": {"_target_": f"{LIKELIHOODS}.Bernoulli"},
+        },
+    ]
+    for number, kind in enumerate(kinds):
+        for dataset in ("MNIST", "FashionMNIST", "KMNIST"):
+            other = {"data__dataset": dataset, "data__source": "files", **kind}
+            synthetic_run(tmp_path, f"{dataset} {number}", varied=None, **other)
+    page = page_of(tmp_path, metric="test/distortion")
+    assert page.count("No more than 8 plots are shown here.") == 1  # of nine planes
 
 
 def test_the_csv_has_a_row_for_each_run_and_every_figure(tmp_path):
@@ -407,7 +436,7 @@ def test_a_real_sweep_shows_curves_samples_and_reconstructions(tmp_path, compose
     assert ">latent plane at quantiles of the prior<" in page
     assert ">no prior, so samples mean nothing: reconstructions<" in page
     assert ">latent plane at quantiles of the codes<" in page
-    assert "Learning curves" in page
+    assert data_of(page)["curves"]["val/loss"]
     assert "Rate and distortion" in page
     metrics = json.loads((parent / "model=vae" / "metrics.json").read_text("utf-8"))["metrics"]
     assert f"{metrics['test/loss']:.4f}" in page
@@ -422,7 +451,7 @@ def test_runs_record_what_their_metrics_mean_and_a_report_builds_nothing(
     assert recorded["meanings"]["metrics"]["rate"] == {
         "unit": "nats per image",
         "of": [data, "log p(x)"],
-        "better": "lower",
+        "better": "neither",
         "places": 2,
     }
     elbo = recorded["metrics"]["test/elbo"]
@@ -503,7 +532,7 @@ def test_seconds_that_nobody_knows_are_a_dash(tmp_path, seconds):
     metrics = json.loads((run / "metrics.json").read_text())
     (run / "metrics.json").write_text(json.dumps({**metrics, "seconds": seconds}))
     page = page_of(tmp_path)
-    assert re.search(r'class="number" data-key="nan">–</td>\s*</tr>', page)
+    assert re.search(r'class="number" data-key="nan">–</td>\s*<td><button', page)
     assert ">nan<" not in page
 
 
@@ -563,3 +592,33 @@ def test_events_that_are_a_folder_cost_the_curves_alone(tmp_path):
     run = synthetic_run(tmp_path, "a", epochs=2)
     (run / "events.out.tfevents.0.x").mkdir()
     assert len(verdicts_of(page_of(tmp_path))) == 1
+
+
+def test_a_page_is_written_again_until_no_run_is_running(tmp_path, monkeypatch):
+    synthetic_run(tmp_path, "done")
+    running = RunFolder(synthetic_run(tmp_path, "alive", status="running", seed=1, epochs=2))
+    running.claim()
+    seen = []
+
+    def meanwhile(seconds):
+        seen.append(data_of((tmp_path / "report.html").read_text("utf-8")))
+        assert "alive</b>: running; val/loss" in (tmp_path / "report.html").read_text("utf-8")
+        running.write_metrics(status="completed")
+        running.release()
+        assert seconds == 30
+
+    monkeypatch.setattr("workbench.sweeps.report.time.sleep", meanwhile)
+    page = page_of(tmp_path, every=30)
+    assert [data["reload"] for data in seen] == [30]
+    assert data_of(page)["reload"] is None
+    assert {run["status"] for run in data_of(page)["runs"]} == {"completed"}
+
+
+def test_the_page_leads_to_evaluated_runs_pages_and_to_the_folders_of_others(tmp_path):
+    odd = synthetic_run(tmp_path / "sweep", "50% of #1?")
+    (odd / "report.html").write_text("")
+    synthetic_run(tmp_path / "sweep", "other", seed=1)
+    links = set(re.findall(r'href="([^"]*)" title', page_of(tmp_path / "sweep")))
+    assert links == {"50%25%20of%20%231%3F/report.html", "other/"}
+    page = report(str(tmp_path / "sweep"), tmp_path, output=str(tmp_path / "made" / "here"))
+    assert 'href="../../sweep/other/"' in page.read_text("utf-8")

@@ -1,0 +1,91 @@
+"""The latent space to look around in: what a page shows under the pointer, computed ahead of it."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from musigma.evaluation.encoding import Encoded, Rows
+from musigma.evaluation.latent import spread
+from musigma.loading import Run
+from musigma.plots.sprites import sprite
+from musigma.plots.style import name_of, viewable
+from workbench.pages.render import address
+
+POINTS = 1000
+"""Images shown at the most."""
+
+SIDE = 31
+"""Codes along each side of the plane at the most."""
+
+PIXELS = {1: 800_000, 3: 1_300_000}
+"""Of a sprite at the most, by the channels of its images: some 0.3 MB as a file."""
+
+PRIOR = 2.5
+"""The plane reaches so many standard deviations of the prior, if codes are held to it."""
+
+
+def latent_explorer(run: Run, test: Encoded) -> dict[str, Any] | None:
+    """Plain values for the page's script: codes, their images, and the decoded plane.
+
+    With d over 2 the codes are those in the two dimensions in which μ varies most, and no plane
+    belongs to them. None if d is 1.
+    """
+    d = test.mu.shape[1]
+    if d == 1:
+        return None
+    pair = spread(test.mu).argsort(descending=True)[:2].sort().values
+    rows = _evenly(len(test.mu), min(POINTS, _tiles(test.x)))
+    codes = test.mu[rows][:, pair]
+    low, high = _square(codes, uses_prior=d == 2 and run.objective().uses_prior)
+    found: dict[str, Any] = {
+        "names": [name_of(j) for j in pair.tolist()],
+        "of": len(test.mu),
+        "low": _rounded(low),
+        "high": _rounded(high),
+        "codes": [_rounded(code) for code in codes],
+        "classes": test.y[rows].tolist() if len(test.y.unique()) > 1 else None,
+        "images": _sprite(run.data.normalization.shown(test.x[rows])),
+        "plane": None,
+        "told": "",
+    }
+    if d == 2:
+        side = min(SIDE, math.isqrt(_tiles(test.x)))
+        # The tiles stand for the squares around their codes, from the top row down, as in a plot.
+        places = (torch.arange(side) + 0.5) / side
+        across = (low[0] + places * (high[0] - low[0])).expand(side, side)
+        upwards = (high[1] - places * (high[1] - low[1])).unsqueeze(1).expand(side, side)
+        found["told"], decoded = next(iter(run.views().items()))
+        found["plane"] = _sprite(decoded(torch.stack([across, upwards], 2)).flatten(0, 1))
+    return found
+
+
+def _tiles(x: Rows) -> int:
+    """The images of a sprite that stays small."""
+    channels, height, width = viewable(x[:1]).shape[1:]
+    return max(1, PIXELS[channels] // (height * width))
+
+
+def _evenly(count: int, most: int) -> Tensor:
+    return torch.linspace(0, count - 1, min(count, most)).long()
+
+
+def _square(codes: Tensor, *, uses_prior: bool) -> tuple[Tensor, Tensor]:
+    """The corners of a square around codes `[N, 2]`, and around the prior's mass."""
+    low, high = codes.amin(0), codes.amax(0)
+    if uses_prior:
+        low, high = low.clamp(max=-PRIOR), high.clamp(min=PRIOR)
+    half = 0.52 * (high - low).max().clamp(min=1e-6)
+    return (low + high) / 2 - half, (low + high) / 2 + half
+
+
+def _sprite(images: Tensor) -> dict[str, Any]:
+    kind, content = sprite(images)
+    height, width = images.shape[-2:]
+    side = math.ceil(math.sqrt(len(images)))
+    return {"source": address(kind, content), "side": side, "width": width, "height": height}
+
+
+def _rounded(code: Tensor) -> list[float]:
+    return [float(f"{value:.4g}") for value in code.tolist()]

@@ -1,0 +1,40 @@
+"""Images as the bytes of image files, one alone or many as tiles of a sprite."""
+
+import io
+import math
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from musigma.plots.style import viewable
+
+
+def png_of(image: Tensor) -> bytes:
+    """An image `[C, H, W]` in [0, 1] as a PNG file, pixel by pixel; grey ones in grey."""
+    return _encoded(image, "PNG")
+
+
+def sprite(images: Tensor) -> tuple[str, bytes]:
+    """Images `[N, C, H, W]` in [0, 1] as the tiles of a square, row by row: its kind and bytes.
+
+    Grey ones as PNG, and those in colour as JPEG, which is smaller.
+    """
+    images = viewable(images)
+    side = math.ceil(math.sqrt(len(images)))
+    blank = images.new_zeros(side * side - len(images), *images.shape[1:])
+    tiles = torch.cat([images, blank]).unflatten(0, (side, side))
+    image = tiles.permute(2, 0, 3, 1, 4).flatten(1, 2).flatten(2, 3)
+    return ("png", png_of(image)) if len(image) == 1 else ("jpeg", _encoded(image, "JPEG"))
+
+
+def _encoded(image: Tensor, kind: str) -> bytes:
+    pixels = (image.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8)
+    if len(pixels) == 3 and bool((pixels == pixels[:1]).all()):
+        pixels = pixels[:1]
+    shown = pixels.permute(1, 2, 0).numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(shown[:, :, 0] if shown.shape[2] == 1 else shown).save(
+        buffer, kind, **({"optimize": True} if kind == "PNG" else {"quality": 85})
+    )
+    return buffer.getvalue()

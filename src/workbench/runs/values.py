@@ -1,0 +1,47 @@
+"""The file of the values of single test examples, `test_values.npz`."""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+FILE = "test_values.npz"
+
+MOST_BYTES = 8_000_000
+"""Of one array, unpacked."""
+
+
+def write_values(folder: Path, values: Mapping[str, np.ndarray]) -> None:
+    """Write one array `[N]` for each metric, or remove the file of an earlier test if none."""
+    path = folder / FILE
+    if not values:
+        path.unlink(missing_ok=True)
+        return
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, **values)
+    partial = path.with_name(f"{FILE}.partial")
+    try:
+        partial.write_bytes(packed.getvalue())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def read_values(folder: Path, metric: str) -> np.ndarray | None:
+    """The values of a metric, `[N]`; None if there are none that can be read.
+
+    The file may be a stranger's: nothing in it is run, and one that unpacks to more than
+    `MOST_BYTES` is not read.
+    """
+    with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        with zipfile.ZipFile(folder / FILE) as archive:
+            if archive.getinfo(f"{metric}.npy").file_size > MOST_BYTES:
+                return None
+            array = np.load(io.BytesIO(archive.read(f"{metric}.npy")), allow_pickle=False)
+        if array.ndim == 1 and array.dtype.kind == "f" and np.isfinite(array).all():
+            return array.astype(np.float64)
+    return None

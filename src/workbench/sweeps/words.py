@@ -1,0 +1,95 @@
+"""What a report says of a sweep in words: winners, caveats, numbers with their errors."""
+
+import math
+from collections.abc import Iterator, Mapping
+
+from workbench.sweeps.compare import Comparison, told_apart
+from workbench.sweeps.paired import Gap
+from workbench.sweeps.varied import ABSENT
+
+MIXED = "≠"
+"""Marks a metric that does not compare all runs."""
+
+
+def find_verdicts(compared: Comparison, gaps: Mapping[int, Gap]) -> Iterator[str]:
+    """The winners, their margins, and whether these may be chance."""
+    metric = compared.metric or ""
+    meaning = compared.meaning(metric)
+    places = meaning.places
+    among = told_apart([winner.scale for winner in compared.winners])
+    for winner in compared.crowned():
+        best, *others = winner.groups
+        text = f"{best.label}: {metric} {number(best.means[metric], places, best.errors[metric])}"
+        text += f" ({meaning.better} is better)" if meaning.better != "neither" else ""
+        if len(best.runs) > 1:
+            text += f", mean ± standard error of {len(best.runs)} runs"
+        if others:
+            gap = gaps[compared.groups.index(others[0])]
+            text += f"; next is {others[0].label}, {number(gap.value, places)} behind"
+            if not math.isnan(gap.error):
+                chance = ", which may be chance" if gap.may_be_chance else ""
+                text += f"{chance} ({gap_in_words(gap, places)})"
+        scope = among[compared.winners.index(winner)]
+        yield f"{text}. Best single run: {winner.run.path.name}." + (
+            f" Among {scope}." * bool(scope)
+        )
+
+
+def find_notes(compared: Comparison) -> Iterator[str]:
+    """Caveats of the comparison."""
+    runs, metric = compared.runs(), compared.metric or ""
+    sources = sorted({run.meanings.data for run in runs if run.meanings})
+    if len(sources) > 1:
+        yield f"These runs saw different data ({', '.join(sources)}) and do not compare."
+    versions = sorted({run.written_by for run in runs if run.meanings})
+    if len(versions) > 1:
+        yield (
+            f"These runs were made by different versions ({', '.join(versions)}), which "
+            "may have measured differently."
+        )
+    mixed = [name for name in compared.metrics if compared.mixed(name)]
+    if metric in mixed:
+        whole = [
+            m for m in compared.metrics if m not in mixed and all(m in r.metrics for r in runs)
+        ]
+        alone = len(compared.winners) - len(compared.crowned())
+        yield (
+            f"{metric} does not compare all of these runs: they are of {len(compared.winners)} "
+            "kinds, each with a winner of its own"
+            + (f"; {alone} kinds hold one setting only, and so no winner" if alone else "")
+            + (f". What does compare all: metric={' or '.join(whole)}" if whole else "")
+            + "."
+        )
+    if mixed:
+        yield f"Marked {MIXED}, as they do not compare all rows: {', '.join(mixed)}."
+    yield from dict.fromkeys(note for run in runs if run.meanings for note in run.meanings.notes)
+
+
+def number(value: float, places: int, error: float = math.nan) -> str:
+    """A metric with that many decimals, and its standard error."""
+    if math.isnan(value):
+        return ABSENT
+    text = f"{value:.{places}f}" + ("" if math.isnan(error) else f" ± {error:.{places}f}")
+    return text.replace("-", "−")
+
+
+def gap_in_words(gap: Gap, places: int) -> str:
+    """The standard error of a gap and what it is over."""
+    over = []
+    if not math.isnan(gap.over_examples):
+        error = number(gap.over_examples, places)
+        over.append(f"{error} over the same {gap.examples:,} test examples")
+    if not math.isnan(gap.over_seeds):
+        kind = "the same " if gap.same_seeds else ""
+        over.append(f"{number(gap.over_seeds, places)} over {kind}{gap.seeds} seeds")
+    elif over:
+        over.append("of one seed, others may differ")
+    return f"standard error {number(gap.error, places)}: {', '.join(over)}" if over else ""
+
+
+def gap_cell(gap: Gap, places: int) -> tuple[str, float, str]:
+    """A gap in a table: its text, the key it sorts by, and where its error comes from."""
+    if gap.value == 0:
+        return "best", 0.0, ""
+    text = number(gap.value, places, gap.error)
+    return f"≈ {text}" if gap.may_be_chance else text, gap.value, gap_in_words(gap, places)

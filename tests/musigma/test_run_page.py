@@ -1,0 +1,120 @@
+"""What a run's page says beside its metrics: settings, published values, the latent space."""
+
+import base64
+import io
+
+import pytest
+import torch
+from PIL import Image
+
+from musigma.evaluation.encoding import encoded
+from musigma.explorer import latent_explorer
+from musigma.loading import load_run
+from musigma.objectives import ELBO
+from musigma.objectives.schedules import Linear
+from musigma.pages.run import Row, facts_of, published_of
+from workbench.interactive import changed_settings, compose
+from workbench.runs.about import About
+from workbench.runs.origins import sweep_of, train_command
+
+ROWS = [Row("l1", "0.3", "", "per pixel", "l1"), Row("ELBO", "−100", "", "", "elbo")]
+
+
+def about(**changed):
+    known = About("best", "completed", 3, 90, {"epochs trained": 5}, [], "", {}, [])
+    return known._replace(**changed)
+
+
+def test_the_summary_names_every_setting_of_the_objective_and_the_best_epoch():
+    facts = facts_of({"objective": "ELBO", "data": "x"}, ELBO(beta=4, samples=2), about())
+    assert facts["objective"] == "ELBO(beta=4.0, samples=2)"
+    assert facts["best epoch"] == "3 of 5 (step 90)"
+    warm = facts_of({}, ELBO(beta=Linear(steps=10)), about(checkpoint="last"))
+    assert warm["objective"] == "ELBO(beta=Linear(steps=10, start=0.0, end=1.0), samples=1)"
+    assert warm["epoch"] == "3 of 5 (step 90)"
+
+
+def test_published_values_stand_beside_those_that_were_measured():
+    entries = {
+        "test/l1": {"value": 0.25, "source": "A. Author 2020", "differs": "more epochs"},
+        "log_p": {"value": "-98.5 ± 0.2"},
+    }
+    found = published_of({"published": entries}, ROWS)
+    assert found["l1"] == ("0.25", "A. Author 2020", "more epochs", True)
+    assert found["log_p"] == ("−98.5 ± 0.2", "", "", False)
+
+
+@pytest.mark.parametrize("strange", [None, 3, [1], "text", {"l1": 0.3}, {"l1": {"source": "x"}}])
+def test_a_config_may_hold_anything_as_published(strange):
+    assert published_of({"published": strange}, ROWS) == {}
+    assert published_of({}, ROWS) == {}
+
+
+def test_settings_that_are_not_the_defaults_are_named_with_both_values():
+    changed = changed_settings(compose(["model=vae", "optimizer.lr=0.01", "log_dir=elsewhere"]))
+    found = {one.name: (one.value, one.default) for one in changed}
+    assert found["model.objective"] == ("ELBO", "Reconstruction")
+    assert found["optimizer.lr"] == ("0.01", "0.001")
+    assert "log_dir" not in found
+    assert changed_settings(compose()) == []
+
+
+def test_the_command_of_a_job_trains_it_by_itself():
+    overrides = ["model=vae", "note='a b'", "sweep='beta'", "varied=['seed']", "seed=1"]
+    command = "python scripts/train.py model=vae 'note='\"'\"'a b'\"'\"'' seed=1"
+    assert train_command(overrides) == command
+
+
+def test_a_job_leads_back_to_its_sweep_and_a_single_run_nowhere(tmp_path):
+    folder = tmp_path / "beta" / "seed=1"
+    folder.mkdir(parents=True)
+    assert sweep_of({"varied": ["seed"]}, folder, folder) == ("beta", "../report.html", False)
+    (tmp_path / "beta" / "report.html").touch()
+    assert sweep_of({"varied": ["seed"]}, folder, folder).exists
+    assert sweep_of({"varied": None}, folder, folder) is None
+    assert sweep_of({"varied": ["seed"]}, folder, tmp_path) is None
+
+
+def _tile(sheet, place):
+    source = sheet["source"].partition("base64,")[2]
+    image = Image.open(io.BytesIO(base64.b64decode(source)))
+    row, column = divmod(place, sheet["side"])
+    left, top = column * sheet["width"], row * sheet["height"]
+    box = image.crop((left, top, left + sheet["width"], top + sheet["height"]))
+    return torch.tensor(list(box.tobytes())).view(sheet["height"], sheet["width"]) / 255
+
+
+@pytest.mark.slow
+def test_tiles_are_the_images_of_the_codes_and_what_places_decode_to(trained):
+    run = load_run(trained("model=vae").path)
+    run.data.setup("test")
+    images = run.data.evaluation_loader("test").images()
+    test = encoded(run.model, images, run.data.normalization.to_unit)
+    found = latent_explorer(run, test)
+    n = 7
+    row = torch.linspace(0, len(test.x) - 1, len(found["codes"])).long()[n]
+    assert found["codes"][n] == pytest.approx(test.mu[row].tolist(), rel=1e-3)
+    assert found["classes"][n] == int(test.y[row])
+    shown = run.data.normalization.shown(test.x[row])[0]
+    assert torch.allclose(_tile(found["images"], n), shown, atol=0.5 / 255 + 1e-6)
+    side, (low, high) = found["plane"]["side"], (found["low"], found["high"])
+    column, down = 3, 5  # a tile is what its centre decodes to, z₁ rising upwards
+    z = torch.tensor(
+        [
+            low[0] + (column + 0.5) / side * (high[0] - low[0]),
+            high[1] - (down + 0.5) / side * (high[1] - low[1]),
+        ]
+    )
+    decoded = run.decoded(z[None])[0, 0].clamp(0, 1)
+    assert torch.allclose(_tile(found["plane"], down * side + column), decoded, atol=0.01)
+    assert all(low[j] <= code[j] <= high[j] for code in found["codes"] for j in (0, 1))
+
+
+@pytest.mark.slow
+def test_with_more_than_two_dimensions_there_is_no_plane_and_with_one_nothing(trained):
+    run = load_run(trained("model=vae", "model.latent_dim=3").path)
+    run.data.setup("test")
+    images = run.data.evaluation_loader("test").images()
+    test = encoded(run.model, images, run.data.normalization.to_unit)
+    assert latent_explorer(run, test)["plane"] is None
+    assert latent_explorer(run, test._replace(mu=test.mu[:, :1])) is None
