@@ -12,8 +12,8 @@ def main(cfg: Any) -> None:
     """Read the config and predict."""
     from musigma.predicting import predict
 
-    names = ("checkpoint", "input", "count", "seed", "z", "image", "output", "data", "device")
-    settings = {name: cfg[name] for name in names} | {"offsets": list(cfg.offsets)}
+    names = ("checkpoint", "input", "count", "seed", "z", "image", "label", "output", "data")
+    settings = {name: cfg[name] for name in (*names, "device")} | {"offsets": list(cfg.offsets)}
     written = predict(cfg.task, cfg.run, Path(cfg.log_dir) / "runs", **settings)
     print(f"written to   {written}")
 

@@ -31,6 +31,7 @@ OWN = _blocks("your-own")
 CLUSTERS = _blocks("clusters")
 ELSEWHERE = _blocks("notebooks", "colleagues")
 REUSE = _blocks("runs", "training", "lightning")
+MODELS = _blocks("your-own-model")
 # CIFAR-10 without its checksums, so that a few images can stand for it.
 STAND_IN = """
 from torchvision.datasets import CIFAR10
@@ -156,7 +157,7 @@ def test_a_trained_model_is_used_again_as_the_guides_say(own, copy):
 
 
 def test_every_command_of_a_guide_is_run():
-    tried = {*map(str, (*OWN, *CLUSTERS, *ELSEWHERE, *REUSE))}
+    tried = {*map(str, (*OWN, *CLUSTERS, *ELSEWHERE, *REUSE, *MODELS))}
     for path in (PROJECT_ROOT / "docs").glob("*.md"):
         for block in blocks(path.read_text()):
             assert block.language not in ("bash", "python") or str(block) in tried, (path, block)
@@ -190,3 +191,23 @@ def test_a_command_for_a_cluster_composes(command, copy):
     if "cluster" in command:
         assert (launcher["partition"], launcher["timeout_min"]) == ("gpu", 600)
         assert launcher["gpus_per_node"] == 1
+
+
+def test_following_the_guide_to_models_makes_what_it_says(tmp_path):
+    root = copy_repository(tmp_path)
+    write_files(MODELS, root)
+    steps = []
+    for block in MODELS:
+        if block.language == "bash":
+            steps += map(small, commands([block]))
+        elif block.language == "python" and not block.path:
+            steps.append(("code", block.text))
+    said = run_steps(steps, root)
+    assert "│ sparsity " in said, said
+    # By their losses they do not compare, which hold penalties of different weights.
+    assert re.search(r"^best +sparsity=\S+: test/elbo", said, re.M), said
+    assert "log p(x|y), quadrature" in said, said
+    assert "codes (5, 2) images (5, 1, 28, 28)" in said, said
+    assert "sevens (3, 1, 28, 28)" in said, said
+    (sample,) = (root / "logs" / "runs").glob("*labelled_vae*/predictions/sample.png")
+    assert sample.stat().st_size > 0

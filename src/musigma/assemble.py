@@ -13,11 +13,12 @@ from musigma.foreign import SeededReports
 from musigma.models import LatentVariableModel
 from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
+from musigma.published import check_published
 from workbench.config.blame import blaming
 from workbench.config.instantiate import instantiate
 from workbench.config.signatures import arguments_of
 from workbench.config.targets import find_class, target_of
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, DataError
 from workbench.foreign import adapted, is_foreign
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.parts import is_within
@@ -106,13 +107,23 @@ def unused(config: Config) -> dict[str, str]:
 def build_model(config: Config, data: ImageDataModule) -> LatentVariableModel:
     """The model, for images of the data's shape.
 
+    One that takes a number of `classes`, and is not given it, gets the data's.
+
     Raises:
-        ConfigError: if the likelihood is not for the data's pixels.
+        ConfigError: if the likelihood is not for the data's pixels, or the model is told labels
+            and there are others.
     """
     settings = {key: value for key, value in config["model"].items() if key != "objective"}
+    if "classes" in arguments_of(target_of(settings, LatentVariableModel, "model"))[0]:
+        settings["classes"] = settings.get("classes") or data.classes
     model: LatentVariableModel = instantiate(
         settings, LatentVariableModel, "model", image_shape=data.image_shape
     )
+    if data.classes:
+        try:
+            model.check(torch.arange(data.classes, device="cpu"))
+        except DataError as error:
+            raise ConfigError(f"model: {data.name} has {data.classes} classes: {error}") from error
     if isinstance(data, ForeignDataModule):  # whose pixels are known by their values
         if data.is_prepared:
             check_pixels(data.first_batch().x, model.likelihood.pixels)
@@ -131,6 +142,16 @@ def build_objective(config: Config) -> Objective:
     """The objective of a run."""
     objective: Objective = instantiate(config["model"]["objective"], Objective, "model.objective")
     return objective
+
+
+def rules(config: Config) -> None:
+    """What else may be wrong with a config.
+
+    Raises:
+        ConfigError: for it.
+    """
+    weights_in_32_bits(config)
+    check_published(config)
 
 
 def weights_in_32_bits(config: Config) -> None:

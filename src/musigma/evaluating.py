@@ -18,6 +18,7 @@ from musigma.pages.run import Row, facts_of, measured, published_of, rows_of
 from musigma.plots.named import plot_files
 from musigma.plotting import plots_of
 from musigma.project import PROJECT
+from musigma.published import beside_published, published_rows
 from musigma.words import describe
 from workbench.console import nearby, set_up_logging, show_table, wrapped
 from workbench.devices import exact_device
@@ -164,6 +165,7 @@ def _evaluate(
             "training had diverged. Take the other checkpoint, or an earlier run."
         )
     found = measure(run, test, **settings)
+    published = beside_published(run.config, found)
     plots = [plot_files(plot) for plot in plots_of(run, test, about.curves)]
     metrics: Metrics = finite(
         {
@@ -176,6 +178,7 @@ def _evaluate(
             "device": str(run.model.device),
             "data_source": run.data.source,
             **found,
+            **({"published": published} if published else {}),
             "figures": sorted(name for plot in plots for name in plot.files),
         }
     )
@@ -226,7 +229,8 @@ def _or_none(name: str, make: Callable[..., T], *arguments: Any) -> T | None:
 
 
 def _left_out(metrics: Metrics) -> list[str]:
-    reasons = [f"No log p(x): {metrics['no_log_p']}"] if "no_log_p" in metrics else []
+    no_log_p = f"No log {metrics['speaks_of']}: {metrics.get('no_log_p')}"
+    reasons = [no_log_p] if "no_log_p" in metrics else []
     if reason := metrics["latent"].get("for_normal_posteriors"):
         reasons.append(f"Left out: {reason}")
     if "left_out" in metrics:
@@ -246,5 +250,12 @@ def _show(rows: Sequence[Row], metrics: Metrics, about: About) -> None:
             f"effective samples: {metrics['effective_samples']:.0f} (median); "
             f"k̂ over 0.7: {metrics['share_with_k_over_0.7']:.1%} of images"
         )
+    if beside := list(published_rows(metrics)):
+        columns = ("", "obtained", "± over images", "published", "source")
+        show_table("beside published values", columns, [row[:5] for row in beside])
+        for text in dict.fromkeys(row.differs for row in beside):
+            names = [row.name for row in beside if row.differs == text]
+            print(f"what differs ({'; '.join(names)}): {text}")
+        print(f"typed for this run: {' '.join(about.overrides) or 'nothing'}")
     if left := metrics.get("log_p_exact_not_converged"):
         print(f"The integral did not converge for {left} of {metrics['images']} images.")

@@ -48,6 +48,7 @@ def latent_explorer(run: Run, test: Encoded) -> dict[str, Any] | None:
         "classes": test.y[rows].tolist() if len(test.y.unique()) > 1 else None,
         "images": _sprite(run.data.normalization.shown(test.x[rows])),
         "plane": None,
+        "told": "",
     }
     if d == 2:
         side = min(SIDE, math.isqrt(_tiles(test.x)))
@@ -55,7 +56,8 @@ def latent_explorer(run: Run, test: Encoded) -> dict[str, Any] | None:
         places = (torch.arange(side) + 0.5) / side
         across = (low[0] + places * (high[0] - low[0])).expand(side, side)
         upwards = (high[1] - places * (high[1] - low[1])).unsqueeze(1).expand(side, side)
-        found["plane"] = _sprite(run.decoded(torch.stack([across, upwards], 2)).flatten(0, 1))
+        found["told"], decoded = next(iter(run.views().items()))
+        found["plane"] = _sprite(decoded(torch.stack([across, upwards], 2)).flatten(0, 1))
     return found
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from musigma import onnx_files
+from musigma.evaluation.encoding import inputs_of, of_labels
 from musigma.loading import Run
 from musigma.models import LatentVariableModel
 from workbench.errors import ConfigError, RunError
@@ -40,6 +41,9 @@ def export_run(run: Run, folder: Path, format: Format = "torch") -> dict[Path, s
     - `encode.pt2`: images `[B, C, H, W]` → `(mu, std)`, each `[B, d]`; the `std` of a point is 0.
     - `decode.pt2`: codes `[B, d]` → the mean images of p(x|z), `[B, C, H, W]`.
 
+    Of a model that is told labels both take those as a second input, int64 `[B]`, and give NaN for
+    one that there is not.
+
     Images are in the model's own pixels, going in and coming out: what `data.normalization`
     makes of grey levels. Files get their names once all have opened as what they were made from,
     on the CPU, from which they are written, and on the device of the run's model.
@@ -65,12 +69,13 @@ def export_run(run: Run, folder: Path, format: Format = "torch") -> dict[Path, s
     except Exception as error:
         raise RunError(f"The model cannot be exported into {folder}: {error}") from error
     if format == "onnx":
-        return onnx_files.opening(folder)
+        return onnx_files.opening(folder, run.model)
+    told = ", y" if run.model.told else ""
     return {
         folder / CONFIG: f"model, data, config = musigma.load_run({str(folder)!r})",
         folder / WEIGHTS: f"weights = safetensors.torch.load_file({str(folder / WEIGHTS)!r})",
-        folder / ENCODE: f"mu, std = torch.export.load({str(folder / ENCODE)!r}).module()(x)",
-        folder / DECODE: f"x_mean = torch.export.load({str(folder / DECODE)!r}).module()(z)",
+        folder / ENCODE: f"mu, std = torch.export.load({str(folder / ENCODE)!r}).module()(x{told})",
+        folder / DECODE: f"x_mean = torch.export.load({str(folder / DECODE)!r}).module()(z{told})",
     }
 
 
@@ -84,26 +89,30 @@ def check_format(format: Format) -> None:
 
 
 class _Encode(nn.Module):
-    """Images → `(mu, std)`."""
+    """Images, and labels where the model is told them → `(mu, std)`."""
 
     def __init__(self, model: LatentVariableModel) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        posterior = self.model.encode(x)
+    def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        posterior = _told(self.model, y).encode(x)
         return posterior.mu, posterior.std
 
 
 class _Decode(nn.Module):
-    """Codes → mean images."""
+    """Codes, and labels likewise → mean images."""
 
     def __init__(self, model: LatentVariableModel) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, z: Tensor) -> Tensor:
-        return self.model.likelihood.mean(self.model.decode(z))
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.model.likelihood.mean(_told(self.model, y).decode(z))
+
+
+def _told(model: LatentVariableModel, y: Tensor | None) -> LatentVariableModel:
+    return model if y is None else of_labels(model, y)
 
 
 def _write(folder: Path, model: LatentVariableModel, config: dict[str, Any]) -> None:
@@ -113,16 +122,17 @@ def _write(folder: Path, model: LatentVariableModel, config: dict[str, Any]) -> 
     weights = {name: value.clone().contiguous() for name, value in model.state_dict().items()}
     # Not with save_file, which makes a file that only its owner can read.
     (folder / WEIGHTS).write_bytes(safetensors.torch.save(weights, {"format": "pt"}))
-    _trace(folder / ENCODE, _Encode(model), model.image_shape)
-    _trace(folder / DECODE, _Decode(model), (model.latent_dim,))
+    # Not of one row, which would make its number a constant.
+    _trace(folder / ENCODE, _Encode(model), inputs_of(model, torch.zeros(2, *model.image_shape)))
+    _trace(folder / DECODE, _Decode(model), inputs_of(model, torch.zeros(2, model.latent_dim)))
 
 
-def _trace(path: Path, part: nn.Module, shape: tuple[int, ...]) -> None:
+def _trace(path: Path, part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     part = copy.deepcopy(part)
-    for name in _unused(part, _traced(part, shape)):  # the decoder's in the encoder, for example
+    for name in _unused(part, _traced(part, inputs)):  # the decoder's in the encoder, for example
         owner, _, attribute = name.rpartition(".")
         delattr(part.get_submodule(owner), attribute)
-    torch.export.save(_traced(part, shape), path)
+    torch.export.save(_traced(part, inputs), path)
 
 
 def _unused(part: nn.Module, program: torch.export.ExportedProgram) -> list[str]:
@@ -136,10 +146,10 @@ def _unused(part: nn.Module, program: torch.export.ExportedProgram) -> list[str]
     return [name for name, value in named.items() if id(value) not in kept]
 
 
-def _traced(part: nn.Module, shape: tuple[int, ...]) -> torch.export.ExportedProgram:
-    rows = torch.zeros(2, *shape)  # not one row, which would make its number a constant
-    dynamic = ({0: torch.export.Dim("batch")},)
-    return torch.export.export(part, (rows,), dynamic_shapes=dynamic, strict=False)
+def _traced(part: nn.Module, inputs: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
+    batch = torch.export.Dim("batch")
+    dynamic = tuple({0: batch} for _ in inputs)
+    return torch.export.export(part, inputs, dynamic_shapes=dynamic, strict=False)
 
 
 @torch.no_grad()
@@ -161,8 +171,10 @@ def _check_parts(folder: Path, model: LatentVariableModel) -> None:
         generator = torch.Generator().manual_seed(rows)
         x = torch.randn(rows, *model.image_shape, generator=generator).to(model.device)
         z = torch.randn(rows, model.latent_dim, generator=generator).to(model.device)
-        _check_equal(ENCODE, encode(x), tuple(model.encode(x)))
-        _check_equal(DECODE, decode(z), model.likelihood.mean(model.decode(z)))
+        images, codes = inputs_of(model, x), inputs_of(model, z)
+        given = _told(model, images[1] if model.told else None)
+        _check_equal(ENCODE, encode(*images), tuple(given.encode(x)))
+        _check_equal(DECODE, decode(*codes), model.likelihood.mean(given.decode(z)))
 
 
 def _check_equal(name: str, opened: Any, original: Any, **tolerances: Any) -> None:

@@ -22,10 +22,14 @@ from workbench.links import is_special
 
 NAMES = ("images", "x")
 """The array of a file that holds its images, if it holds several arrays."""
+LABELS = ("labels", "label")
+"""The array that holds their labels."""
 
 
 def images_of(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any]]:
     """Images `[N, C, H, W]` as the model takes them, and what is known: `label` or `name`, `[N]`.
+
+    The labels of a file of tensors are its `labels` or `label`, if they are whole numbers.
 
     Args:
         data: of the run; says how pixels are normalised, and whether image files are made to fit.
@@ -36,7 +40,7 @@ def images_of(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any
     """
     if source in ("test", "val"):
         return _own_images(data, source)
-    path, known = Path(source), {}
+    path, known = Path(source), dict[str, Any]()
     if source and path.is_dir():
         paths = sorted(filter(is_image_file, path.iterdir()))
         if not paths:
@@ -49,17 +53,16 @@ def images_of(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any
     else:
         paths = [path]
     if paths[0].suffix.lower() in READERS:
-        pixels = _pixels(path, data.image_shape)
+        arrays = read_arrays(path)
+        pixels = _pixels(path, arrays, data.image_shape)
+        labels = next((arrays[name] for name in LABELS if name in arrays), None)
+        y = _whole_numbers(labels, len(pixels))
+        known = {} if y is None else {"label": y.numpy()}
     else:
         pixels = read_files(paths, data.image_shape, resize=data.resizes)
         known = {"name": [path.name for path in paths]}
     generator = torch.Generator().manual_seed(FIXED_SEED)
     return data.normalization(data.normalization.prepare(pixels), generator), known
-
-
-def labels_of(about: Mapping[str, Any], count: int) -> Tensor:
-    """The labels `[N]` among what is known about images; −1 where there are none."""
-    return torch.as_tensor(about.get("label", np.full(count, NO_LABEL)))
 
 
 def _own_images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any]]:
@@ -74,12 +77,11 @@ def _own_images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, A
     return x, {"label": y.numpy()} if NO_LABEL not in y else {}
 
 
-def _pixels(path: Path, shape: ImageShape) -> Tensor:
+def _pixels(path: Path, arrays: Mapping[str, Tensor], shape: ImageShape) -> Tensor:
     """Grey levels 0 … 255 of the images in a file, `[N, C, H, W]`, uint8 or whatever lies between.
 
     The file holds uint8, or floats on the [0, 1] scale as `task=decode` writes them.
     """
-    arrays = read_arrays(path)
     name = next((name for name in NAMES if name in arrays), None)
     if name is None and len(arrays) == 1:
         (name,) = arrays
@@ -109,8 +111,8 @@ def _pixels(path: Path, shape: ImageShape) -> Tensor:
     return images * 255
 
 
-def codes_of(path: Path, model: LatentVariableModel) -> Tensor:
-    """Codes `[N, d]`, float32: the array `z` or `mu` of an `.npz`.
+def codes_of(path: Path, model: LatentVariableModel) -> tuple[Tensor, Tensor | None]:
+    """Codes `[N, d]`, float32: the array `z` or `mu` of an `.npz`. And their labels `[N]`, `label`.
 
     Raises:
         DataError: if it is not there, is damaged, or not of the model's latent space.
@@ -125,6 +127,7 @@ def codes_of(path: Path, model: LatentVariableModel) -> Tensor:
             if not {"z", "mu"} & {*arrays}:
                 raise ValueError(f"it holds {', '.join(arrays) or 'nothing'}")
             codes = np.asarray(arrays["z" if "z" in arrays else "mu"])
+            labels = arrays.get("label")
     except Exception as error:  # archives are damaged in many ways
         raise DataError(f"{path} cannot be read as an .npz with z or mu: {error}") from error
     if codes.dtype.kind not in "fiu":
@@ -139,4 +142,12 @@ def codes_of(path: Path, model: LatentVariableModel) -> Tensor:
     finite = z.isfinite().all(1)
     if not finite.all():
         raise DataError(f"{path}: code {int((~finite).nonzero()[0])} is not finite in 32 bits")
-    return z
+    return z, _whole_numbers(labels, len(z))
+
+
+def _whole_numbers(labels: Any, count: int) -> Tensor | None:
+    """Labels `[N]`, if they are whole numbers from 0, one for each of N; None if they are not."""
+    array = np.asarray(labels)
+    if array.dtype.kind not in "iu" or array.shape != (count,) or (array < 0).any():
+        return None
+    return torch.from_numpy(array.astype(np.int64))

@@ -1,6 +1,7 @@
 """Opening a run again."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -67,13 +68,20 @@ class Run(NamedTuple):
         return torch.cat(mus), torch.cat(labels)
 
     @torch.no_grad()
-    def decoded(self, z: Tensor) -> Tensor:
+    def decoded(self, z: Tensor, model: LatentVariableModel | None = None) -> Tensor:
         """Codes `[..., d]` → the mean images of p(x|z), `[..., C, H, W]` on the [0, 1] scale.
 
-        Both on the CPU, whatever device the model is on.
+        Both on the CPU, whatever device the model is on. Of a model that is told something, `model`
+        is that given the images of the codes, or one of its views.
         """
-        output = self.model.decode(z.to(self.model.device))
+        output = (self.model if model is None else model).decode(z.to(self.model.device))
         return self.data.normalization.shown(self.model.likelihood.mean(output)).cpu()
+
+    def views(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """`decoded` for codes of no image, once for each of the model's views, by captions."""
+        return {
+            name: partial(self.decoded, model=view) for name, view in self.model.views().items()
+        }
 
 
 def load_run(

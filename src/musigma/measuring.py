@@ -65,9 +65,13 @@ def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: 
         seed: of those samples.
     """
     objective = run.objective()
-    metrics: Metrics = {"test_images": len(test.y), **_reconstruction(run, test)}
-    metrics["latent"] = _latent(run.model, objective, test)
-    metrics["classes"] = _classes(run, test)
+    metrics: Metrics = {
+        "speaks_of": run.model.speaks_of,
+        "test_images": len(test.y),
+        **_reconstruction(run, test),
+        "latent": _latent(run.model, objective, test),
+        **_classes(run, test),
+    }
     if reason := why_no_log_p(run.model, objective):
         return {**metrics, "no_log_p": reason}
     order = torch.randperm(len(test.y), generator=_generator(FIXED_SEED))
@@ -124,20 +128,21 @@ def _is_normal(model: LatentVariableModel, images: Shown) -> bool:
 def _classes(run: Run, test: Encoded) -> Metrics:
     """Probes and clusters of the codes, fitted on training and chosen on validation images.
 
-    None where the encoder was told the classes: its codes need not hold them.
+    None where they would say nothing, and the reason.
     """
     if "y" in run.model.told:
-        return {}
+        reason = "the model is told the classes, so its codes need not hold them"
+        return {"classes": {}, "no_classes": reason}
     train, held_out = (Codes(*run.codes(name)) for name in ("train", "val"))
     tested = Codes(test.mu, test.y)
     if len(fitted_on(train).y.unique()) < 2:
-        return {}
+        return {"classes": {}, "no_classes": "the training images are of one class, or of none"}
     clusters = cluster_agreement(train, tested)
     metrics: Metrics = {"k_means": clusters._asdict()}
     if len(held_out.mu):
         metrics["linear_probe"] = linear_probe(train, held_out, tested)._asdict()
         metrics["nearest_neighbours"] = neighbours_probe(train, held_out, tested)._asdict()
-    return metrics
+    return {"classes": metrics}
 
 
 def _density(run: Run, objective: Objective, images: Shown, samples: int, seed: int) -> Metrics:

@@ -17,9 +17,6 @@ from workbench.meaning import OTHERS, Meaning, Meanings
 from workbench.module import reports_of
 from workbench.project import Config
 
-OF_CODES = ("rate", "mutual_information", "total_correlation", "dimension_wise_rate")
-"""Metrics of codes alone, in nats whatever the pixels are."""
-
 SIGN_OF_DENSITY = {"elbo": 1, "iwae": 1, "distortion": -1}
 """Metrics that hold a log-density of pixels, and its sign."""
 
@@ -35,37 +32,48 @@ def older(
     data, objective = build_data(config), build_objective(config)
     data.source = source
     likelihood = instantiate(config["model"]["likelihood"], Likelihood, "model.likelihood")
-    parts = SimpleNamespace(model=SimpleNamespace(likelihood=likelihood), objective=objective)
+    model = SimpleNamespace(likelihood=likelihood, speaks_of="p(x)", pays=())
+    parts = SimpleNamespace(model=model, objective=objective)
     return meanings(config, parts, data), on_common_scale(metrics, parts, data)
 
 
 def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> Meanings:
     """The meanings of the metrics of a run.
 
-    Losses compare where data, pixels, likelihood and objective are the same; log-densities (ELBO,
-    distortion) where data and pixels are, whatever the model. Those of `on_common_scale` compare
-    on differently normalised pixels too.
+    All compare only among models that speak of the same density: p(x), or p(x|y) of one that is
+    told labels. Losses compare where data, pixels, likelihood and objective are the same;
+    log-densities (ELBO, distortion) where data and pixels are, whatever the model. Those of
+    `on_common_scale` compare on differently normalised pixels too, and what an objective estimates
+    of the codes if the estimator and the sizes of batches are the same.
     """
     dataset = f"{data.name} ({data.source})"
     if is_foreign(type(module)):
         return _of_foreign(config, module, dataset)
     likelihood, objective = module.model.likelihood, module.objective
     density, common = _densities(data, likelihood)
+    speaks_of = f"log {module.model.speaks_of}"
     whole = (
         dataset,
+        speaks_of,
         f"{_pixels(data)} pixels",
         in_words(likelihood, config["model"]["likelihood"]) + " likelihood",
-        "objective " + in_words(objective, config["model"]["objective"]),
+        "objective " + in_words(objective, config["model"]["objective"]) + _paid(config, module),
     )
     metrics = {OTHERS: Meaning(NATS, whole, places=2)}
     for name, unit in UNITS.items():
-        metrics[name] = Meaning(unit, whole[:2] if name in ("l1", "mse") else whole)
-    for name in OF_CODES:
-        metrics[name] = Meaning(NATS, (dataset,), "neither", 2)
+        metrics[name] = Meaning(unit, whole[:3] if name in ("l1", "mse") else whole)
+    metrics["rate"] = Meaning(NATS, (dataset, speaks_of), "neither", 2)
+    for name, estimator in objective.estimators.items():
+        sizes = [getattr(data, f"{what}batch_size", "unknown") for what in ("", "eval_")]
+        batches = f"in batches of {sizes[0]} and {sizes[1]}"
+        of = (dataset, speaks_of, f"{estimator} {batches}")
+        metrics[name] = Meaning(NATS, of, "neither", 2)
     for name, sign in SIGN_OF_DENSITY.items():
-        metrics[name] = Meaning(NATS, (dataset, density), "higher" if sign > 0 else "lower", 2)
+        better: Literal["higher", "lower"] = "higher" if sign > 0 else "lower"
+        metrics[name] = Meaning(NATS, (dataset, speaks_of, density), better, 2)
         if common:
-            metrics[f"{name}_unit"] = replace(metrics[name], of=(dataset, common), repeats=name)
+            on_common = (dataset, speaks_of, common)
+            metrics[f"{name}_unit"] = replace(metrics[name], of=on_common, repeats=name)
     notes = () if likelihood.is_density else (NO_LIKELIHOODS,)
     return Meanings(metrics, dataset, (objective.monitor, "elbo", "elbo_unit"), notes)
 
@@ -99,6 +107,18 @@ def on_common_scale(
         for name, value in metrics.items()
         if (sign := SIGN_OF_DENSITY.get(name.partition("/")[2]))
     }
+
+
+def _paid(config: Mapping[str, Any], module: Any) -> str:
+    """What the model itself adds to the loss, in words, with its settings."""
+    if not module.model.pays:
+        return ""
+    settings = {
+        name: value
+        for name, value in config["model"].items()
+        if isinstance(value, int | float | str) and name not in ("latent_dim", "center_output")
+    }
+    return f" and {', '.join(module.model.pays)} of {in_words(module.model, settings)}"
 
 
 def _densities(data: ImageDataModule, likelihood: Likelihood) -> tuple[str, str]:

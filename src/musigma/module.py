@@ -18,6 +18,7 @@ from musigma.models import LatentVariableModel, Posterior
 from musigma.objectives import Loss, Objective
 from musigma.objectives.objective import with_penalties
 from musigma.seeding import derive_seed, seed_noise
+from workbench.errors import ConfigError
 from workbench.module import Stage
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.ranges import Seed, checked
@@ -107,22 +108,24 @@ class AutoencoderModule(LoaderSeedingModule):
         self._evaluation_noise = EvaluationNoise()
 
     def setup(self, stage: str) -> None:
-        """Start decoder and prior at the mean image if they want to, unless they are another run's.
+        """Check labels, and start decoder and prior at the mean image if they want to.
 
-        A checkpoint is loaded after this.
+        Not those that are another run's. A checkpoint is loaded after this.
         """
 
         def is_new(part: str) -> bool:
             return not any(name.startswith(f"model.{part}.") for name in self.taken)
 
-        model, starts = self.model, []
+        data, model, starts = self._own_data(), self.model, []
+        for labels in data.labels.values() if data else ():
+            model.check(labels)
         if model.center_output and is_new("decoder"):
             starts.append(model.start_at)
         if model.prior.starts_at_mean_image and is_new("prior"):
             starts.append(model.prior.start_at)
         if stage != "fit" or not starts:
             return
-        if data := self._own_data():
+        if data:
             mean_image = data.mean_image()
             for start_at in starts:
                 start_at(mean_image)
@@ -160,10 +163,12 @@ class AutoencoderModule(LoaderSeedingModule):
         return Prediction(posterior.mu, posterior.std, x_mean)
 
     def _batch(self, batch: Any, batch_idx: int) -> Batch:
-        """A batch of any loader as ours; where it is not our own loader's, the first is checked."""
+        """A batch of any loader as ours; the first is checked."""
         ours = as_batch(batch, self.model.image_shape, next(self.model.parameters()).dtype)
-        if batch_idx == 0 and not self._own_data():
-            check_pixels(ours.x, self.model.likelihood.pixels)
+        if batch_idx == 0:
+            self.model.check(ours.y)
+            if not self._own_data():
+                check_pixels(ours.x, self.model.likelihood.pixels)
         return ours
 
     def _own_data(self) -> ImageDataModule | None:
@@ -195,6 +200,12 @@ class AutoencoderModule(LoaderSeedingModule):
             step: the optimizer step, counted from 0.
         """
         draw = self.model.given(batch).draw(batch.x, noise, dataset_size)
+        if undeclared := sorted(draw.penalties.keys() - set(self.model.pays)):
+            kind = type(self.model).__name__
+            raise ConfigError(
+                f"model: {kind} adds {', '.join(undeclared)} to the loss, so that its losses "
+                f"compare with no others: say in the class pays = {(*self.model.pays, *undeclared)}"
+            )
         objective, terms, settings = with_penalties(self.objective(draw, step), draw)
         loss = objective / math.prod(self.model.image_shape) - self.model.likelihood.constant
         for name, term in self.objective.own_terms(draw, step).items():

@@ -1,11 +1,14 @@
 """Encoder and decoder as ONNX files."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from musigma.evaluation.encoding import inputs_of
 from musigma.models import LatentVariableModel
 
 ENCODE, DECODE = "encode.onnx", "decode.onnx"
@@ -23,6 +26,8 @@ def write(folder: Path, encode: nn.Module, decode: nn.Module, model: LatentVaria
     - `encode.onnx`: `x` `[B, C, H, W]` → `mu` and `std`, each `[B, d]`.
     - `decode.onnx`: `z` `[B, d]` → `x_mean`, `[B, C, H, W]`.
 
+    Of a model that is told labels both take them as well, `y` `[B]`, int64.
+
     Args:
         folder: takes the files.
         encode: images → `(mu, std)`.
@@ -32,33 +37,44 @@ def write(folder: Path, encode: nn.Module, decode: nn.Module, model: LatentVaria
     Raises:
         AssertionError: if a file does not give what torch gives, within `TOLERANCE`.
     """
-    _write(folder / ENCODE, encode.eval(), model.image_shape, "x", ["mu", "std"])
-    _write(folder / DECODE, decode.eval(), (model.latent_dim,), "z", ["x_mean"])
+    rows = partial(_rows, model)
+    _write(folder / ENCODE, encode.eval(), partial(rows, model.image_shape, "x"), ["mu", "std"])
+    _write(folder / DECODE, decode.eval(), partial(rows, (model.latent_dim,), "z"), ["x_mean"])
 
 
-def opening(folder: Path) -> dict[Path, str]:
+def opening(folder: Path, model: LatentVariableModel) -> dict[Path, str]:
     """The files, each with the line of Python that opens it."""
-    session = "onnxruntime.InferenceSession({!r}).run(None, {{{!r}: {}}})"
+    session = "onnxruntime.InferenceSession({!r}).run(None, {{{!r}: {}{}}})"
     encode, decode = folder / ENCODE, folder / DECODE
+    told = ", 'y': y" if model.told else ""
     return {
-        encode: f"mu, std = {session.format(str(encode), 'x', 'x')}",
-        decode: f"x_mean, = {session.format(str(decode), 'z', 'z')}",
+        encode: f"mu, std = {session.format(str(encode), 'x', 'x', told)}",
+        decode: f"x_mean, = {session.format(str(decode), 'z', 'z', told)}",
     }
+
+
+def _rows(
+    model: LatentVariableModel, shape: tuple[int, ...], name: str, count: int
+) -> dict[str, Tensor]:
+    """So many random images or codes by their name, with labels where the model is told them."""
+    x = torch.randn(count, *shape, generator=torch.Generator().manual_seed(count))
+    return dict(zip((name, "y"), inputs_of(model, x), strict=False))
 
 
 @torch.no_grad()
 def _write(
-    path: Path, part: nn.Module, shape: tuple[int, ...], takes: str, gives: list[str]
+    path: Path, part: nn.Module, rows: Callable[[int], dict[str, Tensor]], gives: list[str]
 ) -> None:
     import onnxruntime
 
-    rows = torch.zeros(2, *shape)  # not one row, which would make its number a constant
+    taken = rows(2)  # not one row, which would make its number a constant
+    batch = torch.export.Dim("batch")
     program = torch.onnx.export(
         part,
-        (rows,),
-        input_names=[takes],
+        tuple(taken.values()),
+        input_names=[*taken],
         output_names=gives,
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        dynamic_shapes=tuple({0: batch} for _ in taken),
         dynamo=True,
         verbose=False,
     )
@@ -67,9 +83,10 @@ def _write(
     program.save(path)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     for count in (1, 5):
-        x = torch.randn(count, *shape, generator=torch.Generator().manual_seed(count))
-        opened = [torch.from_numpy(array) for array in session.run(None, {takes: x.numpy()})]
-        given = part(x)
+        taken = rows(count)
+        arrays = session.run(None, {name: value.numpy() for name, value in taken.items()})
+        opened = [torch.from_numpy(array) for array in arrays]
+        given = part(*taken.values())
         expected = [given] if isinstance(given, Tensor) else list(given)
         assert_close(
             opened,

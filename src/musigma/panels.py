@@ -2,8 +2,9 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import lightning as L
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from musigma.data import Batch, ImageDataModule
 from musigma.data.batch import as_batch
 from musigma.evaluation.encoding import Shown
-from musigma.models import Posterior
+from musigma.models import LatentVariableModel, Posterior
 from musigma.module import AutoencoderModule
 from musigma.plots.images import pair_rows
 from musigma.plots.latent import latent_plots
@@ -31,7 +32,7 @@ LARGEST_BIN = 1e20
 
 
 class PanelInputs(NamedTuple):
-    """Images, labels, posterior and decoder for one panel.
+    """Images, labels, posterior and decoders for one panel.
 
     Args:
         stage: `val`, or where no images are held out `train`.
@@ -39,7 +40,8 @@ class PanelInputs(NamedTuple):
         x: the images, `[N, C, H, W]` in [0, 1].
         y: their labels, `[N]`.
         posterior: of each.
-        decoded: codes `[..., d]` → mean images `[..., C, H, W]` in [0, 1].
+        decoded: codes of these images, `[N, d]` → mean images `[N, C, H, W]` in [0, 1].
+        views: codes of no image, `[..., d]`, likewise; once for each view of the model.
     """
 
     stage: Literal["train", "val"]
@@ -48,6 +50,7 @@ class PanelInputs(NamedTuple):
     y: Tensor
     posterior: Posterior
     decoded: Callable[[Tensor], Tensor]
+    views: Mapping[str, Callable[[Tensor], Tensor]]
 
 
 class Panel(L.Callback):
@@ -129,12 +132,20 @@ class Panel(L.Callback):
             return None
         x = trainer.precision_plugin.convert_input(images)
 
-        def decoded(z: Tensor) -> Tensor:
-            return shown(model.likelihood.mean(model.decode(z.to(x))))
+        def decoded(view: LatentVariableModel, z: Tensor) -> Tensor:
+            return shown(view.likelihood.mean(view.decode(z.to(x))))
 
-        step = trainer.global_step - 1
-        posterior = model.given(Shown(x, labels)).encode(x)
-        return PanelInputs(stage, step, shown(images), labels, posterior, decoded)
+        given = model.given(Shown(x, labels))
+        views = {name: partial(decoded, view) for name, view in model.views().items()}
+        return PanelInputs(
+            stage,
+            trainer.global_step - 1,
+            shown(images),
+            labels,
+            given.encode(x),
+            partial(decoded, given),
+            views,
+        )
 
 
 def _between(low: Tensor, high: Tensor) -> Callable[[Tensor], Tensor]:
@@ -195,7 +206,7 @@ class LatentPanel(Panel):
             std if has_density else None,
             None if rates is None else rates.float().cpu(),
             inputs.y.cpu(),
-            inputs.decoded,
+            inputs.views,
             prior=prior if pl_module.objective.uses_prior else None,
             latent_dims=pl_module.model.latent_dims,
         ):

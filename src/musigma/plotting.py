@@ -6,9 +6,10 @@ from functools import partial
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from musigma.evaluation.encoding import Encoded
+from musigma.evaluation.encoding import Encoded, Shown
 from musigma.evaluation.reconstruction import class_means, worst
 from musigma.loading import Run
+from musigma.models import LatentVariableModel
 from musigma.plots.curves import COLOURS, PANELS, plot_class_errors, plot_training_curves
 from musigma.plots.images import (
     interpolation_codes,
@@ -16,7 +17,7 @@ from musigma.plots.images import (
     plot_reconstructions,
     plot_worst,
 )
-from musigma.plots.latent import Images, latent_plots
+from musigma.plots.latent import latent_plots
 from musigma.plots.named import NamedPlot
 
 SHOWN = 10
@@ -37,26 +38,27 @@ def plots_of(run: Run, test: Encoded, curves: Curves) -> Iterator[NamedPlot]:
         test: its test images.
         curves: its training curves, `train/loss` and so on → steps and values.
     """
-    shown, decoded = run.data.normalization.shown, run.decoded
+    shown = run.data.normalization.shown
     x, mu, x_hat = test.x[:SHOWN], test.mu[:SHOWN], test.x_hat[:SHOWN]
+    from_mu = run.decoded(mu, _given(run, test, range(len(x))))
     yield NamedPlot(
         "reconstructions",
         "Test images, what is decoded of their μ, and of one draw of z.",
-        partial(plot_reconstructions, shown(x), decoded(mu), shown(x_hat)),
+        partial(plot_reconstructions, shown(x), from_mu, shown(x_hat)),
     )
     yield from latent_plots(
         test.mu,
         test.std if run.model.has_density else None,
         test.rates,
         test.y,
-        decoded,
+        run.views(),
         prior=run.prior(),
         latent_dims=run.model.latent_dims,
     )
     if len(test.y) > 1:
-        caption = "Decoded along straight lines between the μ of two images, of two classes if "
-        caption += "there are."
-        yield NamedPlot("interpolations", caption, partial(_interpolations, test, shown, decoded))
+        caption = "Decoded along straight lines between the μ of two images, of "
+        caption += "one class each." if run.model.told else "two classes if there are."
+        yield NamedPlot("interpolations", caption, partial(_interpolations, run, test))
     else:
         yield NamedPlot("interpolations", ONE_IMAGE)
     l1 = test.errors.l1
@@ -80,14 +82,31 @@ def plots_of(run: Run, test: Encoded, curves: Curves) -> Iterator[NamedPlot]:
         yield NamedPlot("training_curves", NO_CURVES)
 
 
-def _interpolations(test: Encoded, shown: Images, decoded: Images) -> Figure:
-    """Between the first images of classes 0 and 1, 2 and 3, and so on; without classes, of all."""
+def _interpolations(run: Run, test: Encoded) -> Figure:
+    """Between the first images of classes 0 and 1, 2 and 3, and so on; without classes, of all.
+
+    Of a model that is told the class, between two images of class 0, of class 1, and so on.
+    """
     labels = test.y.unique()[:SHOWN]
-    first = [int((test.y == label).nonzero()[0]) for label in labels]
-    first = first if len(first) > 1 else [*range(min(SHOWN, len(test.y)))]
-    starts, ends = first[0:-1:2], first[1::2]
+    of_each = [(test.y == label).nonzero().flatten().tolist() for label in labels]
+    if run.model.told:
+        chosen = [row for rows in of_each[: SHOWN // 2] for row in (rows[0], rows[-1])]
+    elif len(of_each) > 1:
+        chosen = [rows[0] for rows in of_each]
+    else:
+        chosen = [*range(min(SHOWN, len(test.y)))]
+    starts, ends = chosen[0:-1:2], chosen[1::2]
     codes = interpolation_codes(test.mu[starts], test.mu[ends], STEPS)
-    return plot_interpolations(decoded(codes), shown(test.x[starts]), shown(test.x[ends]))
+    # Its images come last but one in what a model decodes.
+    decoded = run.decoded(codes.transpose(0, 1), _given(run, test, starts)).transpose(0, 1)
+    shown = run.data.normalization.shown
+    return plot_interpolations(decoded, shown(test.x[starts]), shown(test.x[ends]))
+
+
+def _given(run: Run, test: Encoded, rows: Sequence[int]) -> LatentVariableModel:
+    """The model, given some of the test images."""
+    images = (part[list(rows)].to(run.model.device) for part in (test.x, test.y))
+    return run.model.given(Shown(*images))
 
 
 def _class_errors(l1: Tensor, y: Tensor) -> Figure:

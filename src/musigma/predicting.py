@@ -45,6 +45,7 @@ def predict(
     z: tasks.Code = "draw",
     image: int = 0,
     offsets: Sequence[float] = OFFSETS,
+    label: int | None = None,
     data: Mapping[str, Any] | None = None,
     device: str = "auto",
 ) -> Path:
@@ -72,15 +73,18 @@ def predict(
         z: the code that is reconstructed from, a draw or the posterior's mean.
         image: the one of the input's images whose mu is traversed around, counted from 0.
         offsets: the moves of a traversal, in units of the codes.
+        label: for a model that is told labels, that of all images or codes that have none of their
+            own; to decode, and to sample instead of each in turn, in any case.
         data: where the run's data are; see `load_run`.
         device: where the model is, see `load_run`; the draws are the same on every device.
 
     Raises:
-        ConfigError: if this machine lacks the device, the task does not use a setting, `output` has
-            the wrong ending, or a grid would hold too many images.
+        ConfigError: if this machine lacks the device, the task or the model does not use a setting,
+            `output` has the wrong ending, or a grid would hold too many images.
         RunError: if the folder is not a run, or has no prior to sample from, or the output cannot
             be written.
-        DataError: if the input is missing, damaged or of another shape.
+        DataError: if the input is missing, damaged, of another shape, or without the labels that
+            the model is told.
     """
     set_up_logging()
     _check_used(task, input=input, count=count, seed=seed, z=z, image=image, offsets=offsets)
@@ -89,16 +93,18 @@ def predict(
     path = _file(task, output, folder / "predictions")
     opened = load_run(folder, checkpoint, data, device)
     opened.data.device = torch.device("cpu")  # whatever the model's: its draws are the same
+    if label is not None and not opened.model.told:
+        raise ConfigError(f"label={label}: this model is told nothing of an image; leave it out")
     if task == "encode":
-        done = tasks.encode(opened, input)
+        done = tasks.encode(opened, input, label)
     elif task == "decode":
-        done = tasks.decode(opened, input)
+        done = tasks.decode(opened, input, label)
     elif task == "sample":
-        done = tasks.sample(opened, count, seed)
+        done = tasks.sample(opened, count, seed, label)
     elif task == "reconstruct":
-        done = tasks.reconstruct(opened, input, z, seed)
+        done = tasks.reconstruct(opened, input, z, seed, label)
     else:
-        done = tasks.traverse(opened, input, image, offsets)
+        done = tasks.traverse(opened, input, image, offsets, label)
     _write(path, done)
     return path
 

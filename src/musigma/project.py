@@ -43,7 +43,7 @@ PROJECT = hand_over(
         adopt=late("musigma.assemble.adopt"),
         is_known=is_known,
         unused=late("musigma.assemble.unused"),
-        rules=late("musigma.assemble.weights_in_32_bits"),
+        rules=late("musigma.assemble.rules"),
         describe=describe,
         meanings=late("musigma.metrics.meanings"),
         derive=late("musigma.metrics.on_common_scale"),
@@ -61,6 +61,7 @@ PROJECT = hand_over(
         libraries={"data.dataset": "torchvision.datasets", "data.augment": V2},
         changes_nothing=(
             "data.num_workers",
+            "published*",
             "callbacks.image_panel*",
             "callbacks.latent_panel*",
             "data.root",
@@ -68,6 +69,7 @@ PROJECT = hand_over(
             "data.fallback",
         ),
         may_change={
+            "published*": "it stands beside the run's own metrics, and changes none",
             "data.root": "the same images may lie elsewhere",
             "data.path": "the same images may lie elsewhere",
             "data.mirrors": "the same images may come from elsewhere",

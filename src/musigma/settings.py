@@ -7,6 +7,7 @@ from pydantic import Field
 
 from musigma.models import LatentVariableModel
 from musigma.objectives import Objective
+from musigma.published import Published
 from workbench.config.settings import Name, ReportSettings, RunSettings
 from workbench.devices import DeviceName
 from workbench.ranges import Count, Finite, Seed
@@ -20,6 +21,7 @@ class TrainSettings(RunSettings):
     data: L.LightningDataModule
     model: LatentVariableModel
     module: NotRequired[L.LightningModule]
+    published: NotRequired[dict[str, Published | None]]
 
 
 class OpenedSettings(TypedDict):
@@ -66,6 +68,7 @@ class PredictSettings(TypedDict):
     z: Literal["draw", "mu"]
     image: Annotated[int, Field(ge=0)]
     offsets: Annotated[list[Finite], Field(min_length=1)]
+    label: Annotated[int, Field(ge=0)] | None
     output: Output
     data: dict[str, Any]
     device: DeviceName

@@ -1,6 +1,7 @@
 """Plots of a sweep's page: rate and distortion, and thumbnails of models."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from torchvision.utils import make_grid
 from musigma.evaluation.encoding import Shown
 from musigma.loading import Run, load_run
 from musigma.plots.images import pair_rows, plane_codes
-from musigma.plots.latent import plane_of
+from musigma.plots.latent import MOST_VIEWS, plane_of, samples_of
 from musigma.plots.rate_distortion import Point, plot_rate_distortion
 from musigma.plots.sprites import png_of
 from musigma.plots.style import viewable
@@ -22,6 +23,8 @@ from workbench.sweeps.varied import label_of, text_of
 
 SIDE = 12
 """Images along each side of a latent plane."""
+COLUMNS = 8
+"""Samples in a row."""
 IMAGES = 1000
 """Test images that a thumbnail is made of."""
 
@@ -81,14 +84,14 @@ def thumbnails(folder: Path) -> list[Plot]:
 
 def _thumbnails(run: Run) -> Iterator[Plot]:
     model, data, _ = run
-    prior, mu = run.prior(), None
-
-    def decoded(z: Tensor) -> Tensor:
-        return viewable(run.decoded(z))
-
+    prior, mu, views = run.prior(), None, run.views()
+    told, decoded = next(iter(views.items()))
     if prior is not None:
-        samples = decoded(prior.sample(64, seed=FIXED_SEED))
-        yield Plot(_pixels(make_grid(samples, padding=0)), "means of samples")
+        several = len(views) > 1
+        shown = dict(islice(views.items(), MOST_VIEWS))
+        samples = samples_of(prior, shown, COLUMNS if several else COLUMNS**2).flatten(0, 1)
+        grid = make_grid(viewable(samples), nrow=COLUMNS, padding=0)
+        yield Plot(_pixels(grid), "means of samples" + ", a row a class" * several)
     else:
         data.setup("test")
         images = Shown(*next(data.evaluation_loader("test").images().batches(IMAGES)))
@@ -96,13 +99,16 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
         few = Shown(*(part[:16] for part in images))
         noise = normal_noise(1, len(few.x), model.noise_dim, seed=FIXED_SEED)
         x_hat = model.likelihood.mean(model.given(few).draw(few.x, noise).decoded()[0])
-        shown = data.normalization.shown
-        pairs = pair_rows(viewable(shown(few.x)), viewable(shown(x_hat)))
+        on_unit = data.normalization.shown
+        pairs = pair_rows(viewable(on_unit(few.x)), viewable(on_unit(x_hat)))
         yield Plot(_pixels(pairs), "no prior, so samples mean nothing: reconstructions")
     if model.latent_dim == 2:
         codes, of = plane_of(prior, mu)
-        plane = make_grid(decoded(plane_codes(SIDE, codes)).flatten(0, 1), nrow=SIDE, padding=0)
-        yield Plot(_pixels(plane), f"latent plane at quantiles of {of.partition(',')[0]}")
+        plane = viewable(decoded(plane_codes(SIDE, codes)).flatten(0, 1))
+        caption = (
+            f"latent plane at quantiles of {of.partition(',')[0]}{f'; {told}' if told else ''}"
+        )
+        yield Plot(_pixels(make_grid(plane, nrow=SIDE, padding=0)), caption)
 
 
 def _pixels(image: Tensor) -> str:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from musigma.evaluation.encoding import Shown, in_rows
+from musigma.data.splits import NO_LABEL
+from musigma.evaluation.encoding import Shown, in_rows, of_labels
 from musigma.evaluation.reconstruction import reconstruction_errors
-from musigma.inputs import codes_of, images_of, labels_of
+from musigma.inputs import codes_of, images_of
 from musigma.loading import Run
 from musigma.models.priors import Prior
 from musigma.plots.images import pair_rows, traversal_codes
@@ -35,11 +36,10 @@ class Prediction(NamedTuple):
 
 
 @torch.no_grad()
-def encode(run: Run, source: str) -> Prediction:
+def encode(run: Run, source: str, label: int | None = None) -> Prediction:
     """`mu` and `std` of images, `[N, d]` each, with what is known about them."""
-    x, about = images_of(run.data, source)
+    x, y, about = _images(run, source, label)
     model = run.model
-    y = labels_of(about, len(x))
 
     def rows_of(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         posterior = model.given(Shown(x, y)).encode(x)
@@ -50,23 +50,32 @@ def encode(run: Run, source: str) -> Prediction:
     return Prediction({"mu": mu.numpy(), "std": std.numpy(), **about}, None)
 
 
-def decode(run: Run, source: str) -> Prediction:
-    """The mean images `x` `[N, C, H, W]` of codes in a file, and a grid of the first."""
-    x = _decoded(run, codes_of(Path(source), run.model))
+def decode(run: Run, source: str, label: int | None = None) -> Prediction:
+    """The mean images `x` `[N, C, H, W]` of codes in a file, and a grid of the first.
+
+    A model that is told labels is told those in the file, or `label` of all codes.
+    """
+    codes, known = codes_of(Path(source), run.model)
+    x = _decoded(run, codes, _labels(run, len(codes), known, label, f"{source} holds"))
     return Prediction({"x": x.numpy()}, _grid(x[: most_in_a_grid(run.model.image_shape)]))
 
 
-def sample(run: Run, count: int, seed: int) -> Prediction:
-    """A grid of the mean images of draws from the prior."""
+def sample(run: Run, count: int, seed: int, label: int | None = None) -> Prediction:
+    """A grid of the mean images of draws from the prior.
+
+    A model that is told labels is told `label`, or each label in turn: a column for each.
+    """
     check_fits(run, count, f"count={count:,}")
     codes = _prior(run).sample(count, seed=seed)
-    return Prediction({}, _grid(_decoded(run, codes)))
+    views = len(run.model.views())
+    y = _labels(run, count, torch.arange(count) % views, label)
+    return Prediction({}, _grid(_decoded(run, codes, y), views if y.unique().numel() > 1 else None))
 
 
 @torch.no_grad()
-def reconstruct(run: Run, source: str, z: Code, seed: int) -> Prediction:
+def reconstruct(run: Run, source: str, z: Code, seed: int, label: int | None = None) -> Prediction:
     """Images `x` and their reconstructions `x_hat`, with codes, errors and a picture of some."""
-    x, about = images_of(run.data, source)
+    x, y, about = _images(run, source, label)
     model, normalization = run.model, run.data.normalization
 
     def rows_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,7 +85,6 @@ def reconstruct(run: Run, source: str, z: Code, seed: int) -> Prediction:
         return code, given.likelihood.mean(given.decode(code))
 
     noise = normal_noise(1, len(x), model.noise_dim, seed=seed)[0]
-    y = labels_of(about, len(x))
     code, x_hat = in_rows(rows_of, x, y, noise, device=model.device)
     _check_finite("images", x_hat)
     errors = reconstruction_errors(x, x_hat, normalization.to_unit)
@@ -87,41 +95,74 @@ def reconstruct(run: Run, source: str, z: Code, seed: int) -> Prediction:
     return Prediction({name: value.numpy() for name, value in arrays.items()} | about, picture)
 
 
-def traverse(run: Run, source: str, image: int, offsets: Sequence[float]) -> Prediction:
+def traverse(
+    run: Run, source: str, image: int, offsets: Sequence[float], label: int | None = None
+) -> Prediction:
     """Images `x` `[d, K, C, H, W]` of a code with one dimension moved at a time, a row for each.
 
     Of several stochastic layers the dimensions of the one that is decoded are moved. Offsets are in
-    standard deviations of the prior; without one, in units of the codes.
+    standard deviations of the prior; without one, in units of the codes. A model that is told
+    labels is told the image's, or `label`.
     """
     moved = run.model.latent_dims[0]
     check_fits(run, moved * len(offsets), f"offsets: {len(offsets)} for each of {moved} dimensions")
     unit = run.model.prior.std() if run.prior() else 1.0
     steps = traversal_codes(torch.zeros(run.model.latent_dim), offsets)[:moved]
-    z = steps * unit + _center(run, source, image)
-    x = _decoded(run, z.flatten(0, 1))
+    center, y = _center(run, source, image, label)
+    z = steps * unit + center
+    x = _decoded(run, z.flatten(0, 1), y.expand(moved * len(offsets)))
     arrays = {"x": x.unflatten(0, z.shape[:2]).numpy(), "z": z.numpy()}
     return Prediction({**arrays, "offsets": np.asarray(offsets)}, _grid(x, len(offsets)))
 
 
 @torch.no_grad()
-def _center(run: Run, source: str, image: int) -> Tensor:
-    """The code `[d]` that is traversed around: an image's mu, or the prior's mean."""
+def _center(run: Run, source: str, image: int, label: int | None) -> tuple[Tensor, Tensor]:
+    """The code `[d]` to traverse around, an image's mu or the prior's mean, and its label `[1]`."""
     if source == "prior":
-        return _prior(run).mean()
-    x, about = images_of(run.data, source)
+        return _prior(run).mean(), _labels(run, 1, None, label, "the prior has")
+    x, y, _ = _images(run, source, label)
     if image >= len(x):
         raise DataError(f"image={image}: input={source} holds {len(x)} images, counted from 0")
-    one = Shown(
-        *(part[image : image + 1].to(run.model.device) for part in (x, labels_of(about, len(x))))
-    )
+    x, y = x[image : image + 1], y[image : image + 1]
+    one = Shown(x.to(run.model.device), y.to(run.model.device))
     mu = run.model.given(one).encode(one.x).mu.cpu()
     _check_finite("codes", mu)
-    return mu[0]
+    return mu[0], y
 
 
-def _decoded(run: Run, codes: Tensor) -> Tensor:
-    """The mean images of codes `[N, d]`, on the [0, 1] scale."""
-    (x,) = in_rows(lambda rows: (run.decoded(rows),), codes, device=run.model.device)
+def _images(run: Run, source: str, label: int | None) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """Images, their labels, and what is known about them or said of them."""
+    x, about = images_of(run.data, source)
+    known = torch.as_tensor(about["label"]) if "label" in about else None
+    if known is not None and label is not None:
+        raise ConfigError(f"label={label}: the images of input={source} have labels of their own")
+    y = _labels(run, len(x), known, label, f"input={source} holds")
+    return x, y, {**about, "label": y.numpy()} if run.model.told else about
+
+
+def _labels(
+    run: Run, count: int, known: Tensor | None, label: int | None, whose: str = ""
+) -> Tensor:
+    """The labels `[count]` that are known, or `label` for all; −1 where nobody needs them."""
+    if label is not None:
+        y = torch.full((count,), label)
+    elif known is not None:
+        y = known
+    elif run.model.told:
+        raise DataError(f"{whose} no labels, and this model is told them: set label=...")
+    else:
+        y = torch.full((count,), NO_LABEL)
+    run.model.check(y)
+    return y
+
+
+def _decoded(run: Run, codes: Tensor, y: Tensor) -> Tensor:
+    """The mean images of codes `[N, d]` of labels `[N]`, on the [0, 1] scale."""
+
+    def rows_of(codes: Tensor, y: Tensor) -> tuple[Tensor]:
+        return (run.decoded(codes, of_labels(run.model, y)),)
+
+    (x,) = in_rows(rows_of, codes, y, device=run.model.device)
     _check_finite("images", x)
     return x
 

@@ -68,11 +68,15 @@ class ImageDataModule(L.LightningDataModule):
         num_workers: the processes that read or augment images, 0 for none; by default one for each
             core. Images in memory that are not augmented need none.
 
-    Without a trainer the images are on `device`, which is the CPU unless it is set.
+    Without a trainer the images are on `device`, which is the CPU unless it is set. `labels` has
+    those of each set that has been read, `[N]`, on the CPU; of streamed images nobody knows them.
     """
 
     resizes: ClassVar[bool] = False
     """True if image files of any size are scaled and cut to fit."""
+
+    classes: ClassVar[int | None] = None
+    """How many classes there are, where that is known before the data are read."""
 
     @checked
     def __init__(
@@ -107,6 +111,7 @@ class ImageDataModule(L.LightningDataModule):
         self.augment = augment
         self.num_workers = default_workers() if num_workers is None else num_workers
         self._sets: dict[str, Kept] = {}
+        self.labels: dict[str, Tensor] = {}
 
     @abstractmethod
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
@@ -297,6 +302,7 @@ class ImageDataModule(L.LightningDataModule):
                 f"{self._processes} processes; set trainer.devices lower"
             )
         if isinstance(images, InMemory):
+            self.labels[name] = images.labels
             placed = place(images.images, self._device)
             images = InMemory(placed, images.labels.to(placed.device))
         self._sets[name] = images

@@ -89,6 +89,7 @@ class ForeignDataModule(ImageDataModule):
         self._prepared = False
         self._stages: set[str] = set()
         self._first: Batch | None = None
+        self.labels = {}  # nobody knows them before they come
 
     def __getattr__(self, name: str) -> Any:
         """What is asked of the data module itself, such as `trainer.datamodule.num_classes`."""

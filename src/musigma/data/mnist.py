@@ -47,6 +47,8 @@ class MNISTDataModule(ImageDataModule):
         settings: the others of `ImageDataModule`.
     """
 
+    classes = 10
+
     @checked
     def __init__(
         self,

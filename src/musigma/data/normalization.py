@@ -163,14 +163,14 @@ def normalized_by_place(normalization: Normalization, images: Tensor, rows: Tens
         images: uint8, `[B, C, H, W]`.
         rows: their places in their set, `[B]`.
     """
-    if not normalization.is_random:
+    if not normalization.is_random or not len(images):
         return normalization(images)
     generator = Generator()
     drawn = [
         normalization(image, generator.manual_seed(derive_seed(FIXED_SEED, row)))
         for image, row in zip(images.cpu().unsqueeze(1), rows.tolist(), strict=True)
     ]
-    return torch.cat(drawn).to(images.device) if drawn else normalization(images)
+    return torch.cat(drawn).to(images.device)
 
 
 def _each(value: float | list[float]) -> Iterable[float]:

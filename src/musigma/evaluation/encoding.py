@@ -43,6 +43,17 @@ class Shown(NamedTuple):
     y: Tensor
 
 
+def of_labels(model: LatentVariableModel, y: Tensor) -> LatentVariableModel:
+    """The model, given the labels `[B]` of codes whose images nobody has."""
+    return model.given(Shown(y, y))  # it asks for labels only; anything may stand for the images
+
+
+def inputs_of(model: LatentVariableModel, rows: Tensor) -> tuple[Tensor, ...]:
+    """Some images or codes `[N, ...]`, with labels in turn where the model is told labels."""
+    labels = torch.arange(len(rows), device=rows.device) % len(model.views())
+    return (rows, labels) if model.told else (rows,)
+
+
 class Images(Protocol):
     """N images that may be too many for the memory."""
 
@@ -114,6 +125,9 @@ def encoded(
         model: in evaluation mode.
         images: are read once from the first to the last.
         to_unit: normalised pixels → the [0, 1] scale.
+
+    Raises:
+        DataError: if the model is told labels, and these are not among them.
     """
     names: tuple[str, ...] = ()
 
@@ -138,6 +152,7 @@ def encoded(
     noise = normal_noise(1, len(images), model.noise_dim, seed=FIXED_SEED)[0]
     parts, classes, first = [], [], 0
     for x, y in images.batches(min(ROWS, codes_at_once(model))):
+        model.check(y)
         of_these = noise[first : first + len(x)]
         parts.append(in_rows(rows_of, x, y, of_these, device=model.device))
         classes.append(y.cpu())

@@ -53,12 +53,17 @@ class Autoencoder(LatentVariableModel):
         self.encoder = network.encoder(image_shape)
         features = features_of(self.encoder, image_shape)
         head: HeadRecipe = NAMED[posterior] if isinstance(posterior, str) else posterior
-        self.head = head(features, latent_dim)
-        self.decoder = network.decoder(latent_dim, image_shape)
+        self.head = head(features + self.told_dim, latent_dim)
+        self.decoder = network.decoder(latent_dim + self.told_dim, image_shape)
         self.likelihood = likelihood
-        check_decoder(self.decoder, latent_dim, image_shape)
+        check_decoder(self.decoder, latent_dim + self.told_dim, image_shape)
         self.noise_dim, self.has_density = self.head.noise_dim, self.head.has_density
         self.prior = prior(self)
+
+    @property
+    def told_dim(self) -> int:
+        """The numbers that stand beside the features, and beside a code, in a subclass."""
+        return 0
 
     def in_words(self) -> str:
         head = type(self.head).__name__.removesuffix("Head")

@@ -29,8 +29,8 @@ class LatentVariableModel(nn.Module, ABC):
 
     `x` is `[B, *image_shape]`, `z` is `[B, d]` with d = `latent_dim`. A subclass sets the
     attributes below in its constructor and writes `encode` and `decode`. One that is conditioned
-    on something else writes `given` and `alike` too; those who use a model ask it for the model
-    *given* a batch, and everything of that.
+    on something else writes `given`, `alike`, `views` and `check` too; those who use a model ask it
+    for the model *given* a batch, or for its views, and everything of those.
     """
 
     latent_dim: int
@@ -64,7 +64,14 @@ class LatentVariableModel(nn.Module, ABC):
     """The density that its ELBO bounds; only models that speak of the same one compare."""
 
     told: ClassVar[frozenset[str]] = frozenset()
-    """What the encoder is told beside the image, `y` for its label, which probes cannot find."""
+    """What it is told of an image beside the pixels, which probes of codes then need not find.
+
+    `y` for its label; `given` asks for nothing else of images then, and `views` are in the order of
+    labels.
+    """
+
+    pays: ClassVar[tuple[str, ...]] = ()
+    """The names of the penalties in its draws; losses compare only where these are the same."""
 
     @property
     def latent_dims(self) -> tuple[int, ...]:
@@ -107,6 +114,20 @@ class LatentVariableModel(nn.Module, ABC):
         All of them by default.
         """
         yield torch.arange(len(images.x)), self
+
+    def views(self) -> dict[str, Self]:
+        """This model as it decodes codes of no image, by captions: once for each thing it is told.
+
+        By default it is told nothing, and `{"": self}`.
+        """
+        return {"": self}
+
+    def check(self, y: Tensor) -> None:
+        """Check the labels `[N]` of images that are to come; the device may have to wait.
+
+        Raises:
+            DataError: if it is told them and cannot do with these; by default never.
+        """
 
     def draw(self, x: Tensor, noise: Tensor, dataset_size: int | None = None) -> Draw:
         """K draws of z for each image, and all that is known of them.

@@ -41,6 +41,7 @@ class VQVAE(LatentVariableModel):
     """
 
     fits_prior = True
+    pays = ("code_book", "commitment")
 
     @checked
     def __init__(

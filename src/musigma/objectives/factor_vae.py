@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +48,8 @@ class FactorVAE(nn.Module, Objective):
         self.gamma, self.sizes, self.optimizer = gamma, tuple(sizes), optimizer
         self._samples = samples
         self.discriminator = nn.Sequential()
+
+    estimators: ClassVar[Mapping[str, str]] = {"total_correlation": "a discriminator's estimate"}
 
     @property
     def samples(self) -> int:

@@ -48,6 +48,11 @@ class Objective(Protocol):
         return True
 
     @property
+    def estimators(self) -> Mapping[str, str]:
+        """How terms of the codes are estimated that other objectives estimate in other ways."""
+        return {}
+
+    @property
     def fits_prior(self) -> bool:
         """True if a density is meant to be fitted to the codes after training."""
         return False

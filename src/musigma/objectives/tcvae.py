@@ -1,6 +1,8 @@
 """β-TCVAE: the rate taken apart, and its total correlation weighed alone."""
 
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 from torch import Tensor
@@ -9,6 +11,8 @@ from musigma.objectives.draw import Draw
 from musigma.objectives.objective import Loss, Objective, common_terms
 from musigma.objectives.schedules import Constant, ScheduledWeight
 from workbench.ranges import CHECKED, Count, Weight
+
+TERMS = ("mutual_information", "total_correlation", "dimension_wise_rate")
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -31,6 +35,7 @@ class TCVAE(Objective):
     alpha: Weight = 1.0
     gamma: Weight = 1.0
     samples: Count = 1
+    estimators: ClassVar[Mapping[str, str]] = dict.fromkeys(TERMS, "minibatch-weighted sampling")
 
     def __call__(self, draw: Draw, step: int) -> Loss:
         """D + α·MI + β·TC + γ·DW, averaged over the batch."""
@@ -40,11 +45,7 @@ class TCVAE(Objective):
         rest = terms["distortion"] + self.alpha * information + self.gamma * dimension_wise
         if self.monitor == "target":
             terms["target"] = rest + self.beta.end * correlation
-        terms |= {
-            "mutual_information": information,
-            "total_correlation": correlation,
-            "dimension_wise_rate": dimension_wise,
-        }
+        terms |= dict(zip(TERMS, (information, correlation, dimension_wise), strict=True))
         return Loss((rest + beta * correlation).mean(), terms, {"beta": beta})
 
 

@@ -52,9 +52,8 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
     for name in dict.fromkeys([*SHOWN, *metrics]):
         metric = metrics.get(name)
         if isinstance(metric, dict) and "mean" in metric:
-            title, unit = SHOWN.get(name, (name.replace("_", " "), metric.get("unit", "")))
-            form = ".2f" if unit in (NATS, "dB") else ".4f"
-            value, error = _text(metric["mean"], form), _text(metric.get("error"), form)
+            title, unit = title_of(name, metrics)
+            value, error = text_of(metric["mean"], unit), text_of(metric.get("error"), unit)
             yield Row(title, value, error, unit, name)
     latent, classes = metrics["latent"], metrics["classes"]
     if "active_units" in latent:
@@ -82,6 +81,20 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
         rand, information = clusters["adjusted_rand"], clusters["normalized_information"]
         yield Row("k-means against classes, ARI", f"{rand:.3f}", "", "1: the same, 0: chance")
         yield Row("k-means against classes, NMI", f"{information:.3f}", "", "1: the same")
+
+
+def title_of(name: str, metrics: Mapping[str, Any]) -> tuple[str, str]:
+    """A metric in words, of the density that the model speaks of, and its unit."""
+    title, unit = SHOWN.get(name, (name.replace("_", " "), _unit_of(metrics.get(name))))
+    speaks_of = metrics["speaks_of"]
+    if title.startswith("ELBO") and speaks_of != "p(x)":
+        title = title.replace("ELBO", f"ELBO of log {speaks_of}", 1)
+    return title.replace("p(x)", speaks_of), unit
+
+
+def _unit_of(metric: Any) -> str:
+    """The unit that a metric of the model's own is written with."""
+    return str(metric.get("unit", "")) if isinstance(metric, dict) else ""
 
 
 def published_of(config: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Published]:
@@ -137,13 +150,18 @@ def measured(metrics: Mapping[str, Any], weights: str) -> str:
         "z; errors are over images."
     )
     if "images" in metrics:
-        text += f" ELBO and log p(x) on {metrics['images']:,} of them, {metrics['samples']} samples"
-        text += f" each, seed {metrics['seed']}."
-    if not metrics["classes"]:
-        text += " The training images are of one class, or of none: probes are left out."
+        text += f" ELBO and log {metrics['speaks_of']} on {metrics['images']:,} of them, "
+        text += f"{metrics['samples']} samples each, seed {metrics['seed']}."
+    if "no_classes" in metrics:
+        text += f" Probes of the codes are left out: {metrics['no_classes']}."
     if "gap_images" in metrics:
         text += f" The parts of the gap on {metrics['gap_images']}."
     return text
+
+
+def text_of(value: float | None, unit: str) -> str:
+    """A value with as many decimals as its unit is given with; a dash for none."""
+    return _text(value, ".2f" if unit in (NATS, "dB") else ".4f")
 
 
 def _text(value: float | None, form: str, sign: str = "") -> str:

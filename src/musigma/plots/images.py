@@ -104,7 +104,11 @@ def traversal_codes(around: Tensor, values: Sequence[float]) -> Tensor:
 
 
 def plot_traversals(
-    images: Tensor, values: Sequence[float], rate: Tensor | None, size: Tensor | None = None
+    images: Tensor,
+    values: Sequence[float],
+    rate: Tensor | None,
+    told: str = "",
+    size: Tensor | None = None,
 ) -> Figure:
     """The decoded `traversal_codes`, `[d, K, C, H, W]` in [0, 1], by falling rate.
 
@@ -116,6 +120,7 @@ def plot_traversals(
         values: of the moved dimension, K of them.
         rate: of each dimension, `[d]`, in nats per image; without it those with the largest `size`
             are shown, and else the first twelve.
+        told: what the decoder was told, in words.
         size: of each dimension in another way, `[d]`.
     """
     title = "One latent dimension at a time"
@@ -129,7 +134,7 @@ def plot_traversals(
         rows = [f"{name_of(j)}  {rate[j]:.2f} nats" for j in order]
     return image_figure(
         images[order],
-        title,
+        _titled(title, told),
         rows=rows,
         columns=[tick_of(value) for value in values],
         x="value, in standard deviations of the prior",
@@ -154,19 +159,23 @@ def plane_codes(n: int, codes: Tensor | None = None) -> Tensor:
     return torch.stack([z[0].expand(n, n), z[1].flip(0).unsqueeze(1).expand(n, n)], 2).float()
 
 
-def plot_latent_plane(images: Tensor, codes: Tensor | None = None, of: str = "the prior") -> Figure:
+def plot_latent_plane(
+    images: Tensor, codes: Tensor | None = None, of: str = "the prior", told: str = ""
+) -> Figure:
     """The decoded `plane_codes(n, codes)`, `[n, n, C, H, W]` in [0, 1], for d = 2.
 
     Args:
         images: decoded.
         codes: at whose quantiles.
         of: what they are.
+        told: what the decoder was told, in words.
     """
     n = len(images)
     places = plane_codes(n, codes)
+    title = f"The latent plane, decoded at {n} × {n} quantiles of {of.partition(',')[0]}"
     return image_figure(
         images,
-        f"The latent plane, decoded at {n} × {n} quantiles of {of.partition(',')[0]}",
+        _titled(title, told),
         rows=[tick_of(value) for value in places[:, 0, 1].tolist()],
         columns=[tick_of(value) for value in places[0, :, 0].tolist()],
         x=name_of(0),
@@ -174,3 +183,7 @@ def plot_latent_plane(images: Tensor, codes: Tensor | None = None, of: str = "th
         gap=0,
         tile=6.5 / n,
     )
+
+
+def _titled(title: str, told: str) -> str:
+    return f"{title}; {told}" if told else title

@@ -1,7 +1,8 @@
 """The plots of a latent space: those that mean something for a model, and why not the others."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from musigma.evaluation.latent import active_units, spread
 from musigma.objectives.draw import Prior
 from musigma.plots.curves import plot_rates
 from musigma.plots.images import (
+    COLUMNS,
     image_grid,
     plane_codes,
     plot_latent_plane,
@@ -18,6 +20,7 @@ from musigma.plots.images import (
 )
 from musigma.plots.named import NamedPlot
 from musigma.plots.scatter import plot_latent_pca, plot_latent_scatter
+from musigma.plots.style import image_figure
 from musigma.seeding import FIXED_SEED
 
 PLANE = 20
@@ -27,6 +30,8 @@ NO_PRIOR = "left out: trained without a rate, so nothing holds the codes to the 
 NO_RATE = "left out: no rate is paid, so it says nothing"
 NO_RATES = "left out: the rate does not fall apart into one of each dimension"
 PLANE_DRAWS = 10_000
+MOST_VIEWS = 20
+"""The rows of samples shown, of a model that is told one of more labels."""
 
 Images = Callable[[Tensor], Tensor]
 
@@ -36,7 +41,7 @@ def latent_plots(
     std: Tensor | None,
     rates: Tensor | None,
     y: Tensor,
-    decoded: Images,
+    views: Mapping[str, Images],
     *,
     prior: Prior | None,
     latent_dims: Sequence[int] | None = None,
@@ -48,23 +53,23 @@ def latent_plots(
         std: posterior standard deviations, likewise; None for a point posterior.
         rates: of each dimension, likewise; None where the rate does not fall apart so.
         y: labels, `[N]`.
-        decoded: codes `[..., d]` → mean images `[..., C, H, W]` in [0, 1], without a gradient.
+        views: codes `[..., d]` → mean images `[..., C, H, W]` in [0, 1], without a gradient; once
+            for each thing that the model may be told, by captions. Plots of one are of the first.
         prior: p(z); None if the objective does not hold the codes to it.
         latent_dims: the sizes of the stochastic layers, the one that is decoded first; one layer
             by default.
     """
     d = mu.shape[1]
+    told, decoded = next(iter(views.items()))
     yield from _scatters(mu, std, y)
     if d == 2:
         within, of = plane_of(prior, mu)
         plane = decoded(plane_codes(PLANE, within))
-        caption = f"The latent plane, decoded at quantiles of {of}."
-        yield NamedPlot("latent_plane", caption, partial(plot_latent_plane, plane, within, of))
+        caption = f"The latent plane{f' of {told}' if told else ''}, decoded at quantiles of {of}."
+        plot = partial(plot_latent_plane, plane, within, of, told)
+        yield NamedPlot("latent_plane", caption, plot)
     if prior is not None:
-        samples = decoded(prior.sample(SAMPLES, seed=FIXED_SEED))
-        caption = "Mean images of draws from the prior, always of the same seed."
-        plot = partial(image_grid, samples, "decoded draws from the prior")
-        yield NamedPlot("samples", caption, plot)
+        yield _samples(prior, views)
     else:
         yield NamedPlot("samples", NO_PRIOR)
     if prior is None or std is None:
@@ -80,8 +85,9 @@ def latent_plots(
         "traversals",
         f"One dimension{' of z₁' if layer < d else ''} at a time from −3 to 3 standard deviations "
         "of the prior around its mean, the others there, by falling "
-        f"{'rate' if rate is not None else 'spread of μ in those units'}.",
-        partial(plot_traversals, moved, TRAVERSED, rate, size=size),
+        f"{'rate' if rate is not None else 'spread of μ in those units'}"
+        f"{f'; {told}' if told else ''}.",
+        partial(plot_traversals, moved, TRAVERSED, rate, told, size),
     )
     if rate is not None:
         caption = "The rate of each dimension, over the images."
@@ -89,6 +95,23 @@ def latent_plots(
         yield NamedPlot("rates", caption, partial(plot_rates, rate, active))
     else:
         yield NamedPlot("rates", NO_RATES)
+
+
+def samples_of(prior: Prior, views: Mapping[str, Images], count: int) -> Tensor:
+    """Decoded draws from the prior, `[V, count, C, H, W]`: the same draws for each of V views."""
+    codes = prior.sample(count, seed=FIXED_SEED)
+    return torch.stack([decoded(codes) for decoded in views.values()])
+
+
+def _samples(prior: Prior, views: Mapping[str, Images]) -> NamedPlot:
+    caption = "Mean images of draws from the prior, always of the same seed"
+    title = "decoded draws from the prior"
+    if len(views) == 1:
+        (samples,) = samples_of(prior, views, SAMPLES)
+        return NamedPlot("samples", f"{caption}.", partial(image_grid, samples, title))
+    shown = dict(islice(views.items(), MOST_VIEWS))
+    plot = partial(image_figure, samples_of(prior, shown, COLUMNS), title, rows=[*shown])
+    return NamedPlot("samples", f"{caption}, and the same in each row.", plot)
 
 
 def plane_of(prior: Prior | None, mu: Tensor | None) -> tuple[Tensor | None, str]:

@@ -112,7 +112,12 @@ def _unknown(name: str, known: Sequence[str], owner: str) -> str:
 
 def _check_value(value: Any, hint: Any, place: str) -> Iterator[Problem]:
     """Check a value against its type hint, and a mapping with a `_target_` against that class."""
-    if isinstance(value, Mapping):
+    named = next(filter(typing.is_typeddict, members(hint)), None)
+    if named and isinstance(value, Mapping):
+        yield from _check_entries(value, _entries_of(named), place, place)
+    elif named and value is not None:
+        yield Problem(place, f"={_shown(value)}: should hold {', '.join(_entries_of(named))}")
+    elif isinstance(value, Mapping):
         if "_target_" in value:
             yield from _check_description(value, hint, place)
         elif any(typing.get_origin(kind) is dict for kind in members(hint)):

@@ -450,7 +450,7 @@ def test_runs_record_what_their_metrics_mean_and_a_report_builds_nothing(
     data = "MNIST (sample)"
     assert recorded["meanings"]["metrics"]["rate"] == {
         "unit": "nats per image",
-        "of": [data],
+        "of": [data, "log p(x)"],
         "better": "neither",
         "places": 2,
     }

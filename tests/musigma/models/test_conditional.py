@@ -1,0 +1,515 @@
+"""The conditional VAE against closed forms for each label, and in everything that uses a model."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
+from torch.utils.data import DataLoader, TensorDataset
+
+from musigma.data import TensorLoader
+from musigma.evaluating import evaluate
+from musigma.evaluation import importance_estimate, quadrature_estimate
+from musigma.evaluation.encoding import Shown, encoded
+from musigma.exporting import DECODE as DECODE_FILE
+from musigma.exporting import ENCODE, export_run
+from musigma.loading import load_run
+from musigma.measuring import _integrals
+from musigma.models import MLP
+from musigma.models.conditional import ConditionalVAE
+from musigma.module import AutoencoderModule
+from musigma.objectives import ELBO, IWAE
+from musigma.objectives.likelihoods import Gaussian
+from musigma.predicting import predict
+from oracles import PIXELS, SHAPE, LinearGaussian, quiet_trainer
+from workbench.callbacks import GracefulStop
+from workbench.config.build import build_data, build_module
+from workbench.config.quoting import quote
+from workbench.errors import ConfigError, DataError, RunError
+from workbench.runs.weights import load_checkpoint
+from workbench.sweeps.collect import collect
+from workbench.sweeps.compare import compare
+from workbench.training import run
+
+pytestmark = pytest.mark.slow
+
+CONDITIONAL = "model=conditional_vae"
+CLASSES = 3
+
+
+class LinearGaussianOfLabel:
+    """x = W z + b_y + σ ε: p(x|y) is Gaussian, and p(x) a mixture of these over equal labels.
+
+    All of it is computed by torch.distributions and linear algebra, and by nothing of musigma.
+    """
+
+    def __init__(self, d: int = 2, count: int = 120) -> None:
+        base = LinearGaussian(d)
+        generator = torch.Generator().manual_seed(7)
+        self.d, self.w, self.sigma = d, base.w, base.sigma
+        self.b = base.b + torch.randn(CLASSES, PIXELS, generator=generator, dtype=torch.float64)
+        self.y = torch.randint(0, CLASSES, (count,), generator=generator)
+        z = torch.randn(count, d, generator=generator, dtype=torch.float64)
+        noise = torch.randn(count, PIXELS, generator=generator, dtype=torch.float64)
+        self.flat = z @ self.w.T + self.b[self.y] + self.sigma * noise
+        self.x = self.flat.reshape(-1, *SHAPE)
+
+    @property
+    def images(self) -> Shown:
+        return Shown(self.x, self.y)
+
+    def of_each(self) -> MultivariateNormal:
+        """p(x|y) of every y."""
+        eye = torch.eye(PIXELS, dtype=torch.float64)
+        return MultivariateNormal(self.b, self.w @ self.w.T + self.sigma**2 * eye)
+
+    def log_p(self, y: torch.Tensor) -> torch.Tensor:
+        """log p(x|y) of every image, with these labels."""
+        return self.of_each().log_prob(self.flat.unsqueeze(1))[torch.arange(len(y)), y]
+
+    def log_p_of_mixture(self) -> torch.Tensor:
+        """log p(x) = log Σ_y p(y) p(x|y) of every image."""
+        labels = Categorical(torch.ones(CLASSES, dtype=torch.float64))
+        return MixtureSameFamily(labels, self.of_each()).log_prob(self.flat)
+
+    def posterior(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The mean and standard deviation of p(z|x, y)."""
+        m = self.w.T @ self.w + self.sigma**2 * torch.eye(self.d, dtype=torch.float64)
+        mean = (self.flat - self.b[self.y]) @ self.w @ torch.linalg.inv(m)
+        return mean, self.sigma * torch.linalg.inv(m).diagonal().sqrt().expand_as(mean)
+
+    def model(self) -> ConditionalVAE:
+        """musigma's model with these weights and the true posterior."""
+        settings = {"classes": CLASSES, "latent_dim": self.d, "image_shape": SHAPE}
+        model = ConditionalVAE(MLP((), ()), Gaussian(self.sigma), **settings).double()
+        m = self.w.T @ self.w + self.sigma**2 * torch.eye(self.d, dtype=torch.float64)
+        gain = torch.linalg.inv(m) @ self.w.T
+        with torch.no_grad():
+            model.head.mu.weight.copy_(torch.cat([gain, -gain @ self.b.T], 1))
+            model.head.mu.bias.zero_()
+            model.head.raw_std.weight.zero_()
+            model.head.raw_std.bias.copy_((self.posterior()[1][0] - 1e-6).expm1().log())
+            model.decoder[0].weight.copy_(torch.cat([self.w, self.b.T], 1))
+            model.decoder[0].bias.zero_()
+        return model.eval()
+
+
+# --- closed forms ------------------------------------------------------------------------------
+
+
+def check_posterior():
+    oracle = LinearGaussianOfLabel()
+    loader = TensorLoader(*oracle.images, batch_size=50)
+    found = encoded(oracle.model(), loader.images(), lambda x: x)
+    torch.testing.assert_close((found.mu, found.std), oracle.posterior())
+
+
+def check_weights():
+    """With the true posterior every importance weight is p(x|y)."""
+    oracle = LinearGaussianOfLabel()
+    model = oracle.model().given(oracle.images)
+    generator = torch.Generator().manual_seed(0)
+    estimate = importance_estimate(model, oracle.x, samples=50, generator=generator)
+    torch.testing.assert_close(estimate.log_p, oracle.log_p(oracle.y), rtol=0, atol=1e-6)
+    torch.testing.assert_close(estimate.elbo, oracle.log_p(oracle.y), rtol=0, atol=1.5)
+
+
+def check_quadrature():
+    """Images of one label are integrated together, and come back in their own order."""
+    oracle = LinearGaussianOfLabel()
+    estimate = _integrals(oracle.model(), oracle.images)
+    torch.testing.assert_close(estimate.log_p, oracle.log_p(oracle.y), rtol=0, atol=1e-3)
+
+
+def check_training():
+    """What a Trainer reports of batches `(x, y)` is log p(x|y)."""
+    oracle = LinearGaussianOfLabel()
+    module = AutoencoderModule(oracle.model(), IWAE(samples=5))
+    loader = DataLoader(TensorDataset(*oracle.images), batch_size=50)
+    quiet_trainer().test(module, loader, verbose=False)
+    expected = oracle.log_p(oracle.y).mean().item()
+    assert module.metrics("test")["iwae"] == pytest.approx(expected, abs=1e-6)
+
+
+ORACLES = [check_posterior, check_weights, check_quadrature, check_training]
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+def test_oracles_hold(oracle):
+    oracle()
+
+
+def no_labels(monkeypatch):
+    """It is told no label at all: a row of zeros."""
+    zeros = torch.zeros(CLASSES)
+    monkeypatch.setattr(ConditionalVAE, "_of", lambda self, y: self.conditioned(_told=zeros))
+
+
+def one_label(monkeypatch):
+    """Every image is taken for one of class 0."""
+    of = ConditionalVAE._of
+    monkeypatch.setattr(ConditionalVAE, "_of", lambda self, y: of(self, torch.zeros_like(y)))
+
+
+def next_label(monkeypatch):
+    """Labels are counted from 1 by one side and from 0 by the other."""
+    of = ConditionalVAE._of
+    monkeypatch.setattr(ConditionalVAE, "_of", lambda self, y: of(self, (y + 1) % CLASSES))
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+@pytest.mark.parametrize("trap", [no_labels, one_label, next_label])
+def test_a_model_evaluated_without_its_labels_is_caught(trap, oracle, monkeypatch):
+    trap(monkeypatch)
+    with pytest.raises(AssertionError):
+        oracle()
+
+
+def test_of_images_in_an_order_of_their_own_each_has_its_own_integral(monkeypatch):
+    """Groups that are put together without their places would be caught."""
+    oracle = LinearGaussianOfLabel()
+    parts = [m for _, m in oracle.model().alike(oracle.images)]
+    rows = [torch.as_tensor(r) for r, _ in oracle.model().alike(oracle.images)]
+    assert torch.equal(torch.cat(rows).sort().values, torch.arange(len(oracle.x)))
+    assert not torch.equal(torch.cat(rows), torch.arange(len(oracle.x)))
+    assert len(parts) == CLASSES
+
+
+def test_over_its_labels_it_is_the_mixture():
+    oracle = LinearGaussianOfLabel()
+    model = oracle.model()
+    of_each = [quadrature_estimate(view, oracle.x).log_p for view in model.views().values()]
+    log_p = torch.stack(of_each).logsumexp(0) - math.log(CLASSES)
+    torch.testing.assert_close(log_p, oracle.log_p_of_mixture(), rtol=0, atol=1e-3)
+    # What it is told is worth no more than the label's entropy, and something.
+    gain = (oracle.log_p(oracle.y) - oracle.log_p_of_mixture()).mean().item()
+    assert 0 < gain <= math.log(CLASSES)
+
+
+def test_wrong_labels_cost_what_they_should():
+    oracle = LinearGaussianOfLabel()
+    wrong = (oracle.y + 1) % CLASSES
+    estimate = _integrals(oracle.model(), Shown(oracle.x, wrong))
+    torch.testing.assert_close(estimate.log_p, oracle.log_p(wrong), rtol=0, atol=1e-3)
+    assert (oracle.log_p(oracle.y) - estimate.log_p).mean() > 3
+
+
+def test_evaluated_with_labels_that_there_are_not_it_is_refused():
+    oracle = LinearGaussianOfLabel()
+    loader = TensorLoader(oracle.x, oracle.y + 1, batch_size=50)
+    with pytest.raises(DataError, match="the label 3 is not one of the 3"):
+        encoded(oracle.model(), loader.images(), lambda x: x)
+
+
+# --- labels that are missing or wrong ----------------------------------------------------------
+
+
+def test_without_labels_nothing_is_encoded_or_decoded():
+    model = LinearGaussianOfLabel().model()
+    for use in (model.encode, model, AutoencoderModule(model, ELBO())):
+        with pytest.raises(ConfigError, match=r"ask model\.given\(batch\)"):
+            use(torch.zeros(2, *SHAPE, dtype=torch.float64))
+    with pytest.raises(ConfigError, match=r"one of model\.views\(\)"):
+        model.decode(torch.zeros(2, 2, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (None, "have none"),
+        (torch.tensor([0, 1, -1, 2]), "1 of 4 have none"),
+        (torch.tensor([0.0, 1.0, 2.0, 1.0]), "4 of 4 have none"),
+        (torch.tensor([0, 1, 2, 3]), "the label 3 is not one of the 3"),
+    ],
+)
+@pytest.mark.parametrize("use", ["fit", "validate", "test", "predict"])
+def test_a_loader_without_the_labels_is_refused_at_its_first_batch(y, message, use):
+    model = LinearGaussianOfLabel().model()
+    x = torch.zeros(4, *SHAPE, dtype=torch.float64)
+    dataset = TensorDataset(x) if y is None else TensorDataset(x, y)
+    loaders = [DataLoader(dataset, 4)] * (2 if use == "fit" else 1)
+    trainer = quiet_trainer(max_epochs=1)
+    with pytest.raises(DataError, match=message):
+        getattr(trainer, use)(AutoencoderModule(model.train(), ELBO()), *loaders)
+
+
+def test_predictions_are_of_the_labels():
+    oracle = LinearGaussianOfLabel()
+    loader = DataLoader(TensorDataset(*oracle.images), batch_size=len(oracle.x))
+    (found,) = quiet_trainer().predict(AutoencoderModule(oracle.model(), ELBO()), loader)
+    mean, std = oracle.posterior()
+    torch.testing.assert_close((found.mu, found.std), (mean, std))
+    expected = (mean @ oracle.w.T + oracle.b[oracle.y]).reshape(oracle.x.shape)
+    torch.testing.assert_close(found.x_mean, expected)
+
+
+def test_on_another_device_a_wrong_label_gives_nan(monkeypatch):
+    """Where a check would have to wait, nothing comes of it."""
+    model = LinearGaussianOfLabel().model()
+    monkeypatch.setattr(ConditionalVAE, "check", lambda self, y: None)
+    z = torch.zeros(3, 2, dtype=torch.float64)
+    decoded = model.given(Shown(z, torch.tensor([-1, 1, 3]))).decode(z)
+    assert decoded.flatten(1).isnan().all(1).tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["model.classes=5"], "MNIST has 10 classes: the label 9 is not one of the 5"),
+        (["data=tensor_file", "data.path=x.npz"], r"not known: set model\.classes"),
+    ],
+)
+def test_settings_that_do_not_fit_the_data_are_refused(settings, message, compose_launch):
+    config = compose_launch(CONDITIONAL, *settings).config
+    with pytest.raises(ConfigError, match=message):
+        build_module(config, build_data(config))
+
+
+def test_as_many_classes_as_the_data_have(compose_launch):
+    config = compose_launch(CONDITIONAL).config
+    assert build_module(config, build_data(config)).model.classes == 10
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, "of 162 have none"),
+        ([*[0, 1] * 99, 0, 2], "the label 2 is not one of the 2"),  # of one image, the last
+    ],
+)
+def test_data_without_the_labels_are_refused_before_a_run_has_a_folder(
+    labels, message, compose_launch, small, tmp_path
+):
+    images = np.random.default_rng(0).integers(0, 256, (200, 1, 8, 8), dtype=np.uint8)
+    arrays = {"images": images} | ({} if labels is None else {"labels": np.array(labels)})
+    if labels is not None:
+        arrays |= {"test_images": images[:4], "test_labels": np.zeros(4, int)}
+    np.savez(tmp_path / "images.npz", **arrays)
+    launch = compose_launch(
+        *(setting for setting in small if not setting.startswith("data.")),
+        CONDITIONAL,
+        "data=tensor_file",
+        f"data.path={tmp_path}/images.npz",
+        "data.image_shape=[1,8,8]",
+        "model.classes=2",
+    )
+    with pytest.raises(DataError, match=message):
+        run(launch)
+    assert not list((tmp_path / "logs").rglob("config.yaml"))
+
+
+# --- a run -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def conditional(trained):
+    return trained(CONDITIONAL, "model.latent_dim=3")
+
+
+def test_stopped_in_the_middle_it_resumes_to_the_same_bits(
+    run_here, trained, compose_launch, tmp_path, monkeypatch
+):
+    whole = trained(CONDITIONAL)
+    original = GracefulStop.on_train_batch_end
+
+    def stop(self, trainer, module, outputs, batch, batch_idx):
+        self.stopping = (trainer.current_epoch, batch_idx) == (1, 2)
+        original(self, trainer, module, outputs, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GracefulStop, "on_train_batch_end", stop)
+        with pytest.raises(SystemExit, match="130"):
+            run_here(CONDITIONAL)
+    (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}
+    run(compose_launch(quote(f"resume={path}")))
+    expected = load_checkpoint(whole.checkpoint("last"))["state_dict"]
+    found = load_checkpoint(path / "checkpoints" / "last.ckpt")["state_dict"]
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    finished = json.loads((path / "metrics.json").read_text())
+    assert finished["metrics"] == whole.read_metrics()["metrics"]
+
+
+def test_it_is_measured_as_what_it_is(conditional, capsys):
+    settings = {"checkpoint": "best", "images": 10, "samples": 50, "seed": 0}
+    (metrics,) = evaluate([str(conditional.path)], conditional.path.parent, **settings)
+    reported = conditional.read_metrics()["metrics"]
+    assert metrics["distortion"]["mean"] == pytest.approx(reported["test/distortion"], rel=1e-5)
+    assert metrics["speaks_of"] == "p(x|y)"
+    assert metrics["classes"] == {}
+    page = (conditional.path / "report.html").read_text()
+    said = " ".join(capsys.readouterr().out.split())  # without the ends of its lines
+    for text in (page, said):
+        assert "log p(x|y), importance weights" in text
+        assert f"Probes of the codes are left out: {metrics['no_classes']}" in text
+        assert "log p(x)" not in text.replace("log p(x|y)", "")
+    assert "told the classes" in metrics["no_classes"]
+    assert "; class 0." in page
+    plots = {path.stem for path in (conditional.path / "figures").glob("*.png")}
+    assert {"samples", "traversals", "interpolations", "reconstructions"} <= plots
+
+
+def test_it_shows_samples_of_each_class_while_it_trains(run_here, monkeypatch):
+    shown = {}
+    monkeypatch.setattr(
+        "musigma.plots.latent.image_figure",
+        lambda images, title, **names: shown.update({title: (images, names)}) or _no_figure(),
+    )
+    run_here(
+        CONDITIONAL,
+        "+callbacks.latent_panel={_target_: musigma.callbacks.LatentPanel, images: 20}",
+        "trainer.max_epochs=1",
+    )
+    images, names = shown["decoded draws from the prior"]
+    assert names["rows"] == [f"class {label}" for label in range(10)]
+    assert images.shape[:2] == (10, 10)
+    assert not torch.equal(images[0], images[1])
+
+
+def _no_figure():
+    from workbench.plots.style import new_figure
+
+    return new_figure(1, 1)
+
+
+def test_samples_are_of_the_label_or_of_each_in_turn(conditional, tmp_path):
+    def sampled(name, **settings):
+        path = tmp_path / f"{name}.png"
+        _predict(conditional, "sample", output=str(path), **settings)
+        return np.asarray(Image.open(path))
+
+    each = sampled("each", count=30)
+    assert each.shape[:2] == (3 * 29 + 1, 10 * 29 + 1)  # a column a class
+    seven = sampled("seven", count=30, label=7)
+    assert not np.array_equal(seven, sampled("one", count=30, label=1))
+    # The eighth draw is one of class 7 in both.
+    columns = (seven.shape[1] - 1) // 29
+    row, column = divmod(7, columns)
+    tile = seven[row * 29 : row * 29 + 29, column * 29 : column * 29 + 29]
+    assert np.array_equal(tile, each[:29, 7 * 29 : 8 * 29])
+
+
+def _predict(folder, task, **settings):
+    given = {"checkpoint": "best", "input": "test", **settings}
+    return predict(task, str(folder.path), folder.path.parent, **given)
+
+
+def test_codes_of_its_own_are_decoded_with_their_labels_or_another(conditional, tmp_path):
+    model, data, _ = load_run(conditional.path)
+    data.setup("test")
+    x, y = data.test_dataloader().tensors()
+    codes = _predict(conditional, "encode")
+    with np.load(codes) as found:
+        given = model.given(Shown(x, y))
+        with torch.no_grad():
+            mu = given.encode(x).mu
+        np.testing.assert_allclose(found["mu"], mu, atol=1e-6)
+        np.testing.assert_array_equal(found["label"], y)
+
+    def decoded(**label):
+        path = tmp_path / f"{len(list(tmp_path.glob('*.npz')))}.npz"
+        _predict(conditional, "decode", input=str(codes), output=str(path), **label)
+        return torch.from_numpy(np.load(path)["x"])
+
+    with torch.no_grad():
+        shown = data.normalization.shown
+        as_they_are = shown(model.likelihood.mean(given.decode(mu)))
+        as_sevens = shown(model.likelihood.mean(model.views()["class 7"].decode(mu)))
+    torch.testing.assert_close(decoded(), as_they_are, atol=1e-5, rtol=0)
+    torch.testing.assert_close(decoded(label=7), as_sevens, atol=1e-5, rtol=0)
+
+
+def test_images_of_others_need_a_label(conditional, tmp_path):
+    folder = tmp_path / "others"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "a.png")
+    for task in ("encode", "reconstruct", "traverse"):
+        with pytest.raises(DataError, match=r"no labels, and this model is told them: set label"):
+            _predict(conditional, task, input=str(folder))
+        path = _predict(conditional, task, input=str(folder), label=3)
+        assert path.exists()
+    images = {"x": np.stack([pixels[None]] * 2) / np.float32(255), "label": np.array([3, 5])}
+    np.savez(tmp_path / "labelled.npz", **images)
+    with np.load(_predict(conditional, "encode", input=str(tmp_path / "labelled.npz"))) as found:
+        assert found["label"].tolist() == [3, 5]
+        assert not np.allclose(found["mu"][0], found["mu"][1])
+
+
+@pytest.mark.parametrize(
+    ("task", "settings", "error", "message"),
+    [
+        ("traverse", {"input": "prior"}, DataError, "the prior has no labels"),
+        ("sample", {"label": 10}, DataError, "the label 10 is not one of the 10"),
+        ("encode", {"label": 1}, ConfigError, "input=test have labels of their own"),
+    ],
+)
+def test_labels_that_are_missing_or_too_many_are_refused(
+    conditional, task, settings, error, message
+):
+    with pytest.raises(error, match=message):
+        _predict(conditional, task, **settings)
+
+
+def test_the_prior_is_traversed_for_a_label(conditional):
+    images = []
+    for label in (1, 7):
+        with np.load(_predict(conditional, "traverse", input="prior", label=label)) as found:
+            images.append(found["x"])
+    assert images[0].shape == (3, 7, 1, 28, 28)
+    assert not np.array_equal(*images)
+
+
+def test_a_model_that_is_told_nothing_takes_no_label(trained):
+    with pytest.raises(ConfigError, match="label=3: this model is told nothing"):
+        _predict(trained("model=vae"), "sample", label=3)
+
+
+def test_it_is_exported_with_the_label_as_a_second_input(conditional, tmp_path):
+    opened = load_run(conditional.path)
+    lines = export_run(opened, tmp_path / "export")
+    encode, decode = tmp_path / "export" / ENCODE, tmp_path / "export" / DECODE_FILE
+    assert lines[encode].endswith("(x, y)")
+    assert lines[decode].endswith("(z, y)")
+    x, y = torch.randn(4, 1, 28, 28), torch.tensor([0, 3, 9, 10])
+    mu, _ = torch.export.load(encode).module()(x, y)
+    with torch.no_grad():
+        expected = opened.model.given(Shown(x[:3], y[:3])).encode(x[:3]).mu
+    torch.testing.assert_close(mu[:3], expected)
+    assert mu[3].isnan().all()
+    again = load_run(tmp_path / "export").model.given(Shown(x[:3], y[:3]))
+    torch.testing.assert_close(again.encode(x[:3]).mu, expected)
+
+
+def test_it_is_exported_for_onnxruntime(conditional, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    opened = load_run(conditional.path)
+    encode, _ = export_run(opened, tmp_path / "onnx", "onnx")
+    x, y = torch.randn(3, 1, 28, 28), torch.tensor([0, 3, 9])
+    session = onnxruntime.InferenceSession(str(encode))
+    mu, _ = session.run(None, {"x": x.numpy(), "y": y.numpy()})
+    with torch.no_grad():
+        expected = opened.model.given(Shown(x, y)).encode(x).mu
+    np.testing.assert_allclose(mu, expected, atol=1e-4)
+
+
+def test_a_report_does_not_compare_it_with_a_model_of_p_of_x(trained, tmp_path):
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    for name in ("model=vae", CONDITIONAL):
+        folder = trained(name)
+        folder.path.rename(sweep / folder.path.name)
+    for metric in ("test/elbo", "test/distortion", "test/rate", "test/loss", "test/l1"):
+        compared = compare(collect(sweep), metric)
+        assert len(compared.winners) == 2, metric
+        assert not compared.crowned()
+        assert set(compared.mixed(metric)) == {"log p(x)", "log p(x|y)"}
+
+
+def test_a_run_without_its_prior_has_no_samples(trained):
+    folder = trained(CONDITIONAL, "model/objective=reconstruction")
+    with pytest.raises(RunError, match="samples from it mean nothing"):
+        _predict(folder, "sample", label=2)

@@ -1,0 +1,116 @@
+"""Published values stand beside a run's own, and change nothing of it."""
+
+import json
+
+import pytest
+
+from musigma.evaluating import evaluate
+from musigma.paths import PROJECT_ROOT
+from workbench.config.check import check_config
+from workbench.config.identity import identity
+from workbench.config.misfits import find_misfits
+from workbench.config.quoting import quote
+from workbench.errors import ConfigError
+from workbench.training import run
+
+SOURCE = {"source": "Somebody 2020, Table 1", "differs": "the budget"}
+PUBLISHED = (
+    "+published={distortion: {value: 700.5, error: 0.25, source: Somebody 2020, differs: the budget"
+    "}, log_p: {value: -690, source: Somebody 2021, differs: nothing}, rate: null}"
+)
+
+
+def _problems(config):
+    try:
+        check_config(config)
+    except ConfigError as error:
+        return str(error)
+    return "\n".join(map(str, find_misfits(config)))
+
+
+@pytest.mark.parametrize(
+    ("published", "message"),
+    [
+        (
+            {"elbow": {"value": 1.0, **SOURCE}},
+            "evaluation measures no such metric; did",
+        ),
+        ({"elbow": {"value": 1.0, **SOURCE}}, "published.elbow: "),
+        ({"elbo": {"value": "1", **SOURCE}}, "published.elbo.value='1': should be a number"),
+        ({"elbo": {"value": 1.0, "source": "x"}}, "published.elbo.differs is missing"),
+        ({"elbo": {"value": 1.0, **SOURCE, "page": 3}}, "published.elbo.page: "),
+        ({"elbo": {"value": 1.0, **SOURCE, "error": -1.0}}, "published.elbo.error=-1.0: "),
+        ({"elbo": {"value": 1.0, **SOURCE, "source": ""}}, "published.elbo.source=''"),
+        ({"elbo": -137.0}, "published.elbo=-137.0: should hold value, error, source, differs"),
+    ],
+)
+def test_what_is_not_a_published_value_is_refused(published, message, compose_launch):
+    config = {**compose_launch("model=vae").config, "published": published}
+    assert message in _problems(config)
+
+
+def test_it_leaves_a_job_what_it_is(compose_launch):
+    config = compose_launch("model=vae").config
+    published = {**config, "published": {"elbo": {"value": 1.0, **SOURCE}}}
+    assert _problems(published) == ""
+    assert identity(published) == identity(config)
+
+
+@pytest.mark.slow
+def test_it_stands_beside_what_was_obtained(trained, capsys):
+    folder = trained("model=stochastic_autoencoder", PUBLISHED)
+    settings = {"checkpoint": "best", "images": 10, "samples": 25, "seed": 0}
+    (metrics,) = evaluate([str(folder.path)], folder.path.parent, **settings)
+    kept = json.loads((folder.path / "evaluation" / "metrics.json").read_text())["published"]
+    assert kept == metrics["published"]
+    assert kept["distortion"] == {
+        "value": 700.5,
+        "error": 0.25,
+        "source": "Somebody 2020",
+        "differs": "the budget",
+        "obtained": metrics["distortion"],
+    }
+    assert "obtained" not in kept["log_p"]  # trained without a rate, it has none
+    assert "rate" not in kept
+    said, page = capsys.readouterr().out, (folder.path / "report.html").read_text()
+    mean = f"{metrics['distortion']['mean']:.2f}"
+    line = next(line for line in said.splitlines() if "700.50 ± 0.25" in line)
+    assert mean in line
+    assert "Somebody 2020" in line
+    assert "what differs (distortion D): the budget" in said
+    assert "published distortion 700.5: Somebody 2020; differs: the budget" in page
+    assert "published log_p −690: Somebody 2021; differs: nothing; not measured here" in page
+
+
+@pytest.mark.slow
+def test_without_any_the_page_has_no_such_table(trained):
+    folder = trained("model=vae")
+    settings = {"checkpoint": "best", "images": 10, "samples": 25, "seed": 0}
+    (metrics,) = evaluate([str(folder.path)], folder.path.parent, **settings)
+    assert "published" not in metrics
+    assert "<li>published" not in (folder.path / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_it_may_change_when_a_run_is_resumed(trained, compose_launch):
+    folder = trained("model=stochastic_autoencoder", PUBLISHED)
+    before = folder.read_metrics()["metrics"]
+    more = ("+published.log_p.value=-1", "trainer.max_epochs=2")
+    run(compose_launch(quote(f"resume={folder.path}"), *more))
+    assert folder.read_config()["published"]["log_p"]["value"] == -1
+    assert folder.read_metrics()["metrics"] == before
+
+
+def test_experiments_with_published_values_state_source_and_difference(compose_launch):
+    found = {}
+    for path in (PROJECT_ROOT / "configs" / "experiment").glob("*.yaml"):
+        config = compose_launch(f"experiment={path.stem}").config
+        assert _problems(config) == "", path
+        found |= {path.stem: config.get("published") or {}}
+    assert {name for name, published in found.items() if published} >= {
+        *("gaussian_vae_2d", "gaussian_vae_20d", "iwae", "iwae_1", "iwae_50")
+    }
+    assert found["gaussian_vae_20d"]["rate"] is None
+    # Table 1: more samples, a better model.
+    values = [found[name]["log_p"]["value"] for name in ("iwae_1", "iwae", "iwae_50")]
+    assert values == sorted(values)
