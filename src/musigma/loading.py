@@ -56,8 +56,7 @@ class Run(NamedTuple):
         """Mu `[N, d]` and labels `[N]` of training or validation images, on the CPU."""
         self.data.prepare_data()
         self.data.setup("fit")
-        train = name == "train"
-        loader = self.data.evaluation_loader("train") if train else self.data.val_dataloader()
+        loader = self.data.evaluation_loader(name)
         if isinstance(loader, list):  # no images are held out
             return torch.empty(0, self.model.latent_dim), torch.empty(0)
         mus, labels = [], []

@@ -187,7 +187,9 @@ def _density(run: Run, objective: Objective, images: Shown, samples: int, seed: 
 def _integrals(model: LatentVariableModel, images: Shown) -> QuadratureEstimate:
     """Log p(x) of all images, those together that decode alike."""
     groups = list(model.alike(images))
-    parts = [quadrature_estimate(alike, images.x[rows]) for rows, alike in groups]
+    parts = [
+        quadrature_estimate(alike, images.x[rows.to(images.x.device)]) for rows, alike in groups
+    ]
     order = torch.cat([rows for rows, _ in groups]).argsort().cpu()
     return QuadratureEstimate(*(torch.cat(part)[order] for part in zip(*parts, strict=True)))
 

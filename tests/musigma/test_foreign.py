@@ -144,7 +144,8 @@ def test_a_sweep_over_its_arguments_is_reported(compose_launch, tmp_path):
         run_job(launch._replace(parent=folder, name=f"hidden={hidden}", in_sweep=True))
     page = report("theirs", folder.parent).read_text()
     assert "hidden=8" in page
-    assert "as LitAutoEncoder logs it" in page
+    (meanings, _) = (path.read_text() for path in sorted(folder.glob("*/metrics.json")))
+    assert "as LitAutoEncoder logs it" in meanings
     table = (folder / "report.csv").read_text()
     assert table.count("completed") == 2
 

@@ -31,7 +31,7 @@ def json_schema(configs: Path) -> dict[str, Any]:
             "then": {"properties": _settings_of(name), "additionalProperties": False},
         }
         for name in sorted(names)
-        if find_class(name, "schema") not in EXTRAS  # the same schema with and without them
+        if not _is_extra(name)  # the same schema with and without them
     ]
     node = {"type": ["object", "null"], "additionalProperties": NESTED, "allOf": cases}
     return {
@@ -39,6 +39,10 @@ def json_schema(configs: Path) -> dict[str, Any]:
         "$ref": "#/$defs/node",
         "$defs": {"node": node},
     }
+
+
+def _is_extra(name: str) -> bool:
+    return name.startswith("optuna.") or find_class(name, "schema") in EXTRAS
 
 
 def _targets(node: Any) -> Iterator[str]:

@@ -18,8 +18,8 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from musigma.assemble import build_model
-from musigma.data import ImageDataModule, MNISTDataModule
-from musigma.models import MLP, Autoencoder, Conv
+from musigma.data import MNISTDataModule
+from musigma.models import MLP, Autoencoder, Conv, LatentVariableModel
 from musigma.objectives import (
     ELBO,
     IWAE,
@@ -62,8 +62,8 @@ def _hint(place: str) -> Any:
 
 
 EXPECTED = {
-    "data": ImageDataModule,
-    "model": Autoencoder,
+    "data": L.LightningDataModule,
+    "model": LatentVariableModel,
     "model.network": {MLP, Conv},
     "model.likelihood": Likelihood,
     "model.objective.beta": {Constant, Linear, Cyclical},
@@ -142,7 +142,8 @@ def test_every_place_accepts_the_public_classes_of_its_type_and_nothing_else():
 @pytest.mark.slow
 def test_the_place_of_an_objective_accepts_what_has_all_that_an_objective_has():
     accepted = {thing for name, thing in _everything().items() if _is_accepted(name, Objective)}
-    assert accepted == OBJECTIVES
+    assert accepted >= OBJECTIVES
+    assert all(Objective in thing.__mro__ for thing in accepted)
 
 
 @pytest.fixture

@@ -435,7 +435,7 @@ def test_a_real_sweep_shows_curves_samples_and_reconstructions(tmp_path, compose
     assert ">means of samples<" in page
     assert ">latent plane at quantiles of the prior<" in page
     assert ">no prior, so samples mean nothing: reconstructions<" in page
-    assert ">latent plane at quantiles of the codes<" in page
+    assert ">latent plane at quantiles of μ<" in page
     assert data_of(page)["curves"]["val/loss"]
     assert "Rate and distortion" in page
     metrics = json.loads((parent / "model=vae" / "metrics.json").read_text("utf-8"))["metrics"]
