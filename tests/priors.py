@@ -204,7 +204,7 @@ class LearnedPrior:
         [
             (
                 ["model=free_bits_vae"],
-                "a NormalPosterior has no rate by dimension to ",
+                "NormalPosterior has no rate by dimension to ",
             ),
             (
                 ["model=info_vae"],

@@ -92,7 +92,8 @@ def _reconstruction(run: Run, test: Encoded) -> Metrics:
 def _latent(model: LatentVariableModel, objective: Objective, test: Encoded) -> Metrics:
     """Properties of the codes: against the prior if they are held to it, else in themselves."""
     mu, std = test.mu, test.std
-    metrics: Metrics = {"spread": spread(mu).tolist(), **model.latent_metrics(mu.to(model.device))}
+    own = model.latent_metrics(mu.to(model.device))
+    metrics: Metrics = {"spread": spread(mu).tolist(), **own, "of_model": [*own]}
     if model.has_density and not model.is_deterministic:
         metrics["signal_to_noise"] = signal_to_noise(mu, std).tolist()
         metrics["share_of_std_at_floor"] = share_at_floor(std)
@@ -149,8 +150,11 @@ def _density(run: Run, objective: Objective, images: Shown, samples: int, seed: 
     """ELBO and log p(x) on the same images, and the gap between them."""
     model = run.model
     images = Shown(*(part.to(model.device) for part in images))
-    metrics: Metrics = {"images": len(images.x), "samples": samples, "seed": seed}
     reason = why_no_importance_weights(model, objective)
+    is_integrable = model.latent_dim <= 2 and model.prior.half_width() is not None
+    if reason and not is_integrable:
+        return {"no_log_p": reason}
+    metrics: Metrics = {"images": len(images.x), "samples": samples, "seed": seed}
     if reason is None:
         estimate = _importance(model, images, samples, seed)
         metrics |= {
@@ -160,7 +164,7 @@ def _density(run: Run, objective: Objective, images: Shown, samples: int, seed: 
             "effective_samples": estimate.effective_samples.median().item(),
             "share_with_k_over_0.7": (estimate.pareto_k > 0.7).double().mean().item(),
         }
-    if model.latent_dim <= 2 and model.prior.half_width() is not None:
+    if is_integrable:
         exact = _integrals(model, images)
         metrics |= {
             "log_p_exact": _mean(exact.log_p),

@@ -177,7 +177,7 @@ def copied(written, tmp_path, monkeypatch):
     """That run in a folder of its own, of which one small picture is drawn."""
     shutil.copytree(written, tmp_path / "runs" / "run")
     monkeypatch.setattr("musigma.evaluating.plots_of", lambda *_: iter([_picture("one")]))
-    monkeypatch.setattr("musigma.measuring._classes", lambda *_: {})
+    monkeypatch.setattr("musigma.measuring._classes", lambda *_: {"classes": {}})
     return RunFolder.open(tmp_path / "runs" / "run")
 
 

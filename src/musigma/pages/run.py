@@ -71,6 +71,8 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
             mean = f"{sum(noise) / len(noise):.3g}"
             yield Row("signal to noise of the codes", mean, "", "mean over dimensions")
         yield Row("std at its floor", f"{latent['share_of_std_at_floor']:.1%}", "", "of all")
+    for name in latent.get("of_model", ()):
+        yield Row(name.replace("_", " "), _text(latent[name], ".4g"), "", "of the codes", name)
     for name in ("linear_probe", "nearest_neighbours"):
         if name in classes:
             probe = classes[name]

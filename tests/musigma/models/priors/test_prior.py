@@ -90,7 +90,8 @@ def test_a_prior_that_wants_the_mean_image_gets_it_once_before_training(monkeypa
 
     _, model = _model(1, Started)
     module = AutoencoderModule(model, ELBO())
-    data = type("Data", (), {"mean_image": lambda self: torch.ones(1, 3, 4)})()
+    about = {"labels": {}, "mean_image": lambda self: torch.ones(1, 3, 4)}
+    data = type("Data", (), about)()
     monkeypatch.setattr(AutoencoderModule, "_own_data", lambda self: data)
     module.setup("test")
     assert not seen
