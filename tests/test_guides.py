@@ -32,6 +32,7 @@ CLUSTERS = _blocks("clusters")
 ELSEWHERE = _blocks("notebooks", "colleagues")
 REUSE = _blocks("runs", "training", "lightning")
 MODELS = _blocks("your-own-model")
+POSTERIORS = _blocks("your-own-posterior")  # run by test_guide_posterior.py
 # CIFAR-10 without its checksums, so that a few images can stand for it.
 STAND_IN = """
 from torchvision.datasets import CIFAR10
@@ -157,7 +158,7 @@ def test_a_trained_model_is_used_again_as_the_guides_say(own, copy):
 
 
 def test_every_command_of_a_guide_is_run():
-    tried = {*map(str, (*OWN, *CLUSTERS, *ELSEWHERE, *REUSE, *MODELS))}
+    tried = {*map(str, (*OWN, *CLUSTERS, *ELSEWHERE, *REUSE, *MODELS, *POSTERIORS))}
     for path in (PROJECT_ROOT / "docs").glob("*.md"):
         for block in blocks(path.read_text()):
             assert block.language not in ("bash", "python") or str(block) in tried, (path, block)
