@@ -32,6 +32,7 @@ CLUSTERS = _blocks("clusters")
 ELSEWHERE = _blocks("notebooks", "colleagues")
 REUSE = _blocks("runs", "training", "lightning")
 MODELS = _blocks("your-own-model")
+FOREIGN = _blocks("foreign")
 POSTERIORS = _blocks("your-own-posterior")  # run by test_guide_posterior.py
 # CIFAR-10 without its checksums, so that a few images can stand for it.
 STAND_IN = """
@@ -158,10 +159,21 @@ def test_a_trained_model_is_used_again_as_the_guides_say(own, copy):
 
 
 def test_every_command_of_a_guide_is_run():
-    tried = {*map(str, (*OWN, *CLUSTERS, *ELSEWHERE, *REUSE, *MODELS, *POSTERIORS))}
+    tried = {*map(str, (*OWN, *CLUSTERS, *ELSEWHERE, *REUSE, *MODELS, *POSTERIORS, *FOREIGN))}
     for path in (PROJECT_ROOT / "docs").glob("*.md"):
         for block in blocks(path.read_text()):
             assert block.language not in ("bash", "python") or str(block) in tried, (path, block)
+
+
+def test_classes_that_know_nothing_of_this_project_train_as_the_guide_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("MUSIGMA_TRUSTED", "users_package")
+    root = copy_repository(tmp_path)
+    write_files(FOREIGN, root)
+    steps = [small(line) for line in commands(FOREIGN) if line.startswith("python")]
+    said = run_steps(steps, root)
+    assert "its model and optimizers are its own" in said
+    assert re.search(r"^best +hidden=\d+: val/loss", said, re.M), said
+    assert len([*(root / "logs" / "runs").glob("*/metrics.json")]) == 3
 
 
 LAUNCHES = [c for c in commands(CLUSTERS) if "launcher" in c]

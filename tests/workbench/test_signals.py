@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_keeps_a_checkpoint_and_the_message_goes_on(number, start_script, only_run):
     started = start_script("trainer.max_epochs=2000", "name='a=b'")
-    started.wait_for("epoch 2/2000")
+    started.wait_for("epoch    2/2000")
     started.send_signal(number)
     done = started.finish(60)
     assert done.returncode == 130, done.stderr

@@ -37,7 +37,7 @@ def test_a_line_is_fitted_and_its_run_explains_itself(run_script, only_run):
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_bits(start_script, run_script, run_here, only_run):
     started = start_script("trainer.max_epochs=50")
-    started.wait_for("epoch 5/")
+    started.wait_for("epoch  5/")
     started.send_signal(9)
     started.finish()
     run = only_run()
