@@ -1,7 +1,8 @@
 """The metrics of a run in words, for its page and the terminal."""
 
+import functools
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
 from musigma.objectives.schedules import Constant
@@ -138,11 +139,16 @@ def _with_settings(thing: Any) -> str:
     """The class of an object with its settings: `ELBO(beta=4.0, samples=1)`."""
     if isinstance(thing, Constant):
         return str(thing.end)
-    if not is_dataclass(thing):
-        return str(thing) if isinstance(thing, int | float | str | None) else type(thing).__name__
-    settings = ((field.name, getattr(thing, field.name)) for field in fields(thing))
-    inside = ", ".join(f"{name}={_with_settings(value)}" for name, value in settings)
-    return f"{type(thing).__name__}({inside})"
+    if isinstance(thing, int | float | str | tuple | None):
+        return str(thing)
+    if isinstance(thing, functools.partial):
+        name, settings = thing.func.__name__, thing.keywords
+    else:
+        known = inspect.signature(type(thing)).parameters
+        name = type(thing).__name__
+        settings = {one: getattr(thing, one) for one in known if hasattr(thing, one)}
+    inside = ", ".join(f"{one}={_with_settings(value)}" for one, value in settings.items())
+    return f"{name}({inside})" if inside else name
 
 
 def measured(metrics: Mapping[str, Any], weights: str) -> str:
