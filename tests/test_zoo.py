@@ -58,11 +58,12 @@ ZOO = _zoo()
 def _parts(module):
     """The files that belong to a module of the zoo."""
     own = {name for name, text in TEXTS.items() if name.startswith("configs") and module in text}
-    choices = {Path(name).stem for name in own}
-    for name, text in TEXTS.items():
-        chosen = re.findall(r"(?:- (?:override \w+: )?|\[)(\w+)", text)
-        if name.startswith("configs/model/") and choices & {*chosen}:
-            own.add(name)
+    for _ in range(2):  # a preset that chooses it, and an experiment that chooses the preset
+        choices = {Path(name).stem for name in own}
+        for name, text in TEXTS.items():
+            chosen = re.findall(r"(?:- (?:override [\w/]+: )?|\[)(\w+)", text)
+            if name.startswith("configs/") and choices & {*chosen}:
+                own.add(name)
     own |= {
         name for name in TEXTS if name.startswith("tests/") and f"{module} import" in TEXTS[name]
     }
