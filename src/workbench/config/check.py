@@ -172,6 +172,8 @@ def _mistyped(value: Any, hint: Any) -> str | None:
     try:
         checked = _adapter(hint).validate_json(json.dumps(value), strict=True)
         if isinstance(checked, Iterator):  # of an Iterable, whose items are checked as they come
+            if isinstance(value, str):
+                return "should be a list"
             list(checked)
     except ValidationError as error:
         # A union has an error for each of its members; of those that a plain value can be, the

@@ -45,6 +45,7 @@ def test_every_shipped_config_passes(option, compose_launch):
         ("model.network.encoder_sizes=300", "=300: should be"),
         ("model.network.encoder_sizes=[a]", "=['a']: should be a whole number"),
         ("model.objective.beta=four", "='four': should be a number"),
+        ("model.latent_dim=''", "='': should be a whole number"),
         ("optimizer.lr=fast", "='fast': should be a number"),
         ("+optimizer.learning_rate=1", "torch.optim.Adam has no argument learning_rate"),
         ("data.batch_size=many", "='many': should be a whole number"),
@@ -112,3 +113,10 @@ def test_values_that_the_optimizer_refuses_are_refused_at_once(override, compose
     config = compose_launch(override).config
     with pytest.raises(ConfigError, match="optimizer or scheduler: Invalid"):
         build_module(config, build_data(config))
+
+
+@pytest.mark.parametrize("text", ["''", "abc"])
+def test_text_is_no_list(text, compose_launch):
+    """Not even where torch takes anything that it can go through."""
+    with pytest.raises(ConfigError, match=r"scheduler.milestones='\w*': should be a list"):
+        check_config(compose_launch("scheduler=multistep", f"scheduler.milestones={text}").config)
