@@ -8,12 +8,12 @@ import torch
 
 import theirs
 from curves import scalars_of
-from musigma.callbacks import GracefulStop
 from musigma.data import ForeignDataModule
 from musigma.evaluating import evaluate
 from musigma.exporting import export_run
 from musigma.loading import load_run
 from musigma.predicting import predict
+from resuming import stop_at
 from workbench.config.misfits import find_misfits
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError, DataError, RunError
@@ -89,17 +89,6 @@ def test_the_epoch_s_metric_is_the_mean_over_its_images(train):
     assert done.read_metrics()["metrics"]["train/loss"] == pytest.approx(mean, rel=1e-5)
 
 
-def _stop_at(monkeypatch, epoch, batch):
-    original = GracefulStop.on_train_batch_end
-
-    def stop(self, trainer, module, outputs, batch_, batch_idx):
-        if (trainer.current_epoch, batch_idx) == (epoch, batch):
-            self.stopping = True
-        original(self, trainer, module, outputs, batch_, batch_idx)
-
-    monkeypatch.setattr(GracefulStop, "on_train_batch_end", stop)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "place"),
@@ -115,7 +104,7 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(
 ):
     whole = train(*overrides, "trainer.max_epochs=3")
     with monkeypatch.context() as patch:
-        _stop_at(patch, *place)
+        stop_at(patch, *place)
         with pytest.raises(SystemExit):
             train(*overrides, "trainer.max_epochs=3")
     (path,) = {*tmp_path.glob("logs/runs/*")} - {whole.path}
