@@ -66,7 +66,7 @@ def sample(run: Run, count: int, seed: int, label: int | None = None) -> Predict
     A model that is told labels is told `label`, or each label in turn: a column for each.
     """
     check_fits(run, count, f"count={count:,}")
-    codes = _prior(run).sample(count, seed=seed)
+    codes = _required(run.prior()).sample(count, seed=seed)
     views = len(run.model.views())
     y = _labels(run, count, torch.arange(count) % views, label)
     return Prediction({}, _grid(_decoded(run, codes, y), views if y.unique().numel() > 1 else None))
@@ -106,9 +106,10 @@ def traverse(
     """
     moved = run.model.latent_dims[0]
     check_fits(run, moved * len(offsets), f"offsets: {len(offsets)} for each of {moved} dimensions")
-    unit = run.model.prior.std() if run.prior() else 1.0
+    prior = run.prior()
+    unit = prior.std() if prior is not None else 1.0
     steps = traversal_codes(torch.zeros(run.model.latent_dim), offsets)[:moved]
-    center, y = _center(run, source, image, label)
+    center, y = _center(run, prior, source, image, label)
     z = steps * unit + center
     x = _decoded(run, z.flatten(0, 1), y.expand(moved * len(offsets)))
     arrays = {"x": x.unflatten(0, z.shape[:2]).numpy(), "z": z.numpy()}
@@ -116,10 +117,12 @@ def traverse(
 
 
 @torch.no_grad()
-def _center(run: Run, source: str, image: int, label: int | None) -> tuple[Tensor, Tensor]:
+def _center(
+    run: Run, prior: Prior | None, source: str, image: int, label: int | None
+) -> tuple[Tensor, Tensor]:
     """The code `[d]` to traverse around, an image's mu or the prior's mean, and its label `[1]`."""
     if source == "prior":
-        return _prior(run).mean(), _labels(run, 1, None, label, "the prior has")
+        return _required(prior).mean(), _labels(run, 1, None, label, "the prior has")
     x, y, _ = _images(run, source, label)
     if image >= len(x):
         raise DataError(f"image={image}: input={source} holds {len(x)} images, counted from 0")
@@ -176,8 +179,7 @@ def check_fits(run: Run, count: int, setting: str) -> None:
         )
 
 
-def _prior(run: Run) -> Prior:
-    prior = run.prior()
+def _required(prior: Prior | None) -> Prior:
     if prior is None:
         raise RunError(
             "this model was trained without a rate: nothing holds its codes to the prior, so "

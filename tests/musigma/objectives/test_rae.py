@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
+from musigma.loading import load_run
 from musigma.models import MLP, Autoencoder
 from musigma.models.priors.fitted_mixture import FittedMixture
 from musigma.objectives.likelihoods import Gaussian
 from musigma.objectives.rae import RAE
+from musigma.tasks import traverse
 
 
 def test_it_holds_back_codes_and_the_decoders_weights():
@@ -39,3 +41,13 @@ def test_the_fitted_mixture_is_the_one_that_codes_came_from():
     assert torch.allclose(drawn.mean(0), true.mean, atol=0.05)
     assert torch.allclose(drawn.var(0), true.variance, rtol=0.05)
     assert drawn.dtype == torch.float32
+
+
+@pytest.mark.slow
+def test_traversals_go_by_the_density_that_is_fitted(trained, tmp_path):
+    run = load_run(trained("model=rae", "model.latent_dim=2", "data.val_size=0").path)
+    done = traverse(run, "prior", 0, [-1.0, 1.0]).arrays["z"]
+    prior = run.prior()
+    expected = [(prior.mean() + sign * prior.std())[j] for j in (0, 1) for sign in (-1, 1)]
+    assert [*done[0, :, 0], *done[1, :, 1]] == pytest.approx([one.item() for one in expected])
+    assert not torch.allclose(prior.std(), torch.ones(2), atol=0.01)
