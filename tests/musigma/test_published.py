@@ -42,6 +42,8 @@ def _problems(config):
         ({"elbo": {"value": 1.0, **SOURCE, "error": -1.0}}, "published.elbo.error=-1.0: "),
         ({"elbo": {"value": 1.0, **SOURCE, "source": ""}}, "published.elbo.source=''"),
         ({"elbo": -137.0}, "published.elbo=-137.0: should hold value, error, source, differs"),
+        (3.5, "published=3.5: should be a mapping"),
+        ("text", "published='text': should be a mapping"),
     ],
 )
 def test_what_is_not_a_published_value_is_refused(published, message, compose_launch):

@@ -182,8 +182,10 @@ def _mistyped(value: Any, hint: Any) -> str | None:
             in_our_words(e["msg"]) for e in error.errors() if e["type"] != "needs_python_object"
         ]
         return messages[0] if messages else in_words(hint)
-    except (PydanticUserError, TypeError):  # a type that cannot be asked
-        return None
+    except (PydanticUserError, TypeError):  # a type that pydantic cannot be asked about
+        kinds = {typing.get_origin(kind) or kind for kind in members(hint)}
+        if kinds <= {dict, type(None)} and value is not None:
+            return in_words(hint)
     return None
 
 

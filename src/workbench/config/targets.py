@@ -129,7 +129,11 @@ def in_words(hint: Any) -> str:
     if Any in kinds:
         return "should be a plain value, without a _target_"
     names = [
-        kind.__name__ if inspect.isclass(kind) else str(kind).replace("typing.", "")
+        "a mapping"
+        if typing.get_origin(kind) is dict
+        else kind.__name__
+        if inspect.isclass(kind)
+        else str(kind).replace("typing.", "")
         for kind in kinds
     ]
     how = ", described with a _target_" if described(hint) else ""
