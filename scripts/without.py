@@ -68,7 +68,9 @@ def _package_without(gone: Set[str], text: str) -> str:
     """An `__init__.py` that does not pass on what these modules define."""
     lines, names = text.splitlines(keepends=True), list[str]()
     for node in reversed(ast.parse(text).body):
-        if isinstance(node, ast.ImportFrom) and f"src/{node.module}".replace(".", "/") + ".py" in gone:
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        if f"src/{node.module}.py".replace(".", "/", str(node.module).count(".")) in gone:
             names += [alias.asname or alias.name for alias in node.names]
             del lines[node.lineno - 1 : node.end_lineno]
     return re.sub(rf'"(?:{"|".join(names)})",?\s*', "", "".join(lines))
@@ -84,6 +86,6 @@ def _without_extras(gone: Set[str], files: Files) -> dict[str, str]:
     project, makefile = files["pyproject.toml"], files["Makefile"]
     for extra, package in re.findall(r'^(\w+) = \["(\w+)>=[^"]*"\]', project, re.MULTILINE):
         if package in imports[True] - imports[False]:
-            project = re.sub(rf'^{extra} = .*\n|,? "{package}\.\*"', "", project, flags=re.MULTILINE)
+            project = re.sub(rf'(?m)^{extra} = .*\n|,? "{package}\.\*"', "", project)
             makefile = re.sub(rf",{extra}\b", "", makefile)
     return {"pyproject.toml": project, "Makefile": makefile}

@@ -1,8 +1,8 @@
 """The zoo: what a project can do without, found by its configs.
 
-It is every model, prior, posterior and objective in `configs/model` that the models in `KEPT` do not
-choose. No list says which files belong to one: a config names its class and is chosen by others; the
-tests that use these go with them, and so do modules that nothing else uses.
+It is every model, prior, posterior and objective in `configs/model` that the models in `KEPT` do
+not choose. No list says which files belong to one: a config names its class and is chosen by
+others; the tests that use these go with them, and so do modules that nothing else uses.
 """
 
 import ast
@@ -44,11 +44,11 @@ def belongings(configs: Set[str], uses: Uses) -> set[str]:
         gone |= more
         left = {path: used for path, used in uses.items() if path not in gone}
         more = {p for p in left if p.startswith(("configs/", "tests/")) and left[p] & gone}
-        for path in {used for path in gone for used in uses[path]} - gone:
-            named = any(path in uses[config] for config in gone if config.endswith(".yaml"))
-            users = [user for user, used in left.items() if path in used]
-            if path.endswith(".py") and not any(_keeps(user, path, named) for user in users):
-                more.add(path)
+        for module in {used for path in gone for used in uses[path]} - gone:
+            named = any(module in uses[config] for config in gone if config.endswith(".yaml"))
+            users = [user for user, used in left.items() if module in used]
+            if module.endswith(".py") and not any(_keeps(user, module, named) for user in users):
+                more.add(module)
     return gone
 
 
@@ -86,8 +86,8 @@ def uses_of(files: Files) -> Uses:
         if path in trees:
             names = {*imported(trees[path])}
         else:
-            names = {*re.findall(r"_target_: ([\w.]+)", text)}
-            names |= {".".join(name) for name in re.findall(r"^from (\S+) import (\w+)", text, re.M)}
+            named = re.findall(r"_target_: ([\w.]+)|^from (\S+) import (\w+)", text, re.MULTILINE)
+            names = {target or f"{module}.{name}" for target, module, name in named}
         modules = {module for name in names if (module := module_of(name))}
         found[path] = modules | {config for config in chosen(path, text) if config in files}
     return found

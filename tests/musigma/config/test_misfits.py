@@ -43,7 +43,6 @@ def _fault(*arguments):
             "callbacks.checkpoint.monitor=val/los: ther",
         ),
         (["optimized_metric=val/elbow"], "optimized_metric=val/elbow: there is no such metric"),
-        (["model=info_vae", "data.batch_size=1"], "compares the images of a batch: take 2 or more"),
         (["optimizer.lr=inf"], "optimizer.lr=inf: should be a finite number"),
         (["model.objective.samples=nan"], "should be a finite number"),
         (["trainer.limit_train_batches=1.5"], "trainer.limit_train_batches=1.5: should be"),
