@@ -1,7 +1,8 @@
 """The traps of this field: each wrong variant is put in, and an oracle must notice.
 
 `test_oracles_hold` shows that the oracles pass on the code as it is; `test_trap_is_caught` that
-each fails on a mistake that a well-known repository has made. Traps of one part are in its own tests.
+each fails on a mistake that a well-known repository has made. The traps of an
+objective that others do without are in its own tests.
 """
 
 import math

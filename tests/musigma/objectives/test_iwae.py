@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from musigma.objectives import ELBO
+from musigma.models.posteriors import NormalPosterior
+from musigma.objectives import ELBO, Draw, iwae
 from musigma.objectives.iwae import IWAE
 from objectives import (
     CHECKS,
@@ -14,7 +15,7 @@ from objectives import (
     draw_of,
     draw_under_a_learned_prior,
 )
-from oracles import normal_draw
+from oracles import LinearGaussian, normal_draw
 
 DOUBLY = IWAE(gradient="doubly_reparameterized")
 

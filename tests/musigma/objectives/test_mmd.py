@@ -1,5 +1,7 @@
 """MMD against integrals and its definition, and what it needs."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
