@@ -221,6 +221,7 @@ def carry_out(plan: Plan, name: str) -> None:
             (ROOT / path).unlink()
         else:
             (ROOT / path).write_bytes(content)
+    git("add", "--all")  # as git moves no folder that has lost a file
     for place in ("src", "tests"):
         git("mv", f"{place}/{TEMPLATE}", f"{place}/{name}")
     shutil.rmtree(ROOT / "src" / f"{TEMPLATE}.egg-info", ignore_errors=True)
