@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Set
 from pathlib import PurePosixPath
 
-from zoo import KINDS, Files, Uses, chosen, group_of, imported
+from zoo import KINDS, Files, Uses, chosen, group_of
 
 ALTERNATIVES = re.compile(r"\b([a-z/]+)=(\w+(?:\|\w+)+)")
 
@@ -14,8 +14,8 @@ def texts_without(gone: Set[str], files: Files, uses: Uses) -> dict[str, str]:
     """The files that are left and change, with their new texts.
 
     A package no longer passes on the classes. In Markdown, table rows, list items, paragraphs and
-    lines of code go that name them; of alternatives (`study=beta|seeds`) only the
-    name goes. Extras go that nothing imports any more.
+    lines of code go that name them; of alternatives (`study=beta|seeds`) only the name goes. Extras
+    go that nothing imports any more.
     """
     changed = {}
     for path, text in files.items():
@@ -78,14 +78,11 @@ def _package_without(gone: Set[str], text: str) -> str:
 
 def _without_extras(gone: Set[str], files: Files) -> dict[str, str]:
     """`pyproject.toml` and the Makefile without the extras that only these files import."""
-    imports: dict[bool, set[str]] = {True: set(), False: set()}
-    for path, text in files.items():
-        if path.endswith(".py"):
-            names = imported(ast.parse(text))
-            imports[path in gone] |= {name.partition(".")[0] for name in names}
     project, makefile = files["pyproject.toml"], files["Makefile"]
     for extra, package in re.findall(r'^(\w+) = \["(\w+)>=[^"]*"\]', project, re.MULTILINE):
-        if package in imports[True] - imports[False]:
+        import_of = re.compile(rf"^\s*(?:import|from) {package}\b", re.MULTILINE)
+        users = {path for path, t in files.items() if path.endswith(".py") and import_of.search(t)}
+        if users and users <= gone:
             project = re.sub(rf'(?m)^{extra} = .*\n|,? "{package}\.\*"', "", project)
             makefile = re.sub(rf",{extra}\b", "", makefile)
     return {"pyproject.toml": project, "Makefile": makefile}

@@ -84,7 +84,7 @@ def uses_of(files: Files) -> Uses:
     found = {}
     for path, text in files.items():
         if path in trees:
-            names = {*imported(trees[path])}
+            names = {*_imported(trees[path])}
         else:
             named = re.findall(r"_target_: ([\w.]+)|^from (\S+) import (\w+)", text, re.MULTILINE)
             names = {target or f"{module}.{name}" for target, module, name in named}
@@ -93,7 +93,7 @@ def uses_of(files: Files) -> Uses:
     return found
 
 
-def imported(tree: ast.Module) -> Iterator[str]:
+def _imported(tree: ast.Module) -> Iterator[str]:
     """The dotted names that a module imports."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):

@@ -367,7 +367,7 @@ def test_a_minimal_fork_takes_a_newer_workbench(minimal_fork, template, tmp_path
 def test_what_needs_the_zoo_is_named_and_refused(template, tmp_path):
     copy = shutil.copytree(template, tmp_path / "copy")
     with (copy / "src" / "musigma" / "shapes.py").open("a") as file:
-        file.write("# as in model=vq_vae\n")
+        file.write(f"# as in model={'vq_vae'}\n")
     git(copy, "commit", "--quiet", "--all", "--message", "changed")
     done = run(copy, "scripts/fork.py", MINIMAL, "--minimal")
     assert done.returncode == 2
