@@ -161,7 +161,7 @@ def without_zoo(files: dict[str, bytes]) -> Plan:
     uses = uses_of(texts)
     gone = belongings(zoo(uses), uses)
     changed = texts_without(gone, texts, uses)
-    for path in texts.keys() - gone - changed.keys():
+    for path in sorted(texts.keys() - gone - changed.keys()):
         if named := uses[path] & gone:
             raise ForkError(f"{path} needs what --minimal leaves out: {', '.join(sorted(named))}")
     return dict.fromkeys(gone) | {path: text.encode() for path, text in changed.items()}

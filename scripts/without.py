@@ -32,7 +32,7 @@ def _markdown_without(gone: Set[str], text: str) -> str:
 
     def shorter(match: re.Match[str]) -> str:
         left = [n for n in match[2].split("|") if f"configs/{match[1]}/{n}.yaml" not in gone]
-        return f"{match[1]}={'|'.join(left)}"
+        return f"{match[1]}={'|'.join(left)}" if left else match[0]
 
     def goes(unit: str) -> bool:
         is_named = re.search(rf"`(?:{names})`", unit) or any(path in unit for path in gone)
@@ -68,12 +68,14 @@ def _package_without(gone: Set[str], text: str) -> str:
     """An `__init__.py` that does not pass on what these modules define."""
     lines, names = text.splitlines(keepends=True), list[str]()
     for node in reversed(ast.parse(text).body):
-        if not isinstance(node, ast.ImportFrom):
-            continue
-        if f"src/{node.module}.py".replace(".", "/", str(node.module).count(".")) in gone:
+        if isinstance(node, ast.ImportFrom) and _path(str(node.module)) in gone:
             names += [alias.asname or alias.name for alias in node.names]
             del lines[node.lineno - 1 : node.end_lineno]
-    return re.sub(rf'"(?:{"|".join(names)})",?\s*', "", "".join(lines))
+    return re.sub(rf'"(?:{"|".join(names)})",?\s*', "", "".join(lines)) if names else text
+
+
+def _path(module: str) -> str:
+    return f"src/{module.replace('.', '/')}.py"
 
 
 def _without_extras(gone: Set[str], files: Files) -> dict[str, str]:

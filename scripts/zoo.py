@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterator, Mapping, Set
 from pathlib import PurePosixPath
 
-import yaml
-
 KEPT = ("stochastic_autoencoder", "autoencoder", "vae", "beta_vae")
 """The notebook's two models, and the VAE at two weights β."""
 
@@ -33,7 +31,7 @@ def zoo(uses: Uses) -> set[str]:
     kept, more = set[str](), {f"configs/model/{name}.yaml" for name in KEPT}
     while more:
         kept |= more
-        more = {used for path in more for used in uses[path]} - kept
+        more = {used for path in more for used in uses.get(path, ())} - kept
     return {path for path in uses if path.endswith(".yaml") and group_of(path) in KINDS} - kept
 
 
@@ -114,6 +112,8 @@ def group_of(path: str) -> str:
 
 def chosen(path: str, text: str) -> Iterator[str]:
     """The configs that a text chooses, as `model=vae`, and those that a config builds on."""
+    import yaml  # which a Python without the project's packages need not have
+
     for group, names in CHOICE.findall(text):
         yield from (f"configs/{group}/{name}.yaml" for name in re.split("[,|]", names))
     config = yaml.safe_load(text) if path.startswith("configs/") and path.endswith(".yaml") else {}

@@ -42,14 +42,6 @@ def _own_module(config):
 PARTS = {config: module for config in sorted(ZOO) if (module := _own_module(config))}
 
 
-def test_a_test_that_uses_a_part_is_named_for_one():
-    """So that none of the others is taken out with it unnoticed."""
-    names = {Path(name).stem for name in (*ZOO, *PARTS.values())}
-    gone = belongings(ZOO, USES)
-    tests = [Path(name).stem for name in gone if Path(name).name.startswith("test_")]
-    assert {name.removeprefix("test_") for name in tests} <= names
-
-
 @pytest.mark.parametrize("config", PARTS)
 def test_no_other_file_names_it(config):
     gone = belongings({config}, USES)
