@@ -6,6 +6,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,10 @@ def forked(make_template, name, *options):
     assert done.returncode == 0, done.stderr
     info = folder / ".installed" / f"{name}-0.1.0.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\n")
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", "Version: 0.1.0"]
+    lines += [f"Requires-Dist: {needed}" for needed in project["dependencies"]]
+    (info / "METADATA").write_text("\n".join(lines) + "\n")
     assert git(folder, "status", "--porcelain") == "?? .installed/\n"
     return folder, before, {"PYTHONPATH": f"{folder}/src:{folder}/.installed"}
 
