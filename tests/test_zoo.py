@@ -77,7 +77,12 @@ def test_without_it_the_rest_stands(config, tmp_path):
     done = subprocess.run(
         [*command, "-m", "not slow and not exhaustive", *tests],
         cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path / "src"), "HOME": str(tmp_path)},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": str(tmp_path / "src"),
+            "HOME": str(tmp_path),
+            "OMP_NUM_THREADS": "1",
+        },
         capture_output=True,
         text=True,
         check=False,
