@@ -354,7 +354,7 @@ def test_a_minimal_fork_trains_evaluates_and_reports(minimal_fork, tmp_path):
         ],
         folder,
     )
-    assert "log p(x), importance weights" in said
+    assert "log p(x), quadrature" in said
     assert len([*tmp_path.glob("runs/*/report.html")]) == 1
     assert len([*tmp_path.glob("sweeps/models/*/metrics.json")]) == 4
     assert (tmp_path / "sweeps" / "models" / "report.html").is_file()
