@@ -31,7 +31,8 @@ def zoo(uses: Uses) -> set[str]:
     kept, more = set[str](), {f"configs/model/{name}.yaml" for name in KEPT}
     while more:
         kept |= more
-        more = {used for path in more for used in uses.get(path, ())} - kept
+        used = {used for path in more for used in uses.get(path, ())}
+        more = {path for path in used if path.endswith(".yaml")} - kept
     return {path for path in uses if path.endswith(".yaml") and group_of(path) in KINDS} - kept
 
 
