@@ -148,8 +148,12 @@ class AutoencoderModule(LoaderSeedingModule):
             )
 
     def learners(self) -> dict[str, OptimizerRecipe]:
-        """Those of the objective."""
-        return {f"objective.{name}": own for name, own in self.objective.learners().items()}
+        """Those of the model and of the objective."""
+        return {
+            f"{part}.{name}": own
+            for part, of in (("model", self.model), ("objective", self.objective))
+            for name, own in of.learners().items()
+        }
 
     def forward(self, x: Tensor) -> Posterior:
         """The codes of images: `mu, std = module(x)`."""

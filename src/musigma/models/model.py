@@ -14,6 +14,7 @@ from musigma.objectives.draw import Draw, Posterior
 from musigma.objectives.likelihoods import Likelihood
 from musigma.shapes import ImageShape
 from workbench.meaning import Meaning
+from workbench.parameter_groups import OptimizerRecipe
 
 
 class Images(Protocol):
@@ -170,6 +171,13 @@ class LatentVariableModel(nn.Module, ABC):
             x=x,
             model=self,
         )
+
+    def learners(self) -> Mapping[str, OptimizerRecipe]:
+        """Those of its parts that have optimizers of their own, by name; none by default.
+
+        They are trained on penalties, and on nothing that other weights are trained on.
+        """
+        return {}
 
     def latent_metrics(self, mu: Tensor) -> dict[str, float]:
         """Metrics of its own of the codes `[N, d]` of test images; none by default."""
