@@ -9,6 +9,7 @@ import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import lightning as L
 import numpy as np
@@ -133,8 +134,8 @@ def test_it_predicts_and_exports(model, said, logs, monkeypatch):
     steps = []
     for task in TASKS:
         told = label if task.startswith(("sample", "decode")) else ""
-        task = task.format(codes=run / "predictions" / "encode.npz")
-        steps.append(script(f"scripts/predict.py task={task} run={run} {told}"))
+        asked = task.format(codes=run / "predictions" / "encode.npz")
+        steps.append(script(f"scripts/predict.py task={asked} run={run} {told}"))
     steps.append(script(f"scripts/predict.py task=traverse input=prior run={run} {label}"))
     steps.append(script(f"scripts/export.py run={run}"))
     monkeypatch.setenv("MUSIGMA_TRUSTED", "ideas")
@@ -252,7 +253,7 @@ def test_an_objective_may_encode_and_decode_anew():
 class Measured(Autoencoder):
     """Reports a share, which is no cost."""
 
-    meanings = {"accuracy": Meaning("share of images", better="higher")}
+    meanings: ClassVar = {"accuracy": Meaning("share of images", better="higher")}
 
 
 def test_a_term_of_its_own_has_the_unit_and_the_direction_that_its_class_states():

@@ -13,6 +13,8 @@ from musigma.objectives.objective import common_terms
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.ranges import Count, Finite, checked
 
+slow_sgd = functools.partial(SGD, lr=1e-4)
+
 
 class Multiplier(nn.Module):
     """λ ≥ 0, from 1."""
@@ -40,7 +42,7 @@ class GECO(nn.Module, Objective):
     def __init__(
         self,
         goal: Finite = 780.0,
-        optimizer: OptimizerRecipe = functools.partial(SGD, lr=1e-4),
+        optimizer: OptimizerRecipe = slow_sgd,
         samples: Count = 1,
     ) -> None:
         super().__init__()
