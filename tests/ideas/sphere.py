@@ -35,8 +35,8 @@ class VonMisesFisher(DensityPosterior):
 
     @property
     def mu(self) -> Tensor:
-        """The mode, as the mean is no point of the sphere."""
-        return self.mode
+        """The mean, which lies within the sphere; what is decoded of it is the mode."""
+        return self.mean_length() * self.mode
 
     @property
     def std(self) -> Tensor:
