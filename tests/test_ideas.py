@@ -123,6 +123,8 @@ def test_it_is_evaluated_with_what_means_something(model, said, logs):
     assert {"samples.png", "traversals.png"} <= {*metrics["figures"]}
     assert (metrics["latent"]["active_units"] == 0) == (metrics["rate"]["mean"] < 0.2)
     assert (run / "report.html").stat().st_size > 10_000
+    if model == "label_prior_vae":
+        assert "aggregate_kl_at_least" not in metrics["latent"]  # which is that to N(0, I)
     if model == "latent_diffusion":
         assert metrics["denoising"]["unit"] == "nats per image"
 

@@ -112,7 +112,8 @@ def _latent(model: LatentVariableModel, objective: Objective, test: Encoded) -> 
     if model.has_density and not (is_normal or model.is_deterministic):
         return {**metrics, "for_normal_posteriors": NOT_NORMAL}
     metrics["aggregate_covariance"] = moments.covariance.tolist()
-    if model.prior.is_standard_normal and model.has_density and not model.is_deterministic:
+    is_standard_normal = all(prior.is_standard_normal for prior in priors)
+    if is_standard_normal and model.has_density and not model.is_deterministic:
         metrics["aggregate_kl_at_least"] = gaussian_kl_to_prior(moments)
     if is_normal:
         information = mutual_information(mu, std, generator=_generator(FIXED_SEED))
