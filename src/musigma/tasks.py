@@ -81,9 +81,9 @@ def reconstruct(run: Run, source: str, z: Code, seed: int, label: int | None = N
 
     def rows_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         given = model.given(Shown(x, y))
-        posterior = given.encode(x)
         if z == "mu":
-            return posterior.mu, given.images_of(posterior.mu)
+            code = given.nearest(given.encode(x).mu)
+            return code, given.images_of(code)
         draw = given.draw(x, noise.unsqueeze(0))
         return draw.z[0], given.likelihood.mean(draw.decoded())[0]
 

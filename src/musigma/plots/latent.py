@@ -40,7 +40,7 @@ class View(NamedTuple):
 
     Args:
         decoded: codes `[..., d]` → mean images `[..., C, H, W]` in [0, 1], without a gradient.
-        prior: p(z), which new codes are drawn from; None if the objective holds none to it.
+        prior: p(z), which new codes are drawn from; None if nothing holds codes to one.
     """
 
     decoded: Callable[[Tensor], Tensor]
