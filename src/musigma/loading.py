@@ -10,11 +10,10 @@ from torch import Tensor
 
 from musigma.assemble import DEFAULT, build_data, build_model, build_objective
 from musigma.data import ImageDataModule
-from musigma.evaluation.encoding import Shown
+from musigma.evaluation.encoding import Shown, View
 from musigma.models import LatentVariableModel
 from musigma.models.priors import Prior
 from musigma.objectives import Objective
-from musigma.plots.latent import View
 from musigma.project import PROJECT
 from musigma.settings import OpenedSettings
 from workbench.config.check import check_config

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from musigma.data import Batch, ImageDataModule
 from musigma.data.batch import as_batch
-from musigma.evaluation.encoding import Shown
+from musigma.evaluation.encoding import Shown, View
 from musigma.models import LatentVariableModel, Posterior
 from musigma.module import AutoencoderModule
 from musigma.plots.images import pair_rows
-from musigma.plots.latent import View, latent_plots
+from musigma.plots.latent import latent_plots
 from musigma.plots.style import viewable
 from musigma.seeding import FIXED_SEED, normal_noise
 from workbench.callbacks.boards import boards

@@ -1,13 +1,13 @@
 """The plots of a latent space: those that mean something for a model, and why not the others."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from musigma.evaluation.encoding import View
 from musigma.evaluation.latent import active_units, spread
 from musigma.objectives.draw import Prior
 from musigma.plots.curves import plot_rates
@@ -33,18 +33,6 @@ NO_RATES = "left out: the rate does not fall apart into one of each dimension"
 PLANE_DRAWS = 10_000
 MOST_VIEWS = 20
 """The rows of samples shown, of a model that is told one of more labels."""
-
-
-class View(NamedTuple):
-    """A model as it decodes codes of no image: told one thing, if it is told any.
-
-    Args:
-        decoded: codes `[..., d]` → mean images `[..., C, H, W]` in [0, 1], without a gradient.
-        prior: p(z), which new codes are drawn from; None if nothing holds codes to one.
-    """
-
-    decoded: Callable[[Tensor], Tensor]
-    prior: Prior | None
 
 
 def latent_plots(
