@@ -23,8 +23,7 @@ class GracefulStop(Checkpoint):
 
     Ctrl-C, SIGTERM and SIGUSR1 ask, the latter two as Slurm does before it takes a machine away.
     A second Ctrl-C stops at once. A SIGUSR2 that submitit listens to is handed on to it once the
-    checkpoint is saved. With several processes Lightning's own handling stays: the run stops at
-    once and keeps the checkpoint of the last epoch.
+    checkpoint is saved. Of several processes any may be asked: all of them stop after that batch.
 
     It is a `Checkpoint` because Lightning calls those after all other callbacks: what they made of
     the batch, such as an average of the weights, is saved too.
@@ -36,7 +35,8 @@ class GracefulStop(Checkpoint):
         self._previous: dict[int, Any] = {}
 
     def on_fit_start(self, trainer: L.Trainer, *_: object) -> None:
-        if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
+        self._is_told = trainer.local_rank == 0  # and nobody else on this node
+        if threading.current_thread() is threading.main_thread():
             numbers = (*SIGNALS, *([REQUEUE] if callable(signal.getsignal(REQUEUE)) else []))
             self._previous = {number: signal.signal(number, self._note) for number in numbers}
 
@@ -44,20 +44,21 @@ class GracefulStop(Checkpoint):
         """Stop, unless gradients are accumulating, or the epoch's own checkpoint is due first."""
         done = rest[-1] + 1
         is_between_steps = done % trainer.accumulate_grad_batches == 0
-        if self.stopping and is_between_steps and done < trainer.num_training_batches:
+        is_amid = is_between_steps and done < trainer.num_training_batches
+        if is_amid and self._is_asked(trainer):
             for callback in trainer.checkpoint_callbacks:
                 if isinstance(callback, BestAndLast):
                     callback.save(trainer, "last")
             self._stop()
 
-    def on_train_epoch_start(self, *_: object) -> None:
+    def on_train_epoch_start(self, trainer: L.Trainer, *_: object) -> None:
         """Stop if asked to while the epoch before was ending."""
-        if self.stopping:
+        if self._is_asked(trainer):
             self._stop()
 
-    def on_fit_end(self, *_: object) -> None:
+    def on_fit_end(self, trainer: L.Trainer, *_: object) -> None:
         """Stop if asked to while the last epoch of all was ending."""
-        if self.stopping:
+        if self._is_asked(trainer):
             self._restore()
             self._stop()
 
@@ -67,6 +68,10 @@ class GracefulStop(Checkpoint):
 
     def on_exception(self, *_: object) -> None:
         self._restore()
+
+    def _is_asked(self, trainer: L.Trainer) -> bool:
+        """Whether any of the processes was asked to stop; all must call it."""
+        return trainer.strategy.reduce_boolean_decision(self.stopping, all=False)
 
     def _stop(self) -> None:
         if self._received == REQUEUE:
@@ -80,7 +85,7 @@ class GracefulStop(Checkpoint):
         text = f"\n{name}: stopping after this batch. Ctrl-C again stops at once.\n"
         # Not by print, in the middle of which the signal may have come.
         with suppress(OSError):
-            os.write(1, text.encode())
+            os.write(1, text.encode() if self._is_told else b"")
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():
