@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 
 from workbench.callbacks.checkpoints import BestAndLast
 
@@ -34,11 +35,17 @@ class GracefulStop(Checkpoint):
         self._received: int | None = None
         self._previous: dict[int, Any] = {}
 
-    def on_fit_start(self, trainer: L.Trainer, *_: object) -> None:
-        self._is_told = trainer.local_rank == 0  # and nobody else on this node
-        if threading.current_thread() is threading.main_thread():
-            numbers = (*SIGNALS, *([REQUEUE] if callable(signal.getsignal(REQUEUE)) else []))
-            self._previous = {number: signal.signal(number, self._note) for number in numbers}
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self._is_told = trainer.local_rank == 0  # and no other process of this node
+        if stage == "fit" or trainer.world_size > 1:
+            self._listen()
+
+    def on_train_start(self, *_: object) -> None:
+        """Replace Lightning's handlers: that of SIGTERM waits for processes that do not come."""
+        if self._previous and not self.stopping:
+            self._listen()
+
+    on_validation_start = on_test_start = on_train_start
 
     def on_train_batch_end(self, trainer: L.Trainer, *rest: Any) -> None:
         """Stop, unless gradients are accumulating, or the epoch's own checkpoint is due first."""
@@ -62,6 +69,13 @@ class GracefulStop(Checkpoint):
             self._restore()
             self._stop()
 
+    def on_validation_end(self, trainer: L.Trainer, *_: object) -> None:
+        """Stop if asked to in a validation after training, of several processes."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self.on_fit_end(trainer)
+
+    on_test_end = on_fit_end
+
     def teardown(self, *_: object, **__: object) -> None:
         self._restore()
         self._previous = {}
@@ -77,6 +91,12 @@ class GracefulStop(Checkpoint):
         if self._received == REQUEUE:
             signal.raise_signal(REQUEUE)  # submitit's handler is back, and exits
         raise KeyboardInterrupt
+
+    def _listen(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (*SIGNALS, *([REQUEUE] if callable(signal.getsignal(REQUEUE)) else [])):
+            self._previous.setdefault(number, signal.signal(number, self._note))
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self.stopping, self._received = True, signum
