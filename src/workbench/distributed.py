@@ -17,11 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins.environments import (
-    ClusterEnvironment,
-    SLURMEnvironment,
-    TorchElasticEnvironment,
-)
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from workbench.errors import ConfigError, RunError
 
@@ -52,7 +50,7 @@ class Processes:
     Args:
         rank: of this one.
         size: how many there are.
-        store: reached by all.
+        store: one of `torch.distributed`, which all reach.
         launcher: has started them.
     """
 
@@ -60,7 +58,7 @@ class Processes:
         self,
         rank: int = 0,
         size: int = 1,
-        store: "torch.distributed.Store | None" = None,
+        store: Any = None,
         launcher: ClusterEnvironment | None = None,
     ) -> None:
         self.rank = rank
@@ -114,16 +112,18 @@ class Processes:
     def _say(self, value: Any) -> None:
         self._round += 1
         if self._store is not None:
-            self._store.set(f"{self._round}/{self.rank}", json.dumps(value))
+            self._store.set(self._key(self.rank), json.dumps(value))
 
     def _heard(self, rank: int) -> bytes:
-        assert self._store is not None
-        key, end = f"{self._round}/{rank}", time.monotonic() + PATIENCE.total_seconds()
+        key, end = self._key(rank), time.monotonic() + PATIENCE.total_seconds()
         while not self._store.check([key]):  # unlike `get`, this can be interrupted
             if time.monotonic() > end:
                 raise RunError(f"process {rank} of {self.size} has not answered for {PATIENCE}")
             time.sleep(0.02)
         return self._store.get(key)
+
+    def _key(self, rank: int) -> str:
+        return f"workbench/{self._round}/{rank}"
 
 
 def launcher() -> ClusterEnvironment | None:
@@ -146,12 +146,13 @@ def meet() -> Processes:
     found = launcher()
     if found is None:
         return Processes()
+    from torch.distributed.rendezvous import rendezvous  # which not every build of torch has
+
     rank, size = found.global_rank(), found.world_size()
     os.environ["MASTER_ADDR"] = found.main_address
     os.environ["MASTER_PORT"] = str(found.main_port)
     try:
-        store, _, _ = next(torch.distributed.rendezvous("env://", rank, size, timeout=MEETING))
-        store = torch.distributed.PrefixStore("workbench", store)
+        store, _, _ = next(rendezvous("env://", rank, size, timeout=MEETING))
     except torch.distributed.DistError as error:
         raise RunError(
             f"The {size} processes of this run have not met at {found.main_address}:"

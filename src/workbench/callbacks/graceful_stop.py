@@ -42,10 +42,13 @@ class GracefulStop(Checkpoint):
 
     def on_train_start(self, *_: object) -> None:
         """Replace Lightning's handlers: that of SIGTERM waits for processes that do not come."""
-        if self._previous and not self.stopping:
-            self._listen()
+        self._listen_again()
 
-    on_validation_start = on_test_start = on_train_start
+    def on_validation_start(self, *_: object) -> None:
+        self._listen_again()
+
+    def on_test_start(self, *_: object) -> None:
+        self._listen_again()
 
     def on_train_batch_end(self, trainer: L.Trainer, *rest: Any) -> None:
         """Stop, unless gradients are accumulating, or the epoch's own checkpoint is due first."""
@@ -65,16 +68,16 @@ class GracefulStop(Checkpoint):
 
     def on_fit_end(self, trainer: L.Trainer, *_: object) -> None:
         """Stop if asked to while the last epoch of all was ending."""
-        if self._is_asked(trainer):
-            self._restore()
-            self._stop()
+        self._stop_at_end(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, *_: object) -> None:
         """Stop if asked to in a validation after training, of several processes."""
         if trainer.state.fn == TrainerFn.VALIDATING:
-            self.on_fit_end(trainer)
+            self._stop_at_end(trainer)
 
-    on_test_end = on_fit_end
+    def on_test_end(self, trainer: L.Trainer, *_: object) -> None:
+        """Stop if asked to in the test, of several processes."""
+        self._stop_at_end(trainer)
 
     def teardown(self, *_: object, **__: object) -> None:
         self._restore()
@@ -87,6 +90,11 @@ class GracefulStop(Checkpoint):
         """Whether any of the processes was asked to stop; all must call it."""
         return trainer.strategy.reduce_boolean_decision(self.stopping, all=False)
 
+    def _stop_at_end(self, trainer: L.Trainer) -> None:
+        if self._is_asked(trainer):
+            self._restore()
+            self._stop()
+
     def _stop(self) -> None:
         if self._received == REQUEUE:
             signal.raise_signal(REQUEUE)  # submitit's handler is back, and exits
@@ -97,6 +105,10 @@ class GracefulStop(Checkpoint):
             return
         for number in (*SIGNALS, *([REQUEUE] if callable(signal.getsignal(REQUEUE)) else [])):
             self._previous.setdefault(number, signal.signal(number, self._note))
+
+    def _listen_again(self) -> None:
+        if self._previous and not self.stopping:
+            self._listen()
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self.stopping, self._received = True, signum
