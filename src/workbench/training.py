@@ -109,9 +109,9 @@ def _record_start(
     count, before = trainer.world_size, folder.read_metrics().get("processes", trainer.world_size)
     if count != before:
         log.warning(
-            "resumed with %s processes instead of %s: a step takes that many batches, so an epoch "
-            "has other steps, and order, noise and what a step size means differ from here on; an "
-            "epoch that was not finished may be cut short",
+            "processes: %s instead of %s. Each step takes as many batches at the same learning rate, "
+            "so from here on the run is another than it would have been; the rest of an unfinished "
+            "epoch may be short, or without its validation",
             count,
             before,
         )

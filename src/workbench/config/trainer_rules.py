@@ -13,7 +13,7 @@ from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelP
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
 from workbench.config.blame import blaming
-from workbench.distributed import Processes
+from workbench.distributed import Processes, folder_to_join
 from workbench.errors import ConfigError
 
 
@@ -81,18 +81,18 @@ def _check_launched(trainer: L.Trainer, processes: Processes) -> None:
     setting = f"trainer.num_nodes={nodes} trainer.devices={devices}"
     if processes.launcher is None:
         environment = getattr(trainer.strategy, "cluster_environment", None)
-        is_outside = environment and environment.creates_processes_externally
-        if nodes > 1 or (devices > 1 and is_outside):
+        is_launched = environment and environment.creates_processes_externally
+        if nodes > 1 or (nodes * devices > 1 and is_launched and folder_to_join() is None):
             raise ConfigError(
-                f"{setting}: nothing has started the processes of one run on all nodes; start it "
-                "there with torchrun or srun, as docs/clusters.md shows, and without -m"
+                f"{setting}: the processes of this run were not started together; start it on "
+                "every node with torchrun or srun, without -m: see docs/clusters.md"
             )
         return
     if nodes * devices != processes.size:
         raise ConfigError(
-            f"{setting}: makes {nodes * devices} processes, and {processes.size} were started; "
-            "set trainer.num_nodes and trainer.devices to the launcher's nodes and processes a "
-            "node, and trainer.strategy=ddp"
+            f"{setting}: the launcher has started {processes.size} processes; set "
+            "trainer.num_nodes to its nodes, trainer.devices to its processes a node, and "
+            "trainer.strategy=ddp"
         )
     started = os.environ.get("LOCAL_WORLD_SIZE", devices)  # torchrun's
     if int(started) != devices:
