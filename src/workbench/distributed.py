@@ -102,6 +102,7 @@ class Processes:
         except BaseException:
             with suppress(RuntimeError):  # if the store has ended too
                 self._say("stopped")
+                self._say(None)  # as `gather` does when it has read
             raise
         outcomes = self.gather(None)
         if "failed" in outcomes:
