@@ -11,6 +11,7 @@ from torch.optim import Adam
 
 from musigma.data import Batch, ImageDataModule
 from musigma.data.batch import as_batch, check_pixels, size_of
+from musigma.data.steps import StepLoader
 from musigma.evaluation.reconstruction import pixel_errors
 from musigma.evaluation_noise import EvaluatedBatch, EvaluationNoise
 from musigma.loader_seeding import LoaderSeedingModule
@@ -163,7 +164,10 @@ class AutoencoderModule(LoaderSeedingModule):
         ours = self._batch(batch, batch_idx)
         shape = (self.objective.samples, len(ours.x), self.model.noise_dim)
         noise = torch.randn(shape, device=ours.x.device)
-        return self._step("train", ours, noise, self.trainer.train_dataloader)
+        loader: Any = self.trainer.train_dataloader
+        loss = self._step("train", ours, noise, loader)
+        weight = loader.weight(batch_idx) if isinstance(loader, StepLoader) else 1.0
+        return loss if weight == 1 else weight * loss
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self._evaluate("val", batch, batch_idx, self.trainer.val_dataloaders)

@@ -112,7 +112,7 @@ DDP = "+trainer.strategy._target_=lightning.pytorch.strategies.DDPStrategy"
     ("arguments", "fault"),
     [
         ([DDP, "+trainer.strategy.start_method=spawn", "+trainer.devices=2"], "start_method=spawn"),
-        (["+trainer.num_nodes=2"], "trainer.num_nodes=2: nothing says where the other machines"),
+        (["+trainer.num_nodes=2"], "the processes of this run were not started together"),
         (
             [f"{CALLBACK}EarlyStopping", "+callbacks.x.monitor=val/loss", "+data.val_size=0"],
             "no va",
