@@ -52,8 +52,3 @@ class Resuming:
         for name, value in expected.items():
             assert not isinstance(value, torch.Tensor) or torch.equal(found[name], value), name
         return expected
-
-
-@pytest.fixture
-def resuming(run_here, trained, compose_launch, tmp_path, monkeypatch):
-    return Resuming(run_here, trained, compose_launch, tmp_path / "logs" / "runs", monkeypatch)
