@@ -37,6 +37,7 @@ def test_scalars_of_every_stage_are_there(board):
     names = {"loss", "distortion", "rate", "elbo", "l1", "mse"}
     assert {f"{stage}/{name}" for stage in ("train", "val", "test") for name in names} <= scalars
     assert {"train/lr", "train/beta", "train/images_per_second", "train/loss_step"} <= scalars
+    assert "epoch" not in scalars
     assert [event.value for event in events.Scalars("train/beta")] == [2.0, 2.0]
     (test,) = events.Scalars("test/elbo")
     assert test.value == pytest.approx(folder.read_metrics()["metrics"]["test/elbo"])

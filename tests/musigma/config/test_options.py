@@ -134,11 +134,21 @@ def test_each_of_hydras_settings_is_obeyed_or_refused(setting):
         ("hydra.run.dir=null", "cannot be null; leave it out"),
         ("resume=", "is empty; give it a value, or leave it out"),
         ("name=", "is empty; give it a value, or leave it out"),
+        ("model.network.encoder_sizes._target_=x", "does not fit there"),
     ],
 )
 def test_an_odd_override_is_named_with_its_fault(typed, fault):
     (line, *_) = faults_of("model=vae", typed)
     assert line.startswith(f"{typed}: {fault}")
+
+
+def test_a_tilde_after_the_equals_sign_is_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "höme, sweet"))
+    command = read_command_line("predict", ["run=~/a=b", "output=~/x.npz", "input=~x"])
+    chosen = command.composed
+    assert chosen.run == f"{tmp_path}/höme, sweet/a=b"
+    assert chosen.output == f"{tmp_path}/höme, sweet/x.npz"
+    assert chosen.input == "~x"
 
 
 @pytest.mark.parametrize(
