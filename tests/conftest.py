@@ -4,6 +4,7 @@ import pytest
 from hypothesis import settings
 
 import musigma  # noqa: F401 (and the project is handed over)
+from resuming import resuming  # noqa: F401
 from running import (  # noqa: F401
     _alone,
     compose_launch,
@@ -40,13 +41,6 @@ def pytest_runtest_setup(item):
 def _on_the_cpu(monkeypatch):
     """`device=auto` is the CPU, as the numbers that tests expect are the CPU's."""
     monkeypatch.setattr("workbench.devices.PREFERRED", ("cpu",))
-
-
-@pytest.fixture
-def resuming(run_here, trained, compose_launch, tmp_path, monkeypatch):
-    from resuming import Resuming
-
-    return Resuming(run_here, trained, compose_launch, tmp_path / "logs" / "runs", monkeypatch)
 
 
 @pytest.fixture
