@@ -199,6 +199,7 @@ class LearnedPrior:
         for standard, doubly in zip(*gradients, strict=True):
             torch.testing.assert_close(standard, doubly)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("arguments", "fault"),
         [
@@ -262,7 +263,7 @@ class LearnedPrior:
         assert RunFolder(path).read_metrics()["metrics"] == whole.read_metrics()["metrics"]
 
     @pytest.mark.slow
-    def test_every_command_works_with_it(self, trained, tmp_path):
+    def test_every_command_works_with_it(self, trained, unrendered, tmp_path):
         folder = trained(*self.overrides, PANEL)
         (metrics,) = evaluate(
             [str(folder.path)], tmp_path, checkpoint="best", images=20, samples=200, seed=0

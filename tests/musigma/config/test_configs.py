@@ -89,6 +89,7 @@ def test_every_model_builds_on_every_data_set(option, data, compose_launch):
     assert sum(p.numel() for p in module.parameters()) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", _options("optimizer"))
 @pytest.mark.parametrize("scheduler", _options("scheduler"))
 def test_every_optimizer_and_scheduler_builds(option, scheduler, compose_launch):
@@ -108,6 +109,7 @@ def test_every_trainer_builds_or_says_what_is_missing(option, compose_launch, tm
         build_trainer(launch.config, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", _options("experiment"))
 def test_every_experiment_builds(option, compose_launch, tmp_path):
     config = compose_launch(f"experiment={option}").config
@@ -128,6 +130,7 @@ def test_every_debug_mode_runs(option, run_here):
     assert folder.read_metrics()["status"] == "completed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["none", "csv", "tensorboard", "[csv,tensorboard]"])
 def test_every_logger_writes_into_the_run_folder(option, run_here):
     folder = run_here(f"logger={option}")
@@ -141,6 +144,7 @@ def test_every_model_trains(option, trained):
     assert trained(f"model={option}").read_metrics()["status"] == "completed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", _options("model/network"))
 @pytest.mark.parametrize(
     ("likelihood", "normalization"),

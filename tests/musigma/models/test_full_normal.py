@@ -175,7 +175,10 @@ def test_objectives_that_need_independent_dimensions_are_refused(objective):
     assert "or another objective" in fault
 
 
-def test_a_run_is_evaluated_and_what_is_for_diagonal_posteriors_is_left_out(trained, tmp_path):
+@pytest.mark.slow
+def test_a_run_is_evaluated_and_what_is_for_diagonal_posteriors_is_left_out(
+    trained, undrawn, tmp_path
+):
     folder = trained(*RUN)
     (found,) = evaluate(
         [str(folder.path)], tmp_path, checkpoint="best", images=5, samples=50, seed=0

@@ -30,7 +30,9 @@ def test_the_discriminators_total_correlation_is_the_gaussians(correlation):
     objective.bind(SimpleNamespace(latent_dim=2))
     optimizer = torch.optim.Adam(objective.parameters(), lr=3e-3)
     for _ in range(300):
-        loss = objective.own_terms(_gaussian_draw(correlation, 1000), 0)["discriminator_loss"].mean()
+        loss = objective.own_terms(_gaussian_draw(correlation, 1000), 0)[
+            "discriminator_loss"
+        ].mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

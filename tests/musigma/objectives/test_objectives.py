@@ -262,6 +262,7 @@ def test_tcvae_terms_are_those_of_the_mixture_when_the_batch_is_the_data_set():
     assert information == pytest.approx(mi, abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("squared_width", [0.5, 4.0])
 def test_mmd_equals_numerical_integration_over_the_prior(squared_width):
     torch.manual_seed(0)

@@ -212,6 +212,7 @@ def test_oracles_hold(check):
     check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trap", TRAPS, ids=lambda f: f.__name__)
 def test_trap_is_caught(trap, monkeypatch):
     trap(monkeypatch)
