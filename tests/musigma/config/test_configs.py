@@ -109,7 +109,6 @@ def test_every_trainer_builds_or_says_what_is_missing(option, compose_launch, tm
         build_trainer(launch.config, tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("option", _options("experiment"))
 def test_every_experiment_builds(option, compose_launch, tmp_path):
     config = compose_launch(f"experiment={option}").config
@@ -144,7 +143,6 @@ def test_every_model_trains(option, trained):
     assert trained(f"model={option}").read_metrics()["status"] == "completed"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("network", _options("model/network"))
 @pytest.mark.parametrize(
     ("likelihood", "normalization"),
