@@ -240,7 +240,7 @@ class LearnedPrior:
     def test_a_run_resumes_to_the_same_bits(
         self, trained, run_here, compose_launch, tmp_path, monkeypatch
     ):
-        whole = trained(*self.overrides, PANEL)
+        whole = trained(*self.overrides)
         original = GracefulStop.on_train_batch_end
 
         def stop(self, trainer, module, outputs, batch, batch_idx):
@@ -251,7 +251,7 @@ class LearnedPrior:
         with monkeypatch.context() as patch:
             patch.setattr(GracefulStop, "on_train_batch_end", stop)
             with pytest.raises(SystemExit):
-                run_here(*self.overrides, PANEL)
+                run_here(*self.overrides)
         (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}
         run(compose_launch(quote(f"resume={path}")))
         for name in ("last", "best"):

@@ -72,7 +72,7 @@ def test_an_override_that_does_not_compose_is_named(argument, fault):
         ("seed=???", "seed is missing: it has no default, so give it a value"),
         ("test=3", "test=3: should be true or false"),
         ("name=${nothing}", "name: Interpolation key 'nothing' not found"),
-        ("+logger.tensorboard.flush=3", "logger.tensorboard.flush: lightning.pytorch.loggers"),
+        ("+logger.tensorboard.flush=3", "logger.tensorboard.flush: workbench.loggers.TensorBoard"),
         (
             "model.network._target_=musigma.objectives.ELBO",
             "model.network._target_=musigma.objectives.ELBO: should be Network, described",
