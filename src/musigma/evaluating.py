@@ -24,8 +24,9 @@ from musigma.words import describe
 from workbench.console import nearby, set_up_logging, show_table, wrapped
 from workbench.devices import exact_device
 from workbench.errors import ConfigError, DataError, RunError, UserError
-from workbench.interactive import changed_settings
+from workbench.interactive import changed_settings, compose
 from workbench.pages.render import render
+from workbench.project import Config
 from workbench.runs.about import About, read_about
 from workbench.runs.evaluation import (
     FILES,
@@ -87,6 +88,7 @@ def evaluate(
         output_folder(output and str(Path(output) / name), _place(folder, checkpoint), FILES)
         for folder, name in zip(folders, inside, strict=True)
     ]
+    defaults = _or_none("what differs from the defaults", compose)
     found = []
     for folder, place in zip(folders, places, strict=True):
         try:
@@ -100,7 +102,8 @@ def evaluate(
                     before,
                 )
             settings = {"images": images, "samples": samples, "seed": seed}
-            found.append(_evaluate(run, folder, place, about, settings))
+            metrics = _evaluate(run, folder, place, about, settings=settings, defaults=defaults)
+            found.append(metrics)
         except UserError as error:
             if len(folders) == 1:
                 raise
@@ -147,7 +150,13 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def _evaluate(
-    run: Run, folder: RunFolder, place: Path, about: About, settings: dict[str, Any]
+    run: Run,
+    folder: RunFolder,
+    place: Path,
+    about: About,
+    *,
+    settings: dict[str, Any],
+    defaults: Config | None,
 ) -> Metrics:
     start = time.perf_counter()
     for note in about.notes:
@@ -201,7 +210,9 @@ def _evaluate(
         ],
         published=published_of(run.config, rows),
         explorer=explorer,
-        changed=_or_none("what differs from the defaults", changed_settings, run.config),
+        changed=None
+        if defaults is None
+        else _or_none("what differs from the defaults", changed_settings, run.config, defaults),
         measured=measured(metrics, about.weights()),
         notes=[*about.notes, *_left_out(metrics)],
         rows=rows,

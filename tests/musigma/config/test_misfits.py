@@ -208,6 +208,7 @@ def test_samples_that_do_not_fit_into_memory_are_one_line(compose_small, tmp_pat
     assert not [*tmp_path.glob("logs/runs/*")]
 
 
+@pytest.mark.slow
 def test_a_rehearsal_changes_nothing_that_a_run_computes(trained, run_here, monkeypatch):
     with_it = trained().read_metrics()["metrics"]
     monkeypatch.setattr("workbench.preparing.rehearse", lambda *_: None)
