@@ -28,8 +28,11 @@ def launch_all(command: CommandLine, launcher: Any, at_once: int | None) -> int:
     for job, state in zip(jobs, states, strict=True):
         if state == "done" and not command.is_numbered:
             print(f"{job.name}   is done already")
+    is_serial = hydra_adapter.is_serial(launcher)
+    if is_serial and (composer := command.composer):
+        hydra_adapter.compose_by(lambda overrides: composer.compose(overrides).config, launcher)
     # What a launcher returns of a job takes memory until all that it was given are done.
-    size = at_once or (1 if hydra_adapter.is_serial(launcher) else len(left) or 1)
+    size = at_once or (1 if is_serial else len(left) or 1)
     try:
         for start in range(0, len(left), size):
             batch = [command.arguments[n] for n in left[start : start + size]]
