@@ -1,5 +1,6 @@
 """Loops of Lightning's that are raced: the least that it can do, and training as it is here."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -67,7 +68,7 @@ class _Paced:
         yield from in_memory(self.x, self.batch_size)
 
     def __len__(self) -> int:
-        return -(-len(self.x) // self.batch_size)
+        return math.ceil(len(self.x) / self.batch_size)
 
 
 def training(pace: Pace, config: Config) -> None:

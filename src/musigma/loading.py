@@ -42,12 +42,12 @@ class Run(NamedTuple):
 
         It is p(z), or a density that is fitted now to the codes of training images.
         """
-        from musigma.evaluation.probes import Codes, fitted_on
-        from musigma.models.priors.fitted_mixture import FittedMixture
-
         objective = self.objective()
         if not (objective.fits_prior or self.model.fits_prior):
             return self.model.prior if objective.uses_prior else None
+        from musigma.evaluation.probes import Codes, fitted_on  # import scikit-learn
+        from musigma.models.priors.fitted_mixture import FittedMixture
+
         mu = fitted_on(Codes(*self.codes("train"))).mu
         return self.model.fitted_prior(mu) if self.model.fits_prior else FittedMixture(mu)
 
