@@ -38,7 +38,7 @@ class Run(NamedTuple):
         return build_objective(self.config)
 
     def _fitted_prior(self) -> Prior:
-        from musigma.evaluation.probes import Codes, fitted_on
+        from musigma.evaluation.probes import Codes, fitted_on  # import scikit-learn
         from musigma.models.priors.fitted_mixture import FittedMixture
 
         mu = fitted_on(Codes(*self.codes("train"))).mu
