@@ -30,7 +30,7 @@ test-exhaustive: $(STAMP)  ## run those that `make test` leaves out, and mutate 
 	$(BIN)/python -m pytest $(ALL_CORES) --hypothesis-profile=many tests/musigma/config/test_mutations.py
 
 test-quick: $(STAMP)  ## run those that take seconds, in about a minute
-	$(BIN)/python -m pytest $(ALL_CORES) -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest $(ALL_CORES) -m "not slow and not exhaustive and not extras" $(ARGS)
 
 test-extras: $(STAMP)  ## install the extras that tests need, and run these
 	$(BIN)/pip install --quiet --editable '.[joblib,submitit,ray,optuna,wandb,onnx,flows]'

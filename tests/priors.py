@@ -210,7 +210,7 @@ class LearnedPrior:
     def test_a_run_resumes_to_the_same_bits(
         self, trained, run_here, compose_launch, tmp_path, monkeypatch
     ):
-        whole = trained(*self.overrides, PANEL)
+        whole = trained(*self.overrides)
         original = GracefulStop.on_train_batch_end
 
         def stop(self, trainer, module, outputs, batch, batch_idx):
@@ -221,7 +221,7 @@ class LearnedPrior:
         with monkeypatch.context() as patch:
             patch.setattr(GracefulStop, "on_train_batch_end", stop)
             with pytest.raises(SystemExit):
-                run_here(*self.overrides, PANEL)
+                run_here(*self.overrides)
         (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}
         run(compose_launch(quote(f"resume={path}")))
         for name in ("last", "best"):
@@ -233,7 +233,7 @@ class LearnedPrior:
         assert RunFolder(path).read_metrics()["metrics"] == whole.read_metrics()["metrics"]
 
     @pytest.mark.slow
-    def test_every_command_works_with_it(self, trained, tmp_path):
+    def test_every_command_works_with_it(self, trained, unrendered, tmp_path):
         folder = trained(*self.overrides, PANEL)
         (metrics,) = evaluate(
             [str(folder.path)], tmp_path, checkpoint="best", images=20, samples=200, seed=0

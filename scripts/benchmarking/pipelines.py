@@ -1,17 +1,12 @@
-"""What is raced: the notebook, a bare loop, the arithmetic alone, and training as it is here.
+"""Plain loops that are raced: the notebook, a bare one, our step in one, the arithmetic alone.
 
 The first two minimise what the default model does, the mean absolute error, whatever the config
 says; each takes its network, batch size and learning rate from it.
 """
 
-import time
 from collections.abc import Callable, Iterable
-from functools import wraps
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import lightning as L
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -21,35 +16,55 @@ from torchvision import transforms
 
 from benchmarking.race import Pace
 from musigma.assemble import assemble, build_data, build_model
-from musigma.data import Batch, ImageDataModule
+from musigma.data import ImageDataModule
 from musigma.models import LatentVariableModel
+from musigma.seeding import derive_seed, seed_noise
 from workbench.project import Config
-from workbench.trainer import build_trainer, spare_driver_lookups
-from workbench.training import train
+from workbench.trainer import spare_driver_lookups
 
 
 def notebook(pace: Pace, config: Config) -> None:
     """Torchvision transforms of each image, a DataLoader, and a plain loop."""
-    data, model, grey, device = _set_up(config)
+    data, model, grey, device = set_up(config)
     loader = DataLoader(_Transformed(grey), batch_size=data.batch_size, shuffle=True)
-    _loop(pace, config, model, lambda: (x.to(device) for x in loader), len(grey))
+    optimizer = torch.optim.Adam(model.parameters(), lr=config["optimizer"]["lr"])
+    _loop(pace, model, optimizer, lambda: (x.to(device) for x in loader), len(grey))
 
 
 def bare_loop(pace: Pace, config: Config) -> None:
-    """Normalised images in memory, a permutation for each epoch, and a plain loop."""
-    data, model, grey, device = _set_up(config)
+    """The fastest plain loop that we know: normalised images in memory, and fused Adam."""
+    data, model, grey, device = set_up(config)
     x = data.normalization(grey).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=config["optimizer"]["lr"], fused=True)
+    _loop(pace, model, optimizer, lambda: in_memory(x, data.batch_size), len(x))
 
-    def batches() -> Iterable[Tensor]:
-        order = torch.randperm(len(x), device=device)
-        return (x[rows] for rows in order.split(data.batch_size))
 
-    _loop(pace, config, model, batches, len(x))
+def our_step(pace: Pace, config: Config) -> None:
+    """What scripts/train.py computes of a batch, its noise and metrics too, without Lightning."""
+    data, _, grey, device = set_up(config)
+    module = assemble(config, data).to(device)
+    optimizer: Any = module.configure_optimizers()
+    loader: Any = data.train_dataloader()
+    step = epoch = 0
+    while True:
+        pace.next_epoch(len(grey))
+        module.means["train"].reset()
+        for index, batch in enumerate(loader):
+            seed_noise(device, derive_seed(module.seed, 0, epoch, index))
+            shape = (module.objective.samples, len(batch.x), module.model.noise_dim)
+            noise = torch.randn(shape, device=device)
+            loss, terms, settings = module.terms(batch, noise, len(grey), step)
+            module.add("train", terms, **settings)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            step += 1
+        epoch += 1
 
 
 def products(pace: Pace, config: Config) -> None:
     """The matrix products of the network's linear layers, forwards and backwards, alone."""
-    data, model, grey, device = _set_up(config)
+    data, model, grey, device = set_up(config)
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     sizes = [(layer.in_features, layer.out_features) for layer in layers]
     dtype = torch.bfloat16 if config["trainer"]["precision"] == "bf16-mixed" else torch.float32
@@ -75,61 +90,24 @@ def products(pace: Pace, config: Config) -> None:
                 torch.mm(a, b, out=out)
 
 
-def training(pace: Pace, config: Config) -> None:
-    """What scripts/train.py does: validation, checkpoints, loggers and callbacks."""
-    with TemporaryDirectory() as folder:
-        data = build_data(config)
-        module = assemble(config, data)
-        config = {**config, "trainer": {**config["trainer"], "max_epochs": -1}}
-        trainer: Any = build_trainer(config, Path(folder))
-        for callback in trainer.callbacks:
-            _time_hooks(callback, pace.parts)
-        trainer.callbacks.append(_EpochByEpoch(pace))
-        train(module, data, trainer)
+class SetUp(NamedTuple):
+    """What a loop trains, and on what.
 
+    Args:
+        data: for its settings.
+        model: of the config, on `device`.
+        grey: the training images as they are kept, uint8 `[N, C, H, W]`.
+        device: the GPU, if there is one.
+    """
 
-class _EpochByEpoch(L.Callback):
-    def __init__(self, pace: Pace) -> None:
-        self.pace = pace
-        self.images = 0
-
-    def on_train_epoch_start(self, *_: object) -> None:
-        self.pace.next_epoch(self.images)
-        self.images = 0
-
-    def on_train_batch_end(
-        self, trainer: Any, module: Any, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
-        self.images += len(batch.x)
-
-
-def _time_hooks(callback: Any, parts: dict[str, float]) -> None:
-    """Let a callback add the seconds spent in its hooks to `parts`, under its class's name."""
-    name = type(callback).__name__
-    hooks = [hook for hook in dir(L.Callback) if hook.startswith("on_")]
-    for hook in hooks:
-        if getattr(type(callback), hook) is getattr(L.Callback, hook):
-            continue
-        method = getattr(callback, hook)
-
-        def timed(*args: Any, method: Callable[..., Any] = method, **kwargs: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return method(*args, **kwargs)
-            finally:
-                parts[name] = parts.get(name, 0.0) + time.perf_counter() - start
-
-        setattr(callback, hook, wraps(method)(timed))
-
-
-class _SetUp(NamedTuple):
     data: ImageDataModule
     model: LatentVariableModel
     grey: Tensor
     device: torch.device
 
 
-def _set_up(config: Config) -> _SetUp:
+def set_up(config: Config) -> SetUp:
+    """The data and the model of a config, and torch as a run has it."""
     torch.manual_seed(config["seed"])
     torch.set_float32_matmul_precision(config["matmul_precision"])
     spare_driver_lookups()
@@ -139,17 +117,22 @@ def _set_up(config: Config) -> _SetUp:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loader: Any = data.train_dataloader()
     grey: Tensor = loader.tensors()[0]
-    return _SetUp(data, build_model(config, data).to(device), grey, device)
+    return SetUp(data, build_model(config, data).to(device), grey, device)
+
+
+def in_memory(x: Tensor, batch_size: int) -> Iterable[Tensor]:
+    """Batches of an epoch in a random order."""
+    order = torch.randperm(len(x), device=x.device)
+    return (x.index_select(0, rows) for rows in order.split(batch_size))
 
 
 def _loop(
     pace: Pace,
-    config: Config,
     model: LatentVariableModel,
+    optimizer: torch.optim.Optimizer,
     batches: Callable[[], Iterable[Tensor]],
     images: int,
 ) -> None:
-    optimizer = torch.optim.Adam(model.parameters(), lr=config["optimizer"]["lr"])
     while True:
         pace.next_epoch(images)
         for x in batches():

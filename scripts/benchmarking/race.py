@@ -4,11 +4,11 @@ import multiprocessing
 import os
 import resource
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from statistics import median
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -22,6 +22,7 @@ class Epoch:
 
     Args:
         seconds: from its beginning to that of the next.
+        cpu: seconds of all threads of the process, which other load moves less.
         images: trained on.
         memory: the process's peak so far over what its imports took, in MiB; of a GPU's memory
             where there is one. Of streamed data that of its workers too.
@@ -29,6 +30,7 @@ class Epoch:
     """
 
     seconds: float
+    cpu: float
     images: int
     memory: float
     parts: dict[str, float]
@@ -46,23 +48,37 @@ class Pace:
         self.parts: dict[str, float] = {}
         imports = _peak_memory()
         self.measure: Callable[[], float] = lambda: _peak_memory() - imports
-        self._start: float | None = None
+        self._start: tuple[float, float] | None = None
 
     def next_epoch(self, images: int) -> None:
         """Report the epoch that has ended, with its images, and wait until the next may begin."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         if self._start is not None:
-            seconds = time.perf_counter() - self._start
-            self.pipe.send(Epoch(seconds, images, self.measure(), dict(self.parts)))
+            took = (now - then for now, then in zip(_clocks(), self._start, strict=True))
+            self.pipe.send(Epoch(*took, images, self.measure(), dict(self.parts)))
         self.pipe.recv()
         self.parts.clear()
-        self._start = time.perf_counter()
+        self._start = _clocks()
 
 
 Key = TypeVar("Key", bound=Hashable)
 Pipeline = Callable[[Pace], None]
 """Trains for ever, and calls `Pace.next_epoch` before each epoch."""
+
+
+class Spread(NamedTuple):
+    """Of several turns."""
+
+    least: float
+    median: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Spread":
+        """The spread of values, of which there is at least one."""
+        known = sorted(values)
+        return cls(known[0], median(known), known[-1])
 
 
 @dataclass
@@ -72,24 +88,27 @@ class Row:
     epochs: list[Epoch] = field(default_factory=list)
 
     @property
-    def seconds(self) -> float:
-        """An epoch's, the median."""
-        return median(epoch.seconds for epoch in self.epochs)
+    def seconds(self) -> Spread:
+        """Of an epoch, by the clock."""
+        return Spread.of(epoch.seconds for epoch in self.epochs)
 
     @property
-    def images_per_second(self) -> list[float]:
-        """The lowest, the median and the highest."""
-        rates = sorted(epoch.images / epoch.seconds for epoch in self.epochs)
-        return [rates[0], median(rates), rates[-1]]
+    def cpu(self) -> Spread:
+        """Of an epoch, seconds of all threads."""
+        return Spread.of(epoch.cpu for epoch in self.epochs)
 
-    def ratios(self, base: "Row") -> list[float]:
-        """To another's epochs, turn by turn: the lowest, the median and the highest.
+    @property
+    def images_per_second(self) -> Spread:
+        """Of an epoch."""
+        return Spread.of(epoch.images / epoch.seconds for epoch in self.epochs)
+
+    def ratios(self, base: "Row") -> Spread:
+        """To another's epochs, turn by turn.
 
         A machine that others use changes its pace from minute to minute; in a turn it is the same.
         """
         turns = zip(self.epochs, base.epochs, strict=True)
-        ratios = sorted(ours.seconds / theirs.seconds for ours, theirs in turns)
-        return [ratios[0], median(ratios), ratios[-1]]
+        return Spread.of(ours.seconds / theirs.seconds for ours, theirs in turns)
 
     @property
     def memory(self) -> float:
@@ -143,6 +162,10 @@ def _run(pipeline: Pipeline, pipe: Connection) -> None:
     set_up_logging(first_process=False)
     multiprocessing.set_start_method(None, force=True)  # a script's, for workers of a loader
     pipeline(Pace(pipe))
+
+
+def _clocks() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
 
 
 def _peak_memory() -> float:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarking.pipelines import training
+from benchmarking.lightning_loops import training
 from benchmarking.race import Pace
 from musigma.assemble import build_data, build_model
 from musigma.data.image_files import read_file

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from benchmarking import pipelines, streamed
+from benchmarking import lightning_loops, pipelines, streamed
 from benchmarking.commands import EndAtFirstStep, Took, time_commands, trust_this_package
 from benchmarking.race import Row, race
 from benchmarking.repeated import RepeatedMNIST
@@ -26,11 +26,14 @@ from workbench.doctor import cpu_name
 from workbench.project import Config
 
 NOTEBOOK, BARE, OURS, PRODUCTS = "notebook", "bare loop", "scripts/train.py", "matrix products"
+STEP, MINIMAL = "our step, no Lightning", "minimal Lightning"
 LOADER, STREAMED = "bare DataLoader loop", "scripts/train.py, streamed"
 PIPELINES = {
     NOTEBOOK: pipelines.notebook,
     BARE: pipelines.bare_loop,
-    OURS: pipelines.training,
+    STEP: pipelines.our_step,
+    MINIMAL: lightning_loops.minimal,
+    OURS: lightning_loops.training,
     PRODUCTS: pipelines.products,
     LOADER: streamed.bare_loader,
     STREAMED: streamed.streamed,
@@ -114,7 +117,7 @@ def benchmark(
 
 def _entries(table: TableName, folder: str = "", side: int = 0) -> Iterator[Entry]:
     if table == "epoch":
-        yield Entry("", (), (NOTEBOOK, BARE, OURS, PRODUCTS))
+        yield Entry("", (), (NOTEBOOK, BARE, STEP, MINIMAL, OURS, PRODUCTS))
     elif table == "batch_sizes":
         for size in (32, 128, 512, 1024, 4096):
             yield Entry(f"batch {size:,}", (f"data.batch_size={size}",), (BARE, OURS, PRODUCTS))
@@ -165,33 +168,37 @@ def _config(*overrides: str) -> Config:
 
 
 def _table(title: str, rows: Mapping[Contestant, Row]) -> Table:
+    """Medians, and in brackets the least; of ratios turn by turn also the most."""
     table = Table(title=title, title_justify="left")
     table.add_column("", no_wrap=True)
-    for column in (
-        "s/epoch",
-        "images/s",
-        "lowest",
-        "highest",
-        "to bare loop",
-        "to products",
-        "MiB",
-    ):
+    bases = {
+        f"to {others[0]}": others
+        for others in ((BARE, LOADER), (MINIMAL,), (PRODUCTS,))
+        if any(key.pipeline in others for key in rows)
+    }
+    for column in ("s/epoch", "s of CPU", "images/s", *bases, "MiB"):
         table.add_column(column, justify="right")
     for key, row in rows.items():
         ratios = []
-        for others in ((BARE, LOADER), (PRODUCTS,)):
+        for others in bases.values():
             known = [rows.get(Contestant(key.setting, other)) for other in others]
-            base = next(filter(None, known), None)
-            ratios.append("{1:.2f} ({0:.2f}–{2:.2f})".format(*row.ratios(base)) if base else "")
-        lowest, middle, highest = row.images_per_second
+            ratios.append(_ratio(row, next(filter(None, known), None)))
         table.add_row(
             f"{key.pipeline}  {key.setting}",
-            f"{row.seconds:.2f}",
-            *(f"{rate:,.0f}" for rate in (middle, lowest, highest)),
+            *("{1:.2f} ({0:.2f})".format(*spread) for spread in (row.seconds, row.cpu)),
+            f"{row.images_per_second.median:,.0f}",
             *ratios,
             f"{row.memory:,.0f}",
         )
     return table
+
+
+def _ratio(row: Row, base: Row | None) -> str:
+    """By the clock, turn by turn; and below it by the least CPU time."""
+    if base is None:
+        return ""
+    clock = "{1:.2f} ({0:.2f}–{2:.2f})".format(*row.ratios(base))
+    return f"{clock}\nCPU {row.cpu.least / base.cpu.least:.3f}"
 
 
 def _parts(rows: Mapping[Contestant, Row]) -> Iterator[str]:
@@ -199,7 +206,7 @@ def _parts(rows: Mapping[Contestant, Row]) -> Iterator[str]:
     if (row := rows.get(Contestant("", OURS))) is None:
         return
     for name, seconds in row.parts.items():
-        yield f"  {name:<20} {1000 * seconds:8.1f} ms/epoch  {seconds / row.seconds:6.2%}"
+        yield f"  {name:<20} {1000 * seconds:8.1f} ms/epoch  {seconds / row.seconds.median:6.2%}"
 
 
 def _sweeps(overrides: Sequence[str], folder: str) -> dict[str, list[str]]:

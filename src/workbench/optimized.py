@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
@@ -48,6 +49,16 @@ class OptimizedModule(L.LightningModule):
 
     _numbers: list[dict[str, Any]] | None = None
     _reduced_at: int | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As torch's, without its search for weights where there can be none.
+
+        Lightning sets the name of the present hook 40 times a step.
+        """
+        if name in self.__dict__ and not isinstance(value, Tensor | nn.Module):
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     def schedule(self) -> Schedule | None:
         """The scheduler's recipe and timing."""

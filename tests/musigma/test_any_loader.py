@@ -86,6 +86,7 @@ def _metrics(folder, loader, **settings):
     return module.metrics("val"), module.metrics("test")
 
 
+@pytest.mark.slow
 def test_batches_of_every_kind_give_the_same_numbers(tmp_path):
     found = [_metrics(tmp_path, DataLoader(Items(item), batch_size=20)) for item in AS.values()]
     found.append(_metrics(tmp_path, DataLoader(Items(), batch_size=20, num_workers=2)))
@@ -166,6 +167,7 @@ def test_doubles_and_labels_that_are_no_classes_are_taken(tmp_path):
     assert module.metrics("train")["loss"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_stopped_after_an_epoch_a_run_resumes_to_the_same_bits(tmp_path, workers):
     def loader():
@@ -185,6 +187,7 @@ def test_stopped_after_an_epoch_a_run_resumes_to_the_same_bits(tmp_path, workers
     assert resumed.metrics("train") == whole.metrics("train")
 
 
+@pytest.mark.slow
 def test_panels_progress_throughput_and_best_checkpoint_need_no_data_module(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     board = TensorBoardLogger(tmp_path, name="", version="")

@@ -282,7 +282,7 @@ def test_of_averaged_weights_val_test_and_the_checkpoint_are_the_same_weights(se
     assert not torch.equal(best["state_dict"][name], best["current_model_state"][name])
 
 
-def test_evaluate_agrees_with_the_table_of_averaged_weights(trained):
+def test_evaluate_agrees_with_the_table_of_averaged_weights(trained, undrawn):
     folder = trained(EMA, "++callbacks.ema.decay=0.8")
     (found,) = evaluate(
         [str(folder.path)], folder.path, checkpoint="best", images=2, samples=25, seed=0
@@ -318,7 +318,7 @@ def test_a_run_with_averaged_weights_resumes_from_the_raw_ones_to_the_same_bits(
 # --- Lightning's own checkpoints ------------------------------------------------------------------
 
 
-def test_lightnings_best_checkpoint_is_tested_and_opened(run_here, capsys):
+def test_lightnings_best_checkpoint_is_tested_and_opened(run_here, undrawn, capsys):
     folder = run_here(*THEIRS, "trainer.max_epochs=3", "++callbacks.theirs.mode=max")
     assert "testing the best checkpoint: epoch 1, step 5" in capsys.readouterr().out
     assert folder.read_metrics()["best"] == "checkpoints/epoch=0-step=5.ckpt"

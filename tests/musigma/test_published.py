@@ -59,7 +59,7 @@ def test_it_leaves_a_job_what_it_is(compose_launch):
 
 
 @pytest.mark.slow
-def test_it_stands_beside_what_was_obtained(trained, capsys):
+def test_it_stands_beside_what_was_obtained(trained, undrawn, capsys):
     folder = trained("model=stochastic_autoencoder", PUBLISHED)
     settings = {"checkpoint": "best", "images": 10, "samples": 25, "seed": 0}
     (metrics,) = evaluate([str(folder.path)], folder.path.parent, **settings)
@@ -85,7 +85,7 @@ def test_it_stands_beside_what_was_obtained(trained, capsys):
 
 
 @pytest.mark.slow
-def test_without_any_the_page_has_no_such_table(trained):
+def test_without_any_the_page_has_no_such_table(trained, undrawn):
     folder = trained("model=vae")
     settings = {"checkpoint": "best", "images": 10, "samples": 25, "seed": 0}
     (metrics,) = evaluate([str(folder.path)], folder.path.parent, **settings)

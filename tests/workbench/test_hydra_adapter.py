@@ -9,6 +9,7 @@ from argparse import Namespace
 
 import pytest
 from hydra import compose
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
@@ -136,6 +137,39 @@ def test_the_launcher_that_is_there_is_serial():
     config = composed()
     context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=None)
     assert adapter.is_serial(adapter.launcher_of(config, context, print))
+
+
+def test_a_launcher_gives_jobs_the_same_configs_without_reading_files_for_each(
+    tmp_path, monkeypatch
+):
+    seen = []
+    common = [f"log_dir={tmp_path}", "sweep=s", "++trainer.min_epochs=1"]
+    jobs = [[*common, "seed=1", "name=${hydra:job.num}"], [*common, "~test", "logger=null"]]
+
+    def task(cfg):
+        plain = [OmegaConf.to_container(c, resolve=True) for c in (cfg, HydraConfig.get())]
+        seen.append((plain, HydraConfig.get().mode))
+
+    def launch(composer=None):
+        config = composed(adapter.MULTIRUN, *common[:2])
+        adapter.use(config)
+        loader = GlobalHydra.instance().config_loader()
+        context = HydraContext(config_loader=loader, callbacks=Callbacks(config))
+        launcher = adapter.launcher_of(config, context, task)
+        if composer:
+            adapter.compose_by(lambda overrides: composer.compose(overrides).config, launcher)
+            monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", None)
+        for done in launcher.launch(jobs, initial_job_idx=4):
+            _ = done.return_value
+        assert HydraConfig.instance().cfg is config
+
+    launch()
+    composer = Composer("train")
+    for job in jobs:
+        composer.compose(job)
+    launch(composer)
+    assert seen[:2] == seen[2:]
+    assert [plain[0]["name"] for plain, _ in seen[::2]] == [4, 4]
 
 
 def test_options_of_a_group_are_its_files_wherever_they_lie(searched):

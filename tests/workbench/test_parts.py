@@ -35,6 +35,20 @@ class Two(ReportingModule):
         return self.model.decoder(self.model.encoder(x))
 
 
+def test_what_is_set_twice_is_kept_where_torch_keeps_it():
+    module = Two()
+    for name, value in (("scale", nn.Parameter(torch.ones(1))), ("layer", nn.Linear(1, 1))):
+        for plain in ("text", None):
+            setattr(module, name, plain)
+        setattr(module, name, value)
+        assert getattr(module, name) is value
+        with pytest.raises(TypeError, match="cannot assign"):
+            setattr(module, name, "text")
+    assert {"scale", "layer.weight"} <= module.state_dict().keys()
+    module.train(False)
+    assert not module.layer.training
+
+
 def state_of(module):
     return {name: value.clone() for name, value in module.state_dict().items()}
 

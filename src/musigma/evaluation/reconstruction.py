@@ -63,8 +63,8 @@ def pixel_errors(x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
         x: normalised images, `[B, C, H, W]`.
         x_hat: their reconstructions, `[K, B, C, H, W]`.
     """
-    error = (x_hat - x).flatten(2)
-    return {"l1": error.abs().mean((0, 2)), "mse": error.square().mean((0, 2))}
+    error = (x_hat - x).flatten(2).abs_()
+    return {"l1": error.mean((0, 2)), "mse": error.square_().mean((0, 2))}
 
 
 def class_means(values: Tensor, y: Tensor) -> ClassMeans:

@@ -1,6 +1,7 @@
 """MMD: the aggregate posterior is held to the prior, and not each posterior."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -10,6 +11,7 @@ from torch import Tensor
 from musigma.objectives.draw import Draw
 from musigma.objectives.objective import Loss, Objective, common_terms
 from workbench.errors import ConfigError
+from workbench.meaning import Meaning
 from workbench.ranges import CHECKED, Count, Finite, Positive
 
 
@@ -32,6 +34,7 @@ class MMD(Objective):
     weight: Finite = 1000.0
     squared_width: Positive = 1.0
     samples: Count = 1
+    meanings: ClassVar[Mapping[str, Meaning]] = {"mmd": Meaning("MMD², without a unit")}
 
     def __post_init__(self) -> None:
         if not self.alpha + self.weight >= 1:

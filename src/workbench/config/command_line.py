@@ -9,7 +9,7 @@ from typing import NamedTuple
 from omegaconf import DictConfig
 
 from workbench.config import hydra_adapter
-from workbench.config.compose import choose_none
+from workbench.config.compose import Composer, choose_none
 from workbench.config.hydra_settings import find_refused
 from workbench.config.jobs import Checks, raise_all
 from workbench.config.launch import Launch, check_folders
@@ -33,6 +33,7 @@ class CommandLine(NamedTuple):
         search: of a search of the workbench's, what its trials have in common.
         sweep: the name of a sweep.
         composed: the config of a single job, as Hydra has it.
+        composer: of the jobs of a sweep.
     """
 
     config_name: str
@@ -43,6 +44,7 @@ class CommandLine(NamedTuple):
     search: Search | None = None
     sweep: str | None = None
     composed: DictConfig | None = None
+    composer: Composer | None = None
 
     @property
     def overrides(self) -> list[str]:
@@ -108,7 +110,12 @@ def _read_sweep(checks: Checks, options: Namespace) -> CommandLine:
     arguments = [job.arguments for job in checked]
     command = CommandLine(checks.config_name, options, sweep=launches[0].config["sweep"])
     if sweep.is_grid:
-        return command._replace(jobs=launches, arguments=arguments, is_numbered=sweep.is_numbered)
+        return command._replace(
+            jobs=launches,
+            arguments=arguments,
+            is_numbered=sweep.is_numbered,
+            composer=checks.composer,
+        )
     search = Search(_added(arguments[0], added), sweep.space) if sweep.space else None
     return command._replace(search=search)
 

@@ -220,6 +220,32 @@ def is_serial(launcher: Launcher) -> bool:
     return (kind.__module__, kind.__name__) == (BasicLauncher.__module__, BasicLauncher.__name__)
 
 
+class _SweepLoader:
+    def __init__(self, compose: Callable[[Sequence[str]], DictConfig]) -> None:
+        self.compose = compose
+
+    def load_sweep_config(self, sweep: DictConfig, overrides: Sequence[str]) -> DictConfig:
+        """The config of a job, whose `${hydra:...}` is read only when the launcher says so."""
+        before = HydraConfig.instance().cfg
+        config = self.compose([*sweep.hydra.overrides.hydra, *overrides])
+        OmegaConf.copy_cache(from_config=sweep, to_config=config)
+        HydraConfig.instance().cfg = before
+        return config
+
+
+def compose_by(compose: Callable[[Sequence[str]], DictConfig], launcher: Any) -> None:
+    """Let a serial launcher get the configs of its jobs from `compose`.
+
+    Hydra would read all files again for each job, which takes as long as a job of a few steps.
+
+    Args:
+        compose: overrides of a job → its config with Hydra's own settings.
+        launcher: does one job after the other.
+    """
+    loader: Any = _SweepLoader(compose)
+    launcher.hydra_context = HydraContext(loader, launcher.hydra_context.callbacks)
+
+
 def start(
     options: Namespace,
     config_name: str,

@@ -53,7 +53,8 @@ svg { fill: #dddddd }
 
 def image_files(figure: Figure) -> dict[str, bytes]:
     """A plot as PNG and SVG, by their endings; it is laid out once, which takes the time."""
-    figure.draw_without_rendering()
+    if layout := figure.get_layout_engine():
+        layout.execute(figure)
     figure.set_layout_engine("none")
     figure.set_dpi(150)
     png, svg = io.BytesIO(), io.BytesIO()

@@ -12,7 +12,7 @@ import yaml
 
 from workbench.errors import RunError, one_line
 from workbench.project import the_project
-from workbench.runs.config_file import MOST_BYTES, read_config_file
+from workbench.runs.config_file import FAST_LOADER, MOST_BYTES, read_config_file
 
 UNKNOWN = "0.1.0 or older"
 """The version of a run that does not say."""
@@ -164,7 +164,7 @@ def _damaged(path: Path, reason: str) -> RunError:
 def _texts(text: str) -> list[str]:
     if len(text) > MOST_BYTES:
         raise ValueError(f"it has over {MOST_BYTES:,} bytes")
-    found = yaml.safe_load(text)
+    found = yaml.load(text, Loader=FAST_LOADER)
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise ValueError("it is not a list of texts")
     return found

@@ -31,8 +31,11 @@ def launch_all(command: CommandLine, launcher: Any, at_once: int | None) -> int:
             print(f"{job.name}   is done already")
     if left:
         check_writable([jobs[0].parent / "plan"], "Choose another place with log_dir=...")
+    is_serial = hydra_adapter.is_serial(launcher)
+    if is_serial and (composer := command.composer):
+        hydra_adapter.compose_by(lambda overrides: composer.compose(overrides).config, launcher)
     # What a launcher returns of a job takes memory until all that it was given are done.
-    size = at_once or (1 if hydra_adapter.is_serial(launcher) else len(left) or 1)
+    size = at_once or (1 if is_serial else len(left) or 1)
     try:
         for start in range(0, len(left), size):
             batch = [command.arguments[n] for n in left[start : start + size]]

@@ -29,6 +29,7 @@ NEEDED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_shipped_config_passes(option, compose_launch):
     needed = NEEDED.get(option.removeprefix("data="), [])

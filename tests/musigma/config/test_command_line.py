@@ -18,6 +18,7 @@ def _resolvers():
     register_resolvers()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_passes_whole(experiment):
     read_command_line("train", [f"experiment={experiment}"])
@@ -71,7 +72,7 @@ def test_an_override_that_does_not_compose_is_named(argument, fault):
         ("seed=???", "seed is missing: it has no default, so give it a value"),
         ("test=3", "test=3: should be true or false"),
         ("name=${nothing}", "name: Interpolation key 'nothing' not found"),
-        ("+logger.tensorboard.flush=3", "logger.tensorboard.flush: lightning.pytorch.loggers"),
+        ("+logger.tensorboard.flush=3", "logger.tensorboard.flush: workbench.loggers.TensorBoard"),
         (
             "model.network._target_=musigma.objectives.ELBO",
             "model.network._target_=musigma.objectives.ELBO: should be Network, described",
@@ -119,6 +120,7 @@ def test_arguments_that_no_file_names_are_swept_like_the_others():
     assert command.arguments[0][:2] == ["++trainer.gradient_clip_val=0.1", "seed=0"]
 
 
+@pytest.mark.slow
 def test_a_sweep_takes_hydras_ways_to_list_values():
     command = ["-m", "model=glob([vae,beta*])", "seed=range(1,3)", "data=choice(mnist,kmnist)"]
     names = {job.name for job in read_command_line("train", command).jobs}
@@ -161,6 +163,7 @@ def test_an_interval_needs_a_search():
     assert line == "optimizer.lr=interval(0.1,1): is for a search: add hydra/sweeper=search"
 
 
+@pytest.mark.slow
 def test_a_study_says_itself_that_it_varies_what_no_file_names(tmp_path):
     mine = tmp_path / "study" / "mine.yaml"
     mine.parent.mkdir()
@@ -268,6 +271,7 @@ def test_every_job_of_every_study_passes(study):
     assert len({job.name for job in command.jobs}) == len(command.jobs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "plugin", "extra"),
     [

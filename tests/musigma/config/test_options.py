@@ -204,6 +204,7 @@ def test_names_are_cut_by_bytes():
     assert len(jobs[0].name.encode()) < 120
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "fault"),
     [

@@ -168,7 +168,10 @@ def test_objectives_have_losses_and_gradients_but_those_for_independent_dimensio
     check_objectives(model, refused=("TCVAE", "FreeBits"))
 
 
-def test_a_run_is_evaluated_and_what_is_for_diagonal_posteriors_is_left_out(trained, tmp_path):
+@pytest.mark.slow
+def test_a_run_is_evaluated_and_what_is_for_diagonal_posteriors_is_left_out(
+    trained, undrawn, tmp_path
+):
     folder = trained(*RUN)
     (found,) = evaluate(
         [str(folder.path)], tmp_path, checkpoint="best", images=5, samples=50, seed=0

@@ -237,10 +237,12 @@ def _check_gradient():
     check_doubly_reparameterized_gradient(encoder, lambda: model.encode(x), 3, prior)
 
 
+@pytest.mark.slow
 def test_doubly_reparameterized_gradient_has_the_standard_ones_mean():
     _check_gradient()
 
 
+@pytest.mark.slow
 def test_a_posterior_that_is_not_detached_is_caught(monkeypatch):
     monkeypatch.setattr(HierarchicalPosterior, "detach", lambda self: self)
     with pytest.raises(AssertionError):
@@ -269,7 +271,8 @@ def test_decoded_are_codes_of_the_first_layer():
     torch.testing.assert_close(model.decode(z), model.decode(other))
 
 
-def test_a_run_is_evaluated_used_and_exported(trained, tmp_path):
+@pytest.mark.slow
+def test_a_run_is_evaluated_used_and_exported(trained, unrendered, tmp_path):
     path = trained(*RUN).path
     (found,) = evaluate([str(path)], tmp_path, checkpoint="best", images=5, samples=50, seed=0)
     total = found["rate_1"]["mean"] + found["rate_2"]["mean"]

@@ -166,7 +166,8 @@ def test_without_zuko_the_extra_is_named_before_anything_starts(monkeypatch):
     assert "needs the extra flows" in fault_of(*RUN)
 
 
-def test_a_run_is_evaluated_used_and_exported(trained, tmp_path):
+@pytest.mark.slow
+def test_a_run_is_evaluated_used_and_exported(trained, undrawn, tmp_path):
     path = trained(*RUN).path
     (found,) = evaluate([str(path)], tmp_path, checkpoint="best", images=5, samples=50, seed=0)
     assert {"log_p", "log_p_exact"} <= found.keys()

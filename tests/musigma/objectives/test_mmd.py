@@ -34,6 +34,7 @@ def test_of_a_point_it_needs_no_rate():
     check_a_point_has_no_rate(MMD())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("squared_width", [0.5, 4.0])
 def test_mmd_equals_numerical_integration_over_the_prior(squared_width):
     torch.manual_seed(0)

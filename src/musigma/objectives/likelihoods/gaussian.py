@@ -43,7 +43,7 @@ class Gaussian(Likelihood):
             self.constant += math.log(scale)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
-        squares = (x - output).square()
+        squares = (output - x).square()
         log_scale = self.log_scale
         if self.scale_is == "optimal" and self.training:
             log_scale = 0.5 * squares.mean().log()

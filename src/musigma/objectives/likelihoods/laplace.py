@@ -37,7 +37,7 @@ class Laplace(Likelihood):
         self.constant = math.log(2) if learned else math.log(2 * scale)
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
-        distance = sum_over_pixels((x - output).abs())
+        distance = sum_over_pixels((output - x).abs())
         return -distance / self.log_scale.exp() - x[0].numel() * (self.log_scale + math.log(2))
 
     def log_prob_of_pairs(self, x: Tensor, output: Tensor) -> Tensor:
