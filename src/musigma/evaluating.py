@@ -19,6 +19,7 @@ from musigma.plots.named import plot_files
 from musigma.plotting import plots_of
 from musigma.project import PROJECT
 from musigma.published import beside_published, published_rows
+from musigma.seeding import FIXED_SEED, seed_noise
 from musigma.words import describe
 from workbench.console import nearby, set_up_logging, show_table, wrapped
 from workbench.devices import exact_device
@@ -167,6 +168,7 @@ def _evaluate(
     loader: Any = run.data.evaluation_loader("test")
     if isinstance(loader, list):
         raise DataError(f"{folder.path}: its data have no test set")
+    seed_noise(run.model.device, FIXED_SEED)  # of what a model draws beside the noise it is given
     test = encoded(run.model, loader.images(), run.data.normalization.to_unit)
     if not all(torch.isfinite(part).all() for part in (test.mu, test.std, test.errors.mse)):
         raise RunError(

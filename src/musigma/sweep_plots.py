@@ -92,12 +92,12 @@ def thumbnails(folder: Path) -> list[Plot]:
 
 def _thumbnails(run: Run) -> Iterator[Plot]:
     model, data, _ = run
-    prior, mu, views = run.prior(), None, run.views()
-    told, decoded = next(iter(views.items()))
+    mu, views = None, run.views()
+    told, (decoded, prior) = next(iter(views.items()))
     if prior is not None:
         several = len(views) > 1
         shown = dict(islice(views.items(), MOST_VIEWS))
-        samples = samples_of(prior, shown, COLUMNS if several else COLUMNS**2).flatten(0, 1)
+        samples = samples_of(shown, COLUMNS if several else COLUMNS**2).flatten(0, 1)
         grid = make_grid(viewable(samples), nrow=COLUMNS, padding=0)
         yield Plot(_pixels(grid), "means of samples" + ", a row a class" * several)
     else:

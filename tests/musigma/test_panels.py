@@ -91,7 +91,6 @@ def test_panels_follow_the_first_epoch_every_nth_from_there_and_the_last(run_her
         ("model=stochastic_autoencoder", "latent_scatter latent_plane", "mu std"),
         ("model=autoencoder model.latent_dim=20", "latent_scatter", "mu"),
         ("model=vae", "latent_scatter latent_plane samples rates", "mu std"),
-        ("model=wae model.latent_dim=3", "latent_scatter samples", "mu"),
         (
             "model=vae model.latent_dim=1 trainer.precision=64-true",
             "samples traversals rates",

@@ -110,9 +110,6 @@ def test_experiments_with_published_values_state_source_and_difference(compose_l
         assert _problems(config) == "", path
         found |= {path.stem: config.get("published") or {}}
     assert {name for name, published in found.items() if published} >= {
-        *("gaussian_vae_2d", "gaussian_vae_20d", "iwae", "iwae_1", "iwae_50")
+        *("gaussian_vae_2d", "gaussian_vae_20d")
     }
     assert found["gaussian_vae_20d"]["rate"] is None
-    # Table 1: more samples, a better model.
-    values = [found[name]["log_p"]["value"] for name in ("iwae_1", "iwae", "iwae_50")]
-    assert values == sorted(values)

@@ -37,10 +37,10 @@ def test_every_experiment_passes_whole(experiment):
         ("~model.foo", "Could not delete from config. 'model.foo' does not exist."),
         ("model.latent_dim=[1", "cannot be read: close each bracket and quote"),
         ("latent_dim", "is no setting: write name=value"),
-        ("+experiment=iwae", "leave out the +, as there is one to choose already"),
-        ("model=vae,iwae", "add -m to run each of these; a list is [a,b], and a text 'a,b'"),
+        ("+experiment=binary_vae", "leave out the +, as there is one to choose already"),
+        ("model=vae,beta_vae", "add -m to run each of these; a list is [a,b], and a text 'a,b'"),
         ("seed=1,2", "add -m to run each of these"),
-        ("model=3", "should be one of annealed_vae, autoencoder, "),
+        ("model=3", "should be one of "),
         ("hydra.foo=3", "Hydra has no such setting"),
     ],
 )
@@ -122,11 +122,11 @@ def test_arguments_that_no_file_names_are_swept_like_the_others():
 
 @pytest.mark.slow
 def test_a_sweep_takes_hydras_ways_to_list_values():
-    command = ["-m", "model=glob([vae,iw*])", "seed=range(1,3)", "data=choice(mnist,kmnist)"]
+    command = ["-m", "model=glob([vae,beta*])", "seed=range(1,3)", "data=choice(mnist,kmnist)"]
     names = {job.name for job in read_command_line("train", command).jobs}
     assert names == {
         f"model={model},seed={seed},data={data}"
-        for model in ("iwae", "vae")
+        for model in ("beta_vae", "vae")
         for seed in (1, 2)
         for data in ("mnist", "kmnist")
     }
@@ -139,7 +139,7 @@ def test_a_sweep_takes_hydras_ways_to_list_values():
         ("optimizer.lr=interval(-0.5,1)", "optimizer or scheduler: Invalid learning rate: -0.5"),
         ("model.latent_dim=choice(2,a)", "model.latent_dim='a': should be a whole number"),
         ("trainer.clip=tag(log,interval(1,2))", "trainer.clip: lightning.pytorch.Trainer has no"),
-        ("modle=choice(vae,iwae)", "modle: the config has no argument modle"),
+        ("modle=choice(vae,beta_vae)", "modle: the config has no argument modle"),
     ],
 )
 def test_what_a_search_may_choose_is_checked_by_examples(argument, fault):

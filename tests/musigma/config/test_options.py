@@ -169,7 +169,7 @@ def test_a_tilde_after_the_equals_sign_is_the_home_folder(monkeypatch, tmp_path)
         ("hydra.sweeper.max_batch_size=0", "hydra.sweeper.max_batch_size=0: should be 1 or more"),
         ("hydra/launcher=nope", "hydra/launcher=nope: there is no hydra/launcher of that name"),
         ("hydra.mode=RUN", "hydra.mode=RUN: -m asks for a sweep; take one of them"),
-        ("model=vae,iwae", None),
+        ("model=vae,beta_vae", None),
         ("seed=2,3", "seed: is varied twice; write all its values in one list"),
         ("varied=x", "varied=x: cannot be set here, as a sweep says itself what it varies"),
         ("resume=latest", "resume='latest': cannot be set here, as a sweep resumes its own runs"),

@@ -21,19 +21,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from musigma.assemble import build_model
 from musigma.data import MNISTDataModule
 from musigma.models import MLP, Autoencoder, Conv, LatentVariableModel
-from musigma.objectives import (
-    ELBO,
-    IWAE,
-    MMD,
-    TCVAE,
-    Capacity,
-    FreeBits,
-    Objective,
-    Reconstruction,
-)
+from musigma.objectives import ELBO, Objective, Reconstruction
 from musigma.objectives.likelihoods import Likelihood
 from musigma.objectives.schedules import Constant, Cyclical, Linear
 from musigma.settings import TrainSettings
+from objectives import OBJECTIVES
 from workbench import project
 from workbench.config.build import build_callbacks, build_data, build_module
 from workbench.config.signatures import arguments_of
@@ -41,7 +33,6 @@ from workbench.config.targets import LIBRARIES, is_recipe, target_of
 from workbench.errors import ConfigError
 
 SETTINGS = typing.get_type_hints(TrainSettings)
-OBJECTIVES = {ELBO, IWAE, MMD, TCVAE, Capacity, FreeBits, Reconstruction}
 
 
 def _hint(place: str) -> Any:
@@ -150,7 +141,7 @@ def test_every_place_accepts_the_public_classes_of_its_type_and_nothing_else(pla
 @pytest.mark.slow
 def test_the_place_of_an_objective_accepts_what_has_all_that_an_objective_has():
     accepted = {thing for name, thing in _everything().items() if _is_accepted(name, Objective)}
-    assert accepted >= OBJECTIVES
+    assert accepted >= {ELBO, Reconstruction} | {type(o) for o in OBJECTIVES.values()}
     assert all(Objective in thing.__mro__ for thing in accepted)
 
 

@@ -17,6 +17,7 @@ from musigma.models.priors.mixture import Mixture
 from musigma.objectives.divergences import kl_to_standard_normal, log_normal
 from musigma.seeding import normal_noise
 from oracles import PIXELS, LinearGaussian
+from posteriors import fault_of
 from priors import (
     LearnedPrior,
     assert_distributed_as,
@@ -227,3 +228,15 @@ def test_a_rate_is_not_the_divergence_from_the_standard_normal():
     difference = draw.rate() - kl_to_standard_normal(*draw.posterior).sum(-1)
     assert difference.abs().mean() > 0.5
     assert math.isfinite(difference.sum().item())
+
+
+@pytest.mark.parametrize(
+    ("model", "fault"),
+    [
+        ("model=free_bits_vae", "NormalPosterior has no rate by dimension to "),
+        ("model=info_vae", "MMD compares codes with "),
+        ("model=wae", "MMD compares codes with "),
+    ],
+)
+def test_models_for_another_prior_are_refused_in_one_line(model, fault):
+    assert fault in fault_of(model, "model/prior=mixture")
