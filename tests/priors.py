@@ -184,6 +184,7 @@ class LearnedPrior:
         assert any(g.abs().max() > 0 for g in gradients)
         torch.testing.assert_close(terms["elbo"], -(terms["distortion"] + terms["rate"]))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("arguments", "fault"),
         [
