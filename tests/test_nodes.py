@@ -73,7 +73,8 @@ def test_two_nodes_make_one_run_which_is_that_of_one_process(start_nodes, run_he
     assert metrics["metrics"] == pytest.approx(expected["metrics"], rel=1e-10)
     assert (shared.path / "train.log").read_text().count("epoch 2/2") == 1
     files = [{f.name.split(".")[0] for f in one.path.iterdir()} for one in (shared, alone)]
-    assert files[0] == files[1]
+    assert files[1] - files[0] == {"test_values"}  # which one process has in order
+    assert files[0] <= files[1]
     weights = [load_checkpoint(one.checkpoint("last"))["state_dict"] for one in (shared, alone)]
     for name, value in weights[1].items():
         torch.testing.assert_close(weights[0][name], value, rtol=1e-8, atol=1e-10)
