@@ -30,9 +30,9 @@ test-exhaustive: $(STAMP)  ## run those that `make test` leaves out, and mutate 
 	$(BIN)/python -m pytest $(ALL_CORES) --hypothesis-profile=many tests/musigma/config/test_mutations.py
 
 test-quick: $(STAMP)  ## run those that take seconds, in about a minute
-	$(BIN)/python -m pytest $(ALL_CORES) -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest $(ALL_CORES) -m "not slow and not exhaustive and not extras" $(ARGS)
 
-test-extras: $(STAMP)  ## install launchers, search, wandb, onnx and flows, and run what needs them
+test-extras: $(STAMP)  ## install the extras that tests need, and run these
 	$(BIN)/pip install --quiet --editable '.[joblib,submitit,ray,optuna,wandb,onnx,flows]'
 	$(BIN)/python -m pytest $(ALL_CORES) -m extras $(ARGS)
 
@@ -71,7 +71,7 @@ tensorboard: $(STAMP)  ## look at the runs in a browser
 doctor: $(STAMP)  ## say whether this machine is ready to train, and what to do if not
 	$(BIN)/python scripts/doctor.py
 
-fork: $(STAMP)  ## make this template NAME=your_project; ARGS="--new-history"
+fork: $(STAMP)  ## make this template NAME=your_project; ARGS="--new-history --minimal"
 	$(BIN)/python scripts/fork.py $(NAME) $(ARGS)
 
 upgrade: $(STAMP)  ## take a newer workbench from the template: FROM=path-or-address[@ref]

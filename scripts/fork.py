@@ -19,6 +19,9 @@ import tokenize
 import tomllib
 from pathlib import Path
 
+from without import texts_without
+from zoo import KEPT, belongings, uses_of, zoo
+
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = "musigma"
 WORDS = re.compile(rf"(?<![A-Za-z0-9_]){TEMPLATE}(?![A-Za-z0-9_])")
@@ -45,13 +48,20 @@ def main() -> int:
         action="store_true",
         help="drop configs/experiment but for notebook.yaml, and its figures in the README",
     )
+    parser.add_argument(
+        "--minimal",
+        action="store_true",
+        help=f"keep, of the models, {', '.join(KEPT)}, and what these need",
+    )
     parser.add_argument("--no-check", action="store_true", help="do not lint and test at the end")
     asked = parser.parse_args()
     try:
         files = tracked_files()
         version = check_template(files)
         check_name(asked.name, files)
-        plan = worked_out(files, asked.name, version, asked.without_examples)
+        plan = without_zoo(files) if asked.minimal else {}
+        left = {path: content for path, content in (files | plan).items() if content is not None}
+        plan |= worked_out(left, asked.name, version, asked.without_examples)
     except ForkError as error:
         print(f"\n{error}\nNothing has been changed.", file=sys.stderr)
         return 2
@@ -145,6 +155,18 @@ def used_words(files: dict[str, bytes]) -> set[str]:
     }
 
 
+def without_zoo(files: dict[str, bytes]) -> Plan:
+    """The new contents of the tracked files that change where the zoo is left out."""
+    texts = {path: content.decode() for path, content in files.items() if is_text(content)}
+    uses = uses_of(texts)
+    gone = belongings(zoo(uses), uses)
+    changed = texts_without(gone, texts, uses)
+    for path in sorted(texts.keys() - gone - changed.keys()):
+        if named := uses[path] & gone:
+            raise ForkError(f"{path} needs what --minimal leaves out: {', '.join(sorted(named))}")
+    return dict.fromkeys(gone) | {path: text.encode() for path, text in changed.items()}
+
+
 def worked_out(files: dict[str, bytes], name: str, version: str, without_examples: bool) -> Plan:
     """The new contents of the tracked files that change."""
     plan: Plan = {}
@@ -199,6 +221,7 @@ def carry_out(plan: Plan, name: str) -> None:
             (ROOT / path).unlink()
         else:
             (ROOT / path).write_bytes(content)
+    git("add", "--all")  # as git moves no folder that has lost a file
     for place in ("src", "tests"):
         git("mv", f"{place}/{TEMPLATE}", f"{place}/{name}")
     shutil.rmtree(ROOT / "src" / f"{TEMPLATE}.egg-info", ignore_errors=True)

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import settings
 
 import musigma  # noqa: F401 (and the project is handed over)
-from extras import is_here
 from resuming import resuming  # noqa: F401
 from running import (  # noqa: F401
     _alone,
@@ -18,13 +17,21 @@ from running import (  # noqa: F401
     trained,
 )
 from small import SMALL
+from workbench.fewer_imports import import_torchmetrics
 
 for name, examples in (("few", 40), ("many", 1000)):  # `make test-exhaustive` takes many
     settings.register_profile(name, max_examples=examples, deadline=None, derandomize=True)
 settings.load_profile("few")
 
 
+def pytest_collection():
+    """Import as the scripts do; the process that only hands out tests collects and imports none."""
+    import_torchmetrics()
+
+
 def pytest_runtest_setup(item):
+    from extras import is_here
+
     for mark in item.iter_markers("extras"):
         if not is_here(mark.args[0]):
             pytest.skip(f"{mark.args[0]} is not installed")

@@ -1,16 +1,12 @@
 """Runs that are stopped and go on."""
 
 import pytest
-import torch
-
-from workbench.callbacks.graceful_stop import GracefulStop
-from workbench.config.quoting import quote
-from workbench.runs.weights import load_checkpoint
-from workbench.training import run
 
 
 def stop_at(monkeypatch, epoch, batch):
     """Stop a run after a batch, as Ctrl-C does."""
+    from workbench.callbacks.graceful_stop import GracefulStop
+
     original = GracefulStop.on_train_batch_end
 
     def stop(self, trainer, module, outputs, batch_, batch_idx):
@@ -39,6 +35,12 @@ class Resuming:
 
     def ends_in_the_same_bits(self, *overrides, place=(1, 1)):
         """Check the weights and all else in the last checkpoint; returns that."""
+        import torch
+
+        from workbench.config.quoting import quote
+        from workbench.runs.weights import load_checkpoint
+        from workbench.training import run
+
         whole = self.trained(*overrides)
         with self.monkeypatch.context() as patch:
             stop_at(patch, *place)

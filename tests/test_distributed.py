@@ -107,7 +107,13 @@ QUICK = (
 )
 
 
-@pytest.mark.parametrize("name", LOADERS)
+BY_DEFAULT = ("streamed files", "a data module of one's own")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n in BY_DEFAULT else pytest.mark.exhaustive) for n in LOADERS],
+)
 def test_two_processes_share_what_any_loader_gives(name, tmp_path):
     """Each takes its half, both agree on the best checkpoint, and one process measures the same."""
     write_folder(tmp_path / "images", *coloured_shapes(60, side=16))

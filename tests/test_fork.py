@@ -6,6 +6,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from small import SMALL
 
 pytestmark = pytest.mark.slow
 
-LONG, SHORT = "a_project_with_quite_a_long_name", "zz"
+LONG, SHORT, MINIMAL = "a_project_with_quite_a_long_name", "zz", "minimal_one"
 
 
 def git(folder, *arguments):
@@ -29,14 +30,14 @@ def git(folder, *arguments):
     ).stdout
 
 
-def run(folder, *arguments, **environment):
+def run(folder, *arguments, timeout=300, **environment):
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": "", **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout,
         check=False,
     )
 
@@ -88,7 +89,10 @@ def forked(make_template, name, *options):
     assert done.returncode == 0, done.stderr
     info = folder / ".installed" / f"{name}-0.1.0.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\n")
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", "Version: 0.1.0"]
+    lines += [f"Requires-Dist: {needed}" for needed in project["dependencies"]]
+    (info / "METADATA").write_text("\n".join(lines) + "\n")
     assert git(folder, "status", "--porcelain") == "?? .installed/\n"
     return folder, before, {"PYTHONPATH": f"{folder}/src:{folder}/.installed"}
 
@@ -101,6 +105,11 @@ def fork(make_template):
 @pytest.fixture(scope="module")
 def small_fork(make_template):
     return forked(make_template, SHORT, "--new-history", "--without-examples")
+
+
+@pytest.fixture(scope="module")
+def minimal_fork(make_template):
+    return forked(make_template, MINIMAL, "--minimal", "--new-history")
 
 
 @pytest.mark.parametrize(
@@ -189,8 +198,11 @@ def test_a_template_that_is_not_as_it_was_is_refused(template, tmp_path, path, o
     assert git(copy, "status", "--porcelain") == ""
 
 
-def test_nothing_bears_the_old_name_but_what_says_where_it_comes_from(fork, small_fork):
-    for (folder, before, _), name in ((fork, LONG), (small_fork, SHORT)):
+def test_nothing_bears_the_old_name_but_what_says_where_it_comes_from(
+    fork, small_fork, minimal_fork
+):
+    forks = ((fork, LONG), (small_fork, SHORT), (minimal_fork, MINIMAL))
+    for (folder, before, _), name in forks:
         after = files_of(folder)
         found = {path for path, content in after.items() if b"musigma" in content.lower()}
         assert found == {"LICENSE", "CHANGELOG.md"}
@@ -208,8 +220,8 @@ def test_nothing_bears_the_old_name_but_what_says_where_it_comes_from(fork, smal
             assert after[path.replace("musigma", name)] == before[path]
 
 
-def test_the_workbench_of_a_fork_is_the_templates_to_the_byte(fork, small_fork):
-    for folder, before, _ in (fork, small_fork):
+def test_the_workbench_of_a_fork_is_the_templates_to_the_byte(fork, small_fork, minimal_fork):
+    for folder, before, _ in (fork, small_fork, minimal_fork):
         after = files_of(folder)
         for place in ("src/workbench/", "tests/workbench/", "docs/lightning.md"):
             kept = {path: content for path, content in before.items() if path.startswith(place)}
@@ -234,8 +246,8 @@ def test_examples_go_if_asked(fork, small_fork):
     assert set(re.findall(r"experiment=(\w+)", "".join([readmes[1], *guides]))) == {"notebook"}
 
 
-def test_the_fork_is_in_order(fork, small_fork):
-    for folder, _, installed in (fork, small_fork):
+def test_the_fork_is_in_order(fork, small_fork, minimal_fork):
+    for folder, _, installed in (fork, small_fork, minimal_fork):
         for command in (["check", "."], ["format", "--check", "."]):
             done = run(folder, "-m", "ruff", *command)
             assert done.returncode == 0, done.stdout + done.stderr
@@ -267,3 +279,120 @@ def test_tests_pass_in_a_fork(small_fork):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout
     assert "skipped" not in done.stdout
+
+
+# --- without the zoo ------------------------------------------------------------------------------
+
+ZOO = {
+    "models": ("conditional", "hierarchical", "vq_vae"),
+    "models/posteriors": ("full_normal", "iaf"),
+    "models/priors": ("flow", "mixture", "vamp"),
+    "objectives": ("capacity", "factor_vae", "free_bits", "iwae", "mmd", "rae", "tcvae"),
+}
+KEPT = {
+    "model": {"autoencoder", "beta_vae", "stochastic_autoencoder", "vae"},
+    "model/prior": {"standard_normal"},
+    "model/posterior": {"normal", "point"},
+    "model/objective": {"elbo", "reconstruction"},
+    "model/network": {"conv", "mlp"},
+    "model/likelihood": {"bernoulli", "continuous_bernoulli", "gaussian", "laplace"},
+    "experiment": {
+        *("binary_vae", "gaussian_vae_20d", "gaussian_vae_2d", "grey_levels", "notebook")
+    },
+    "study": {"beta", "latent_dim", "likelihood", "search", "seeds"},
+}
+
+
+def test_a_minimal_fork_has_no_zoo_and_all_else(minimal_fork):
+    folder, before, _ = minimal_fork
+    after = files_of(folder)
+    for group, names in KEPT.items():
+        assert {path.stem for path in (folder / "configs" / group).glob("*.yaml")} == names
+    for package, names in ZOO.items():
+        for name in names:
+            assert f"src/musigma/{package}/{name}.py" in before
+            assert f"src/{MINIMAL}/{package}/{name}.py" not in after
+            assert [path for path in after if path.endswith(f"/test_{name}.py")] == []
+    places = tuple(f"{package}/{name}.py" for package, names in ZOO.items() for name in names)
+    gone = {path.replace("musigma", MINIMAL) for path in before} - after.keys()
+    assert [path for path in gone if path.startswith("src/") and not path.endswith(places)] == []
+    # No other test goes unnoticed because it uses a part of the zoo.
+    tests = {Path(path).stem for path in gone if Path(path).name.startswith("test_")}
+    assert tests - {"test_fork"} <= {f"test_{name}" for names in ZOO.values() for name in names}
+
+
+def test_no_file_of_a_minimal_fork_names_the_zoo(minimal_fork):
+    modules = [f"{package}/{name}" for package, names in ZOO.items() for name in names]
+    modules += [module.replace("/", ".") for module in modules]
+    folder, before, _ = minimal_fork
+    models = {Path(path).stem for path in before if re.fullmatch(r"configs/model/\w+.yaml", path)}
+    words = re.compile(
+        "|".join(rf"{re.escape(module)}\b" for module in modules)
+        + r"|\b(?:IWAE|TCVAE|VQVAE|FactorVAE|VampPrior|FreeBits|IAF\w*|zuko|info_vae|dreg_iwae)\b"
+        + rf"|\bmodel=(?:{'|'.join(models - KEPT['model'])})\b"
+        + r"|`(?:iwae|vamp|flow|iaf|rae|wae|vq_vae|factor_vae|sigma_vae)`"
+    )
+    found = {
+        path: words.findall(content.decode())
+        for path, content in files_of(folder).items()
+        if b"\0" not in content and not path.endswith(".ckpt")
+    }
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_a_minimal_fork_trains_evaluates_and_reports(minimal_fork, tmp_path):
+    folder, _, _ = minimal_fork
+    small = [*SMALL, "trainer.max_epochs=1", f"log_dir={tmp_path}"]
+    models = "model=autoencoder,stochastic_autoencoder,vae,beta_vae"
+    evaluated = ["run=latest", "images=4", "samples=25", f"log_dir={tmp_path}"]
+    said = run_steps(
+        [
+            ("script", ["scripts/train.py", "model=vae", *small]),
+            ("script", ["scripts/evaluate.py", *evaluated]),
+            ("script", ["scripts/train.py", "-m", models, "sweep=models", *small]),
+            ("script", ["scripts/report.py", "sweep=models", f"log_dir={tmp_path}"]),
+        ],
+        folder,
+    )
+    assert "log p(x), quadrature" in said
+    assert len([*tmp_path.glob("runs/*/report.html")]) == 1
+    assert len([*tmp_path.glob("sweeps/models/*/metrics.json")]) == 4
+    assert (tmp_path / "sweeps" / "models" / "report.html").is_file()
+
+
+def test_a_minimal_fork_takes_a_newer_workbench(minimal_fork, template, tmp_path):
+    newer = shutil.copytree(template, tmp_path / "newer")
+    with (newer / "src" / "workbench" / "links.py").open("a") as file:
+        file.write("# newer\n")
+    git(newer, "commit", "--quiet", "--all", "--message", "newer")
+    copy = shutil.copytree(minimal_fork[0], tmp_path / "copy")
+    shutil.rmtree(copy / ".installed")
+    done = run(copy, "scripts/upgrade.py", str(newer), "--no-check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (copy / "src" / "workbench" / "links.py").read_text().endswith("# newer\n")
+
+
+def test_what_needs_the_zoo_is_named_and_refused(template, tmp_path):
+    copy = shutil.copytree(template, tmp_path / "copy")
+    with (copy / "src" / "musigma" / "shapes.py").open("a") as file:
+        file.write(f"# as in model={'vq_vae'}\n")
+    git(copy, "commit", "--quiet", "--all", "--message", "changed")
+    done = run(copy, "scripts/fork.py", MINIMAL, "--minimal")
+    assert done.returncode == 2
+    assert "src/musigma/shapes.py needs what --minimal leaves out: configs/model/vq_" in done.stderr
+    assert git(copy, "status", "--porcelain") == ""
+
+
+@pytest.mark.exhaustive
+def test_a_minimal_fork_passes_its_own_lint_and_tests(minimal_fork):
+    folder, _, installed = minimal_fork
+    marks = ("-m", "not exhaustive and not extras")
+    # It looks for the project where another PYTHONPATH leads.
+    but = (
+        "--deselect",
+        "tests/test_doctor.py::test_broken_packages_are_explained_and_malicious_"
+        "ones_never_imported",
+    )
+    for command in (("mypy",), ("pytest", "-q", "-n", "2", *marks, *but)):
+        done = run(folder, "-m", *command, timeout=3600, **installed)
+        assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]

@@ -1,110 +1,88 @@
-"""Models, objectives, priors and posteriors of the zoo can be taken out, one by one.
-
-The zoo are those whose configs name their module, `musigma.objectives.rae.RAE`: no other file of
-the package does. What belongs to one is its module, the configs that name it, those built on these,
-and the tests that use it.
-"""
+"""Models, objectives, priors and posteriors of the zoo can be taken out, one by one."""
 
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from musigma.paths import PROJECT_ROOT
+from without import texts_without
+from zoo import belongings, uses_of, zoo
 
-NAMED = re.compile(r"_target_: (musigma\.(?:models|objectives)(?:\.[a-z_]+)*\.([a-z_]+))\.[A-Z]")
-OF_ALL = ("docs", "README.md", "CHANGELOG.md", "tests/test_zoo.py")
-"""Texts that may name any of them."""
-COPIED = ("src", "configs", "tests", "scripts", "pyproject.toml")
+COPIED = ("src", "configs", "tests", "scripts", "docs", "pyproject.toml", "README.md", "Makefile")
 
 
 def _texts():
     listed = subprocess.run(
-        ["git", "ls-files", "src/musigma", "configs", "tests", "scripts"],
+        ["git", "ls-files", "-co", "--exclude-standard", *COPIED],
         cwd=PROJECT_ROOT,
         capture_output=True,
         text=True,
         check=True,
     ).stdout.split()
-    names = [name for name in listed if name.endswith((".py", ".yaml"))]
-    return {name: (PROJECT_ROOT / name).read_text("utf-8") for name in names}
+    names = (".py", ".yaml", ".md", ".toml", "Makefile")
+    there = [name for name in listed if name.endswith(names) and (PROJECT_ROOT / name).is_file()]
+    return {name: (PROJECT_ROOT / name).read_text("utf-8") for name in there}
 
 
 TEXTS = _texts()
+USES = uses_of(TEXTS)
+ZOO = zoo(USES)
 
 
-def _is_public(module):
-    """Whether the package gives its classes to everybody."""
-    package, _, name = module.rpartition(".")
-    init = f"src/{package.replace('.', '/')}/__init__.py"
-    return f"{package}.{name} import" in TEXTS.get(init, "")
+def _own_module(config):
+    """The module of the config's class, if nothing else needs it."""
+    gone = belongings({config}, USES)
+    return next((name for name in USES[config] & gone if name.startswith("src/")), None)
 
 
-def _zoo():
-    found = {}
-    for name, text in TEXTS.items():
-        if name.startswith("configs/model/"):
-            found |= {m[1]: m[2] for m in NAMED.finditer(text) if not _is_public(m[1])}
-    files = {module: f"src/{module.replace('.', '/')}.py" for module in found}
-    return {m: short for m, short in found.items() if files[m] in TEXTS and short != "schedules"}
+PARTS = {config: module for config in sorted(ZOO) if (module := _own_module(config))}
 
 
-ZOO = _zoo()
-
-
-def _parts(module):
-    """The files that belong to a module of the zoo."""
-    own = {name for name, text in TEXTS.items() if name.startswith("configs") and module in text}
-    for _ in range(2):  # a preset that chooses it, and an experiment that chooses the preset
-        choices = {Path(name).stem for name in own}
-        for name, text in TEXTS.items():
-            chosen = re.findall(r"(?:- (?:override [\w/]+: )?|\[)(\w+)", text)
-            if name.startswith("configs/") and choices & {*chosen}:
-                own.add(name)
-    own |= {
-        name for name in TEXTS if name.startswith("tests/") and f"{module} import" in TEXTS[name]
-    }
-    return own | {f"src/{module.replace('.', '/')}.py"}
-
-
-def test_the_zoo_is_found():
-    assert {"factor_vae", "rae", "vq_vae"} <= {*ZOO.values()}
-
-
-@pytest.mark.parametrize("module", sorted(ZOO))
-def test_no_other_file_names_it(module):
-    own = _parts(module)
-    choices = {Path(name).stem for name in own if name.startswith("configs")}
-    words = re.compile(rf"{re.escape(module)}\b|\bmodel(?:/\w+)?=(?:{'|'.join(choices)})\b")
-    rest = [name for name in TEXTS if name not in own and not name.startswith(OF_ALL)]
-    assert [name for name in rest if words.search(TEXTS[name])] == []
+@pytest.mark.parametrize("config", PARTS)
+def test_no_other_file_names_it(config):
+    gone = belongings({config}, USES)
+    left = TEXTS | texts_without(gone, TEXTS, USES)
+    users = [name for name in USES if name not in gone and USES[name] & gone]
+    assert [name for name in users if not name.endswith((".md", "/__init__.py"))] == []
+    module = PARTS[config]
+    dotted = module.removeprefix("src/").removesuffix(".py").replace("/", ".")
+    word = re.compile(rf"{re.escape(dotted)}\b|{re.escape(module)}\b|{re.escape(config)}\b")
+    assert [name for name in left if name not in gone and word.search(left[name])] == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "module",
+    "config",
     [
-        pytest.param(module, marks=() if number == 0 else pytest.mark.exhaustive)
-        for number, module in enumerate(sorted(ZOO))
+        pytest.param(config, marks=() if number == 0 else pytest.mark.exhaustive)
+        for number, config in enumerate(PARTS)
     ],
 )
-def test_without_it_the_rest_stands(module, tmp_path):
+def test_without_it_the_rest_stands(config, tmp_path):
     """Every module imports and every other model builds; all of the quick tests are the CI's."""
     for name in COPIED:
         source = PROJECT_ROOT / name
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, tmp_path / name)
-    for name in _parts(module):
+    gone = belongings({config}, USES)
+    for name in gone:
         (tmp_path / name).unlink()
-    tests = ["tests/musigma/config/test_configs.py", "tests/musigma/models"]
+    for name, text in texts_without(gone, TEXTS, USES).items():
+        (tmp_path / name).write_text(text, "utf-8")
+    tests = [f"tests/musigma/{name}" for name in ("config/test_configs.py", "models", "objectives")]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0"]
     done = subprocess.run(
         [*command, "-m", "not slow and not exhaustive", *tests],
         cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path / "src"), "HOME": str(tmp_path)},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": str(tmp_path / "src"),
+            "HOME": str(tmp_path),
+            "OMP_NUM_THREADS": "1",
+        },
         capture_output=True,
         text=True,
         check=False,

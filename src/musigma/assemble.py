@@ -203,24 +203,31 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
 
 
 def _check_apart(module: AutoencoderModule, batch: Batch, noise: Tensor) -> None:
-    """Raise a ConfigError if what one optimizer minimises reaches the weights of another."""
+    """Raise a ConfigError if what one optimizer minimises reaches the weights of another.
+
+    The objective is for the model's weights, its own terms are for its learners, and a penalty is
+    for either.
+    """
     parts = module.learners()
     if not parts:
         return
     weights = {n: p for n, p in module.named_parameters() if p.requires_grad}
-    own = {n: p for n, p in weights.items() if any(is_within(n, part) for part in parts)}
-    others = {n: p for n, p in weights.items() if n not in own}
+    learners = {n for n in weights if any(is_within(n, part) for part in parts)}
     draw = module.model.given(batch).draw(batch.x, noise, len(batch.x))
     loss = module.objective(draw, 0).loss
-    terms = module.objective.own_terms(draw, 0).items()
-    for what, value, kept in [("loss", loss, own), *((n, t.mean(), others) for n, t in terms)]:
-        if not value.requires_grad or not kept:
+    own_terms = module.objective.own_terms(draw, 0)
+    for name, value in {"loss": loss, **own_terms, **draw.penalties}.items():
+        if not value.requires_grad:
             continue
-        reached = torch.autograd.grad(value, [*kept.values()], retain_graph=True, allow_unused=True)
-        for name, gradient in zip(kept, reached, strict=True):
-            if gradient is not None:
-                raise ConfigError(
-                    f"model.objective: the gradient of {what} reaches {name}, which another "
-                    "optimizer trains: detach the codes in own_terms, and the learners' weights in "
-                    "the loss"
-                )
+        found = torch.autograd.grad(
+            value.mean(), [*weights.values()], retain_graph=True, allow_unused=True
+        )
+        reached = {n for n, one in zip(weights, found, strict=True) if one is not None}
+        others = reached - learners
+        is_own = name in own_terms or (name in draw.penalties and not others)
+        if wrong := others if is_own else reached & learners:
+            raise ConfigError(
+                f"model: the gradient of {name} reaches {min(wrong)}, which another optimizer "
+                "trains: detach the codes in what learners minimise, and the learners' weights "
+                "in all else"
+            )

@@ -19,12 +19,14 @@ from musigma.plots.named import plot_files
 from musigma.plotting import plots_of
 from musigma.project import PROJECT
 from musigma.published import beside_published, published_rows
+from musigma.seeding import FIXED_SEED, seed_noise
 from musigma.words import describe
 from workbench.console import nearby, set_up_logging, show_table, wrapped
 from workbench.devices import exact_device
 from workbench.errors import ConfigError, DataError, RunError, UserError
-from workbench.interactive import changed_settings
+from workbench.interactive import changed_settings, compose
 from workbench.pages.render import render
+from workbench.project import Config
 from workbench.runs.about import About, read_about
 from workbench.runs.evaluation import (
     FILES,
@@ -86,6 +88,7 @@ def evaluate(
         output_folder(output and str(Path(output) / name), _place(folder, checkpoint), FILES)
         for folder, name in zip(folders, inside, strict=True)
     ]
+    defaults = _or_none("what differs from the defaults", compose)
     found = []
     for folder, place in zip(folders, places, strict=True):
         try:
@@ -99,7 +102,8 @@ def evaluate(
                     before,
                 )
             settings = {"images": images, "samples": samples, "seed": seed}
-            found.append(_evaluate(run, folder, place, about, settings))
+            metrics = _evaluate(run, folder, place, about, settings=settings, defaults=defaults)
+            found.append(metrics)
         except UserError as error:
             if len(folders) == 1:
                 raise
@@ -146,7 +150,13 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def _evaluate(
-    run: Run, folder: RunFolder, place: Path, about: About, settings: dict[str, Any]
+    run: Run,
+    folder: RunFolder,
+    place: Path,
+    about: About,
+    *,
+    settings: dict[str, Any],
+    defaults: Config | None,
 ) -> Metrics:
     start = time.perf_counter()
     for note in about.notes:
@@ -158,6 +168,7 @@ def _evaluate(
     loader: Any = run.data.evaluation_loader("test")
     if isinstance(loader, list):
         raise DataError(f"{folder.path}: its data have no test set")
+    seed_noise(run.model.device, FIXED_SEED)  # of what a model draws beside the noise it is given
     test = encoded(run.model, loader.images(), run.data.normalization.to_unit)
     if not all(torch.isfinite(part).all() for part in (test.mu, test.std, test.errors.mse)):
         raise RunError(
@@ -199,7 +210,9 @@ def _evaluate(
         ],
         published=published_of(run.config, rows),
         explorer=explorer,
-        changed=_or_none("what differs from the defaults", changed_settings, run.config),
+        changed=None
+        if defaults is None
+        else _or_none("what differs from the defaults", changed_settings, run.config, defaults),
         measured=measured(metrics, about.weights()),
         notes=[*about.notes, *_left_out(metrics)],
         rows=rows,

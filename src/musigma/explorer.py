@@ -56,8 +56,9 @@ def latent_explorer(run: Run, test: Encoded) -> dict[str, Any] | None:
         places = (torch.arange(side) + 0.5) / side
         across = (low[0] + places * (high[0] - low[0])).expand(side, side)
         upwards = (high[1] - places * (high[1] - low[1])).unsqueeze(1).expand(side, side)
-        found["told"], decoded = next(iter(run.views().items()))
-        found["plane"] = _sprite(decoded(torch.stack([across, upwards], 2)).flatten(0, 1))
+        found["told"], view = next(iter(run.model.views().items()))
+        plane = run.decoded(torch.stack([across, upwards], 2), view)
+        found["plane"] = _sprite(plane.flatten(0, 1))
     return found
 
 

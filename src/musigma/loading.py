@@ -1,6 +1,6 @@
 """Opening a run again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from musigma.assemble import DEFAULT, build_data, build_model, build_objective
 from musigma.data import ImageDataModule
-from musigma.evaluation.encoding import Shown
+from musigma.evaluation.encoding import Shown, View
 from musigma.models import LatentVariableModel
 from musigma.models.priors import Prior
 from musigma.objectives import Objective
@@ -37,14 +37,7 @@ class Run(NamedTuple):
         """The objective that the run minimised."""
         return build_objective(self.config)
 
-    def prior(self) -> Prior | None:
-        """What new codes are drawn from; None if nothing held the codes to a prior.
-
-        It is p(z), or a density that is fitted now to the codes of training images.
-        """
-        objective = self.objective()
-        if not (objective.fits_prior or self.model.fits_prior):
-            return self.model.prior if objective.uses_prior else None
+    def _fitted_prior(self) -> Prior:
         from musigma.evaluation.probes import Codes, fitted_on  # import scikit-learn
         from musigma.models.priors.fitted_mixture import FittedMixture
 
@@ -68,18 +61,29 @@ class Run(NamedTuple):
 
     @torch.no_grad()
     def decoded(self, z: Tensor, model: LatentVariableModel | None = None) -> Tensor:
-        """Codes `[..., d]` → the mean images of p(x|z), `[..., C, H, W]` on the [0, 1] scale.
+        """Codes `[..., d]` → the model's `images_of` them, `[..., C, H, W]` on the [0, 1] scale.
 
         Both on the CPU, whatever device the model is on. Of a model that is told something, `model`
         is that given the images of the codes, or one of its views.
         """
-        output = (self.model if model is None else model).decode(z.to(self.model.device))
-        return self.data.normalization.shown(self.model.likelihood.mean(output)).cpu()
+        images = (self.model if model is None else model).images_of(z.to(self.model.device))
+        return self.data.normalization.shown(images).cpu()
 
-    def views(self) -> dict[str, Callable[[Tensor], Tensor]]:
-        """`decoded` for codes of no image, once for each of the model's views, by captions."""
+    def views(self) -> dict[str, View]:
+        """The model's views by captions, each with `decoded`, and with what codes are drawn from.
+
+        That is p(z), or a density that is fitted now to the codes of training images, or None if
+        nothing held the codes to a prior.
+        """
+        objective, views = self.objective(), self.model.views()
+        is_fitted = objective.fits_prior or self.model.fits_prior
+        fitted = self._fitted_prior() if is_fitted else None
         return {
-            name: partial(self.decoded, model=view) for name, view in self.model.views().items()
+            name: View(
+                partial(self.decoded, model=view),
+                view.prior if objective.uses_prior and not is_fitted else fitted,
+            )
+            for name, view in views.items()
         }
 
 

@@ -38,7 +38,7 @@ from musigma.loading import Run
 from musigma.models import LatentVariableModel, NormalPosterior
 from musigma.objectives import Objective
 from musigma.seeding import FIXED_SEED, derive_seed
-from musigma.words import unit_of
+from musigma.words import NATS
 
 IMAGES_AT_ONCE = 100
 GAP_IMAGES = 50
@@ -85,7 +85,8 @@ def _reconstruction(run: Run, test: Encoded) -> Metrics:
         values["rate"] = test.rate
         if run.model.is_deterministic:
             values["elbo"] = test.log_likelihood - test.rate
-    own = {name: {**_mean(value), "unit": unit_of(name)} for name, value in test.own.items()}
+    units = {name: meaning.unit for name, meaning in run.model.meanings.items()}
+    own = {n: {**_mean(value), "unit": units.get(n, NATS)} for n, value in test.own.items()}
     return {name: _mean(value) for name, value in values.items()} | own
 
 
@@ -99,8 +100,8 @@ def _latent(model: LatentVariableModel, objective: Objective, test: Encoded) -> 
         metrics["share_of_std_at_floor"] = share_at_floor(std)
     if not objective.uses_prior:
         return metrics
-    moments, prior = aggregated_posterior(mu, std), model.prior
-    active = active_units(mu, prior.std())
+    moments, priors = aggregated_posterior(mu, std), [v.prior for v in model.views().values()]
+    active = active_units(mu, torch.stack([prior.std() for prior in priors]).mean(0))
     metrics |= {"active_units": int(active.sum()), "aggregate_mean": moments.mean.tolist()}
     if len(model.latent_dims) > 1:
         layers = active.split(model.latent_dims)
@@ -111,7 +112,8 @@ def _latent(model: LatentVariableModel, objective: Objective, test: Encoded) -> 
     if model.has_density and not (is_normal or model.is_deterministic):
         return {**metrics, "for_normal_posteriors": NOT_NORMAL}
     metrics["aggregate_covariance"] = moments.covariance.tolist()
-    if prior.is_standard_normal and model.has_density and not model.is_deterministic:
+    is_standard_normal = all(prior.is_standard_normal for prior in priors)
+    if is_standard_normal and model.has_density and not model.is_deterministic:
         metrics["aggregate_kl_at_least"] = gaussian_kl_to_prior(moments)
     if is_normal:
         information = mutual_information(mu, std, generator=_generator(FIXED_SEED))
@@ -151,7 +153,8 @@ def _density(run: Run, objective: Objective, images: Shown, samples: int, seed: 
     model = run.model
     images = Shown(*(part.to(model.device) for part in images))
     reason = why_no_importance_weights(model, objective)
-    is_integrable = model.latent_dim <= 2 and model.prior.half_width() is not None
+    prior = next(iter(model.views().values())).prior
+    is_integrable = model.latent_dim <= 2 and prior.half_width() is not None
     if reason and not is_integrable:
         return {"no_log_p": reason}
     metrics: Metrics = {"images": len(images.x), "samples": samples, "seed": seed}

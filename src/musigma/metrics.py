@@ -32,7 +32,7 @@ def older(
     data, objective = build_data(config), build_objective(config)
     data.source = source
     likelihood = instantiate(config["model"]["likelihood"], Likelihood, "model.likelihood")
-    model = SimpleNamespace(likelihood=likelihood, speaks_of="p(x)", pays=())
+    model = SimpleNamespace(likelihood=likelihood, speaks_of="p(x)", pays=(), meanings={})
     parts = SimpleNamespace(model=model, objective=objective)
     return meanings(config, parts, data), on_common_scale(metrics, parts, data)
 
@@ -62,6 +62,8 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
     metrics = {OTHERS: Meaning(NATS, whole, places=2)}
     for name, unit in UNITS.items():
         metrics[name] = Meaning(unit, whole[:3] if name in ("l1", "mse") else whole)
+    for name, meaning in {**objective.meanings, **module.model.meanings}.items():
+        metrics[name] = replace(meaning, of=(*whole, *meaning.of))
     metrics["rate"] = Meaning(NATS, (dataset, speaks_of), "neither", 2)
     for name, estimator in objective.estimators.items():
         sizes = [getattr(data, f"{what}batch_size", "unknown") for what in ("", "eval_")]

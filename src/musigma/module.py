@@ -11,13 +11,14 @@ from torch.optim import Adam
 
 from musigma.data import Batch, ImageDataModule
 from musigma.data.batch import as_batch, check_pixels, size_of
+from musigma.data.steps import StepLoader
 from musigma.evaluation.reconstruction import pixel_errors
 from musigma.evaluation_noise import EvaluatedBatch, EvaluationNoise
 from musigma.loader_seeding import LoaderSeedingModule
 from musigma.models import LatentVariableModel, Posterior
 from musigma.objectives import Loss, Objective
-from musigma.objectives.objective import with_penalties
-from musigma.seeding import derive_seed, seed_noise
+from musigma.objectives.objective import learns, with_penalties
+from musigma.seeding import FIXED_SEED, derive_seed, seed_noise
 from workbench.errors import ConfigError
 from workbench.module import Stage
 from workbench.parameter_groups import OptimizerRecipe
@@ -67,8 +68,9 @@ class AutoencoderModule(LoaderSeedingModule):
         seed: of the noise in training.
 
     Raises:
-        ValueError: if the objective needs a rate and the model's posterior is a point, or the prior
-            is learned and the objective does not use it.
+        ValueError: if the objective needs a rate and the model's posterior is a point, the prior
+            is learned and the objective does not use it, posterior and prior are densities on
+            different sets, or the objective learns and does not say its `monitor`.
     """
 
     examples: ClassVar[str] = "images"
@@ -97,7 +99,18 @@ class AutoencoderModule(LoaderSeedingModule):
                 f"{type(objective).__name__} holds no codes to it, so nothing would train it: "
                 "choose prior standard_normal, or an objective with a rate, such as elbo"
             )
+        if model.has_density and model.code_space != model.prior.code_space:
+            raise ValueError(
+                f"the prior {type(model.prior).__name__} is a density of {model.prior.code_space}, "
+                f"and the posterior one of {model.code_space}: choose two of the same"
+            )
         objective.bind(model)
+        if learns(objective) and type(objective).monitor is Objective.monitor:
+            raise ValueError(
+                f"the objective {type(objective).__name__} changes as it learns, so that its "
+                "losses do not compare between steps: say in the class, as `monitor`, which of its "
+                "terms tells the better of two checkpoints, less being better"
+            )
         self.model = model
         self.objective = objective
         self.optimizer = optimizer
@@ -136,8 +149,12 @@ class AutoencoderModule(LoaderSeedingModule):
             )
 
     def learners(self) -> dict[str, OptimizerRecipe]:
-        """Those of the objective."""
-        return {f"objective.{name}": own for name, own in self.objective.learners().items()}
+        """Those of the model and of the objective."""
+        return {
+            f"{part}.{name}": own
+            for part, of in (("model", self.model), ("objective", self.objective))
+            for name, own in of.learners().items()
+        }
 
     def forward(self, x: Tensor) -> Posterior:
         """The codes of images: `mu, std = module(x)`."""
@@ -147,7 +164,10 @@ class AutoencoderModule(LoaderSeedingModule):
         ours = self._batch(batch, batch_idx)
         shape = (self.objective.samples, len(ours.x), self.model.noise_dim)
         noise = torch.randn(shape, device=ours.x.device)
-        return self._step("train", ours, noise, self.trainer.train_dataloader)
+        loader: Any = self.trainer.train_dataloader
+        loss = self._step("train", ours, noise, loader)
+        weight = loader.weight(batch_idx) if isinstance(loader, StepLoader) else 1.0
+        return loss if weight == 1 else weight * loss
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self._evaluate("val", batch, batch_idx, self.trainer.val_dataloaders)
@@ -159,8 +179,7 @@ class AutoencoderModule(LoaderSeedingModule):
         ours = self._batch(batch, batch_idx)
         model = self.model.given(ours)
         posterior = model.encode(ours.x)
-        x_mean = model.likelihood.mean(model.decode(posterior.mu))
-        return Prediction(posterior.mu, posterior.std, x_mean)
+        return Prediction(posterior.mu, posterior.std, model.images_of(posterior.mu))
 
     def _batch(self, batch: Any, batch_idx: int) -> Batch:
         """A batch of any loader as ours; the first is checked."""
@@ -181,6 +200,8 @@ class AutoencoderModule(LoaderSeedingModule):
         place = EvaluatedBatch(batch_idx, self.trainer.world_size, self.global_rank, loader)
         shape = (self.objective.samples, self.model.noise_dim)
         noise = self._evaluation_noise(ours, place, *shape)
+        # What a model or an objective draws beside that noise is the same in every evaluation too.
+        seed_noise(self.device, derive_seed(FIXED_SEED, self.global_rank, batch_idx))
         self._step(stage, ours, noise, loader)
 
     def _step(self, stage: Stage, batch: Batch, noise: Tensor, loader: Any) -> Tensor:

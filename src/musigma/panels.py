@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from musigma.data import Batch, ImageDataModule
 from musigma.data.batch import as_batch
-from musigma.evaluation.encoding import Shown
+from musigma.evaluation.encoding import Shown, View
 from musigma.models import LatentVariableModel, Posterior
 from musigma.module import AutoencoderModule
 from musigma.plots.images import pair_rows
@@ -40,8 +40,9 @@ class PanelInputs(NamedTuple):
         x: the images, `[N, C, H, W]` in [0, 1].
         y: their labels, `[N]`.
         posterior: of each.
-        decoded: codes of these images, `[N, d]` → mean images `[N, C, H, W]` in [0, 1].
-        views: codes of no image, `[..., d]`, likewise; once for each view of the model.
+        rates: the rate of each of its dimensions, `[N, d]`; None if it does not fall apart so.
+        x_hat: reconstructions from a draw of z each, like `x`.
+        views: the model for codes of no image, once for each view of it.
     """
 
     stage: Literal["train", "val"]
@@ -49,8 +50,9 @@ class PanelInputs(NamedTuple):
     x: Tensor
     y: Tensor
     posterior: Posterior
-    decoded: Callable[[Tensor], Tensor]
-    views: Mapping[str, Callable[[Tensor], Tensor]]
+    rates: Tensor | None
+    x_hat: Tensor
+    views: Mapping[str, View]
 
 
 class Panel(L.Callback):
@@ -133,18 +135,23 @@ class Panel(L.Callback):
         x = trainer.precision_plugin.convert_input(images)
 
         def decoded(view: LatentVariableModel, z: Tensor) -> Tensor:
-            return shown(view.likelihood.mean(view.decode(z.to(x))))
+            return shown(view.images_of(z.to(x)))
 
-        given = model.given(Shown(x, labels))
-        views = {name: partial(decoded, view) for name, view in model.views().items()}
+        uses_prior = pl_module.objective.uses_prior
+        noise = normal_noise(1, len(x), model.noise_dim, seed=FIXED_SEED)
+        draw = model.given(Shown(x, labels)).draw(x, noise.to(x))
         return PanelInputs(
             stage,
             trainer.global_step - 1,
             shown(images),
             labels,
-            given.encode(x),
-            partial(decoded, given),
-            views,
+            draw.posterior,
+            draw.prior.rate_per_dimension(draw.posterior),
+            shown(model.likelihood.mean(draw.decoded()[0])),
+            {
+                name: View(partial(decoded, view), view.prior if uses_prior else None)
+                for name, view in model.views().items()
+            },
         )
 
 
@@ -168,10 +175,8 @@ class ImagePanel(Panel):
         super().__init__(every_n_epochs, images)
 
     def show(self, board: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
-        mu, model = inputs.posterior.mu, pl_module.model
-        noise = normal_noise(len(mu), model.noise_dim, seed=FIXED_SEED).to(mu)
-        x_hat = inputs.decoded(inputs.posterior.rsample(noise))
-        board.add_image(f"{inputs.stage}/reconstructions", pair_rows(inputs.x, x_hat), inputs.step)
+        pairs = pair_rows(inputs.x, inputs.x_hat)
+        board.add_image(f"{inputs.stage}/reconstructions", pairs, inputs.step)
 
 
 class LatentPanel(Panel):
@@ -199,15 +204,13 @@ class LatentPanel(Panel):
         has_density = inputs.posterior.has_density
         # The projector has the components, and where there is a plane it has both dimensions.
         left_out = ("latent_pca", "traversals" if mu.shape[1] == 2 else "")
-        prior = pl_module.model.prior
-        rates = prior.rate_per_dimension(inputs.posterior)
+        rates = inputs.rates
         for name, _, plot in latent_plots(
             mu,
             std if has_density else None,
             None if rates is None else rates.float().cpu(),
             inputs.y.cpu(),
             inputs.views,
-            prior=prior if pl_module.objective.uses_prior else None,
             latent_dims=pl_module.model.latent_dims,
         ):
             if plot is not None and name not in left_out:

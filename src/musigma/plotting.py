@@ -52,7 +52,6 @@ def plots_of(run: Run, test: Encoded, curves: Curves) -> Iterator[NamedPlot]:
         test.rates,
         test.y,
         run.views(),
-        prior=run.prior(),
         latent_dims=run.model.latent_dims,
     )
     if len(test.y) > 1:

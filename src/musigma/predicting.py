@@ -14,7 +14,7 @@ from musigma.loading import load_run
 from workbench.console import set_up_logging
 from workbench.devices import exact_device
 from workbench.errors import ConfigError, RunError
-from workbench.runs.output import check_writable, written_together
+from workbench.runs.output import check_no_other_run, check_writable, written_together
 from workbench.runs.resume import find_run
 
 Task = Literal["encode", "decode", "sample", "reconstruct", "traverse"]
@@ -126,7 +126,7 @@ def _file(task: str, output: str | None, own: Path) -> Path:
 
     Raises:
         ConfigError: if `output` has the wrong ending.
-        RunError: if it cannot be written, or is there already.
+        RunError: if it cannot be written, is there already, or is in another run's folder.
     """
     ending = ".png" if task == "sample" else ".npz"
     path = Path(output) if output else own / f"{task}{ending}"
@@ -134,6 +134,7 @@ def _file(task: str, output: str | None, own: Path) -> Path:
         raise ConfigError(f"output={output}: task={task} writes a file that ends in {ending}")
     paths = [path] if task in ("encode", "sample") else [path, path.with_suffix(".png")]
     check_writable(paths)
+    check_no_other_run(path, own)
     if output and not path.parent.is_dir():
         raise RunError(f"output={output}: there is no folder {path.parent}: make it first.")
     if there := [str(one) for one in paths if output and os.path.lexists(one)]:

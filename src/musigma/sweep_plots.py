@@ -18,7 +18,7 @@ from musigma.plots.style import viewable
 from musigma.seeding import FIXED_SEED, normal_noise
 from workbench.pages.render import address, embedded
 from workbench.sweeps.compare import Comparison, Group
-from workbench.sweeps.plots import Plot
+from workbench.sweeps.plots import Plot, spot_at
 from workbench.sweeps.varied import label_of, text_of
 
 SIDE = 12
@@ -59,7 +59,15 @@ def rate_distortion_planes(compared: Comparison) -> Iterator[Plot]:
             for g in groups
             if g.scale(metric) == scale
         ]
-        yield Plot(embedded(plot_rate_distortion(points)), ", ".join(scale))
+        figure = plot_rate_distortion(points)
+        source = embedded(figure)
+        spots = [spot_at(figure.axes[0], p.rate, p.distortion, _words(p)) for p in points]
+        yield Plot(source, ", ".join(scale), spots)
+
+
+def _words(point: Point) -> str:
+    about = ", ".join(filter(None, (point.label, point.series)))
+    return f"{about}: rate {point.rate:.2f}, distortion {point.distortion:.2f} nats per image"
 
 
 def _fewest_values(groups: Sequence[Group]) -> str | None:
@@ -84,12 +92,12 @@ def thumbnails(folder: Path) -> list[Plot]:
 
 def _thumbnails(run: Run) -> Iterator[Plot]:
     model, data, _ = run
-    prior, mu, views = run.prior(), None, run.views()
-    told, decoded = next(iter(views.items()))
+    mu, views = None, run.views()
+    told, (decoded, prior) = next(iter(views.items()))
     if prior is not None:
         several = len(views) > 1
         shown = dict(islice(views.items(), MOST_VIEWS))
-        samples = samples_of(prior, shown, COLUMNS if several else COLUMNS**2).flatten(0, 1)
+        samples = samples_of(shown, COLUMNS if several else COLUMNS**2).flatten(0, 1)
         grid = make_grid(viewable(samples), nrow=COLUMNS, padding=0)
         yield Plot(_pixels(grid), "means of samples" + ", a row a class" * several)
     else:

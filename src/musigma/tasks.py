@@ -14,7 +14,7 @@ from musigma.evaluation.encoding import Shown, in_rows, of_labels
 from musigma.evaluation.reconstruction import reconstruction_errors
 from musigma.inputs import codes_of, images_of
 from musigma.loading import Run
-from musigma.models.priors import Prior
+from musigma.objectives.draw import Prior
 from musigma.plots.images import pair_rows, traversal_codes
 from musigma.plots.style import viewable
 from musigma.seeding import normal_noise
@@ -66,10 +66,11 @@ def sample(run: Run, count: int, seed: int, label: int | None = None) -> Predict
     A model that is told labels is told `label`, or each label in turn: a column for each.
     """
     check_fits(run, count, f"count={count:,}")
-    codes = _required(run.prior()).sample(count, seed=seed)
-    views = len(run.model.views())
-    y = _labels(run, count, torch.arange(count) % views, label)
-    return Prediction({}, _grid(_decoded(run, codes, y), views if y.unique().numel() > 1 else None))
+    views = [*run.views().values()]
+    y = _labels(run, count, torch.arange(count) % len(views), label)
+    codes = torch.stack([_required(view.prior).sample(count, seed=seed) for view in views])
+    x = _decoded(run, codes[y, torch.arange(count)], y)
+    return Prediction({}, _grid(x, len(views) if y.unique().numel() > 1 else None))
 
 
 @torch.no_grad()
@@ -80,9 +81,11 @@ def reconstruct(run: Run, source: str, z: Code, seed: int, label: int | None = N
 
     def rows_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         given = model.given(Shown(x, y))
-        posterior = given.encode(x)
-        code = posterior.mu if z == "mu" else posterior.rsample(noise)
-        return code, given.likelihood.mean(given.decode(code))
+        if z == "mu":
+            code = given.nearest(given.encode(x).mu)
+            return code, given.images_of(code)
+        draw = given.draw(x, noise.unsqueeze(0))
+        return draw.z[0], given.likelihood.mean(draw.decoded())[0]
 
     noise = normal_noise(1, len(x), model.noise_dim, seed=seed)[0]
     code, x_hat = in_rows(rows_of, x, y, noise, device=model.device)
@@ -95,6 +98,7 @@ def reconstruct(run: Run, source: str, z: Code, seed: int, label: int | None = N
     return Prediction({name: value.numpy() for name, value in arrays.items()} | about, picture)
 
 
+@torch.no_grad()
 def traverse(
     run: Run, source: str, image: int, offsets: Sequence[float], label: int | None = None
 ) -> Prediction:
@@ -106,23 +110,22 @@ def traverse(
     """
     moved = run.model.latent_dims[0]
     check_fits(run, moved * len(offsets), f"offsets: {len(offsets)} for each of {moved} dimensions")
-    prior = run.prior()
+    center, y = _center(run, source, image, label)
+    prior = [*run.views().values()][int(y) if run.model.told else 0].prior
+    if center is None:
+        center = _required(prior).mean()
     unit = prior.std() if prior is not None else 1.0
     steps = traversal_codes(torch.zeros(run.model.latent_dim), offsets)[:moved]
-    center, y = _center(run, prior, source, image, label)
-    z = steps * unit + center
+    z = run.model.nearest((steps * unit + center).to(run.model.device)).cpu()
     x = _decoded(run, z.flatten(0, 1), y.expand(moved * len(offsets)))
     arrays = {"x": x.unflatten(0, z.shape[:2]).numpy(), "z": z.numpy()}
     return Prediction({**arrays, "offsets": np.asarray(offsets)}, _grid(x, len(offsets)))
 
 
-@torch.no_grad()
-def _center(
-    run: Run, prior: Prior | None, source: str, image: int, label: int | None
-) -> tuple[Tensor, Tensor]:
-    """The code `[d]` to traverse around, an image's mu or the prior's mean, and its label `[1]`."""
+def _center(run: Run, source: str, image: int, label: int | None) -> tuple[Tensor | None, Tensor]:
+    """An image's mu `[d]` to traverse around, or None for the prior's mean; and its label `[1]`."""
     if source == "prior":
-        return _required(prior).mean(), _labels(run, 1, None, label, "the prior has")
+        return None, _labels(run, 1, None, label, "the prior has")
     x, y, _ = _images(run, source, label)
     if image >= len(x):
         raise DataError(f"image={image}: input={source} holds {len(x)} images, counted from 0")

@@ -10,7 +10,6 @@ UNITS = {
     "loss": "nats per pixel, less a constant",
     "l1": "per pixel",
     "mse": "per pixel",
-    "mmd": "MMD², without a unit",
 }
 """The units of the other metrics."""
 

@@ -45,19 +45,30 @@ class EpochMeans:
         """The means of all examples added by all ranks."""
         if self._sums is None:
             return {}
-        sums = torch.cat([self._sums, self._sums.new_tensor([self._count])])
-        if sum_over_ranks is not None:
-            sums = sum_over_ranks(sums)
-        *totals, count = sums.tolist()
+        *totals, count = self._totals(sum_over_ranks).tolist()
         return {name: total / count for name, total in zip(self._names, totals, strict=True)}
 
-    def state_dict(self) -> dict[str, Any]:
-        """The sums since the last reset."""
-        return {"names": self._names, "sums": self._sums, "count": self._count}
+    def state_dict(self, sum_over_ranks: Callable[[Tensor], Any] | None = None) -> dict[str, Any]:
+        """The sums since the last reset, of all ranks."""
+        sums, count = self._sums, self._count
+        if sums is not None and sum_over_ranks is not None:
+            totals = self._totals(sum_over_ranks)
+            sums, count = totals[:-1], int(totals[-1])
+        return {"names": self._names, "sums": sums, "count": count}
 
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Continue with saved sums."""
+    def load_state_dict(
+        self, state: dict[str, Any], device: torch.device, is_first: bool = True
+    ) -> None:
+        """Continue with saved sums, which the first rank takes over."""
         self.reset()
         names, sums, self._count = state.values()  # the last had another name before version 0.3
         self._names = tuple(names)
         self._sums = None if sums is None else sums.to(device)
+        if not is_first and self._sums is not None:
+            self._sums, self._count = torch.zeros_like(self._sums), 0
+
+    def _totals(self, sum_over_ranks: Callable[[Tensor], Any] | None) -> Tensor:
+        """The sums, and last the number of examples."""
+        assert self._sums is not None
+        sums = torch.cat([self._sums, self._sums.new_tensor([self._count])])
+        return sums if sum_over_ranks is None else sum_over_ranks(sums)

@@ -96,13 +96,14 @@ def build(config: Config, folder: str | Path | None = None) -> Built:
     return Built(module, data, trainer, run.path)
 
 
-def changed_settings(config: Config) -> list[Changed]:
+def changed_settings(config: Config, defaults: Config) -> list[Changed]:
     """The settings of a run that are not those of `scripts/train.py` without overrides.
 
-    Raises:
-        ConfigError: if the defaults do not compose.
+    Args:
+        config: of the run.
+        defaults: what `compose` gives without overrides.
     """
-    mine, default = compared_settings(config), compared_settings(compose())
+    mine, default = compared_settings(config), compared_settings(defaults)
     return [
         Changed(name, _text(mine.get(name)), _text(default.get(name)))
         for name in dict.fromkeys([*mine, *default])

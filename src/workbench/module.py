@@ -93,8 +93,7 @@ class ReportingModule(OptimizedModule):
 
     def metrics(self, stage: Stage) -> dict[str, float]:
         """Means over the examples of the present or last epoch, on all ranks; all must call it."""
-        reduce = self.trainer.strategy.reduce
-        return self.means[stage].compute(lambda sums: reduce(sums, reduce_op="sum"))
+        return self.means[stage].compute(self._sum_over_ranks)
 
     def validation(self) -> dict[str, float]:
         """The validation metrics of the present weights; none if they were not validated."""
@@ -159,7 +158,11 @@ class ReportingModule(OptimizedModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        checkpoint["epoch_means"] = self.means["train"].state_dict()
+        # After an error the other ranks are elsewhere.
+        is_alone = self.trainer.world_size == 1 or self.trainer.interrupted
+        checkpoint["epoch_means"] = self.means["train"].state_dict(
+            None if is_alone else self._sum_over_ranks
+        )
         checkpoint["settings"] = self.settings
         if self.config is not None:
             checkpoint["config"] = self.config
@@ -175,7 +178,8 @@ class ReportingModule(OptimizedModule):
             self.tested_step = checkpoint["global_step"]
             return
         super().on_load_checkpoint(checkpoint)
-        self.means["train"].load_state_dict(checkpoint["epoch_means"], self.device)
+        means, is_first = checkpoint["epoch_means"], self.trainer.is_global_zero
+        self.means["train"].load_state_dict(means, self.device, is_first)
         self.settings = checkpoint.get("settings", {})  # absent before version 0.2
         self._validation = checkpoint.get("validation", {})
         # Absent if the validation in the checkpoint may be one of other weights.
@@ -192,6 +196,9 @@ class ReportingModule(OptimizedModule):
         """
         for logger in self.trainer.loggers:
             logger.log_metrics(metrics, step=step)
+
+    def _sum_over_ranks(self, sums: Tensor) -> Any:
+        return self.trainer.strategy.reduce(sums, reduce_op="sum")
 
     def _early_stopping(self) -> list[Any]:
         return [*self.trainer.early_stopping_callbacks]

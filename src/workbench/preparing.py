@@ -11,11 +11,12 @@ import lightning as L
 from workbench.config.blame import blaming
 from workbench.config.build import build_callbacks, build_data, build_module
 from workbench.config.check import check_config
+from workbench.config.identity import flatten
 from workbench.config.launch import Launch
 from workbench.config.misfits import check_schedule, check_unvalidated, find_misfits
 from workbench.config.places import places_of, remember, unnamed_places
 from workbench.config.trainer_rules import batches_of, check_processes, read_data
-from workbench.distributed import folder_to_join
+from workbench.distributed import Processes, check_alike, check_shared, folder_to_join
 from workbench.errors import ConfigError, RunError
 from workbench.module import reports_of
 from workbench.origin import Origin, Taken, read_origin, take, with_origin
@@ -44,24 +45,45 @@ class Prepared(NamedTuple):
     taken: Taken | None
 
 
-def prepare(launch: Launch, known: RunFolder | None) -> Prepared:
-    """Check and build everything that training needs; a run that is resumed is left as it was."""
+class Built(NamedTuple):
+    """The objects of a run, as those of `Prepared`, and the step that it is resumed from."""
+
+    data: L.LightningDataModule
+    module: L.LightningModule
+    resume_from: Path | None
+    first_step: int | None
+    taken: Taken | None
+
+
+def prepare(launch: Launch, known: RunFolder | None, processes: Processes) -> Prepared:
+    """Check and build everything that training needs; a run that is resumed is left as it was.
+
+    Args:
+        launch: the job.
+        known: its folder, if it has one already.
+        processes: those that a launcher has started for it. Each prepares the run, the first makes
+            or claims its folder, and what fails in one fails in all.
+    """
     is_resumed = launch.config["resume"] is not None
     joined = folder_to_join()
-    if joined is not None:
-        known = RunFolder.open(joined)
-    elif is_resumed:
-        known = find_run_to_resume(launch.config["resume"], launch.parent)
-        known.claim()
+    is_first = joined is None and processes.rank == 0
     try:
-        if joined is not None and known is not None:
-            config = known.read_config()
-        elif is_resumed and known is not None:
-            config = _resumed_config(launch, known)
-        else:
-            config = with_origin(launch).config
-        prepared = _assemble(config, launch, known, is_resumed)
-        if joined is None:
+        with processes.agreeing():
+            if joined is not None:
+                known = RunFolder.open(joined)
+            elif is_resumed:
+                known = find_run_to_resume(launch.config["resume"], launch.parent)
+                if is_first:
+                    known.claim()
+            if joined is not None and known is not None:
+                config = known.read_config()
+            elif is_resumed and known is not None:
+                config = _resumed_config(launch, known)
+            else:
+                config = with_origin(launch).config
+            built = _build(config, known, is_resumed, processes)
+        prepared = _place(launch, known, config, built, processes)
+        if is_first:
             remember(places_of(config).values())
         return prepared
     except BaseException:  # a Ctrl-C too
@@ -91,10 +113,10 @@ def _resumed_config(launch: Launch, folder: RunFolder) -> Config:
     return config
 
 
-def _assemble(
-    config: Config, launch: Launch, known: RunFolder | None, is_resumed: bool
-) -> Prepared:
-    """The objects of a run, in a new folder unless that is known."""
+def _build(
+    config: Config, known: RunFolder | None, is_resumed: bool, processes: Processes
+) -> Built:
+    """The objects of a run, tried out."""
     if not is_resumed:
         check_config(config)
     is_new = not (known and (is_resumed or known.was_begun()))
@@ -117,15 +139,32 @@ def _assemble(
     if path is None and (origin := origin or _origin(config)):
         taken = take(module, origin, config.get("init_from_parts"))
         reports_of(module).taken = taken.names
-    _try_out(config, module, data)
-    folder = known or _new_folder(launch)
+    _try_out(config, module, data, processes)
+    return Built(data, module, path, first_step, taken)
+
+
+def _place(
+    launch: Launch,
+    known: RunFolder | None,
+    config: Config,
+    built: Built,
+    processes: Processes,
+) -> Prepared:
+    """The run in its folder: a new one, unless it has one already."""
+    data, module, path, first_step, taken = built
+    place = {"resumed from": str(path and path.resolve())}
+    settings = processes.gather({**flatten(config), **place})
+    with processes.agreeing():
+        check_alike(settings)
+    folder = known or _new_folder(launch, processes)
     try:
-        trainer = build_trainer(config, folder.path, first_step)
-        data.trainer = trainer
+        with processes.agreeing():
+            trainer = build_trainer(config, folder.path, first_step)
     except BaseException:
-        if known is None:
+        if known is None and processes.rank == 0:
             folder.discard()
         raise
+    data.trainer = trainer
     return Prepared(config, folder, data, module, trainer, path, taken)
 
 
@@ -134,23 +173,46 @@ def _origin(config: Config) -> Origin | None:
     return read_origin(Path(which)) if which else None
 
 
-def _try_out(config: Config, module: L.LightningModule, data: L.LightningDataModule) -> None:
+def _try_out(
+    config: Config,
+    module: L.LightningModule,
+    data: L.LightningDataModule,
+    processes: Processes,
+) -> None:
     """Check the trainer, and try two steps of the run in a folder that is thrown away."""
     with TemporaryDirectory() as folder:
         with blaming("trainer"):
             trainer = build_trainer(config, Path(folder))
-        check_processes(trainer)
+        check_processes(trainer, processes)
         batches = read_data(data, trainer)
         reports = reports_of(module)
         reports.planned = length_of(trainer, batches)
         check_schedule(config, reports.planned)
         if not (trainer.limit_val_batches and batches_of(data.val_dataloader())):
             check_unvalidated(config, reports.monitor)
-        if folder_to_join() is None:
+        if folder_to_join() is None and processes.rank == 0:
             rehearse(config, module, data, trainer, Path(folder))
 
 
-def _new_folder(launch: Launch) -> RunFolder:
+def _new_folder(launch: Launch, processes: Processes) -> RunFolder:
+    """The folder that the first process makes, once the others see it."""
+    made = None
+    with processes.agreeing():
+        if processes.rank == 0:
+            made = _make_folder(launch)
+    path = Path(processes.gather(made and str(made.path.absolute()))[0])
+    try:
+        with processes.agreeing():
+            if not made:
+                check_shared(path)
+    except BaseException:
+        if made:
+            made.discard()
+        raise
+    return made or RunFolder(path)
+
+
+def _make_folder(launch: Launch) -> RunFolder:
     if launch.is_named:
         return RunFolder.claim_new(launch.parent / launch.name)
     folder = RunFolder.create(launch.parent, launch.name)

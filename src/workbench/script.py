@@ -3,11 +3,15 @@
 import functools
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import leave_at_interrupts, note_interrupts, plain_errors
 from workbench.fewer_imports import import_torchmetrics
 from workbench.project import Project, hand_over
+
+HERE = "."
+"""The folder that Hydra makes for a script that makes its own, or needs none."""
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -48,6 +52,11 @@ def script(
             note_interrupts()
             vars(plain_task)["command"] = command  # for the sweeper
             with plain_errors(), hydra_adapter.opened(project.configs, name):
+                if command.composed and command.composed.hydra.run.dir != HERE:
+                    from workbench.runs.output import check_writable
+
+                    path = Path(command.composed.hydra.run.dir, "config.yaml")
+                    check_writable([path], "Choose another place with hydra.run.dir=...")
                 failed = hydra_adapter.start(
                     command.options, command.config_name, plain_task, Parser(), command.composed
                 )

@@ -2,7 +2,6 @@
 
 import logging
 import math
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,13 @@ from workbench.config.blame import blaming
 from workbench.config.launch import Launch
 from workbench.config.trainer_rules import parts_measured
 from workbench.console import nearby, next_steps, set_up_logging, show_results, show_summary
-from workbench.distributed import folder_to_join, others_join
+from workbench.distributed import (
+    Processes,
+    ending_silently,
+    folder_to_join,
+    meet,
+    others_join,
+)
 from workbench.errors import ConfigError, UserError
 from workbench.meaning import Meanings
 from workbench.module import ReportingModule, reports_of
@@ -51,7 +56,11 @@ def run(
     """
     set_up_logging(first_process=folder_to_join() is None)
     with interruptible():
-        prepared = prepare(launch, folder)
+        # The jobs of a sweep are shared by the processes that were given the same sweep.
+        processes = Processes() if launch.in_sweep else meet()
+        if processes.rank > 0:
+            set_up_logging(first_process=False)
+        prepared = prepare(launch, folder, processes)
         trainer = prepared.trainer
         if prepared.folder.read_metrics().get("trial") is not None:  # in every rank
             pruning = Pruning(launch.config["optimized_metric"], judge)
@@ -71,7 +80,7 @@ def _run(launch: Launch, prepared: Prepared) -> float | None:
     first = trainer.is_global_zero
     with (
         others_join(folder.path, launch.overrides),
-        recorded(folder) if first else nullcontext(),
+        recorded(folder) if first else ending_silently(),
         tracked(trainer.loggers) as tracked_runs,
     ):
         if first:
@@ -97,10 +106,20 @@ def _record_start(
     if launch.config["resume"] is not None:  # those of the command that began the run stay
         new = [override for override in overrides if not override.startswith("resume=")]
         overrides = [*folder.read_overrides(), *new]
+    count, before = trainer.world_size, folder.read_metrics().get("processes", trainer.world_size)
+    if count != before:
+        log.warning(
+            "processes: %s instead of %s. Each step takes as many batches at the same learning rate, "
+            "so from here on the run is another than it would have been; the rest of an unfinished "
+            "epoch may be short, or without its validation",
+            count,
+            before,
+        )
     folder.write_config(config, overrides)
     folder.write_environment(describe_environment(str(trainer.strategy.root_device)))
     folder.write_metrics(
         status="running",
+        processes=count,
         **{f"data_{name}": value for name, value in the_project().found(data).items()},
         monitor=reports_of(module).monitor,
         meanings=meanings.plain(),

@@ -15,6 +15,7 @@ def test_each_command_has_its_turns_and_the_first_does_not_count(tmp_path):
     assert {name: len(turns) for name, turns in took.items()} == {"a": 2, "b": 2}
 
 
+@pytest.mark.slow
 def test_memory_is_the_command_s_own_peak():
     commands = {"small": ["-c", ""], "large": ["-c", "bytearray(2**28)"], "after": ["-c", ""]}
     small, large, after = (turns[0].memory for turns in time_commands(commands, 1).values())

@@ -5,6 +5,8 @@ import functools
 import pytest
 
 from musigma.evaluation.amortization import best_elbo
+from workbench.config.files import Files
+from workbench.project import the_project
 
 
 @pytest.fixture(autouse=True)
@@ -14,3 +16,45 @@ def _short_search(monkeypatch):
     `test_amortization.py` takes them all, and so do the scripts.
     """
     monkeypatch.setattr("musigma.measuring.best_elbo", functools.partial(best_elbo, steps=20))
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Runs are measured, and no picture is drawn: that takes most of the time."""
+    monkeypatch.setattr("musigma.evaluating.plots_of", lambda *_: iter([]))
+
+
+@pytest.fixture
+def unrendered(monkeypatch):
+    """Plots are made, and no file of them, which is most of an evaluation."""
+    empty = {"png": b"", "svg": b"<svg></svg>"}
+    monkeypatch.setattr("musigma.plots.named.image_files", lambda figure: empty)
+
+
+_files = {}
+
+
+class _Kept(Files):
+    """Files as they lie in `configs`; what a test has in a folder of its own is read anew."""
+
+    def choose(self, choices):
+        chosen = super().choose(choices)
+        if any("hydra.searchpath" in choice for choice in choices):
+            self._chosen.pop(choices)
+            self._defaults.pop(choices, None)
+        return chosen
+
+
+def _kept(config_name, parse):
+    configs = the_project().configs
+    stamps = sorted((path, path.stat().st_mtime_ns) for path in configs.rglob("*.yaml"))
+    place = (config_name, *stamps)  # a test may add a file
+    if place not in _files:
+        _files[place] = _Kept(config_name, parse)
+    return _files[place]
+
+
+@pytest.fixture(autouse=True)
+def _composed_once(monkeypatch):
+    """Each choice of config files is composed once for all tests: that is most of many."""
+    monkeypatch.setattr("workbench.config.compose.Files", _kept)

@@ -13,6 +13,7 @@ def weights_of(folder, name="last"):
     return load_checkpoint(folder.checkpoint(name))["state_dict"]
 
 
+@pytest.mark.slow
 def test_another_bottleneck_takes_what_fits_and_a_frozen_encoder_stays(trained, run_here, capsys):
     other = trained()
     capsys.readouterr()
@@ -33,6 +34,7 @@ def test_another_bottleneck_takes_what_fits_and_a_frozen_encoder_stays(trained, 
     assert load_run(folder.path).model.latent_dim == 5
 
 
+@pytest.mark.slow
 def test_only_the_parts_that_are_named_are_taken_also_from_an_export(trained, run_here, tmp_path):
     other = trained()
     export_run(load_run(other.path), tmp_path / "export")
@@ -43,6 +45,7 @@ def test_only_the_parts_that_are_named_are_taken_also_from_an_export(trained, ru
     assert same == {name for name in after if name.startswith("model.decoder.")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plateau", "onecycle", "warmup_cosine"])
 def test_every_schedule_trains(name, run_here):
     folder = run_here(f"scheduler={name}", "++parameter_groups.biases_and_norms.weight_decay=0")

@@ -41,22 +41,16 @@ GREY_LEVELS = [
 
 
 def _measure(folder, **settings):
-    settings = {"checkpoint": "best", "images": 20, "samples": 100, "seed": 0, **settings}
+    settings = {"checkpoint": "best", "images": 5, "samples": 100, "seed": 0, **settings}
     (metrics,) = evaluate([str(folder.path)], folder.path.parent, **settings)
     return metrics
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Runs are measured, and no picture is drawn: that takes most of the time."""
-    monkeypatch.setattr("musigma.evaluating.plots_of", lambda *_: iter([]))
 
 
 def test_a_run_is_measured_and_explains_its_figures(trained, undrawn):
     folder = trained("model=vae", *BINARY)
     metrics = _measure(folder)
     assert metrics == json.loads((folder.path / "evaluation" / "metrics.json").read_text())
-    assert (metrics["images"], metrics["samples"], metrics["seed"]) == (20, 100, 0)
+    assert (metrics["images"], metrics["samples"], metrics["seed"]) == (5, 100, 0)
     assert metrics["data_source"] == "sample"
     assert metrics["elbo"]["mean"] < metrics["log_p"]["mean"]
     assert metrics["log_p"]["mean"] == pytest.approx(metrics["log_p_exact"]["mean"], rel=0.01)
@@ -92,7 +86,9 @@ def test_the_elbo_is_the_one_that_training_reported(trained):
         (["model=vae", *GREY_LEVELS], "not a density"),
     ],
 )
-def test_what_has_no_meaning_is_left_out_with_a_reason(run_here, overrides, reason, capsys):
+def test_what_has_no_meaning_is_left_out_with_a_reason(
+    run_here, unrendered, overrides, reason, capsys
+):
     folder = run_here(*overrides)
     no_density = (
         "cross-entropies of grey levels, which are not likelihoods" in capsys.readouterr().out

@@ -35,6 +35,7 @@ DATA = ("data=own", "data._target_=theirs.Blobs", "++data.count=80")
 OURS = ("data.source=sample", "+trainer.limit_train_batches=4", "+trainer.limit_val_batches=1")
 SHORT = ("trainer.accelerator=cpu", "trainer.max_epochs=2", "trainer.log_every_n_steps=1")
 SMALL = ("model.network.encoder_sizes=[8]", "model.network.decoder_sizes=[8]")
+BARE = (*SMALL, "callbacks.image_panel=null", "callbacks.latent_panel=null")
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +97,7 @@ def test_the_epoch_s_metric_is_the_mean_over_its_images(train):
         ((*MODULE, *OURS), (1, 1)),  # in the middle of an epoch, as our loader has a state
         ((*MODULE, *DATA), (0, 1)),  # at the end of one
         ((*GAN, *DATA, "monitor=score"), (0, 1)),
-        ((*DATA, "model=vae", *SMALL), (0, 1)),
+        ((*DATA, "model=vae", *BARE), (0, 1)),
     ],
 )
 def test_stopped_and_resumed_it_ends_with_the_same_bits(
@@ -188,7 +189,8 @@ def test_a_package_that_is_not_trusted_is_not_imported(monkeypatch):
             compose(overrides)
 
 
-def test_our_module_trains_on_foreign_data_and_is_evaluated(train, tmp_path):
+@pytest.mark.slow
+def test_our_module_trains_on_foreign_data_and_is_evaluated(train, undrawn, tmp_path):
     done = train(*DATA, "model=vae", *SMALL)
     metrics = done.read_metrics()["metrics"]
     where = {"checkpoint": "best", "images": 4, "samples": 25, "seed": 0}
@@ -204,8 +206,9 @@ def test_pixels_of_foreign_data_are_checked_against_the_likelihood(train):
         train(*DATA, "++data.levels=2.0", "model=vae", "model/likelihood=bernoulli", *SMALL)
 
 
+@pytest.mark.slow
 def test_of_pixels_beyond_one_nothing_is_said_on_the_common_scale(train):
-    done = train(*DATA, "++data.levels=2.0", "model=vae", *SMALL)
+    done = train(*DATA, "++data.levels=2.0", "model=vae", *BARE)
     metrics = done.read_metrics()["metrics"]
     assert "test/elbo" in metrics
     assert "test/elbo_unit" not in metrics
@@ -218,8 +221,9 @@ def test_a_shape_that_is_said_is_checked_before_anything_is_read(compose_launch)
     assert next(find_misfits(compose_launch(*said).config), None) is None
 
 
+@pytest.mark.slow
 def test_without_validation_and_test_the_last_weights_are_the_result(train):
-    done = train("data=own", "data._target_=theirs.Known", "++data.count=40", *SMALL)
+    done = train("data=own", "data._target_=theirs.Known", "++data.count=40", *BARE)
     names = {name.partition("/")[0] for name in done.read_metrics()["metrics"]}
     assert names == {"train"}
     assert done.checkpoint("best").is_file()

@@ -154,7 +154,7 @@ def test_bf16_mixed_trains_and_agrees_with_float32(run_here, trained):
 def test_a_batch_can_be_overfitted(run_here):
     folder = run_here(
         "debug=overfit",
-        "trainer.max_epochs=200",
+        "trainer.max_epochs=60",
         "trainer.log_every_n_steps=1",
         "optimizer.lr=1e-2",
     )

@@ -59,7 +59,7 @@ def test_it_leaves_a_job_what_it_is(compose_launch):
 
 
 @pytest.mark.slow
-def test_it_stands_beside_what_was_obtained(trained, capsys):
+def test_it_stands_beside_what_was_obtained(trained, undrawn, capsys):
     folder = trained("model=stochastic_autoencoder", PUBLISHED)
     settings = {"checkpoint": "best", "images": 10, "samples": 25, "seed": 0}
     (metrics,) = evaluate([str(folder.path)], folder.path.parent, **settings)
@@ -85,7 +85,7 @@ def test_it_stands_beside_what_was_obtained(trained, capsys):
 
 
 @pytest.mark.slow
-def test_without_any_the_page_has_no_such_table(trained):
+def test_without_any_the_page_has_no_such_table(trained, undrawn):
     folder = trained("model=vae")
     settings = {"checkpoint": "best", "images": 10, "samples": 25, "seed": 0}
     (metrics,) = evaluate([str(folder.path)], folder.path.parent, **settings)
@@ -110,9 +110,6 @@ def test_experiments_with_published_values_state_source_and_difference(compose_l
         assert _problems(config) == "", path
         found |= {path.stem: config.get("published") or {}}
     assert {name for name, published in found.items() if published} >= {
-        *("gaussian_vae_2d", "gaussian_vae_20d", "iwae", "iwae_1", "iwae_50")
+        *("gaussian_vae_2d", "gaussian_vae_20d")
     }
     assert found["gaussian_vae_20d"]["rate"] is None
-    # Table 1: more samples, a better model.
-    values = [found[name]["log_p"]["value"] for name in ("iwae_1", "iwae", "iwae_50")]
-    assert values == sorted(values)

@@ -51,12 +51,13 @@ def test_a_config_may_hold_anything_as_published(strange):
 
 
 def test_settings_that_are_not_the_defaults_are_named_with_both_values():
-    changed = changed_settings(compose(["model=vae", "optimizer.lr=0.01", "log_dir=elsewhere"]))
+    mine, defaults = compose(["model=vae", "optimizer.lr=0.01", "log_dir=elsewhere"]), compose()
+    changed = changed_settings(mine, defaults)
     found = {one.name: (one.value, one.default) for one in changed}
     assert found["model.objective"] == ("ELBO", "Reconstruction")
     assert found["optimizer.lr"] == ("0.01", "0.001")
     assert "log_dir" not in found
-    assert changed_settings(compose()) == []
+    assert changed_settings(defaults, defaults) == []
 
 
 def test_the_command_of_a_job_trains_it_by_itself():

@@ -1,5 +1,10 @@
 """The machinery that scripts import, for the server in `warm.py`: each of them is a fork of it."""
 
+# ruff: noqa: E402
+from workbench.fewer_imports import import_torchmetrics
+
+import_torchmetrics()
+
 import hydra.main  # noqa: F401
 import torch.utils.tensorboard  # noqa: F401
 

@@ -42,16 +42,17 @@ def _composer(configs):
 
 
 @functools.cache
-def _composed(configs, overrides):
+def composed(configs, overrides):
+    """What the overrides compose, and the `Launch` of it, once for all tests."""
     from workbench.config import hydra_adapter
     from workbench.config.launch import read_launch
     from workbench.config.resolvers import register_resolvers
 
     register_resolvers()
     with hydra_adapter.opened(configs, "train"):
-        composed = _composer(configs).compose([f"log_dir={HERE}", *overrides])
-    assert not composed.problems
-    cfg = composed.config
+        found = _composer(configs).compose([f"log_dir={HERE}", *overrides])
+    assert not found.problems
+    cfg = found.config
     shown = cfg.copy()
     shown._set_flag("struct", False)
     shown.pop("hydra")
@@ -64,7 +65,7 @@ def compose_launch(tmp_path):
     from hydra.core.hydra_config import HydraConfig
 
     def compose_them(*overrides):
-        cfg, launch = _composed(the_project().configs, overrides)
+        cfg, launch = composed(the_project().configs, overrides)
         HydraConfig.instance().set_config(cfg)
         text = json.dumps([launch.config, launch.overrides, str(launch.parent)])
         config, typed, parent = json.loads(text.replace(HERE, f"{tmp_path}/logs"))

@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -152,3 +153,15 @@ def test_a_second_process_is_refused_while_the_first_trains(start_script, run_sc
     first.send_signal(signal.SIGTERM)
     first.finish(60)
     assert only_run().read_metrics()["status"] == "interrupted"
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="Linux")
+@pytest.mark.parametrize(
+    "arguments", [["hydra.run.dir=/proc/runs/mine"], ["-m", "seed=1,2", "hydra.sweep.dir=/proc/x"]]
+)
+def test_a_folder_that_cannot_be_made_is_one_line(arguments, run_script):
+    done = run_script(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("\n/proc cannot be written: ")
+    assert "Choose another place with " in done.stderr
+    assert "Traceback" not in done.stderr

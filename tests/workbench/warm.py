@@ -83,6 +83,8 @@ class Started:
             os.killpg(self.process.pid, signal.SIGKILL)  # the other ranks of a run too
             raise TimeoutError(self.arguments)
         output, errors = (file.read() for file in self._files)
+        for file in self._files:
+            file.close()
         return subprocess.CompletedProcess(self.arguments, self.process.exitcode, output, errors)
 
 

@@ -80,11 +80,25 @@ class StepLoader:
         full, rest = divmod(self.sampler.count, self.step_size)
         return max(1, full + (rest >= 2 * self.world_size))
 
+    def weight(self, step: int) -> float:
+        """The images that this rank has in a step, over those of the mean rank.
+
+        It is what a mean over them counts for in the mean over ranks: the last step may not share
+        out evenly.
+        """
+        if step < len(self) - 1:
+            return 1.0
+        images = self.sampler.count - step * self.step_size
+        return len(range(self.rank, images, self.world_size)) * self.world_size / images
+
     def first_step(self) -> int:
         """The step to begin at: 0, or once the one of a state that was loaded."""
         loaded, self._loaded = self._loaded, {}
-        # A state from the end of an epoch says nothing about the next one.
-        return int(loaded["next_step"]) if loaded.get("epoch") == self.sampler.epoch else 0
+        if loaded.get("epoch") != self.sampler.epoch:
+            return 0  # a state from the end of an epoch says nothing about the next one
+        # With fewer or more processes a step has another size; before version 0.3 none was saved.
+        size = loaded.get("step_size", self.step_size)
+        return int(loaded["next_step"]) * size // self.step_size
 
     def rows(self, first: int, device: torch.device | None = None) -> Iterator[Tensor]:
         """The rows of the images of each step of this rank, from `first` on."""
@@ -94,8 +108,9 @@ class StepLoader:
             yield order[step * self.step_size + self.rank : end : self.world_size]
 
     def state_dict(self) -> dict[str, Any]:
-        """Epoch and next step: with the seed, the loader's whole state."""
-        return {"epoch": self.sampler.epoch, "next_step": self._next_step}
+        """Epoch, next step and its size: with the seed, the loader's whole state."""
+        place = {"epoch": self.sampler.epoch, "next_step": self._next_step}
+        return {**place, "step_size": self.step_size}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Start the next iteration at a saved place."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from musigma.evaluation.reconstruction import ReconstructionErrors, reconstruction_errors
 from musigma.models import LatentVariableModel
 from musigma.objectives import Draw
+from musigma.objectives.draw import Prior
 from musigma.seeding import FIXED_SEED, normal_noise
 
 ROWS = 1000
@@ -41,6 +42,18 @@ class Shown(NamedTuple):
 
     x: Tensor
     y: Tensor
+
+
+class View(NamedTuple):
+    """A model as it decodes codes of no image: told one thing, if it is told any.
+
+    Args:
+        decoded: codes `[..., d]` → mean images `[..., C, H, W]` in [0, 1], without a gradient.
+        prior: p(z), which new codes are drawn from; None if nothing holds codes to one.
+    """
+
+    decoded: Callable[[Tensor], Tensor]
+    prior: Prior | None
 
 
 def of_labels(model: LatentVariableModel, y: Tensor) -> LatentVariableModel:

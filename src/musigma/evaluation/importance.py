@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from musigma.evaluation.encoding import codes_at_once
 from musigma.evaluation.pareto import pareto_k
 from musigma.models import LatentVariableModel
-from musigma.objectives.iwae import log_mean_exp
+from musigma.objectives.divergences import log_mean_exp
 
 
 class ImportanceEstimate(NamedTuple):

@@ -54,10 +54,12 @@ class Autoencoder(LatentVariableModel):
         features = features_of(self.encoder, image_shape)
         head: HeadRecipe = NAMED[posterior] if isinstance(posterior, str) else posterior
         self.head = head(features + self.told_dim, latent_dim)
-        self.decoder = network.decoder(latent_dim + self.told_dim, image_shape)
+        output_shape = likelihood.output_shape(image_shape)
+        self.decoder = network.decoder(latent_dim + self.told_dim, output_shape)
         self.likelihood = likelihood
-        check_decoder(self.decoder, latent_dim + self.told_dim, image_shape)
+        check_decoder(self.decoder, latent_dim + self.told_dim, output_shape)
         self.noise_dim, self.has_density = self.head.noise_dim, self.head.has_density
+        self.code_space = self.head.code_space
         self.prior = prior(self)
 
     @property
@@ -79,6 +81,9 @@ class Autoencoder(LatentVariableModel):
     def decode(self, z: Tensor) -> Tensor:
         output = at_least_float32(self.decoder(z.flatten(0, -2)))
         return output.unflatten(0, z.shape[:-1])
+
+    def nearest(self, z: Tensor) -> Tensor:
+        return self.head.nearest(z)
 
     @torch.no_grad()
     def start_at(self, mean_image: Tensor) -> None:

@@ -2,16 +2,19 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
+from musigma.models.code_space import ANY_NUMBERS
 from musigma.models.priors import Prior
 from musigma.objectives.draw import Draw, Posterior
 from musigma.objectives.likelihoods import Likelihood
 from musigma.shapes import ImageShape
+from workbench.meaning import Meaning
+from workbench.parameter_groups import OptimizerRecipe
 
 
 class Images(Protocol):
@@ -51,6 +54,9 @@ class LatentVariableModel(nn.Module, ABC):
     has_density: bool
     """True if its posteriors have a density, and so a rate."""
 
+    code_space: str = ANY_NUMBERS
+    """The set of all codes, in words, if it is not ℝᵈ; the prior's has to be the same."""
+
     is_deterministic: bool = False
     """True if every draw of z for an image is the same, though its codes have a probability."""
 
@@ -72,6 +78,9 @@ class LatentVariableModel(nn.Module, ABC):
 
     pays: ClassVar[tuple[str, ...]] = ()
     """The names of the penalties in its draws; losses compare only where these are the same."""
+
+    meanings: ClassVar[Mapping[str, Meaning]] = {}
+    """Units and directions of its own terms, if they are no costs in nats per image."""
 
     @property
     def latent_dims(self) -> tuple[int, ...]:
@@ -101,6 +110,17 @@ class LatentVariableModel(nn.Module, ABC):
         `likelihood.mean` turns that output into an image.
         """
 
+    def nearest(self, z: Tensor) -> Tensor:
+        """The codes nearest to `z`, `[..., d]`: those themselves, if `code_space` is ℝᵈ."""
+        return z
+
+    def images_of(self, z: Tensor) -> Tensor:
+        """The mean images of p(x|z) at the codes nearest to `z`, `[..., d]`, in the data's pixels.
+
+        For means of codes, traversals and the like; what was drawn is a code.
+        """
+        return self.likelihood.mean(self.decode(self.nearest(z)))
+
     def given(self, images: Images) -> Self:
         """This model, conditioned on what it is told of these images; itself by default.
 
@@ -116,9 +136,9 @@ class LatentVariableModel(nn.Module, ABC):
         yield torch.arange(len(images.x)), self
 
     def views(self) -> dict[str, Self]:
-        """This model as it decodes codes of no image, by captions: once for each thing it is told.
+        """This model for codes of no image, by captions: once for each thing that it is told.
 
-        By default it is told nothing, and `{"": self}`.
+        A view has the prior of such codes. By default it is told nothing, and `{"": self}`.
         """
         return {"": self}
 
@@ -148,7 +168,16 @@ class LatentVariableModel(nn.Module, ABC):
             self.prior,
             output=output,
             dataset_size=dataset_size,
+            x=x,
+            model=self,
         )
+
+    def learners(self) -> Mapping[str, OptimizerRecipe]:
+        """Those of its parts that have optimizers of their own, by name; none by default.
+
+        They are trained on penalties, and on nothing that other weights are trained on.
+        """
+        return {}
 
     def latent_metrics(self, mu: Tensor) -> dict[str, float]:
         """Metrics of its own of the codes `[N, d]` of test images; none by default."""

@@ -18,6 +18,7 @@ from musigma.shapes import ImageShape
 from workbench.errors import ConfigError
 from workbench.ranges import Count, Weight, checked
 
+BOOK = "entries of a code book"
 SMOOTHING = 0.5
 """What is added to the counts of codes before they become a fitted prior."""
 
@@ -60,10 +61,12 @@ class VQVAE(LatentVariableModel):
         self.commitment, self.image_shape = commitment, image_shape
         self.latent_dim = self.noise_dim = codes * code_size
         self.has_density, self.is_deterministic = True, True
+        self.code_space = BOOK
         self.encoder = network.encoder(image_shape)
         self.head = nn.Linear(features_of(self.encoder, image_shape), self.latent_dim)
-        self.decoder = network.decoder(self.latent_dim, image_shape)
-        check_decoder(self.decoder, self.latent_dim, image_shape)
+        output_shape = likelihood.output_shape(image_shape)
+        self.decoder = network.decoder(self.latent_dim, output_shape)
+        check_decoder(self.decoder, self.latent_dim, output_shape)
         self.book = nn.Parameter(torch.randn(entries, code_size))
         self.likelihood = likelihood
         self.prior = UniformCodes(self)
@@ -88,6 +91,9 @@ class VQVAE(LatentVariableModel):
         to_encoder = (q.vectors - q.entries.detach()).square().sum(1)
         penalties = {"code_book": to_book, "commitment": self.commitment * to_encoder}
         return replace(draw, penalties=penalties)
+
+    def nearest(self, z: Tensor) -> Tensor:
+        return self.book[self.places(z.flatten(0, -2))].reshape(z.shape)
 
     def places(self, z: Tensor) -> Tensor:
         """The entries nearest to the vectors of codes, `[N, d]` → `[N, M]`."""
@@ -166,6 +172,8 @@ class ChosenCodes:
 class UniformCodes(Prior):
     """Every entry with probability 1 / K at each of M places."""
 
+    code_space = BOOK
+
     def __init__(self, model: VQVAE) -> None:
         super().__init__()
         self._model = (model,)  # in a tuple, so that it does not become a part
@@ -180,9 +188,6 @@ class UniformCodes(Prior):
         generator = torch.Generator().manual_seed(seed)
         places = torch.randint(model.entries, (count, model.codes), generator=generator)
         return model.book.detach().cpu()[places].flatten(1)
-
-    def half_width(self) -> None:
-        """None: codes are no continuum."""
 
 
 class CodeChain(UniformCodes):

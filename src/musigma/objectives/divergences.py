@@ -1,8 +1,7 @@
-"""Log densities of latent variables and divergences between them."""
+"""Log densities of latent variables, divergences between them, and means of densities."""
 
 import math
 
-import torch
 from torch import Tensor
 
 
@@ -29,21 +28,6 @@ def log_standard_normal(z: Tensor) -> Tensor:
     return (-0.5 * z.square() - 0.5 * math.log(2 * math.pi)).sum(-1)
 
 
-def mmd_to_standard_normal(z: Tensor, squared_width: float) -> Tensor:
-    """Squared maximum mean discrepancy between draws and N(0, I), a scalar without unit.
-
-    With the kernel exp(−|x − y|² / 2h²) both expectations over the prior have closed forms, so
-    no draws of it are needed: MMD² = mean_{i≠j} k(z_i, z_j) − 2 mean_i E_y k(z_i, y) + E k(x, y)
-    (Gretton et al. 2012, equation 3; the closed forms: Rustamov 2021). Unbiased.
-
-    Args:
-        z: draws, `[B, d]`, B at least 2.
-        squared_width: h².
-    """
-    count, d = z.shape
-    between = torch.exp(-torch.cdist(z, z).square() / (2 * squared_width))
-    among = (between.sum() - between.diagonal().sum()) / (count * (count - 1))
-    to_prior = torch.exp(-z.square().sum(1) / (2 * (squared_width + 1))).mean()
-    first = (squared_width / (squared_width + 1)) ** (d / 2)
-    second = (squared_width / (squared_width + 2)) ** (d / 2)
-    return among - 2 * first * to_prior + second
+def log_mean_exp(log_w: Tensor) -> Tensor:
+    """Log (1/K) Σ_k exp(log_w), `[K, …]` → `[…]`."""
+    return log_w.logsumexp(0) - math.log(len(log_w))

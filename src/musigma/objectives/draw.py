@@ -97,6 +97,9 @@ class Draw:
         penalties: terms of the model's own that are minimised beside the objective, by name, `[B]`
             each, in nats per image, with their weights; a commitment loss, for example.
         reported: further terms that are reported and not minimised, likewise.
+        x: the images, `[B, C, H, W]`, and
+        model: the model as it was given them, for objectives that encode or decode something else;
+            None where nobody asks.
     """
 
     log_likelihood: Tensor
@@ -108,6 +111,8 @@ class Draw:
     dataset_size: int | None = None
     penalties: Mapping[str, Tensor] = field(default_factory=dict)
     reported: Mapping[str, Tensor] = field(default_factory=dict)
+    x: Tensor | None = None
+    model: Any = None
 
     @cached_property
     def log_posterior(self) -> Tensor:

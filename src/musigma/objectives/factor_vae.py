@@ -49,6 +49,7 @@ class FactorVAE(nn.Module, Objective):
         self._samples = samples
         self.discriminator = nn.Sequential()
 
+    monitor: ClassVar[str] = "loss"  # with TC as the discriminator of the same step sees it
     estimators: ClassVar[Mapping[str, str]] = {"total_correlation": "a discriminator's estimate"}
 
     @property

@@ -1,11 +1,11 @@
 """The importance-weighted bound."""
 
-import math
 from typing import Literal
 
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from musigma.objectives.divergences import log_mean_exp
 from musigma.objectives.draw import Draw
 from musigma.objectives.objective import Loss, Objective, common_terms
 from workbench.ranges import CHECKED, Count
@@ -39,11 +39,6 @@ class IWAE(Objective):
             loss = -log_mean_exp(log_w).mean()
         terms["iwae"] = log_mean_exp(log_w)
         return Loss(loss, terms, {})
-
-
-def log_mean_exp(log_w: Tensor) -> Tensor:
-    """Log (1/K) Σ_k exp(log_w), `[K, …]` → `[…]`."""
-    return log_w.logsumexp(0) - math.log(len(log_w))
 
 
 def _doubly_reparameterized(log_w: Tensor, z: Tensor) -> Tensor:

@@ -4,10 +4,11 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from musigma.objectives.draw import Draw
 from musigma.objectives.schedules import Constant, Schedule
+from workbench.meaning import Meaning
 from workbench.parameter_groups import OptimizerRecipe
 
 
@@ -53,6 +54,11 @@ class Objective(Protocol):
         return {}
 
     @property
+    def meanings(self) -> Mapping[str, Meaning]:
+        """Units and directions of its own terms, if they are no costs in nats per image."""
+        return {}
+
+    @property
     def fits_prior(self) -> bool:
         """True if a density is meant to be fitted to the codes after training."""
         return False
@@ -62,7 +68,7 @@ class Objective(Protocol):
         """The metric, less being better, that tells which of two checkpoints is better.
 
         `loss`; or where a weight changes `target`, the loss with the last value of its schedule,
-        which unlike the loss itself compares between steps.
+        which unlike the loss itself compares between steps. One that learns has to say it.
         """
         weights = [value for value in vars(self).values() if isinstance(value, Schedule)]
         return "loss" if all(isinstance(weight, Constant) for weight in weights) else "target"
@@ -86,6 +92,11 @@ class Objective(Protocol):
     @abstractmethod
     def __call__(self, draw: Draw, step: int) -> Loss:
         """The loss at optimizer step `step`."""
+
+
+def learns(objective: Objective) -> bool:
+    """True if it has weights or other state of its own, so that it changes in training."""
+    return isinstance(objective, nn.Module) and bool(objective.state_dict())
 
 
 def common_terms(draw: Draw) -> dict[str, Tensor]:

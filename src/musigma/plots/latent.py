@@ -1,12 +1,13 @@
 """The plots of a latent space: those that mean something for a model, and why not the others."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
 import torch
 from torch import Tensor
 
+from musigma.evaluation.encoding import View
 from musigma.evaluation.latent import active_units, spread
 from musigma.objectives.draw import Prior
 from musigma.plots.curves import plot_rates
@@ -33,17 +34,14 @@ PLANE_DRAWS = 10_000
 MOST_VIEWS = 20
 """The rows of samples shown, of a model that is told one of more labels."""
 
-Images = Callable[[Tensor], Tensor]
-
 
 def latent_plots(
     mu: Tensor,
     std: Tensor | None,
     rates: Tensor | None,
     y: Tensor,
-    views: Mapping[str, Images],
+    views: Mapping[str, View],
     *,
-    prior: Prior | None,
     latent_dims: Sequence[int] | None = None,
 ) -> Iterator[NamedPlot]:
     """Every plot of a latent space, always of the same draws.
@@ -53,14 +51,13 @@ def latent_plots(
         std: posterior standard deviations, likewise; None for a point posterior.
         rates: of each dimension, likewise; None where the rate does not fall apart so.
         y: labels, `[N]`.
-        views: codes `[..., d]` → mean images `[..., C, H, W]` in [0, 1], without a gradient; once
-            for each thing that the model may be told, by captions. Plots of one are of the first.
-        prior: p(z); None if the objective does not hold the codes to it.
+        views: the model, once for each thing that it may be told, by captions. Plots of one are of
+            the first.
         latent_dims: the sizes of the stochastic layers, the one that is decoded first; one layer
             by default.
     """
     d = mu.shape[1]
-    told, decoded = next(iter(views.items()))
+    told, (decoded, prior) = next(iter(views.items()))
     yield from _scatters(mu, std, y)
     if d == 2:
         within, of = plane_of(prior, mu)
@@ -69,7 +66,7 @@ def latent_plots(
         plot = partial(plot_latent_plane, plane, within, of, told)
         yield NamedPlot("latent_plane", caption, plot)
     if prior is not None:
-        yield _samples(prior, views)
+        yield _samples(views)
     else:
         yield NamedPlot("samples", NO_PRIOR)
     if prior is None or std is None:
@@ -97,21 +94,21 @@ def latent_plots(
         yield NamedPlot("rates", NO_RATES)
 
 
-def samples_of(prior: Prior, views: Mapping[str, Images], count: int) -> Tensor:
-    """Decoded draws from the prior, `[V, count, C, H, W]`: the same draws for each of V views."""
-    codes = prior.sample(count, seed=FIXED_SEED)
-    return torch.stack([decoded(codes) for decoded in views.values()])
+def samples_of(views: Mapping[str, View], count: int) -> Tensor:
+    """Decoded draws from the priors of V views, `[V, count, C, H, W]`, of the same seed."""
+    codes = [view.prior.sample(count, seed=FIXED_SEED) for view in views.values() if view.prior]
+    return torch.stack([view.decoded(z) for view, z in zip(views.values(), codes, strict=True)])
 
 
-def _samples(prior: Prior, views: Mapping[str, Images]) -> NamedPlot:
+def _samples(views: Mapping[str, View]) -> NamedPlot:
     caption = "Mean images of draws from the prior, always of the same seed"
     title = "decoded draws from the prior"
     if len(views) == 1:
-        (samples,) = samples_of(prior, views, SAMPLES)
+        (samples,) = samples_of(views, SAMPLES)
         return NamedPlot("samples", f"{caption}.", partial(image_grid, samples, title))
     shown = dict(islice(views.items(), MOST_VIEWS))
-    plot = partial(image_figure, samples_of(prior, shown, COLUMNS), title, rows=[*shown])
-    return NamedPlot("samples", f"{caption}, and the same in each row.", plot)
+    plot = partial(image_figure, samples_of(shown, COLUMNS), title, rows=[*shown])
+    return NamedPlot("samples", f"{caption}, which is the same in each row.", plot)
 
 
 def plane_of(prior: Prior | None, mu: Tensor | None) -> tuple[Tensor | None, str]:

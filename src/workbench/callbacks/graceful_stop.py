@@ -10,6 +10,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 
 from workbench.callbacks.checkpoints import BestAndLast
 
@@ -23,8 +24,7 @@ class GracefulStop(Checkpoint):
 
     Ctrl-C, SIGTERM and SIGUSR1 ask, the latter two as Slurm does before it takes a machine away.
     A second Ctrl-C stops at once. A SIGUSR2 that submitit listens to is handed on to it once the
-    checkpoint is saved. With several processes Lightning's own handling stays: the run stops at
-    once and keeps the checkpoint of the last epoch.
+    checkpoint is saved. Of several processes any may be asked: all of them stop after that batch.
 
     It is a `Checkpoint` because Lightning calls those after all other callbacks: what they made of
     the batch, such as an average of the weights, is saved too.
@@ -35,31 +35,49 @@ class GracefulStop(Checkpoint):
         self._received: int | None = None
         self._previous: dict[int, Any] = {}
 
-    def on_fit_start(self, trainer: L.Trainer, *_: object) -> None:
-        if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
-            numbers = (*SIGNALS, *([REQUEUE] if callable(signal.getsignal(REQUEUE)) else []))
-            self._previous = {number: signal.signal(number, self._note) for number in numbers}
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self._is_told = trainer.local_rank == 0  # and no other process of this node
+        if stage == "fit" or trainer.world_size > 1:
+            self._listen()
+
+    def on_train_start(self, *_: object) -> None:
+        """Replace Lightning's handlers: that of SIGTERM waits for processes that do not come."""
+        self._listen_again()
+
+    def on_validation_start(self, *_: object) -> None:
+        self._listen_again()
+
+    def on_test_start(self, *_: object) -> None:
+        self._listen_again()
 
     def on_train_batch_end(self, trainer: L.Trainer, *rest: Any) -> None:
         """Stop, unless gradients are accumulating, or the epoch's own checkpoint is due first."""
         done = rest[-1] + 1
         is_between_steps = done % trainer.accumulate_grad_batches == 0
-        if self.stopping and is_between_steps and done < trainer.num_training_batches:
+        is_amid = is_between_steps and done < trainer.num_training_batches
+        if is_amid and self._is_asked(trainer):
             for callback in trainer.checkpoint_callbacks:
                 if isinstance(callback, BestAndLast):
                     callback.save(trainer, "last")
             self._stop()
 
-    def on_train_epoch_start(self, *_: object) -> None:
+    def on_train_epoch_start(self, trainer: L.Trainer, *_: object) -> None:
         """Stop if asked to while the epoch before was ending."""
-        if self.stopping:
+        if self._is_asked(trainer):
             self._stop()
 
-    def on_fit_end(self, *_: object) -> None:
+    def on_fit_end(self, trainer: L.Trainer, *_: object) -> None:
         """Stop if asked to while the last epoch of all was ending."""
-        if self.stopping:
-            self._restore()
-            self._stop()
+        self._stop_at_end(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, *_: object) -> None:
+        """Stop if asked to in a validation after training, of several processes."""
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._stop_at_end(trainer)
+
+    def on_test_end(self, trainer: L.Trainer, *_: object) -> None:
+        """Stop if asked to in the test, of several processes."""
+        self._stop_at_end(trainer)
 
     def teardown(self, *_: object, **__: object) -> None:
         self._restore()
@@ -68,10 +86,29 @@ class GracefulStop(Checkpoint):
     def on_exception(self, *_: object) -> None:
         self._restore()
 
+    def _is_asked(self, trainer: L.Trainer) -> bool:
+        """Whether any of the processes was asked to stop; all must call it."""
+        return trainer.strategy.reduce_boolean_decision(self.stopping, all=False)
+
+    def _stop_at_end(self, trainer: L.Trainer) -> None:
+        if self._is_asked(trainer):
+            self._restore()
+            self._stop()
+
     def _stop(self) -> None:
         if self._received == REQUEUE:
             signal.raise_signal(REQUEUE)  # submitit's handler is back, and exits
         raise KeyboardInterrupt
+
+    def _listen(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (*SIGNALS, *([REQUEUE] if callable(signal.getsignal(REQUEUE)) else [])):
+            self._previous.setdefault(number, signal.signal(number, self._note))
+
+    def _listen_again(self) -> None:
+        if self._previous and not self.stopping:
+            self._listen()
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         self.stopping, self._received = True, signum
@@ -80,7 +117,7 @@ class GracefulStop(Checkpoint):
         text = f"\n{name}: stopping after this batch. Ctrl-C again stops at once.\n"
         # Not by print, in the middle of which the signal may have come.
         with suppress(OSError):
-            os.write(1, text.encode())
+            os.write(1, text.encode() if self._is_told else b"")
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():

@@ -8,6 +8,7 @@ import math
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
@@ -169,6 +170,12 @@ def _mistyped(value: Any, hint: Any) -> str | None:
         return "a value is missing"
     if not _is_finite(value):
         return "should be a finite number"
+    if value == "" and Path in members(hint):  # which would be the working directory
+        return "is empty; write a value, or leave it out"
+    return _not_of_type(value, hint)
+
+
+def _not_of_type(value: Any, hint: Any) -> str | None:
     try:
         checked = _adapter(hint).validate_json(json.dumps(value), strict=True)
         if isinstance(checked, Iterator):  # of an Iterable, whose items are checked as they come

@@ -152,6 +152,6 @@ def _set(config: DictConfig, override: Any) -> str | None:
         if isinstance(node, DictConfig) and not isinstance(value, dict | type(None)):
             return "should be a mapping"
         return reason(error)
-    except (AssertionError, AttributeError, TypeError):
+    except (AssertionError, AttributeError, TypeError, ValueError):
         return "does not fit there"
     return None

@@ -1,5 +1,6 @@
 """Quotes that Hydra's grammar needs and a person at a shell does not expect to write."""
 
+import os
 import re
 
 PATHS = ("resume", "run", "sweep", "checkpoint", "input", "output")
@@ -12,15 +13,17 @@ def quote(argument: str) -> str:
 
     `resume=a/b=c,d` → `resume='a/b=c,d'`, as run folders have names that are grammar to Hydra, and
     `name=ünï` → `name='ünï'`, as its grammar knows the letters of ASCII alone; likewise a path with
-    parentheses.
+    parentheses. A `~/` after the `=`, which shells leave as it is, is the home folder.
     """
     name, equals, value = argument.partition("=")
+    if value.startswith("~/"):
+        value = os.path.expanduser(value)
     if name in PATHS and value not in ("", "null") and value[0] not in "[\"'":
         return f"{name}={quoted(value)}"
     if PATH_WITH_PARENTHESES.fullmatch(value):
         return f"{name}={quoted(value)}"
     if value.isascii():
-        return argument
+        return f"{name}{equals}{value}"
     return f"{name}{equals}{BARE.sub(_quote_letters, value)}"
 
 

@@ -8,6 +8,7 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from pydantic import Field
 from torch.utils.tensorboard import SummaryWriter
 
+from workbench.loggers import TensorBoard
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.ranges import Count, Seed, Weight
 from workbench.schedules import TIMING, SchedulerRecipe
@@ -93,6 +94,7 @@ def _wandb_init() -> Callable[..., Any]:
 
 PASSED_ON: dict[Any, Callable[[], Callable[..., Any]]] = {
     TensorBoardLogger: lambda: SummaryWriter,
+    TensorBoard: lambda: SummaryWriter,
     WandbLogger: _wandb_init,
 }
 """Whom a target gives the arguments to that it does not name itself."""

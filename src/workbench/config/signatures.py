@@ -54,13 +54,12 @@ def _parameters_of(target: Callable[..., Any]) -> Sequence[inspect.Parameter]:
 
 def _passed_on_to(target: Callable[..., Any]) -> Callable[..., Any] | None:
     """Whom a target gives the arguments to that it does not name itself, where that is known."""
-    if isinstance(target, type) and _is_of_project(target) and _is_of_project(target.__base__):
-        return target.__base__
+    base = target.__base__ if isinstance(target, type) else None
+    if base and any(_is_of_project(kind) for kind in base.__mro__):
+        return base  # as the project's classes do, and so those that others derive from them
     known = PASSED_ON.get(target)
     return known() if known else None
 
 
-def _is_of_project(target: type | None) -> bool:
-    """Whether a class is the project's, which hands on to its base class what it does not name."""
-    package = the_project().package
-    return target is not None and target.__module__.partition(".")[0] == package
+def _is_of_project(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] == the_project().package

@@ -13,6 +13,7 @@ from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelP
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
 from workbench.config.blame import blaming
+from workbench.distributed import Processes, folder_to_join
 from workbench.errors import ConfigError
 
 
@@ -41,12 +42,16 @@ def check_strategy(strategy: Any) -> None:
         )
 
 
-def check_processes(trainer: L.Trainer) -> None:
+def check_processes(trainer: L.Trainer, processes: Processes) -> None:
     """Check that this machine can do what a strategy is for, and that its results come back.
+
+    Args:
+        trainer: the one of the run.
+        processes: those that a launcher has started for it.
 
     Raises:
         ConfigError: for processes that hand back no metrics, checkpoints of several files,
-            devices that are not there, and other machines that nothing is known of.
+            devices that are not there, and other processes than the launcher has started.
     """
     strategy = trainer.strategy
     name = type(strategy).__name__
@@ -67,17 +72,35 @@ def check_processes(trainer: L.Trainer) -> None:
         )
     with blaming("trainer.strategy"):
         torch.empty(0, device=strategy.root_device)
-    if trainer.num_nodes > 1 and not _is_in_cluster(strategy):
+    _check_launched(trainer, processes)
+
+
+def _check_launched(trainer: L.Trainer, processes: Processes) -> None:
+    """Check that the trainer has the processes that a launcher has started, and no others."""
+    nodes, devices = trainer.num_nodes, trainer.num_devices
+    setting = f"trainer.num_nodes={nodes} trainer.devices={devices}"
+    if processes.launcher is None:
+        environment = getattr(trainer.strategy, "cluster_environment", None)
+        is_launched = environment and environment.creates_processes_externally
+        if nodes > 1 or (nodes * devices > 1 and is_launched and folder_to_join() is None):
+            raise ConfigError(
+                f"{setting}: the processes of this run were not started together; start it on "
+                "every node with torchrun or srun, without -m: see docs/clusters.md"
+            )
+        return
+    if nodes * devices != processes.size:
         raise ConfigError(
-            f"trainer.num_nodes={trainer.num_nodes}: nothing says where the other machines are; "
-            "set MASTER_ADDR, MASTER_PORT and NODE_RANK, or start it with Slurm or torchrun"
+            f"{setting}: the launcher has started {processes.size} processes; set "
+            "trainer.num_nodes to its nodes, trainer.devices to its processes a node, and "
+            "trainer.strategy=ddp"
         )
-
-
-def _is_in_cluster(strategy: Any) -> bool:
-    environment = getattr(strategy, "cluster_environment", None)
-    creates = bool(environment and environment.creates_processes_externally)
-    return creates or {"MASTER_ADDR", "NODE_RANK"} <= {*os.environ}
+    started = os.environ.get("LOCAL_WORLD_SIZE", devices)  # torchrun's
+    if int(started) != devices:
+        raise ConfigError(f"{setting}: torchrun has started {started} processes on this node")
+    try:
+        processes.launcher.validate_settings(devices, nodes)
+    except ValueError as error:
+        raise ConfigError(f"{setting}: {error}") from error
 
 
 def check_profiler(profiler: Any) -> None:

@@ -20,14 +20,22 @@ def output_folder(output: str | None, own: Path, names: Sequence[str]) -> Path:
         names: of the files, with their folders.
 
     Raises:
-        RunError: if they cannot be written there, or `output` is another run's folder.
+        RunError: if they cannot be written there, or `output` is in another run's folder.
     """
     folder = Path(output) if output else own
     check_writable([folder / name for name in names])
-    is_run = (folder / "config.yaml").exists() and (folder / "checkpoints").exists()
-    if output and is_run and folder.resolve() != own.resolve():
-        raise RunError(f"output={output} is a run folder, whose files are its own.\n{ELSEWHERE}")
+    if output:
+        check_no_other_run(folder, own)
     return folder
+
+
+def check_no_other_run(path: Path, own: Path) -> None:
+    """Raise a RunError if a place is in the folder of a run, unless `own` is in there too."""
+    path, own = path.resolve(), own.resolve()
+    for place in (path, *path.parents):
+        is_run = (place / "config.yaml").exists() and (place / "checkpoints").exists()
+        if is_run and not own.is_relative_to(place):
+            raise RunError(f"{place} is a run folder, whose files are its own.\n{ELSEWHERE}")
 
 
 def check_writable(paths: Sequence[Path], advice: str = ELSEWHERE) -> None:
@@ -43,7 +51,8 @@ def check_writable(paths: Sequence[Path], advice: str = ELSEWHERE) -> None:
             with tempfile.TemporaryFile(dir=place):
                 pass
         except (OSError, ValueError) as error:  # a ValueError for impossible names
-            raise RunError(f"{place} cannot be written: {error}.\n{advice}") from error
+            fault = error.strerror if isinstance(error, OSError) and error.strerror else error
+            raise RunError(f"{place} cannot be written: {fault}.\n{advice}") from error
 
 
 def nearest_folder(path: Path) -> Path:

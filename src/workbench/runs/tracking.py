@@ -19,7 +19,7 @@ def of_this_run(logger: type, folder: RunFolder, first_step: int | None) -> dict
 
     TensorBoard's drops what was logged from the first step of a resumed run on.
     """
-    if logger is TensorBoardLogger and first_step is not None:
+    if issubclass(logger, TensorBoardLogger) and first_step is not None:
         return {"purge_step": first_step}
     if logger not in ID:
         return {}

@@ -6,6 +6,7 @@ from typing import Any
 from workbench.config import hydra_adapter
 from workbench.config.command_line import CommandLine
 from workbench.origin import read_origin, with_origin
+from workbench.runs.output import check_writable
 from workbench.sweeps.plan import show_failures, show_plan, show_report_command
 
 
@@ -28,6 +29,8 @@ def launch_all(command: CommandLine, launcher: Any, at_once: int | None) -> int:
     for job, state in zip(jobs, states, strict=True):
         if state == "done" and not command.is_numbered:
             print(f"{job.name}   is done already")
+    if left:
+        check_writable([jobs[0].parent / "plan"], "Choose another place with log_dir=...")
     is_serial = hydra_adapter.is_serial(launcher)
     if is_serial and (composer := command.composer):
         hydra_adapter.compose_by(lambda overrides: composer.compose(overrides).config, launcher)

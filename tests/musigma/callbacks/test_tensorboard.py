@@ -31,12 +31,14 @@ def board(trained):
     return folder, events
 
 
+@pytest.mark.slow
 def test_scalars_of_every_stage_are_there(board):
     folder, events = board
     scalars = set(events.Tags()["scalars"])
     names = {"loss", "distortion", "rate", "elbo", "l1", "mse"}
     assert {f"{stage}/{name}" for stage in ("train", "val", "test") for name in names} <= scalars
     assert {"train/lr", "train/beta", "train/images_per_second", "train/loss_step"} <= scalars
+    assert "epoch" not in scalars
     assert [event.value for event in events.Scalars("train/beta")] == [2.0, 2.0]
     (test,) = events.Scalars("test/elbo")
     assert test.value == pytest.approx(folder.read_metrics()["metrics"]["test/elbo"])
@@ -76,6 +78,7 @@ def test_an_image_panel_is_drawn_after_every_epoch(board):
     assert images[0].height == 4 * 30 + 2
 
 
+@pytest.mark.slow
 def test_hparams_tab_begins_with_what_differs_and_knows_the_test_figures(run_here):
     folders = [run_here("model=vae", f"model.objective.beta={beta}") for beta in (1.0, 2.0)]
     multiplexer = EventMultiplexer()
@@ -101,6 +104,7 @@ def _layout(folder):
     return {chart.title: list(chart.multiline.tag) for chart in category.chart}
 
 
+@pytest.mark.slow
 def test_custom_scalars_have_a_chart_of_train_and_val_for_each_metric_there_is(board, trained):
     names = ("loss", "distortion", "rate")
     assert _layout(board[0]) == {n: [f"^train/{n}$", f"^val/{n}$"] for n in names}

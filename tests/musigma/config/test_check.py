@@ -29,6 +29,7 @@ NEEDED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_shipped_config_passes(option, compose_launch):
     needed = NEEDED.get(option.removeprefix("data="), [])
@@ -48,6 +49,7 @@ def test_every_shipped_config_passes(option, compose_launch):
         ("model.latent_dim=''", "='': should be a whole number"),
         ("optimizer.lr=fast", "='fast': should be a number"),
         ("+optimizer.learning_rate=1", "torch.optim.Adam has no argument learning_rate"),
+        ("data.root=''", "='': is empty; write a value, or leave it out"),
         ("data.batch_size=many", "='many': should be a whole number"),
         ("data.normalization=none", "='none': should be 'standardize'"),
         ("+data.roots=x", "has no argument roots; did you mean root?"),

@@ -37,7 +37,7 @@ def test_what_a_file_offers_to_change_begins_as_the_signature_has_it():
                         number = default.end if isinstance(default, Constant) else default
                         assert node[name] == number, f"{path}: {name}"
                         compared += 1
-    assert compared > 30
+    assert compared > 20
 
 
 def _defaults(target):
@@ -67,7 +67,7 @@ def _each_with_the_default(models, data, default_model="vae", default_data="mnis
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "data"),
-    [*_each_with_the_default(_options("model"), sorted({*_options("data")} - {"own"}))],
+    [*_each_with_the_default(_options("model"), DATA)],
 )
 def test_every_model_builds_on_every_data_set(option, data, compose_launch):
     needed = {
@@ -75,7 +75,8 @@ def test_every_model_builds_on_every_data_set(option, data, compose_launch):
         "tensor_file": ["data.path=images"],
         "dataset": ["data.dataset._target_=torchvision.datasets.FakeData"],
     }.get(data, [])
-    config = compose_launch(f"model={option}", f"data={data}", *needed).config
+    other = [] if data == "mnist" else [f"data={data}"]
+    config = compose_launch(f"model={option}", *other, *needed).config
     if "classes" in config["model"]:  # not every data set is known to have ten
         config["model"]["classes"] = 10
     module = build_module(config, build_data(config))
@@ -88,10 +89,12 @@ def test_every_model_builds_on_every_data_set(option, data, compose_launch):
     assert sum(p.numel() for p in module.parameters()) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", _options("optimizer"))
 @pytest.mark.parametrize("scheduler", _options("scheduler"))
 def test_every_optimizer_and_scheduler_builds(option, scheduler, compose_launch):
-    config = compose_launch(f"optimizer={option}", f"scheduler={scheduler}").config
+    config = compose_launch(f"optimizer={option}").config
+    config["scheduler"] = compose_launch(f"scheduler={scheduler}").config["scheduler"]
     module = build_module(config, build_data(config))
     module.configure_optimizers()
 
@@ -126,6 +129,7 @@ def test_every_debug_mode_runs(option, run_here):
     assert folder.read_metrics()["status"] == "completed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["none", "csv", "tensorboard", "[csv,tensorboard]"])
 def test_every_logger_writes_into_the_run_folder(option, run_here):
     folder = run_here(f"logger={option}")

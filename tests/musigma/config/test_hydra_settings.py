@@ -151,6 +151,7 @@ def config_file():
         path.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "fault"),
     [

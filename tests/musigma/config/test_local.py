@@ -31,6 +31,7 @@ def composed(configs, script, *overrides):
         return compose(script, list(overrides))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_script_takes_the_settings_of_this_machine_if_there_are_any(script, configs):
     assert composed(configs, script).log_dir.endswith("logs")
@@ -48,6 +49,7 @@ def test_training_has_settings_of_its_own_and_may_choose_files(configs):
     assert not composed(configs, "evaluate").data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_fault_in_them_is_named_with_the_file(script, configs):
     path = configs / "local" / "default.yaml"

@@ -4,7 +4,6 @@ import copy
 import functools
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,8 +11,8 @@ from omegaconf import OmegaConf
 
 from extras import MISSING
 from musigma.paths import CONFIGS
+from running import composed
 from workbench.config import hydra_adapter
-from workbench.config.resolvers import register_resolvers
 from workbench.config.rules import Rules
 
 pytestmark = pytest.mark.slow
@@ -34,16 +33,15 @@ RULES = Rules("train")  # what several configs share is checked once, as in a sw
 
 @functools.cache
 def _composed(option):
-    register_resolvers()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        needed = ["data.path=images"] if option in WITH_A_PATH else []
-        if option == "data=dataset":
-            needed = ["data.dataset._target_=torchvision.datasets.FakeData"]
-        cfg = compose("train", [*filter(None, [option]), *needed], return_hydra_config=True)
+    needed = ["data.path=images"] if option in WITH_A_PATH else []
+    if option == "data=dataset":
+        needed = ["data.dataset._target_=torchvision.datasets.FakeData"]
+    cfg, _ = composed(CONFIGS, (*filter(None, [option]), *needed))
     HydraConfig.instance().set_config(cfg)
-    OmegaConf.set_struct(cfg, False)
-    cfg.pop("hydra")
-    return OmegaConf.to_container(cfg, resolve=True)
+    job = cfg.copy()
+    OmegaConf.set_struct(job, False)
+    job.pop("hydra")
+    return OmegaConf.to_container(job, resolve=True)
 
 
 def _problems(option, config):

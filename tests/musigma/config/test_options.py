@@ -134,11 +134,21 @@ def test_each_of_hydras_settings_is_obeyed_or_refused(setting):
         ("hydra.run.dir=null", "cannot be null; leave it out"),
         ("resume=", "is empty; give it a value, or leave it out"),
         ("name=", "is empty; give it a value, or leave it out"),
+        ("model.network.encoder_sizes._target_=x", "does not fit there"),
     ],
 )
 def test_an_odd_override_is_named_with_its_fault(typed, fault):
     (line, *_) = faults_of("model=vae", typed)
     assert line.startswith(f"{typed}: {fault}")
+
+
+def test_a_tilde_after_the_equals_sign_is_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "höme, sweet"))
+    command = read_command_line("predict", ["run=~/a=b", "output=~/x.npz", "input=~x"])
+    chosen = command.composed
+    assert chosen.run == f"{tmp_path}/höme, sweet/a=b"
+    assert chosen.output == f"{tmp_path}/höme, sweet/x.npz"
+    assert chosen.input == "~x"
 
 
 @pytest.mark.parametrize(
@@ -159,7 +169,7 @@ def test_an_odd_override_is_named_with_its_fault(typed, fault):
         ("hydra.sweeper.max_batch_size=0", "hydra.sweeper.max_batch_size=0: should be 1 or more"),
         ("hydra/launcher=nope", "hydra/launcher=nope: there is no hydra/launcher of that name"),
         ("hydra.mode=RUN", "hydra.mode=RUN: -m asks for a sweep; take one of them"),
-        ("model=vae,iwae", None),
+        ("model=vae,beta_vae", None),
         ("seed=2,3", "seed: is varied twice; write all its values in one list"),
         ("varied=x", "varied=x: cannot be set here, as a sweep says itself what it varies"),
         ("resume=latest", "resume='latest': cannot be set here, as a sweep resumes its own runs"),
@@ -194,6 +204,7 @@ def test_names_are_cut_by_bytes():
     assert len(jobs[0].name.encode()) < 120
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "fault"),
     [

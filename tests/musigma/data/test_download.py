@@ -105,6 +105,7 @@ def _data_without_network(root):
     return MNISTDataModule(root=root, mirrors=["http://127.0.0.1:9/"])
 
 
+@pytest.mark.slow
 # Which of the four are there raw, which as .gz; what is in neither is in both.
 @pytest.mark.parametrize("raw", [(), FILES[:1], FILES[1:3], FILES[:3]])
 @pytest.mark.parametrize("packed", [FILES, ()])

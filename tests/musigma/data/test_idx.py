@@ -66,6 +66,7 @@ def test_impossible_label_is_named(raw_folder):
         check_raw_files(raw_folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("place", [100, -1])
 def test_one_flipped_bit_of_the_published_mnist_is_named(raw_folder, name, place):
@@ -80,6 +81,7 @@ def test_one_flipped_bit_of_the_published_mnist_is_named(raw_folder, name, place
             MNISTDataModule(root=raw_folder.parents[1]).setup(stage)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_one_flipped_bit_beside_a_downloaded_archive_is_named(raw_folder, archives, name):
     for archive, data in archives.items():

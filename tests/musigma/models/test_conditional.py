@@ -332,7 +332,7 @@ def test_stopped_in_the_middle_it_resumes_to_the_same_bits(
     assert finished["metrics"] == whole.read_metrics()["metrics"]
 
 
-def test_it_is_measured_as_what_it_is(conditional, capsys):
+def test_it_is_measured_as_what_it_is(conditional, unrendered, capsys):
     settings = {"checkpoint": "best", "images": 10, "samples": 50, "seed": 0}
     (metrics,) = evaluate([str(conditional.path)], conditional.path.parent, **settings)
     reported = conditional.read_metrics()["metrics"]

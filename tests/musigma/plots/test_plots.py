@@ -72,6 +72,7 @@ def _places(collection):
     return torch.tensor(np.asarray(collection.get_offsets())).float()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "shape"), [("png", (1, 6, 6)), ("pdf", (3, 8, 5))])
 def test_every_figure_can_be_written_and_leaves_nothing_behind(kind, shape):
     settings = _settings()
@@ -144,6 +145,7 @@ def test_a_class_is_named_at_its_median_unless_names_would_cover_one_another():
     torch.testing.assert_close(places[:2].mean(0), middle)
 
 
+@pytest.mark.slow
 def test_there_may_be_more_classes_than_colours():
     mu, _, std = _codes(count=500, d=2)
     figure = plot_latent_scatter(mu, torch.arange(500) % 47, std)

@@ -74,7 +74,7 @@ def test_a_strangers_servers_and_folders_are_left_alone(trained, tmp_path, asked
     assert model.latent_dim == 2
 
 
-def test_places_that_are_typed_are_used_and_known_from_then_on(trained, tmp_path):
+def test_places_that_are_typed_are_used_and_known_from_then_on(trained, undrawn, tmp_path):
     folder = trained()
     _edit(folder, root=str(tmp_path / "theirs"))
     with pytest.raises(RunError, match=r"be it the same place: data\.root=\.\.\."):
@@ -84,7 +84,7 @@ def test_places_that_are_typed_are_used_and_known_from_then_on(trained, tmp_path
     _evaluated(folder)
 
 
-def test_a_run_that_was_trained_here_needs_no_word(run_here, tmp_path):
+def test_a_run_that_was_trained_here_needs_no_word(run_here, undrawn, tmp_path):
     folder = run_here(f"data.root={tmp_path}/mine")
     _evaluated(folder)
     load_run(folder.path).data.setup("test")

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.slow
 
 FILES = {"config.yaml", "model.safetensors", "encode.pt2", "decode.pt2"}
 SMALL = MLP([16], [16])
+OPTIMAL = "model/likelihood=gaussian", "model.likelihood.scale_is=optimal"
 
 
 def _run(model):
@@ -66,7 +67,7 @@ def test_an_exported_run_is_four_files_that_open_as_its_model(trained, tmp_path)
 
 
 def test_load_run_opens_an_export_as_it_opens_the_run(trained, tmp_path):
-    folder = trained("model=sigma_vae", "model.latent_dim=3")
+    folder = trained("model=vae", *OPTIMAL, "model.latent_dim=3")
     model, data, config = load_run(folder.path)
     export_run(load_run(folder.path), tmp_path / "export")
     opened = musigma.load_run(tmp_path / "export")

@@ -48,6 +48,7 @@ def test_a_run_of_an_older_version_opens_with_the_same_figures(tmp_path):
         assert value == pytest.approx(written[f"test/{name}"], rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The loaded checkpoint was produced with Lightning")
 def test_a_run_of_an_older_version_goes_on(tmp_path, compose_launch):
     path = shutil.copytree(Path(__file__).parent / "written_by_0.1.0", tmp_path / "old")
@@ -70,6 +71,7 @@ def test_a_run_that_this_version_cannot_open_names_the_version_that_wrote_it(tra
         musigma.load_run(folder.path)
 
 
+@pytest.mark.slow
 def test_last_and_best_are_two_checkpoints(trained):
     folder = trained("optimizer.lr=0.5", "trainer.max_epochs=4")
     validations = [load_checkpoint(folder.checkpoint(n))["validation"] for n in ("best", "last")]

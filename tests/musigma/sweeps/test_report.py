@@ -440,6 +440,12 @@ def test_a_real_sweep_shows_curves_samples_and_reconstructions(tmp_path, compose
     assert "Rate and distortion" in page
     metrics = json.loads((parent / "model=vae" / "metrics.json").read_text("utf-8"))["metrics"]
     assert f"{metrics['test/loss']:.4f}" in page
+    (spot,) = re.findall(r'<i title="([^"]*)" style="left: ([\d.]+)%; top: ([\d.]+)%">', page)
+    rate, distortion = (metrics[f"test/{name}"] for name in ("rate", "distortion"))
+    assert "vae" in spot[0]
+    assert spot[0].endswith(f": rate {rate:.2f}, distortion {distortion:.2f} nats per image")
+    assert 0 < float(spot[1]) < 100
+    assert 0 < float(spot[2]) < 100
 
 
 def test_runs_record_what_their_metrics_mean_and_a_report_builds_nothing(

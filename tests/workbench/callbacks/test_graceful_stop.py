@@ -25,7 +25,7 @@ def test_a_signal_in_the_middle_of_a_print_breaks_nothing(monkeypatch):
     terminal = InterruptedTerminal()
     set_up_logging()
     stop = GracefulStop()
-    stop.on_fit_start(SimpleNamespace(world_size=1), None)
+    stop.setup(SimpleNamespace(local_rank=0), None, "fit")
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(terminal)))
     try:
         print("a line", flush=True)

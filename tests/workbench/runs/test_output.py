@@ -45,8 +45,9 @@ def test_another_runs_folder_takes_no_results(tmp_path):
     for folder in (mine, theirs):
         folder.write_config({}, [])
     assert output_folder(str(mine.path), mine.path, ["report.html"]) == mine.path
-    with pytest.raises(RunError, match="is a run folder, whose files are its own"):
-        output_folder(str(theirs.path), mine.path, ["report.html"])
+    for place in (theirs.path, theirs.path / "checkpoints", theirs.path / "new" / "deeper"):
+        with pytest.raises(RunError, match="theirs is a run folder, whose files are its own"):
+            output_folder(str(place), mine.path, ["report.html"])
 
 
 def test_files_take_their_places_together_or_not_at_all(tmp_path):

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from musigma.models.code_space import ANY_NUMBERS
 from musigma.objectives.draw import Posterior
 
 
@@ -18,12 +19,19 @@ class Head(nn.Module, ABC):
     has_density: ClassVar[bool] = True
     """False if its posteriors are points, which have no rate."""
 
+    code_space: str = ANY_NUMBERS
+    """The set of all codes, in words, if it is not ℝᵈ; the prior's has to be the same."""
+
     noise_dim: int
     """n, the standard normal numbers that one draw of z takes; d unless a subclass sets it."""
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         self.noise_dim = latent_dim
+
+    def nearest(self, z: Tensor) -> Tensor:
+        """The codes nearest to `z`, `[..., d]`: those themselves, if `code_space` is ℝᵈ."""
+        return z
 
     @abstractmethod
     def forward(self, features: Tensor) -> Posterior:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
+from musigma.models.code_space import ANY_NUMBERS
 from musigma.objectives.draw import Draw, Posterior
 from musigma.seeding import FIXED_SEED
 
@@ -26,6 +27,9 @@ class Prior(nn.Module, ABC):
     and settings of its own by name; it must not keep the model as a part. `log_prob` and `sample`
     are all that it has to write.
     """
+
+    code_space: str = ANY_NUMBERS
+    """The set that it is a density on, in words, if that is not all of ℝᵈ."""
 
     is_standard_normal: bool = False
     """True for N(0, I)."""
@@ -63,8 +67,10 @@ class Prior(nn.Module, ABC):
     def half_width(self) -> float | None:
         """The box [−w, w]ᵈ that holds the prior's mass, but for what an integral can miss.
 
-        None if codes are no continuum.
+        None if codes do not fill space.
         """
+        if self.code_space != ANY_NUMBERS:
+            return None
         return MARGIN * self._draws().abs().max().item()
 
     def _draws(self) -> Tensor:

@@ -52,6 +52,7 @@ class Vamp(Prior):
                 "a VampPrior encodes pseudo-inputs, and this model's encoder is told "
                 f"{', '.join(model.told)} too, which they do not have: take another prior"
             )
+        self.code_space = model.code_space
         self._model = (model,)  # in a tuple, so that it is not a part of its own part
         self.is_squashed = "real" not in model.likelihood.pixels
         self.register_buffer("center", torch.zeros(model.image_shape))

@@ -5,6 +5,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
+from musigma.shapes import ImageShape
+
 Pixels = Literal["real", "unit", "binary"]
 """Any real number, a number in [0, 1], or 0 and 1."""
 
@@ -12,8 +14,8 @@ Pixels = Literal["real", "unit", "binary"]
 class Likelihood(nn.Module, ABC):
     """A normalised density over a whole image, given the decoder's output for it.
 
-    `x` is `[B, C, H, W]`; `output` is `[..., B, C, H, W]`, with leading dimensions such as the
-    K draws of z. An instance may hold parameters of its own, a learned scale for example.
+    `x` is `[B, C, H, W]`; `output` is `[..., B, *output_shape]`, with leading dimensions such as
+    the K draws of z. An instance may hold parameters of its own, a learned scale for example.
     """
 
     pixels: ClassVar[tuple[Pixels, ...]]
@@ -36,6 +38,10 @@ class Likelihood(nn.Module, ABC):
     @abstractmethod
     def sample(self, output: Tensor) -> Tensor:
         """One image from p(x|z) for each output, `[..., B, C, H, W]`."""
+
+    def output_shape(self, image_shape: ImageShape) -> ImageShape:
+        """The shape of the decoder's output for an image, one number a pixel by default."""
+        return image_shape
 
     def output_of(self, mean: Tensor) -> Tensor:
         """The decoder output whose mean image is about `mean`; where training may begin."""

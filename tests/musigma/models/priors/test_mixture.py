@@ -17,6 +17,7 @@ from musigma.models.priors.mixture import Mixture
 from musigma.objectives.divergences import kl_to_standard_normal, log_normal
 from musigma.seeding import normal_noise
 from oracles import PIXELS, LinearGaussian
+from posteriors import fault_of
 from priors import (
     LearnedPrior,
     assert_distributed_as,
@@ -116,11 +117,12 @@ def test_its_box_holds_every_component_however_light():
     assert model.prior.half_width() > 32
 
 
-@pytest.mark.parametrize("scale", [0.05, 0.005, 1e-4])
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [0.05, 1e-4])
 def test_an_integral_over_narrow_components_converges_or_says_that_it_did_not(scale):
     oracle, model = linear_model(2, lambda model: moved(model, scale=scale))
-    found = quadrature_estimate(model, oracle.x)
-    log_p = log_p_of_linear(oracle, model.prior)
+    found = quadrature_estimate(model, oracle.x[:10])
+    log_p = log_p_of_linear(oracle, model.prior)[:10]
     right = (found.log_p - log_p).abs() < 2e-3
     assert torch.all(right | ~found.converged)
     assert found.converged.all() == (scale == 0.05)
@@ -211,6 +213,7 @@ def test_oracles_hold(check):
     check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trap", TRAPS, ids=lambda f: f.__name__)
 def test_trap_is_caught(trap, monkeypatch):
     trap(monkeypatch)
@@ -225,3 +228,15 @@ def test_a_rate_is_not_the_divergence_from_the_standard_normal():
     difference = draw.rate() - kl_to_standard_normal(*draw.posterior).sum(-1)
     assert difference.abs().mean() > 0.5
     assert math.isfinite(difference.sum().item())
+
+
+@pytest.mark.parametrize(
+    ("model", "fault"),
+    [
+        ("model=free_bits_vae", "NormalPosterior has no rate by dimension to "),
+        ("model=info_vae", "MMD compares codes with "),
+        ("model=wae", "MMD compares codes with "),
+    ],
+)
+def test_models_for_another_prior_are_refused_in_one_line(model, fault):
+    assert fault in fault_of(model, "model/prior=mixture")

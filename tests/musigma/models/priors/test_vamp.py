@@ -234,6 +234,7 @@ def test_a_point_or_an_encoder_that_is_told_more_is_refused():
         Told(MLP([8], [8]), Laplace(), prior=Vamp)
 
 
+@pytest.mark.slow
 def test_the_mean_of_the_encoders_doubly_reparameterized_gradient_is_the_standard_one():
     """The encoder is in the prior too, and that path is weighed as the prior's parameters are."""
     oracle, model = linear_model(1)
@@ -322,6 +323,7 @@ def test_oracles_hold(check):
     check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trap", TRAPS, ids=lambda f: f.__name__)
 def test_trap_is_caught(trap, monkeypatch):
     trap(monkeypatch)

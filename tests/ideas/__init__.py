@@ -1,0 +1,1 @@
+"""Ideas that the project did not foresee: each is a module and a YAML."""

@@ -1,0 +1,38 @@
+"""The wanted rate, against its definition."""
+
+import pytest
+
+from musigma.objectives.capacity import Capacity
+from musigma.objectives.schedules import Linear
+from objectives import (
+    check_it_trains_a_prior,
+    check_refusals,
+    check_schedule,
+    draw_of,
+    rate_of,
+)
+
+
+@pytest.fixture
+def draw():
+    return draw_of()
+
+
+@pytest.mark.parametrize("capacity", [0.0, 3.0, 50.0])
+def test_capacity_pays_for_the_distance_to_it(draw, capacity):
+    loss, terms, _ = Capacity(capacity=capacity, gamma=7.0, samples=4)(draw, 0)
+    distance = abs(rate_of(draw).sum(1).mean().item() - capacity)
+    assert loss.item() == pytest.approx(terms["distortion"].mean().item() + 7 * distance)
+
+
+def test_it_trains_a_learned_prior():
+    check_it_trains_a_prior(Capacity())
+
+
+def test_its_schedule_is_followed():
+    assert Capacity(capacity=Linear(10)).capacity == Linear(10)
+    check_schedule(Capacity(capacity=Linear(steps=10, end=2.0)), "capacity")
+
+
+def test_settings_out_of_range_are_refused():
+    check_refusals(lambda: Capacity(capacity=-1.0), lambda: Capacity(gamma=-1.0))

@@ -1,0 +1,226 @@
+"""The importance-weighted bound and its doubly reparameterised gradient."""
+
+import pytest
+import torch
+from torch.distributions import Normal
+
+from musigma.models.posteriors import NormalPosterior
+from musigma.objectives import ELBO, Draw, iwae
+from musigma.objectives.iwae import IWAE
+from objectives import (
+    CHECKS,
+    STANDARD,
+    check_it_trains_a_prior,
+    check_refusals,
+    draw_of,
+    draw_under_a_learned_prior,
+)
+from oracles import LinearGaussian, normal_draw
+
+DOUBLY = IWAE(gradient="doubly_reparameterized")
+
+
+@pytest.fixture
+def draw():
+    return draw_of()
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+def test_the_doubly_reparameterized_one_passes_as_all_do(check):
+    check(DOUBLY)
+
+
+@pytest.mark.parametrize("objective", [IWAE(), DOUBLY], ids=lambda o: o.gradient)
+def test_it_trains_a_learned_prior(objective):
+    check_it_trains_a_prior(objective)
+
+
+def test_iwae_with_one_sample_is_the_elbo_with_its_rate_from_z():
+    draw = draw_of(samples=1)
+    rate = Normal(*draw.posterior).log_prob(draw.z) - STANDARD.log_prob(draw.z)
+    expected = (-draw.log_likelihood[0] + rate[0].sum(-1)).mean()
+    torch.testing.assert_close(IWAE(samples=1)(draw, 0).loss, expected)
+
+
+def test_iwae_is_minus_log_mean_weight(draw):
+    q = Normal(*draw.posterior).log_prob(draw.z).sum(-1)
+    weights = (draw.log_likelihood + 800 + STANDARD.log_prob(draw.z).sum(-1) - q).exp()
+    expected = -(weights.mean(0).log() - 800).mean()
+    torch.testing.assert_close(IWAE(samples=4)(draw, 0).loss, expected)
+
+
+def _encoder_gradient(gradient, noise, w):
+    """d IWAE / d(mu, log std) for p(x|z) = exp(−½ (w z − 1)²), K draws, many images at once."""
+    mu = torch.full((noise.shape[1], 1), 0.3, dtype=torch.float64, requires_grad=True)
+    log_std = torch.full_like(mu, -0.2).detach().requires_grad_()
+    z = mu + log_std.exp() * noise
+    log_likelihood = -0.5 * (w * z - 1).square().sum(-1)
+    draw = normal_draw(log_likelihood, z, mu, log_std.exp(), 1000)
+    loss = IWAE(samples=len(noise), gradient=gradient)(draw, 0).loss
+    loss.backward()
+    return loss.detach(), torch.cat([mu.grad, log_std.grad], 1) * noise.shape[1]
+
+
+def test_doubly_reparameterized_gradient_has_the_same_mean_and_less_variance():
+    torch.manual_seed(0)
+    noise = torch.randn(16, 40_000, 1, dtype=torch.float64)
+    w = torch.tensor(2.0, dtype=torch.float64)
+    value, standard = _encoder_gradient("standard", noise, w)
+    same_value, doubly = _encoder_gradient("doubly_reparameterized", noise, w)
+    assert same_value == pytest.approx(value.item())
+    error = ((standard.var(0) + doubly.var(0)) / 40_000).sqrt()
+    assert torch.all((standard.mean(0) - doubly.mean(0)).abs() < 4 * error)
+    assert torch.all(doubly.var(0) < 0.5 * standard.var(0))
+
+
+def test_doubly_reparameterized_leaves_the_decoders_gradient_alone():
+    torch.manual_seed(0)
+    noise = torch.randn(16, 50, 1, dtype=torch.float64)
+    gradients = []
+    for gradient in ("standard", "doubly_reparameterized"):
+        w = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+        _encoder_gradient(gradient, noise, w)
+        gradients.append(w.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_under_a_learned_prior_one_sample_is_the_elbo():
+    draw = draw_under_a_learned_prior(samples=1).draw
+    torch.testing.assert_close(IWAE(samples=1)(draw, 0).loss, ELBO()(draw, 0).loss)
+
+
+def test_doubly_reparameterized_leaves_a_learned_priors_gradient_alone():
+    gradients = []
+    for gradient in ("standard", "doubly_reparameterized"):
+        found = draw_under_a_learned_prior(samples=16)
+        IWAE(gradient=gradient)(found.draw, 0).loss.backward()
+        gradients.append([weight.grad for weight in found.weights])
+    torch.testing.assert_close(*gradients)
+
+
+def test_settings_out_of_range_are_refused():
+    check_refusals(lambda: IWAE(samples=0), lambda: IWAE(gradient="triple"))
+
+
+# --- against log p(x), and traps -----------------------------------------------------------------
+
+
+def _bound(model, x, samples, repeats=200):
+    """IWAE-K of every image, the mean of many repetitions, and its standard error."""
+    torch.manual_seed(0)
+    mu, std = model.encode(x)
+    bounds = []
+    for _ in range(repeats):
+        z = mu + std * torch.randn(samples, *mu.shape, dtype=torch.float64)
+        draw = normal_draw(model.likelihood.log_prob(x, model.decode(z)), z, mu, std, len(x))
+        bounds.append(IWAE(samples=samples)(draw, 0).terms["iwae"].detach())
+    bounds = torch.stack(bounds)
+    return bounds.mean(0), bounds.std(0) / repeats**0.5
+
+
+@pytest.mark.slow
+def test_bounds_rise_with_k_from_the_elbo_to_log_p():
+    oracle = LinearGaussian()
+    shift, stretch = 0.4, 1.3
+    model = oracle.model(shift, stretch)
+    means = [_bound(model, oracle.x, samples) for samples in (1, 3, 10, 50)]
+    values = [mean.mean().item() for mean, _ in means]
+    errors = [(error.square().mean() / len(oracle.x)).sqrt().item() for _, error in means]
+    log_p, elbo = oracle.log_p().mean().item(), oracle.elbo(shift, stretch).mean().item()
+    assert values[0] == pytest.approx(elbo, abs=4 * errors[0])
+    for lower, upper, error in zip(values, [*values[1:], log_p], errors, strict=True):
+        assert lower < upper + 4 * error
+    assert values[0] < values[1] < values[2] < values[3]
+    assert values[3] == pytest.approx(log_p, abs=0.02)
+
+
+def check_bound():
+    """IWAE-50 lies under log p(x), and close to it, under a posterior that is off."""
+    oracle = LinearGaussian(count=2000)
+    model = oracle.model(0.4, 1.3)
+    torch.manual_seed(0)
+    mu, std = model.encode(oracle.x)
+    z = mu + std * torch.randn(50, *mu.shape, dtype=torch.float64)
+    draw = normal_draw(model.likelihood.log_prob(oracle.x, model.decode(z)), z, mu, std, 2000)
+    loss, terms, _ = IWAE(samples=50)(draw, 0)
+    gap = (oracle.log_p() - terms["iwae"]).mean().item()
+    assert -0.005 < gap < 0.02
+    assert loss.item() == pytest.approx(-terms["iwae"].mean().item())
+
+
+def check_doubly_reparameterized_gradient():
+    """The mean of the encoder's gradient is the standard estimator's."""
+    torch.manual_seed(0)
+    noise = torch.randn(16, 20_000, 1, dtype=torch.float64)
+    gradients = []
+    for gradient in ("standard", "doubly_reparameterized"):
+        mu = torch.full((20_000, 1), 0.3, dtype=torch.float64, requires_grad=True)
+        log_std = torch.full((20_000, 1), -0.2, dtype=torch.float64, requires_grad=True)
+        z = mu + log_std.exp() * noise
+        draw = normal_draw(-0.5 * (2 * z - 1).square().sum(-1), z, mu, log_std.exp(), 1)
+        IWAE(samples=16, gradient=gradient)(draw, 0).loss.backward()
+        gradients.append(20_000 * torch.cat([mu.grad, log_std.grad], 1))
+    error = sum(g.var(0) for g in gradients).div(20_000).sqrt()
+    assert torch.all((gradients[0].mean(0) - gradients[1].mean(0)).abs() < 4 * error)
+
+
+def missing_logsumexp(patch):
+    patch.setattr(iwae, "log_mean_exp", lambda log_w: log_w.mean(0))
+
+
+def weighted_sum_of_log_weights(patch):
+    patch.setattr(iwae, "log_mean_exp", lambda log_w: (log_w.softmax(0) * log_w).sum(0))
+
+
+def forgotten_log_k(patch):
+    patch.setattr(iwae, "log_mean_exp", lambda log_w: log_w.logsumexp(0))
+
+
+def weights_turned_over(patch):
+    right = Draw.log_weights
+    patch.setattr(Draw, "log_weights", lambda self: -right(self))
+
+
+def weights_not_detached(patch):
+    def wrong(log_w, z):
+        weights = log_w.softmax(0)
+        z.register_hook(lambda gradient: weights.detach().unsqueeze(-1) * gradient)
+        return -(weights * log_w).sum(0).mean()
+
+    patch.setattr(iwae, "_doubly_reparameterized", wrong)
+
+
+def posterior_not_detached(patch):
+    patch.setattr(NormalPosterior, "detach", lambda self: self)
+
+
+TRAPS = {
+    missing_logsumexp: check_bound,
+    weighted_sum_of_log_weights: check_bound,
+    forgotten_log_k: check_bound,
+    weights_turned_over: check_bound,
+    weights_not_detached: check_doubly_reparameterized_gradient,
+    posterior_not_detached: check_doubly_reparameterized_gradient,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", dict.fromkeys(TRAPS.values()), ids=lambda f: f.__name__)
+def test_oracles_hold(check):
+    check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trap", TRAPS, ids=lambda f: f.__name__)
+def test_trap_is_caught(trap, monkeypatch):
+    trap(monkeypatch)
+    with pytest.raises(AssertionError):
+        TRAPS[trap]()
+
+
+def test_the_experiments_have_the_table_of_the_paper(compose_launch):
+    """Burda et al. 2016, Table 1: more samples, a better model."""
+    names = ("experiment=iwae_1", "experiment=iwae", "experiment=iwae_50")
+    configs = [compose_launch(name).config for name in names]
+    values = [config["published"]["log_p"]["value"] for config in configs]
+    assert values == sorted(values)

@@ -1,0 +1,74 @@
+"""The decomposed rate against its definition, integrals, and what it needs."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Normal
+
+from musigma.objectives import ELBO
+from musigma.objectives.schedules import Linear
+from musigma.objectives.tcvae import TCVAE, decompose
+from objectives import (
+    STANDARD,
+    check_it_trains_a_prior,
+    check_refusals,
+    check_schedule,
+    draw_of,
+    draw_under_a_learned_prior,
+)
+from oracles import normal_draw
+
+
+@pytest.fixture
+def draw():
+    return draw_of()
+
+
+def test_tcvae_at_one_is_the_elbo_with_its_rate_from_z(draw):
+    rate = (Normal(*draw.posterior).log_prob(draw.z) - STANDARD.log_prob(draw.z)).sum(-1).mean(0)
+    expected = (-draw.log_likelihood.mean(0) + rate).mean()
+    torch.testing.assert_close(TCVAE(beta=1.0, samples=4)(draw, 0).loss, expected)
+    torch.testing.assert_close(sum(decompose(draw)), rate)
+
+
+def test_tcvae_terms_are_those_of_the_mixture_when_the_batch_is_the_data_set():
+    """With every image in the batch, MWS is the exact mixture but for its factor 1/B."""
+    torch.manual_seed(0)
+    batch = 40
+    mu = torch.randn(batch, 2, dtype=torch.float64)
+    std = torch.full_like(mu, 0.3)
+    z = mu + std * torch.randn(2000, batch, 2, dtype=torch.float64)
+    draw = normal_draw(torch.zeros(2000, batch), z, mu, std, 1)
+    information, correlation, dimension_wise = (term.mean().item() for term in decompose(draw))
+    grid = np.linspace(-6, 6, 601)
+    densities = np.exp(-0.5 * ((grid - mu.numpy()[:, :, None]) / 0.3) ** 2) / (
+        0.3 * math.sqrt(2 * math.pi)
+    )  # [batch, 2, grid]
+    joint = np.einsum("bi,bj->ij", densities[:, 0], densities[:, 1]) / batch
+    marginals = densities.mean(0)
+    step = grid[1] - grid[0]
+    product = np.outer(marginals[0], marginals[1])
+    tc = (joint * np.log(np.maximum(joint, 1e-300) / np.maximum(product, 1e-300))).sum() * step**2
+    prior = np.exp(-0.5 * grid**2) / math.sqrt(2 * math.pi)
+    dw = sum((m * np.log(np.maximum(m, 1e-300) / prior)).sum() * step for m in marginals)
+    entropy = -(joint * np.log(np.maximum(joint, 1e-300))).sum() * step**2
+    mi = entropy - 2 * (0.5 * math.log(2 * math.pi * math.e * 0.3**2))
+    assert correlation == pytest.approx(tc, abs=0.02)
+    assert dimension_wise == pytest.approx(dw, abs=0.02)
+    assert information == pytest.approx(mi, abs=0.02)
+
+
+def test_under_a_learned_prior_at_one_it_is_the_elbo():
+    check_it_trains_a_prior(TCVAE())
+    draw = draw_under_a_learned_prior().draw
+    torch.testing.assert_close(TCVAE(beta=1.0)(draw, 0).loss, ELBO()(draw, 0).loss)
+
+
+def test_its_schedule_is_followed():
+    check_schedule(TCVAE(beta=Linear(steps=10, end=2.0)), "beta")
+
+
+def test_settings_out_of_range_are_refused():
+    check_refusals(lambda: TCVAE(beta=-1.0), lambda: TCVAE(alpha=-1.0))

@@ -1,0 +1,294 @@
+"""Ideas that nobody foresaw, in a package outside: each is new files, and all of the rest works.
+
+`tests/ideas` has a posterior and a prior on a sphere, a prior that is told the label, a model with
+a loss term and an optimizer of its own, an objective that learns, and a likelihood whose decoder
+gives two numbers a pixel.
+"""
+
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Normal
+
+from commands import run_steps, script
+from ideas.geco import GECO
+from ideas.label_prior import LabelPriorVAE
+from ideas.latent_diffusion import LatentDiffusion
+from ideas.sphere import UniformSphere, VonMisesFisher, VonMisesFisherHead
+from ideas.two_numbers import TwoNumbers
+from musigma.assemble import try_batch
+from musigma.data import Batch, MNISTDataModule
+from musigma.metrics import meanings
+from musigma.models import MLP, Autoencoder
+from musigma.module import AutoencoderModule
+from musigma.objectives import ELBO, Objective
+from musigma.objectives.likelihoods import Laplace
+from musigma.paths import PROJECT_ROOT
+from workbench.errors import ConfigError
+from workbench.meaning import Meaning
+
+MODELS = ("hyperspherical_vae", "label_prior_vae", "latent_diffusion", "geco_vae")
+CONFIGS = Path(__file__).parent / "ideas" / "configs"
+SMALL = (
+    f"hydra.searchpath=[file://{CONFIGS}] data.source=sample trainer=cpu trainer.max_epochs=1 "
+    "+trainer.limit_train_batches=3 model.network.encoder_sizes=[16] "
+    "model.network.decoder_sizes=[16] trainer.log_every_n_steps=1"
+)
+TASKS = ("sample count=20", "encode", "reconstruct", "traverse", "decode input={codes}")
+SMALL_MLP = MLP((16,), (16,))
+
+STOPPED = """
+import runpy, sys
+import pytest
+from resuming import stop_at
+with pytest.MonkeyPatch.context() as patch:
+    stop_at(patch, 0, 1)
+    sys.argv = {arguments!r}
+    with pytest.raises(SystemExit):
+        runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+COMPARED = """
+from pathlib import Path
+import torch
+from resuming import flat
+from workbench.runs.weights import load_checkpoint
+(stopped,) = Path({logs!r}, "runs").glob("*_{model}_*")
+found, expected = (
+    flat(load_checkpoint(path / "checkpoints" / "last.ckpt"))
+    for path in (stopped, Path({logs!r}, "sweeps", "ideas", "model={model}"))
+)
+weights = [name for name, value in expected.items() if isinstance(value, torch.Tensor)]
+same = sum(torch.equal(found[name], expected[name]) for name in weights)
+print("{model}:", same, "of", len(weights), "are the same")
+"""
+SHORT_SEARCH = """
+import functools
+from musigma import measuring
+measuring.best_elbo = functools.partial(measuring.best_elbo, steps=20)
+"""
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory):
+    return tmp_path_factory.mktemp("ideas") / "logs"
+
+
+@pytest.fixture(scope="module")
+def said(logs):
+    """What is printed where all of them are swept, stopped, resumed, evaluated and compared."""
+    place = f"log_dir={logs}"
+    models = ",".join(MODELS)
+    steps = [script(f"scripts/train.py -m model={models} {SMALL} sweep=ideas {place}")]
+    for model in MODELS:
+        command = f"scripts/train.py model={model} {SMALL} callbacks.latent_panel=null {place}"
+        steps.append(("code", STOPPED.format(arguments=script(command)[1])))
+        steps.append(script(f"scripts/train.py resume=latest {place}"))
+        steps.append(("code", COMPARED.format(logs=str(logs), model=model)))
+    steps.append(("code", SHORT_SEARCH))
+    evaluated = f"run={logs}/sweeps/ideas images=4 samples=25"
+    steps.append(script(f"scripts/evaluate.py {evaluated} {place}"))
+    steps.append(script(f"scripts/report.py sweep=ideas {place}"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUSIGMA_TRUSTED", "ideas")
+        return run_steps(steps, PROJECT_ROOT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_it_is_trained_swept_and_resumed_to_the_same_bits(model, said):
+    (line,) = (line for line in said.splitlines() if line.startswith(f"{model}: "))
+    _, same, _, of, *_ = line.split()
+    assert same == of != "0"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_it_is_evaluated_with_what_means_something(model, said, logs):
+    run = logs / "sweeps" / "ideas" / f"model={model}"
+    metrics = json.loads((run / "evaluation" / "metrics.json").read_text())
+    assert math.isclose(
+        metrics["elbo"]["mean"] + metrics["rate"]["mean"] + metrics["distortion"]["mean"],
+        0,
+        abs_tol=150,  # of 4 images and of all
+    )
+    assert ("log_p_exact" in metrics) == (model != "hyperspherical_vae")
+    assert ("no_classes" in metrics) == (model == "label_prior_vae")
+    assert {"samples.png", "traversals.png"} <= {*metrics["figures"]}
+    assert (metrics["latent"]["active_units"] == 0) == (metrics["rate"]["mean"] < 0.2)
+    assert (run / "report.html").stat().st_size > 10_000
+    if model == "label_prior_vae":
+        assert "aggregate_kl_at_least" not in metrics["latent"]  # which is that to N(0, I)
+    if model == "latent_diffusion":
+        assert metrics["denoising"]["unit"] == "nats per image"
+
+
+@pytest.mark.slow
+def test_they_are_compared_where_they_compare(said):
+    assert "test/elbo does not compare all of these runs: they are of 2 kinds" in said
+    assert "log p(x|y)" in said
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("model", MODELS)
+def test_it_predicts_and_exports(model, said, logs, monkeypatch):
+    run = logs / "sweeps" / "ideas" / f"model={model}"
+    label = "label=7" if model == "label_prior_vae" else ""
+    steps = []
+    for task in TASKS:
+        told = label if task.startswith(("sample", "decode")) else ""
+        asked = task.format(codes=run / "predictions" / "encode.npz")
+        steps.append(script(f"scripts/predict.py task={asked} run={run} {told}"))
+    steps.append(script(f"scripts/predict.py task=traverse input=prior run={run} {label}"))
+    steps.append(script(f"scripts/export.py run={run}"))
+    monkeypatch.setenv("MUSIGMA_TRUSTED", "ideas")
+    run_steps(steps, PROJECT_ROOT)
+    assert (run / "export" / "decode.pt2").exists()
+    with np.load(run / "predictions" / "traverse.npz") as done:
+        size = np.linalg.norm(done["z"], axis=-1)
+    assert np.allclose(size, 1) == (model == "hyperspherical_vae")
+
+
+def _module(model, objective=None):
+    return AutoencoderModule(model, objective or ELBO())
+
+
+def test_the_density_on_the_sphere_integrates_to_one_and_its_draws_match_it():
+    mode = torch.nn.functional.normalize(torch.tensor([[1.0, 2.0, -2.0]]), dim=-1)
+    q = VonMisesFisher(mode.double(), torch.tensor([[3.0]]).double())
+    prior = UniformSphere(None)
+    everywhere = prior.sample(200_000, seed=0).double()
+    weights = (q.log_prob(everywhere.unsqueeze(1)) - prior.log_prob(everywhere).unsqueeze(1)).exp()
+    assert weights.mean().item() == pytest.approx(1, abs=0.02)
+    z = q.rsample(torch.randn(100_000, 1, 3, generator=torch.Generator().manual_seed(0)).double())
+    assert torch.allclose(z.norm(dim=-1), torch.ones(1).double())
+    torch.testing.assert_close(z.mean(0), q.mu, atol=0.01, rtol=0)
+    torch.testing.assert_close(z.std(0), q.std, atol=0.01, rtol=0)
+    drawn = (q.log_prob(z) - prior.log_prob(z)).mean(0)
+    torch.testing.assert_close(drawn, q.rate_to_uniform(), atol=0.01, rtol=0)
+
+
+def test_densities_on_different_sets_are_refused():
+    on_sphere = {"posterior": VonMisesFisherHead, "prior": UniformSphere}
+    for part in on_sphere:
+        model = Autoencoder(SMALL_MLP, Laplace(), latent_dim=3, **{part: on_sphere[part]})
+        with pytest.raises(ValueError, match="unit sphere.*any numbers|any numbers.*unit sphere"):
+            _module(model)
+    _module(Autoencoder(SMALL_MLP, Laplace(), latent_dim=3, **on_sphere))
+
+
+def test_images_are_of_codes_that_there_are():
+    """Means and traversals leave the sphere, and what is decoded of them is on it."""
+    model = Autoencoder(
+        SMALL_MLP, Laplace(), latent_dim=3, posterior=VonMisesFisherHead, prior=UniformSphere
+    ).eval()
+    z = torch.randn(5, 3)
+    torch.testing.assert_close(model.images_of(4 * z), model.images_of(z))
+    assert model.prior.half_width() is None
+
+
+def test_samples_of_a_view_are_of_its_own_prior():
+    model = LabelPriorVAE(SMALL_MLP, Laplace(), classes=3)
+    for y, view in enumerate(model.views().values()):
+        mean = view.prior.sample(20_000, seed=1).mean(0)
+        torch.testing.assert_close(mean, model.means[y].detach(), atol=0.05, rtol=0)
+    x, y = torch.randn(3, 1, 28, 28), torch.tensor([2, 0, 1])
+    draw = model.given(Batch(x, y, None)).draw(x, torch.randn(4, 3, 2))
+    expected = Normal(model.means[y], 1.0).log_prob(draw.z).sum(-1)
+    torch.testing.assert_close(draw.log_prior, expected)
+
+
+def test_a_model_has_an_optimizer_of_its_own_for_a_part():
+    module = _module(LatentDiffusion(SMALL_MLP, Laplace()))
+    first, second = module.configure_optimizers().parts
+    own = {id(p) for p in module.model.diffusion.parameters()}
+    assert {id(p) for group in second.param_groups for p in group["params"]} == own
+    assert own.isdisjoint(id(p) for group in first.param_groups for p in group["params"])
+    assert [type(part).__name__ for part in (first, second)] == ["Adam", "AdamW"]
+
+
+class Undetached(LatentDiffusion):
+    """The mistake: what trains the diffusion model moves the encoder too."""
+
+    def draw(self, x, noise, dataset_size=None):
+        draw = super().draw(x, noise, dataset_size)
+        loss = self.diffusion.loss(draw.z, noise[..., self.latent_dim :])
+        return draw.__class__(**{**vars(draw), "penalties": {"denoising": loss}})
+
+
+def test_a_penalty_that_reaches_the_weights_of_two_optimizers_is_refused():
+    data = MNISTDataModule(source="sample")
+    try_batch(_module(LatentDiffusion(SMALL_MLP, Laplace())), data)
+    with pytest.raises(ConfigError, match="denoising reaches model.diffusion"):
+        try_batch(_module(Undetached(SMALL_MLP, Laplace())), data)
+
+
+def test_an_objective_that_learns_says_which_checkpoint_is_better():
+    class Unsaid(GECO):
+        monitor = Objective.monitor
+
+    model = Autoencoder(SMALL_MLP, Laplace())
+    assert _module(model, GECO()).monitor == "excess"
+    with pytest.raises(ValueError, match="Unsaid changes as it learns"):
+        _module(model, Unsaid())
+
+
+def test_the_decoder_gives_what_the_likelihood_asks_for():
+    model = Autoencoder(SMALL_MLP, TwoNumbers(), image_shape=(3, 8, 8))
+    x = torch.randn(2, 3, 8, 8)
+    output = model.decode(torch.randn(5, 2, 2))
+    assert output.shape == (5, 2, 6, 8, 8)
+    assert model(x).shape == x.shape
+    pairs = model.likelihood.log_prob_of_pairs(x, output[:, 0])
+    each = [model.likelihood.log_prob(x[1:], one[None]) for one in output[:, 0]]
+    torch.testing.assert_close(pairs[:, 1], torch.cat(each))
+
+
+def test_an_objective_may_encode_and_decode_anew():
+    model = LabelPriorVAE(SMALL_MLP, Laplace(), classes=3)
+    x, y = torch.randn(2, 1, 28, 28), torch.tensor([2, 0])
+    draw = model.given(Batch(x, y, None)).draw(x, torch.randn(1, 2, 2))
+    assert draw.x is x
+    torch.testing.assert_close(draw.model.encode(draw.x).mu, draw.posterior.mu)
+    assert draw.model.prior is draw.prior
+
+
+class Measured(Autoencoder):
+    """Reports a share, which is no cost."""
+
+    meanings: ClassVar = {"accuracy": Meaning("share of images", better="higher")}
+
+
+def test_a_term_of_its_own_has_the_unit_and_the_direction_that_its_class_states():
+    data = MNISTDataModule(source="sample")
+    config = {"model": {"likelihood": {}, "objective": {}}}
+    module = SimpleNamespace(model=Measured(SMALL_MLP, Laplace()), objective=ELBO())
+    found = meanings(config, module, data)
+    assert found.of("test/accuracy").unit == "share of images"
+    assert found.of("test/accuracy").better == "higher"
+    assert found.of("test/other").unit == "nats per image"
+
+
+class Shifted(Autoencoder):
+    """Draws random numbers beside its noise."""
+
+    def draw(self, x, noise, dataset_size=None):
+        return super().draw(x + 0.1 * torch.randn_like(x), noise, dataset_size)
+
+
+def test_what_a_model_draws_beside_its_noise_is_the_same_in_every_evaluation():
+    data = MNISTDataModule(source="sample", val_size=8)
+    module = _module(Shifted(SMALL_MLP, Laplace()))
+    trainer = L.Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        trainer.validate(module, data, verbose=False)
+        found.append(trainer.callback_metrics["val/loss"].item())
+    assert found[0] == found[1]
