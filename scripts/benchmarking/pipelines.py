@@ -42,7 +42,7 @@ def bare_loop(pace: Pace, config: Config) -> None:
 def our_step(pace: Pace, config: Config) -> None:
     """What scripts/train.py computes of a batch, its noise and metrics too, without Lightning."""
     data, _, grey, device = set_up(config)
-    module = assemble(config, data).to(device)
+    module: Any = assemble(config, data).to(device)
     optimizer: Any = module.configure_optimizers()
     loader: Any = data.train_dataloader()
     step = epoch = 0

@@ -55,8 +55,8 @@ class Pace:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         if self._start is not None:
-            took = (now - then for now, then in zip(_clocks(), self._start, strict=True))
-            self.pipe.send(Epoch(*took, images, self.measure(), dict(self.parts)))
+            seconds, cpu = (now - then for now, then in zip(_clocks(), self._start, strict=True))
+            self.pipe.send(Epoch(seconds, cpu, images, self.measure(), dict(self.parts)))
         self.pipe.recv()
         self.parts.clear()
         self._start = _clocks()
