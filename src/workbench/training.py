@@ -109,7 +109,7 @@ def _record_start(
     count, before = trainer.world_size, folder.read_metrics().get("processes", trainer.world_size)
     if count != before:
         log.warning(
-            "processes: %s instead of %s. A step takes as many batches at the same learning rate, so "
+            "processes: %s instead of %s. A step takes as many batches at the same learning rate: "
             "from here on the run is another than it would have been; the rest of an unfinished "
             "epoch may be short, or without its validation",
             count,
