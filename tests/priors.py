@@ -254,7 +254,7 @@ class LearnedPrior:
         assert "N(0" not in page
 
         opened = load_run(folder.path)
-        assert opened.prior() is opened.model.prior
+        assert [view.prior for view in opened.views().values()] == [opened.model.prior]
         settings = {"checkpoint": "best", "input": "test"}
         for task in ("encode", "reconstruct", "sample", "traverse"):
             assert predict(task, str(folder.path), tmp_path, **settings).is_file()

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import lightning as L
 import pytest
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch.distributed import HashStore
 
 from workbench import distributed
@@ -34,6 +35,7 @@ TORCHRUN = {
 @pytest.fixture(params=[SLURM, TORCHRUN], ids=["Slurm", "torchrun"])
 def launched(request, monkeypatch):
     """As the second of two nodes, with a process each."""
+    monkeypatch.setattr(rank_zero_only, "rank", 0)  # a trainer sets it, for all that follows
     for name in (*SLURM, *TORCHRUN, "SLURM_JOB_NAME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in request.param.items():

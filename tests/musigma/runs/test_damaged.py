@@ -11,6 +11,7 @@ from musigma import load_run
 from musigma.evaluating import evaluate
 from musigma.predicting import predict
 from workbench.config.quoting import quote
+from workbench.distributed import Processes
 from workbench.errors import UserError
 from workbench.preparing import prepare
 from workbench.runs.folder import RunFolder
@@ -45,7 +46,7 @@ def refuses(compose_launch):
     def resume(path, ran, overrides):
         typed = [quote(f"resume={path}"), *overrides]
         config = {**launch.config, "resume": path}
-        prepare(launch._replace(config=config, overrides=typed), None)
+        prepare(launch._replace(config=config, overrides=typed), None, Processes())
 
     options = {"input": "test", "count": 1, "seed": 0, "output": None, "checkpoint": "best"}
     measured = {"checkpoint": "best", "images": 2, "samples": 25, "seed": 0}
@@ -171,7 +172,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_alone_is_named(
         torch.save(checkpoint if damage else [1], path)
         config = {**launch.config, "resume": str(folder.path)}
         caplog.clear()
-        prepared = prepare(launch._replace(config=config, overrides=[]), None)
+        prepared = prepare(launch._replace(config=config, overrides=[]), None, Processes())
         prepared.folder.release()
         assert prepared.resume_from == folder.checkpoint("previous"), name
         assert "resuming from" in caplog.messages[-1]
