@@ -1,5 +1,6 @@
 """Encoder and decoder as ONNX files."""
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -69,15 +70,17 @@ def _write(
 
     taken = rows(2)  # not one row, which would make its number a constant
     batch = torch.export.Dim("batch")
-    program = torch.onnx.export(
-        part,
-        tuple(taken.values()),
-        input_names=[*taken],
-        output_names=gives,
-        dynamic_shapes=tuple({0: batch} for _ in taken),
-        dynamo=True,
-        verbose=False,
-    )
+    with warnings.catch_warnings():  # that two inputs have one batch is what is meant
+        warnings.filterwarnings("ignore", ".*shares the same shape constraints")
+        program = torch.onnx.export(
+            part,
+            tuple(taken.values()),
+            input_names=[*taken],
+            output_names=gives,
+            dynamic_shapes=tuple({0: batch} for _ in taken),
+            dynamo=True,
+            verbose=False,
+        )
     if program is None:
         raise ValueError("torch.onnx gives no program")
     program.save(path)

@@ -10,6 +10,7 @@ from PIL import Image
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 from torch.utils.data import DataLoader, TensorDataset
 
+from extras import needs
 from musigma.data import TensorLoader
 from musigma.evaluating import evaluate
 from musigma.evaluation import importance_estimate, quadrature_estimate
@@ -483,9 +484,11 @@ def test_it_is_exported_with_the_label_as_a_second_input(conditional, tmp_path):
     torch.testing.assert_close(again.encode(x[:3]).mu, expected)
 
 
+@needs("onnxruntime")
+@needs("onnxscript")
 def test_it_is_exported_for_onnxruntime(conditional, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
+    import onnxruntime
+
     opened = load_run(conditional.path)
     encode, _ = export_run(opened, tmp_path / "onnx", "onnx")
     x, y = torch.randn(3, 1, 28, 28), torch.tensor([0, 3, 9])
