@@ -5,8 +5,8 @@ import logging
 import pytest
 import torch
 
-from musigma.data.splits import split
 from musigma.data.mnist import MNISTDataModule
+from musigma.data.splits import split
 from workbench.errors import DataError
 
 
