@@ -15,6 +15,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.distributions import Normal
 
 from commands import run_steps, script
@@ -30,6 +31,7 @@ from musigma.models import MLP, Autoencoder
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO, Objective
 from musigma.objectives.likelihoods import Laplace
+from musigma.objectives.objective import learns
 from musigma.paths import PROJECT_ROOT
 from workbench.errors import ConfigError
 from workbench.meaning import Meaning
@@ -239,6 +241,16 @@ def test_an_objective_that_learns_says_which_checkpoint_is_better():
         _module(model, Unsaid())
 
 
+def test_frozen_weights_and_buffers_that_are_not_kept_are_no_learning():
+    class Perceptual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = nn.Linear(2, 2).requires_grad_(False)
+            self.register_buffer("window", torch.ones(3), persistent=False)
+
+    assert not learns(Perceptual())
+
+
 def test_the_decoder_gives_what_the_likelihood_asks_for():
     model = Autoencoder(SMALL_MLP, TwoNumbers(), image_shape=(3, 8, 8))
     x = torch.randn(2, 3, 8, 8)
@@ -289,6 +301,8 @@ def test_what_a_model_draws_beside_its_noise_is_the_same_in_every_evaluation():
     found = []
     for seed in (1, 2):
         torch.manual_seed(seed)
+        before = torch.get_rng_state()
         trainer.validate(module, data, verbose=False)
+        assert torch.equal(torch.get_rng_state(), before)  # which transforms of a loader go on from
         found.append(trainer.callback_metrics["val/loss"].item())
     assert found[0] == found[1]

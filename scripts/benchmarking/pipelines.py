@@ -111,10 +111,11 @@ def set_up(config: Config) -> SetUp:
     torch.manual_seed(config["seed"])
     torch.set_float32_matmul_precision(config["matmul_precision"])
     spare_driver_lookups()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = build_data(config)
+    data.device = device
     data.prepare_data()
     data.setup("fit")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     loader: Any = data.train_dataloader()
     grey: Tensor = loader.tensors()[0]
     return SetUp(data, build_model(config, data).to(device), grey, device)

@@ -109,7 +109,8 @@ class AutoencoderModule(LoaderSeedingModule):
             raise ValueError(
                 f"the objective {type(objective).__name__} changes as it learns, so that its "
                 "losses do not compare between steps: say in the class, as `monitor`, which of its "
-                "terms tells the better of two checkpoints, less being better"
+                "terms tells the better of two checkpoints, less being better (a buffer that never "
+                "changes is registered with persistent=False)"
             )
         self.model = model
         self.objective = objective
@@ -200,9 +201,11 @@ class AutoencoderModule(LoaderSeedingModule):
         place = EvaluatedBatch(batch_idx, self.trainer.world_size, self.global_rank, loader)
         shape = (self.objective.samples, self.model.noise_dim)
         noise = self._evaluation_noise(ours, place, *shape)
-        # What a model or an objective draws beside that noise is the same in every evaluation too.
-        seed_noise(self.device, derive_seed(FIXED_SEED, self.global_rank, batch_idx))
-        self._step(stage, ours, noise, loader)
+        # What a model or an objective draws beside that noise is the same in every evaluation too,
+        # and changes nothing of what others draw next, such as the transforms of a loader.
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            seed_noise(self.device, derive_seed(FIXED_SEED, self.global_rank, batch_idx))
+            self._step(stage, ours, noise, loader)
 
     def _step(self, stage: Stage, batch: Batch, noise: Tensor, loader: Any) -> Tensor:
         tested = self.tested_step if stage == "test" else None

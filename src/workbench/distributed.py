@@ -20,10 +20,14 @@ import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.fabric.utilities import rank_zero
 
 from workbench.errors import ConfigError, RunError
 
 FOLDER = "WORKBENCH_RUN_FOLDER"
+
+STOPPED = "workbench/stopped"
+"""In the store once a process was stopped while it waited for the others."""
 
 LAUNCHERS = (TorchElasticEnvironment, SLURMEnvironment)
 """What may start the processes of a run, in the order in which Lightning asks for them."""
@@ -72,6 +76,7 @@ class Processes:
 
         Raises:
             RunError: if one of them has ended, or takes longer than `PATIENCE`.
+            KeyboardInterrupt: if one was stopped while it waited.
         """
         if self._store is None:
             return [value]
@@ -83,6 +88,10 @@ class Processes:
                 self._heard(rank)
         except torch.distributed.DistError:
             raise RunError("process 0 of this run has ended, and says why") from None
+        except KeyboardInterrupt:
+            with suppress(RuntimeError):  # if the store has ended too
+                self._store.set(STOPPED, "")
+            raise
         return values
 
     @contextmanager
@@ -118,6 +127,8 @@ class Processes:
     def _heard(self, rank: int) -> bytes:
         key, end = self._key(rank), time.monotonic() + PATIENCE.total_seconds()
         while not self._store.check([key]):  # unlike `get`, this can be interrupted
+            if self._store.check([STOPPED]):
+                raise KeyboardInterrupt
             if time.monotonic() > end:
                 raise RunError(f"process {rank} of {self.size} has not answered for {PATIENCE}")
             time.sleep(0.02)
@@ -135,6 +146,13 @@ def launcher() -> ClusterEnvironment | None:
     except RuntimeError as error:  # Slurm's variables contradict one another
         raise ConfigError(str(error)) from error
     return found if found and found.world_size() > 1 else None
+
+
+def alone() -> Processes:
+    """This process by itself, whatever has started others beside it."""
+    if folder_to_join() is None:
+        rank_zero.rank_zero_only.rank = 0  # type: ignore[attr-defined]  # or Lightning's loggers would log nothing
+    return Processes()
 
 
 @cache
@@ -200,8 +218,11 @@ def check_shared(folder: Path) -> None:
 
 
 @contextmanager
-def ending_silently() -> Iterator[None]:
+def ending_silently(*, joined: bool) -> Iterator[None]:
     """In ranks above 0, leave it to rank 0 to say that the run was stopped.
+
+    Args:
+        joined: whether Lightning has started this process.
 
     Raises:
         SystemExit: with status 130, or 0 in a process that Lightning has started: it kills rank 0
@@ -210,7 +231,7 @@ def ending_silently() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise SystemExit(130 if folder_to_join() is None else 0) from None
+        raise SystemExit(0 if joined else 130) from None
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.utils.data import RandomSampler
@@ -18,9 +19,10 @@ from workbench.config.launch import Launch
 from workbench.config.trainer_rules import parts_measured
 from workbench.console import nearby, next_steps, set_up_logging, show_results, show_summary
 from workbench.distributed import (
-    Processes,
+    alone,
     ending_silently,
     folder_to_join,
+    launcher,
     meet,
     others_join,
 )
@@ -56,8 +58,7 @@ def run(
     """
     set_up_logging(first_process=folder_to_join() is None)
     with interruptible():
-        # The jobs of a sweep are shared by the processes that were given the same sweep.
-        processes = Processes() if launch.in_sweep else meet()
+        processes = alone() if _is_alone(launch) else meet()
         if processes.rank > 0:
             set_up_logging(first_process=False)
         prepared = prepare(launch, folder, processes)
@@ -74,13 +75,24 @@ def run(
             raise
 
 
+def _is_alone(launch: Launch) -> bool:
+    """Whether a job is done by one process, also where others were started beside it.
+
+    The jobs of a sweep are shared by the processes that were given the same sweep. Slurm's
+    variables are there without srun too, as in a file for `sbatch`.
+    """
+    trainer = launch.config["trainer"]
+    is_small = trainer.get("devices") == 1 and trainer.get("num_nodes", 1) == 1
+    return launch.in_sweep or (is_small and isinstance(launcher(), SLURMEnvironment))
+
+
 def _run(launch: Launch, prepared: Prepared) -> float | None:
     config, folder, data, module, trainer, resume_from, _ = prepared
     meanings = the_project().meanings(config, module, data)
-    first = trainer.is_global_zero
+    first, joined = trainer.is_global_zero, folder_to_join() is not None
     with (
         others_join(folder.path, launch.overrides),
-        recorded(folder) if first else ending_silently(),
+        recorded(folder) if first else ending_silently(joined=joined),
         tracked(trainer.loggers) as tracked_runs,
     ):
         if first:

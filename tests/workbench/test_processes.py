@@ -6,12 +6,13 @@ from datetime import timedelta
 
 import lightning as L
 import pytest
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.loggers import CSVLogger
 from torch.distributed import HashStore
 
 from workbench import distributed
 from workbench.config.trainer_rules import check_processes
-from workbench.distributed import Processes, check_alike, check_shared, launcher
+from workbench.distributed import Processes, alone, check_alike, check_shared, launcher
 from workbench.errors import ConfigError, RunError
 
 SLURM = {
@@ -97,6 +98,28 @@ def test_one_that_is_stopped_stops_the_others():
                 raise KeyboardInterrupt
 
     assert [type(outcome) for outcome in _together(work)] == [KeyboardInterrupt] * 3
+
+
+def test_one_that_is_stopped_while_it_waits_stops_the_others(monkeypatch):
+    heard = Processes._heard
+
+    def hear(self, rank):
+        if self.rank == 1:
+            raise KeyboardInterrupt
+        return heard(self, rank)
+
+    monkeypatch.setattr(Processes, "_heard", hear)
+    ends = _together(lambda processes: (processes.gather("ready"), processes.gather("steady")))
+    assert [type(end) for end in ends] == [KeyboardInterrupt] * 3
+
+
+def test_one_that_is_alone_logs_whatever_was_started_beside_it(launched, tmp_path):
+    rank_zero_only.rank = 1  # as Lightning finds it in Slurm's variables
+    alone()
+    logger = CSVLogger(tmp_path, name="", version="")
+    logger.log_metrics({"loss": 1.0})
+    logger.save()
+    assert (tmp_path / "metrics.csv").is_file()
 
 
 def test_one_that_does_not_answer_is_named(monkeypatch):

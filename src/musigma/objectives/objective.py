@@ -96,7 +96,10 @@ class Objective(Protocol):
 
 def learns(objective: Objective) -> bool:
     """True if it has weights or other state of its own, so that it changes in training."""
-    return isinstance(objective, nn.Module) and bool(objective.state_dict())
+    if not isinstance(objective, nn.Module):
+        return False
+    frozen = {name for name, one in objective.named_parameters() if not one.requires_grad}
+    return bool(objective.state_dict().keys() - frozen)
 
 
 def common_terms(draw: Draw) -> dict[str, Tensor]:
