@@ -236,6 +236,8 @@ def test_the_runs_table_says_what_was_measured(pages, opened):
 
 
 def test_a_plot_is_enlarged_by_a_click_and_a_command_copied(pages, opened):
+    from playwright.sync_api import expect
+
     page = opened(pages["run"])
     image = page.locator("figure img").first
     width = image.bounding_box()["width"]
@@ -244,8 +246,12 @@ def test_a_plot_is_enlarged_by_a_click_and_a_command_copied(pages, opened):
     assert large.bounding_box()["width"] > width
     page.keyboard.press("Escape")
     assert page.locator("dialog[open]").count() == 0
-    page.locator(".command button").first.click()
-    assert page.locator(".command button").first.inner_text() == "copied"
+    button = page.locator(".command button").first
+    page.clock.install()  # time stands still
+    button.click()
+    expect(button).to_have_text("copied")
+    page.clock.run_for(2000)
+    expect(button).to_have_text("copy")
 
 
 def test_the_latent_space_follows_the_pointer(pages, opened):
