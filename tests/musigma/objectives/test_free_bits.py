@@ -7,6 +7,7 @@ from musigma.objectives import ELBO, objective
 from musigma.objectives.free_bits import FreeBits
 from objectives import check_refusals, draw_of, draw_under_a_learned_prior, rate_of
 from oracles import normal_draw
+from trapped import trap_tests
 from workbench.errors import ConfigError
 
 
@@ -74,17 +75,5 @@ TRAPS = {
     free_bits_after_rescaling: check_free_bits,
     free_bits_for_the_whole_rate: check_free_bits,
 }
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("check", dict.fromkeys(TRAPS.values()), ids=lambda f: f.__name__)
-def test_oracles_hold(check):
-    check()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("trap", TRAPS, ids=lambda f: f.__name__)
-def test_trap_is_caught(trap, monkeypatch):
-    trap(monkeypatch)
-    with pytest.raises(AssertionError):
-        TRAPS[trap]()
+test_oracles_hold, test_trap_is_caught = trap_tests(TRAPS)
+test_oracles_hold = pytest.mark.slow(test_oracles_hold)

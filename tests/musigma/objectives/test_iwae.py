@@ -16,6 +16,7 @@ from objectives import (
     draw_under_a_learned_prior,
 )
 from oracles import LinearGaussian, normal_draw
+from trapped import trap_tests
 
 DOUBLY = IWAE(gradient="doubly_reparameterized")
 
@@ -202,20 +203,8 @@ TRAPS = {
     weights_not_detached: check_doubly_reparameterized_gradient,
     posterior_not_detached: check_doubly_reparameterized_gradient,
 }
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("check", dict.fromkeys(TRAPS.values()), ids=lambda f: f.__name__)
-def test_oracles_hold(check):
-    check()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("trap", TRAPS, ids=lambda f: f.__name__)
-def test_trap_is_caught(trap, monkeypatch):
-    trap(monkeypatch)
-    with pytest.raises(AssertionError):
-        TRAPS[trap]()
+test_oracles_hold, test_trap_is_caught = trap_tests(TRAPS)
+test_oracles_hold = pytest.mark.slow(test_oracles_hold)
 
 
 def test_the_experiments_have_the_table_of_the_paper(compose_launch):

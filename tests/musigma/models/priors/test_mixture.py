@@ -24,6 +24,7 @@ from priors import (
     check_draws_follow_the_density,
     check_rate,
 )
+from trapped import trap_tests
 
 
 def moved(model, components=4, scale=1.0):
@@ -206,19 +207,7 @@ TRAPS = {
     variance_for_standard_deviation: check_draws,
     held_to_the_standard_normal: check_rates,
 }
-
-
-@pytest.mark.parametrize("check", dict.fromkeys(TRAPS.values()), ids=lambda f: f.__name__)
-def test_oracles_hold(check):
-    check()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("trap", TRAPS, ids=lambda f: f.__name__)
-def test_trap_is_caught(trap, monkeypatch):
-    trap(monkeypatch)
-    with pytest.raises(AssertionError):
-        TRAPS[trap]()
+test_oracles_hold, test_trap_is_caught = trap_tests(TRAPS)
 
 
 def test_a_rate_is_not_the_divergence_from_the_standard_normal():

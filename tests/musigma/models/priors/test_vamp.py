@@ -28,6 +28,7 @@ from musigma.objectives.likelihoods import Bernoulli, ContinuousBernoulli, Gauss
 from musigma.seeding import normal_noise
 from oracles import PIXELS, LinearGaussian, quiet_trainer
 from priors import LearnedPrior, check_draws_follow_the_density, check_rate
+from trapped import trap_tests
 
 
 def spread_out(model):
@@ -316,16 +317,4 @@ TRAPS = {
     held_to_the_standard_normal: check_rates,
     images_of_the_test_set_in_the_mean_image: check_no_test_image_is_seen,
 }
-
-
-@pytest.mark.parametrize("check", dict.fromkeys(TRAPS.values()), ids=lambda f: f.__name__)
-def test_oracles_hold(check):
-    check()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("trap", TRAPS, ids=lambda f: f.__name__)
-def test_trap_is_caught(trap, monkeypatch):
-    trap(monkeypatch)
-    with pytest.raises(AssertionError):
-        TRAPS[trap]()
+test_oracles_hold, test_trap_is_caught = trap_tests(TRAPS)
