@@ -1,5 +1,7 @@
 """Shared by all tests: all run offline, on small data, and write to a folder of their own."""
 
+import os
+
 import pytest
 from hypothesis import settings
 
@@ -22,6 +24,11 @@ from workbench.fewer_imports import import_torchmetrics
 for name, examples in (("few", 40), ("many", 1000)):  # `make test-exhaustive` takes many
     settings.register_profile(name, max_examples=examples, deadline=None, derandomize=True)
 settings.load_profile("few")
+
+
+def pytest_configure():
+    """Let torch take one thread in each process: they run beside one another, on small data."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection():

@@ -28,26 +28,29 @@ def _texts():
 
 
 TEXTS = _texts()
-USES = uses_of(TEXTS)
-ZOO = zoo(USES)
+CONFIGS = uses_of({name: text for name, text in TEXTS.items() if name.startswith("configs/")})
+PARTS = sorted(config for config in zoo(CONFIGS) if re.search("^_target_: ", TEXTS[config], re.M))
 
 
-def _own_module(config):
-    """The module of the config's class, if nothing else needs it."""
-    gone = belongings({config}, USES)
-    return next((name for name in USES[config] & gone if name.startswith("src/")), None)
+@pytest.fixture(scope="module")
+def uses():
+    """What each file of the project uses, which takes a second to find out."""
+    return uses_of(TEXTS)
 
 
-PARTS = {config: module for config in sorted(ZOO) if (module := _own_module(config))}
+def _own_module(config, uses):
+    """The module of the config's class, which nothing else needs."""
+    gone = belongings({config}, uses)
+    return next(name for name in uses[config] & gone if name.startswith("src/"))
 
 
 @pytest.mark.parametrize("config", PARTS)
-def test_no_other_file_names_it(config):
-    gone = belongings({config}, USES)
-    left = TEXTS | texts_without(gone, TEXTS, USES)
-    users = [name for name in USES if name not in gone and USES[name] & gone]
+def test_no_other_file_names_it(config, uses):
+    gone = belongings({config}, uses)
+    left = TEXTS | texts_without(gone, TEXTS, uses)
+    users = [name for name in uses if name not in gone and uses[name] & gone]
     assert [name for name in users if not name.endswith((".md", "/__init__.py"))] == []
-    module = PARTS[config]
+    module = _own_module(config, uses)
     dotted = module.removeprefix("src/").removesuffix(".py").replace("/", ".")
     word = re.compile(rf"{re.escape(dotted)}\b|{re.escape(module)}\b|{re.escape(config)}\b")
     assert [name for name in left if name not in gone and word.search(left[name])] == []
@@ -55,27 +58,29 @@ def test_no_other_file_names_it(config):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "config",
+    ("config", "tests"),
     [
-        pytest.param(config, marks=() if number == 0 else pytest.mark.exhaustive)
-        for number, config in enumerate(PARTS)
+        (PARTS[0], "build"),
+        *(pytest.param(config, "", marks=pytest.mark.exhaustive) for config in PARTS),
     ],
 )
-def test_without_it_the_rest_stands(config, tmp_path):
-    """Every module imports and every other model builds; all of the quick tests are the CI's."""
+def test_without_it_the_rest_stands(config, tests, uses, tmp_path):
+    """Every module imports and every other model builds; that they work too is for the CI."""
     for name in COPIED:
         source = PROJECT_ROOT / name
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, tmp_path / name)
-    gone = belongings({config}, USES)
+    gone = belongings({config}, uses)
     for name in gone:
         (tmp_path / name).unlink()
-    for name, text in texts_without(gone, TEXTS, USES).items():
+    for name, text in texts_without(gone, TEXTS, uses).items():
         (tmp_path / name).write_text(text, "utf-8")
-    tests = [f"tests/musigma/{name}" for name in ("config/test_configs.py", "models", "objectives")]
+    places = [
+        f"tests/musigma/{name}" for name in ("config/test_configs.py", "models", "objectives")
+    ]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0"]
     done = subprocess.run(
-        [*command, "-m", "not slow and not exhaustive", *tests],
+        [*command, "-m", "not slow and not exhaustive", "-k", tests, *places],
         cwd=tmp_path,
         env={
             "PATH": "/usr/bin:/bin",
