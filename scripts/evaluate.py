@@ -12,7 +12,7 @@ def main(cfg: Any) -> None:
     """Read the config and evaluate."""
     from omegaconf import ListConfig
 
-    from musigma.evaluating import evaluate
+    from musigma.commands.evaluate import evaluate
 
     runs = list(cfg.run) if isinstance(cfg.run, ListConfig) else [cfg.run]
     names = ("checkpoint", "images", "samples", "seed", "output", "data", "device")

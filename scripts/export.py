@@ -10,7 +10,7 @@ from workbench.script import script
 @script("export", PROJECT)
 def main(cfg: Any) -> None:
     """Read the config and export."""
-    from musigma.exporting import NAMES, check_format, export_run
+    from musigma.commands.export import NAMES, check_format, export_run
     from musigma.loading import load_run
     from workbench.devices import exact_device
     from workbench.runs.output import output_folder

@@ -10,7 +10,7 @@ from workbench.script import script
 @script("predict", PROJECT)
 def main(cfg: Any) -> None:
     """Read the config and predict."""
-    from musigma.predicting import predict
+    from musigma.commands.predict import predict
 
     names = ("checkpoint", "input", "count", "seed", "z", "image", "label", "output", "data")
     settings = {name: cfg[name] for name in (*names, "device")} | {"offsets": list(cfg.offsets)}

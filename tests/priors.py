@@ -13,14 +13,14 @@ from scipy.stats import kstest
 
 from curves import scalars_of
 from musigma.callbacks import GracefulStop
-from musigma.evaluating import evaluate
-from musigma.exporting import export_run
+from musigma.commands.evaluate import evaluate
+from musigma.commands.export import export_run
+from musigma.commands.predict import predict
 from musigma.loading import load_run
 from musigma.models import MLP, Autoencoder
 from musigma.module import AutoencoderModule
 from musigma.objectives import Reconstruction
 from musigma.objectives.likelihoods import Laplace
-from musigma.predicting import predict
 from objectives import FUNCTIONS
 from warm import python
 from workbench.config.build import build_data, build_module

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from musigma.callbacks import BestAndLast
-from musigma.evaluating import evaluate
+from musigma.commands.evaluate import evaluate
 from shapes import coloured_shapes, write_folder
 from small import SMALL
 from warm import TESTS, python
@@ -71,7 +71,7 @@ def test_two_processes_train_the_model_that_one_trains(sweep, run_here, monkeypa
     weights = load_checkpoint(shared.checkpoint("last"))["state_dict"]
     for name, value in load_checkpoint(alone.checkpoint("last"))["state_dict"].items():
         torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-5)
-    monkeypatch.setattr("musigma.evaluating.plots_of", lambda *_: iter([]))
+    monkeypatch.setattr("musigma.commands.evaluate.plots_of", lambda *_: iter([]))
     settings = {"checkpoint": "last", "images": 20, "samples": 25, "seed": 0}
     ours, theirs = evaluate([str(shared.path), str(alone.path)], shared.path, **settings)
     for figure in ("distortion", "l1", "mse", "psnr"):

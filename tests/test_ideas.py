@@ -72,8 +72,8 @@ print("{model}:", same, "of", len(weights), "are the same")
 """
 SHORT_SEARCH = """
 import functools
-from musigma import measuring
-measuring.best_elbo = functools.partial(measuring.best_elbo, steps=20)
+from musigma.commands import measure
+measure.best_elbo = functools.partial(measure.best_elbo, steps=20)
 """
 
 

@@ -84,8 +84,8 @@ PROJECT = hand_over(
         },
         by_last_part=("data.path", "data.dataset.root"),
         after_training={"evaluate": "python scripts/evaluate.py run={run}"},
-        sweep_plots=late("musigma.sweep_plots.sweep_plots"),
-        thumbnails=late("musigma.sweep_plots.thumbnails"),
+        sweep_plots=late("musigma.commands.sweep_plots.sweep_plots"),
+        thumbnails=late("musigma.commands.sweep_plots.thumbnails"),
         checks=(late("musigma.data.checks.data_sets"),),
     )
 )

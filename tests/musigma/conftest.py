@@ -15,13 +15,15 @@ def _short_search(monkeypatch):
 
     `test_amortization.py` takes them all, and so do the scripts.
     """
-    monkeypatch.setattr("musigma.measuring.best_elbo", functools.partial(best_elbo, steps=20))
+    monkeypatch.setattr(
+        "musigma.commands.measure.best_elbo", functools.partial(best_elbo, steps=20)
+    )
 
 
 @pytest.fixture
 def undrawn(monkeypatch):
     """Runs are measured, and no picture is drawn: that takes most of the time."""
-    monkeypatch.setattr("musigma.evaluating.plots_of", lambda *_: iter([]))
+    monkeypatch.setattr("musigma.commands.evaluate.plots_of", lambda *_: iter([]))
 
 
 @pytest.fixture

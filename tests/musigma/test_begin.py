@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from musigma import load_run
-from musigma.exporting import export_run
+from musigma.commands.export import export_run
 from workbench.config.quoting import quote
 from workbench.runs.weights import load_checkpoint
 

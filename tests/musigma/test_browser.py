@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from extras import needs
-from musigma.evaluating import evaluate
+from musigma.commands.evaluate import evaluate
 from workbench.runs.folder import RunFolder
 from workbench.sweeps.job import run_job
 from workbench.sweeps.report import report

@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 
 import feigned
-from musigma.evaluating import evaluate
-from musigma.exporting import export_run
+from musigma.commands.evaluate import evaluate
+from musigma.commands.export import export_run
+from musigma.commands.predict import predict
 from musigma.loading import load_run
 from musigma.plots.named import PlotFiles
-from musigma.predicting import predict
 from workbench.devices import find_device
 from workbench.errors import ConfigError
 from workbench.runs.weights import load_weights
@@ -71,7 +71,9 @@ def test_an_evaluation_gives_the_numbers_of_the_cpu(
     overrides, device, trained, tmp_path, monkeypatch
 ):
     # What plots show is decoded, and not drawn, which takes most of the time.
-    monkeypatch.setattr("musigma.evaluating.plot_files", lambda p: PlotFiles(p.name, "", "", {}))
+    monkeypatch.setattr(
+        "musigma.commands.evaluate.plot_files", lambda p: PlotFiles(p.name, "", "", {})
+    )
     run = trained(*overrides).path
     found = {}
     for name in ("cpu", device):

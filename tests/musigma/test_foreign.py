@@ -8,11 +8,11 @@ import torch
 
 import theirs
 from curves import scalars_of
+from musigma.commands.evaluate import evaluate
+from musigma.commands.export import export_run
+from musigma.commands.predict import predict
 from musigma.data import ForeignDataModule
-from musigma.evaluating import evaluate
-from musigma.exporting import export_run
 from musigma.loading import load_run
-from musigma.predicting import predict
 from resuming import stop_at
 from workbench.config.misfits import find_misfits
 from workbench.config.quoting import quote

@@ -9,8 +9,8 @@ import torch
 
 from curves import scalars_of
 from musigma.callbacks import GracefulStop
-from musigma.evaluating import evaluate
-from musigma.exporting import export_run
+from musigma.commands.evaluate import evaluate
+from musigma.commands.export import export_run
 from musigma.loading import load_run
 from musigma.module import AutoencoderModule
 from musigma.seeding import FIXED_SEED, normal_noise

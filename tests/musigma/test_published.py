@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from musigma.evaluating import evaluate
+from musigma.commands.evaluate import evaluate
 from musigma.paths import PROJECT_ROOT
 from workbench.config.check import check_config
 from workbench.config.identity import identity

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from musigma.commands.explorer import latent_explorer
 from musigma.evaluation.encoding import encoded
-from musigma.explorer import latent_explorer
 from musigma.loading import load_run
 from musigma.objectives import ELBO
 from musigma.objectives.schedules import Linear

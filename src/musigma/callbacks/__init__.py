@@ -1,6 +1,6 @@
 """The panels and the workbench's callbacks, under the names that configs give them."""
 
-from musigma.panels import ImagePanel, LatentPanel
+from musigma.callbacks.panels import ImagePanel, LatentPanel
 from workbench.callbacks import (
     BestAndLast,
     EpochLines,

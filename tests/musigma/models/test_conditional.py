@@ -11,20 +11,20 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 from torch.utils.data import DataLoader, TensorDataset
 
 from extras import needs
+from musigma.commands.evaluate import evaluate
+from musigma.commands.export import DECODE as DECODE_FILE
+from musigma.commands.export import ENCODE, export_run
+from musigma.commands.measure import _integrals
+from musigma.commands.predict import predict
 from musigma.data import TensorLoader
-from musigma.evaluating import evaluate
 from musigma.evaluation import importance_estimate, quadrature_estimate
 from musigma.evaluation.encoding import Shown, encoded
-from musigma.exporting import DECODE as DECODE_FILE
-from musigma.exporting import ENCODE, export_run
 from musigma.loading import load_run
-from musigma.measuring import _integrals
 from musigma.models import MLP
 from musigma.models.conditional import ConditionalVAE
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO, IWAE
 from musigma.objectives.likelihoods import Gaussian
-from musigma.predicting import predict
 from oracles import PIXELS, SHAPE, LinearGaussian, quiet_trainer
 from workbench.callbacks import GracefulStop
 from workbench.config.build import build_data, build_module

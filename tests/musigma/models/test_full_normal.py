@@ -8,12 +8,12 @@ import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from doubly import check_doubly_reparameterized_gradient
-from musigma.evaluating import evaluate
+from musigma.commands.evaluate import evaluate
+from musigma.commands.predict import predict
 from musigma.evaluation import importance_estimate
 from musigma.models import MLP, Autoencoder
 from musigma.models.posteriors.full_normal import FullNormalHead, FullNormalPosterior
 from musigma.objectives.likelihoods import Laplace
-from musigma.predicting import predict
 from oracles import LinearGaussian
 from posteriors import (
     check_density,

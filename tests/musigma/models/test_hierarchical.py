@@ -8,14 +8,14 @@ import torch
 from torch.distributions import MultivariateNormal
 
 from doubly import check_doubly_reparameterized_gradient
-from musigma.evaluating import evaluate
+from musigma.commands.evaluate import evaluate
+from musigma.commands.export import export_run
+from musigma.commands.predict import predict
 from musigma.evaluation import importance_estimate, quadrature_estimate
-from musigma.exporting import export_run
 from musigma.loading import load_run
 from musigma.models import MLP
 from musigma.models.hierarchical import HierarchicalPosterior, HierarchicalPrior, HierarchicalVAE
 from musigma.objectives.likelihoods import Gaussian, Laplace
-from musigma.predicting import predict
 from oracles import PIXELS, SHAPE
 from posteriors import (
     check_density,

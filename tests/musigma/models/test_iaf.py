@@ -9,15 +9,15 @@ import torch
 
 from doubly import check_doubly_reparameterized_gradient
 from extras import needs
-from musigma.evaluating import evaluate
+from musigma.commands.evaluate import evaluate
+from musigma.commands.export import export_run
+from musigma.commands.predict import predict
 from musigma.evaluation import importance_estimate
-from musigma.exporting import export_run
 from musigma.loading import load_run
 from musigma.models import MLP, Autoencoder
 from musigma.models.posteriors import iaf
 from musigma.models.posteriors.iaf import AutoregressiveSteps, IAFHead, IAFPosterior
 from musigma.objectives.likelihoods import Laplace
-from musigma.predicting import predict
 from oracles import LinearGaussian
 from posteriors import (
     check_density,

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
+from musigma.commands.tasks import traverse
 from musigma.loading import load_run
 from musigma.models import MLP, Autoencoder
 from musigma.models.priors.fitted_mixture import FittedMixture
 from musigma.objectives.likelihoods import Gaussian
 from musigma.objectives.rae import RAE
-from musigma.tasks import traverse
 
 
 def test_it_holds_back_codes_and_the_decoders_weights():

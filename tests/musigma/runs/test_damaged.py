@@ -8,8 +8,8 @@ import torch
 import yaml
 
 from musigma import load_run
-from musigma.evaluating import evaluate
-from musigma.predicting import predict
+from musigma.commands.evaluate import evaluate
+from musigma.commands.predict import predict
 from workbench.config.quoting import quote
 from workbench.distributed import Processes
 from workbench.errors import UserError
@@ -210,7 +210,7 @@ def test_a_checkpoint_with_code_or_other_shapes_is_one_line_for_every_command(
 
 
 def test_what_is_not_a_run_in_training_is_not_resumed(copies, refuses, run_here):
-    from musigma.exporting import export_run
+    from musigma.commands.export import export_run
 
     folder = copies()
     export_run(load_run(folder.path), folder.path / "export")

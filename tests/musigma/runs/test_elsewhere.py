@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from musigma import load_run
-from musigma.evaluating import evaluate
-from musigma.predicting import predict
+from musigma.commands.evaluate import evaluate
+from musigma.commands.predict import predict
 from workbench.config.places import places_of
 from workbench.config.quoting import quote
 from workbench.errors import RunError

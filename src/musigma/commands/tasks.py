@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from musigma.commands.inputs import codes_of, images_of
 from musigma.data.splits import NO_LABEL
 from musigma.evaluation.encoding import Shown, in_rows, of_labels
 from musigma.evaluation.reconstruction import reconstruction_errors
-from musigma.inputs import codes_of, images_of
 from musigma.loading import Run
 from musigma.objectives.draw import Prior
 from musigma.plots.images import pair_rows, traversal_codes

@@ -17,6 +17,7 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch import nn
 
 from musigma.callbacks import GracefulStop, ImagePanel, LatentPanel
+from musigma.callbacks.panels import evaluation_mode, sprites
 from musigma.data.datamodule import ImageDataModule
 from musigma.data.sample import sample_digits
 from musigma.loading import load_run
@@ -25,7 +26,6 @@ from musigma.models.mlp import MLP
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO
 from musigma.objectives.likelihoods import Laplace
-from musigma.panels import evaluation_mode, sprites
 from workbench.callbacks.boards import boards
 from workbench.config.quoting import quote
 from workbench.runs.weights import load_checkpoint

@@ -13,8 +13,8 @@ import yaml
 from PIL import Image
 
 import musigma
+from musigma.commands.predict import predict
 from musigma.paths import PROJECT_ROOT
-from musigma.predicting import predict
 from warm import python
 from workbench.errors import ConfigError, DataError, RunError
 from workbench.runs.folder import RunFolder
@@ -228,7 +228,7 @@ def test_a_file_of_several_arrays_says_what_it_holds(opened, tmp_path):
 def test_settings_that_a_task_does_not_use_are_refused(
     task, settings, message, opened, monkeypatch
 ):
-    monkeypatch.setattr("musigma.predicting.load_run", None)
+    monkeypatch.setattr("musigma.commands.predict.load_run", None)
     with pytest.raises(ConfigError, match=message):
         _predict(task, opened, **settings)
 
@@ -408,7 +408,7 @@ def test_an_output_that_cannot_be_is_named_before_anything_is_computed(
     (tmp_path / "there.npz").write_text("somebody's")
     (tmp_path / "codes.png").write_text("somebody's")
     before = sorted(tmp_path.rglob("*"))
-    monkeypatch.setattr("musigma.predicting.load_run", None)
+    monkeypatch.setattr("musigma.commands.predict.load_run", None)
     with pytest.raises(error, match=message):
         _predict(task, opened, output=str(tmp_path / output))
     assert sorted(tmp_path.rglob("*")) == before

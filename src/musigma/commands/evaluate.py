@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 import torch
 import yaml
 
+from musigma.commands.explorer import latent_explorer
+from musigma.commands.measure import Metrics, measure
+from musigma.commands.plotting import plots_of
 from musigma.evaluation.encoding import encoded
-from musigma.explorer import latent_explorer
 from musigma.loading import Run, load_run
-from musigma.measuring import Metrics, measure
 from musigma.pages.run import Row, facts_of, measured, published_of, rows_of
 from musigma.plots.named import plot_files
-from musigma.plotting import plots_of
 from musigma.project import PROJECT
 from musigma.published import beside_published, published_rows
 from musigma.seeding import FIXED_SEED, seed_noise

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from extras import needs
-from musigma import exporting
-from musigma.exporting import export_run
+from musigma.commands import export
+from musigma.commands.export import export_run
 from musigma.loading import Run, load_run
 from musigma.models import MLP, Autoencoder, Conv
 from musigma.objectives.likelihoods import Bernoulli, Gaussian, Laplace
@@ -96,14 +96,14 @@ def test_both_formats_lie_in_one_folder(trained, tmp_path):
     for kind in ("torch", "onnx"):
         export_run(run, tmp_path, kind)
     names = {path.name for path in tmp_path.glob("*.*")} - {"logs"}
-    assert names >= {*exporting.NAMES["torch"], *exporting.NAMES["onnx"]}
+    assert names >= {*export.NAMES["torch"], *export.NAMES["onnx"]}
     assert load_run(tmp_path).config == run.config
 
 
 def test_without_its_packages_a_line_names_the_extra(tmp_path, monkeypatch):
     find = importlib.util.find_spec
     absent = lambda name: None if name == "onnxruntime" else (find(name) or True)  # noqa: E731
-    monkeypatch.setattr(exporting, "find_spec", absent)
+    monkeypatch.setattr(export, "find_spec", absent)
     with pytest.raises(ConfigError) as error:
         export_run(_run(Autoencoder(SMALL, Laplace())), tmp_path / "export", "onnx")
     assert str(error.value) == (

@@ -12,18 +12,18 @@ import torch
 import yaml
 from matplotlib.figure import Figure
 
+from musigma.commands.evaluate import evaluate
+from musigma.commands.export import export_run
+from musigma.commands.measure import measure
+from musigma.commands.plotting import plots_of
 from musigma.data.loader import InMemory
-from musigma.evaluating import evaluate
 from musigma.evaluation import importance_estimate
 from musigma.evaluation.encoding import encoded
-from musigma.exporting import export_run
 from musigma.loading import load_run
-from musigma.measuring import measure
 from musigma.models import MLP, Autoencoder
 from musigma.objectives.likelihoods import Laplace
 from musigma.pages.run import rows_of
 from musigma.plots.named import NamedPlot, plot_files
-from musigma.plotting import plots_of
 from warm import Started, python
 from workbench.errors import ConfigError, RunError
 from workbench.runs.evaluation import finite
@@ -159,7 +159,7 @@ def written(tmp_path_factory):
     """A run of a few weights on the sample, as training leaves one."""
     parent = tmp_path_factory.mktemp("runs")
     folder = RunFolder.create(parent, "run")
-    older = Path(__file__).parent / "runs" / "written_by_0.1.0"
+    older = Path(__file__).parents[1] / "runs" / "written_by_0.1.0"
     config = yaml.safe_load((older / "config.yaml").read_text())
     folder.write_config(config, ["model=vae"])
     shutil.copytree(older / "checkpoints", folder.path / "checkpoints", dirs_exist_ok=True)
@@ -172,8 +172,8 @@ def written(tmp_path_factory):
 def copied(written, tmp_path, monkeypatch):
     """That run in a folder of its own, of which one small picture is drawn."""
     shutil.copytree(written, tmp_path / "runs" / "run")
-    monkeypatch.setattr("musigma.evaluating.plots_of", lambda *_: iter([_picture("one")]))
-    monkeypatch.setattr("musigma.measuring._classes", lambda *_: {"classes": {}})
+    monkeypatch.setattr("musigma.commands.evaluate.plots_of", lambda *_: iter([_picture("one")]))
+    monkeypatch.setattr("musigma.commands.measure._classes", lambda *_: {"classes": {}})
     return RunFolder.open(tmp_path / "runs" / "run")
 
 
@@ -199,7 +199,7 @@ def test_a_run_that_cannot_be_written_is_not_measured(place, copied, monkeypatch
         path.parent.mkdir(parents=True)
     path.write_text("in the way")
     before = _files(copied.path)
-    monkeypatch.setattr("musigma.evaluating.measure", None)
+    monkeypatch.setattr("musigma.commands.evaluate.measure", None)
     with pytest.raises(RunError, match=r"cannot be written: .*\n.*output=\.\.\."):
         _measure(copied)
     assert _files(copied.path) == before
@@ -241,8 +241,8 @@ def test_an_output_of_several_runs_has_a_folder_for_each_and_names_are_unique(co
 @pytest.mark.parametrize(
     "moment",
     [
-        "musigma.evaluating.measure",
-        "musigma.evaluating.plot_files",
+        "musigma.commands.evaluate.measure",
+        "musigma.commands.evaluate.plot_files",
         "workbench.runs.output.os.fsync",
     ],
 )
@@ -275,7 +275,7 @@ def test_a_full_disk_is_one_line_after_the_numbers_are_on_screen(copied, monkeyp
 def test_pictures_of_another_evaluation_are_removed_and_others_files_are_not(copied, monkeypatch):
     _measure(copied)
     (copied.path / "figures" / "mine.png").write_text("mine")
-    monkeypatch.setattr("musigma.evaluating.plots_of", lambda *_: iter([_picture("two")]))
+    monkeypatch.setattr("musigma.commands.evaluate.plots_of", lambda *_: iter([_picture("two")]))
     _measure(copied)
     names = {path.name for path in (copied.path / "figures").iterdir()}
     assert names == {"two.png", "two.svg", "mine.png"}
@@ -365,7 +365,7 @@ def test_of_a_sweep_what_does_not_open_is_named_and_the_rest_measured(copied, ca
 def test_weights_that_are_not_finite_are_not_measured(copied, monkeypatch):
     weights = torch.load(copied.checkpoint("best"))["state_dict"]
     _checkpoint(copied, state_dict={name: w * float("nan") for name, w in weights.items()})
-    monkeypatch.setattr("musigma.evaluating.measure", None)
+    monkeypatch.setattr("musigma.commands.evaluate.measure", None)
     with pytest.raises(RunError, match="not finite: training had diverged"):
         _measure(copied)
     assert not (copied.path / "evaluation").exists()
@@ -376,7 +376,7 @@ def test_a_picture_that_cannot_be_drawn_costs_no_numbers(copied, monkeypatch):
         raise ValueError("no such plot")
 
     monkeypatch.setattr(
-        "musigma.evaluating.plots_of",
+        "musigma.commands.evaluate.plots_of",
         lambda *_: iter([NamedPlot("odd", "", fail), _picture("one")]),
     )
     assert _measure(copied)["figures"] == ["one.png", "one.svg"]

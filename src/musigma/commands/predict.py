@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from musigma import tasks
+from musigma.commands import tasks
 from musigma.loading import load_run
 from workbench.console import set_up_logging
 from workbench.devices import exact_device

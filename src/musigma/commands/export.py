@@ -12,7 +12,7 @@ import yaml
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from musigma import onnx_files
+from musigma.commands import onnx_files
 from musigma.evaluation.encoding import inputs_of, of_labels
 from musigma.loading import Run
 from musigma.models import LatentVariableModel
@@ -33,10 +33,10 @@ NAMES: dict[Format, tuple[str, ...]] = {
 def export_run(run: Run, folder: Path, format: Format = "torch") -> dict[Path, str]:
     """The files of an exported model, each with the line of Python that opens it.
 
-    Of the format `onnx` they are `encode.onnx` and `decode.onnx`, which onnxruntime opens; see
-    `musigma.onnx_files`. Of `torch` they are four. `config.yaml` and `model.safetensors` make a
-    folder that `load_run` opens. The other two need nothing but torch, of the version that wrote
-    them, and take float32 rows, any number of them:
+    Of the format `onnx` they are `encode.onnx` and `decode.onnx`, which onnxruntime opens. Of
+    `torch` they are four. `config.yaml` and `model.safetensors` make a folder that `load_run`
+    opens. The other two need nothing but torch, of the version that wrote them, and take float32
+    rows, any number of them:
 
     - `encode.pt2`: images `[B, C, H, W]` → `(mu, std)`, each `[B, d]`; the `std` of a point is 0.
     - `decode.pt2`: codes `[B, d]` → the mean images of p(x|z), `[B, C, H, W]`.

@@ -12,8 +12,8 @@ from torch import nn
 from torch.testing import assert_close
 
 import musigma
-from musigma import exporting as export
-from musigma.exporting import export_run
+from musigma.commands import export
+from musigma.commands.export import export_run
 from musigma.loading import Run, load_run
 from musigma.models import MLP, Autoencoder, Conv
 from musigma.objectives.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Laplace

@@ -1,0 +1,1 @@
+"""What the scripts do with trained runs."""
