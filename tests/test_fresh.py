@@ -85,7 +85,7 @@ def test_evaluate_measures_the_latest_run(trained, tmp_path):
 def test_predict_says_where_it_wrote(trained):
     run = trained("model=vae").path
     said = python("scripts/predict.py", "task=sample", f"run={run}")
-    assert said.strip() == f"written to   {run}/predictions/sample.png"
+    assert said.strip() == f"written to  {run}/predictions/sample.png"
 
 
 def test_export_exports_the_latest_run_and_prints_how_to_open_it(trained, tmp_path):

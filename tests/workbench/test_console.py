@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from workbench.console import nearby, next_steps, show_table
+from workbench.console import CURVES, nearby, next_steps, show_table
 from workbench.project import the_project
 
 
@@ -64,5 +64,5 @@ def test_the_next_commands_are_of_this_run(with_curves, tmp_path, monkeypatch):
     commands = next_steps(Path("logs/it's"), [logger])
     assert [shlex.split(command)[-1] for command in commands.values()] == [
         "run=logs/it's",
-        *(["logs/it's"] if with_curves else []),
+        *(["logs/it's", CURVES] if with_curves else []),
     ]
