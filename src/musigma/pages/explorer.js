@@ -20,8 +20,8 @@
   svg.setAttribute("viewBox", `0 0 ${SIZE} ${SIZE}`);
   if (data.plane) svg.append(node("image", { href: data.plane.source, x: LEFT, y: TOP, width: SIZE - LEFT, height: SIZE - TOP - BOTTOM,
     preserveAspectRatio: "none", class: data.plane.source.startsWith("data:image/png") ? "plane grey" : "plane" }));
-  const round = axis => { // about six round numbers along an axis
-    const raw = (high[axis] - low[axis]) / 6, power = 10 ** Math.floor(Math.log10(raw));
+  const round = axis => { // up to eight round numbers along an axis
+    const raw = (high[axis] - low[axis]) / 8, power = 10 ** Math.floor(Math.log10(raw));
     const step = [1, 2, 5, 10].find(factor => factor * power >= raw) * power, first = Math.ceil(low[axis] / step);
     return Array.from({ length: Math.floor(high[axis] / step) - first + 1 }, (_, n) => (first + n) * step);
   };
