@@ -132,7 +132,7 @@ def show_results(
         meaning = meanings.of(name)
         values = [metrics.get(f"{stage}/{name}") for stage in ("val", "test")]
         cells = ["–" if value is None else f"{value:.{meaning.places}f}" for value in values]
-        rows.append([name, *cells, meaning.unit])
+        rows.append([name, *(cell.replace("-", "−") for cell in cells), meaning.unit])
     if rows:
         log.info("%s", table(weights, ("", "val", "test", "unit"), rows))
     for note in meanings.notes:
