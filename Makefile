@@ -10,7 +10,7 @@ ARGS ?=
 .PHONY: help install train test test-quick test-exhaustive test-extras test-browser test-oldest lint format schema docs tensorboard doctor fork upgrade clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 17
 
 install: $(STAMP)  ## make .venv and install musigma with its tools
 
@@ -36,7 +36,7 @@ test-extras: $(STAMP)  ## install the extras that tests need, and run these
 	$(BIN)/pip install --quiet --editable '.[joblib,submitit,ray,optuna,wandb,onnx,flows]'
 	$(BIN)/python -m pytest $(ALL_CORES) -m extras $(ARGS)
 
-test-browser: $(STAMP)  ## install playwright, and look at the pages with the system's Chromium
+test-browser: $(STAMP)  ## look at the pages with the system's Chromium, by playwright
 	$(BIN)/pip install --quiet --editable '.[browser]'
 	$(BIN)/python -m pytest tests/musigma/test_browser.py $(ARGS)
 
@@ -58,23 +58,23 @@ format: $(STAMP)  ## put the code into the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-schema: $(STAMP)  ## write configs/schema.json, by which editors check the config files
+schema: $(STAMP)  ## write configs/schema.json, by which editors check configs
 	$(BIN)/python scripts/schema.py
 
 docs: $(STAMP)  ## write the API reference, docs/api/index.html
 	$(BIN)/pip install --quiet --editable '.[docs]'
 	$(BIN)/python scripts/docs.py
 
-tensorboard: $(STAMP)  ## look at the runs in a browser
+tensorboard: $(STAMP)  ## show the runs at http://localhost:6006/#custom_scalars
 	$(BIN)/tensorboard --logdir logs
 
-doctor: $(STAMP)  ## say whether this machine is ready to train, and what to do if not
+doctor: $(STAMP)  ## say whether this machine is ready, and what to do if not
 	$(BIN)/python scripts/doctor.py
 
-fork: $(STAMP)  ## make this template NAME=your_project; ARGS="--new-history --minimal"
+fork: $(STAMP)  ## make this NAME=your_project; ARGS="--new-history --minimal"
 	$(BIN)/python scripts/fork.py $(NAME) $(ARGS)
 
-upgrade: $(STAMP)  ## take a newer workbench from the template: FROM=path-or-address[@ref]
+upgrade: $(STAMP)  ## take a newer workbench: FROM=path-or-address[@ref]
 	$(BIN)/python scripts/upgrade.py $(FROM) $(ARGS)
 
 clean:  ## remove .venv and caches; runs and data stay

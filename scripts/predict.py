@@ -11,11 +11,12 @@ from workbench.script import script
 def main(cfg: Any) -> None:
     """Read the config and predict."""
     from musigma.commands.predict import predict
+    from workbench.console import nearby
 
     names = ("checkpoint", "input", "count", "seed", "z", "image", "label", "output", "data")
     settings = {name: cfg[name] for name in (*names, "device")} | {"offsets": list(cfg.offsets)}
     written = predict(cfg.task, cfg.run, Path(cfg.log_dir) / "runs", **settings)
-    print(f"written to   {written}")
+    print(f"written to  {nearby(written)}")
 
 
 if __name__ == "__main__":

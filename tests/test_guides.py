@@ -88,7 +88,7 @@ def own(copy):
         "HeavyTails prior",
         "robust_vae: d = 8, normal posterior, StudentT likelihood",
         "│ edge error ",
-        "best         encoder_sizes=",
+        "best        encoder_sizes=",
     ],
 )
 def test_a_part_of_one_s_own_is_used(words, own):

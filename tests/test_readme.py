@@ -54,7 +54,7 @@ def test_its_commands_run_one_after_the_other(tmp_path):
         assert words in said, words
     assert len([*tmp_path.glob("logs/runs/*/report.html")]) == 1
     sweeps = {path.parent.name for path in tmp_path.glob("logs/sweeps/*/report.html")}
-    assert sweeps == {"model,seed", "beta"}
+    assert sweeps == {"beta,seed", "beta"}
 
 
 def test_every_model_is_in_the_readme():

@@ -35,6 +35,9 @@ LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "pl
 WIDTH = 80
 """The characters of a line in a terminal."""
 
+CURVES = "http://localhost:6006/#custom_scalars"
+"""TensorBoard's page of `ScalarLayout`; without the last word it shows a chart for each tag."""
+
 log = logging.getLogger(__name__)
 
 
@@ -129,7 +132,7 @@ def show_results(
         meaning = meanings.of(name)
         values = [metrics.get(f"{stage}/{name}") for stage in ("val", "test")]
         cells = ["–" if value is None else f"{value:.{meaning.places}f}" for value in values]
-        rows.append([name, *cells, meaning.unit])
+        rows.append([name, *(cell.replace("-", "−") for cell in cells), meaning.unit])
     if rows:
         log.info("%s", table(weights, ("", "val", "test", "unit"), rows))
     for note in meanings.notes:
@@ -139,17 +142,29 @@ def show_results(
 
 
 def next_steps(folder: Path, loggers: Sequence[Logger]) -> dict[str, str]:
-    """The commands that look closer at a trained run, by their labels."""
+    """What looks closer at a trained run, by labels: commands, and an address of TensorBoard's."""
     run = shlex.quote(str(nearby(folder)))
     commands = {k: line.format(run=run) for k, line in the_project().after_training.items()}
     if any(isinstance(logger, TensorBoardLogger) for logger in loggers):
         commands["curves"] = f"tensorboard --logdir {run}"
+        commands["then open"] = CURVES
     return commands
 
 
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; see `table`."""
     print(table(title, columns, rows), flush=True)
+
+
+def leading_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], at_least: int
+) -> tuple[str, Sequence[str]]:
+    """A table of as many of the columns as fit a terminal, and the names of the others."""
+    for count in range(len(columns), at_least - 1, -1):
+        text = table(title, columns[:count], [row[:count] for row in rows])
+        if max(map(cell_len, text.splitlines())) <= WIDTH:
+            break
+    return text, columns[count:]
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -9,6 +9,7 @@ import platform
 import re
 import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator
 from importlib import metadata
@@ -87,7 +88,7 @@ def devices() -> Iterator[Finding]:
     except Exception:  # reported by `imports`
         return
 
-    yield Finding("ok", "cpu", f"{cpu_name()}, torch uses {torch.get_num_threads()} threads")
+    yield Finding("ok", "cpu", f"{cpu_name()}, torch threads: {torch.get_num_threads()}")
     with warnings.catch_warnings(record=True) as caught:  # about an old driver or GPU
         warnings.simplefilter("always")
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -146,12 +147,24 @@ def report(project: Project) -> int:
     problems = 0
     for check in CHECKS:
         for level, about, what, advice in check():
-            print(f"{level:<9}{about:<15}{what}", flush=True)
+            print(_line(f"{level:<9}{about:<15}", what), flush=True)
             for line in advice.splitlines():
-                print(f"{'':<24}{line}")
+                print(_line("", line))
             problems += level == "PROBLEM"
     print(f"\n{problems or 'no'} problem{'' if problems == 1 else 's'}")
     return min(problems, 1)
+
+
+def _line(start: str, text: str) -> str:
+    """Text behind what a line starts with, wrapped for a terminal; paths are left whole."""
+    return textwrap.fill(
+        text,
+        80,
+        initial_indent=f"{start:<24}",
+        subsequent_indent=" " * 24,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _version(package: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from workbench.console import nearby, next_steps, show_table
+from workbench.console import CURVES, leading_table, nearby, next_steps, show_table
 from workbench.project import the_project
 
 
@@ -50,6 +50,15 @@ def test_many_columns_leave_words_whole(capsys):
     assert "…" not in said
 
 
+def test_columns_beyond_a_terminals_width_are_named_instead():
+    columns = ["name", *(f"metric {number}" for number in range(9))]
+    row = ["something", *["−123.45 ± 0.12"] * 9]
+    text, others = leading_table("", columns, [row], at_least=2)
+    assert max(map(len, text.splitlines())) <= 80
+    assert others == columns[4:]
+    assert leading_table("", columns, [row], at_least=6)[1] == columns[6:]
+
+
 def test_a_path_in_the_working_directory_is_said_from_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert nearby(tmp_path / "logs" / "a") == Path("logs/a")
@@ -64,5 +73,5 @@ def test_the_next_commands_are_of_this_run(with_curves, tmp_path, monkeypatch):
     commands = next_steps(Path("logs/it's"), [logger])
     assert [shlex.split(command)[-1] for command in commands.values()] == [
         "run=logs/it's",
-        *(["logs/it's"] if with_curves else []),
+        *(["logs/it's", CURVES] if with_curves else []),
     ]

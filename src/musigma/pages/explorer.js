@@ -4,7 +4,7 @@
 {
   const data = JSON.parse(document.getElementById("explorer-data").textContent);
   const svg = document.getElementById("explorer"), NAMESPACE = "http://www.w3.org/2000/svg";
-  const SIZE = 520, LEFT = 46, TOP = 18, BOTTOM = 32, TILE = 168;
+  const SIZE = 520, LEFT = 46, TOP = 22, BOTTOM = 32, TILE = 168;
   const node = (tag, attributes, ...children) => {
     const made = document.createElementNS(NAMESPACE, tag);
     for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -20,11 +20,13 @@
   svg.setAttribute("viewBox", `0 0 ${SIZE} ${SIZE}`);
   if (data.plane) svg.append(node("image", { href: data.plane.source, x: LEFT, y: TOP, width: SIZE - LEFT, height: SIZE - TOP - BOTTOM,
     preserveAspectRatio: "none", class: data.plane.source.startsWith("data:image/png") ? "plane grey" : "plane" }));
-  for (const share of [0, 0.25, 0.5, 0.75, 1]) {
-    const [a, b] = [0, 1].map(n => low[n] + share * (high[n] - low[n]));
-    svg.append(node("text", { class: "tick", x: x(a), y: SIZE - BOTTOM + 15, "text-anchor": share === 1 ? "end" : "middle" }, words(a)));
-    svg.append(node("text", { class: "tick", x: LEFT - 4, y: y(b) + 4, "text-anchor": "end" }, words(b)));
-  }
+  const round = axis => { // up to eight round numbers along an axis
+    const raw = (high[axis] - low[axis]) / 8, power = 10 ** Math.floor(Math.log10(raw));
+    const step = [1, 2, 5, 10].find(factor => factor * power >= raw) * power, first = Math.ceil(low[axis] / step);
+    return Array.from({ length: Math.floor(high[axis] / step) - first + 1 }, (_, n) => (first + n) * step);
+  };
+  for (const a of round(0)) svg.append(node("text", { class: "tick", x: x(a), y: SIZE - BOTTOM + 15, "text-anchor": "middle" }, words(a)));
+  for (const b of round(1)) svg.append(node("text", { class: "tick", x: LEFT - 4, y: y(b) + 4, "text-anchor": "end" }, words(b)));
   svg.append(node("text", { x: (LEFT + SIZE) / 2, y: SIZE - 2, "text-anchor": "middle" }, `μ of ${data.names[0]}`));
   svg.append(node("text", { x: 0, y: 12 }, `μ of ${data.names[1]}`));
   const dots = data.codes.map((code, n) => node("circle", { cx: x(code[0]), cy: y(code[1]), r: 3, class: "dot", style: `fill: ${colour(n)}` }));

@@ -102,7 +102,7 @@ def samples_of(views: Mapping[str, View], count: int) -> Tensor:
 
 def _samples(views: Mapping[str, View]) -> NamedPlot:
     caption = "Mean images of draws from the prior, always of the same seed"
-    title = "decoded draws from the prior"
+    title = "Decoded draws from the prior"
     if len(views) == 1:
         (samples,) = samples_of(views, SAMPLES)
         return NamedPlot("samples", f"{caption}.", partial(image_grid, samples, title))

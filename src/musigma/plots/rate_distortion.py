@@ -55,7 +55,7 @@ def plot_rate_distortion(points: Sequence[Point]) -> Figure:
     lines = axes.contour(
         *grid, -(grid[0] + grid[1]), colors=PALE, linewidths=0.8, linestyles="solid"
     )
-    axes.clabel(lines, fmt="ELBO %.0f", fontsize="x-small")
+    axes.clabel(lines, fmt=lambda elbo: f"ELBO {elbo:.0f}".replace("-", "−"), fontsize="x-small")
     _name(axes, points)
     add_legend(figure, names)
     return figure

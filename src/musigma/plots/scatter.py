@@ -89,6 +89,7 @@ def _scatter(axes: Axes, points: Tensor, y: Tensor) -> None:
     medians = torch.stack([points[y == label].median(0).values for label in labels])
     extent = (points.amax(0) - points.amin(0)).max().item()
     places = _apart(medians, 0.055 * extent).tolist()
+    axes.update_datalim(places)
     for label, (left, up), colour in zip(labels.tolist(), places, _colours(labels), strict=True):
         ring = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": colour}
         text = axes.text(left, up, str(label), color=INK, ha="center", va="center", bbox=ring)

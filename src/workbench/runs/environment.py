@@ -15,7 +15,7 @@ def describe_environment(device: str) -> str:
     """Python, machine, device, git commit (with the difference if there is one) and packages."""
     lines = [
         f"python {platform.python_version()} ({sys.executable})",
-        f"platform {platform.platform()}, {torch.get_num_threads()} threads",
+        f"platform {platform.platform()}, CPU threads: {torch.get_num_threads()}",
         f"device {device}",
         f"commit {_git('rev-parse', 'HEAD') or 'not a git checkout'}",
         "",

@@ -60,6 +60,7 @@ def _run_in(folder: RunFolder, launch: Launch, judge: Judge | None = None) -> fl
         if known.get("status") in done:
             log.info("%s   is done already", launch.name)
             return value_of(launch.config["optimized_metric"], known["metrics"], known["monitor"])
+        log.info("\njob         %s", launch.name)
         folder.remove_failure()
         folder.write_config(launch.config, launch.overrides)
         folder.write_metrics(

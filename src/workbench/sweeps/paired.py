@@ -47,13 +47,16 @@ class Gap(NamedTuple):
 def gaps_to_best(compared: Comparison, metric: str) -> dict[int, Gap]:
     """The gap of each group that has the metric, by its place in `compared.groups`.
 
-    The best of each scale is the one with the best mean. Values are read one group at a time.
+    The best of each scale is the one with the best mean; a group that is alone on its scale has no
+    gap. Values are read one group at a time.
     """
     sign = -1 if compared.meaning(metric).better == "higher" else 1
     having = [(n, group) for n, group in enumerate(compared.groups) if group.has(metric)]
     gaps: dict[int, Gap] = {}
     for scale in dict.fromkeys(group.scale(metric) for _, group in having):
         members = [(n, group) for n, group in having if group.scale(metric) == scale]
+        if len(members) == 1:  # best of nothing
+            continue
         _, best = min(members, key=lambda member: sign * member[1].means[metric])
         values = mean_values(best, metric)
         for n, group in members:

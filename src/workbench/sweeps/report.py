@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from workbench.console import set_up_logging, show_table
+from workbench.console import leading_table, nearby, set_up_logging, wrapped
 from workbench.errors import printable
 from workbench.pages.render import render
 from workbench.project import the_project
@@ -71,7 +71,7 @@ def report(
         compared = compare(runs, metric)
         goes_on = every is not None and any(run.status == "running" for run in runs)
         _write(folder, place, runs, compared, seen=seen, reload=every if goes_on else None)
-        log.info("written to   %s", place / PAGE)
+        log.info("page        %s", nearby(place / PAGE))
         if every is None or not goes_on:
             return place / PAGE
         time.sleep(every)
@@ -149,19 +149,28 @@ def _show(
     compared: Comparison, verdicts: list[str], notes: list[str], unfinished: Sequence[SweepRun]
 ) -> None:
     names = [name for name in compared.varied if name not in SEEDS]
-    marked = [f"{name} {MIXED}" if compared.mixed(name) else name for name in compared.metrics]
+    mixed = [name for name in compared.metrics if compared.mixed(name)]
+    metrics = sorted(compared.metrics, key=lambda n: n in mixed and n != compared.metric)
+    marked = [f"{name} {MIXED}" if name in mixed else name for name in metrics]
     rows = []
     for group in compared.groups:
         cells = [text_of(group.settings[name]) for name in names]
-        metrics = [
+        cells.append(f"{len(group.runs)}/{group.started}")
+        cells += [
             number(group.means[name], compared.meaning(name).places, group.errors[name])
-            for name in compared.metrics
+            for name in metrics
         ]
-        rows.append([*cells, f"{len(group.runs)}/{group.started}", *metrics])
+        rows.append(cells)
     if rows:
         columns = [*(compared.varied[name] for name in names), "runs", *marked]
-        show_table("mean ± standard error over seeds", columns, rows)
-    lines = [*notes, *(f"best         {verdict}" for verdict in verdicts)]
-    lines += [f"{run.status:<12} {run.path.name}  {run.error}".rstrip() for run in unfinished]
-    for line in lines:
-        print(printable(line))
+        title = "mean ± standard error over seeds"
+        shown, others = leading_table(title, columns, rows, at_least=len(names) + 2)
+        print(shown)
+        if others:
+            print(wrapped(f"{PAGE} and {TABLE} also have {', '.join(others)}"))
+    for note in notes:
+        print(wrapped(printable(note)))
+    labelled = [("best", verdict) for verdict in verdicts]
+    labelled += [(run.status, f"{run.path.name}  {run.error}".rstrip()) for run in unfinished]
+    for label, text in labelled:
+        print(wrapped(printable(text), f"{label:<12}"))

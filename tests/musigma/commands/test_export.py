@@ -244,7 +244,7 @@ def test_the_script_exports_elsewhere_and_leaves_the_run_as_it_is(trained, tmp_p
     done = _script(f"run={folder.path}", f"output={tmp_path}/elsewhere")
     assert done.returncode == 0, done.stderr
     assert {path.name for path in (tmp_path / "elsewhere").iterdir()} == FILES
-    assert f"written to   {tmp_path}/elsewhere" in done.stdout
+    assert f"written to  {tmp_path}/elsewhere" in done.stdout
     (tmp_path / "file").write_text("in the way")
     done = _script(f"run={folder.path}", f"output={tmp_path}/file/export")
     assert done.returncode == 2

@@ -363,7 +363,7 @@ def test_it_shows_samples_of_each_class_while_it_trains(run_here, monkeypatch):
         "+callbacks.latent_panel={_target_: musigma.callbacks.LatentPanel, images: 20}",
         "trainer.max_epochs=1",
     )
-    images, names = shown["decoded draws from the prior"]
+    images, names = shown["Decoded draws from the prior"]
     assert names["rows"] == [f"class {label}" for label in range(10)]
     assert images.shape[:2] == (10, 10)
     assert not torch.equal(images[0], images[1])
