@@ -232,7 +232,7 @@ class AutoencoderModule(LoaderSeedingModule):
             )
         objective, terms, settings = with_penalties(self.objective(draw, step), draw)
         loss = objective / math.prod(self.model.image_shape) - self.model.likelihood.constant
-        for name, term in self.objective.own_terms(draw, step).items():
+        for name, term in {**draw.own_terms, **self.objective.own_terms(draw, step)}.items():
             terms[name] = term.detach()
             loss = loss + (term.mean() - term.mean().detach())  # of its gradient, and not its value
         with torch.no_grad():

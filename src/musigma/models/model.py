@@ -175,7 +175,8 @@ class LatentVariableModel(nn.Module, ABC):
     def learners(self) -> Mapping[str, OptimizerRecipe]:
         """Those of its parts that have optimizers of their own, by name; none by default.
 
-        They are trained on penalties, and on nothing that other weights are trained on.
+        They are trained on the `own_terms` of its draws, each of which reaches one of them and
+        nothing else: detach the codes there, and their weights in all else.
         """
         return {}
 
