@@ -167,7 +167,7 @@ class AutoencoderModule(LoaderSeedingModule):
         noise = torch.randn(shape, device=ours.x.device)
         loader: Any = self.trainer.train_dataloader
         loss = self._step("train", ours, noise, loader)
-        weight = loader.weight(batch_idx) if isinstance(loader, StepLoader) else 1.0
+        weight = loader.weight() if isinstance(loader, StepLoader) else 1.0
         return loss if weight == 1 else weight * loss
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:

@@ -80,12 +80,14 @@ class StepLoader:
         full, rest = divmod(self.sampler.count, self.step_size)
         return max(1, full + (rest >= 2 * self.world_size))
 
-    def weight(self, step: int) -> float:
-        """The images that this rank has in a step, over those of the mean rank.
+    def weight(self) -> float:
+        """The images that this rank has in the step given last, over those of the mean rank.
 
         It is what a mean over them counts for in the mean over ranks: the last step may not share
-        out evenly.
+        out evenly. Nobody else knows the step: in a run that is resumed with another number of
+        processes it is not the number of the batch.
         """
+        step = self._next_step - 1
         if step < len(self) - 1:
             return 1.0
         images = self.sampler.count - step * self.step_size

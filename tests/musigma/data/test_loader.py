@@ -47,6 +47,15 @@ def test_ranks_share_an_epoch_without_overlap_and_in_equal_steps(count, world_si
     assert {len(loader) for loader in loaders} == {len(list(loaders[0]))}
 
 
+@pytest.mark.parametrize(("rank", "last"), [(0, 1.2), (1, 0.8)])
+@pytest.mark.parametrize("step_size", [8, 16])
+def test_the_batch_that_does_not_share_out_evenly_has_its_own_weight(rank, last, step_size):
+    loader = _loader(29, rank=rank, world_size=2)
+    state = {"epoch": 0, "next_step": 16 // step_size, "step_size": step_size}
+    loader.load_state_dict(state)  # as two processes saved it, or four
+    assert [loader.weight() for _ in loader] == [1.0, pytest.approx(last)]
+
+
 def test_more_ranks_than_images_is_an_error():
     with pytest.raises(ValueError, match="3 images cannot be shared by 4 processes"):
         _loader(3, world_size=4)
