@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 
-from musigma.seeding import derive_seed
+from musigma.seeding import PIXELS, derive_seed
 
 
 class Order(SequentialSampler):
@@ -92,6 +92,10 @@ class StepLoader:
             return 1.0
         images = self.sampler.count - step * self.step_size
         return len(range(self.rank, images, self.world_size)) * self.world_size / images
+
+    def pixel_seed(self, step: int) -> int:
+        """The seed of random pixels of a step in training."""
+        return derive_seed(self.seed, self.rank, self.sampler.epoch, step, PIXELS)
 
     def first_step(self) -> int:
         """The step to begin at: 0, or once the one of a state that was loaded."""
