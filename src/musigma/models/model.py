@@ -79,7 +79,7 @@ class LatentVariableModel(nn.Module, ABC):
     pays: ClassVar[tuple[str, ...]] = ()
     """The names of the penalties in its draws; losses compare only where these are the same."""
 
-    meanings: ClassVar[Mapping[str, Meaning]] = {}
+    meanings: Mapping[str, Meaning] = {}
     """Units and directions of its own terms, if they are no costs in nats per image."""
 
     @property
