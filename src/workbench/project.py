@@ -7,7 +7,6 @@ workbench asks that object for everything that it needs to know of the project.
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +132,8 @@ class Project:
     @property
     def version(self) -> str:
         """The installed version of its package; `unknown` if it is not installed."""
+        from importlib import metadata  # takes as long as all else that a script begins with
+
         try:
             return metadata.version(self.package)
         except metadata.PackageNotFoundError:
