@@ -167,7 +167,10 @@ class AutoencoderModule(LoaderSeedingModule):
         noise = torch.randn(shape, device=ours.x.device)
         loader: Any = self.trainer.train_dataloader
         loss = self._step("train", ours, noise, loader)
-        weight = loader.weight() if isinstance(loader, StepLoader) else 1.0
+        if not isinstance(loader, StepLoader):
+            return loss
+        trainer: Any = self.trainer
+        weight = loader.weight(trainer.accumulate_grad_batches, trainer.num_training_batches)
         return loss if weight == 1 else weight * loss
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:

@@ -53,7 +53,23 @@ def test_the_batch_that_does_not_share_out_evenly_has_its_own_weight(rank, last,
     loader = _loader(29, rank=rank, world_size=2)
     state = {"epoch": 0, "next_step": 16 // step_size, "step_size": step_size}
     loader.load_state_dict(state)  # as two processes saved it, or four
-    assert [loader.weight() for _ in loader] == [1.0, pytest.approx(last)]
+    assert [loader.weight(1, 4) for _ in loader] == [1.0, pytest.approx(last)]
+
+
+@pytest.mark.parametrize(("count", "steps"), [(29, 9), (29, 2), (32, 9), (9, 9)])
+def test_gradients_that_are_accumulated_are_those_of_all_their_images(count, steps):
+    """As the trainer takes them: the mean over three steps, of which the last may lack some."""
+    loaders = [_loader(count, rank=rank, world_size=2) for rank in range(2)]
+    means = torch.zeros(3)
+    seen = [[] for _ in means]
+    for step, batches in enumerate(zip(*loaders, strict=True)):
+        for loader, batch in zip(loaders, batches, strict=True):
+            if step < steps:
+                weight = loader.weight(3, steps)
+                means[step // 3] += weight * batch.y.float().mean() / 2 / 3
+                seen[step // 3] += batch.y.tolist()
+    for mean, labels in zip(means, seen, strict=True):
+        assert mean.item() == pytest.approx(sum(labels) / max(1, len(labels)), rel=1e-5)
 
 
 def test_more_ranks_than_images_is_an_error():
