@@ -7,6 +7,7 @@ gives two numbers a pixel.
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -17,6 +18,7 @@ import pytest
 import torch
 from torch import nn
 from torch.distributions import Normal
+from torch.optim import Adam
 
 from commands import run_steps, script
 from ideas.geco import GECO
@@ -221,14 +223,48 @@ class Undetached(LatentDiffusion):
     def draw(self, x, noise, dataset_size=None):
         draw = super().draw(x, noise, dataset_size)
         loss = self.diffusion.loss(draw.z, noise[..., self.latent_dim :])
-        return draw.__class__(**{**vars(draw), "penalties": {"denoising": loss}})
+        return replace(draw, own_terms={"denoising": loss})
 
 
-def test_a_penalty_that_reaches_the_weights_of_two_optimizers_is_refused():
-    data = MNISTDataModule(source="sample")
-    try_batch(_module(LatentDiffusion(SMALL_MLP, Laplace())), data)
-    with pytest.raises(ConfigError, match="denoising reaches model.diffusion"):
-        try_batch(_module(Undetached(SMALL_MLP, Laplace())), data)
+class Paid(LatentDiffusion):
+    """The mistake: what trains the diffusion model counts in the loss."""
+
+    pays = ("denoising",)
+
+    def draw(self, x, noise, dataset_size=None):
+        draw = super().draw(x, noise, dataset_size)
+        return replace(draw, own_terms={}, penalties=draw.own_terms)
+
+
+class Rivals(LatentDiffusion):
+    """The mistake: what trains one learner moves another."""
+
+    def learners(self):
+        return {"diffusion.net.0": Adam, "diffusion.net.2": Adam}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reached"),
+    [
+        (Undetached, "denoising, which is for model.diffusion, reaches model.head"),
+        (Paid, "denoising, which is for the model, reaches model.diffusion"),
+        (Rivals, "denoising, which is for model.diffusion.net.0, reaches model.diffusion.net.2"),
+    ],
+)
+def test_what_reaches_the_weights_of_two_optimizers_is_refused(wrong, reached):
+    with pytest.raises(ConfigError, match=reached):
+        try_batch(_module(wrong(SMALL_MLP, Laplace())), MNISTDataModule(source="sample"))
+
+
+def test_what_a_part_of_a_model_learns_by_is_reported_and_no_part_of_the_loss():
+    module = _module(LatentDiffusion(SMALL_MLP, Laplace()))
+    batch = Batch(torch.randn(4, 1, 28, 28), torch.zeros(4), None)
+    loss, terms, _ = module.terms(batch, torch.randn(1, 4, module.model.noise_dim), 4, 0)
+    elbo = terms["elbo"].mean().item()
+    assert loss.item() == pytest.approx(-elbo / 784 - module.model.likelihood.constant, rel=1e-5)
+    loss.backward()
+    assert module.model.diffusion.net[0].weight.grad.abs().sum() > 0
+    assert "denoising" in terms
 
 
 def test_an_objective_that_learns_says_which_checkpoint_is_better():

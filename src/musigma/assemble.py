@@ -205,29 +205,31 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
 def _check_apart(module: AutoencoderModule, batch: Batch, noise: Tensor) -> None:
     """Raise a ConfigError if what one optimizer minimises reaches the weights of another.
 
-    The objective is for the model's weights, its own terms are for its learners, and a penalty is
-    for either.
+    The objective and the penalties are for the model's weights, and each own term for one learner.
     """
     parts = module.learners()
     if not parts:
         return
     weights = {n: p for n, p in module.named_parameters() if p.requires_grad}
-    learners = {n for n in weights if any(is_within(n, part) for part in parts)}
     draw = module.model.given(batch).draw(batch.x, noise, len(batch.x))
+    own_terms = {**draw.own_terms, **module.objective.own_terms(draw, 0)}
     loss = module.objective(draw, 0).loss
-    own_terms = module.objective.own_terms(draw, 0)
-    for name, value in {"loss": loss, **own_terms, **draw.penalties}.items():
+    for name, value in {"loss": loss, **draw.penalties, **own_terms}.items():
         if not value.requires_grad:
             continue
         found = torch.autograd.grad(
             value.mean(), [*weights.values()], retain_graph=True, allow_unused=True
         )
-        reached = {n for n, one in zip(weights, found, strict=True) if one is not None}
-        others = reached - learners
-        is_own = name in own_terms or (name in draw.penalties and not others)
-        if wrong := others if is_own else reached & learners:
+        reached = {
+            next((part for part in parts if is_within(weight, part)), "the model"): weight
+            for weight, one in zip(weights, found, strict=True)
+            if one is not None
+        }
+        first = next((part for part in reached if part in parts), "a learner")
+        trained = first if name in own_terms else "the model"
+        if wrong := [weight for part, weight in reached.items() if part != trained]:
             raise ConfigError(
-                f"model: the gradient of {name} reaches {min(wrong)}, which another optimizer "
-                "trains: detach the codes in what learners minimise, and the learners' weights "
-                "in all else"
+                f"model: the gradient of {name}, which is for {trained}, reaches {wrong[0]}, which "
+                "another optimizer trains: detach the codes in what learners minimise, their "
+                "own_terms, and the learners' weights in all else"
             )

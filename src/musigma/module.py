@@ -167,7 +167,10 @@ class AutoencoderModule(LoaderSeedingModule):
         noise = torch.randn(shape, device=ours.x.device)
         loader: Any = self.trainer.train_dataloader
         loss = self._step("train", ours, noise, loader)
-        weight = loader.weight(batch_idx) if isinstance(loader, StepLoader) else 1.0
+        if not isinstance(loader, StepLoader):
+            return loss
+        trainer: Any = self.trainer
+        weight = loader.weight(trainer.accumulate_grad_batches, trainer.num_training_batches)
         return loss if weight == 1 else weight * loss
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
@@ -232,7 +235,7 @@ class AutoencoderModule(LoaderSeedingModule):
             )
         objective, terms, settings = with_penalties(self.objective(draw, step), draw)
         loss = objective / math.prod(self.model.image_shape) - self.model.likelihood.constant
-        for name, term in self.objective.own_terms(draw, step).items():
+        for name, term in {**draw.own_terms, **self.objective.own_terms(draw, step)}.items():
             terms[name] = term.detach()
             loss = loss + (term.mean() - term.mean().detach())  # of its gradient, and not its value
         with torch.no_grad():

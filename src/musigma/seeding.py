@@ -9,12 +9,17 @@ from torch import Tensor
 FIXED_SEED = 0
 """Of draws that are the same in every run: images held out, static pixels, noise in evaluation."""
 
+PIXELS, CODES = 1, 2
+"""Last parts of the seeds of two draws at one place, which from one seed would be dependent."""
+
 LARGEST_TABLE = 2**26
 """Numbers of noise that are kept; of more, those of each image are drawn when it comes."""
 
 
 def derive_seed(*parts: int) -> int:
     """A 64-bit seed that depends on all `parts`; nearby parts give unrelated seeds.
+
+    Zeros at the end change nothing.
 
     Raises:
         ValueError: if a part is negative.
@@ -58,7 +63,7 @@ class NoiseByPlace:
         """`[K, B, d]` for the images at `rows`, `[B]`, of `count` images, on the device of both."""
         shape = (samples, count, size)
         if samples * count * size > LARGEST_TABLE:
-            seeds = [derive_seed(FIXED_SEED, row) for row in rows.tolist()]
+            seeds = [derive_seed(FIXED_SEED, row, CODES) for row in rows.tolist()]
             drawn = [normal_noise(samples, size, seed=seed) for seed in seeds]
             return torch.stack(drawn, 1).to(rows.device)
         if self._table.shape != shape or self._table.device != rows.device:

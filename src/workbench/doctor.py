@@ -14,10 +14,10 @@ import warnings
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 from workbench.errors import RunError
-from workbench.project import Project, hand_over, the_project
+from workbench.project import Finding, Project, hand_over, the_project
 from workbench.runs.output import check_writable, nearest_folder
 
 if TYPE_CHECKING:
@@ -32,15 +32,6 @@ PAIR = "Reinstall both, from one place: pip install --force-reinstall torch torc
 CLEAN_UP = f"Change every password, key and token that this machine can read, then: {INSTALL}"
 USE_CPU = "Runs use the CPU. For a GPU that nvidia-smi lists: https://pytorch.org/get-started"
 ELSEWHERE = "Choose another place with log_dir=..."
-
-
-class Finding(NamedTuple):
-    """A line of the report, and advice."""
-
-    level: Literal["ok", "note", "PROBLEM"]
-    about: str
-    what: str
-    advice: str = ""
 
 
 def packages() -> Iterator[Finding]:

@@ -1,7 +1,6 @@
 """Errors that the user can fix. Each message says what is wrong, where it came from, what to do."""
 
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -63,6 +62,8 @@ def one_line(error: BaseException) -> str:
 
     That of an UnpicklingError is replaced: torch's tells how to run what the file holds.
     """
+    import pickle
+
     if isinstance(error, pickle.UnpicklingError):
         return "it holds more than tensors and plain values"
     return " ".join(str(error).split()) or type(error).__name__

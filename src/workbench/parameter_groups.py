@@ -62,21 +62,21 @@ def make_own_optimizers(module: nn.Module, apart: Mapping[str, OptimizerRecipe])
     """The optimizers of parts that have their own; none of a part of which nothing is trained.
 
     Raises:
-        ConfigError: if a weight of such a part belongs to another part too.
+        ConfigError: if a weight of such a part belongs to the rest, or to another such part, too.
     """
-    named = list(module.named_parameters(remove_duplicate=False))
-    made = []
-    for part, recipe in apart.items():
-        own = {name: p for name, p in named if is_within(name, part) and p.requires_grad}
-        for name, parameter in named:
-            if not is_within(name, part) and any(parameter is other for other in own.values()):
+    owners: dict[nn.Parameter, str] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        for part in [part for part in apart if is_within(name, part)] or ["the rest"]:
+            first = owners.setdefault(parameter, part)
+            if first != part and parameter.requires_grad:
                 raise ConfigError(
-                    f"{part} has an optimizer of its own, and shares the weight {name} with "
-                    "another part: give it weights of its own"
+                    f"{name} is a weight of {first} and of {part}, which have an optimizer each: "
+                    "give them weights of their own"
                 )
-        if own:
-            made.append(recipe(own.values()))
-    return made
+    of_parts = {
+        part: [p for p in owners if owners[p] == part and p.requires_grad] for part in apart
+    }
+    return [recipe(of_parts[part]) for part, recipe in apart.items() if of_parts[part]]
 
 
 def _by_part(settings: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,5 +1,6 @@
 """Prepare a run: everything that can go wrong before its first step, cheapest first."""
 
+import logging
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,8 @@ from workbench.runs.restorable import check_restorable
 from workbench.runs.resume import amended, find_run_to_resume, newest_checkpoint
 from workbench.schedules import length_of
 from workbench.trainer import build_trainer
+
+log = logging.getLogger(__name__)
 
 
 class Prepared(NamedTuple):
@@ -81,7 +84,13 @@ def prepare(launch: Launch, known: RunFolder | None, processes: Processes) -> Pr
                 config = _resumed_config(launch, known)
             else:
                 config = with_origin(launch).config
-            built = _build(config, known, is_resumed, processes)
+            if not is_resumed:
+                check_config(config)
+            begun = known if known and (is_resumed or known.was_begun()) else None
+            origin = None if begun else _origin(config)
+        data = read_alike(config, processes)
+        with processes.agreeing():
+            built = _build(config, data, begun, origin, processes)
         prepared = _place(launch, known, config, built, processes)
         if is_first:
             remember(places_of(config).values())
@@ -113,24 +122,48 @@ def _resumed_config(launch: Launch, folder: RunFolder) -> Config:
     return config
 
 
-def _build(
-    config: Config, known: RunFolder | None, is_resumed: bool, processes: Processes
-) -> Built:
-    """The objects of a run, tried out."""
-    if not is_resumed:
-        check_config(config)
-    is_new = not (known and (is_resumed or known.was_begun()))
-    origin = _origin(config) if is_new else None
+def read_alike(config: Config, processes: Processes) -> L.LightningDataModule:
+    """The data, prepared; what they decide themselves is decided by the first process for all.
+
+    The memory of a node decides whether images are streamed, say. The config has it from then on.
+    """
+    with processes.agreeing():
+        data, decided = _read(config)
+    first = processes.gather(decided)[0]
+    with processes.agreeing():
+        theirs = {name: first.get(name, value) for name, value in decided.items()}
+        if theirs != decided:
+            told = ", ".join(f"data.{n}={v} (here {decided[n]})" for n, v in theirs.items())
+            log.warning("process %d: as the first decides, %s", processes.rank, told)
+            config["data"] |= theirs
+            data, _ = _read(config)
+    return data
+
+
+def _read(config: Config) -> tuple[L.LightningDataModule, Config]:
+    """The data, prepared, and those of their settings that they decided otherwise."""
     L.seed_everything(config["seed"], verbose=False)
     data = build_data(config)
     data.prepare_data()
-    resolved = the_project().found(data).items()
-    config["data"] |= {name: value for name, value in resolved if name in config["data"]}
+    found = the_project().found(data)
+    decided = {n: v for n, v in found.items() if n in config["data"] and config["data"][n] != v}
+    config["data"] |= decided
+    return data, decided
+
+
+def _build(
+    config: Config,
+    data: L.LightningDataModule,
+    begun: RunFolder | None,
+    origin: Origin | None,
+    processes: Processes,
+) -> Built:
+    """The objects of a run, tried out; `begun` is the folder of one that was begun before."""
     module = build_module(config, data)
     path, first_step = None, None
-    if known and (is_resumed or known.was_begun()):
+    if begun:
         first_step = 0
-        if found := newest_checkpoint(known, partial(check_restorable, module=module)):
+        if found := newest_checkpoint(begun, partial(check_restorable, module=module)):
             path, checkpoint = found
             check_progress(checkpoint, config["trainer"])
             check_averages(checkpoint, build_callbacks(config).values())

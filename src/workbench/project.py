@@ -7,15 +7,14 @@ workbench asks that object for everything that it needs to know of the project.
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from workbench.meaning import Meanings
 
 if TYPE_CHECKING:
     from lightning import LightningModule
 
-    from workbench.doctor import Finding
-    from workbench.meaning import Meanings
     from workbench.sweeps.compare import Comparison
     from workbench.sweeps.plots import Plot
 
@@ -54,6 +53,15 @@ def always(data: Any) -> bool:
 def nothing(*_: Any) -> Any:
     """The default of functions that a project does not need: no entries."""
     return {}
+
+
+class Finding(NamedTuple):
+    """A line of the doctor's report, and advice."""
+
+    level: Literal["ok", "note", "PROBLEM"]
+    about: str
+    what: str
+    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,14 +116,16 @@ class Project:
     settings: Callable[[], Mapping[str, type]]
     assemble: "Callable[[Config, Any], LightningModule]"
     try_batch: Callable[[Any, Any], tuple[list[str], list[str]]]
-    meanings: "Callable[[Config, Any, Any], Meanings]"
+    meanings: Callable[[Config, Any, Any], Meanings]
     rules: Callable[[Config], Any] = nothing
     describe: Callable[[Config, Any, Any], Mapping[str, str]] = nothing
     adopt: Callable[[Config, Any], Any] = as_it_is
     is_known: Callable[[Any], bool] = always
     unused: Callable[[Config], Mapping[str, str]] = nothing
     derive: Callable[[Mapping[str, float], Any, Any], Mapping[str, float]] = nothing
-    older: "Callable[[Config, str, Mapping[str, float]], tuple[Meanings, dict[str, float]]] | None" = None  # noqa: E501
+    older: (
+        Callable[[Config, str, Mapping[str, float]], tuple[Meanings, dict[str, float]]] | None
+    ) = None
     found: Callable[[Any], Mapping[str, Any]] = nothing
     few: Callable[[Any], Any] = itself
     given_later: Mapping[str, set[str]] = field(default_factory=dict)
@@ -128,11 +138,13 @@ class Project:
     after_training: Mapping[str, str] = field(default_factory=dict)
     sweep_plots: "Callable[[Comparison], Mapping[str, Iterator[Plot]]]" = nothing
     thumbnails: "Callable[[Path], list[Plot]]" = nothing
-    checks: "tuple[Callable[[], Iterator[Finding]], ...]" = ()
+    checks: tuple[Callable[[], Iterator[Finding]], ...] = ()
 
     @property
     def version(self) -> str:
         """The installed version of its package; `unknown` if it is not installed."""
+        from importlib import metadata  # takes as long as all else that a script begins with
+
         try:
             return metadata.version(self.package)
         except metadata.PackageNotFoundError:

@@ -99,14 +99,16 @@ def _run(launch: Launch, prepared: Prepared) -> float | None:
             _record_start(launch, prepared, meanings, tracked_runs)
         try:
             with blaming("trainer", only_if=lambda: not trainer.global_step):
-                metrics = train(module, data, trainer, resume_from=resume_from, test=config["test"])
+                metrics, weights = train(
+                    module, data, trainer, resume_from=resume_from, test=config["test"]
+                )
         except MisconfigurationException as error:
             raise ConfigError(f"trainer: {error}") from error
         finally:
             if first and (best := best_checkpoint(trainer)):
                 folder.write_metrics(best=folder.inside(best))
         if first:
-            _record_results(prepared, meanings, metrics, launch.in_sweep)
+            _record_results(prepared, meanings, metrics, weights, launch.in_sweep)
     return value_of(config["optimized_metric"], metrics, reports_of(module).monitor)
 
 
@@ -151,13 +153,14 @@ def train(
     *,
     resume_from: Path | None = None,
     test: bool = True,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], str]:
     """Fit, validate the final weights if that was not done, then measure the best checkpoint.
 
     A run that was pruned is not tested.
 
-    Returns metrics by name: `train/...` of the last epoch, `val/...` and `test/...` of the weights
-    that `measured_weights` names. A value that is not finite was not measured and is left out.
+    Returns metrics by name, `train/...` of the last epoch, `val/...` and `test/...` of the weights
+    that were measured, and the name of these. A value that is not finite was not measured and is
+    left out.
 
     Raises:
         KeyboardInterrupt: if the user stopped it.
@@ -170,7 +173,7 @@ def train(
             log.info("validating the final weights")
             trainer.validate(module, datamodule=data, verbose=False)
             add_validation(trainer, module)
-        best, name = measured_weights(trainer)
+        best, weights = _measured_weights(trainer)
         metrics = {
             "train": reports.metrics("train"),
             "val": best["validation"] if best else reports.validation(),
@@ -182,18 +185,19 @@ def train(
         if test and not is_overridden("test_step", module):
             log.info("no test: %s has no test_step", type(module).__name__)
         elif test and not was_pruned(trainer):
-            log.info("testing the %s", name)
+            log.info("testing the %s", weights)
             trainer.test(module, datamodule=data, verbose=False)
             metrics["test"] = reports.metrics("test")
-    return {
+    measured = {
         f"{stage}/{name}": value
         for stage in metrics
         for name, value in metrics[stage].items()
         if math.isfinite(value)
     }
+    return measured, weights
 
 
-def measured_weights(trainer: L.Trainer) -> tuple[dict[str, Any] | None, str]:
+def _measured_weights(trainer: L.Trainer) -> tuple[dict[str, Any] | None, str]:
     """The checkpoint that is measured after training, and its name; None for the final weights."""
     path = best_checkpoint(trainer)
     if path is None:
@@ -204,11 +208,10 @@ def measured_weights(trainer: L.Trainer) -> tuple[dict[str, Any] | None, str]:
 
 
 def _record_results(
-    prepared: Prepared, meanings: Meanings, metrics: dict[str, float], in_sweep: bool
+    prepared: Prepared, meanings: Meanings, metrics: dict[str, float], weights: str, in_sweep: bool
 ) -> None:
     _, folder, data, module, trainer, *_ = prepared
     project = the_project()
-    _, weights = measured_weights(trainer)
     parts = parts_measured(trainer, metrics)
     try:
         write_values(folder.path, _test_values(trainer, module))

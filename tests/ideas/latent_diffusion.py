@@ -67,7 +67,6 @@ class LatentDiffusion(Autoencoder):
     """
 
     fits_prior = True
-    pays = ("denoising",)
 
     @checked
     def __init__(
@@ -84,7 +83,7 @@ class LatentDiffusion(Autoencoder):
         of_z, of_diffusion = noise.split([self.latent_dim, self.latent_dim + 1], -1)
         draw = super().draw(x, of_z, dataset_size)
         loss = self.diffusion.loss(draw.z.detach(), of_diffusion)
-        return replace(draw, penalties={"denoising": loss})
+        return replace(draw, own_terms={"denoising": loss})
 
     def fitted_prior(self, mu: Tensor) -> Prior:
         return self.diffusion

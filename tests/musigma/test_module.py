@@ -7,6 +7,8 @@ from torch.distributions import Laplace as TorchLaplace
 from torch.distributions import Normal, kl_divergence
 
 from curves import scalars_of
+from musigma.data.loader import TensorLoader
+from musigma.data.normalization import Dequantize
 from musigma.data.sample import sample_digits
 from musigma.loading import load_run
 from musigma.models import MLP, Autoencoder
@@ -181,3 +183,13 @@ def test_the_learning_rate_of_an_epoch_is_the_one_it_was_trained_with(run_here):
     folder = run_here("trainer.max_epochs=3", *halved)
     rates = [rate for _, rate in scalars_of(folder.path)["train/lr"]]
     assert rates == pytest.approx([1e-3, 5e-4, 2.5e-4])
+
+
+def test_the_noise_of_codes_is_no_function_of_the_pixels_of_its_batch():
+    """Of one seed it would be: the uniform numbers of pixels are those that noise is made of."""
+    grey = torch.zeros(8, 1, 4, 4, dtype=torch.uint8)
+    settings = {"normalization": Dequantize(), "batch_size": 8}
+    (batch,) = TensorLoader(grey, torch.zeros(8), **settings)
+    model = Autoencoder(MLP([4], [4]), Laplace(), image_shape=(1, 4, 4))
+    AutoencoderModule(model, ELBO()).on_train_batch_start(batch, 0)
+    assert not torch.equal(torch.rand(batch.x.shape) / 256, batch.x)

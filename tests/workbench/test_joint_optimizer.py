@@ -67,11 +67,20 @@ def test_it_goes_on_from_its_state(way):
     assert all(torch.equal(*pair) for pair in zip(whole, found, strict=True))
 
 
-def test_a_parameter_is_trained_by_one_optimizer():
-    module = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)})
+@pytest.mark.parametrize(
+    ("parts", "whose"),
+    [
+        (("b",), r"b\.weight is a weight of the rest and of b"),
+        (("a", "b"), r"b\.weight is a weight of a and of b"),
+        (("c", "c.d"), r"c\.d\.weight is a weight of c and of c\.d"),
+    ],
+)
+def test_a_parameter_is_trained_by_one_optimizer(parts, whose):
+    inner = nn.ModuleDict({"d": nn.Linear(2, 2)})
+    module = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2), "c": inner})
     module["b"].weight = module["a"].weight
-    with pytest.raises(ConfigError, match=r"shares the weight a\.weight"):
-        make_own_optimizers(module, {"b": SGD})
+    with pytest.raises(ConfigError, match=whose):
+        make_own_optimizers(module, dict.fromkeys(parts, SGD))
 
 
 class _Two(ReportingModule):

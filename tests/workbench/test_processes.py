@@ -3,6 +3,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -10,7 +11,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger
 from torch.distributed import HashStore
 
-from workbench import distributed
+from workbench import distributed, preparing
 from workbench.config.trainer_rules import check_processes
 from workbench.distributed import Processes, alone, check_alike, check_shared, launcher
 from workbench.errors import ConfigError, RunError
@@ -136,6 +137,36 @@ def test_other_settings_on_a_node_are_an_error_that_names_them():
         "  lr: 0.1 in the first, 0.2",
         "  beta: None in the first, 1",
     ]
+
+
+class _Decided:
+    """Data that are streamed if this node has little memory."""
+
+    source = "files"
+
+    def __init__(self, config):
+        self.stream, self.has_little = config["data"]["stream"], config["little"]
+
+    def prepare_data(self):
+        self.stream = self.has_little if self.stream == "auto" else self.stream
+
+
+@pytest.mark.parametrize("little", [(False, True, False), (True, False, False)])
+def test_what_the_first_process_decides_of_the_data_is_so_in_all(little, monkeypatch, caplog):
+    monkeypatch.setattr(preparing, "build_data", _Decided)
+    project = SimpleNamespace(found=lambda data: {"stream": data.stream, "source": data.source})
+    monkeypatch.setattr(preparing, "the_project", lambda: project)
+
+    def work(processes, stream="auto"):
+        config = {"seed": 0, "data": {"stream": stream}, "little": little[processes.rank]}
+        return preparing.read_alike(config, processes).stream, config["data"]["stream"]
+
+    assert _together(work) == [(little[0], little[0])] * 3
+    assert len(caplog.messages) == sum(here != little[0] for here in little)
+    assert f"process 1: as the first decides, data.stream={little[0]}" in caplog.text
+    # What is typed is nobody else's to decide: if it differs, it is refused afterwards.
+    typed = _together(lambda processes: work(processes, stream=processes.rank == 1))
+    assert [stream for stream, _ in typed] == [False, True, False]
 
 
 def test_a_folder_that_a_node_does_not_see_is_an_error(tmp_path, monkeypatch):

@@ -59,7 +59,7 @@ def evaluate(
 ) -> list[Metrics]:
     """Evaluate runs one after the other; returns what each `evaluation/metrics.json` holds.
 
-    Of a folder of runs those that do not open are named and left out.
+    Of several runs those that do not open are named and left out.
 
     Args:
         runs: run folders, folders of such, or `latest`.
@@ -81,7 +81,10 @@ def evaluate(
     """
     set_up_logging()
     device = str(exact_device(device))
-    folders = _opening([find_runs(run, known) for run in runs], checkpoint, data)
+    named = {f.path.resolve(): f for which in runs for f in find_runs(which, known)}
+    if not named:
+        raise ConfigError("run names no run.")
+    folders = [*named.values()]
     names = _unique([folder.path.resolve().name for folder in folders])
     inside = names if len(folders) > 1 else [""]
     places = [
@@ -89,10 +92,11 @@ def evaluate(
         for folder, name in zip(folders, inside, strict=True)
     ]
     defaults = _or_none("what differs from the defaults", compose)
-    found = []
+    opened, found = 0, []
     for folder, place in zip(folders, places, strict=True):
         try:
             run = load_run(folder.path, checkpoint, data, device)
+            opened += 1
             run.data.device = torch.device("cpu")  # whatever the model's: its draws are the same
             about = read_about(folder, run.config, folder.checkpoint_name(checkpoint))
             if (before := evaluated_checkpoint(place)) not in (None, about.checkpoint):
@@ -108,29 +112,11 @@ def evaluate(
             if len(folders) == 1:
                 raise
             log.error("%s is left out: %s", folder.path, error)
-    if len(found) < len(folders):
-        raise RunError(f"{len(folders) - len(found)} of {len(folders)} runs were not measured.")
+    if not opened:
+        raise RunError("run names no run that opens.")
+    if len(found) < opened:
+        raise RunError(f"{opened - len(found)} of {opened} runs were not measured.")
     return found
-
-
-def _opening(
-    found: Sequence[Sequence[RunFolder]], checkpoint: str, data: Mapping[str, Any] | None
-) -> list[RunFolder]:
-    """The folders of runs that open, each once."""
-    opening: dict[Path, RunFolder] = {}
-    for folders in found:
-        for folder in folders:
-            try:
-                load_run(folder.path, checkpoint, data, "cpu")
-            except RunError as error:
-                if len(folders) == 1:
-                    raise
-                log.warning("%s is left out: %s", folder.path, error)
-                continue
-            opening.setdefault(folder.path.resolve(), folder)
-    if not opening:
-        raise (RunError if found else ConfigError)("run names no run that opens.")
-    return list(opening.values())
 
 
 def _place(folder: RunFolder, checkpoint: str) -> Path:

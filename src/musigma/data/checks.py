@@ -10,8 +10,8 @@ from musigma.data.download import missing_files
 from musigma.data.idx import FILES, archive_of, check_raw_files
 from musigma.data.mnist import PLACE, Dataset
 from musigma.paths import default_data_root
-from workbench.doctor import Finding
 from workbench.errors import DataError
+from workbench.project import Finding
 
 GET_DATA = "The first run that needs them downloads them; or put them there by hand."
 

@@ -16,7 +16,7 @@ from musigma.data.loader import to_device
 from musigma.data.normalization import Normalization, normalized_by_place
 from musigma.data.steps import Order
 from musigma.data.streaming import NO_EPOCH, augmented, begin_worker
-from musigma.seeding import FIXED_SEED, derive_seed, seed_everything
+from musigma.seeding import FIXED_SEED, PIXELS, derive_seed, seed_everything
 from workbench.errors import DataError, UserError, one_line
 
 log = logging.getLogger(__name__)
@@ -212,7 +212,7 @@ class IteratedLoader:
         normalization = self.dataset.normalization
         if not self.is_training:
             return normalized_by_place(normalization, images, rows)
-        self.generator.manual_seed(derive_seed(self.seed, self.sampler.epoch, step))
+        self.generator.manual_seed(derive_seed(self.seed, 0, self.sampler.epoch, step, PIXELS))
         return normalization(images, self.generator)
 
 

@@ -12,7 +12,6 @@ from torch.utils.data import TensorDataset
 from musigma.data.batch import Batch
 from musigma.data.normalization import Normalization, normalized_by_place
 from musigma.data.steps import StepLoader
-from musigma.seeding import derive_seed
 
 log = logging.getLogger(__name__)
 
@@ -104,8 +103,7 @@ class TensorLoader(StepLoader):
         if self.by_place:
             return normalized_by_place(self.normalization, images, rows)
         if self.normalization.is_random:
-            place = (self.seed, self.rank, self.sampler.epoch, step)
-            self.generator.manual_seed(derive_seed(*place))
+            self.generator.manual_seed(self.pixel_seed(step))
         return self.normalization(images, self.generator)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 
-from musigma.seeding import derive_seed
+from musigma.seeding import PIXELS, derive_seed
 
 
 class Order(SequentialSampler):
@@ -80,16 +80,28 @@ class StepLoader:
         full, rest = divmod(self.sampler.count, self.step_size)
         return max(1, full + (rest >= 2 * self.world_size))
 
-    def weight(self, step: int) -> float:
-        """The images that this rank has in a step, over those of the mean rank.
+    def weight(self, together: int, steps: float) -> float:
+        """What the mean over the images given last counts for in a mean over means.
 
-        It is what a mean over them counts for in the mean over ranks: the last step may not share
-        out evenly.
+        It makes that the mean over the images of all ranks and of the steps whose gradients are
+        accumulated: the last step may be smaller and not share out evenly, and be one of fewer.
+        Nobody else knows which step was given: in a run that is resumed with another number of
+        processes it is not the number of the batch.
+
+        Args:
+            together: the steps whose gradients are accumulated.
+            steps: of an epoch, where these are fewer than the loader's.
         """
-        if step < len(self) - 1:
-            return 1.0
-        images = self.sampler.count - step * self.step_size
-        return len(range(self.rank, images, self.world_size)) * self.world_size / images
+        step = self._next_step - 1
+        first = step - step % together
+        last = int(min(first + together, len(self), max(steps, step + 1)))
+        own = range(step * self.step_size + self.rank, self._before(step + 1), self.world_size)
+        images = self._before(last) - first * self.step_size
+        return len(own) * self.world_size * together / images
+
+    def pixel_seed(self, step: int) -> int:
+        """The seed of random pixels of a step in training."""
+        return derive_seed(self.seed, self.rank, self.sampler.epoch, step, PIXELS)
 
     def first_step(self) -> int:
         """The step to begin at: 0, or once the one of a state that was loaded."""
@@ -104,8 +116,12 @@ class StepLoader:
         """The rows of the images of each step of this rank, from `first` on."""
         order = self.sampler.order().to(device)
         for step in range(first, len(self)):
-            end = (step + 1) * self.step_size if step < len(self) - 1 else len(order)
-            yield order[step * self.step_size + self.rank : end : self.world_size]
+            first_row = step * self.step_size + self.rank
+            yield order[first_row : self._before(step + 1) : self.world_size]
+
+    def _before(self, step: int) -> int:
+        """The images that all ranks have before a step."""
+        return step * self.step_size if step < len(self) else self.sampler.count
 
     def state_dict(self) -> dict[str, Any]:
         """Epoch, next step and its size: with the seed, the loader's whole state."""

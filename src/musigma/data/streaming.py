@@ -203,8 +203,7 @@ class StreamLoader(StepLoader):
         if not self.is_training:
             return normalized_by_place(normalization, images, rows)
         if normalization.is_random:
-            place = (self.seed, self.rank, self.sampler.epoch, step)
-            self.generator.manual_seed(derive_seed(*place))
+            self.generator.manual_seed(self.pixel_seed(step))
         return normalization(images, self.generator)
 
 

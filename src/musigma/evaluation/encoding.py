@@ -151,7 +151,7 @@ def encoded(
     def rows_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
         nonlocal names
         draw, x_hat = draw_of(x, y, noise)
-        own = {**draw.reported, **draw.penalties}
+        own = {**draw.reported, **draw.penalties, **draw.own_terms}
         names = tuple(own)
         errors = reconstruction_errors(x.cpu(), x_hat.cpu(), to_unit)
         q = draw.posterior

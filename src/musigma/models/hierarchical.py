@@ -24,6 +24,8 @@ from musigma.objectives.draw import Draw
 from musigma.objectives.likelihoods import Likelihood
 from musigma.seeding import normal_noise
 from musigma.shapes import ImageShape
+from musigma.words import NATS
+from workbench.meaning import Meaning
 from workbench.ranges import Count, checked
 
 Layer = Callable[[Tensor], NormalPosterior]
@@ -77,6 +79,8 @@ class HierarchicalVAE(Autoencoder):
             pairs = itertools.pairwise(sizes)
             return nn.ModuleList(_layer(*pair, sizes_between, activation) for pair in pairs)
 
+        names = [f"rate_{n}" for n, _ in enumerate(latent_dims, 1)]
+        self.meanings = dict.fromkeys(names, Meaning(NATS, better="neither", places=2))
         self.upwards = layers(self._sizes)
         self.prior = HierarchicalPrior(self._sizes, layers(self._sizes[::-1]))
         self.register_buffer("fixed", fixed_noise(self.noise_dim), persistent=False)

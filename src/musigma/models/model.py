@@ -79,7 +79,7 @@ class LatentVariableModel(nn.Module, ABC):
     pays: ClassVar[tuple[str, ...]] = ()
     """The names of the penalties in its draws; losses compare only where these are the same."""
 
-    meanings: ClassVar[Mapping[str, Meaning]] = {}
+    meanings: Mapping[str, Meaning] = {}
     """Units and directions of its own terms, if they are no costs in nats per image."""
 
     @property
@@ -175,7 +175,8 @@ class LatentVariableModel(nn.Module, ABC):
     def learners(self) -> Mapping[str, OptimizerRecipe]:
         """Those of its parts that have optimizers of their own, by name; none by default.
 
-        They are trained on penalties, and on nothing that other weights are trained on.
+        They are trained on the `own_terms` of its draws, each of which reaches one of them and
+        nothing else: detach the codes there, and their weights in all else.
         """
         return {}
 

@@ -96,6 +96,8 @@ class Draw:
         dataset_size: how many images the batch was taken from; None where it is not known.
         penalties: terms of the model's own that are minimised beside the objective, by name, `[B]`
             each, in nats per image, with their weights; a commitment loss, for example.
+        own_terms: what the model's learners minimise, by name, `[B]` each; as those of an objective
+            they are reported, and no part of the loss.
         reported: further terms that are reported and not minimised, likewise.
         x: the images, `[B, C, H, W]`, and
         model: the model as it was given them, for objectives that encode or decode something else;
@@ -110,6 +112,7 @@ class Draw:
     output: Tensor | None = None
     dataset_size: int | None = None
     penalties: Mapping[str, Tensor] = field(default_factory=dict)
+    own_terms: Mapping[str, Tensor] = field(default_factory=dict)
     reported: Mapping[str, Tensor] = field(default_factory=dict)
     x: Tensor | None = None
     model: Any = None

@@ -8,6 +8,7 @@ from torch import Tensor
 from musigma.objectives.divergences import log_mean_exp
 from musigma.objectives.draw import Draw
 from musigma.objectives.objective import Loss, Objective, common_terms
+from workbench.errors import ConfigError
 from workbench.ranges import CHECKED, Count
 
 
@@ -28,9 +29,19 @@ class IWAE(Objective):
     gradient: Literal["standard", "doubly_reparameterized"] = "standard"
 
     def __call__(self, draw: Draw, step: int) -> Loss:
-        """−log mean w, averaged over the batch."""
+        """−log mean w, averaged over the batch.
+
+        Raises:
+            ConfigError: if the model has penalties, and the gradient of z is weighed anew.
+        """
         terms = common_terms(draw)
         if self.gradient == "doubly_reparameterized":
+            if draw.penalties:
+                raise ConfigError(
+                    "gradient=doubly_reparameterized weighs anew all that flows back through z, "
+                    f"and so that of the model's {', '.join(draw.penalties)} too: take "
+                    "gradient=standard"
+                )
             log_posterior = draw.posterior.detach().log_prob(draw.z)
             log_w = draw.log_likelihood + draw.log_prior - log_posterior
             loss = _doubly_reparameterized(log_w, draw.z)

@@ -58,7 +58,9 @@ class MMD(Objective):
             )
         terms = common_terms(draw)
         d = draw.z.shape[-1]
-        discrepancy = mmd_to_standard_normal(draw.z.flatten(0, 1), self.squared_width * d)
+        # Draw by draw: of one image they are not independent, and together they have a bias.
+        of_draws = [mmd_to_standard_normal(z, self.squared_width * d) for z in draw.z]
+        discrepancy = torch.stack(of_draws).mean()
         loss = terms["distortion"].mean() + (self.alpha + self.weight - 1) * discrepancy
         if self.needs_rate:
             loss = loss + (1 - self.alpha) * terms["rate"].mean()
@@ -74,7 +76,7 @@ def mmd_to_standard_normal(z: Tensor, squared_width: float) -> Tensor:
     (Gretton et al. 2012, equation 3; the closed forms: Rustamov 2021). Unbiased.
 
     Args:
-        z: draws, `[B, d]`, B at least 2.
+        z: independent draws, `[B, d]`, B at least 2.
         squared_width: h².
     """
     count, d = z.shape

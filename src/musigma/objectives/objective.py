@@ -84,8 +84,8 @@ class Objective(Protocol):
     def own_terms(self, draw: Draw, step: int) -> dict[str, Tensor]:
         """What its learners minimise, by name, `[B]` each; a discriminator's cross-entropy, say.
 
-        It is reported, and no part of the loss. Its gradient must not reach the model's weights,
-        nor that of the loss the learners': detach the codes here, and the learners' weights there.
+        They are reported, and no part of the loss. The gradient of each reaches one learner and
+        nothing else, and that of the loss none: detach the codes here, and their weights there.
         """
         return {}
 

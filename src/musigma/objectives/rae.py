@@ -1,5 +1,6 @@
 """RAE: a deterministic autoencoder whose codes and decoder are held back."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 
 from musigma.objectives.draw import Draw
 from musigma.objectives.objective import Loss, Objective, common_terms
+from workbench.meaning import Meaning
 from workbench.ranges import Count, Weight, checked
 
 
@@ -25,6 +27,7 @@ class RAE(nn.Module, Objective):
     needs_rate: ClassVar[bool] = False
     uses_prior: ClassVar[bool] = False
     fits_prior: ClassVar[bool] = True
+    meanings: ClassVar[Mapping[str, Meaning]] = {"squared_norm": Meaning("‖z‖², without a unit")}
 
     @checked
     def __init__(self, beta: Weight = 1e-2, decay: Weight = 1e-4, samples: Count = 1) -> None:

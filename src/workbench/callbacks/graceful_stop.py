@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
@@ -34,9 +35,12 @@ class GracefulStop(Checkpoint):
         self.stopping = False
         self._received: int | None = None
         self._previous: dict[int, Any] = {}
+        self._hosts: Any = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self._is_told = trainer.local_rank == 0  # and no other process of this node
+        if trainer.world_size > 1 and self._hosts is None and _are_connected():
+            self._hosts = torch.distributed.new_group(backend="gloo")
         if stage == "fit" or trainer.world_size > 1:
             self._listen()
 
@@ -87,8 +91,16 @@ class GracefulStop(Checkpoint):
         self._restore()
 
     def _is_asked(self, trainer: L.Trainer) -> bool:
-        """Whether any of the processes was asked to stop; all must call it."""
-        return trainer.strategy.reduce_boolean_decision(self.stopping, all=False)
+        """Whether any of the processes was asked to stop; all must call it.
+
+        They tell one another from host to host: a collective of the devices, whose result is asked
+        for, would make the host wait for the device in each step.
+        """
+        if self._hosts is None:
+            return trainer.strategy.reduce_boolean_decision(self.stopping, all=False)
+        asked = torch.tensor(int(self.stopping), device="cpu")
+        torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX, self._hosts)
+        return bool(asked)
 
     def _stop_at_end(self, trainer: L.Trainer) -> None:
         if self._is_asked(trainer):
@@ -122,6 +134,10 @@ class GracefulStop(Checkpoint):
     def _restore(self) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+
+def _are_connected() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 @contextmanager

@@ -47,6 +47,31 @@ def test_ranks_share_an_epoch_without_overlap_and_in_equal_steps(count, world_si
     assert {len(loader) for loader in loaders} == {len(list(loaders[0]))}
 
 
+@pytest.mark.parametrize(("rank", "last"), [(0, 1.2), (1, 0.8)])
+@pytest.mark.parametrize("step_size", [8, 16])
+def test_the_batch_that_does_not_share_out_evenly_has_its_own_weight(rank, last, step_size):
+    loader = _loader(29, rank=rank, world_size=2)
+    state = {"epoch": 0, "next_step": 16 // step_size, "step_size": step_size}
+    loader.load_state_dict(state)  # as two processes saved it, or four
+    assert [loader.weight(1, 4) for _ in loader] == [1.0, pytest.approx(last)]
+
+
+@pytest.mark.parametrize(("count", "steps"), [(29, 9), (29, 2), (32, 9), (9, 9)])
+def test_gradients_that_are_accumulated_are_those_of_all_their_images(count, steps):
+    """As the trainer takes them: the mean over three steps, of which the last may lack some."""
+    loaders = [_loader(count, rank=rank, world_size=2) for rank in range(2)]
+    means = torch.zeros(3)
+    seen = [[] for _ in means]
+    for step, batches in enumerate(zip(*loaders, strict=True)):
+        for loader, batch in zip(loaders, batches, strict=True):
+            if step < steps:
+                weight = loader.weight(3, steps)
+                means[step // 3] += weight * batch.y.float().mean() / 2 / 3
+                seen[step // 3] += batch.y.tolist()
+    for mean, labels in zip(means, seen, strict=True):
+        assert mean.item() == pytest.approx(sum(labels) / max(1, len(labels)), rel=1e-5)
+
+
 def test_more_ranks_than_images_is_an_error():
     with pytest.raises(ValueError, match="3 images cannot be shared by 4 processes"):
         _loader(3, world_size=4)

@@ -106,7 +106,8 @@ class Undetached(FactorVAE):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "reached"), [(Leaking, "loss reaches objective"), (Undetached, "reaches model")]
+    ("wrong", "reached"),
+    [(Leaking, "loss, which is for the model, reaches objective"), (Undetached, "reaches model")],
 )
 def test_losses_that_reach_the_others_weights_are_refused(wrong, reached, compose_small):
     from musigma import assemble

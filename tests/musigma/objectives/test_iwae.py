@@ -1,5 +1,7 @@
 """The importance-weighted bound and its doubly reparameterised gradient."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.distributions import Normal
@@ -17,6 +19,7 @@ from objectives import (
 )
 from oracles import LinearGaussian, normal_draw
 from trapped import trap_tests
+from workbench.errors import ConfigError
 
 DOUBLY = IWAE(gradient="doubly_reparameterized")
 
@@ -72,6 +75,11 @@ def test_doubly_reparameterized_gradient_has_the_same_mean_and_less_variance():
     error = ((standard.var(0) + doubly.var(0)) / 40_000).sqrt()
     assert torch.all((standard.mean(0) - doubly.mean(0)).abs() < 4 * error)
     assert torch.all(doubly.var(0) < 0.5 * standard.var(0))
+
+
+def test_doubly_reparameterized_refuses_penalties_whose_gradient_it_would_weigh_too(draw):
+    with pytest.raises(ConfigError, match="the model's sparsity too: take gradient=standard"):
+        DOUBLY(replace(draw, penalties={"sparsity": draw.z.abs().sum(-1).mean(0)}), 0)
 
 
 def test_doubly_reparameterized_leaves_the_decoders_gradient_alone():

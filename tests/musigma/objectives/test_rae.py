@@ -26,6 +26,7 @@ def test_it_holds_back_codes_and_the_decoders_weights():
     distortion = -model.likelihood.log_prob(x, model.decode(model.encode(x).mu)).mean().item()
     assert loss.item() == pytest.approx(distortion + 0.25 * norm + 0.1 * weights, rel=1e-5)
     assert set(terms) == {"distortion", "squared_norm"}
+    assert "nats" not in objective.meanings["squared_norm"].unit
 
 
 def test_the_fitted_mixture_is_the_one_that_codes_came_from():

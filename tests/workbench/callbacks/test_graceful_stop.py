@@ -5,6 +5,9 @@ import signal
 import sys
 from types import SimpleNamespace
 
+import pytest
+import torch.distributed as dist
+
 from workbench.callbacks import GracefulStop
 from workbench.console import set_up_logging
 
@@ -25,7 +28,7 @@ def test_a_signal_in_the_middle_of_a_print_breaks_nothing(monkeypatch):
     terminal = InterruptedTerminal()
     set_up_logging()
     stop = GracefulStop()
-    stop.setup(SimpleNamespace(local_rank=0), None, "fit")
+    stop.setup(SimpleNamespace(local_rank=0, world_size=1), None, "fit")
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(terminal)))
     try:
         print("a line", flush=True)
@@ -33,3 +36,21 @@ def test_a_signal_in_the_middle_of_a_print_breaks_nothing(monkeypatch):
         stop.teardown(None, None, "fit")
     assert stop.stopping
     assert terminal.written == b"a line\n"
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_processes_ask_one_another_from_host_to_host_and_no_device(asked):
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    stop = GracefulStop()
+    trainer = SimpleNamespace(local_rank=0, world_size=2, strategy=None)  # which has the devices
+    try:
+        stop.setup(trainer, None, "fit")
+        stop.stopping = asked
+        if asked:
+            with pytest.raises(KeyboardInterrupt):
+                stop.on_train_epoch_start(trainer)
+        else:
+            stop.on_train_epoch_start(trainer)
+    finally:
+        stop.teardown()
+        dist.destroy_process_group()

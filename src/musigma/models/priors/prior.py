@@ -2,16 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from musigma.models.code_space import ANY_NUMBERS
 from musigma.objectives.draw import Draw, Posterior
 from musigma.seeding import FIXED_SEED
-
-if TYPE_CHECKING:
-    from musigma.models.model import LatentVariableModel
 
 DRAWS = 10_000
 """Draws from which the moments of a prior are taken that does not know them."""
@@ -77,5 +74,5 @@ class Prior(nn.Module, ABC):
         return self.sample(DRAWS, seed=FIXED_SEED)
 
 
-PriorRecipe = Callable[["LatentVariableModel"], Prior]
-"""The model, all but its prior → a prior."""
+PriorRecipe = Callable[[Any], Prior]
+"""The `LatentVariableModel`, all but its prior → a prior."""
