@@ -1,12 +1,18 @@
 """The importance-weighted bound and its doubly reparameterised gradient."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.distributions import Normal
 
+from musigma.data import MNISTDataModule
+from musigma.metrics import meanings
+from musigma.models import MLP, Autoencoder
 from musigma.models.posteriors import NormalPosterior
 from musigma.objectives import ELBO, Draw, iwae
 from musigma.objectives.iwae import IWAE
+from musigma.objectives.likelihoods import Laplace
 from objectives import (
     CHECKS,
     STANDARD,
@@ -216,3 +222,17 @@ def test_the_experiments_have_the_table_of_the_paper(compose_launch):
         assert values[-1] == sorted(values[-1])
         assert [config["model"]["objective"]["samples"] for config in configs] == [1, 5, 50]
     assert all(one < two for one, two in zip(*values, strict=True))
+
+
+def test_bounds_compare_where_as_many_codes_are_drawn():
+    """More draws make a tighter bound, and no better model."""
+    data, model = MNISTDataModule(source="sample"), Autoencoder(MLP((8,), (8,)), Laplace())
+    config = {"model": {"likelihood": {}, "objective": {}}}
+
+    def scales(samples):
+        parts = SimpleNamespace(model=model, objective=IWAE(samples=samples))
+        found = meanings(config, parts, data)
+        return {name: found.of(name).of for name in ("iwae", "iwae_unit", "elbo")}
+
+    one, five = scales(1), scales(5)
+    assert {name for name in one if one[name] != five[name]} == {"iwae", "iwae_unit"}
