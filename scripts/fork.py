@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = "musigma"
 WORDS = re.compile(rf"(?<![A-Za-z0-9_]){TEMPLATE}(?![A-Za-z0-9_])")
 CONSTANTS = re.compile(rf"(?<![A-Za-z0-9_]){TEMPLATE.upper()}(?=_)")
-LEFT_BEHIND = ("scripts/fork.py", "tests/test_fork.py", "docs/forks.md")
+LEFT_BEHIND = ("scripts/fork.py", "tests/test_fork.py", "docs/forks.md", "docs/results.md")
 UNCHANGED = ("LICENSE",)
 EXAMPLES = re.compile(r"configs/experiment/(?!notebook\.yaml)")
 
@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument(
         "--without-examples",
         action="store_true",
-        help="drop configs/experiment but for notebook.yaml, and its figures in the README",
+        help="drop configs/experiment but for notebook.yaml",
     )
     parser.add_argument(
         "--minimal",
@@ -178,7 +178,7 @@ def worked_out(files: dict[str, bytes], name: str, version: str, without_example
             if TEMPLATE in CONSTANTS.sub("", WORDS.sub("", text)).lower():
                 raise ForkError(f"{path} holds {TEMPLATE} as a part of another word.")
             renamed = CONSTANTS.sub(name.upper(), WORDS.sub(name, text))
-            renamed = edited(path, renamed, name, version, without_examples)
+            renamed = edited(path, renamed, name, version)
             if renamed != text:
                 plan[path] = renamed.encode()
     return plan
@@ -192,8 +192,8 @@ def is_text(content: bytes) -> bool:
         return False
 
 
-def edited(path: str, text: str, name: str, version: str, without_examples: bool) -> str:
-    """The text with its version reset, an empty changelog, and without parts about forking."""
+def edited(path: str, text: str, name: str, version: str) -> str:
+    """The text with its version reset, an empty changelog, and without what is the template's."""
     if path == "CHANGELOG.md":
         return f"# Changelog\n\n## 0.1.0\n\nMade from {TEMPLATE} {version}.\n"
     edits = {
@@ -203,10 +203,10 @@ def edited(path: str, text: str, name: str, version: str, without_examples: bool
         "README.md": [
             (r"^`make fork (?s:.*?)\n\n", ""),
             (r"\[forks\]\(docs/forks\.md\) ·\s", ""),
+            (r"\[results\]\(docs/results\.md\) ·\s", ""),
+            (r"^Against published figures(?s:.*?)\n\n", ""),
         ],
     }.get(path, [])
-    if path == "README.md" and without_examples:
-        edits.append((r"^Against published figures(?s:.*?)(?=^## Sweeps)", ""))
     for pattern, replacement in edits:
         text, found = re.subn(pattern, replacement, text, flags=re.MULTILINE)
         if found != 1:

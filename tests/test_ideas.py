@@ -307,6 +307,21 @@ def test_an_objective_may_encode_and_decode_anew():
     assert draw.model.prior is draw.prior
 
 
+def test_a_model_that_is_evaluated_with_labels_has_to_say_so():
+    class Unsaid(LabelPriorVAE):
+        told: ClassVar = frozenset()
+
+    class InTraining(Unsaid):
+        def given(self, images):
+            return super().given(images) if self.training else self.conditioned()
+
+    data = MNISTDataModule(source="sample")
+    for kind in (LabelPriorVAE, InTraining):
+        try_batch(_module(kind(SMALL_MLP, Laplace())), data)
+    with pytest.raises(ConfigError, match="Unsaid is evaluated with labels"):
+        try_batch(_module(Unsaid(SMALL_MLP, Laplace())), data)
+
+
 class Measured(Autoencoder):
     """Reports a share, which is no cost."""
 

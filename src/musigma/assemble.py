@@ -195,6 +195,7 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
         batch = Batch(x.to(device), y, None)
         _, terms, settings = module.terms(batch, noise.to(device), count, 0)
         _check_apart(module, batch, noise.to(device))
+        _check_told(module.model, batch, noise.to(device))
     if count == 1 and (undefined := [n for n, term in terms.items() if not term.isfinite().all()]):
         raise ConfigError(
             f"data.{smallest}=1: {undefined[0]} compares the images of a batch: take 2 or more"
@@ -233,3 +234,28 @@ def _check_apart(module: AutoencoderModule, batch: Batch, noise: Tensor) -> None
                 "another optimizer trains: detach the codes in what learners minimise, their "
                 "own_terms, and the learners' weights in all else"
             )
+
+
+def _check_told(model: LatentVariableModel, batch: Batch, noise: Tensor) -> None:
+    """Raise a ConfigError if evaluation depends on labels that the model does not say it is told.
+
+    What it reports may depend on them, an accuracy for example.
+    """
+    is_given = type(model).given is not LatentVariableModel.given
+    if not is_given or "y" in model.told or model.device.type == "meta":
+        return
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        draws = [
+            model.given(batch._replace(y=y)).draw(batch.x, noise, len(batch.x))
+            for y in (batch.y, batch.y + 1)
+        ]
+    model.train(was_training)
+    parts = [(d.z, d.log_likelihood, *([d.log_weights()] * model.has_density)) for d in draws]
+    if not all(map(torch.equal, *parts)):
+        raise ConfigError(
+            f"model: {type(model).__name__} is evaluated with labels, and `told` does not name "
+            "them: its numbers would be compared with those of models that know none. State "
+            'told = {"y"} and what it speaks of, or use labels in training only'
+        )

@@ -42,9 +42,10 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
 
     All compare only among models that speak of the same density: p(x), or p(x|y) of one that is
     told labels. Losses compare where data, pixels, likelihood and objective are the same;
-    log-densities (ELBO, distortion) where data and pixels are, whatever the model. Those of
-    `on_common_scale` compare on differently normalised pixels too, and what an objective estimates
-    of the codes if the estimator and the sizes of batches are the same.
+    log-densities (ELBO, distortion) where data and pixels are, whatever the model, and bounds of
+    several draws where these are as many. Those of `on_common_scale` compare on differently
+    normalised pixels too, and what an objective estimates of the codes if the estimator and the
+    sizes of batches are the same.
     """
     dataset = f"{data.name} ({data.source})"
     if is_foreign(type(module)):
@@ -72,9 +73,10 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
         metrics[name] = Meaning(NATS, of, "neither", 2)
     for name, sign in SIGN_OF_DENSITY.items():
         better: Literal["higher", "lower"] = "higher" if sign > 0 else "lower"
-        metrics[name] = Meaning(NATS, (dataset, speaks_of, density), better, 2)
+        bound = (f"bound by {objective.samples} draws",) if name == "iwae" else ()
+        metrics[name] = Meaning(NATS, (dataset, speaks_of, density, *bound), better, 2)
         if common:
-            on_common = (dataset, speaks_of, common)
+            on_common = (dataset, speaks_of, common, *bound)
             metrics[f"{name}_unit"] = replace(metrics[name], of=on_common, repeats=name)
     notes = () if likelihood.is_density else (NO_LIKELIHOODS,)
     return Meanings(metrics, dataset, (objective.monitor, "elbo", "elbo_unit"), notes)

@@ -37,7 +37,8 @@ class Meanings:
     Args:
         metrics: by name without a stage (`loss`); `*` is every other metric.
         data: the data that they were measured on, in words.
-        deciding: metrics to rank runs by; the first that compares all of them is used.
+        deciding: metrics to rank runs by; the first that compares all of them, and is one of
+            these of each, is used.
         notes: caveats for those who compare them.
     """
 

@@ -60,6 +60,8 @@ def rehearse(
 ) -> None:
     """Train a copy of the module for two steps, validate it, and save and load a checkpoint.
 
+    Callbacks that only show something are left out; those with a method `rehearse` do that once.
+
     Loggers that write elsewhere, and the processes that the trainer would start, are left out.
 
     Args:
@@ -75,12 +77,26 @@ def rehearse(
     with _silenced(), isolate_rng(), blaming("trainer", _places(config)):
         trainer = build_trainer(_rehearsed(config, planned), folder)
         tried = copy.deepcopy(module)
+        if not is_foreign(type(module)):
+            trainer.callbacks.append(_Shown(planned))  # type: ignore[attr-defined]
         with stoppable(trainer):
             trainer.fit(tried, datamodule=the_project().few(data))
         if (path := BestAndLast.path(trainer, "last")).is_file():
             load_checkpoint(path)
     if is_foreign(type(module)):
         _check_optimized(config.get("optimized_metric"), module, reports_of(tried).known())
+
+
+class _Shown(L.Callback):
+    """Lets the callbacks that only show something try it once, when the two steps are done."""
+
+    def __init__(self, planned: L.Trainer) -> None:
+        self.callbacks: list[L.Callback] = planned.callbacks  # type: ignore[attr-defined]
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for callback in filter(_only_shows, self.callbacks):
+            if hasattr(callback, "rehearse"):
+                callback.rehearse(trainer, pl_module)
 
 
 def _check_optimized(name: str | None, module: L.LightningModule, known: set[str]) -> None:
@@ -115,7 +131,11 @@ def _rehearsed(config: Config, planned: L.Trainer) -> Config:
 
 
 def _is_left_out(callback: type) -> bool:
-    return issubclass(callback, LEFT_OUT) or getattr(callback, "only_shows", False)
+    return issubclass(callback, LEFT_OUT) or _only_shows(callback)
+
+
+def _only_shows(callback: L.Callback | type) -> bool:
+    return getattr(callback, "only_shows", False)
 
 
 def _described(config: Config, group: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -19,6 +19,7 @@ from musigma.models import LatentVariableModel, Posterior
 from musigma.module import AutoencoderModule
 from musigma.plots.images import pair_rows
 from musigma.plots.latent import latent_plots
+from musigma.plots.named import NamedPlot
 from musigma.plots.style import viewable
 from musigma.seeding import FIXED_SEED, normal_noise
 from workbench.callbacks.boards import boards
@@ -98,6 +99,16 @@ class Panel(L.Callback):
     @abstractmethod
     def show(self, board: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
         """Write the panel to a `SummaryWriter`."""
+
+    def compute(self, inputs: PanelInputs, pl_module: AutoencoderModule) -> Iterable[Any]:
+        """The contents of the panel before they are plotted, as far as they may fail."""
+        return ()
+
+    def rehearse(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
+        """Compute the contents once before training, so that what fails does so then."""
+        with evaluation_mode(pl_module.model):
+            if boards(trainer) and (inputs := self.inputs(trainer, pl_module)):
+                list(self.compute(inputs, pl_module))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
         if trainer.current_epoch % self.every_n_epochs == 0:
@@ -197,28 +208,30 @@ class LatentPanel(Panel):
     def __init__(self, every_n_epochs: Count = 5, images: Count = 1000) -> None:
         super().__init__(every_n_epochs, images)
 
-    def show(self, board: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
-        mu, std = (part.float().cpu() for part in (inputs.posterior.mu, inputs.posterior.std))
-        if not (torch.cat([mu, std]).abs() < LARGEST_BIN).all():
-            return  # StopWhenNotFinite raises the error with the details
-        has_density = inputs.posterior.has_density
-        # The projector has the components, and where there is a plane it has both dimensions.
-        left_out = ("latent_pca", "traversals" if mu.shape[1] == 2 else "")
-        rates = inputs.rates
-        for name, _, plot in latent_plots(
+    def compute(self, inputs: PanelInputs, pl_module: AutoencoderModule) -> Iterator[NamedPlot]:
+        mu, std = _on_cpu(inputs.posterior)
+        return latent_plots(
             mu,
-            std if has_density else None,
-            None if rates is None else rates.float().cpu(),
+            std if inputs.posterior.has_density else None,
+            None if inputs.rates is None else inputs.rates.float().cpu(),
             inputs.y.cpu(),
             inputs.views,
             latent_dims=pl_module.model.latent_dims,
-        ):
+        )
+
+    def show(self, board: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
+        mu, std = _on_cpu(inputs.posterior)
+        if not (torch.cat([mu, std]).abs() < LARGEST_BIN).all():
+            return  # StopWhenNotFinite raises the error with the details
+        # The projector has the components, and where there is a plane it has both dimensions.
+        left_out = ("latent_pca", "traversals" if mu.shape[1] == 2 else "")
+        for name, _, plot in self.compute(inputs, pl_module):
             if plot is not None and name not in left_out:
                 figure = plot()
                 figure.set_dpi(80)
                 board.add_figure(f"{inputs.stage}/{name}", figure, inputs.step)
         board.add_histogram(f"{inputs.stage}/mu", mu, inputs.step)
-        if has_density:
+        if inputs.posterior.has_density:
             board.add_histogram(f"{inputs.stage}/std", std, inputs.step)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
@@ -236,6 +249,11 @@ class LatentPanel(Panel):
                 global_step=inputs.step,
                 tag=f"{inputs.stage}_mu",
             )
+
+
+def _on_cpu(posterior: Posterior) -> tuple[Tensor, Tensor]:
+    """Its mu and std."""
+    return posterior.mu.float().cpu(), posterior.std.float().cpu()
 
 
 def sprites(x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from workbench.errors import RunError
@@ -156,8 +157,9 @@ def scales_of(runs: Sequence[SweepRun], metric: str) -> list[Scale]:
 def deciding_metric(runs: Sequence[SweepRun], metric: str | None) -> str | None:
     """The metric that decides which run is best; None if no run has metrics yet.
 
-    By default the first that compares all runs, of those that the runs themselves name, on test
-    data if there are metrics of those, else on validation data. A RunError if no run has `metric`.
+    By default the first that compares all runs and that all of them name, on test data if there are
+    metrics of those, else on validation data: one that only some name does not say which of all is
+    best, although its values compare. A RunError if no run has `metric`.
     """
     done = [run for run in runs if run.is_done and run.metrics]
     known = sorted({name for run in done for name in run.metrics})
@@ -166,11 +168,13 @@ def deciding_metric(runs: Sequence[SweepRun], metric: str | None) -> str | None:
     if not known:
         return None
     stage = "test" if any(name.startswith("test/") for name in known) else "val"
-    named = dict.fromkeys(n for run in done if run.meanings for n in run.meanings.deciding)
-    candidates = [f"{stage}/{name}" for name in named] or known
+    named = [run.meanings.deciding for run in done if run.meanings]
+    candidates = [f"{stage}/{name}" for name in dict.fromkeys(chain(*named))] or known
     everywhere = [name for name in candidates if all(name in run.metrics for run in done)]
     comparable = [name for name in everywhere if len(scales_of(done, name)) == 1]
-    return metric or [*comparable, *everywhere, *candidates][0]
+    agreed = [n for n in comparable if all(n.removeprefix(f"{stage}/") in names for names in named)]
+    mixed = [name for name in everywhere if name not in comparable]
+    return metric or [*agreed, *mixed, *candidates][0]
 
 
 def find_winners(groups: Sequence[Group], metric: str) -> list[Winner]:

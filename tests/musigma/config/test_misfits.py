@@ -5,6 +5,7 @@ import signal
 import lightning as L
 import pytest
 
+from musigma.models.priors import StandardNormal
 from workbench.config.command_line import read_command_line
 from workbench.config.resolvers import register_resolvers
 from workbench.config.trainer_rules import check_devices
@@ -12,6 +13,7 @@ from workbench.errors import ConfigError, DataError
 from workbench.runs.folder import RunFolder
 from workbench.training import run
 
+PANEL = "{_target_:musigma.callbacks.LatentPanel}"
 EARLY = "+callbacks.stop._target_=lightning.pytorch.callbacks.EarlyStopping"
 
 
@@ -205,6 +207,18 @@ def test_many_samples_are_not_drawn_by_the_check():
 def test_samples_that_do_not_fit_into_memory_are_one_line(compose_small, tmp_path):
     with pytest.raises(ConfigError, match="model: .*alloc"):
         run(compose_small("model=vae", "model.objective.samples=1000000000000"))
+    assert not [*tmp_path.glob("logs/runs/*")]
+
+
+def test_a_panel_that_cannot_be_made_stops_the_run_before_it_starts(
+    compose_small, monkeypatch, tmp_path
+):
+    def refuse(*_: object, **__: object) -> None:
+        raise NotImplementedError("this prior has no samples")
+
+    monkeypatch.setattr(StandardNormal, "sample", refuse)
+    with pytest.raises(NotImplementedError, match="no samples"):
+        run(compose_small("model=vae", f"callbacks.latent_panel={PANEL}"))
     assert not [*tmp_path.glob("logs/runs/*")]
 
 

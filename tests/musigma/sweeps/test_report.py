@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,16 @@ def test_losses_of_different_objectives_do_not_decide_and_are_marked(tmp_path):
     assert "metric=test/elbo or test/distortion" in notes_of(page)
     assert "No two of these compare by test/loss." in page
     assert verdicts_of(page) == []
+
+
+def test_a_metric_that_only_some_runs_go_by_decides_nothing(tmp_path):
+    beta_sweep(tmp_path, beta_1=[-800], beta_4=[-820])
+    first, second = collect(tmp_path)
+    by_distortion = replace(first.meanings, deciding=("distortion", "elbo"))
+    by_loss = replace(second.meanings, deciding=("loss",))
+    runs = [replace(first, meanings=by_distortion), replace(second, meanings=by_loss)]
+    assert deciding_metric(runs, None) == "test/loss"
+    assert not any(len(won.groups) > 1 for won in compare(runs).winners)
 
 
 def test_losses_of_one_objective_decide_and_less_is_better(tmp_path):
