@@ -206,10 +206,9 @@ class ReportingModule(OptimizedModule):
     def _report(self, stage: Stage) -> dict[str, float]:
         metrics = self.metrics(stage)
         named = {f"{stage}/{name}": value for name, value in metrics.items()}
-        # After training Lightning would log a validation one step later than during it.
-        is_late = self.trainer.state.fn == TrainerFn.VALIDATING
+        if self.trainer.state.fn == TrainerFn.VALIDATING:
+            # By this name Lightning is told where loggers put it: not one step later than training.
+            named["step"] = float(max(0, self.global_step - 1))
         # Equal on all ranks already; sync_dist only says that this is known.
-        self.log_dict(named, sync_dist=True, logger=False if is_late else None)
-        if is_late:
-            self._log_now(named, step=max(0, self.global_step - 1))
+        self.log_dict(named, sync_dist=True)
         return metrics

@@ -79,8 +79,10 @@ def _trainer(folder, **settings):
 def _metrics(folder, loader, **settings):
     module, trainer = _module(), _trainer(folder, **settings)
     trainer.fit(module, loader, loader)
-    trainer.validate(module, loader, verbose=False)
-    trainer.test(module, loader, verbose=False)
+    (val,) = trainer.validate(module, loader, verbose=False)
+    assert val["val/loss"] == pytest.approx(module.metrics("val")["loss"])
+    (test,) = trainer.test(module, loader, verbose=False)
+    assert test["test/loss"] == pytest.approx(module.metrics("test")["loss"])
     codes = trainer.predict(module, loader)
     assert torch.cat([mu for mu, *_ in codes]).shape == (COUNT, 2)
     return module.metrics("val"), module.metrics("test")
@@ -158,6 +160,11 @@ def test_a_batch_that_is_none_of_these_is_one_clear_line(tmp_path, item, likelih
     with pytest.raises(DataError, match=message) as error:
         _trainer(tmp_path).fit(module, DataLoader(Items(item), batch_size=10))
     assert "\n" not in str(error.value)
+
+
+def test_a_data_set_in_the_place_of_a_loader_is_one_clear_line(tmp_path):
+    with pytest.raises(DataError, match="single images, .* into a DataLoader with a batch_size"):
+        _trainer(tmp_path).fit(_module(), Items(AS["x"]))
 
 
 def test_doubles_and_labels_that_are_no_classes_are_taken(tmp_path):

@@ -49,6 +49,11 @@ def as_batch(batch: Any, image_shape: Sequence[int], dtype: Any) -> Batch:
         x, y = batch, None
     if not isinstance(x, Tensor):
         raise DataError(f"a batch of the loader is {_in_words(batch)}; it should be {ACCEPTED}")
+    if x.shape == torch.Size(image_shape):
+        raise DataError(
+            "the loader gives single images, and the model takes batches of them: put the data set "
+            "into a DataLoader with a batch_size"
+        )
     if x.shape[1:] != torch.Size(image_shape) or not len(x):
         raise DataError(
             f"a batch of the loader holds images of the shape {list(x.shape)}, and the model takes "
