@@ -74,14 +74,14 @@ class FactorVAE(nn.Module, Objective):
         terms = common_terms(draw)
         fixed = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
         logits = functional_call(self.discriminator, fixed, (draw.z,)).squeeze(-1)
-        terms["total_correlation"] = logits.mean(0)
+        terms["total_correlation"] = logits.to(draw.z).mean(0)  # shorter under mixed precision
         whole = terms["distortion"] + terms["rate"] + self.gamma * terms["total_correlation"]
         return Loss(whole.mean(), terms, {})
 
     def own_terms(self, draw: Draw, step: int) -> dict[str, Tensor]:
         """The discriminator's cross-entropy, over draws and permuted draws, in nats."""
         z = draw.z.detach()
-        true, permuted = self.discriminator(z), self.discriminator(self._permuted(z))
+        true, permuted = (self.discriminator(codes).to(z) for codes in (z, self._permuted(z)))
         losses = 0.5 * (F.softplus(-true) + F.softplus(permuted))
         return {"discriminator_loss": losses.squeeze(-1).mean(0)}
 

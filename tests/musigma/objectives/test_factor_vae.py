@@ -88,6 +88,15 @@ def test_its_loss_is_reported_and_no_part_of_the_loss():
     assert terms["discriminator_loss"].mean().item() == pytest.approx(math.log(2), abs=0.1)
 
 
+def test_under_mixed_precision_its_terms_are_of_32_bits():
+    objective = FactorVAE(sizes=[8])
+    objective.bind(SimpleNamespace(latent_dim=2))
+    draw = _gaussian_draw(0.5, 10)
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = {**objective(draw, 0).terms, **objective.own_terms(draw, 0)}
+    assert {term.dtype for term in terms.values()} == {torch.float32}
+
+
 class Leaking(FactorVAE):
     """The mistake: the loss reaches the discriminator, which learns to make itself useless."""
 
