@@ -315,8 +315,12 @@ def test_a_model_that_is_evaluated_with_labels_has_to_say_so():
         def given(self, images):
             return super().given(images) if self.training else self.conditioned()
 
+    class Drawing(InTraining):
+        def draw(self, x, noise, dataset_size):
+            return super().draw(x, noise + torch.rand_like(noise), dataset_size)
+
     data = MNISTDataModule(source="sample")
-    for kind in (LabelPriorVAE, InTraining):
+    for kind in (LabelPriorVAE, InTraining, Drawing):
         try_batch(_module(kind(SMALL_MLP, Laplace())), data)
     with pytest.raises(ConfigError, match="Unsaid is evaluated with labels"):
         try_batch(_module(Unsaid(SMALL_MLP, Laplace())), data)

@@ -1,5 +1,6 @@
 """From a config to the objects of a run, and what of them fits together."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from musigma.models import LatentVariableModel
 from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
 from musigma.published import check_published
+from musigma.seeding import FIXED_SEED
 from workbench.config.blame import blaming
 from workbench.config.instantiate import instantiate
 from workbench.config.signatures import arguments_of
@@ -244,14 +246,11 @@ def _check_told(model: LatentVariableModel, batch: Batch, noise: Tensor) -> None
     is_given = type(model).given is not LatentVariableModel.given
     if not is_given or "y" in model.told or model.device.type == "meta":
         return
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
-        draws = [
-            model.given(batch._replace(y=y)).draw(batch.x, noise, len(batch.x))
-            for y in (batch.y, batch.y + 1)
-        ]
-    model.train(was_training)
+    tried, draws = copy.deepcopy(model).eval(), []
+    for y in (batch.y, batch.y + 1):
+        with torch.no_grad(), torch.random.fork_rng([]):
+            torch.manual_seed(FIXED_SEED)  # of what the model draws beside the noise
+            draws.append(tried.given(batch._replace(y=y)).draw(batch.x, noise, len(batch.x)))
     parts = [(d.z, d.log_likelihood, *([d.log_weights()] * model.has_density)) for d in draws]
     if not all(map(torch.equal, *parts)):
         raise ConfigError(
