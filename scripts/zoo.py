@@ -93,12 +93,14 @@ def uses_of(files: Files) -> Uses:
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
-    """The dotted names that a module imports."""
+    """The dotted names that a module imports, now or `late`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "late":
+            yield from (str(name.value) for name in node.args if isinstance(name, ast.Constant))
 
 
 def _dotted(path: str) -> str:
