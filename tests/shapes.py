@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from torch.utils.data import Dataset, IterableDataset
 
 NAMES = ("disc", "square", "stripes")
 
@@ -29,3 +30,33 @@ def write_folder(folder: Path, images, labels=None):
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(place / f"{number:03}.png")
     return folder
+
+
+class Shapes(Dataset):
+    """The shapes, a grey level of its own drawn for each; `odd` is what is wrong with the first."""
+
+    def __init__(self, split: str = "train", count: int = 40, odd: str = ""):
+        self.images, self.labels = coloured_shapes(count, side=16, seed=len(split))
+        self.odd = odd
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        image = self.images[index] + torch.randint(9, (1,), dtype=torch.uint8)
+        if index == 0 and self.odd == "raises":
+            raise ValueError("no such image")
+        if index == 0 and self.odd:
+            image = {"floats": image / 255, "small": image[:, :8], "nothing": None}[self.odd]
+        return image, int(self.labels[index])
+
+
+class Tape(IterableDataset):
+    """The shapes in one order, without a length."""
+
+    def __init__(self, split: str = "train"):
+        self.items = Shapes(split)
+
+    def __iter__(self):
+        for row in range(len(self.items)):
+            yield self.items[row]

@@ -48,6 +48,20 @@ class LitAutoEncoder(L.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=self.hparams.lr)
 
 
+class Unoptimized(LitAutoEncoder):
+    """Has no optimizer, and learns nothing."""
+
+    def configure_optimizers(self):
+        return None
+
+
+class Silent(Unoptimized):
+    """Logs nothing in a validation."""
+
+    def validation_step(self, batch, batch_idx):
+        self._loss(batch)
+
+
 class LitGAN(L.LightningModule):
     """Two optimizers by hand, a metric that is logged when a validation ends, and no test."""
 

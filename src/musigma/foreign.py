@@ -33,7 +33,7 @@ class SeededReports(Reports):
         super().on_train_start(trainer, pl_module)
         if not hasattr(trainer.train_dataloader, "state_dict"):
             log.info(
-                "this loader has no state_dict: a run resumes exactly from the end of an epoch, "
+                "this loader has no state_dict: a run resumes exactly from the end of an epoch,\n"
                 "and in the middle of one begins with its first images again"
             )
         log.info(

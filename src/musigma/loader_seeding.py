@@ -27,7 +27,7 @@ class LoaderSeedingModule(ReportingModule):
         """Say what cannot be resumed exactly."""
         if not hasattr(self.trainer.train_dataloader, "state_dict"):
             log.info(
-                "this loader has no state_dict: a run resumes exactly from the end of an epoch, "
+                "this loader has no state_dict: a run resumes exactly from the end of an epoch,\n"
                 "and in the middle of one begins with its first images again"
             )
 

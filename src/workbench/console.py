@@ -141,10 +141,12 @@ def show_results(
         log.info("%s", f"{label:<12}{line}")
 
 
-def next_steps(folder: Path, loggers: Sequence[Logger]) -> dict[str, str]:
+def next_steps(
+    folder: Path, loggers: Sequence[Logger], commands: Mapping[str, str]
+) -> dict[str, str]:
     """What looks closer at a trained run, by labels: commands, and an address of TensorBoard's."""
     run = shlex.quote(str(nearby(folder)))
-    commands = {k: line.format(run=run) for k, line in the_project().after_training.items()}
+    commands = {label: line.format(run=run) for label, line in commands.items()}
     if any(isinstance(logger, TensorBoardLogger) for logger in loggers):
         commands["curves"] = f"tensorboard --logdir {run}"
         commands["then open"] = CURVES

@@ -184,7 +184,8 @@ class Reports(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
     ) -> None:
         """Log `train/..._step` every `log_every_n_steps`: the metrics of the last batch."""
-        self.settings["lr"] = optimizer.param_groups[0]["lr"]
+        if optimizer.param_groups:  # Lightning stands in for one where a module has none
+            self.settings["lr"] = optimizer.param_groups[0]["lr"]
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and (trainer.global_step + 1) % every == 0:
             values = self.means["train"].of_last_batch()

@@ -55,6 +55,8 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: lists everything that is wrong, each fault with what it came from.
     """
+    if isinstance(overrides, str):
+        raise ConfigError(f"compose takes a list of overrides: compose([{overrides!r}])")
     register_resolvers()
     texts = [*filter(None, map(choose_none, map(quote, overrides)))]
     with hydra_adapter.opened(the_project().configs, "train"):

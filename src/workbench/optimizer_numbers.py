@@ -64,8 +64,9 @@ def _has_other_length(checkpoint: Mapping[str, Any], scheduler: LRScheduler | No
     if before is None or now is None or before == now:
         return False
     log.info(
-        "the schedule is as long as the training: it ends after %d steps now, and not after %d; "
-        "the step size is the one that it has there in a run that began so",
+        "the schedule is as long as the training:\n"
+        "it ends after %d steps now, and not after %d; the step size is the one that\n"
+        "it has there in a run that began so",
         now,
         before,
     )

@@ -119,4 +119,5 @@ def _check(recipe: OptimizerRecipe, part: str, settings: Mapping[str, Any]) -> N
         try:
             made([nn.Parameter(torch.zeros(1))], **{name: value})
         except (TypeError, ValueError, RuntimeError) as error:
-            raise ConfigError(f"{setting}.{name}={value}: {error}") from error
+            what = "should be a number" if isinstance(value, str) else error
+            raise ConfigError(f"{setting}.{name}={value}: {what}") from error

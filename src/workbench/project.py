@@ -104,8 +104,9 @@ class Project:
         unsaid: settings that configs of older versions lack, with the value that they all had;
             runs compare as if nobody had it.
         by_last_part: settings that are paths; runs are compared by the last part.
-        after_training: commands that look closer at a trained run, by their labels; `{run}` stands
-            for the run folder, and a command that shows its curves is added.
+        after_training: commands that look closer at a trained run of the project's own modules, by
+            their labels; `{run}` stands for the run folder, and a command that shows its curves is
+            added.
         sweep_plots: (comparison) → plots of a sweep's page, by title; added to the workbench's own.
         thumbnails: (run folder) → plots of one trained run.
         checks: of the doctor; added to the workbench's own.

@@ -27,6 +27,7 @@ from workbench.distributed import (
     others_join,
 )
 from workbench.errors import ConfigError, UserError
+from workbench.foreign import is_foreign
 from workbench.meaning import Meanings
 from workbench.module import ReportingModule, reports_of
 from workbench.preparing import Prepared, prepare
@@ -229,7 +230,8 @@ def _record_results(
     about += [f"data {name}: {value}" for name, value in project.found(data).items()]
     lines = {"run folder": str(nearby(folder.path))}
     if not in_sweep:  # whose page compares all of its runs
-        lines |= next_steps(folder.path, trainer.loggers)
+        commands = {} if is_foreign(type(module)) else project.after_training
+        lines |= next_steps(folder.path, trainer.loggers, commands)
     show_results(metrics, meanings, ", ".join([weights, *about]), lines)
 
 

@@ -13,6 +13,7 @@ from musigma.commands.export import export_run
 from musigma.commands.predict import predict
 from musigma.data import ForeignDataModule
 from musigma.loading import load_run
+from musigma.module import AutoencoderModule
 from resuming import stop_at
 from workbench.config.misfits import find_misfits
 from workbench.config.quoting import quote
@@ -70,6 +71,9 @@ def test_a_foreign_module_trains_on_our_data_and_its_metrics_are_reported(train)
     assert metrics["status"] == "completed"
     assert metrics["monitor"] == "loss"
     assert {"train/loss", "val/loss", "test/loss"} <= metrics["metrics"].keys()
+    said = (done.path / "train.log").read_text()
+    assert "tensorboard --logdir" in said
+    assert "evaluate.py" not in said  # which is for this project's models
     best = load_checkpoint(done.checkpoint("best"))
     assert best["validation"]["loss"] == metrics["metrics"]["val/loss"]
     curves = scalars_of(done.path)
@@ -151,10 +155,17 @@ def test_two_optimizers_no_test_and_a_metric_that_more_of_is_better(train):
     assert metrics["metrics"]["val/score"] == pytest.approx(max(scores))
 
 
+@pytest.mark.filterwarnings("ignore:.*configure_optimizers. returned .None.")
+def test_a_module_without_an_optimizer_is_measured(train):
+    done = train("module=own", "module._target_=theirs.Unoptimized", *DATA)
+    assert "test/loss" in done.read_metrics()["metrics"]
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (GAN, "monitor=loss is not among the metrics of a validation: val/score; set monitor to"),
+        (("module=own", "module._target_=theirs.Silent"), "no validation_step logs a metric"),
         ((*MODULE, "optimized_metric=val/acc"), "no such metric; there are train/loss, val/loss"),
         ((*GAN, "monitor=score", "optimized_metric=test/score"), "there is no such metric"),
         ((*MODULE, "++module.optimizer=sgd"), None),
@@ -241,6 +252,8 @@ def test_both_foreign_and_what_other_commands_say_of_it(train, tmp_path):
     ):
         with pytest.raises(RunError, match=said):
             use()
+    with pytest.raises(RunError, match="holds a LitAutoEncoder: open it with LitAutoEncoder."):
+        AutoencoderModule.load_from_checkpoint(done.checkpoint("best"))
 
 
 def test_a_split_without_a_generator_is_the_same_in_every_run():
@@ -260,9 +273,27 @@ class _Flat(L.LightningDataModule):
         return torch.utils.data.DataLoader(torch.rand(4, 784))
 
 
-def test_batches_that_are_not_images_are_named():
-    with pytest.raises(DataError, match=r"_Flat: a batch holds images of the shape \[1, 784\]"):
-        _ = ForeignDataModule(_Flat()).image_shape
+class _Nothing(L.LightningDataModule):
+    def train_dataloader(self):
+        return None
+
+
+class _Missing(_Flat):
+    def setup(self, stage):
+        raise FileNotFoundError("no /data/x.npz")
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (_Flat, r"_Flat: a batch holds images of the shape \[1, 784\]"),
+        (_Nothing, "_Nothing.train_dataloader gives no loader"),
+        (_Missing, "_Missing.setup: FileNotFoundError: no /data/x.npz"),
+    ],
+)
+def test_what_a_data_module_lacks_is_one_clear_line(kind, message):
+    with pytest.raises(DataError, match=message):
+        _ = ForeignDataModule(kind()).image_shape
 
 
 def test_other_attributes_are_the_data_module_s_own():

@@ -40,6 +40,8 @@ def test_compose_gives_the_checked_config_from_anywhere(tmp_path, monkeypatch):
     assert "seeed" in said
     with pytest.raises(ConfigError, match="is for the command line"):
         musigma.compose(["resume=latest"])
+    with pytest.raises(ConfigError, match=r"compose\(\['model=vae'\]\)"):
+        musigma.compose("model=vae")
 
 
 def test_build_gives_objects_that_train_into_a_run_folder(tmp_path):

@@ -2,14 +2,12 @@
 
 import re
 import shlex
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from workbench.console import CURVES, leading_table, nearby, next_steps, show_table
-from workbench.project import the_project
 
 
 def test_a_table_aligns_numbers_right_and_prints_text_unchanged(capsys):
@@ -66,11 +64,9 @@ def test_a_path_in_the_working_directory_is_said_from_there(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("with_curves", [True, False])
-def test_the_next_commands_are_of_this_run(with_curves, tmp_path, monkeypatch):
-    project = replace(the_project(), after_training={"measure": "measure run={run}"})
-    monkeypatch.setattr("workbench.console.the_project", lambda: project)
+def test_the_next_commands_are_of_this_run(with_curves, tmp_path):
     logger = TensorBoardLogger(tmp_path) if with_curves else CSVLogger(tmp_path)
-    commands = next_steps(Path("logs/it's"), [logger])
+    commands = next_steps(Path("logs/it's"), [logger], {"measure": "measure run={run}"})
     assert [shlex.split(command)[-1] for command in commands.values()] == [
         "run=logs/it's",
         *(["logs/it's", CURVES] if with_curves else []),

@@ -278,6 +278,17 @@ def test_start_runs_what_is_composed_already_and_composes_nothing(tmp_path, monk
     assert seen == [(9, False, str(tmp_path))]
 
 
+def test_what_a_task_composes_is_its_own(tmp_path):
+    config = Composer("train").compose(["seed=9", f"hydra.run.dir={tmp_path}"]).config
+    seen = []
+
+    def task(cfg):
+        seen.extend([cfg.seed, compose("train", ["seed=3"]).seed])
+
+    adapter.start(Parser().parse_intermixed_args([]), "train", task, Parser(), config)
+    assert seen == [9, 3]
+
+
 def test_start_gives_a_sweep_to_the_sweeper_that_it_chooses(tmp_path):
     seen = []
 

@@ -112,6 +112,7 @@ def test_parts_have_settings_of_their_own_and_the_last_named_wins():
     [
         ({"decodr": {"lr": 1}}, "parameter_groups.decodr: there is no part decodr; there are"),
         ({"decoder": {"lrr": 1}}, "parameter_groups.decoder.lrr: the optimizer takes no lrr"),
+        ({"decoder": {"lr": "fast"}}, "parameter_groups.decoder.lr=fast: should be a number"),
         ({"decoder": {"lr": -1}}, "parameter_groups.decoder.lr=-1: Invalid learning rate"),
         ({"decoder": 1}, "parameter_groups.decoder=1: should be settings of a part"),
         ({"encoder": {"lr": 1}}, "parameter_groups.encoder: has no weights that are trained"),

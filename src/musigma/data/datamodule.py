@@ -206,9 +206,13 @@ class ImageDataModule(L.LightningDataModule):
         """Shuffled anew each epoch, except where Lightning overfits a few batches."""
         overfit = getattr(self.trainer, "overfit_batches", 0)
         normalization = self.normalization
-        return self._loader(
+        loader = self._loader(
             "train", self.batch_size, normalization, is_training=True, shuffle=not overfit
         )
+        # Lightning fetches a batch ahead of what has no length, in a resumed run before it says
+        # which epoch this is.
+        loader.sampler.set_epoch(self.trainer.current_epoch if self.trainer else 0)
+        return loader
 
     def val_dataloader(self) -> Loader | list[Loader]:
         """The images held out, in a fixed order; an empty list where there are none."""

@@ -85,8 +85,9 @@ class DatasetDataModule(ImageDataModule):
     def _say_what_lacks(self, iterated: Sequence[str]) -> None:
         """Say before training what an IterableDataset cannot do."""
         log.info(
-            "no length and no places: %s. Such data come in their own order, resume by reading\n"
-            "again what was read, and no images of them are held out",
+            "no length and no places: %s. Such data come in\n"
+            "their own order, resume by reading again what was read, and no images of them\n"
+            "are held out",
             ", ".join(f"data.{name}" for name in iterated),
         )
         if lacking := [name for name in ("val", "test") if not self.others[name]]:

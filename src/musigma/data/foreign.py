@@ -19,7 +19,7 @@ from musigma.data.normalization import Normalization
 from musigma.objectives.likelihoods import Pixels
 from musigma.seeding import FIXED_SEED, seed_everything
 from musigma.shapes import ImageShape
-from workbench.errors import DataError
+from workbench.errors import DataError, one_line
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class ForeignDataModule(ImageDataModule):
     def setup(self, stage: str) -> None:
         if stage not in self._stages:
             self._stages.add(stage)
-            self._seeded(lambda: self.inner.setup(stage))
+            self._seeded(self.inner.setup, stage)
 
     def teardown(self, stage: str) -> None:
         self.inner.teardown(stage)
@@ -179,7 +179,9 @@ class ForeignDataModule(ImageDataModule):
         return (total / max(1, count)).float()
 
     def train_dataloader(self) -> Any:
-        return self.inner.train_dataloader()
+        if (found := self.inner.train_dataloader()) is None:
+            raise DataError(f"{self.name}.train_dataloader gives no loader; return one")
+        return found
 
     def val_dataloader(self) -> Any:
         return self._own("val_dataloader")
@@ -226,10 +228,14 @@ class ForeignDataModule(ImageDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.inner.load_state_dict(state_dict)
 
-    def _seeded(self, function: Any) -> None:
+    def _seeded(self, function: Any, *arguments: str) -> None:
         with isolate_rng():
             seed_everything(FIXED_SEED)
-            function()
+            try:
+                function(*arguments)
+            except (OSError, RuntimeError) as error:  # as torchvision raises of files not there
+                what = f"{type(error).__name__}: {one_line(error)}"
+                raise DataError(f"{self.name}.{function.__name__}: {what}") from error
 
     def _has(self, hook: str) -> bool:
         return is_overridden(hook, self.inner, L.LightningDataModule)

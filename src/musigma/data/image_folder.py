@@ -87,9 +87,9 @@ class ImageFolderDataModule(ImageDataModule):
             self.stream = needed > SHARE_READ_AT_ONCE * free
             if self.stream:
                 log.info(
-                    "streaming %s images from their files with %d workers: their pixels would take "
-                    "%.1f GiB of the %.1f GiB of memory that is free (data.stream=false reads them "
-                    "once all the same)",
+                    "streaming %s images from their files with %d workers: their pixels would\n"
+                    "take %.1f GiB of the %.1f GiB of memory that is free (data.stream=false\n"
+                    "reads them once all the same)",
                     f"{count:,}",
                     self.num_workers,
                     needed / 2**30,

@@ -184,11 +184,13 @@ class IteratedLoader:
             x, y = found
             rows = torch.arange(row, row + len(x))
             row += len(x)
+            # Lightning fetches a batch ahead of what has no length, so this one is not trained yet.
+            self._next_step = step
             if step < first:
                 continue
-            self._next_step = step + 1
             pixels = self._pixels(to_device(x, self.device), rows, step)
             yield Batch(pixels, to_device(y, self.device), None)
+        self._next_step += 1
 
     def images(self) -> InOrder:
         """All images, which are read as they are asked for."""

@@ -113,8 +113,8 @@ def place(images: Tensor, device: torch.device) -> Tensor:
     if free is None or images.nbytes <= SHARE_HELD_ON_DEVICE * free:
         return images.to(device)
     log.info(
-        "%s images take %.1f GiB of the %.1f GiB that %s has free: they stay in the host's "
-        "memory, and batches travel",
+        "%s images take %.1f GiB of the %.1f GiB that %s has free: they stay in\n"
+        "the host's memory, and batches travel",
         f"{len(images):,}",
         images.nbytes / 2**30,
         free / 2**30,

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -275,7 +276,12 @@ def _as_it_is(found: Any) -> Any:
 
 
 def begin_worker(_: int) -> None:
-    """Let the main process decide when to stop, and do not outlive it."""
+    """Let the main process decide when to stop, and do not outlive it.
+
+    Garbage of the main process is left to it: other workers may be among it, which only their
+    parent can end, and to collect it would copy its memory.
+    """
+    gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])):
         signal.signal(number, signal.SIG_DFL)

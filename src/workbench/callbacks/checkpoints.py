@@ -151,6 +151,9 @@ class BestAndLast(ModelCheckpoint):
             raise ConfigError(
                 f"{setting} is not among the metrics of a validation: {', '.join(names)}; set "
                 "monitor to one of them, without val/"
+                if names
+                else f"{setting}: no validation_step logs a metric, and the best checkpoint goes "
+                "by one: self.log('val_loss', ...)"
             )
         return float(trainer.callback_metrics[self._metric])
 

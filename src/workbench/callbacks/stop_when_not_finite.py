@@ -39,5 +39,5 @@ class StopWhenNotFinite(L.Callback):
                 f"At step {trainer.global_step} the metrics of a batch were not finite: "
                 f"{', '.join(broken)}.\nThe checkpoint of the epoch before is kept. Try a smaller "
                 "optimizer.lr, trainer.gradient_clip_val=0.01, or debug=anomaly to find the "
-                "operation."
+                "operation, and look for NaN in the data."
             )

@@ -281,7 +281,12 @@ def start(
     else:
         if composed is not None and not composed.hydra.verbose:  # which prints how it composes
             configure_log(composed.hydra.hydra_logging, composed.hydra.verbose)
-            hydra.compose_config = lambda **_: composed
+
+            def once(**_: Any) -> DictConfig:
+                del hydra.compose_config  # what the task composes is another config
+                return composed
+
+            hydra.compose_config = once
         hydra.run(**named, task_function=task)
     return None
 

@@ -3,6 +3,7 @@
 import collections.abc
 import functools
 import inspect
+import numbers
 import typing
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -28,7 +29,9 @@ def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, Argument], bool]
     parameters = _parameters_of(target)
     named = {
         p.name: Argument(
-            Any if isinstance(p.annotation, str) or p.annotation is p.empty else p.annotation,
+            Any
+            if isinstance(p.annotation, str) or p.annotation is p.empty
+            else _of_plain_values(p.annotation),
             p.default is p.empty,
         )
         for p in parameters
@@ -41,6 +44,15 @@ def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, Argument], bool]
         # It may give some of them itself.
         named = {name: other._replace(is_required=False) for name, other in others.items()} | named
     return named, takes_any
+
+
+def _of_plain_values(hint: Any) -> Any:
+    """A hint in which `numbers.Number`, which nothing can be checked against, is `float`."""
+    if hint is numbers.Number:
+        return float
+    if typing.get_origin(hint) is typing.Union and numbers.Number in typing.get_args(hint):
+        return typing.Union[tuple(map(_of_plain_values, typing.get_args(hint)))]  # noqa: UP007
+    return hint
 
 
 @functools.cache

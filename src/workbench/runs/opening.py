@@ -5,7 +5,9 @@ from typing import Any
 
 from workbench.config.build import build_data, build_module
 from workbench.config.kept import check_kept, kept
+from workbench.config.targets import find_class
 from workbench.errors import ConfigError, RunError
+from workbench.foreign import is_foreign
 from workbench.module import ReportingModule
 from workbench.project import Config, the_project
 from workbench.runs.config_file import read_config_file
@@ -32,9 +34,15 @@ def load_module(kind: type[ReportingModule], path: Path) -> ReportingModule:
     config = _config_of(checkpoint, path)
     try:
         check_kept(config)
+        own = (config.get("module") or {}).get("_target_")
+        if own and is_foreign(find_class(own, "module")):
+            raise _of_another_class(path, own)
         data = build_data(config)
         if not the_project().is_known(data):
-            raise ConfigError("its module cannot be made before its data have been read")
+            raise ConfigError(
+                "its module cannot be made before its data have been read; open its run folder, "
+                f"with {the_project().package}.load_run"
+            )
         module = build_module(config, data)
     except ConfigError as error:
         project = the_project()
@@ -42,11 +50,15 @@ def load_module(kind: type[ReportingModule], path: Path) -> ReportingModule:
             f"{path} does not open with {project.package} {project.version}: {error}"
         ) from error
     if not isinstance(module, kind):
-        name = type(module).__name__
-        raise RunError(f"{path} holds a {name}: open it with {name}.load_from_checkpoint")
+        raise _of_another_class(path, type(module).__name__)
     module.on_load_checkpoint(checkpoint)
     load_into(module, checkpoint["state_dict"], path)
     return module
+
+
+def _of_another_class(path: Path, name: str) -> RunError:
+    name = name.rpartition(".")[2]
+    return RunError(f"{path} holds a {name}: open it with {name}.load_from_checkpoint")
 
 
 def _config_of(checkpoint: dict[str, Any], path: Path) -> Config:

@@ -1,6 +1,7 @@
 """Configs are held against signatures before anything is built, and all faults are named."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 
@@ -67,6 +68,14 @@ def test_a_fault_is_named_with_its_place(override, message, compose_launch):
     place = override.strip("+~").partition("=")[0]
     assert str(error.value).startswith(place)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(("degrees", "fault"), [("5", None), ("[0,5]", None), ("few", "number")])
+def test_an_argument_that_is_any_number_takes_a_number(degrees, fault, compose_launch):
+    rotation = f"{{_target_: torchvision.transforms.v2.RandomRotation, degrees: {degrees}}}"
+    config = compose_launch(f"data.augment=[{rotation}]").config
+    with pytest.raises(ConfigError, match=fault) if fault else nullcontext():
+        check_config(config)
 
 
 def test_all_faults_are_named_at_once(compose_launch):

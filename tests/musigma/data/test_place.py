@@ -24,7 +24,7 @@ def test_it_is_said_where_they_stay_behind(monkeypatch, caplog):
         loader.place(IMAGES, GPU)
         assert not caplog.messages
         loader.place(torch.zeros(2**29 + 1, dtype=torch.uint8), GPU)
-    assert "0.5 GiB of the 1.0 GiB that meta has free: they stay in the host's" in caplog.text
+    assert "0.5 GiB of the 1.0 GiB that meta has free: they stay in\nthe host's" in caplog.text
 
 
 def test_the_cpu_shares_the_hosts_memory():

@@ -1,0 +1,102 @@
+"""Images that are read by worker processes: image folders, and data sets of any class."""
+
+import logging
+from functools import partial
+
+import pytest
+import torch
+
+from musigma.data import DatasetDataModule, ImageFolderDataModule, image_folder
+from shapes import Shapes, coloured_shapes, write_folder
+from workbench.errors import DataError
+from workbench.runs.weights import load_checkpoint
+
+SHAPE = (3, 16, 16)
+FLIPPED = "data.augment=[{_target_: torchvision.transforms.v2.RandomHorizontalFlip}]"
+SHORT = ("trainer.accelerator=cpu", "trainer.max_epochs=2", "trainer.log_every_n_steps=2")
+BARE = ("callbacks.latent_panel=null", "callbacks.image_panel=null")
+SMALL = ("model.network.encoder_sizes=[8]", "model.network.decoder_sizes=[8]", *SHORT, *BARE)
+IMAGES, LABELS = coloured_shapes(60, side=16)
+
+
+@pytest.fixture
+def small():
+    """No setting of MNIST's."""
+    return SMALL
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An image folder as settings."""
+    write_folder(tmp_path / "shapes", IMAGES, LABELS)
+    return (
+        *("data=image_folder", f"data.path={tmp_path}/shapes", "data.image_shape=[3,16,16]"),
+        *("data.batch_size=10", "data.normalization=binarize_dynamic"),
+        *("model/likelihood=bernoulli", "model=vae"),
+    )
+
+
+@pytest.mark.slow
+def test_stopped_in_the_middle_of_a_streamed_epoch_it_ends_with_the_bits_of_images_in_memory(
+    folder, resuming, run_here, capfd
+):
+    streamed = resuming.ends_in_the_same_bits(
+        *folder, FLIPPED, "data.stream=true", "data.num_workers=2"
+    )
+    assert "Exception ignored" not in capfd.readouterr().err  # in a worker, by its garbage
+    in_memory = load_checkpoint(run_here(*folder, FLIPPED, "data.stream=false").checkpoint("last"))
+    for name, value in in_memory["state_dict"].items():
+        assert torch.equal(streamed[f"/state_dict/{name}"], value), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "place"), [("Shapes", (1, 1)), ("Tape", (1, 1)), ("Tape", (0, 1))]
+)
+def test_any_data_set_class_trains_and_resumes_to_the_same_bits(kind, place, resuming, monkeypatch):
+    monkeypatch.setenv("MUSIGMA_TRUSTED", "shapes")
+    resuming.ends_in_the_same_bits(
+        *("data=dataset", f"data.dataset._target_=shapes.{kind}", "data.batch_size=10"),
+        *("data.image_shape=[3,16,16]", "+data.test.split=test", "+data.val.split=val"),
+        *("data.num_workers=1", FLIPPED),
+        place=place,
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"odd": "floats"}, "item 0 holds torch.float32, and should hold grey levels 0 to 255"),
+        ({"odd": "small"}, r"item 0 has the shape \[3, 8, 16\], and data.image_shape is"),
+        ({"odd": "nothing"}, "item 0 holds NoneType"),
+        ({"odd": "raises"}, "item 0 cannot be read: ValueError: no such image"),
+        ({"count": 0}, "Shapes holds no images"),
+        ({"splits": "train"}, "data.dataset: TypeError: .*unexpected keyword argument 'splits'"),
+    ],
+)
+def test_what_is_wrong_with_a_data_set_is_one_clear_line_before_training(settings, message):
+    data = DatasetDataModule(dataset=partial(Shapes, **settings), image_shape=SHAPE)
+    with pytest.raises(DataError, match=message) as error:
+        data.prepare_data()
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_image_is_found_when_it_is_streamed(tmp_path):
+    write_folder(tmp_path, IMAGES)
+    for path in tmp_path.iterdir():  # whichever are held out
+        path.write_bytes(path.read_bytes()[:60])
+    data = ImageFolderDataModule(path=tmp_path, image_shape=SHAPE, stream=True, num_workers=0)
+    data.prepare_data()
+    with pytest.raises(DataError, match=r"\.png cannot be read as an image"):
+        list(data.setup("fit") or data.train_dataloader())
+
+
+def test_a_folder_beyond_memory_is_streamed_and_that_is_said(tmp_path, monkeypatch, caplog):
+    write_folder(tmp_path, IMAGES)
+    caplog.set_level(logging.INFO)
+    for free, is_streamed in ((1e9, False), (100.0, True)):
+        monkeypatch.setattr(image_folder, "free_host_memory", lambda free=free: free)
+        data = ImageFolderDataModule(path=tmp_path, image_shape=SHAPE)
+        data.prepare_data()
+        assert data.stream is is_streamed
+        assert ("streaming 60 images from their files" in caplog.text) is is_streamed
