@@ -1,4 +1,4 @@
-"""The multilayer perceptron: the notebook's network by default."""
+"""The multilayer perceptron, the default network."""
 
 import math
 from collections.abc import Sequence
