@@ -209,9 +209,7 @@ class ImageDataModule(L.LightningDataModule):
         loader = self._loader(
             "train", self.batch_size, normalization, is_training=True, shuffle=not overfit
         )
-        # Lightning fetches a batch ahead of what has no length, in a resumed run before it says
-        # which epoch this is.
-        loader.sampler.set_epoch(self.trainer.current_epoch if self.trainer else 0)
+        loader.sampler.set_epoch(_next_epoch(self.trainer) if self.trainer else 0)
         return loader
 
     def val_dataloader(self) -> Loader | list[Loader]:
@@ -347,3 +345,15 @@ class ImageDataModule(L.LightningDataModule):
             return StreamLoader(images, is_training=is_training, num_workers=workers, **steps)
         pixels: dict[str, Any] = {"normalization": normalization, "by_place": by_place}
         return TensorLoader(images.images, images.labels, **pixels, **steps)
+
+
+def _next_epoch(trainer: L.Trainer) -> int:
+    """The epoch that is trained next.
+
+    Lightning fetches a batch ahead of what has no length, in a resumed run before it says the
+    epoch; that of a checkpoint may be over but for its validation.
+    """
+    loop: Any = trainer.fit_loop
+    epochs = loop.epoch_progress.current
+    is_trained = epochs.started > epochs.processed and loop.epoch_loop.batch_progress.is_last_batch
+    return int(epochs.processed + is_trained)

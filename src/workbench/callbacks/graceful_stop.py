@@ -56,10 +56,8 @@ class GracefulStop(Checkpoint):
 
     def on_train_batch_end(self, trainer: L.Trainer, *rest: Any) -> None:
         """Stop, unless gradients are accumulating, or the epoch's own checkpoint is due first."""
-        done = rest[-1] + 1
-        is_between_steps = done % trainer.accumulate_grad_batches == 0
-        is_amid = is_between_steps and done < trainer.num_training_batches
-        if is_amid and self._is_asked(trainer):
+        is_between_steps = (rest[-1] + 1) % trainer.accumulate_grad_batches == 0
+        if is_between_steps and not trainer.is_last_batch and self._is_asked(trainer):
             for callback in trainer.checkpoint_callbacks:
                 if isinstance(callback, BestAndLast):
                     callback.save(trainer, "last")

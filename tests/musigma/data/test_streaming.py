@@ -51,7 +51,8 @@ def test_stopped_in_the_middle_of_a_streamed_epoch_it_ends_with_the_bits_of_imag
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "place"), [("Shapes", (1, 1)), ("Tape", (1, 1)), ("Tape", (0, 1))]
+    ("kind", "place"),
+    [("Shapes", (1, 1)), ("Tape", (1, 1)), ("Tape", (0, 1)), ("Shapes", (0, 3)), ("Tape", (0, 3))],
 )
 def test_any_data_set_class_trains_and_resumes_to_the_same_bits(kind, place, resuming, monkeypatch):
     monkeypatch.setenv("MUSIGMA_TRUSTED", "shapes")
