@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from workbench.plots.axes import add_legend, colours, one_plot, plain
+from workbench.plots.axes import add_legend, colours, named, one_plot, plain
 from workbench.plots.style import PALE
 
 LABEL = 34.0, 12.0
@@ -47,7 +47,7 @@ def plot_rate_distortion(points: Sequence[Point]) -> Figure:
             capsize=2,
             linewidth=1,
             markersize=4,
-            label=plain(name),
+            label=named(name),
         )
     axes.margins(0.15)
     right, top = axes.get_xlim(), axes.get_ylim()

@@ -1,5 +1,6 @@
 """The parts of plots of many runs: one pair of axes, a colour for each label, a legend."""
 
+import textwrap
 from collections.abc import Collection
 
 from matplotlib import colormaps
@@ -14,6 +15,9 @@ LINES = [c for c in dict.fromkeys((BLUE, VERMILLION, *CLASS_COLOURS)) if c not i
 
 MOST_NAMED = 12
 """Labels that fit into a legend."""
+
+LONGEST = 80
+"""Letters of a line of a legend."""
 
 
 def one_plot(x: str, y: str, title: str = "") -> tuple[Figure, Axes]:
@@ -43,3 +47,8 @@ def add_legend(figure: Figure, labels: Collection[str]) -> None:
 def plain(text: str) -> str:
     """Text that matplotlib does not read as mathematics."""
     return text.replace("$", r"\$")
+
+
+def named(label: str) -> str:
+    """A label in a legend, of several lines if it is long."""
+    return plain(textwrap.fill(label, LONGEST))
