@@ -151,13 +151,13 @@ class ImageDataModule(L.LightningDataModule):
             return
         prepare = self.normalization.prepare
         if is_test:
-            images, labels = self.read(train=False)
+            images, labels = self._checked("test", *self.read(train=False))
             self._keep("test", InMemory(self._normalized(prepare(images)), labels))
             return
-        images, labels = self.read(train=True)
+        images, labels = self._checked("train", *self.read(train=True))
         images = prepare(images)
         if validation := self.read_validation():
-            held_out, held_out_labels = validation
+            held_out, held_out_labels = self._checked("val", *validation)
             held_out = prepare(held_out)
         else:
             mask = self._held_out(len(images))
@@ -288,6 +288,23 @@ class ImageDataModule(L.LightningDataModule):
     def _has(self, name: str) -> bool:
         images = self._sets.get(name)
         return isinstance(images, Iterated) or (images is not None and len(images) > 0)
+
+    def _checked(self, name: str, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """What was read; DataError if it is not what `read` should give."""
+        if images.dtype != torch.uint8 or images.shape[1:] != torch.Size(self.image_shape):
+            raise DataError(
+                f"{self.name}: the {name} images are {images.dtype} {list(images.shape)}, and "
+                "should be grey levels 0 to 255, uint8 "
+                f"[N, {', '.join(map(str, self.image_shape))}]"
+            )
+        is_whole = not (labels.is_floating_point() or labels.is_complex())
+        if labels.shape != (len(images),) or not is_whole:
+            raise DataError(
+                f"{self.name}: the {name} labels are {labels.dtype} {list(labels.shape)}, and "
+                f"should be whole numbers [{len(images)}] that count classes from 0; give -1 for "
+                "each image if there are none"
+            )
+        return images, labels
 
     def _keep(self, name: str, images: Kept) -> None:
         if isinstance(images, Iterated):

@@ -194,7 +194,12 @@ class Source:
         """
         label: Any = None
         if isinstance(item, Mapping):
-            item, label = item.get("x"), item.get("y")
+            if "x" not in item:
+                raise DataError(
+                    f"{self.place}: item {row} has the keys {', '.join(map(str, item))}, and "
+                    "should have its image as x, and its label, if there is one, as y"
+                )
+            item, label = item["x"], item.get("y")
         elif isinstance(item, tuple | list):
             item, label = (*item, None, None)[:2]
         return self._image(item, row), _label(label)

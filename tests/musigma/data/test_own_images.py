@@ -10,7 +10,12 @@ import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from musigma.data import ImageFolderDataModule, TensorFileDataModule
+from musigma.data import (
+    DatasetDataModule,
+    ImageDataModule,
+    ImageFolderDataModule,
+    TensorFileDataModule,
+)
 from shapes import coloured_shapes, write_folder
 from workbench.errors import DataError
 
@@ -459,3 +464,38 @@ def test_fewer_images_than_processes_is_found_before_training(tmp_path):
     )
     with pytest.raises(DataError, match=r"train set has 3 images, too few for 4 processes"):
         data.setup("fit")
+
+
+GREYS = torch.zeros(20, *SHAPE, dtype=torch.uint8)
+
+
+class Given(ImageDataModule):
+    """Reads what it is given."""
+
+    def __init__(self, images, labels):
+        super().__init__(image_shape=SHAPE)
+        self.read = lambda train: (images, labels)
+
+    def read(self, train):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "fault"),
+    [
+        (GREYS / 255, LABELS, r"the train images are torch.float32 \[20, 3, 32, 32\], and should"),
+        (GREYS[:, :1], LABELS, r"torch.uint8 \[20, 1, 32, 32\], and should .* \[N, 3, 32, 32\]"),
+        (GREYS, LABELS / 7, r"the train labels are torch.float32 \[20\], and should be whole"),
+        (GREYS, LABELS[:9], r"the train labels are torch.int64 \[9\], and should .* \[20\]"),
+    ],
+)
+def test_what_a_class_of_one_s_own_reads_is_checked(images, labels, fault):
+    with pytest.raises(DataError, match=fault):
+        Given(images, labels).setup("fit")
+
+
+def test_an_item_without_an_image_by_its_name_is_named():
+    items = [{"image": GREYS[0], "target": 0.5}]
+    data = DatasetDataModule(dataset=lambda: items, image_shape=SHAPE)
+    with pytest.raises(DataError, match="item 0 has the keys image, target, and should have its"):
+        data.prepare_data()
