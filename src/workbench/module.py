@@ -51,6 +51,7 @@ class ReportingModule(OptimizedModule):
         self.tested_step: int | None = None
         self._validation: dict[str, float] = {}
         self._validated_step: int | None = None
+        self._reported: set[Stage] = set()
 
     @classmethod
     def load_from_checkpoint(
@@ -118,13 +119,13 @@ class ReportingModule(OptimizedModule):
                 log.info("early stopping had ended this run: %s; change that to train on", reason)
 
     def on_train_epoch_start(self) -> None:
-        self.means["train"].reset()
+        self._start("train")
 
     def on_validation_epoch_start(self) -> None:
-        self.means["val"].reset()
+        self._start("val")
 
     def on_test_epoch_start(self) -> None:
-        self.means["test"].reset()
+        self._start("test")
         self.test_values.reset()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -139,22 +140,30 @@ class ReportingModule(OptimizedModule):
             means = self.means["train"].of_last_batch()
             self._log_now({f"train/{k}_step": v for k, v in means.items()}, step=self.global_step)
 
-    def on_train_epoch_end(self) -> None:
-        metrics = {**self.metrics("train"), **self.settings}
-        named = {f"train/{name}": value for name, value in metrics.items()}
-        self.report(named)
-        val = {f"val/{name}": value for name, value in self.validation().items()}
-        self.step_by_metric({**named, **val})
-
-    def on_validation_epoch_end(self) -> None:
-        metrics = self._report("val")
-        if self.trainer.sanity_checking:
-            self.means["val"].reset()
-        else:
+    def report_epoch(self, stage: Stage) -> None:
+        """Report the metrics of the epoch that ends, if that has not been done."""
+        if stage in self._reported:
+            return
+        self._reported.add(stage)
+        if stage == "train":
+            self.report(self._of_training())
+            return
+        metrics = self._report(stage)
+        if stage == "val" and not self.trainer.sanity_checking:
             self._validation, self._validated_step = metrics, self.global_step
 
+    def on_train_epoch_end(self) -> None:
+        self.report_epoch("train")
+        val = {f"val/{name}": value for name, value in self.validation().items()}
+        self.step_by_metric({**self._of_training(), **val})
+
+    def on_validation_epoch_end(self) -> None:
+        self.report_epoch("val")
+        if self.trainer.sanity_checking:
+            self.means["val"].reset()
+
     def on_test_epoch_end(self) -> None:
-        self._report("test")
+        self.report_epoch("test")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
@@ -202,6 +211,14 @@ class ReportingModule(OptimizedModule):
 
     def _early_stopping(self) -> list[Any]:
         return [*self.trainer.early_stopping_callbacks]
+
+    def _start(self, stage: Stage) -> None:
+        self.means[stage].reset()
+        self._reported.discard(stage)
+
+    def _of_training(self) -> dict[str, float]:
+        metrics = {**self.metrics("train"), **self.settings}
+        return {f"train/{name}": value for name, value in metrics.items()}
 
     def _report(self, stage: Stage) -> dict[str, float]:
         metrics = self.metrics(stage)
