@@ -238,6 +238,13 @@ class AutoencoderModule(LoaderSeedingModule):
         for name, term in {**draw.own_terms, **self.objective.own_terms(draw, step)}.items():
             terms[name] = term.detach()
             loss = loss + (term.mean() - term.mean().detach())  # of its gradient, and not its value
+        for name, term in terms.items():
+            if term.shape != (len(batch.x),):
+                raise ConfigError(
+                    f"model: the term {name} has the shape {list(term.shape)}, and should have a "
+                    f"value for each image, [{len(batch.x)}]: sum over pixels and dimensions, and "
+                    "expand what is one number for the whole batch"
+                )
         with torch.no_grad():
             errors = pixel_errors(batch.x, self.model.likelihood.mean(draw.decoded()))
         of_each = loss.detach().expand(len(batch.x))
