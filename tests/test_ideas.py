@@ -28,7 +28,7 @@ from ideas.sphere import UniformSphere, VonMisesFisher, VonMisesFisherHead
 from ideas.two_numbers import TwoNumbers
 from musigma.assemble import try_batch
 from musigma.data import Batch, MNISTDataModule
-from musigma.metrics import meanings
+from musigma.metrics import meanings, on_common_scale
 from musigma.models import MLP, Autoencoder
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO, Objective
@@ -256,6 +256,20 @@ def test_what_reaches_the_weights_of_two_optimizers_is_refused(wrong, reached):
         try_batch(_module(wrong(SMALL_MLP, Laplace())), MNISTDataModule(source="sample"))
 
 
+class OfTheBatch(ELBO):
+    """The mistake: a term is one number for the whole batch."""
+
+    def __call__(self, draw, step):
+        loss = super().__call__(draw, step)
+        return loss._replace(terms={**loss.terms, "covariance": draw.posterior.mu.T.cov().sum()})
+
+
+def test_a_term_that_is_not_one_of_each_image_is_named_before_training():
+    module = _module(Autoencoder(SMALL_MLP, Laplace()), OfTheBatch())
+    with pytest.raises(ConfigError, match=r"covariance has the shape \[\], and should .* \[2\]"):
+        try_batch(module, MNISTDataModule(source="sample"))
+
+
 def test_what_a_part_of_a_model_learns_by_is_reported_and_no_part_of_the_loss():
     module = _module(LatentDiffusion(SMALL_MLP, Laplace()))
     batch = Batch(torch.randn(4, 1, 28, 28), torch.zeros(4), None)
@@ -340,6 +354,23 @@ def test_a_term_of_its_own_has_the_unit_and_the_direction_that_its_class_states(
     assert found.of("test/accuracy").unit == "share of images"
     assert found.of("test/accuracy").better == "higher"
     assert found.of("test/other").unit == "nats per image"
+
+
+class OfGreyLevels(TwoNumbers):
+    """Gives the probability of each level of a pixel."""
+
+    is_probability = True
+
+
+def test_probabilities_of_grey_levels_compare_with_no_density():
+    data = MNISTDataModule(source="sample", normalization="unit")
+    config = {"model": {"likelihood": {}, "objective": {}}}
+    models = [Autoencoder(SMALL_MLP, one()) for one in (TwoNumbers, OfGreyLevels)]
+    modules = [SimpleNamespace(model=model, objective=ELBO()) for model in models]
+    density, probability = (meanings(config, module, data).of("elbo") for module in modules)
+    assert density.of != probability.of
+    assert [*on_common_scale({"test/elbo": 1.0}, modules[0], data)] == ["test/elbo_unit"]
+    assert not on_common_scale({"test/elbo": 1.0}, modules[1], data)
 
 
 class Shifted(Autoencoder):

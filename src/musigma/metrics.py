@@ -41,7 +41,8 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
     """The meanings of the metrics of a run.
 
     All compare only among models that speak of the same density: p(x), or p(x|y) of one that is
-    told labels. Losses compare where data, pixels, likelihood and objective are the same;
+    told labels. Losses compare where data, pixels, likelihood and objective are the same, and if
+    the objective estimates something of a batch the sizes of batches too;
     log-densities (ELBO, distortion) where data and pixels are, whatever the model, and bounds of
     several draws where these are as many. Those of `on_common_scale` compare on differently
     normalised pixels too, and what an objective estimates of the codes if the estimator and the
@@ -53,12 +54,17 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
     likelihood, objective = module.model.likelihood, module.objective
     density, common = _densities(data, likelihood)
     speaks_of = f"log {module.model.speaks_of}"
+    sizes = [getattr(data, f"{what}batch_size", "unknown") for what in ("", "eval_")]
+    batches = f" in batches of {sizes[0]} and {sizes[1]}"
+    minimised = in_words(objective, config["model"]["objective"])
+    if objective.estimators:
+        minimised += batches
     whole = (
         dataset,
         speaks_of,
         f"{_pixels(data)} pixels",
         in_words(likelihood, config["model"]["likelihood"]) + " likelihood",
-        "objective " + in_words(objective, config["model"]["objective"]) + _paid(config, module),
+        f"objective {minimised}{_paid(config, module)}",
     )
     metrics = {OTHERS: Meaning(NATS, whole, places=2)}
     for name, unit in UNITS.items():
@@ -67,9 +73,7 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
         metrics[name] = replace(meaning, of=(*whole, *meaning.of))
     metrics["rate"] = Meaning(NATS, (dataset, speaks_of), "neither", 2)
     for name, estimator in objective.estimators.items():
-        sizes = [getattr(data, f"{what}batch_size", "unknown") for what in ("", "eval_")]
-        batches = f"in batches of {sizes[0]} and {sizes[1]}"
-        of = (dataset, speaks_of, f"{estimator} {batches}")
+        of = (dataset, speaks_of, f"{estimator}{batches}")
         metrics[name] = Meaning(NATS, of, "neither", 2)
     for name, sign in SIGN_OF_DENSITY.items():
         better: Literal["higher", "lower"] = "higher" if sign > 0 else "lower"
@@ -101,7 +105,7 @@ def on_common_scale(
 ) -> dict[str, float]:
     """Log-densities once more, as densities of [0, 1] pixels: `test/elbo` as `test/elbo_unit`.
 
-    None if pixels are binary, or if there is no density.
+    None if there is no density.
     """
     if is_foreign(type(module)) or not _densities(data, module.model.likelihood)[1]:
         return {}
@@ -130,8 +134,9 @@ def _densities(data: ImageDataModule, likelihood: Likelihood) -> tuple[str, str]
     normalization = data.normalization
     if not likelihood.is_density:
         return GREY, ""
-    if normalization.pixels == "binary":
-        return "probability of binary pixels", ""
+    if likelihood.is_probability:
+        is_binary = normalization.pixels == "binary"
+        return f"probability of {'binary pixels' if is_binary else 'grey levels'}", ""
     if isinstance(normalization, Dequantize):
         return ("density of dequantized pixels",) * 2
     return f"density of {_pixels(data)} pixels", "density of [0, 1] pixels"

@@ -183,9 +183,8 @@ def _density(run: Run, objective: Objective, images: Shown, samples: int, seed: 
                 "gap_of_family": _mean(exact.log_p[chosen] - best),
                 "gap_of_amortization": _mean(best - estimate.elbo[chosen]),
             }
-    normalization = run.data.normalization
-    if normalization.pixels != "binary":
-        gain = normalization.log_unit_volume() * math.prod(run.data.image_shape)
+    if not model.likelihood.is_probability:
+        gain = run.data.normalization.log_unit_volume() * math.prod(run.data.image_shape)
         for name in {"elbo", "log_p", "log_p_exact"} & metrics.keys():
             metrics[f"{name}_unit"] = {**metrics[name], "mean": metrics[name]["mean"] + gain}
     return metrics

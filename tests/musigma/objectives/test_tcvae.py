@@ -1,13 +1,18 @@
 """The decomposed rate against its definition, integrals, and what it needs."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch.distributions import Normal
 
+from musigma.data import MNISTDataModule
+from musigma.metrics import meanings
+from musigma.models import MLP, Autoencoder
 from musigma.objectives import ELBO
+from musigma.objectives.likelihoods import Laplace
 from musigma.objectives.schedules import Linear
 from musigma.objectives.tcvae import TCVAE, decompose
 from objectives import (
@@ -72,3 +77,15 @@ def test_its_schedule_is_followed():
 
 def test_settings_out_of_range_are_refused():
     check_refusals(lambda: TCVAE(beta=-1.0), lambda: TCVAE(alpha=-1.0))
+
+
+@pytest.mark.parametrize(("objective", "compares"), [(TCVAE(), False), (ELBO(), True)])
+def test_losses_with_estimates_from_batches_compare_where_batches_are_of_one_size(
+    objective, compares
+):
+    config = {"model": {"likelihood": {}, "objective": {}}}
+    module = SimpleNamespace(model=Autoencoder(MLP((8,), (8,)), Laplace()), objective=objective)
+    datas = [MNISTDataModule(source="sample", batch_size=size) for size in (32, 64)]
+    small, large = (meanings(config, module, data) for data in datas)
+    assert (small.of("loss").of == large.of("loss").of) == compares
+    assert small.of("elbo").of == large.of("elbo").of

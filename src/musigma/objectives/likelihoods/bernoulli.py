@@ -21,6 +21,8 @@ class Bernoulli(Likelihood):
             nats, and it compares with no other likelihood.
     """
 
+    is_probability = True
+
     @checked
     def __init__(self, grey_levels: bool = False) -> None:
         super().__init__()

@@ -27,6 +27,12 @@ class Likelihood(nn.Module, ABC):
     is_density: bool = True
     """True if exp(log_prob) sums to one over the pixels that it is given."""
 
+    is_probability: bool = False
+    """True if it is the probability of pixels of a few values, such as 0 and 1 or all grey levels.
+
+    It compares with other probabilities, and with no density.
+    """
+
     @abstractmethod
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """Log p(x|z), `[..., B]`, in nats per image, all constants included."""
