@@ -25,6 +25,8 @@ from workbench.foreign import is_foreign
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import WEIGHTS, load_checkpoint, load_into, load_weights
 
+FITTED = "a density fitted to the codes"
+
 
 class Run(NamedTuple):
     """A run that was opened again: its model, its data and its config."""
@@ -82,6 +84,7 @@ class Run(NamedTuple):
             name: View(
                 partial(self.decoded, model=view),
                 view.prior if objective.uses_prior and not is_fitted else fitted,
+                FITTED if is_fitted else "the prior",
             )
             for name, view in views.items()
         }

@@ -93,8 +93,8 @@ def thumbnails(folder: Path) -> list[Plot]:
 def _thumbnails(run: Run) -> Iterator[Plot]:
     model, data, _ = run
     mu, views = None, run.views()
-    told, (decoded, prior) = next(iter(views.items()))
-    if prior is not None:
+    told, view = next(iter(views.items()))
+    if view.prior is not None:
         several = len(views) > 1
         shown = dict(islice(views.items(), MOST_VIEWS))
         samples = samples_of(shown, COLUMNS if several else COLUMNS**2).flatten(0, 1)
@@ -111,8 +111,8 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
         pairs = pair_rows(viewable(on_unit(few.x)), viewable(on_unit(x_hat)))
         yield Plot(_pixels(pairs), "no prior, so samples mean nothing: reconstructions")
     if model.latent_dim == 2:
-        codes, of = plane_of(prior, mu)
-        plane = viewable(decoded(plane_codes(SIDE, codes)).flatten(0, 1))
+        codes, of = plane_of(view, mu)
+        plane = viewable(view.decoded(plane_codes(SIDE, codes)).flatten(0, 1))
         caption = (
             f"latent plane at quantiles of {of.partition(',')[0]}{f'; {told}' if told else ''}"
         )

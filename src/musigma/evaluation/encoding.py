@@ -50,10 +50,12 @@ class View(NamedTuple):
     Args:
         decoded: codes `[..., d]` → mean images `[..., C, H, W]` in [0, 1], without a gradient.
         prior: p(z), which new codes are drawn from; None if nothing holds codes to one.
+        of: that density in words.
     """
 
     decoded: Callable[[Tensor], Tensor]
     prior: Prior | None
+    of: str = "the prior"
 
 
 def of_labels(model: LatentVariableModel, y: Tensor) -> LatentVariableModel:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from musigma.evaluation.encoding import View
 from musigma.evaluation.latent import active_units, spread
-from musigma.objectives.draw import Prior
 from musigma.plots.curves import plot_rates
 from musigma.plots.images import (
     COLUMNS,
@@ -57,10 +56,11 @@ def latent_plots(
             by default.
     """
     d = mu.shape[1]
-    told, (decoded, prior) = next(iter(views.items()))
+    told, view = next(iter(views.items()))
+    decoded, prior, _ = view
     yield from _scatters(mu, std, y)
     if d == 2:
-        within, of = plane_of(prior, mu)
+        within, of = plane_of(view, mu)
         plane = decoded(plane_codes(PLANE, within))
         caption = f"The latent plane{f' of {told}' if told else ''}, decoded at quantiles of {of}."
         plot = partial(plot_latent_plane, plane, within, of, told)
@@ -81,7 +81,7 @@ def latent_plots(
     yield NamedPlot(
         "traversals",
         f"One dimension{' of z₁' if layer < d else ''} at a time from −3 to 3 standard deviations "
-        "of the prior around its mean, the others there, by falling "
+        f"of {view.of} around its mean, the others there, by falling "
         f"{'rate' if rate is not None else 'spread of μ in those units'}"
         f"{f'; {told}' if told else ''}.",
         partial(plot_traversals, moved, TRAVERSED, rate, told, size),
@@ -101,8 +101,9 @@ def samples_of(views: Mapping[str, View], count: int) -> Tensor:
 
 
 def _samples(views: Mapping[str, View]) -> NamedPlot:
-    caption = "Mean images of draws from the prior, always of the same seed"
-    title = "Decoded draws from the prior"
+    of = next(iter(views.values())).of
+    caption = f"Mean images of draws from {of}, always of the same seed"
+    title = f"Decoded draws from {of}"
     if len(views) == 1:
         (samples,) = samples_of(views, SAMPLES)
         return NamedPlot("samples", f"{caption}.", partial(image_grid, samples, title))
@@ -111,13 +112,14 @@ def _samples(views: Mapping[str, View]) -> NamedPlot:
     return NamedPlot("samples", f"{caption}, which is the same in each row.", plot)
 
 
-def plane_of(prior: Prior | None, mu: Tensor | None) -> tuple[Tensor | None, str]:
+def plane_of(view: View, mu: Tensor | None) -> tuple[Tensor | None, str]:
     """The codes at whose quantiles a plane is decoded, and what they are; None for N(0, I)'s."""
+    prior = view.prior
     if prior is None:
         return mu, "μ, as nothing holds the codes to the prior"
     if prior.is_standard_normal:
-        return None, "the prior"
-    return prior.sample(PLANE_DRAWS, seed=FIXED_SEED), "the prior in each dimension"
+        return None, view.of
+    return prior.sample(PLANE_DRAWS, seed=FIXED_SEED), f"{view.of} in each dimension"
 
 
 def _scatters(mu: Tensor, std: Tensor | None, y: Tensor) -> Iterator[NamedPlot]:

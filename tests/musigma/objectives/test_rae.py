@@ -48,7 +48,8 @@ def test_the_fitted_mixture_is_the_one_that_codes_came_from():
 def test_traversals_go_by_the_density_that_is_fitted(trained, tmp_path):
     run = load_run(trained("model=rae", "model.latent_dim=2", "data.val_size=0").path)
     done = traverse(run, "prior", 0, [-1.0, 1.0]).arrays["z"]
-    prior = next(iter(run.views().values())).prior
+    _, prior, of = next(iter(run.views().values()))
+    assert of == "a density fitted to the codes"
     expected = [(prior.mean() + sign * prior.std())[j] for j in (0, 1) for sign in (-1, 1)]
     assert [*done[0, :, 0], *done[1, :, 1]] == pytest.approx([one.item() for one in expected])
     assert not torch.allclose(prior.std(), torch.ones(2), atol=0.01)
