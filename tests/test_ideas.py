@@ -35,6 +35,7 @@ from musigma.objectives import ELBO, Objective
 from musigma.objectives.likelihoods import Laplace
 from musigma.objectives.objective import learns
 from musigma.paths import PROJECT_ROOT
+from workbench.config.command_line import read_command_line
 from workbench.errors import ConfigError
 from workbench.meaning import Meaning
 
@@ -338,6 +339,15 @@ def test_a_model_that_is_evaluated_with_labels_has_to_say_so():
         try_batch(_module(kind(SMALL_MLP, Laplace())), data)
     with pytest.raises(ConfigError, match="Unsaid is evaluated with labels"):
         try_batch(_module(Unsaid(SMALL_MLP, Laplace())), data)
+
+
+def test_a_command_line_is_refused_whose_model_is_silent_about_its_labels(monkeypatch):
+    monkeypatch.setenv("MUSIGMA_TRUSTED", "ideas")
+    monkeypatch.setattr(LabelPriorVAE, "told", frozenset())
+    monkeypatch.setattr(LabelPriorVAE, "check", lambda self, y: None)
+    target = f"model._target_={LabelPriorVAE.__module__}.LabelPriorVAE"
+    with pytest.raises(ConfigError, match="LabelPriorVAE is evaluated with labels"):
+        read_command_line("train", ["model=vae", "data.source=sample", target])
 
 
 class Measured(Autoencoder):

@@ -241,11 +241,14 @@ def _check_apart(module: AutoencoderModule, batch: Batch, noise: Tensor) -> None
 def _check_told(model: LatentVariableModel, batch: Batch, noise: Tensor) -> None:
     """Raise a ConfigError if evaluation depends on labels that the model does not say it is told.
 
-    What it reports may depend on them, an accuracy for example.
+    Also on the device "meta", so that a model that may is tried on the CPU instead. What it reports
+    may depend on them, an accuracy for example.
     """
     is_given = type(model).given is not LatentVariableModel.given
-    if not is_given or "y" in model.told or model.device.type == "meta":
+    if not is_given or "y" in model.told:
         return
+    if model.device.type == "meta":
+        raise ConfigError("model: without its values nobody sees what it does with labels")
     tried, draws = copy.deepcopy(model).eval(), []
     for y in (batch.y, batch.y + 1):
         with torch.no_grad(), torch.random.fork_rng([]):
