@@ -265,9 +265,24 @@ class OfTheBatch(ELBO):
         return loss._replace(terms={**loss.terms, "covariance": draw.posterior.mu.T.cov().sum()})
 
 
-def test_a_term_that_is_not_one_of_each_image_is_named_before_training():
-    module = _module(Autoencoder(SMALL_MLP, Laplace()), OfTheBatch())
-    with pytest.raises(ConfigError, match=r"covariance has the shape \[\], and should .* \[2\]"):
+class OfEachImage(ELBO):
+    """The mistake: the loss is one number for each image."""
+
+    def __call__(self, draw, step):
+        loss = super().__call__(draw, step)
+        return loss._replace(loss=-loss.terms["elbo"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fault"),
+    [
+        (OfTheBatch, r"covariance has the shape \[\], and should have .* \[2\]"),
+        (OfEachImage, r"the loss of OfEachImage has the shape \[2\], and should be one number"),
+    ],
+)
+def test_what_an_objective_gives_in_another_shape_is_named_before_training(wrong, fault):
+    module = _module(Autoencoder(SMALL_MLP, Laplace()), wrong())
+    with pytest.raises(ConfigError, match=fault):
         try_batch(module, MNISTDataModule(source="sample"))
 
 
@@ -311,6 +326,8 @@ def test_the_decoder_gives_what_the_likelihood_asks_for():
     pairs = model.likelihood.log_prob_of_pairs(x, output[:, 0])
     each = [model.likelihood.log_prob(x[1:], one[None]) for one in output[:, 0]]
     torch.testing.assert_close(pairs[:, 1], torch.cat(each))
+    with pytest.raises(ConfigError, match=r"center_output: .* TwoNumbers.output_of.* \[3, 8, 8\]"):
+        model.start_at(torch.zeros(3, 8, 8))
 
 
 def test_an_objective_may_encode_and_decode_anew():

@@ -238,6 +238,11 @@ class AutoencoderModule(LoaderSeedingModule):
         for name, term in {**draw.own_terms, **self.objective.own_terms(draw, step)}.items():
             terms[name] = term.detach()
             loss = loss + (term.mean() - term.mean().detach())  # of its gradient, and not its value
+        if objective.shape:
+            raise ConfigError(
+                f"model: the loss of {type(self.objective).__name__} has the shape "
+                f"{list(objective.shape)}, and should be one number: take its mean over images"
+            )
         for name, term in terms.items():
             if term.shape != (len(batch.x),):
                 raise ConfigError(

@@ -13,6 +13,7 @@ from musigma.models.priors import PriorRecipe, StandardNormal
 from musigma.objectives.draw import Posterior
 from musigma.objectives.likelihoods import Likelihood
 from musigma.shapes import ImageShape
+from workbench.errors import ConfigError
 from workbench.ranges import Count, checked
 
 
@@ -93,7 +94,7 @@ class Autoencoder(LatentVariableModel):
         whole image; one for every channel takes the channel's mean.
 
         Raises:
-            ValueError: if the decoder's last layer with a bias has neither shape.
+            ConfigError: if the decoder's last layer with a bias has neither shape.
         """
         output = self.likelihood.output_of(mean_image)
         named = self.decoder.named_parameters()
@@ -103,4 +104,8 @@ class Autoencoder(LatentVariableModel):
         elif biases and biases[-1].numel() == output.shape[0]:
             biases[-1].copy_(output.mean((1, 2)))
         else:
-            raise ValueError("center_output needs a decoder that ends in a layer with a bias")
+            raise ConfigError(
+                "model.center_output: no bias at the end of the decoder has the shape of what "
+                f"{type(self.likelihood).__name__}.output_of(mean image) gives, "
+                f"{list(output.shape)}: set it to false, or change one of the two"
+            )

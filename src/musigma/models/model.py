@@ -13,6 +13,7 @@ from musigma.models.priors import Prior
 from musigma.objectives.draw import Draw, Posterior
 from musigma.objectives.likelihoods import Likelihood
 from musigma.shapes import ImageShape
+from workbench.errors import ConfigError
 from workbench.meaning import Meaning
 from workbench.parameter_groups import OptimizerRecipe
 
@@ -199,9 +200,9 @@ class LatentVariableModel(nn.Module, ABC):
         """Start training with the decoder's output at the mean image, `[C, H, W]`.
 
         Raises:
-            ValueError: by default, as only a subclass knows how.
+            ConfigError: by default, as only a subclass knows how.
         """
-        raise ValueError(f"center_output: {type(self).__name__} does not know how")
+        raise ConfigError(f"model.center_output: {type(self).__name__} does not know how")
 
     def conditioned(self, **given: Any) -> Self:
         """A view of this model, which shares its weights, with other attributes."""
