@@ -351,11 +351,22 @@ def test_a_model_that_is_evaluated_with_labels_has_to_say_so():
         def draw(self, x, noise, dataset_size):
             return super().draw(x, noise + torch.rand_like(noise), dataset_size)
 
+    class OfImages(LabelPriorVAE):
+        speaks_of: ClassVar = "p(x)"
+
+    class Encoding(OfImages):  # q(z|x, y): a bound on log p(x) as any other q makes one
+        def given(self, images):
+            return self.conditioned(y=images.y)
+
+        def encode(self, x):
+            return super().encode(x + self.y[:, None, None, None])
+
     data = MNISTDataModule(source="sample")
-    for kind in (LabelPriorVAE, InTraining, Drawing):
+    for kind in (LabelPriorVAE, InTraining, Drawing, Encoding):
         try_batch(_module(kind(SMALL_MLP, Laplace())), data)
-    with pytest.raises(ConfigError, match="Unsaid is evaluated with labels"):
-        try_batch(_module(Unsaid(SMALL_MLP, Laplace())), data)
+    for kind, fault in ((Unsaid, "is evaluated with labels"), (OfImages, "decodes by labels, or")):
+        with pytest.raises(ConfigError, match=f"{kind.__name__} {fault}"):
+            try_batch(_module(kind(SMALL_MLP, Laplace())), data)
 
 
 def test_a_command_line_is_refused_whose_model_is_silent_about_its_labels(monkeypatch):

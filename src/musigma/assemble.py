@@ -13,7 +13,7 @@ from musigma.data.batch import check_pixels
 from musigma.foreign import SeededReports
 from musigma.models import LatentVariableModel
 from musigma.module import AutoencoderModule
-from musigma.objectives import Objective
+from musigma.objectives import Draw, Objective
 from musigma.published import check_published
 from musigma.seeding import FIXED_SEED
 from workbench.config.blame import blaming
@@ -239,25 +239,38 @@ def _check_apart(module: AutoencoderModule, batch: Batch, noise: Tensor) -> None
 
 
 def _check_told(model: LatentVariableModel, batch: Batch, noise: Tensor) -> None:
-    """Raise a ConfigError if evaluation depends on labels that the model does not say it is told.
+    """Raise a ConfigError if labels are told that the model does not say it is told or speaks of.
 
-    Also on the device "meta", so that a model that may is tried on the CPU instead. What it reports
-    may depend on them, an accuracy for example.
+    That is, if its evaluation depends on labels that `told` does not name, or p(x|z) p(z) on ones
+    that `speaks_of` does not. Also on the device "meta", so that a model that may is tried on the
+    CPU instead. What it reports may depend on them, an accuracy for example.
     """
     is_given = type(model).given is not LatentVariableModel.given
-    if not is_given or "y" in model.told:
+    if not is_given or ("y" in model.told and model.speaks_of != LatentVariableModel.speaks_of):
         return
     if model.device.type == "meta":
         raise ConfigError("model: without its values nobody sees what it does with labels")
-    tried, draws = copy.deepcopy(model).eval(), []
-    for y in (batch.y, batch.y + 1):
+    kind, tried = type(model).__name__, copy.deepcopy(model).eval()
+    views = [tried.given(batch._replace(y=y)) for y in (batch.y, batch.y + 1)]
+    draws: list[Draw] = []
+    joint = []
+    for view in views:
         with torch.no_grad(), torch.random.fork_rng([]):
             torch.manual_seed(FIXED_SEED)  # of what the model draws beside the noise
-            draws.append(tried.given(batch._replace(y=y)).draw(batch.x, noise, len(batch.x)))
+            draws.append(view.draw(batch.x, noise, len(batch.x)))
+            z = draws[0].z
+            log_p = view.likelihood.log_prob(batch.x, view.decode(z))
+            joint.append(log_p + view.prior.log_prob(z) if model.has_density else log_p)
     parts = [(d.z, d.log_likelihood, *([d.log_weights()] * model.has_density)) for d in draws]
-    if not all(map(torch.equal, *parts)):
+    if "y" not in model.told and not all(map(torch.equal, *parts)):
         raise ConfigError(
-            f"model: {type(model).__name__} is evaluated with labels, and `told` does not name "
+            f"model: {kind} is evaluated with labels, and `told` does not name "
             "them: its numbers would be compared with those of models that know none. State "
             'told = {"y"} and what it speaks of, or use labels in training only'
+        )
+    if "y" in model.told and not torch.equal(*joint):
+        raise ConfigError(
+            f"model: {kind} decodes by labels, or has a prior that goes by them, so that its ELBO "
+            f"bounds no log {model.speaks_of}, and would be compared with those that do: say what "
+            'it speaks of, speaks_of = "p(x|y)"'
         )
