@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim import Optimizer
@@ -24,12 +25,30 @@ def reports_of(module: Any) -> Any:
     return getattr(module, "_reports", module)
 
 
+class EpochMetrics(L.Callback):
+    """Has a module report an epoch before other callbacks are told that it has ended.
+
+    Lightning asks the module last, so that they would find the metrics of the epoch before in
+    `trainer.callback_metrics`.
+    """
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        pl_module.report_epoch("train")
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        pl_module.report_epoch("val")
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        pl_module.report_epoch("test")
+
+
 class ReportingModule(OptimizedModule):
     """Averages the terms that its steps `add` over the examples of an epoch, and logs the means.
 
     A subclass writes the three steps, each of which calls `add`, and sets `optimizer`.
     Metrics are means over examples, not over batches, of all processes together. They reach
-    callbacks and loggers before the checkpoint of the same step is written. A run that is resumed
+    callbacks, in all hooks at the end of an epoch, and loggers before the checkpoint of the same
+    step is written. A run that is resumed
     in the middle of an epoch reports the same numbers as one that was never stopped.
     """
 
@@ -108,6 +127,13 @@ class ReportingModule(OptimizedModule):
         """Give metrics of an epoch of training, equal on all ranks, to callbacks and loggers."""
         self.log_dict(metrics, sync_dist=True, logger=False)
         self._log_now(metrics, step=self.global_step - 1)
+
+    def configure_callbacks(self) -> list[L.Callback]:
+        """None beside the trainer's, before which its metrics are reported."""
+        callbacks: list[L.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        if not any(isinstance(callback, EpochMetrics) for callback in callbacks):
+            callbacks.insert(0, EpochMetrics())  # what is returned would come last
+        return []
 
     def on_fit_start(self) -> None:
         """Train no further if early stopping had ended the run that is resumed."""

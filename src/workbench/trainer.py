@@ -12,7 +12,6 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import PassThroughProfiler
 
 from workbench.callbacks import EpochLines, HParams
-from workbench.callbacks.epoch_metrics import EpochMetrics
 from workbench.callbacks.scalar_layout import ScalarLayout
 from workbench.config.build import build_callbacks, compared_settings
 from workbench.config.instantiate import instantiate
@@ -54,13 +53,7 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
         settings,
         L.Trainer,
         "trainer",
-        callbacks=[
-            EpochMetrics(),
-            *callbacks,
-            EpochLines(),
-            ScalarLayout(),
-            HParams(_settings(config)),
-        ],
+        callbacks=[*callbacks, EpochLines(), ScalarLayout(), HParams(_settings(config))],
         logger=loggers or False,
         default_root_dir=str(folder),
         # Without a checkpoint callback Lightning would add its own.
