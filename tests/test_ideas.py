@@ -411,6 +411,15 @@ def test_probabilities_of_grey_levels_compare_with_no_density():
     assert not on_common_scale({"test/elbo": 1.0}, modules[1], data)
 
 
+def test_grey_levels_that_noise_has_filled_up_have_no_probability(monkeypatch):
+    monkeypatch.setenv("MUSIGMA_TRUSTED", "ideas")
+    monkeypatch.setattr(TwoNumbers, "is_probability", True)
+    target = f"model.likelihood._target_={TwoNumbers.__module__}.TwoNumbers"
+    unused = ["~model.likelihood.scale", "~model.likelihood.scale_is"]
+    with pytest.raises(ConfigError, match="dequantize leaves none: take unit"):
+        read_command_line("train", ["data.normalization=dequantize", target, *unused])
+
+
 class Shifted(Autoencoder):
     """Draws random numbers beside its noise."""
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from musigma.data import Batch, ForeignDataModule, ImageDataModule
 from musigma.data.batch import check_pixels
+from musigma.data.normalization import Dequantize
 from musigma.foreign import SeededReports
 from musigma.models import LatentVariableModel
 from musigma.module import AutoencoderModule
@@ -136,6 +137,11 @@ def build_model(config: Config, data: ImageDataModule) -> LatentVariableModel:
             f"model.likelihood: {type(model.likelihood).__name__} is a density of "
             f"{' or '.join(model.likelihood.pixels)} pixels, and data.normalization gives "
             f"{pixels} ones; change one of the two"
+        )
+    if model.likelihood.is_probability and isinstance(data.normalization, Dequantize):
+        raise ConfigError(
+            f"model.likelihood: {type(model.likelihood).__name__} is the probability of grey "
+            "levels, and data.normalization=dequantize leaves none: take unit"
         )
     return model
 

@@ -21,12 +21,10 @@ class Bernoulli(Likelihood):
             nats, and it compares with no other likelihood.
     """
 
-    is_probability = True
-
     @checked
     def __init__(self, grey_levels: bool = False) -> None:
         super().__init__()
-        self.is_density = not grey_levels
+        self.is_density = self.is_probability = not grey_levels
         self.pixels: tuple[Pixels, ...] = ("binary", "unit") if grey_levels else ("binary",)  # type: ignore[misc]
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
