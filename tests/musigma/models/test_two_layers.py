@@ -1,0 +1,14 @@
+"""The experiments with one and two stochastic layers."""
+
+EXPERIMENTS = ("experiment=iwae", "experiment=iwae_two_layers")
+
+
+def test_the_experiments_have_the_table_of_the_paper(compose_launch):
+    """Burda et al. 2016, Table 1: more samples or another layer, a better model."""
+    values = []
+    for layers in EXPERIMENTS:
+        configs = [compose_launch(f"{layers}{k}").config for k in ("_1", "", "_50")]
+        values.append([config["published"]["log_p"]["value"] for config in configs])
+        assert values[-1] == sorted(values[-1])
+        assert [config["model"]["objective"]["samples"] for config in configs] == [1, 5, 50]
+    assert all(one < two for one, two in zip(*values, strict=True))
