@@ -202,7 +202,7 @@ class _Unflat(MLP):
         (lambda: _autoencoder(Conv((2,) * 5)), "28 × 28 cannot be halved 5 times"),
         (
             lambda: _autoencoder(_WithoutBias()).start_at(torch.zeros(1, 28, 28)),
-            "ends in a layer with",
+            "no bias at the end of the decoder",
         ),
         (lambda: _autoencoder(_Flat()), r"decoder must turn codes .* it gave \[2, 784\]"),
         (lambda: _autoencoder(_Unflat()), r"encoder must turn images .* it gave \[2, 4, 26, 26\]"),
