@@ -11,6 +11,7 @@ from musigma.models import MLP, Autoencoder, Conv
 from musigma.models.network import Activation
 from musigma.models.posteriors.normal import STD_FLOOR
 from musigma.objectives.likelihoods import Bernoulli, Laplace
+from workbench.errors import ConfigError
 
 
 def _autoencoder(network=None, **settings):
@@ -200,10 +201,6 @@ class _Unflat(MLP):
         (lambda: Conv(features=0), "features\n  Input should be greater"),
         (lambda: Conv(activation="relu"), "activation\n  Input should be 'LeakyReLU'"),
         (lambda: _autoencoder(Conv((2,) * 5)), "28 × 28 cannot be halved 5 times"),
-        (
-            lambda: _autoencoder(_WithoutBias()).start_at(torch.zeros(1, 28, 28)),
-            "no bias at the end of the decoder",
-        ),
         (lambda: _autoencoder(_Flat()), r"decoder must turn codes .* it gave \[2, 784\]"),
         (lambda: _autoencoder(_Unflat()), r"encoder must turn images .* it gave \[2, 4, 26, 26\]"),
     ],
@@ -211,3 +208,8 @@ class _Unflat(MLP):
 def test_what_cannot_be_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_decoder_without_a_bias_cannot_begin_at_the_mean_image():
+    with pytest.raises(ConfigError, match="no bias at the end of the decoder"):
+        _autoencoder(_WithoutBias()).start_at(torch.zeros(1, 28, 28))
