@@ -107,7 +107,7 @@ QUICK = (
 )
 
 
-BY_DEFAULT = ("streamed files", "a data module of one's own")
+BY_DEFAULT = ("a data module of one's own",)
 
 
 @pytest.mark.parametrize(

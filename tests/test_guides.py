@@ -165,6 +165,7 @@ def test_every_command_of_a_guide_is_run():
             assert block.language not in ("bash", "python") or str(block) in tried, (path, block)
 
 
+@pytest.mark.exhaustive
 def test_classes_that_know_nothing_of_this_project_train_as_the_guide_says(tmp_path, monkeypatch):
     monkeypatch.setenv("MUSIGMA_TRUSTED", "users_package")
     root = copy_repository(tmp_path)
