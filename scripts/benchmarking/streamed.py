@@ -47,7 +47,7 @@ def bare_loader(pace: Pace, config: Config) -> None:
     loader = DataLoader(
         files, batch_size=data.batch_size, shuffle=True, num_workers=data.num_workers
     )
-    optimizer = torch.optim.Adam(model.parameters(), lr=config["optimizer"]["lr"])
+    optimizer = torch.optim.Adam(model.parameters(), lr=config["optimizer"]["lr"], fused=True)
     while True:
         pace.next_epoch(len(files))
         for x in loader:
