@@ -42,7 +42,6 @@ def test_a_killed_run_resumes_to_the_same_bits(start_script, run_script, run_her
     started.finish()
     run = only_run()
     assert run.read_metrics()["status"] == "running"
-    assert load_checkpoint(run.checkpoint("last"))["epoch"] < 49
     assert run_script("resume=latest").returncode == 0
     whole = run_here("trainer.max_epochs=50")
     for name, value in weights_of(whole).items():
