@@ -48,8 +48,8 @@ class ReportingModule(OptimizedModule):
     A subclass writes the three steps, each of which calls `add`, and sets `optimizer`.
     Metrics are means over examples, not over batches, of all processes together. They reach
     callbacks, in all hooks at the end of an epoch, and loggers before the checkpoint of the same
-    step is written. A run that is resumed
-    in the middle of an epoch reports the same numbers as one that was never stopped.
+    step is written. A run that is resumed in the middle of an epoch reports the same numbers as one
+    that was never stopped.
     """
 
     examples: ClassVar[str] = "examples"
@@ -70,7 +70,7 @@ class ReportingModule(OptimizedModule):
         self.tested_step: int | None = None
         self._validation: dict[str, float] = {}
         self._validated_step: int | None = None
-        self._reported: set[Stage] = set()
+        self._reported: dict[Stage, dict[str, float]] = {}
 
     @classmethod
     def load_from_checkpoint(
@@ -170,18 +170,20 @@ class ReportingModule(OptimizedModule):
         """Report the metrics of the epoch that ends, if that has not been done."""
         if stage in self._reported:
             return
-        self._reported.add(stage)
         if stage == "train":
-            self.report(self._of_training())
+            metrics = {**self.metrics("train"), **self.settings}
+            named = {f"train/{name}": value for name, value in metrics.items()}
+            self._reported["train"] = named
+            self.report(named)
             return
-        metrics = self._report(stage)
+        metrics = self._reported[stage] = self._report(stage)
         if stage == "val" and not self.trainer.sanity_checking:
             self._validation, self._validated_step = metrics, self.global_step
 
     def on_train_epoch_end(self) -> None:
         self.report_epoch("train")
         val = {f"val/{name}": value for name, value in self.validation().items()}
-        self.step_by_metric({**self._of_training(), **val})
+        self.step_by_metric({**self._reported["train"], **val})
 
     def on_validation_epoch_end(self) -> None:
         self.report_epoch("val")
@@ -240,11 +242,7 @@ class ReportingModule(OptimizedModule):
 
     def _start(self, stage: Stage) -> None:
         self.means[stage].reset()
-        self._reported.discard(stage)
-
-    def _of_training(self) -> dict[str, float]:
-        metrics = {**self.metrics("train"), **self.settings}
-        return {f"train/{name}": value for name, value in metrics.items()}
+        self._reported.pop(stage, None)
 
     def _report(self, stage: Stage) -> dict[str, float]:
         metrics = self.metrics(stage)
