@@ -70,8 +70,8 @@ def test_a_compiled_run_has_the_names_of_a_plain_one_and_each_goes_on_from_the_o
     run_here, trained, compose_launch, monkeypatch
 ):
     # The eager backend runs the same operations; whether a compiler is here does not matter.
-    compile_ = torch.nn.Module.compile
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda part: compile_(part, backend="eager"))
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, **_: compile_(f, backend="eager"))
     plain = trained("model=vae")
     compiled = run_here("model=vae", "compile=true")
     states = [load_checkpoint(run.checkpoint("last"))["state_dict"] for run in (plain, compiled)]

@@ -147,7 +147,7 @@ class _Transformed(Dataset[Tensor]):
     """Images as torchvision's MNIST hands them out."""
 
     def __init__(self, images: Tensor) -> None:
-        self.images = images
+        self.images = images.cpu()
         self.transform = transforms.Compose(
             [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
         )

@@ -66,8 +66,7 @@ def assemble(config: Config, data: ImageDataModule) -> L.LightningModule:
     except ValueError as error:
         raise ConfigError(f"model: {error}") from error
     if config.get("compile", False):
-        for part in model.children():
-            part.compile()  # in place, so that checkpoints keep their names
+        module.compile_training()
     return module
 
 
@@ -79,7 +78,7 @@ def _foreign(config: Config, kind: type, arguments: Mapping[str, Any]) -> L.Ligh
         raise ConfigError(f"module: {kind.__name__}: {error}") from error
     if config.get("compile", False):
         for part in module.children():
-            part.compile()
+            part.compile()  # in place, so that checkpoints keep their names
     return module
 
 
