@@ -38,6 +38,10 @@ SMALL = {
 }
 
 
+PYTEST = ("-m", "pytest", "-q", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+"""For `warm.python`, where Hydra, which is a plugin too, has been imported."""
+
+
 def script(command):
     """`python scripts/... ...`, or the same without `python`, as a step."""
     return "script", shlex.split(command.removeprefix("python "))

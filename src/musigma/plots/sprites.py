@@ -35,6 +35,6 @@ def _encoded(image: Tensor, kind: str) -> bytes:
     shown = pixels.permute(1, 2, 0).numpy()
     buffer = io.BytesIO()
     Image.fromarray(shown[:, :, 0] if shown.shape[2] == 1 else shown).save(
-        buffer, kind, **({"optimize": True} if kind == "PNG" else {"quality": 85})
+        buffer, kind, quality=85
     )
     return buffer.getvalue()
