@@ -207,7 +207,7 @@ def edited(path: str, text: str, name: str, version: str) -> str:
             (r"^`make fork (?s:.*?)\n\n", ""),
             (r"\[forks\]\(docs/forks\.md\) ·\s", ""),
             (r"\[results\]\(docs/results\.md\) ·\s", ""),
-            (r"^Against published figures(?s:.*?)\n\n", ""),
+            (r"^Against published values(?s:.*?)\n\n", ""),
         ],
     }.get(path, [])
     for pattern, replacement in edits:
