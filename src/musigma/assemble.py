@@ -152,7 +152,7 @@ def build_objective(config: Config) -> Objective:
 
 
 def rules(config: Config) -> None:
-    """What else may be wrong with a config.
+    """Check settings that may not fit one another.
 
     Raises:
         ConfigError: for it.

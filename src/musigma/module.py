@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class Prediction(NamedTuple):
-    """What `Trainer.predict` gives of a batch.
+    """The predictions that `Trainer.predict` gives for a batch.
 
     Args:
         mu: the codes, `[B, d]`.
@@ -160,7 +160,7 @@ class AutoencoderModule(LoaderSeedingModule):
             )
 
     def learners(self) -> dict[str, OptimizerRecipe]:
-        """Those of the model and of the objective."""
+        """The learners of the model and of the objective."""
         return {
             f"{part}.{name}": own
             for part, of in (("model", self.model), ("objective", self.objective))

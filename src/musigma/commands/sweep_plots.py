@@ -71,7 +71,7 @@ def _words(point: Point) -> str:
 
 
 def _fewest_values(groups: Sequence[Group]) -> str | None:
-    """Of several settings that varied, the one by which a plane's points are joined."""
+    """The setting that joins a plane's points: of those that varied, the one with fewest values."""
     names = list(groups[0].settings) if groups else []
     values = {name: {text_of(group.settings[name]) for group in groups} for name in names}
     return min(names, key=lambda name: len(values[name])) if len(names) > 1 else None

@@ -29,7 +29,7 @@ PAIRS = 80
 
 
 class Prediction(NamedTuple):
-    """What a task gives: arrays by their names, and an image `[3, H, W]` in [0, 1] or None."""
+    """The result of a task: arrays by their names, and an image `[3, H, W]` in [0, 1] or None."""
 
     arrays: dict[str, Any]
     picture: Tensor | None

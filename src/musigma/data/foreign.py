@@ -92,14 +92,14 @@ class ForeignDataModule(ImageDataModule):
         self.labels = {}  # nobody knows them before they come
 
     def __getattr__(self, name: str) -> Any:
-        """What is asked of the data module itself, such as `trainer.datamodule.num_classes`."""
+        """An attribute of the data module itself, such as `trainer.datamodule.num_classes`."""
         if name in ("inner", "__setstate__"):
             raise AttributeError(name)
         return getattr(self.inner, name)
 
     @property
     def trainer(self) -> Any:
-        """That of both."""
+        """The Trainer of both data modules."""
         return self.inner.trainer
 
     @trainer.setter

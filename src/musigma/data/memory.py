@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
-"""Where Linux tells a container what it may use."""
+"""The folder in which Linux tells a container what it may use."""
 
 
 def free_host_memory() -> float:

@@ -10,7 +10,7 @@ from musigma.evaluation.encoding import codes_at_once
 from musigma.models import LatentVariableModel
 
 RIM = 7 / 8
-"""Of the half-width of the box; beyond it no mass should lie."""
+"""The share of the box's half-width beyond which no mass should lie."""
 DEPTH = 15.0
 """Cells whose density is within this many nats of the largest are divided."""
 RESOLVED = 0.1

@@ -1,4 +1,4 @@
-"""What an objective sees of a model: draws of z, and the distributions that they are held to."""
+"""Draws of z with their distributions: all that an objective sees of a model."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -162,7 +162,7 @@ class Draw:
         return rates
 
     def size_of_dataset(self) -> int:
-        """How many images the batch was taken from.
+        """The number of images that the batch was taken from.
 
         Raises:
             DataError: if that is not known.

@@ -23,7 +23,7 @@ class Row(NamedTuple):
 
 
 class Published(NamedTuple):
-    """What others published of a metric: the value, where, and what differs from this run."""
+    """A published value of a metric, its source, and what differs from this run."""
 
     value: str
     source: str

@@ -1,4 +1,4 @@
-"""What a job is, apart from where and how it is recorded."""
+"""The identity of a job: its settings apart from where and how it is recorded."""
 
 import functools
 import hashlib

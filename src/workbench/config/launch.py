@@ -1,4 +1,4 @@
-"""What a command line asks for, read from Hydra."""
+"""A job as it is launched: its config, and the names of its run and sweep."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -123,7 +123,7 @@ def check_place(setting: str, folder: Path) -> Path:
 
 
 def sweep_name(cfg: DictConfig, varied: Sequence[str]) -> str:
-    """What a sweep and its folder are called: by default what it varies.
+    """The name of a sweep and of its folder: by default the settings that it varies.
 
     Raises:
         ConfigError: if it was given a name that is not a folder's.
@@ -193,7 +193,7 @@ def check_folders(jobs: Sequence[Launch], subdir: str, *, is_search: bool) -> No
 
 
 def job_name(overrides: Sequence[str], varied: Sequence[str]) -> str:
-    """What is particular about a job: `model=vae,beta=4,seed=1`.
+    """The name of a job, made of the settings that vary: `model=vae,beta=4,seed=1`.
 
     Two jobs may share one: `job_path` keeps them apart.
 

@@ -1,4 +1,4 @@
-"""What the parts of a run say of one another when they are put together, before it starts."""
+"""Check that the parts of a run fit one another, before it starts."""
 
 import math
 import re
@@ -38,13 +38,13 @@ OF_A_SERVER = ("artifact_location", "tracking_uri", "cache_dir")
 
 
 Tried = dict[str, tuple[str, list[str], list[str]]]
-"""What trying a batch found, by a module's shape; of modules that are small."""
+"""Results of trying a batch of small modules, by the shape of the module."""
 
 
 def find_misfits(
     config: dict[str, Any], small: Tried | None = None, *, begins: bool = False
 ) -> Iterator[Problem]:
-    """The first thing that does not fit another.
+    """The first part that does not fit another.
 
     Args:
         config: resolved.

@@ -1,4 +1,4 @@
-"""Where a run comes from: the command that trains it, and its sweep."""
+"""The origin of a run: the command that trains it, and its sweep."""
 
 import shlex
 from collections.abc import Mapping, Sequence

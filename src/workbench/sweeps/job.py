@@ -82,7 +82,7 @@ def _run_in(folder: RunFolder, launch: Launch, judge: Judge | None = None) -> fl
 
 
 def job_path(launch: Launch) -> Path:
-    """Where a job of a sweep lies; a job of that name with other settings has its own place.
+    """The folder of a job of a sweep; a job of that name with other settings has its own.
 
     Raises:
         RunError: if what is there is not a run folder, or leads out of the sweep.

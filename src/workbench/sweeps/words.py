@@ -1,4 +1,4 @@
-"""What a report says of a sweep in words: winners, caveats, numbers with their errors."""
+"""A report in words: winners, caveats, numbers with their errors."""
 
 import math
 from collections.abc import Iterator, Mapping
