@@ -9,7 +9,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_host_memory() -> float:
-    """In bytes, what this process may still take; infinity where nobody says."""
+    """The bytes of memory that this process may still take; infinity if they are not known."""
     found: list[float] = []
     with suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text("utf-8").splitlines()

@@ -99,9 +99,9 @@ class Draw:
         own_terms: what the model's learners minimise, by name, `[B]` each; as those of an objective
             they are reported, and no part of the loss.
         reported: further terms that are reported and not minimised, likewise.
-        x: the images, `[B, C, H, W]`, and
-        model: the model as it was given them, for objectives that encode or decode something else;
-            None where nobody asks.
+        x: the images, `[B, C, H, W]`; None where nobody asks.
+        model: the model as it was given the images, for objectives that encode or decode something
+            else; None where nobody asks.
     """
 
     log_likelihood: Tensor

@@ -89,7 +89,7 @@ class Pattern:
         return JobValues(written, config, launch, arguments)
 
     def _find_places(self, keys: Sequence[str]) -> dict[str, list[tuple[str, ...]]] | None:
-        """The places of the values of settings and of their copies; None if more depends on them."""
+        """The places of settings' values and their copies; None if more depends on them."""
         places = {key: [tuple(key.split("."))] for key in keys}
         moved = dict(zip(keys, keys, strict=True))  # a place → the key whose value it has
         left = {".".join(path): text for path, text in _interpolations(self.written, ())}
