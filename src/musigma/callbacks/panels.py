@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from musigma.data import Batch, ImageDataModule
 from musigma.data.batch import as_batch
-from musigma.evaluation.encoding import Shown, View
+from musigma.evaluation.encoding import LabelledImages, View
 from musigma.models import LatentVariableModel, Posterior
 from musigma.module import AutoencoderModule
 from musigma.plots.images import pair_rows
@@ -150,7 +150,7 @@ class Panel(L.Callback):
 
         uses_prior = pl_module.objective.uses_prior
         noise = normal_noise(1, len(x), model.noise_dim, seed=FIXED_SEED)
-        draw = model.given(Shown(x, labels)).draw(x, noise.to(x))
+        draw = model.given(LabelledImages(x, labels)).draw(x, noise.to(x))
         return PanelInputs(
             stage,
             trainer.global_step - 1,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from musigma.evaluation.encoding import Shown
+from musigma.evaluation.encoding import LabelledImages
 from musigma.loading import Run, load_run
 from musigma.plots.images import pair_rows, plane_codes
 from musigma.plots.latent import MOST_VIEWS, plane_of, samples_of
@@ -102,9 +102,9 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
         yield Plot(_pixels(grid), "means of samples" + ", a row a class" * several)
     else:
         data.setup("test")
-        images = Shown(*next(data.evaluation_loader("test").images().batches(IMAGES)))
+        images = LabelledImages(*next(data.evaluation_loader("test").images().batches(IMAGES)))
         mu = model.given(images).encode(images.x).mu
-        few = Shown(*(part[:16] for part in images))
+        few = LabelledImages(*(part[:16] for part in images))
         noise = normal_noise(1, len(few.x), model.noise_dim, seed=FIXED_SEED)
         x_hat = model.likelihood.mean(model.given(few).draw(few.x, noise).decoded()[0])
         on_unit = data.normalization.shown

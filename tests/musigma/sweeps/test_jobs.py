@@ -21,7 +21,7 @@ def test_names_are_short_where_that_is_clear():
     assert job_name(["x=1"], []) == "default"
 
 
-def test_identity_is_what_changes_figures_and_nothing_else(compose_launch):
+def test_identity_is_what_changes_metrics_and_nothing_else(compose_launch):
     def of(*overrides):
         return identity(compose_launch("model=vae", *overrides).config)
 
