@@ -41,7 +41,7 @@ class PanelInputs(NamedTuple):
         x: the images, `[N, C, H, W]` in [0, 1].
         y: their labels, `[N]`.
         posterior: of each.
-        rates: the rate of each of its dimensions, `[N, d]`; None if it does not fall apart so.
+        rates: the rate of each of its dimensions, `[N, d]`; None if it is no sum over them.
         x_hat: reconstructions from a draw of z each, like `x`.
         views: the model for codes of no image, once for each view of it.
     """
