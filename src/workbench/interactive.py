@@ -12,7 +12,7 @@ from workbench.config.check import check_config
 from workbench.config.compose import choose_none
 from workbench.config.identity import changes_metrics
 from workbench.config.jobs import Checks, raise_all
-from workbench.config.launch import run_name
+from workbench.config.naming import run_name
 from workbench.config.quoting import quote
 from workbench.config.resolvers import register_resolvers
 from workbench.console import set_up_logging

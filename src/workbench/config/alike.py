@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from workbench.config import hydra_adapter
-from workbench.config.launch import Launch, name_of_job
+from workbench.config.launch import Launch
+from workbench.config.naming import name_of_job
 from workbench.project import Config
 
 COPY = re.compile(r"\$\{([\w.]+)\}")

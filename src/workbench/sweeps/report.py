@@ -150,10 +150,10 @@ def _show(
 ) -> None:
     names = [name for name in compared.varied if name not in SEEDS]
     mixed = [name for name in compared.metrics if compared.mixed(name)]
-    deciding, *others = compared.metrics or [""]
-    everywhere = [name for name in others if all(group.has(name) for group in compared.groups)]
-    others.sort(key=lambda name: (name not in everywhere, name in mixed))
-    metrics = [deciding, *others] if compared.metrics else []
+    everywhere = [n for n in compared.metrics if all(group.has(n) for group in compared.groups)]
+    metrics = sorted(
+        compared.metrics, key=lambda n: (n != compared.metric, n not in everywhere, n in mixed)
+    )
     marked = [f"{name} {MIXED}" if name in mixed else name for name in metrics]
     rows = []
     for group in compared.groups:

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from workbench.config.identity import changes_metrics
-from workbench.config.launch import short_names
+from workbench.config.naming import short_names
 from workbench.sweeps.collect import SweepRun
 
 SEEDS = ("seed", "data.seed")

@@ -5,7 +5,7 @@ import pytest
 from small import SMALL
 from warm import python
 from workbench.config.identity import identity
-from workbench.config.launch import job_name, short_names
+from workbench.config.naming import job_name, short_names
 from workbench.runs.folder import RunFolder
 
 
