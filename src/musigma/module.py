@@ -155,7 +155,7 @@ class AutoencoderModule(LoaderSeedingModule):
                 start_at(mean_image)
         elif model.center_output:
             log.warning(
-                "center_output is left out: of these data nobody knows the mean image; call "
+                "center_output is left out: the mean image of these data is not known; call "
                 "module.model.start_at(mean_image) before training"
             )
 

@@ -29,7 +29,7 @@ SOURCE = "data module of your own"
 class AsTheyCome(Normalization):
     """Pixels as a loader gives them: whatever made them is not known here.
 
-    Of pixels beyond [0, 1] nobody knows the scale: what speaks of [0, 1] pixels (PSNR, densities on
+    The scale of pixels beyond [0, 1] is not known: what speaks of [0, 1] pixels (PSNR, densities on
     the common scale) is not a number, and they are shown from the smallest to the largest.
 
     Args:

@@ -92,16 +92,16 @@ class Draw:
         noise: that they were made of, `[K, B, n]`.
         posterior: q(z|x) of the images.
         prior: p(z).
-        output: the decoder's output for z, `[K, B, C, H, W]`; None where nobody asks.
+        output: the decoder's output for z, `[K, B, C, H, W]`; None where it was not kept.
         dataset_size: how many images the batch was taken from; None where it is not known.
         penalties: terms of the model's own that are minimised beside the objective, by name, `[B]`
             each, in nats per image, with their weights; a commitment loss, for example.
         own_terms: what the model's learners minimise, by name, `[B]` each; as those of an objective
             they are reported, and no part of the loss.
         reported: further terms that are reported and not minimised, likewise.
-        x: the images, `[B, C, H, W]`; None where nobody asks.
+        x: the images, `[B, C, H, W]`; None where they were not kept.
         model: the model as it was given the images, for objectives that encode or decode something
-            else; None where nobody asks.
+            else; None where it was not kept.
     """
 
     log_likelihood: Tensor
