@@ -17,7 +17,7 @@ RESOLVED = 0.1
 """A change of log p(x), in nats, below which the cells are about as fine as the integrand."""
 IMAGES_AT_ONCE = 50
 MASS = 1e-3
-"""By how much the prior's own integral may differ from 1."""
+"""The most by which the prior's own integral may differ from 1."""
 FINEST = 2**18
 """The most cells of the first grid."""
 
