@@ -254,7 +254,8 @@ def _show(rows: Sequence[Row], metrics: Metrics, about: About) -> None:
         show_table("beside published values", columns, [row[:5] for row in beside])
         for text in dict.fromkeys(row.differs for row in beside):
             names = [row.name for row in beside if row.differs == text]
-            print(f"what differs ({'; '.join(names)}): {text}")
-        print(f"typed for this run: {' '.join(own_overrides(about.overrides)) or 'nothing'}")
+            print(wrapped(f"what differs ({'; '.join(names)}): {text}"))
+        typed = " ".join(own_overrides(about.overrides)) or "nothing"
+        print(wrapped(f"typed for this run: {typed}"))
     if left := metrics.get("log_p_exact_not_converged"):
         print(f"The integral did not converge for {left} of {metrics['images']} images.")
