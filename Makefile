@@ -6,6 +6,9 @@ OLDEST := .github/constraints/oldest.txt
 ALL_CORES := --numprocesses auto --dist worksteal
 ARGS ?=
 
+# Tests start many processes, each of which would compile the sources anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install train test test-quick test-exhaustive test-extras test-browser test-oldest lint format schema docs tensorboard doctor fork upgrade clean
 

@@ -38,6 +38,23 @@ SMALL = {
 }
 
 
+SHORT_SEARCH = """
+import functools as _functools
+import musigma.commands.measure as _measure
+_measure.best_elbo = _functools.partial(_measure.best_elbo, steps=20)
+"""
+"""Code after which scripts search for best posteriors as briefly as tests in `tests/musigma`."""
+
+UNRENDERED = """
+import musigma.plots.named as _named
+_named.image_files = lambda figure: {"png": b"", "svg": b"<svg></svg>"}
+"""
+"""Code after which plots are made, and no file of them, which is most of an evaluation."""
+
+PYTEST = ("-m", "pytest", "-q", "-W", "ignore::pytest.PytestAssertRewriteWarning")
+"""For `warm.python`, where Hydra, which is a plugin too, has been imported."""
+
+
 def script(command):
     """`python scripts/... ...`, or the same without `python`, as a step."""
     return "script", shlex.split(command.removeprefix("python "))

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from commands import run_steps
+from commands import PYTEST, run_steps
 from musigma.paths import PROJECT_ROOT
 from small import SMALL
+from warm import python
 
 pytestmark = pytest.mark.slow
 
@@ -281,7 +282,7 @@ def test_tests_pass_in_a_fork(small_fork):
     folder, _, installed = small_fork
     tests = (f"tests/{SHORT}/config/test_instantiate.py", f"tests/{SHORT}/config/test_local.py")
     older = (f"tests/{SHORT}/runs/test_load.py", "-k", "not test_load or older_version")
-    done = run(folder, "-m", "pytest", "-q", *tests, *older, **installed)
+    done = python(*PYTEST, *tests, *older, cwd=folder, env={**os.environ, **installed})
     assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" in done.stdout
     assert "skipped" not in done.stdout

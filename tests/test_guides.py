@@ -15,7 +15,7 @@ import torch
 import yaml
 from scipy.integrate import quad
 
-from commands import copy_repository, run_steps, small
+from commands import SHORT_SEARCH, copy_repository, run_steps, small
 from fenced import blocks, commands, write_files
 from musigma.paths import PROJECT_ROOT
 from shapes import coloured_shapes, write_folder
@@ -66,7 +66,7 @@ def own(copy):
     """What following the guide to one's own parts prints."""
     write_folder(copy / "photos", *coloured_shapes(60, side=40))
     _write_cifar10(copy / "data" / "cifar-10-batches-py")
-    steps = [("code", STAND_IN)]
+    steps = [("code", STAND_IN + SHORT_SEARCH)]
     for block in OWN:
         if block.language == "bash":
             steps += map(small, commands([block]))
@@ -128,7 +128,7 @@ def test_notebooks_and_a_colleague_s_run_are_as_the_guides_say(own, copy):
         path.rename(runs / name)
     theirs = runs / "theirs" / "config.yaml"
     theirs.write_text(theirs.read_text().replace("root: null", "root: /their/data"))
-    steps = []
+    steps = [("code", SHORT_SEARCH)]
     for block in ELSEWHERE:
         if block.language == "bash":
             lines = commands([block])
@@ -210,7 +210,7 @@ def test_a_command_for_a_cluster_composes(command, copy):
 def test_following_the_guide_to_models_makes_what_it_says(tmp_path):
     root = copy_repository(tmp_path)
     write_files(MODELS, root)
-    steps = []
+    steps = [("code", SHORT_SEARCH)]
     for block in MODELS:
         if block.language == "bash":
             steps += map(small, commands([block]))

@@ -20,7 +20,7 @@ from torch import nn
 from torch.distributions import Normal
 from torch.optim import Adam
 
-from commands import run_steps, script
+from commands import SHORT_SEARCH, UNRENDERED, run_steps, script
 from ideas.geco import GECO
 from ideas.label_prior import LabelPriorVAE
 from ideas.latent_diffusion import LatentDiffusion
@@ -73,11 +73,6 @@ weights = [name for name, value in expected.items() if isinstance(value, torch.T
 same = sum(torch.equal(found[name], expected[name]) for name in weights)
 print("{model}:", same, "of", len(weights), "are the same")
 """
-SHORT_SEARCH = """
-import functools
-from musigma.commands import measure
-measure.best_elbo = functools.partial(measure.best_elbo, steps=20)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +91,7 @@ def said(logs):
         steps.append(("code", STOPPED.format(arguments=script(command)[1])))
         steps.append(script(f"scripts/train.py resume=latest {place}"))
         steps.append(("code", COMPARED.format(logs=str(logs), model=model)))
-    steps.append(("code", SHORT_SEARCH))
+    steps.append(("code", SHORT_SEARCH + UNRENDERED))
     evaluated = f"run={logs}/sweeps/ideas images=4 samples=25"
     steps.append(script(f"scripts/evaluate.py {evaluated} {place}"))
     steps.append(script(f"scripts/report.py sweep=ideas {place}"))

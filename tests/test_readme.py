@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from commands import copy_repository, run_steps, small
+from commands import SHORT_SEARCH, copy_repository, run_steps, small
 from fenced import blocks, commands
 from musigma.paths import PROJECT_ROOT
 from workbench.config.command_line import read_command_line
@@ -45,7 +45,8 @@ def test_its_commands_run_one_after_the_other(tmp_path):
         command.replace("study=beta", "study=beta model.objective.beta=1").replace("=0,1,2", "=0")
         for command in typed
     ]
-    said = run_steps([small(command) for command in typed], copy_repository(tmp_path))
+    steps = [("code", SHORT_SEARCH), *map(small, typed)]
+    said = run_steps(steps, copy_repository(tmp_path))
     for words in (
         "d = 8, normal posterior",
         "ELBO(beta=4, samples=1)",

@@ -3,11 +3,12 @@
 import re
 import shutil
 import subprocess
-import sys
 
 import pytest
 
+from commands import PYTEST
 from musigma.paths import PROJECT_ROOT
+from warm import python
 from without import texts_without
 from zoo import belongings, uses_of, zoo
 
@@ -78,18 +79,10 @@ def test_without_it_the_rest_stands(config, tests, uses, tmp_path):
     places = [
         f"tests/musigma/{name}" for name in ("config/test_configs.py", "models", "objectives")
     ]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0"]
-    done = subprocess.run(
-        [*command, "-m", "not slow and not exhaustive", "-k", tests, *places],
+    done = python(
+        *(*PYTEST, "-p", "no:cacheprovider", "-n", "0"),
+        *("-m", "not slow and not exhaustive", "-k", tests, *places),
         cwd=tmp_path,
-        env={
-            "PATH": "/usr/bin:/bin",
-            "PYTHONPATH": str(tmp_path / "src"),
-            "HOME": str(tmp_path),
-            "OMP_NUM_THREADS": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]

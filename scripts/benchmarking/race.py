@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import resource
+import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -137,10 +138,11 @@ def race(pipelines: Mapping[Key, Pipeline], rounds: int) -> dict[Key, Row]:
     context = multiprocessing.get_context("spawn")
     rows = {name: Row() for name in pipelines}
     pipes, processes = {}, []
+    folder = tempfile.TemporaryDirectory()  # of processes that never end by themselves
     try:
         for name, pipeline in pipelines.items():
             pipes[name], theirs = context.Pipe()
-            processes.append(context.Process(target=_run, args=(pipeline, theirs)))
+            processes.append(context.Process(target=_run, args=(pipeline, theirs, folder.name)))
             processes[-1].start()
             theirs.close()
         for turn in range(rounds + 1):
@@ -153,10 +155,12 @@ def race(pipelines: Mapping[Key, Pipeline], rounds: int) -> dict[Key, Row]:
         for process in processes:
             process.kill()
             process.join()
+        folder.cleanup()
     return rows
 
 
-def _run(pipeline: Pipeline, pipe: Connection) -> None:
+def _run(pipeline: Pipeline, pipe: Connection, folder: str) -> None:
+    tempfile.tempdir = folder
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
     set_up_logging(first_process=False)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from commands import run_steps, script
+from commands import SHORT_SEARCH, UNRENDERED, run_steps, script
 from musigma.paths import PROJECT_ROOT
 from shapes import coloured_shapes, write_folder
 from workbench.errors import ConfigError, DataError
@@ -58,7 +58,8 @@ def done(tmp_path_factory):
         f"scripts/predict.py {logs} input={place}/flat output={place}/flat.npz",
         f"scripts/export.py {logs}",
     ]
-    said = run_steps([script(command) for command in commands], PROJECT_ROOT)
+    quick = ("code", SHORT_SEARCH + UNRENDERED)
+    said = run_steps([quick, *map(script, commands)], PROJECT_ROOT)
     found = {name: next((place / name).glob("runs/*/config.yaml")).parent for name in settings}
     return {**found, "": said}
 

@@ -1,6 +1,10 @@
 """The machinery that scripts import, for the server in `warm.py`: each of them is a fork of it."""
 
 # ruff: noqa: E402
+import os
+
+os.fsync = lambda file: None  # as in `running.py`
+
 from workbench.fewer_imports import import_torchmetrics
 
 import_torchmetrics()

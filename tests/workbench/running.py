@@ -25,8 +25,13 @@ HERE = "/logs-of-the-test"
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch, tmp_path):
-    """No settings from outside."""
+def _alone(monkeypatch, tmp_path, tmp_path_factory):
+    """No settings from outside, and nothing left there by processes that are killed.
+
+    Nothing waits for the disk: what tests write need not outlast a power failure.
+    """
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.getbasetemp()))
+    monkeypatch.setattr("os.fsync", lambda file: None)
     trusted = f"{the_project().package.upper()}_TRUSTED"
     for name in ("DATA_DIR", "LOCAL_RANK", "WORKBENCH_RUN_FOLDER", trusted):
         monkeypatch.delenv(name, raising=False)

@@ -42,7 +42,7 @@ def server():
 
 
 def start(arguments, names, cwd=ROOT, env=None):
-    """`python <arguments>`, where the arguments begin with a script or `-c` and code, as a process.
+    """`python <arguments>` as a process; they begin with a script, `-m` or `-c`.
 
     Args:
         names: the files that its output and its errors are appended to.
@@ -101,12 +101,17 @@ def _run(arguments, cwd, environment, names):
     os.environ.clear()
     os.environ.update(environment)
     if cwd != ROOT and (source := Path(cwd, "src")).is_dir():
-        _forget_packages(source)
-        sys.path.insert(0, str(source))
+        _forget_this_repository(source)
+        given = environment.get("PYTHONPATH", "").split(os.pathsep)
+        sys.path[:0] = [str(source), *filter(None, given)]
     try:
         if arguments[0] == "-c":
             sys.argv = ["-c", *arguments[2:]]
             exec(arguments[1], {"__name__": "__main__"})
+        elif arguments[0] == "-m":
+            sys.argv = list(arguments[1:])
+            sys.path.insert(0, str(cwd))
+            runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
         else:
             sys.argv = list(arguments)
             sys.path.insert(0, str(Path(arguments[0]).parent))
@@ -115,9 +120,15 @@ def _run(arguments, cwd, environment, names):
         atexit._run_exitfuncs()
 
 
-def _forget_packages(source):
-    """In a copy of the repository, or a fork of it, the packages are others."""
-    own = {path.name for folder in (source, ROOT / "src") for path in folder.iterdir()}
+def _forget_this_repository(source):
+    """In a copy of the repository, or a fork of it, packages and tests are others."""
+    folders = (source, ROOT / "src", TESTS, TESTS / "workbench")
+    own = {path.stem for folder in folders for path in folder.iterdir()}
     for name in list(sys.modules):
         if name.partition(".")[0] in own:
             del sys.modules[name]
+    sys.path[:] = [path for path in sys.path if not _is_ours(Path(path))]
+
+
+def _is_ours(path):
+    return path.is_relative_to(ROOT) and not path.is_relative_to(sys.prefix)

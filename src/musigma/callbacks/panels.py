@@ -25,8 +25,12 @@ from musigma.seeding import FIXED_SEED, normal_noise
 from workbench.callbacks.boards import boards
 from workbench.ranges import Count, checked
 
-LARGEST_SPRITE = 8192
-"""The longest side, in pixels, of the one image that TensorBoard's projector takes all from."""
+LARGEST_SPRITE = 2048
+"""The longest side, in pixels, of the one image that TensorBoard's projector takes all from.
+
+It would take 8192, but it shows each image small, and while that is written its pixels are held
+several times over in float64: 2 GiB for a thousand images of 128 × 128 × 3.
+"""
 
 LARGEST_BIN = 1e20
 """TensorBoard has no histogram of values beyond it, nor of NaN."""

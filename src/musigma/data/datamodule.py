@@ -111,6 +111,7 @@ class ImageDataModule(L.LightningDataModule):
         self.augment = augment
         self.num_workers = default_workers() if num_workers is None else num_workers
         self._sets: dict[str, Kept] = {}
+        self._training_loader: Loader | None = None
         self.labels: dict[str, Tensor] = {}
 
     @abstractmethod
@@ -210,6 +211,7 @@ class ImageDataModule(L.LightningDataModule):
             "train", self.batch_size, normalization, is_training=True, shuffle=not overfit
         )
         loader.sampler.set_epoch(_next_epoch(self.trainer) if self.trainer else 0)
+        self._training_loader = loader
         return loader
 
     def val_dataloader(self) -> Loader | list[Loader]:
@@ -245,6 +247,15 @@ class ImageDataModule(L.LightningDataModule):
         images, labels = (part.to(self._device) for part in kept.first(count))
         is_normalized = name == "val" and isinstance(kept, InMemory)
         return name, images if is_normalized else self._normalized(images), labels
+
+    def teardown(self, stage: str) -> None:
+        """End the processes that read training images."""
+        if isinstance(self._training_loader, StreamLoader):
+            self._training_loader.close()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """End them in a run that is stopped or fails, too."""
+        self.teardown("fit")
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int

@@ -167,6 +167,9 @@ class ForeignDataModule(ImageDataModule):
     def teardown(self, stage: str) -> None:
         self.inner.teardown(stage)
 
+    def on_exception(self, exception: BaseException) -> None:
+        self.inner.on_exception(exception)
+
     def some(self, count: int) -> "ForeignDataModule":
         """The same: a trainer's limits shorten it."""
         return self

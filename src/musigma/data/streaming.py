@@ -189,6 +189,16 @@ class StreamLoader(StepLoader):
                 "data.num_workers or data.eval_batch_size lower"
             ) from error
 
+    def close(self) -> None:
+        """End the worker processes that are kept between epochs.
+
+        Left to garbage collection, each would be waited for five seconds, as the queue that tells
+        it to end may be collected first, and be killed.
+        """
+        iterator, self._loader._iterator = self._loader._iterator, None
+        if iterator is not None:
+            iterator._shutdown_workers()  # type: ignore[attr-defined]
+
     def images(self) -> "Evaluated":
         """All images, which are read as they are asked for."""
         return Evaluated(self)

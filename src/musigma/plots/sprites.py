@@ -34,7 +34,5 @@ def _encoded(image: Tensor, kind: str) -> bytes:
         pixels = pixels[:1]
     shown = pixels.permute(1, 2, 0).numpy()
     buffer = io.BytesIO()
-    Image.fromarray(shown[:, :, 0] if shown.shape[2] == 1 else shown).save(
-        buffer, kind, **({"optimize": True} if kind == "PNG" else {"quality": 85})
-    )
+    Image.fromarray(shown[:, :, 0] if shown.shape[2] == 1 else shown).save(buffer, kind, quality=85)
     return buffer.getvalue()

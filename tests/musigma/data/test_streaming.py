@@ -1,6 +1,7 @@
 """Images that are read by worker processes: image folders, and data sets of any class."""
 
 import logging
+import multiprocessing
 from functools import partial
 
 import pytest
@@ -44,6 +45,7 @@ def test_stopped_in_the_middle_of_a_streamed_epoch_it_ends_with_the_bits_of_imag
         *folder, FLIPPED, "data.stream=true", "data.num_workers=1"
     )
     assert "Exception ignored" not in capfd.readouterr().err  # in a worker, by its garbage
+    assert multiprocessing.active_children() == []
     in_memory = load_checkpoint(run_here(*folder, FLIPPED, "data.stream=false").checkpoint("last"))
     for name, value in in_memory["state_dict"].items():
         assert torch.equal(streamed[f"/state_dict/{name}"], value), name
