@@ -18,7 +18,7 @@ PROJECT = """
 name = 'science'
 dependencies = ['torch'{more}]
 [project.optional-dependencies]
-flows = ['{flows}']
+tables = ['{tables}']
 [[tool.importlinter.contracts]]
 containers = ["science"]
 layers = ["{science}"]
@@ -30,7 +30,7 @@ layers = [
     "{layer}",
 ]
 """
-OLD = {"more": "", "flows": "zuko", "science": "model", "layer": "old"}
+OLD = {"more": "", "tables": "pandas", "science": "model", "layer": "old"}
 
 
 def git(folder, *arguments):
@@ -117,7 +117,7 @@ def newer(template):
             "CHANGELOG.md": "# Changelog\n\n## 2\n- Something new.\n\n## 1\n- The first.\n"
             "- The science's own.\n",
             "pyproject.toml": PROJECT.format(
-                more=", 'rich>=13'", flows="zuko>=2", science="new", layer="new"
+                more=", 'rich>=13'", tables="pandas>=3", science="new", layer="new"
             ),
         },
     )
@@ -137,7 +137,7 @@ def test_a_fork_has_the_newer_workbench_and_its_own_science(template, fork):
     assert "The first." not in done.stdout
     assert "The science's own." not in done.stdout  # nothing of it is taken
     assert "rich>=13" in done.stdout
-    assert "zuko>=2 (extra flows)" in done.stdout
+    assert "pandas>=3 (extra tables)" in done.stdout
     layers = PROJECT.format(**{**OLD, "science": "mine", "layer": "new"})
     assert (fork / "pyproject.toml").read_text() == layers
     assert git(fork, "status", "--porcelain") == ""
