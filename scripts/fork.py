@@ -2,7 +2,7 @@
 
 Works in place, in a clean git checkout of the template, on tracked files only. Everything is
 checked and worked out before the first file is changed. The result is one commit, without this
-script and its tests.
+script, what it imports, and their tests.
 """
 
 import argparse
@@ -26,7 +26,10 @@ ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = "musigma"
 WORDS = re.compile(rf"(?<![A-Za-z0-9_]){TEMPLATE}(?![A-Za-z0-9_])")
 CONSTANTS = re.compile(rf"(?<![A-Za-z0-9_]){TEMPLATE.upper()}(?=_)")
-LEFT_BEHIND = ("scripts/fork.py", "tests/test_fork.py", "docs/forks.md", "docs/results.md")
+LEFT_BEHIND = (
+    *("scripts/fork.py", "scripts/without.py", "scripts/zoo.py"),
+    *("tests/test_fork.py", "tests/test_zoo.py", "docs/forks.md", "docs/results.md"),
+)
 UNCHANGED = ("LICENSE",)
 EXAMPLES = re.compile(r"configs/experiment/(?!notebook\.yaml)")
 
@@ -204,7 +207,7 @@ def edited(path: str, text: str, name: str, version: str) -> str:
             (r"^`make fork (?s:.*?)\n\n", ""),
             (r"\[forks\]\(docs/forks\.md\) ·\s", ""),
             (r"\[results\]\(docs/results\.md\) ·\s", ""),
-            (r"^Against published figures(?s:.*?)\n\n", ""),
+            (r"^Against published values(?s:.*?)\n\n", ""),
         ],
     }.get(path, [])
     for pattern, replacement in edits:

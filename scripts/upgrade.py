@@ -1,12 +1,14 @@
 """Take a newer workbench from the template: `make upgrade FROM=<path or git address>[@ref]`.
 
-Replaces `src/workbench`, its tests and its guide to Lightning's callbacks, shows what the
-template's changelog says in between, and runs the checks. Nothing is replaced unless the checkout
-is clean and its workbench is one that the template has had, so that no change of yours is lost.
+Replaces `src/workbench`, its tests, its guide to Lightning's callbacks and this script, and in
+`pyproject.toml` the layers of the workbench. Shows what the template's changelog says in between,
+and runs the checks. Nothing is replaced unless the checkout is clean and its workbench is one that
+the template has had, so that no change of yours is lost.
 """
 
 import argparse
 import difflib
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,7 +16,13 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-REPLACED = ("src/workbench", "src/hydra_plugins", "tests/workbench", "docs/lightning.md")
+REPLACED = (
+    *("src/workbench", "src/hydra_plugins", "tests/workbench"),
+    *("docs/lightning.md", "scripts/upgrade.py"),
+)
+LAYERS = re.compile(r'^containers = \["workbench"\]\n(?s:.*?)^\]$', re.MULTILINE)
+"""Of the workbench's modules, in `pyproject.toml`, where import-linter looks for them."""
+
 CHECKS = (
     ("ruff", "check", "."),
     ("mypy",),
@@ -42,7 +50,7 @@ def main() -> int:
         except UpgradeError as error:
             print(f"\n{error}\nNothing has been changed.", file=sys.stderr)
             return 2
-        if all(tree("HEAD", path) == tree(newer, path, template) for path in REPLACED):
+        if all(tree(f"HEAD:{path}") == tree(f"{newer}:{path}", template) for path in REPLACED):
             print(f"The workbench is that of {asked.source} already.")
             return 0
         for line in said_since(known, newer, template):
@@ -53,9 +61,12 @@ def main() -> int:
     return 0 if asked.no_check else checked()
 
 
-def git(*arguments: str, cwd: Path = ROOT) -> str:
-    """The output of git; an UpgradeError if it fails."""
-    done = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+def git(*arguments: str, cwd: Path = ROOT, typed: str | None = None) -> str:
+    """The output of git, to which something may be typed; an UpgradeError if it fails."""
+    command = ["git", *arguments]
+    done = subprocess.run(
+        command, cwd=cwd, input=typed, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise UpgradeError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout.strip()
@@ -73,37 +84,48 @@ def fetch(source: str, folder: Path) -> str:
     address, _, ref = source.rpartition("@")
     if not address or Path(source).exists() or "/" in ref or ":" in ref:  # git@host:path
         address, ref = source, "HEAD"
-    git("clone", "--quiet", "--no-checkout", address, str(folder), cwd=ROOT)
     try:
-        commit = git("rev-parse", "--verify", f"{ref}^{{commit}}", cwd=folder)
-    except UpgradeError:
-        commit = git("rev-parse", "--verify", f"origin/{ref}^{{commit}}", cwd=folder)
-    if not tree(commit, REPLACED[0], folder):
+        git("clone", "--quiet", "--no-checkout", address, str(folder))
+    except UpgradeError as error:
+        reason = str(error).rpartition("fatal: ")[2]
+        raise UpgradeError(f"{address} cannot be cloned: {reason}") from error
+    commits = (tree(f"{where}{ref}^{{commit}}", checkout=folder) for where in ("", "origin/"))
+    if not (commit := next(filter(None, commits), "")):
+        raise UpgradeError(f"{address} has no branch, tag or commit {ref}: take another @ref")
+    if not tree(f"{commit}:{REPLACED[0]}", folder):
         raise UpgradeError(f"{source} has no {REPLACED[0]}: it is not the template")
     return commit
 
 
-def tree(commit: str, path: str, checkout: Path = ROOT) -> str:
-    """Git's hash of a folder in a commit; empty if it is not there."""
+def tree(name: str, checkout: Path = ROOT) -> str:
+    """Git's hash of a revision, or of a `commit:path`; empty if there is none."""
     try:
-        return git("rev-parse", f"{commit}:{path}", cwd=checkout)
+        return git("rev-parse", "--verify", "--quiet", name, cwd=checkout)
     except UpgradeError:
         return ""
 
 
 def known_version(template: Path) -> str:
-    """The newest commit of the template whose workbench and tests are those here."""
-    commits = git("rev-list", "--all", "--", *REPLACED, cwd=template).splitlines()
+    """The newest commit of the template whose workbench is that here.
+
+    Raises:
+        UpgradeError: if the template never had it, or one of the other places.
+    """
+    commits = git("rev-list", "--all", cwd=template).splitlines()
+    known = ""
     for path in reversed(REPLACED):
-        mine = tree("HEAD", path)
-        known = [commit for commit in commits if tree(commit, path, template) == mine]
+        mine = tree(f"HEAD:{path}")
+        names = "".join(f"{commit}:{path}\n" for commit in commits)
+        found = git("cat-file", "--batch-check=%(objectname)", cwd=template, typed=names)
+        hashes = ["" if " " in line else line for line in found.splitlines()]  # "... missing"
+        known = next((c for c, one in zip(commits, hashes, strict=True) if one == mine), "")
         if not known:
             raise UpgradeError(
                 f"{path} is not that of any version of the template: it was changed here, and "
                 "an upgrade would lose that.\nMove the change into the project's own package, or "
                 f"propose it to the template; git log -- {path} shows where it was made."
             )
-    return known[0]
+    return known
 
 
 def said_since(known: str, newer: str, template: Path) -> list[str]:
@@ -125,13 +147,18 @@ def said_since(known: str, newer: str, template: Path) -> list[str]:
 
 
 def _dependencies(text: str) -> list[str]:
+    """The dependencies, and those of each extra with its name."""
     project = tomllib.loads(text)["project"]
-    return sorted(project.get("dependencies", []))
+    extras = project.get("optional-dependencies", {})
+    return sorted(
+        project.get("dependencies", [])
+        + [f"{one} (extra {name})" for name, needed in extras.items() for one in needed]
+    )
 
 
 def replace(newer: str, template: Path) -> None:
     """Replace the workbench by the newer one, and stage that."""
-    there = [path for path in REPLACED if tree(newer, path, template)]
+    there = [path for path in REPLACED if tree(f"{newer}:{path}", template)]
     git("checkout", "--quiet", newer, "--", *there, cwd=template)
     for path in REPLACED:
         git("rm", "-r", "--quiet", "--ignore-unmatch", path)
@@ -142,6 +169,11 @@ def replace(newer: str, template: Path) -> None:
             place.chmod((template / file).stat().st_mode)
         if path in there:
             git("add", "--", path)
+    project = ROOT / "pyproject.toml"
+    if layers := LAYERS.search(git("show", f"{newer}:pyproject.toml", cwd=template)):
+        text = project.read_text("utf-8")
+        project.write_text(LAYERS.sub(lambda _: layers[0], text), "utf-8")
+        git("add", "--", "pyproject.toml")
 
 
 def checked() -> int:

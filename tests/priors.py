@@ -250,7 +250,7 @@ class LearnedPrior:
         assert {"samples.png", "latent_plane.png", "traversals.png"} <= {*metrics["figures"]}
         page = (folder.path / "report.html").read_text("utf-8")
         assert "quantiles of the prior in each dimension" in page
-        assert "the rate does not fall apart into one of each dimension" in page
+        assert "the rate is not a sum over dimensions" in page
         assert "N(0" not in page
 
         opened = load_run(folder.path)

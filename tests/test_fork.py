@@ -226,7 +226,12 @@ def test_nothing_bears_the_old_name_but_what_says_where_it_comes_from(
 def test_the_workbench_of_a_fork_is_the_templates_to_the_byte(fork, small_fork, minimal_fork):
     for folder, before, _ in (fork, small_fork, minimal_fork):
         after = files_of(folder)
-        for place in ("src/workbench/", "tests/workbench/", "docs/lightning.md"):
+        for place in (
+            "src/workbench/",
+            "tests/workbench/",
+            "docs/lightning.md",
+            "scripts/upgrade.py",
+        ):
             kept = {path: content for path, content in before.items() if path.startswith(place)}
             assert kept
             assert kept == {path: after[path] for path in after if path.startswith(place)}
@@ -320,7 +325,7 @@ def test_a_minimal_fork_has_no_zoo_and_all_else(minimal_fork):
     assert [path for path in gone if path.startswith("src/") and not path.endswith(places)] == []
     # No other test goes unnoticed because it uses a part of the zoo.
     tests = {Path(path).stem for path in gone if Path(path).name.startswith("test_")}
-    assert tests - {"test_fork", "test_two_layers"} <= {
+    assert tests - {"test_fork", "test_zoo", "test_two_layers"} <= {
         f"test_{name}" for names in ZOO.values() for name in names
     }
 

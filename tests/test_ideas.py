@@ -26,7 +26,6 @@ from ideas.label_prior import LabelPriorVAE
 from ideas.latent_diffusion import LatentDiffusion
 from ideas.sphere import UniformSphere, VonMisesFisher, VonMisesFisherHead
 from ideas.two_numbers import TwoNumbers
-from musigma.assemble import try_batch
 from musigma.data import Batch, MNISTDataModule
 from musigma.metrics import meanings, on_common_scale
 from musigma.models import MLP, Autoencoder
@@ -35,6 +34,7 @@ from musigma.objectives import ELBO, Objective
 from musigma.objectives.likelihoods import Laplace
 from musigma.objectives.objective import learns
 from musigma.paths import PROJECT_ROOT
+from musigma.trial_batch import try_batch
 from workbench.config.command_line import read_command_line
 from workbench.errors import ConfigError
 from workbench.meaning import Meaning

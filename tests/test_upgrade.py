@@ -13,6 +13,25 @@ pytestmark = pytest.mark.slow
 
 ME = {"name": "somebody", "email": "somebody@example.com"}
 
+PROJECT = """
+[project]
+name = 'science'
+dependencies = ['torch'{more}]
+[project.optional-dependencies]
+tables = ['{tables}']
+[[tool.importlinter.contracts]]
+containers = ["science"]
+layers = ["{science}"]
+
+[[tool.importlinter.contracts]]
+containers = ["workbench"]
+exhaustive = true
+layers = [
+    "{layer}",
+]
+"""
+OLD = {"more": "", "tables": "pandas", "science": "model", "layer": "old"}
+
 
 def git(folder, *arguments):
     done = subprocess.run(
@@ -66,7 +85,7 @@ def template(tmp_path):
             "tests/workbench/test_old.py": "",
             "docs/lightning.md": "The old guide.\n",
             "CHANGELOG.md": "# Changelog\n\n## 1\n- The first.\n",
-            "pyproject.toml": "[project]\nname = 'science'\ndependencies = ['torch']\n",
+            "pyproject.toml": PROJECT.format(**OLD),
         },
     )
     return folder
@@ -78,7 +97,11 @@ def fork(template, tmp_path):
     folder = tmp_path / "fork"
     git(tmp_path, "clone", "--quiet", str(template), str(folder))
     set_up(folder)
-    commit(folder, "mine", {"src/mine/model.py": "MODEL = 2\n"})
+    mine = {
+        "src/mine/model.py": "MODEL = 2\n",
+        "pyproject.toml": PROJECT.format(**{**OLD, "science": "mine"}),
+    }
+    commit(folder, "mine", mine)
     return folder
 
 
@@ -91,13 +114,18 @@ def newer(template):
             "src/workbench/new.py": "NEW = 1\n",
             "docs/lightning.md": "The new guide.\n",
             "src/science/model.py": "MODEL = 3\n",
-            "CHANGELOG.md": "# Changelog\n\n## 2\n- Something new.\n\n## 1\n- The first.\n",
-            "pyproject.toml": "[project]\nname = 'science'\ndependencies = ['torch', 'rich>=13']\n",
+            "CHANGELOG.md": "# Changelog\n\n## 2\n- Something new.\n\n## 1\n- The first.\n"
+            "- The science's own.\n",
+            "pyproject.toml": PROJECT.format(
+                more=", 'rich>=13'", tables="pandas>=3", science="new", layer="new"
+            ),
         },
     )
 
 
 def test_a_fork_has_the_newer_workbench_and_its_own_science(template, fork):
+    change = {"CHANGELOG.md": "# Changelog\n\n## 1\n- The first.\n- The science's own.\n"}
+    commit(template, "the science's own", change)
     newer(template)
     done = upgrade(fork, template, "--no-check")
     assert done.returncode == 0, done.stderr
@@ -107,7 +135,11 @@ def test_a_fork_has_the_newer_workbench_and_its_own_science(template, fork):
     assert (fork / "src" / "science" / "model.py").read_text() == "MODEL = 1\n"
     assert "Something new." in done.stdout
     assert "The first." not in done.stdout
+    assert "The science's own." not in done.stdout  # nothing of it is taken
     assert "rich>=13" in done.stdout
+    assert "pandas>=3 (extra tables)" in done.stdout
+    layers = PROJECT.format(**{**OLD, "science": "mine", "layer": "new"})
+    assert (fork / "pyproject.toml").read_text() == layers
     assert git(fork, "status", "--porcelain") == ""
     again = upgrade(fork, template, "--no-check")
     assert "already" in again.stdout
@@ -136,8 +168,8 @@ def test_nothing_is_lost(template, fork, tmp_path):
     assert "src/workbench is not that of any version of the template" in done.stderr
     assert git(fork, "rev-parse", "HEAD^") == before
     for source, message in (
-        (tmp_path / "nowhere", "nowhere"),
-        (f"{template}@v9", "v9"),
+        (tmp_path / "nowhere", f"{tmp_path}/nowhere cannot be cloned: repository"),
+        (f"{template}@v9", "has no branch, tag or commit v9"),
     ):
         git(fork, "reset", "--quiet", "--hard", before)
         done = upgrade(fork, source)
@@ -145,3 +177,12 @@ def test_nothing_is_lost(template, fork, tmp_path):
         assert message in done.stderr
         assert "Traceback" not in done.stderr
     assert git(fork, "rev-parse", "HEAD") == before
+
+
+def test_the_script_itself_is_replaced_and_branches_are_found(template, fork):
+    git(template, "checkout", "--quiet", "-b", "next")
+    script = (template / "scripts" / "upgrade.py").read_text() + "# newer\n"
+    commit(template, "a newer script", {"scripts/upgrade.py": script})
+    git(template, "checkout", "--quiet", "-")
+    assert upgrade(fork, f"{template}@next", "--no-check").returncode == 0
+    assert (fork / "scripts" / "upgrade.py").read_text() == script

@@ -10,7 +10,7 @@ from musigma.seeding import FIXED_SEED, NoiseByPlace, derive_seed, normal_noise
 
 
 class EvaluatedBatch(NamedTuple):
-    """Where a batch stands among those that are evaluated.
+    """The place of a batch among those that are evaluated.
 
     Args:
         number: of the batch on this rank, from 0.

@@ -1,4 +1,4 @@
-"""What a LightningModule of the user's own class draws."""
+"""Seeds for a LightningModule of the user's own class."""
 
 import logging
 from typing import Any

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from musigma.assemble import DEFAULT, build_data, build_model, build_objective
 from musigma.data import ImageDataModule
-from musigma.evaluation.encoding import Shown, View
+from musigma.evaluation.encoding import LabelledImages, View
 from musigma.models import LatentVariableModel
 from musigma.models.priors import Prior
 from musigma.objectives import Objective
@@ -56,7 +56,7 @@ class Run(NamedTuple):
             return torch.empty(0, self.model.latent_dim), torch.empty(0)
         mus, labels = [], []
         for batch in loader:
-            shown = Shown(batch.x.to(self.model.device), batch.y.to(self.model.device))
+            shown = LabelledImages(batch.x.to(self.model.device), batch.y.to(self.model.device))
             mus.append(self.model.given(shown).encode(shown.x).mu.cpu())
             labels.append(batch.y.cpu())
         return torch.cat(mus), torch.cat(labels)

@@ -118,7 +118,7 @@ def on_common_scale(
 
 
 def _paid(config: Mapping[str, Any], module: Any) -> str:
-    """What the model itself adds to the loss, in words, with its settings."""
+    """The penalties that the model itself adds to the loss, in words, with its settings."""
     if not module.model.pays:
         return ""
     settings = {

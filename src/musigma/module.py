@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Prediction(NamedTuple):
-    """What `Trainer.predict` gives of a batch.
+    """The predictions that `Trainer.predict` gives for a batch.
 
     Args:
         mu: the codes, `[B, d]`.
@@ -157,12 +157,12 @@ class AutoencoderModule(LoaderSeedingModule):
                 start_at(mean_image)
         elif model.center_output:
             log.warning(
-                "center_output is left out: of these data nobody knows the mean image; call "
+                "center_output is left out: the mean image of these data is not known; call "
                 "module.model.start_at(mean_image) before training"
             )
 
     def learners(self) -> dict[str, OptimizerRecipe]:
-        """Those of the model and of the objective."""
+        """The learners of the model and of the objective."""
         return {
             f"{part}.{name}": own
             for part, of in (("model", self.model), ("objective", self.objective))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 FIXED_SEED = 0
-"""Of draws that are the same in every run: images held out, static pixels, noise in evaluation."""
+"""The seed of draws that all runs share: images held out, static pixels, noise in evaluation."""
 
 PIXELS, CODES = 1, 2
 """Last parts of the seeds of two draws at one place, which from one seed would be dependent."""

@@ -144,7 +144,7 @@ def show_results(
 def next_steps(
     folder: Path, loggers: Sequence[Logger], commands: Mapping[str, str]
 ) -> dict[str, str]:
-    """What looks closer at a trained run, by labels: commands, and an address of TensorBoard's."""
+    """Commands that look closer at a trained run, and TensorBoard's address, by labels."""
     run = shlex.quote(str(nearby(folder)))
     commands = {label: line.format(run=run) for label, line in commands.items()}
     if any(isinstance(logger, TensorBoardLogger) for logger in loggers):

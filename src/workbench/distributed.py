@@ -30,13 +30,13 @@ STOPPED = "workbench/stopped"
 """In the store once a process was stopped while it waited for the others."""
 
 LAUNCHERS = (TorchElasticEnvironment, SLURMEnvironment)
-"""What may start the processes of a run, in the order in which Lightning asks for them."""
+"""Launchers that may start the processes of a run, in the order in which Lightning asks."""
 
 MEETING = timedelta(minutes=5)
-"""How long processes that a launcher starts together wait for one another."""
+"""The time that processes which a launcher starts together wait for one another."""
 
 PATIENCE = timedelta(minutes=30)
-"""How long they wait for one that prepares the run: torch's own limit for a collective."""
+"""The time that they wait for one that prepares the run: torch's own limit for a collective."""
 
 SEEN_WITHIN = timedelta(minutes=1)
 """After so long a network file system shows what another node has made."""
@@ -139,7 +139,7 @@ class Processes:
 
 
 def launcher() -> ClusterEnvironment | None:
-    """What has started this process as one of several; None if nothing has."""
+    """The launcher that has started this process as one of several; None if there is none."""
     kind = next((kind for kind in LAUNCHERS if kind.detect()), None)
     try:
         found = kind() if kind else None

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 MOST_EXAMPLES = 100_000
-"""Of larger test sets no single values are kept."""
+"""The largest test set whose single values are kept."""
 
 
 class ExampleValues:

@@ -1,4 +1,4 @@
-"""What is imported before a run starts without being used by one."""
+"""Imports that no run uses, left out so that commands start sooner."""
 
 import importlib.util
 import sys

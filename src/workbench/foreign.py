@@ -42,7 +42,7 @@ def own_name(name: str, stage: Stage) -> str:
 
 
 class LastBatch:
-    """What the last batch of training reported."""
+    """The size and the metrics that the last batch of training reported."""
 
     last_size = 0
 
@@ -84,7 +84,7 @@ class Reports(L.Callback):
 
     @property
     def device(self) -> torch.device:
-        """That of the module."""
+        """The device of the module."""
         assert self._trainer is not None
         return self._trainer.strategy.root_device
 

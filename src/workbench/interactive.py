@@ -10,9 +10,9 @@ from workbench.config import hydra_adapter
 from workbench.config.build import build_data, build_module, compared_settings
 from workbench.config.check import check_config
 from workbench.config.compose import choose_none
-from workbench.config.identity import changes_figures
+from workbench.config.identity import changes_metrics
 from workbench.config.jobs import Checks, raise_all
-from workbench.config.launch import run_name
+from workbench.config.naming import run_name
 from workbench.config.quoting import quote
 from workbench.config.resolvers import register_resolvers
 from workbench.console import set_up_logging
@@ -109,7 +109,7 @@ def changed_settings(config: Config, defaults: Config) -> list[Changed]:
     return [
         Changed(name, _text(mine.get(name)), _text(default.get(name)))
         for name in dict.fromkeys([*mine, *default])
-        if changes_figures(name) and mine.get(name) != default.get(name)
+        if changes_metrics(name) and mine.get(name) != default.get(name)
     ]
 
 

@@ -21,7 +21,7 @@ Stage = Literal["train", "val", "test"]
 
 
 def reports_of(module: Any) -> Any:
-    """What knows the metrics of a module: itself, or what stands in for it if it is foreign."""
+    """The object that has a module's metrics: itself, or its `Reports` if it is foreign."""
     return getattr(module, "_reports", module)
 
 
@@ -59,7 +59,7 @@ class ReportingModule(OptimizedModule):
     """The metrics beside the progress bar."""
 
     config: Config | None
-    """What it was built of; None if it was not built of a config."""
+    """The config that it was built of; None if there was none."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -38,7 +38,7 @@ class Origin(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """What was taken of an origin.
+    """The weights that were taken of an origin, and the reasons for the others.
 
     Args:
         origin: of the weights.

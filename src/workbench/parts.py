@@ -61,7 +61,7 @@ def freeze(module: nn.Module, names: Iterable[str]) -> None:
 
 
 def frozen_modules(module: nn.Module, parts: Iterable[str]) -> Iterator[nn.Module]:
-    """Those of the parts that are modules."""
+    """The parts that are modules."""
     known: Mapping[str, nn.Module] = dict(module.named_modules())
     return (known[part] for part in parts if part in known)
 

@@ -14,8 +14,9 @@ from workbench.config.build import build_callbacks, build_data, build_module
 from workbench.config.check import check_config
 from workbench.config.identity import flatten
 from workbench.config.launch import Launch
-from workbench.config.misfits import check_schedule, check_unvalidated, find_misfits
+from workbench.config.misfits import check_unvalidated, find_misfits
 from workbench.config.places import places_of, remember, unnamed_places
+from workbench.config.schedule_rules import check_schedule
 from workbench.config.trainer_rules import batches_of, check_processes, read_data
 from workbench.distributed import Processes, check_alike, check_shared, folder_to_join
 from workbench.errors import ConfigError, RunError

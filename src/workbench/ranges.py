@@ -49,7 +49,7 @@ WORDS = {
 
 
 def in_our_words(message: str) -> str:
-    """What pydantic says of a value, as a sentence about a setting."""
+    """Pydantic's message about a value, as a sentence about a setting."""
     for theirs, ours in WORDS.items():
         message = re.sub(f"^{theirs}", ours, message)
     return message

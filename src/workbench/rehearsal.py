@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from workbench.callbacks import BestAndLast, GracefulStop, StopWhenNotFinite
 from workbench.callbacks.graceful_stop import stoppable
 from workbench.config.blame import blaming, ours
-from workbench.config.misfits import no_such_metric
+from workbench.config.schedule_rules import no_such_metric
 from workbench.config.targets import find_class
 from workbench.errors import ConfigError
 from workbench.foreign import is_foreign

@@ -25,7 +25,7 @@ TIMING: dict[str, Any] = {
     "frequency": Count,
     "monitor": str | None,
 }
-"""What a config says beside a scheduler's own arguments, with the types."""
+"""The entries of a config beside a scheduler's own arguments, with their types."""
 
 
 class Length(NamedTuple):
@@ -69,7 +69,7 @@ class Schedule(NamedTuple):
         return takes and all(given.get(name) is None for name in ("total_steps", "epochs"))
 
     def steps(self, length: Length) -> float:
-        """How often it is stepped, at most, in a training of that length."""
+        """The number of times that it is stepped, at most, in a training of that length."""
         count = length.steps if self.interval == "step" else length.epochs
         return count if math.isinf(count) else max(1, count // self.frequency)
 

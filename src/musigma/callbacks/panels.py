@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from musigma.data import Batch, ImageDataModule
 from musigma.data.batch import as_batch
-from musigma.evaluation.encoding import Shown, View
+from musigma.evaluation.encoding import LabelledImages, View
 from musigma.models import LatentVariableModel, Posterior
 from musigma.module import AutoencoderModule
 from musigma.plots.images import pair_rows
@@ -45,7 +45,7 @@ class PanelInputs(NamedTuple):
         x: the images, `[N, C, H, W]` in [0, 1].
         y: their labels, `[N]`.
         posterior: of each.
-        rates: the rate of each of its dimensions, `[N, d]`; None if it does not fall apart so.
+        rates: the rate of each of its dimensions, `[N, d]`; None if it is no sum over them.
         x_hat: reconstructions from a draw of z each, like `x`.
         views: the model for codes of no image, once for each view of it.
     """
@@ -154,7 +154,7 @@ class Panel(L.Callback):
 
         uses_prior = pl_module.objective.uses_prior
         noise = normal_noise(1, len(x), model.noise_dim, seed=FIXED_SEED)
-        draw = model.given(Shown(x, labels)).draw(x, noise.to(x))
+        draw = model.given(LabelledImages(x, labels)).draw(x, noise.to(x))
         return PanelInputs(
             stage,
             trainer.global_step - 1,

@@ -1,1 +1,1 @@
-"""What the scripts do with trained runs."""
+"""The commands on trained runs: evaluate, predict, export."""

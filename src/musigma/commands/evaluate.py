@@ -36,7 +36,7 @@ from workbench.runs.evaluation import (
     write_evaluation,
 )
 from workbench.runs.folder import RunFolder
-from workbench.runs.origins import sweep_of, train_command
+from workbench.runs.origins import own_overrides, sweep_of, train_command
 from workbench.runs.output import output_folder
 from workbench.runs.resume import find_runs
 
@@ -209,7 +209,7 @@ def _evaluate(
             f"{PROJECT.package} {PROJECT.version}",
             **({} if place == folder.path else {"written to": place}),
         },
-        overrides=about.overrides,
+        overrides=own_overrides(about.overrides),
         config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
         environment=about.environment,
     )
@@ -254,7 +254,8 @@ def _show(rows: Sequence[Row], metrics: Metrics, about: About) -> None:
         show_table("beside published values", columns, [row[:5] for row in beside])
         for text in dict.fromkeys(row.differs for row in beside):
             names = [row.name for row in beside if row.differs == text]
-            print(f"what differs ({'; '.join(names)}): {text}")
-        print(f"typed for this run: {' '.join(about.overrides) or 'nothing'}")
+            print(wrapped(f"what differs ({'; '.join(names)}): {text}"))
+        typed = " ".join(own_overrides(about.overrides)) or "nothing"
+        print(wrapped(f"typed for this run: {typed}"))
     if left := metrics.get("log_p_exact_not_converged"):
         print(f"The integral did not converge for {left} of {metrics['images']} images.")

@@ -20,7 +20,7 @@ SIDE = 31
 """Codes along each side of the plane at the most."""
 
 PIXELS = {1: 800_000, 3: 1_300_000}
-"""Of a sprite at the most, by the channels of its images: some 0.3 MB as a file."""
+"""The most pixels of a sprite, by the channels of its images: some 0.3 MB as a file."""
 
 PRIOR = 2.5
 """The plane reaches so many standard deviations of the prior, if codes are held to it."""

@@ -17,7 +17,7 @@ from musigma.evaluation import (
     why_no_log_p,
 )
 from musigma.evaluation.amortization import best_elbo
-from musigma.evaluation.encoding import Encoded, Shown
+from musigma.evaluation.encoding import Encoded, LabelledImages
 from musigma.evaluation.latent import (
     active_units,
     aggregated_posterior,
@@ -75,7 +75,9 @@ def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: 
     if reason := why_no_log_p(run.model, objective):
         return {**metrics, "no_log_p": reason}
     rows = _chosen(len(test.y), images)
-    return metrics | _density(run, objective, Shown(test.x[rows], test.y[rows]), samples, seed)
+    return metrics | _density(
+        run, objective, LabelledImages(test.x[rows], test.y[rows]), samples, seed
+    )
 
 
 def _reconstruction(run: Run, test: Encoded) -> Metrics:
@@ -107,7 +109,7 @@ def _latent(model: LatentVariableModel, objective: Objective, test: Encoded) -> 
         metrics["active_units_by_layer"] = [int(layer.sum()) for layer in layers]
     if test.rates is not None:
         metrics["rate_per_dimension"] = test.rates.double().mean(0).tolist()
-    is_normal = _is_normal(model, Shown(test.x[:1], test.y[:1]))
+    is_normal = _is_normal(model, LabelledImages(test.x[:1], test.y[:1]))
     if model.has_density and not (is_normal or model.is_deterministic):
         return {**metrics, "for_normal_posteriors": NOT_NORMAL}
     metrics["aggregate_covariance"] = moments.covariance.tolist()
@@ -121,9 +123,9 @@ def _latent(model: LatentVariableModel, objective: Objective, test: Encoded) -> 
 
 
 @torch.no_grad()
-def _is_normal(model: LatentVariableModel, images: Shown) -> bool:
+def _is_normal(model: LatentVariableModel, images: LabelledImages) -> bool:
     """Whether mu and std say all about the posteriors."""
-    first = Shown(*(part[:1].to(model.device) for part in images))
+    first = LabelledImages(*(part[:1].to(model.device) for part in images))
     return isinstance(model.given(first).encode(first.x), NormalPosterior)
 
 
@@ -147,10 +149,12 @@ def _classes(run: Run, test: Encoded) -> Metrics:
     return {"classes": metrics}
 
 
-def _density(run: Run, objective: Objective, images: Shown, samples: int, seed: int) -> Metrics:
+def _density(
+    run: Run, objective: Objective, images: LabelledImages, samples: int, seed: int
+) -> Metrics:
     """ELBO and log p(x) on the same images, and the gap between them."""
     model = run.model
-    images = Shown(*(part.to(model.device) for part in images))
+    images = LabelledImages(*(part.to(model.device) for part in images))
     reason = why_no_importance_weights(model, objective)
     prior = next(iter(model.views().values())).prior
     is_integrable = model.latent_dim <= 2 and prior.half_width() is not None
@@ -175,7 +179,7 @@ def _density(run: Run, objective: Objective, images: Shown, samples: int, seed: 
         }
         if reason is None and _is_normal(model, images):
             chosen = _chosen(len(images.x), GAP_IMAGES)
-            few = Shown(*(part[chosen.to(part.device)] for part in images))
+            few = LabelledImages(*(part[chosen.to(part.device)] for part in images))
             generator = _generator(derive_seed(seed, len(images.x)))
             best = best_elbo(model.given(few), few.x, generator=generator)
             metrics |= {
@@ -190,7 +194,7 @@ def _density(run: Run, objective: Objective, images: Shown, samples: int, seed: 
     return metrics
 
 
-def _integrals(model: LatentVariableModel, images: Shown) -> QuadratureEstimate:
+def _integrals(model: LatentVariableModel, images: LabelledImages) -> QuadratureEstimate:
     """Log p(x) of all images, those together that decode alike."""
     groups = list(model.alike(images))
     parts = [
@@ -201,10 +205,13 @@ def _integrals(model: LatentVariableModel, images: Shown) -> QuadratureEstimate:
 
 
 def _importance(
-    model: LatentVariableModel, images: Shown, samples: int, seed: int
+    model: LatentVariableModel, images: LabelledImages, samples: int, seed: int
 ) -> ImportanceEstimate:
     console = Console(stderr=True)
-    chunks = [Shown(*rows) for rows in zip(*(p.split(IMAGES_AT_ONCE) for p in images), strict=True)]
+    chunks = [
+        LabelledImages(*rows)
+        for rows in zip(*(p.split(IMAGES_AT_ONCE) for p in images), strict=True)
+    ]
     batches = track(
         chunks,
         "importance weights",

@@ -6,7 +6,7 @@ from functools import partial
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from musigma.evaluation.encoding import Encoded, Shown
+from musigma.evaluation.encoding import Encoded, LabelledImages
 from musigma.evaluation.reconstruction import class_means, worst
 from musigma.loading import Run
 from musigma.models import LatentVariableModel
@@ -105,7 +105,7 @@ def _interpolations(run: Run, test: Encoded) -> Figure:
 def _given(run: Run, test: Encoded, rows: Sequence[int]) -> LatentVariableModel:
     """The model, given some of the test images."""
     images = (part[list(rows)].to(run.model.device) for part in (test.x, test.y))
-    return run.model.given(Shown(*images))
+    return run.model.given(LabelledImages(*images))
 
 
 def _class_errors(l1: Tensor, y: Tensor) -> Figure:

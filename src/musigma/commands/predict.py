@@ -142,7 +142,7 @@ def _file(task: str, output: str | None, own: Path) -> Path:
     return path
 
 
-def _write(path: Path, done: tasks.Prediction) -> None:
+def _write(path: Path, done: tasks.TaskResult) -> None:
     with written_together(path.parent) as beside:
         if done.arrays:
             np.savez(beside / path.name, **done.arrays)

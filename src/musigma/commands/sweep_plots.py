@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from musigma.evaluation.encoding import Shown
+from musigma.evaluation.encoding import LabelledImages
 from musigma.loading import Run, load_run
 from musigma.plots.images import pair_rows, plane_codes
 from musigma.plots.latent import MOST_VIEWS, plane_of, samples_of
@@ -71,7 +71,7 @@ def _words(point: Point) -> str:
 
 
 def _fewest_values(groups: Sequence[Group]) -> str | None:
-    """Of several settings that varied, the one by which a plane's points are joined."""
+    """The setting that joins a plane's points: of those that varied, the one with fewest values."""
     names = list(groups[0].settings) if groups else []
     values = {name: {text_of(group.settings[name]) for group in groups} for name in names}
     return min(names, key=lambda name: len(values[name])) if len(names) > 1 else None
@@ -102,9 +102,9 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
         yield Plot(_pixels(grid), "means of samples" + ", a row a class" * several)
     else:
         data.setup("test")
-        images = Shown(*next(data.evaluation_loader("test").images().batches(IMAGES)))
+        images = LabelledImages(*next(data.evaluation_loader("test").images().batches(IMAGES)))
         mu = model.given(images).encode(images.x).mu
-        few = Shown(*(part[:16] for part in images))
+        few = LabelledImages(*(part[:16] for part in images))
         noise = normal_noise(1, len(few.x), model.noise_dim, seed=FIXED_SEED)
         x_hat = model.likelihood.mean(model.given(few).draw(few.x, noise).decoded()[0])
         on_unit = data.normalization.shown

@@ -11,7 +11,7 @@ from torchvision.utils import make_grid
 
 from musigma.commands.inputs import codes_of, images_of
 from musigma.data.splits import NO_LABEL
-from musigma.evaluation.encoding import Shown, in_rows, of_labels
+from musigma.evaluation.encoding import LabelledImages, in_rows, of_labels
 from musigma.evaluation.reconstruction import reconstruction_errors
 from musigma.loading import Run
 from musigma.objectives.draw import Prior
@@ -28,39 +28,39 @@ PAIRS = 80
 """The most images beside their reconstructions in a picture."""
 
 
-class Prediction(NamedTuple):
-    """What a task gives: arrays by their names, and an image `[3, H, W]` in [0, 1] or None."""
+class TaskResult(NamedTuple):
+    """The result of a task: arrays by their names, and an image `[3, H, W]` in [0, 1] or None."""
 
     arrays: dict[str, Any]
     picture: Tensor | None
 
 
 @torch.no_grad()
-def encode(run: Run, source: str, label: int | None = None) -> Prediction:
+def encode(run: Run, source: str, label: int | None = None) -> TaskResult:
     """`mu` and `std` of images, `[N, d]` each, with what is known about them."""
     x, y, about = _images(run, source, label)
     model = run.model
 
     def rows_of(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        posterior = model.given(Shown(x, y)).encode(x)
+        posterior = model.given(LabelledImages(x, y)).encode(x)
         return posterior.mu, posterior.std
 
     mu, std = in_rows(rows_of, x, y, device=model.device)
     _check_finite("codes", torch.cat([mu, std]))
-    return Prediction({"mu": mu.numpy(), "std": std.numpy(), **about}, None)
+    return TaskResult({"mu": mu.numpy(), "std": std.numpy(), **about}, None)
 
 
-def decode(run: Run, source: str, label: int | None = None) -> Prediction:
+def decode(run: Run, source: str, label: int | None = None) -> TaskResult:
     """The mean images `x` `[N, C, H, W]` of codes in a file, and a grid of the first.
 
     A model that is told labels is told those in the file, or `label` of all codes.
     """
     codes, known = codes_of(Path(source), run.model)
     x = _decoded(run, codes, _labels(run, len(codes), known, label, f"{source} holds"))
-    return Prediction({"x": x.numpy()}, _grid(x[: most_in_a_grid(run.model.image_shape)]))
+    return TaskResult({"x": x.numpy()}, _grid(x[: most_in_a_grid(run.model.image_shape)]))
 
 
-def sample(run: Run, count: int, seed: int, label: int | None = None) -> Prediction:
+def sample(run: Run, count: int, seed: int, label: int | None = None) -> TaskResult:
     """A grid of the mean images of draws from the prior.
 
     A model that is told labels is told `label`, or each label in turn: a column for each.
@@ -70,17 +70,17 @@ def sample(run: Run, count: int, seed: int, label: int | None = None) -> Predict
     y = _labels(run, count, torch.arange(count) % len(views), label)
     codes = torch.stack([_required(view.prior).sample(count, seed=seed) for view in views])
     x = _decoded(run, codes[y, torch.arange(count)], y)
-    return Prediction({}, _grid(x, len(views) if y.unique().numel() > 1 else None))
+    return TaskResult({}, _grid(x, len(views) if y.unique().numel() > 1 else None))
 
 
 @torch.no_grad()
-def reconstruct(run: Run, source: str, z: Code, seed: int, label: int | None = None) -> Prediction:
+def reconstruct(run: Run, source: str, z: Code, seed: int, label: int | None = None) -> TaskResult:
     """Images `x` and their reconstructions `x_hat`, with codes, errors and a picture of some."""
     x, y, about = _images(run, source, label)
     model, normalization = run.model, run.data.normalization
 
     def rows_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        given = model.given(Shown(x, y))
+        given = model.given(LabelledImages(x, y))
         if z == "mu":
             code = given.nearest(given.encode(x).mu)
             return code, given.images_of(code)
@@ -95,13 +95,13 @@ def reconstruct(run: Run, source: str, z: Code, seed: int, label: int | None = N
     arrays = {"x": x, "x_hat": x_hat, "z": code, "l1": errors.l1, "mse": errors.mse}
     first = max(1, min(PAIRS, most_in_a_grid(model.image_shape) // 2))
     picture = pair_rows(x[:first], x_hat[:first])
-    return Prediction({name: value.numpy() for name, value in arrays.items()} | about, picture)
+    return TaskResult({name: value.numpy() for name, value in arrays.items()} | about, picture)
 
 
 @torch.no_grad()
 def traverse(
     run: Run, source: str, image: int, offsets: Sequence[float], label: int | None = None
-) -> Prediction:
+) -> TaskResult:
     """Images `x` `[d, K, C, H, W]` of a code with one dimension moved at a time, a row for each.
 
     Of several stochastic layers the dimensions of the one that is decoded are moved. Offsets are in
@@ -119,7 +119,7 @@ def traverse(
     z = run.model.nearest((steps * unit + center).to(run.model.device)).cpu()
     x = _decoded(run, z.flatten(0, 1), y.expand(moved * len(offsets)))
     arrays = {"x": x.unflatten(0, z.shape[:2]).numpy(), "z": z.numpy()}
-    return Prediction({**arrays, "offsets": np.asarray(offsets)}, _grid(x, len(offsets)))
+    return TaskResult({**arrays, "offsets": np.asarray(offsets)}, _grid(x, len(offsets)))
 
 
 def _center(run: Run, source: str, image: int, label: int | None) -> tuple[Tensor | None, Tensor]:
@@ -130,7 +130,7 @@ def _center(run: Run, source: str, image: int, label: int | None) -> tuple[Tenso
     if image >= len(x):
         raise DataError(f"image={image}: input={source} holds {len(x)} images, counted from 0")
     x, y = x[image : image + 1], y[image : image + 1]
-    one = Shown(x.to(run.model.device), y.to(run.model.device))
+    one = LabelledImages(x.to(run.model.device), y.to(run.model.device))
     mu = run.model.given(one).encode(one.x).mu.cpu()
     _check_finite("codes", mu)
     return mu[0], y

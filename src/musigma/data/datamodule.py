@@ -40,7 +40,7 @@ Kept = InMemory | Streamed | Iterated
 
 
 FIRST = 10_000
-"""Of training images without a length so many are evaluated: the first ones."""
+"""The number of training images that are evaluated, the first ones, if they have no length."""
 
 
 class ImageDataModule(L.LightningDataModule):
@@ -76,7 +76,7 @@ class ImageDataModule(L.LightningDataModule):
     """True if image files of any size are scaled and cut to fit."""
 
     classes: ClassVar[int | None] = None
-    """How many classes there are, where that is known before the data are read."""
+    """The number of classes, where it is known before the data are read."""
 
     @checked
     def __init__(
@@ -301,7 +301,7 @@ class ImageDataModule(L.LightningDataModule):
         return isinstance(images, Iterated) or (images is not None and len(images) > 0)
 
     def _checked(self, name: str, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """What was read; DataError if it is not what `read` should give."""
+        """The images and labels; a DataError if they are not as `read` should give them."""
         if images.dtype != torch.uint8 or images.shape[1:] != torch.Size(self.image_shape):
             raise DataError(
                 f"{self.name}: the {name} images are {images.dtype} {list(images.shape)}, and "

@@ -29,7 +29,7 @@ SOURCE = "data module of your own"
 class AsTheyCome(Normalization):
     """Pixels as a loader gives them: whatever made them is not known here.
 
-    Of pixels beyond [0, 1] nobody knows the scale: what speaks of [0, 1] pixels (PSNR, densities on
+    The scale of pixels beyond [0, 1] is not known: what speaks of [0, 1] pixels (PSNR, densities on
     the common scale) is not a number, and they are shown from the smallest to the largest.
 
     Args:
@@ -92,14 +92,14 @@ class ForeignDataModule(ImageDataModule):
         self.labels = {}  # nobody knows them before they come
 
     def __getattr__(self, name: str) -> Any:
-        """What is asked of the data module itself, such as `trainer.datamodule.num_classes`."""
+        """An attribute of the data module itself, such as `trainer.datamodule.num_classes`."""
         if name in ("inner", "__setstate__"):
             raise AttributeError(name)
         return getattr(self.inner, name)
 
     @property
     def trainer(self) -> Any:
-        """That of both."""
+        """The Trainer of both data modules."""
         return self.inner.trainer
 
     @trainer.setter

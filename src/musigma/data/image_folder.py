@@ -24,7 +24,7 @@ from workbench.ranges import checked
 log = logging.getLogger(__name__)
 
 SHARE_READ_AT_ONCE = 0.25
-"""Of the host's free memory, for images that are read once: for a moment they are there twice."""
+"""The share of the host's free memory for images read once; for a moment they are there twice."""
 
 SETS = {
     **dict.fromkeys(("train", "training"), "train"),

@@ -130,7 +130,7 @@ class Iterated(IterableDataset):  # type: ignore[type-arg]
 class IteratedLoader:
     """Iterates over an `Iterated` set with worker processes; it has no length.
 
-    Resumed in the middle of an epoch it reads again what it has read, and goes on from there.
+    Resumed in the middle of an epoch it reads again what it has read, and continues from there.
 
     Args:
         images: the set.

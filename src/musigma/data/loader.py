@@ -16,7 +16,7 @@ from musigma.data.steps import StepLoader
 log = logging.getLogger(__name__)
 
 SHARE_HELD_ON_DEVICE = 0.5
-"""Of a device's free memory, for the images of one set; larger ones stay on the host."""
+"""The share of a device's free memory for the images of one set; larger sets stay on the host."""
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from contextlib import suppress
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
-"""Where Linux tells a container what it may use."""
+"""The folder in which Linux tells a container what it may use."""
 
 
 def free_host_memory() -> float:
-    """In bytes, what this process may still take; infinity where nobody says."""
+    """The bytes of memory that this process may still take; infinity if they are not known."""
     found: list[float] = []
     with suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text("utf-8").splitlines()

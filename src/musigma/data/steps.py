@@ -81,7 +81,7 @@ class StepLoader:
         return max(1, full + (rest >= 2 * self.world_size))
 
     def weight(self, together: int, steps: float) -> float:
-        """What the mean over the images given last counts for in a mean over means.
+        """The weight of the mean over the images given last, in a mean over means.
 
         It makes that the mean over the images of all ranks and of the steps whose gradients are
         accumulated: the last step may be smaller and not share out evenly, and be one of fewer.

@@ -275,7 +275,7 @@ def default_workers() -> int:
 
 
 def opened(found: tuple[Tensor, Tensor] | DataError) -> tuple[Tensor, Tensor]:
-    """What a worker handed over, or the error that it met."""
+    """The images and labels that a worker read; raises the error that it met."""
     if isinstance(found, DataError):
         raise found
     return found

@@ -1,9 +1,9 @@
 """Estimators of log p(x), latent-space measures, probes: tensors in, numbers out."""
 
 from musigma.evaluation.importance import ImportanceEstimate, importance_estimate
-from musigma.evaluation.meaning import why_no_importance_weights, why_no_log_p
 from musigma.evaluation.pareto import pareto_k
 from musigma.evaluation.quadrature import QuadratureEstimate, quadrature_estimate
+from musigma.evaluation.reasons import why_no_importance_weights, why_no_log_p
 
 __all__ = [
     "ImportanceEstimate",

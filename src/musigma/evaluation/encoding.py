@@ -37,7 +37,7 @@ def codes_at_once(model: LatentVariableModel) -> int:
     return max(1, PIXELS // math.prod(model.image_shape))
 
 
-class Shown(NamedTuple):
+class LabelledImages(NamedTuple):
     """Images `[N, C, H, W]` and their labels `[N]`, as a model is given them."""
 
     x: Tensor
@@ -60,7 +60,9 @@ class View(NamedTuple):
 
 def of_labels(model: LatentVariableModel, y: Tensor) -> LatentVariableModel:
     """The model, given the labels `[B]` of codes whose images nobody has."""
-    return model.given(Shown(y, y))  # it asks for labels only; anything may stand for the images
+    return model.given(
+        LabelledImages(y, y)
+    )  # it asks for labels only; anything may stand for the images
 
 
 def inputs_of(model: LatentVariableModel, rows: Tensor) -> tuple[Tensor, ...]:
@@ -69,7 +71,7 @@ def inputs_of(model: LatentVariableModel, rows: Tensor) -> tuple[Tensor, ...]:
     return (rows, labels) if model.told else (rows,)
 
 
-class Images(Protocol):
+class ImageSet(Protocol):
     """N images that may be too many for the memory."""
 
     def __len__(self) -> int: ...
@@ -132,7 +134,7 @@ class Encoded(NamedTuple):
 
 @torch.no_grad()
 def encoded(
-    model: LatentVariableModel, images: Images, to_unit: Callable[[Tensor], Tensor]
+    model: LatentVariableModel, images: ImageSet, to_unit: Callable[[Tensor], Tensor]
 ) -> Encoded:
     """Encode and decode images, a batch at a time, with the noise of every evaluation.
 
@@ -147,7 +149,7 @@ def encoded(
     names: tuple[str, ...] = ()
 
     def draw_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Draw, Tensor]:
-        draw = model.given(Shown(x, y)).draw(x, noise.unsqueeze(0))
+        draw = model.given(LabelledImages(x, y)).draw(x, noise.unsqueeze(0))
         return draw, model.likelihood.mean(draw.decoded())[0]
 
     def rows_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Tensor, ...]:

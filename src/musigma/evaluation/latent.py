@@ -10,7 +10,7 @@ from musigma.models.posteriors.normal import STD_FLOOR
 from musigma.objectives.divergences import kl_to_standard_normal, log_standard_normal
 
 ACTIVE_VARIANCE = 0.01
-"""Of mu over the data, in units of the prior's; a dimension above it is active.
+"""The variance of mu over the data, in units of the prior's, above which a dimension is active.
 
 Burda, Grosse and Salakhutdinov 2016.
 """

@@ -128,7 +128,7 @@ def _probe(
 
 
 def fitted_on(codes: Codes) -> Codes:
-    """Those of training codes that probes and clusters are fitted on."""
+    """The training codes that probes and clusters are fitted on."""
     order = torch.randperm(len(codes.mu), generator=torch.Generator().manual_seed(FIXED_SEED))
     rows = order[:TRAINING_CODES].to(codes.mu.device)
     return Codes(codes.mu[rows], codes.y[rows])

@@ -10,14 +10,14 @@ from musigma.evaluation.encoding import codes_at_once
 from musigma.models import LatentVariableModel
 
 RIM = 7 / 8
-"""Of the half-width of the box; beyond it no mass should lie."""
+"""The share of the box's half-width beyond which no mass should lie."""
 DEPTH = 15.0
 """Cells whose density is within this many nats of the largest are divided."""
 RESOLVED = 0.1
 """A change of log p(x), in nats, below which the cells are about as fine as the integrand."""
 IMAGES_AT_ONCE = 50
 MASS = 1e-3
-"""By how much the prior's own integral may differ from 1."""
+"""The most by which the prior's own integral may differ from 1."""
 FINEST = 2**18
 """The most cells of the first grid."""
 

@@ -70,7 +70,7 @@ class LatentVariableModel(nn.Module, ABC):
     """The density that its ELBO bounds; only models that speak of the same one compare."""
 
     told: ClassVar[frozenset[str]] = frozenset()
-    """What it is told of an image beside the pixels, which probes of codes then need not find.
+    """The facts it is told of an image beside the pixels, which codes then need not hold.
 
     `y` for its label; `given` asks for nothing else of images then, and `views` are in the order of
     labels.
@@ -173,7 +173,7 @@ class LatentVariableModel(nn.Module, ABC):
         )
 
     def learners(self) -> Mapping[str, OptimizerRecipe]:
-        """Those of its parts that have optimizers of their own, by name; none by default.
+        """The parts that have optimizers of their own, by name; none by default.
 
         They are trained on the `own_terms` of its draws, each of which reaches one of them and
         nothing else: detach the codes there, and their weights in all else.
@@ -185,7 +185,7 @@ class LatentVariableModel(nn.Module, ABC):
         return {}
 
     def fitted_prior(self, mu: Tensor) -> Prior:
-        """What samples are drawn from if `fits_prior`, from the codes `[N, d]` of training images.
+        """The density to sample from if `fits_prior`, of the codes `[N, d]` of training images.
 
         By default the prior itself, as it was there in training.
         """

@@ -20,7 +20,7 @@ from workbench.ranges import Count, Weight, checked
 
 BOOK = "entries of a code book"
 SMOOTHING = 0.5
-"""What is added to the counts of codes before they become a fitted prior."""
+"""A constant added to the counts of codes before they become a fitted prior."""
 
 
 class VQVAE(LatentVariableModel):
@@ -110,7 +110,7 @@ class VQVAE(LatentVariableModel):
         }
 
     def fitted_prior(self, mu: Tensor) -> "CodeChain":
-        """What samples are drawn from: a chain of codes, as in the codes `[N, d]` of images."""
+        """The chain that samples are drawn from, fitted to the codes `[N, d]` of images."""
         return CodeChain(self, self.places(mu.to(self.device)))
 
 

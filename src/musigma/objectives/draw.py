@@ -1,4 +1,4 @@
-"""What an objective sees of a model: draws of z, and the distributions that they are held to."""
+"""Draws of z with their distributions: all that an objective sees of a model."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -112,16 +112,16 @@ class Draw:
         noise: that they were made of, `[K, B, n]`.
         posterior: q(z|x) of the images.
         prior: p(z).
-        output: the decoder's output for z, `[K, B, C, H, W]`; None where nobody asks.
+        output: the decoder's output for z, `[K, B, C, H, W]`; None where it was not kept.
         dataset_size: how many images the batch was taken from; None where it is not known.
         penalties: terms of the model's own that are minimised beside the objective, by name, `[B]`
             each, in nats per image, with their weights; a commitment loss, for example.
         own_terms: what the model's learners minimise, by name, `[B]` each; as those of an objective
             they are reported, and no part of the loss.
         reported: further terms that are reported and not minimised, likewise.
-        x: the images, `[B, C, H, W]`, and
-        model: the model as it was given them, for objectives that encode or decode something else;
-            None where nobody asks.
+        x: the images, `[B, C, H, W]`; None where they were not kept.
+        model: the model as it was given the images, for objectives that encode or decode something
+            else; None where it was not kept.
     """
 
     log_likelihood: Tensor
@@ -182,7 +182,7 @@ class Draw:
         return rates
 
     def size_of_dataset(self) -> int:
-        """How many images the batch was taken from.
+        """The number of images that the batch was taken from.
 
         Raises:
             DataError: if that is not known.

@@ -50,7 +50,7 @@ class Objective(Protocol):
 
     @property
     def estimators(self) -> Mapping[str, str]:
-        """How terms of the codes are estimated that other objectives estimate in other ways."""
+        """The estimators, in words, of terms that other objectives estimate in other ways."""
         return {}
 
     @property
@@ -83,11 +83,11 @@ class Objective(Protocol):
         return None
 
     def learners(self) -> Mapping[str, OptimizerRecipe]:
-        """Those of its parts that are trained on `own_terms`, with their optimizers; none here."""
+        """The parts that are trained on `own_terms`, with their optimizers; none here."""
         return {}
 
     def own_terms(self, draw: Draw, step: int) -> dict[str, Tensor]:
-        """What its learners minimise, by name, `[B]` each; a discriminator's cross-entropy, say.
+        """Terms that its learners minimise, by name, `[B]` each: a discriminator's loss, say.
 
         They are reported, and no part of the loss. The gradient of each reaches one learner and
         nothing else, and that of the loss none: detach the codes here, and their weights there.

@@ -22,8 +22,8 @@ class Row(NamedTuple):
     metric: str = ""
 
 
-class Published(NamedTuple):
-    """What others published of a metric: the value, where, and what differs from this run."""
+class PublishedCell(NamedTuple):
+    """A published value of a metric, its source, and what differs from this run."""
 
     value: str
     source: str
@@ -100,7 +100,7 @@ def _unit_of(metric: Any) -> str:
     return str(metric.get("unit", "")) if isinstance(metric, dict) else ""
 
 
-def published_of(config: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Published]:
+def published_of(config: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, PublishedCell]:
     """Published values by metric, from `published: {metric: {value, source, differs}}`.
 
     A run's config may hold anything there: what is not of that form is left out.
@@ -108,7 +108,7 @@ def published_of(config: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Pu
     entries = config.get("published")
     known = {row.metric for row in rows}
     return {
-        str(metric).removeprefix("test/"): Published(
+        str(metric).removeprefix("test/"): PublishedCell(
             str(one["value"]).replace("-", "−"),
             str(one.get("source") or ""),
             str(one.get("differs") or ""),

@@ -28,7 +28,7 @@ SAMPLES = 100
 TRAVERSED = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 NO_PRIOR = "left out: trained without a rate, so nothing holds the codes to the prior"
 NO_RATE = "left out: no rate is paid, so it says nothing"
-NO_RATES = "left out: the rate does not fall apart into one of each dimension"
+NO_RATES = "left out: the rate is not a sum over dimensions"
 PLANE_DRAWS = 10_000
 MOST_VIEWS = 20
 """The rows of samples shown, of a model that is told one of more labels."""
@@ -48,7 +48,7 @@ def latent_plots(
     Args:
         mu: posterior means of N images, `[N, d]`, on the CPU.
         std: posterior standard deviations, likewise; None for a point posterior.
-        rates: of each dimension, likewise; None where the rate does not fall apart so.
+        rates: of each dimension, likewise; None where the rate is not a sum over dimensions.
         y: labels, `[N]`.
         views: the model, once for each thing that it may be told, by captions. Plots of one are of
             the first.

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from workbench.config import hydra_adapter
-from workbench.config.launch import Launch, name_of_job
+from workbench.config.launch import Launch
+from workbench.config.naming import name_of_job
 from workbench.project import Config
 
 COPY = re.compile(r"\$\{([\w.]+)\}")
@@ -17,7 +18,7 @@ COPY = re.compile(r"\$\{([\w.]+)\}")
 
 NAME = re.compile(r"[\w.]+")
 OF_THE_JOB = re.compile(r"\$\{\.|hydra[:.](?!runtime\b)")
-"""What may differ between jobs for other reasons than their values."""
+"""Interpolations that may differ between jobs for other reasons than their values."""
 
 
 class JobValues(NamedTuple):
@@ -89,7 +90,7 @@ class Pattern:
         return JobValues(written, config, launch, arguments)
 
     def _find_places(self, keys: Sequence[str]) -> dict[str, list[tuple[str, ...]]] | None:
-        """Where the values of settings go, themselves and copies; None if not only there."""
+        """The places of settings' values and their copies; None if more depends on them."""
         places = {key: [tuple(key.split("."))] for key in keys}
         moved = dict(zip(keys, keys, strict=True))  # a place → the key whose value it has
         left = {".".join(path): text for path, text in _interpolations(self.written, ())}

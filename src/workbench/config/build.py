@@ -70,7 +70,7 @@ def build_callbacks(config: Config) -> dict[str, L.Callback]:
 
 
 def compared_settings(config: Config) -> dict[str, Any]:
-    """What runs are compared by: settings by dotted name, and classes by the place they fill.
+    """The settings that runs are compared by, by dotted name; classes by the place they fill.
 
     `{"model.width": 2, "model.activation": "ReLU", ...}`; what only says where and how
     a run is recorded is left out.

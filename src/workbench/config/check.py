@@ -1,4 +1,4 @@
-"""Holding a config against the signatures of what it builds, before anything is built."""
+"""Check a config against the signatures of what it builds, before anything is built."""
 
 import difflib
 import functools
@@ -23,7 +23,7 @@ from workbench.project import the_project
 from workbench.ranges import CHECKED, in_our_words
 
 MISSING = "???"
-"""What stands in a config for a value that the user must give."""
+"""A value in a config that the user must give."""
 
 
 def check_config(config: Mapping[str, Any], settings: type | None = None) -> None:
@@ -165,7 +165,7 @@ def _check_description(node: Mapping[str, Any], hint: Any, place: str) -> Iterat
 
 
 def _mistyped(value: Any, hint: Any) -> str | None:
-    """What is wrong with a plain value, as strictly as JSON is: no text for numbers."""
+    """The fault of a plain value, as strict as JSON: no text for numbers. None if it has none."""
     if value == MISSING:
         return "a value is missing"
     if not _is_finite(value):

@@ -21,7 +21,7 @@ from workbench.project import the_project
 
 
 class CommandLine(NamedTuple):
-    """What a script was asked for.
+    """A checked command line.
 
     Args:
         config_name: the config that is composed.
@@ -48,7 +48,7 @@ class CommandLine(NamedTuple):
 
     @property
     def overrides(self) -> list[str]:
-        """Those that Hydra is given."""
+        """The overrides that Hydra is given."""
         return list(self.options.overrides)
 
 

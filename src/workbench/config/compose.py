@@ -23,7 +23,7 @@ OF_OTHERS = tuple(f"{PLACE}.{name}." for name in DESCRIBED)
 
 
 class Composed(NamedTuple):
-    """What overrides compose.
+    """The result of composing overrides.
 
     Args:
         config: what those that fit compose.

@@ -33,7 +33,7 @@ def key_of(override: str) -> str:
 
 
 def folders(overrides: Sequence[str]) -> list[Path]:
-    """Where config files are looked for."""
+    """The folders in which config files are looked for."""
     typed = [o.partition("=")[2] for o in overrides if key_of(o) == SEARCHPATH]
     places = re.findall(r"file://([^'\",\]]+)", " ".join(typed))
     return [the_project().configs, *map(Path, places)]
@@ -96,7 +96,7 @@ def inner_error(error: BaseException) -> OmegaConfBaseException | None:
 
 
 def unreadable(error: yaml.YAMLError | UnicodeDecodeError, roots: list[Path]) -> str:
-    """Which config file is not YAML, and where."""
+    """The message that a config file is not YAML, with its name and the line."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
         return f"{shortened(mark.name)}, line {mark.line + 1}: {error.problem}"

@@ -73,7 +73,7 @@ class Files:
         return not isinstance(value, dict) and "." not in key and bool(self.options(key, searched))
 
     def choose(self, choices: tuple[str, ...]) -> Chosen:
-        """What a choice of files composes, without those that do not fit.
+        """Compose a choice of files, without those that do not fit.
 
         Raises:
             ConfigError: if a config file is at fault, or a plugin is not installed.
@@ -98,7 +98,7 @@ class Files:
         return compose(self.config_name, [*overrides], return_hydra_config=True)
 
     def _fault_of_choice(self, choice: str, searched: tuple[str, ...]) -> str | None:
-        """What is wrong with the choice of a file, as far as a look at the group tells."""
+        """The fault in the choice of a file, as far as a look at the group tells."""
         (override,) = self._parse([choice])
         group = override.key_or_group
         if override.is_sweep_override():
@@ -164,7 +164,7 @@ class Files:
     def _fault_of_files(
         self, error: Exception, searched: tuple[str, ...], name: str = "", choice: str = ""
     ) -> str:
-        """What is wrong with config files that do not compose.
+        """The fault of config files that do not compose.
 
         Args:
             error: what they end in.

@@ -24,7 +24,7 @@ CLASSES = (
     SEARCHER,
     SWEEPER,
 )
-"""What a `_target_` within Hydra's settings may name, beside classes of trusted packages."""
+"""Targets allowed within Hydra's settings, beside classes of trusted packages."""
 
 NO_LOGGING = {"version": 1, "root": None, "disable_existing_loggers": False}
 OWN_LOG = "a run keeps its own log, train.log"
@@ -46,7 +46,7 @@ VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "WANDB_MODE",
 )
-"""What `hydra.job.env_set` may set: other variables decide which programs and packages are run."""
+"""Variables that `hydra.job.env_set` may set; others decide which programs and packages are run."""
 
 WRITTEN_BY_HYDRA = dict.fromkeys(
     (
@@ -69,7 +69,7 @@ OF_A_SWEEP = dict.fromkeys(
 
 
 def find_refused(script: str, overrides: Sequence[str], *, is_sweep: bool) -> list[Problem]:
-    """What was typed of Hydra's own that a job would not do, whatever its value."""
+    """Typed settings of Hydra's own that no job obeys, whatever their value."""
     refused = WRITTEN_BY_HYDRA | ONLY_SHOWN
     if script != "train":
         refused |= {"hydra.run.": f"scripts/{script}.py has no folder of its own"}
@@ -103,7 +103,7 @@ def find_typed(overrides: Sequence[str], refused: Mapping[str, str]) -> list[Pro
 
 
 def find_problems_of_hydra(script: str, hydra: Mapping[str, Any]) -> Iterator[Problem]:
-    """What Hydra's settings ask for that neither it nor a run would do.
+    """Hydra's settings that neither Hydra nor a run would obey.
 
     Args:
         script: whose they are: `train` and so on.

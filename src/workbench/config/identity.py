@@ -1,4 +1,4 @@
-"""What a job is, apart from where and how it is recorded."""
+"""The identity of a job: its settings apart from where and how it is recorded."""
 
 import functools
 import hashlib
@@ -35,11 +35,11 @@ NEW = ("init_from", "init_from_parts", "freeze", "monitor")
 
 
 def identity(config: Mapping[str, Any]) -> str:
-    """A hash of what a resolved config says about a run's figures: 8 hexadecimal digits."""
+    """A hash of what a resolved config says about a run's metrics: 8 hexadecimal digits."""
     settings = {
         name: value
         for name, value in said(config).items()
-        if changes_figures(name) and not (value is None and name in NEW)
+        if changes_metrics(name) and not (value is None and name in NEW)
     }
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -53,8 +53,8 @@ def said(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def changes_figures(name: str) -> bool:
-    """Whether a setting, by its dotted name, may change a run's figures."""
+def changes_metrics(name: str) -> bool:
+    """Whether a setting, by its dotted name, may change a run's metrics."""
     return not _any_of((*CHANGES_NOTHING, *the_project().changes_nothing)).match(name)
 
 

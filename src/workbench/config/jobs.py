@@ -23,7 +23,7 @@ from workbench.project import Config, the_project
 
 
 class CheckedJob(NamedTuple):
-    """What a check found of a job.
+    """The result of the check of a job.
 
     Args:
         added: the settings that no config file has.
@@ -76,7 +76,7 @@ class Checks:
         return read_sweep(self.composer, composed, parsed)
 
     def find_problems_of_search(self, sweep: Sweep) -> list[str]:
-        """What is wrong with the settings of a search, whose jobs have been checked."""
+        """The faults in the settings of a search, whose jobs have been checked."""
         composed = self.composer.compose(sweep.jobs[0], 0)
         try:
             settings = hydra_adapter.sweeper_of(composed.config.hydra)
@@ -87,7 +87,7 @@ class Checks:
         return [self._with_source(problem, composed) for problem in found]
 
     def check(self, overrides: Sequence[str], number: int | None = None) -> CheckedJob:
-        """What is wrong with a job.
+        """Check one job.
 
         Args:
             overrides: the job's.

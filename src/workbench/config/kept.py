@@ -8,7 +8,7 @@ from workbench.config.settings import RunSettings
 from workbench.project import Config, the_project
 
 OF_THE_MODULE = ("seed", "optimizer", "scheduler", "parameter_groups", "freeze", "monitor")
-"""Of the settings that every project's runs have."""
+"""The kept ones among the settings that every project's runs have."""
 
 
 def kept(config: Config) -> Config:

@@ -1,7 +1,6 @@
-"""What a command line asks for, read from Hydra."""
+"""A job as it is launched: its config, and the folder of its run."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,17 +9,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from workbench.config import hydra_adapter
-from workbench.config.identity import identity
+from workbench.config.naming import name_of_job, run_name
 from workbench.config.search import SEARCHER
 from workbench.errors import ConfigError
 
-LONGEST_NAME = 100
-"""Bytes of a job's name."""
-
 LONGEST_PART = 255
 """Bytes of a name that a file system takes."""
-
-LONGEST_NUMBER = 8
 
 NOT_SAID = "."
 """`hydra.run.dir` and `hydra.sweep.subdir` in `configs/hydra/default.yaml`: a run names itself."""
@@ -86,12 +80,6 @@ def launch_of(config: dict[str, Any], hydra: Any) -> Launch:
     return Launch(config, overrides, parent, run_name(config))
 
 
-def run_name(config: Mapping[str, Any]) -> str:
-    """The name of a single run that starts now: its time, name and seed."""
-    started = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    return f"{started}_{config['name']}_seed{config['seed']}"
-
-
 def _place(hydra: Any, setting: str) -> str:
     """One of Hydra's own settings that name a folder."""
     try:
@@ -122,27 +110,6 @@ def check_place(setting: str, folder: Path) -> Path:
     return folder
 
 
-def sweep_name(cfg: DictConfig, varied: Sequence[str]) -> str:
-    """What a sweep and its folder are called: by default what it varies.
-
-    Raises:
-        ConfigError: if it was given a name that is not a folder's.
-    """
-    try:
-        name = cfg.sweep
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"sweep: {str(error).splitlines()[0]}") from error
-    if name is None:
-        return cut(",".join(short_names(varied)).replace("/", ".") or "single", 2 * LONGEST_NAME)
-    if not isinstance(name, str) or not name.strip() or "/" in name or name in (".", ".."):
-        known = Path(cfg.log_dir) / "sweeps"
-        raise ConfigError(
-            f"sweep={name}: should be the name of a folder in {known}, without a /; to write "
-            "elsewhere, set hydra.sweep.dir"
-        )
-    return name
-
-
 def _job_of_sweep(config: dict[str, Any], overrides: list[str], hydra: Any) -> Launch:
     folder, subdir = Path(_place(hydra, "sweep.dir")), _place(hydra, "sweep.subdir")
     is_default = folder == Path(config["log_dir"]) / "sweeps" / config["sweep"]
@@ -158,19 +125,6 @@ def _job_of_sweep(config: dict[str, Any], overrides: list[str], hydra: Any) -> L
         return Launch(config, overrides, folder, subdir, True, True, trial)
     name = name_of_job(config, overrides)
     return Launch(config, overrides, folder, name, in_sweep=True, trial=trial)
-
-
-def name_of_job(config: dict[str, Any], overrides: Sequence[str]) -> str:
-    """The readable part of the name of the folder of a job of a sweep."""
-    name = job_name(overrides, config["varied"] or [])
-    if len(name.encode()) > LONGEST_NAME:
-        name = f"{cut(name, LONGEST_NAME)}_{identity(config)}"
-    return name.replace("/", "_")
-
-
-def cut(name: str, most: int) -> str:
-    """The beginning of a name, in so many bytes, as file systems count."""
-    return name.encode()[:most].decode(errors="ignore")
 
 
 def check_folders(jobs: Sequence[Launch], subdir: str, *, is_search: bool) -> None:
@@ -190,35 +144,3 @@ def check_folders(jobs: Sequence[Launch], subdir: str, *, is_search: bool) -> No
             f"hydra.sweep.subdir={subdir}: would be the folder of several jobs; write "
             "'hydra.sweep.subdir=${hydra.job.num}', or leave it out"
         )
-
-
-def job_name(overrides: Sequence[str], varied: Sequence[str]) -> str:
-    """What is particular about a job: `model=vae,beta=4,seed=1`.
-
-    Two jobs may share one: `job_path` keeps them apart.
-
-    Args:
-        overrides: the job's.
-        varied: the names of the settings that the sweep varies.
-    """
-    short = dict(zip(varied, short_names(varied), strict=True))
-    parts = (override.lstrip("+").partition("=") for override in overrides)
-    named = (f"{short[key]}={_rounded(value)}" for key, _, value in parts if key in short)
-    return ",".join(named) or "default"
-
-
-def _rounded(value: str) -> str:
-    """A number that a search drew, to four digits; other values as they are."""
-    try:
-        return f"{float(value):.4g}" if len(value) > LONGEST_NUMBER else value
-    except ValueError:
-        return value
-
-
-def short_names(settings: Sequence[str]) -> list[str]:
-    """`model.objective.beta` → `beta`, where no other setting ends so."""
-    last = [name.replace("/", ".").rpartition(".")[2] for name in settings]
-    return [
-        short if last.count(short) == 1 else name
-        for name, short in zip(settings, last, strict=True)
-    ]

@@ -1,6 +1,5 @@
-"""What the parts of a run say of one another when they are put together, before it starts."""
+"""Check that the parts of a run fit one another, before it starts."""
 
-import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
@@ -8,43 +7,40 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import nn
-from torch.optim.lr_scheduler import OneCycleLR
 
 from workbench.callbacks import BestAndLast
-from workbench.config.blame import blaming
 from workbench.config.build import build_callbacks, build_data, build_module
-from workbench.config.instantiate import instantiate
 from workbench.config.places import outside
 from workbench.config.problem import Problem
+from workbench.config.schedule_rules import (
+    check_monitor_of_schedule,
+    check_schedule,
+    no_such_metric,
+    schedule_in,
+)
 from workbench.config.trainer_rules import check_precision, check_profiler, check_strategy
 from workbench.errors import ConfigError
 from workbench.foreign import is_foreign
 from workbench.module import reports_of
-from workbench.parameter_groups import OptimizerRecipe
 from workbench.project import Config, late, the_project
-from workbench.schedules import Length, Schedule, SchedulerRecipe, schedule_of
-
-MOST_EPOCHS = 1000
-"""So many steps of a scheduler are tried, and no more."""
 
 SMALL = 10_000_000
-"""So many weights are made sooner than done without."""
+"""The most weights of a module that is called small."""
 
 NO_SHAPE = ("trainer", "callbacks", "logger", "name", "seed", "optimizer", "scheduler")
 """Entries that do not say how large a module is."""
 
 OF_A_SERVER = ("artifact_location", "tracking_uri", "cache_dir")
-
+"""Arguments of loggers that name places of a server or a data base, which may be anywhere."""
 
 Tried = dict[str, tuple[str, list[str], list[str]]]
-"""What trying a batch found, by a module's shape; of modules that are small."""
+"""Results of trying a batch of small modules, by the shape of the module."""
 
 
 def find_misfits(
     config: dict[str, Any], small: Tried | None = None, *, begins: bool = False
 ) -> Iterator[Problem]:
-    """The first thing that does not fit another.
+    """The first part that does not fit another.
 
     Args:
         config: resolved.
@@ -153,7 +149,7 @@ def check_unvalidated(config: Mapping[str, Any], monitor: str) -> None:
     asked = {f"{place}.monitor": c for place, c in build_callbacks(dict(config)).items()}
     monitors = {place: getattr(callback, "monitor", None) for place, callback in asked.items()}
     monitors |= {"optimized_metric": config.get("optimized_metric")}
-    if (schedule := _schedule(config)) and schedule.by_metric:
+    if (schedule := schedule_in(config)) and schedule.by_metric:
         monitors["scheduler.monitor"] = schedule.monitor or f"val/{monitor}"
     for place, name in monitors.items():
         if isinstance(name, str) and name.startswith("val/"):
@@ -161,62 +157,6 @@ def check_unvalidated(config: Mapping[str, Any], monitor: str) -> None:
                 f"{place}={name}: there is no validation; set data.val_size and "
                 "trainer.limit_val_batches above 0, or take a metric of train/"
             )
-
-
-def check_monitor_of_schedule(config: Config, known: Collection[str]) -> None:
-    """Check the name of the metric that a scheduler goes by.
-
-    Raises:
-        ConfigError: if there is no such metric in training.
-    """
-    schedule = _schedule(config)
-    names = [name for name in known if name.startswith(("train/", "val/"))]
-    if schedule and schedule.monitor and schedule.monitor not in names:
-        raise ConfigError(f"scheduler.monitor={schedule.monitor}: {no_such_metric(names)}")
-
-
-def check_schedule(config: Config, length: Length | None = None) -> None:
-    """Step the scheduler as often as training will, on a weight of its own.
-
-    Args:
-        config: resolved.
-        length: of the training; None as long as only its epochs are known.
-
-    Raises:
-        ConfigError: if it cannot be stepped so, or the learning rate is no longer one.
-    """
-    schedule = _schedule(config)
-    if schedule is None:
-        return
-    epochs = config["trainer"].get("max_epochs") or MOST_EPOCHS
-    has_end = epochs > 0 or config["trainer"].get("max_steps", -1) > 0
-    steps_at_most = MOST_EPOCHS if has_end else math.inf
-    known = length or Length(epochs if epochs > 0 else steps_at_most, steps_at_most)
-    weight = nn.Parameter(torch.zeros(1))
-    optimizer = instantiate(config["optimizer"], OptimizerRecipe, "optimizer")([weight])
-    scheduler: Any = schedule.make(optimizer, known)
-    # Without the length of an epoch it is not known how often one is stepped that has its own.
-    is_known = schedule.interval == "epoch" or schedule.follows or length is not None
-    steps = schedule.steps(known) if is_known else 1
-    most = getattr(scheduler, "total_steps", steps)
-    if isinstance(scheduler, OneCycleLR) and MOST_EPOCHS < most < steps:
-        raise ConfigError(
-            f"scheduler.total_steps={most}: the run has {steps}; leave it out to follow the run"
-        )
-    for number in range(1, int(min(steps, MOST_EPOCHS)) + 1):
-        after = f"after {schedule.interval} {number * schedule.frequency}"
-        with blaming(f"scheduler: cannot be stepped {after}"):
-            optimizer.step(lambda: torch.zeros(()))
-            scheduler.step(*[1.0] * schedule.by_metric)
-        lr = optimizer.param_groups[0]["lr"]
-        if not (math.isfinite(lr) and lr >= 0):
-            raise ConfigError(f"scheduler: makes the learning rate {lr} {after}")
-
-
-def _schedule(config: Mapping[str, Any]) -> Schedule | None:
-    if not config.get("scheduler"):
-        return None
-    return schedule_of(instantiate(config["scheduler"], SchedulerRecipe, "scheduler"))
 
 
 def check_written_places(config: Mapping[str, Any]) -> None:
@@ -236,8 +176,3 @@ def check_written_places(config: Mapping[str, Any]) -> None:
     profiler = groups["trainer"].get("profiler")
     if isinstance(profiler, Mapping) and profiler.get("dirpath") is not None:
         raise ConfigError("trainer.profiler.dirpath: is the run folder; leave it out")
-
-
-def no_such_metric(known: Collection[str]) -> str:
-    """The fault, and the names that there are."""
-    return f"there is no such metric; there are {', '.join(sorted(known))}"

@@ -21,7 +21,7 @@ COMMANDS = ("run", "multirun", "cfg", "info", "shell_completion", "help", "hydra
 """Options of which a command line has one at most."""
 
 ONLY_SHOWS = COMMANDS[2:]
-"""Those that run no job."""
+"""Options that run no job."""
 
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 SHELLS = [

@@ -1,4 +1,4 @@
-"""What the YAML files can ask for with `${...}`; imports nothing heavy."""
+"""The resolvers of `${...}` in the YAML files; imports nothing heavy."""
 
 from omegaconf import OmegaConf
 
@@ -6,7 +6,7 @@ from workbench.project import the_project
 
 
 def register_resolvers() -> None:
-    """What there is; none of it changes anything.
+    """Register all resolvers; none of them changes anything.
 
     `${in_repository:path}` is that path in the repository, wherever the script runs.
     """

@@ -27,9 +27,9 @@ class Rules:
         self._small: dict[str, Any] = {}
 
     def check(self, written: Config, job: DictConfig) -> tuple[list[Problem], Config]:
-        """What is wrong with a composed job, and its resolved config.
+        """The faults of a composed job, and its resolved config.
 
-        What its parts say of one another comes last.
+        Whether its parts fit one another is checked last.
 
         Args:
             written: the job, with interpolations as they are written.
@@ -44,7 +44,7 @@ class Rules:
         return self.find(written, config), config
 
     def find(self, written: Config, config: Config) -> list[Problem]:
-        """What is wrong with a job that misses no value and whose interpolations lead somewhere.
+        """The faults of a job that misses no value and whose interpolations lead somewhere.
 
         Args:
             written: the job, with interpolations as they are written.

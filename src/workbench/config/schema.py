@@ -22,7 +22,7 @@ INTERPOLATION = {"type": "string", "pattern": r"^\$\{"}
 
 
 def json_schema(configs: Path) -> dict[str, Any]:
-    """Of each mapping with a `_target_` in any file of `configs`, the settings of that target."""
+    """The schema of the files of `configs`: the settings that each `_target_` in them takes."""
     files = sorted(configs.rglob("*.yaml"))
     names = {name for file in files for name in _targets(yaml.safe_load(file.read_text("utf-8")))}
     cases = [

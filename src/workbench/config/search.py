@@ -1,4 +1,4 @@
-"""What a search may choose, and the settings of Hydra's by which it chooses."""
+"""The settings that a search may choose, and Hydra's settings by which it chooses."""
 
 import logging
 import warnings
@@ -23,7 +23,7 @@ TRIED = 3
 
 
 class Search(NamedTuple):
-    """What the trials of a search have in common.
+    """A search: the settings that its trials have in common.
 
     Args:
         arguments: the overrides of one of them.
@@ -103,7 +103,7 @@ def distribution_of(override: Any) -> Any:
 def find_problems_of_search(
     sweeper: Config, space: Mapping[str, Any], optimized_metric: str | None
 ) -> Iterator[Problem]:
-    """What is wrong with the settings of a search; its sampler and pruner are tried.
+    """The faults in the settings of a search; its sampler and pruner are tried.
 
     Args:
         sweeper: `hydra.sweeper`, resolved.

@@ -1,4 +1,4 @@
-"""What the entries of a config are, or build."""
+"""The types of a config's entries: of a value, or of the object that an entry builds."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
@@ -97,7 +97,7 @@ PASSED_ON: dict[Any, Callable[[], Callable[..., Any]]] = {
     TensorBoard: lambda: SummaryWriter,
     WandbLogger: _wandb_init,
 }
-"""Whom a target gives the arguments to that it does not name itself."""
+"""The callable that gets the arguments which a target does not name itself."""
 
 EXTRAS: dict[type, str] = {WandbLogger: "wandb", MLFlowLogger: "mlflow"}
-"""What a target needs that is not installed with the project: the extra, and its package."""
+"""The extra, and its package, that a target needs."""

@@ -1,4 +1,4 @@
-"""What a target takes, by its signature."""
+"""The arguments of a target, by its signature."""
 
 import collections.abc
 import functools
@@ -18,7 +18,7 @@ STANDARD_TYPES: dict[str, Any] = {
 
 
 class Argument(NamedTuple):
-    """What it should be, and whether it has to be given."""
+    """The type of an argument, and whether it has to be given."""
 
     hint: Any
     is_required: bool
@@ -65,7 +65,7 @@ def _parameters_of(target: Callable[..., Any]) -> Sequence[inspect.Parameter]:
 
 
 def _passed_on_to(target: Callable[..., Any]) -> Callable[..., Any] | None:
-    """Whom a target gives the arguments to that it does not name itself, where that is known."""
+    """The callable that gets the arguments which a target does not name itself, if known."""
     base = target.__base__ if isinstance(target, type) else None
     if base and any(_is_of_project(kind) for kind in base.__mro__):
         return base  # as the project's classes do, and so those that others derive from them

@@ -1,4 +1,4 @@
-"""Where a setting came from: an override, or one of the files that were composed."""
+"""The source of a setting: an override, or one of the files that were composed."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from workbench.project import the_project
 
 
 def source_of(place: str, composer: Composer, composed: Composed) -> str | None:
-    """What set the entry at a dotted place last; None where that is not known.
+    """The override or file that set the entry at a dotted place last; None if that is not known.
 
     Args:
         place: such as `model.width`; where it is not set, what set its `_target_` counts.

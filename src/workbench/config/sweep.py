@@ -10,7 +10,7 @@ from workbench.config import hydra_adapter
 from workbench.config.compose import Composed, Composer, is_absent
 from workbench.config.faults import key_of
 from workbench.config.hydra_settings import SWEEPER
-from workbench.config.launch import sweep_name
+from workbench.config.naming import sweep_name
 from workbench.config.quoting import quoted
 from workbench.config.search import SEARCHER, distribution_of, examples_of
 from workbench.errors import ConfigError

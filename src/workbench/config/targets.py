@@ -1,4 +1,4 @@
-"""Which classes a config may name: those that the place of their `_target_` wants."""
+"""The classes that a config may name: those that the place of their `_target_` wants."""
 
 import importlib
 import inspect
@@ -124,7 +124,7 @@ def hint_of_items(hint: Any, container: Any) -> Any:
 
 
 def in_words(hint: Any) -> str:
-    """What a hint asks for."""
+    """A type hint in words, for messages."""
     kinds = [_made(kind) for kind in members(hint) if kind is not type(None)]
     if Any in kinds:
         return "should be a plain value, without a _target_"

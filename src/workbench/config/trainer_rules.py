@@ -1,4 +1,4 @@
-"""What a trainer's settings must be for this machine, these processes and these data."""
+"""Rules for a trainer's settings, by the machine, the processes and the data."""
 
 import importlib.util
 import math
@@ -165,7 +165,7 @@ def read_data(data: L.LightningDataModule, trainer: L.Trainer) -> float:
 
 
 def parts_measured(trainer: L.Trainer, metrics: Mapping[str, float]) -> dict[str, str]:
-    """Of `val` and `test`, which are measured on a part of their data: `500 of 5,000 examples`."""
+    """For `val` and `test`, if measured on a part of their data, which: `500 of 5,000 examples`."""
     parts = {}
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     stages = {
@@ -202,7 +202,7 @@ def batches_of(loader: Any) -> float:
 
 
 def _batches(stage: str, count: float, limit: float) -> float:
-    """How many of an epoch's batches are taken: so many, or such a share of them."""
+    """The number of an epoch's batches that a limit leaves, itself a number or a share."""
     if math.isinf(count) and isinstance(limit, float):
         if 0 < limit < 1:
             raise ConfigError(

@@ -31,7 +31,7 @@ def one_plot(x: str, y: str, title: str = "") -> tuple[Figure, Axes]:
 
 
 def colours(count: int) -> list[str | tuple[float, ...]]:
-    """That many colours; if too many to be distinct, steps from dark to light."""
+    """As many colours as asked for; if too many to be distinct, steps from dark to light."""
     if count <= len(LINES):
         return [*LINES[:count]]
     return [colormaps["cividis"](step / count) for step in range(count)]

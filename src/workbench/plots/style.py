@@ -6,10 +6,14 @@ from matplotlib.figure import Figure
 INK, PALE = "#222222", "#999999"
 BLUE, VERMILLION = "#0072B2", "#D55E00"
 CLASS_COLOURS = (
-    *(BLUE, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", VERMILLION, "#F0E442", "#000000"),
-    *(PALE, "#882255"),
+    *(BLUE, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", VERMILLION, "#F0E442", "#6644FF"),
+    *(PALE, "#DD0044"),
 )
-"""The eight of Okabe and Ito, distinct to colour-blind eyes, then a grey and a wine red."""
+"""Seven of Okabe and Ito, distinct to colour-blind eyes, then violet, grey and crimson.
+
+Their eighth is black, whose points, which are pixels, are lost on a dark page. Violet and crimson
+are those that are farthest from the others, to colour-blind eyes too, and seen on both grounds.
+"""
 
 
 def new_figure(width: float, height: float, title: str = "") -> Figure:

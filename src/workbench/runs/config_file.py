@@ -11,10 +11,10 @@ from workbench.errors import RunError, one_line
 FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 MOST_BYTES = 2_000_000
-"""Of a file in YAML."""
+"""The most bytes of a YAML file."""
 
 MOST_ENTRIES = 100_000
-"""Of a config, each counted as often as aliases repeat it."""
+"""The most entries of a config, each counted as often as aliases repeat it."""
 
 DEEPEST = 50
 """Levels of a config's entries."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from workbench.config.launch import LONGEST_NAME, cut
+from workbench.config.naming import LONGEST_NAME, cut
 from workbench.errors import RunError
 from workbench.links import leads_out
 from workbench.runs.contents import check_inside, check_own

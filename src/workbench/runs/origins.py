@@ -1,4 +1,4 @@
-"""Where a run comes from: the command that trains it, and its sweep."""
+"""The origin of a run: the command that trains it, and its sweep."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,14 @@ class SweepLink(NamedTuple):
     exists: bool
 
 
+def own_overrides(overrides: Sequence[str]) -> list[str]:
+    """A run's overrides without those that only say to which sweep it belongs."""
+    return [o for o in overrides if o.partition("=")[0] not in ("sweep", "varied")]
+
+
 def train_command(overrides: Sequence[str]) -> str:
     """The command line that trains a run of these overrides by itself."""
-    own = [o for o in overrides if o.partition("=")[0] not in ("sweep", "varied")]
-    return " ".join(["python scripts/train.py", *map(shlex.quote, own)])
+    return " ".join(["python scripts/train.py", *map(shlex.quote, own_overrides(overrides))])
 
 
 def sweep_of(config: Mapping[str, Any], folder: Path, place: Path) -> SweepLink | None:

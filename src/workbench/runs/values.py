@@ -11,7 +11,7 @@ import numpy as np
 FILE = "test_values.npz"
 
 MOST_BYTES = 8_000_000
-"""Of one array, unpacked."""
+"""The most bytes of one array, unpacked."""
 
 
 def write_values(folder: Path, values: Mapping[str, np.ndarray]) -> None:

@@ -159,7 +159,8 @@ def deciding_metric(runs: Sequence[SweepRun], metric: str | None) -> str | None:
 
     By default the first that compares all runs and that all of them name, on test data if there are
     metrics of those, else on validation data: one that only some name does not say which of all is
-    best, although its values compare. A RunError if no run has `metric`.
+    best, although its values compare. If none compares all, the one with the fewest scales. A
+    RunError if no run has `metric`.
     """
     done = [run for run in runs if run.is_done and run.metrics]
     known = sorted({name for run in done for name in run.metrics})
@@ -173,7 +174,10 @@ def deciding_metric(runs: Sequence[SweepRun], metric: str | None) -> str | None:
     everywhere = [name for name in candidates if all(name in run.metrics for run in done)]
     comparable = [name for name in everywhere if len(scales_of(done, name)) == 1]
     agreed = [n for n in comparable if all(n.removeprefix(f"{stage}/") in names for names in named)]
-    mixed = [name for name in everywhere if name not in comparable]
+    mixed = sorted(
+        (name for name in everywhere if name not in comparable),
+        key=lambda name: len(scales_of(done, name)),
+    )
     return metric or [*agreed, *mixed, *candidates][0]
 
 

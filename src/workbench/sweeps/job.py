@@ -1,4 +1,4 @@
-"""One job of a sweep: done once, gone on with where it stopped, and no trouble to the others."""
+"""One job of a sweep: done once, resumed where it stopped, and no trouble to the others."""
 
 import logging
 import traceback
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def run_job(launch: Launch) -> float | None:
-    """Do a job, or go on with it, unless it is done; return its `optimized_metric`.
+    """Do a job, or resume it, unless it is done; return its `optimized_metric`.
 
     A job that fails leaves its traceback in `failure.txt` and returns nothing. So does one that
     another process is doing. A trial of a search tells its study how it ended.
@@ -35,7 +35,7 @@ def run_job(launch: Launch) -> float | None:
     try:
         folder.claim()
     except RunError:
-        log.info("%s   another process is at it", launch.name)
+        log.info("%s   another process is doing it", launch.name)
         return None
     value = _run_in(folder, launch, trial.judge if trial else None)
     if trial:
@@ -82,7 +82,7 @@ def _run_in(folder: RunFolder, launch: Launch, judge: Judge | None = None) -> fl
 
 
 def job_path(launch: Launch) -> Path:
-    """Where a job of a sweep lies; a job of that name with other settings has its own place.
+    """The folder of a job of a sweep; a job of that name with other settings has its own.
 
     Raises:
         RunError: if what is there is not a run folder, or leads out of the sweep.

@@ -17,13 +17,13 @@ MOST_CURVES = 60
 """Runs whose curves are read and shown."""
 
 MOST_POINTS = 200
-"""Of one curve."""
+"""The most points of one curve."""
 
 
 def page_data(
     compared: Comparison, unfinished: Sequence[SweepRun], place: Path, reload: float | None
 ) -> dict[str, Any]:
-    """What charts, filter and comparison need; values that are not known are None.
+    """The data of charts, filter and comparison; values that are not known are None.
 
     Args:
         compared: the sweep.
@@ -177,7 +177,7 @@ def _best(compared: Comparison, name: str, found: Sequence[tuple[int, Scale, flo
 
 
 def progress_of(data: Mapping[str, Any], runs: Sequence[SweepRun]) -> dict[Path, str]:
-    """How far runs that are not completed have come: the last point of their first curve."""
+    """The progress of runs that are not completed: the last point of their first curve."""
     found: dict[Path, str] = {}
     for tag, curves in data["curves"].items():
         for n, steps, values in curves:

@@ -1,4 +1,4 @@
-"""How far settings are apart: differences paired over the same test examples and seeds."""
+"""Differences between settings, paired over the same test examples and seeds."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from workbench.sweeps.varied import SEEDS
 
 
 class Gap(NamedTuple):
-    """How far a setting is behind the best one of its scale, in the metric's unit.
+    """The distance of a setting behind the best one of its scale, in the metric's unit.
 
     Args:
         value: of the means over seeds; 0 for the best itself, never negative.

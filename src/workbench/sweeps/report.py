@@ -150,7 +150,10 @@ def _show(
 ) -> None:
     names = [name for name in compared.varied if name not in SEEDS]
     mixed = [name for name in compared.metrics if compared.mixed(name)]
-    metrics = sorted(compared.metrics, key=lambda n: n in mixed and n != compared.metric)
+    everywhere = [n for n in compared.metrics if all(group.has(n) for group in compared.groups)]
+    metrics = sorted(
+        compared.metrics, key=lambda n: (n != compared.metric, n not in everywhere, n in mixed)
+    )
     marked = [f"{name} {MIXED}" if name in mixed else name for name in metrics]
     rows = []
     for group in compared.groups:

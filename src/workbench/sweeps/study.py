@@ -59,7 +59,7 @@ def sampler_for(search: Config, number: int) -> Any:
 
 
 def trial_id(search: Config, number: int) -> int:
-    """What the storage calls the trial of that number."""
+    """The storage's name for the trial of that number."""
     storage = _storage(search["storage"])
     study = storage.get_study_id_from_name(search["study_name"])
     return int(storage.get_trial_id_from_study_id_trial_number(study, number))

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.config.identity import changes_figures
-from workbench.config.launch import short_names
+from workbench.config.identity import changes_metrics
+from workbench.config.naming import short_names
 from workbench.sweeps.collect import SweepRun
 
 SEEDS = ("seed", "data.seed")
@@ -26,7 +26,7 @@ def what_varied(runs: Sequence[SweepRun]) -> dict[str, str]:
     differing = {
         name: column
         for name, column in columns.items()
-        if len(set(column)) > 1 and (name in asked | {"name"} or changes_figures(name))
+        if len(set(column)) > 1 and (name in asked | {"name"} or changes_metrics(name))
     }
     choices = {n for n in differing if any(isinstance(r.settings.get(n), str) for r in runs)}
     is_sweep = all(run.asked for run in runs if run.settings)

@@ -1,4 +1,4 @@
-"""What a report says of a sweep in words: winners, caveats, numbers with their errors."""
+"""A report in words: winners, caveats, numbers with their errors."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -61,7 +61,7 @@ def find_notes(compared: Comparison) -> Iterator[str]:
             + "."
         )
     if mixed:
-        yield f"Marked {MIXED}, as they do not compare all rows: {', '.join(mixed)}."
+        yield f"Marked {MIXED}: {', '.join(mixed)} cannot be compared across all rows."
     yield from dict.fromkeys(note for run in runs if run.meanings for note in run.meanings.notes)
 
 

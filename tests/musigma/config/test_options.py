@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from faults import faults_of
 from workbench.config.command_line import read_command_line
-from workbench.config.launch import cut
+from workbench.config.naming import cut
 from workbench.config.options import Parser
 from workbench.config.quoting import quoted
 from workbench.config.resolvers import register_resolvers

@@ -18,7 +18,7 @@ from musigma.commands.measure import _integrals
 from musigma.commands.predict import predict
 from musigma.data import TensorLoader
 from musigma.evaluation import importance_estimate, quadrature_estimate
-from musigma.evaluation.encoding import Shown, encoded
+from musigma.evaluation.encoding import LabelledImages, encoded
 from musigma.loading import load_run
 from musigma.models import MLP
 from musigma.models.conditional import ConditionalVAE
@@ -59,8 +59,8 @@ class LinearGaussianOfLabel:
         self.x = self.flat.reshape(-1, *SHAPE)
 
     @property
-    def images(self) -> Shown:
-        return Shown(self.x, self.y)
+    def images(self) -> LabelledImages:
+        return LabelledImages(self.x, self.y)
 
     def of_each(self) -> MultivariateNormal:
         """p(x|y) of every y."""
@@ -193,7 +193,7 @@ def test_over_its_labels_it_is_the_mixture():
 def test_wrong_labels_cost_what_they_should():
     oracle = LinearGaussianOfLabel()
     wrong = (oracle.y + 1) % CLASSES
-    estimate = _integrals(oracle.model(), Shown(oracle.x, wrong))
+    estimate = _integrals(oracle.model(), LabelledImages(oracle.x, wrong))
     torch.testing.assert_close(estimate.log_p, oracle.log_p(wrong), rtol=0, atol=1e-3)
     assert (oracle.log_p(oracle.y) - estimate.log_p).mean() > 3
 
@@ -252,7 +252,7 @@ def test_on_another_device_a_wrong_label_gives_nan(monkeypatch):
     model = LinearGaussianOfLabel().model()
     monkeypatch.setattr(ConditionalVAE, "check", lambda self, y: None)
     z = torch.zeros(3, 2, dtype=torch.float64)
-    decoded = model.given(Shown(z, torch.tensor([-1, 1, 3]))).decode(z)
+    decoded = model.given(LabelledImages(z, torch.tensor([-1, 1, 3]))).decode(z)
     assert decoded.flatten(1).isnan().all(1).tolist() == [True, False, True]
 
 
@@ -403,7 +403,7 @@ def test_codes_of_its_own_are_decoded_with_their_labels_or_another(conditional, 
     x, y = data.test_dataloader().tensors()
     codes = _predict(conditional, "encode")
     with np.load(codes) as found:
-        given = model.given(Shown(x, y))
+        given = model.given(LabelledImages(x, y))
         with torch.no_grad():
             mu = given.encode(x).mu
         np.testing.assert_allclose(found["mu"], mu, atol=1e-6)
@@ -477,10 +477,10 @@ def test_it_is_exported_with_the_label_as_a_second_input(conditional, tmp_path):
     x, y = torch.randn(4, 1, 28, 28), torch.tensor([0, 3, 9, 10])
     mu, _ = torch.export.load(encode).module()(x, y)
     with torch.no_grad():
-        expected = opened.model.given(Shown(x[:3], y[:3])).encode(x[:3]).mu
+        expected = opened.model.given(LabelledImages(x[:3], y[:3])).encode(x[:3]).mu
     torch.testing.assert_close(mu[:3], expected)
     assert mu[3].isnan().all()
-    again = load_run(tmp_path / "export").model.given(Shown(x[:3], y[:3]))
+    again = load_run(tmp_path / "export").model.given(LabelledImages(x[:3], y[:3]))
     torch.testing.assert_close(again.encode(x[:3]).mu, expected)
 
 
@@ -495,7 +495,7 @@ def test_it_is_exported_for_onnxruntime(conditional, tmp_path):
     session = onnxruntime.InferenceSession(str(encode))
     mu, _ = session.run(None, {"x": x.numpy(), "y": y.numpy()})
     with torch.no_grad():
-        expected = opened.model.given(Shown(x, y)).encode(x).mu
+        expected = opened.model.given(LabelledImages(x, y)).encode(x).mu
     np.testing.assert_allclose(mu, expected, atol=1e-4)
 
 

@@ -119,13 +119,13 @@ class Undetached(FactorVAE):
     [(Leaking, "loss, which is for the model, reaches objective"), (Undetached, "reaches model")],
 )
 def test_losses_that_reach_the_others_weights_are_refused(wrong, reached, compose_small):
-    from musigma import assemble
+    from musigma.trial_batch import try_batch
     from workbench.config.build import build_data
 
     data = build_data(compose_small("model=vae").config)
     model = Autoencoder(MLP([8], [8]), Gaussian(), latent_dim=3)
     with pytest.raises(ConfigError, match=reached):
-        assemble.try_batch(AutoencoderModule(model, wrong(sizes=[8])), data)
+        try_batch(AutoencoderModule(model, wrong(sizes=[8])), data)
 
 
 @pytest.mark.slow

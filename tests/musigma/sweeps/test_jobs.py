@@ -5,7 +5,7 @@ import pytest
 from small import SMALL
 from warm import python
 from workbench.config.identity import identity
-from workbench.config.launch import job_name, short_names
+from workbench.config.naming import job_name, short_names
 from workbench.runs.folder import RunFolder
 
 
@@ -21,7 +21,7 @@ def test_names_are_short_where_that_is_clear():
     assert job_name(["x=1"], []) == "default"
 
 
-def test_identity_is_what_changes_figures_and_nothing_else(compose_launch):
+def test_identity_is_what_changes_metrics_and_nothing_else(compose_launch):
     def of(*overrides):
         return identity(compose_launch("model=vae", *overrides).config)
 

@@ -250,6 +250,28 @@ def test_a_metric_that_only_some_runs_go_by_decides_nothing(tmp_path):
     assert not any(len(won.groups) > 1 for won in compare(runs).winners)
 
 
+def test_where_no_metric_compares_all_the_one_that_compares_most_decides(tmp_path):
+    beta_sweep(tmp_path, beta_1=[-800], beta_4=[-820])
+    synthetic_run(tmp_path, "dequantized", data__normalization="dequantize")
+    compared = compare(collect(tmp_path))
+    assert len(compared.mixed("test/loss")) == 3
+    assert compared.metric == "test/elbo"
+    assert [group.label for group in compared.crowned()[0].groups] == [
+        "standardize, beta=1",
+        "standardize, beta=4",
+    ]
+
+
+def test_the_terminal_leads_with_metrics_that_all_have_and_that_compare(tmp_path, capsys):
+    beta_sweep(tmp_path, beta_1=[-800])
+    metrics = {f"test/{name}": 1.0 for name in ("extra", "loss", "elbo", "distortion", "rate")}
+    synthetic_run(tmp_path, "beta=4", model__objective__beta=4.0, metrics=metrics)
+    page_of(tmp_path)
+    heading = capsys.readouterr().out.splitlines()[2]
+    columns = [name.strip() for name in heading.strip("┃").split("┃")]
+    assert columns[:5] == ["beta", "runs", "test/elbo", "test/distortion", "test/rate"]
+
+
 def test_losses_of_one_objective_decide_and_less_is_better(tmp_path):
     for lr, elbo in ((1e-3, -800.0), (1e-2, -790.0)):
         synthetic_run(tmp_path, f"lr={lr}", elbo=elbo, optimizer__lr=lr)

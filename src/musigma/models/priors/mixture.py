@@ -11,7 +11,7 @@ from musigma.objectives.divergences import log_normal
 from workbench.ranges import Count, Positive, checked
 
 WIDTH = 7.0
-"""Of a component, in standard deviations; the mass beyond it is below 10⁻¹¹."""
+"""The half-width of a component, in standard deviations; the mass beyond it is below 10⁻¹¹."""
 
 
 class Mixture(Prior):
@@ -67,7 +67,7 @@ class Mixture(Prior):
         return (weights @ (stds.square() + (means - weights @ means).square())).sqrt()
 
     def half_width(self) -> float:
-        """That of a box which holds every component, with an eighth of it around them all."""
+        """The half-width of a box that holds all components, with an eighth of it around them."""
         _, means, stds = self._on_the_cpu()
         return 8 / 7 * (means.abs() + WIDTH * stds).max().item()
 

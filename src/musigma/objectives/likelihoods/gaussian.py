@@ -10,7 +10,7 @@ from musigma.objectives.likelihoods.likelihood import Likelihood, sum_over_pixel
 from workbench.ranges import Positive, checked
 
 MOMENTUM = 0.1
-"""Of the running variance: of its first value nothing is left after a hundred batches."""
+"""The momentum of the running variance, whose first value is forgotten after a hundred batches."""
 
 
 class Gaussian(Likelihood):

@@ -1,0 +1,81 @@
+"""Rules for the scheduler of a run: its steps, and the metric that it goes by."""
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
+
+from workbench.config.blame import blaming
+from workbench.config.instantiate import instantiate
+from workbench.errors import ConfigError
+from workbench.parameter_groups import OptimizerRecipe
+from workbench.project import Config
+from workbench.schedules import Length, Schedule, SchedulerRecipe, schedule_of
+
+MOST_EPOCHS = 1000
+"""The most steps of a scheduler that are tried."""
+
+
+def check_schedule(config: Config, length: Length | None = None) -> None:
+    """Step the scheduler as often as training will, on a weight of its own.
+
+    Args:
+        config: resolved.
+        length: of the training; None as long as only its epochs are known.
+
+    Raises:
+        ConfigError: if it cannot be stepped so, or the learning rate is no longer one.
+    """
+    schedule = schedule_in(config)
+    if schedule is None:
+        return
+    epochs = config["trainer"].get("max_epochs") or MOST_EPOCHS
+    has_end = epochs > 0 or config["trainer"].get("max_steps", -1) > 0
+    steps_at_most = MOST_EPOCHS if has_end else math.inf
+    known = length or Length(epochs if epochs > 0 else steps_at_most, steps_at_most)
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer = instantiate(config["optimizer"], OptimizerRecipe, "optimizer")([weight])
+    scheduler: Any = schedule.make(optimizer, known)
+    # Without the length of an epoch it is not known how often one is stepped that has its own.
+    is_known = schedule.interval == "epoch" or schedule.follows or length is not None
+    steps = schedule.steps(known) if is_known else 1
+    most = getattr(scheduler, "total_steps", steps)
+    if isinstance(scheduler, OneCycleLR) and MOST_EPOCHS < most < steps:
+        raise ConfigError(
+            f"scheduler.total_steps={most}: the run has {steps}; leave it out to follow the run"
+        )
+    for number in range(1, int(min(steps, MOST_EPOCHS)) + 1):
+        after = f"after {schedule.interval} {number * schedule.frequency}"
+        with blaming(f"scheduler: cannot be stepped {after}"):
+            optimizer.step(lambda: torch.zeros(()))
+            scheduler.step(*[1.0] * schedule.by_metric)
+        lr = optimizer.param_groups[0]["lr"]
+        if not (math.isfinite(lr) and lr >= 0):
+            raise ConfigError(f"scheduler: makes the learning rate {lr} {after}")
+
+
+def check_monitor_of_schedule(config: Config, known: Collection[str]) -> None:
+    """Check the name of the metric that a scheduler goes by.
+
+    Raises:
+        ConfigError: if there is no such metric in training.
+    """
+    schedule = schedule_in(config)
+    names = [name for name in known if name.startswith(("train/", "val/"))]
+    if schedule and schedule.monitor and schedule.monitor not in names:
+        raise ConfigError(f"scheduler.monitor={schedule.monitor}: {no_such_metric(names)}")
+
+
+def schedule_in(config: Mapping[str, Any]) -> Schedule | None:
+    """The scheduler of a config and when it is stepped; None if it has none."""
+    if not config.get("scheduler"):
+        return None
+    return schedule_of(instantiate(config["scheduler"], SchedulerRecipe, "scheduler"))
+
+
+def no_such_metric(known: Collection[str]) -> str:
+    """The fault, and the names that there are."""
+    return f"there is no such metric; there are {', '.join(sorted(known))}"
