@@ -1,8 +1,9 @@
 """The LightningModule: a model, an objective and an optimizer."""
 
+import functools
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -120,16 +121,17 @@ class AutoencoderModule(LoaderSeedingModule):
         self.seed = seed
         self.monitor = objective.monitor
         self._evaluation_noise = EvaluationNoise()
-        self._trained_terms = self.terms
+        self._is_compiled = False
 
     def compile_training(self) -> None:
         """Have torch compile what training computes of a batch, from the encoder to the loss.
 
-        A GPU then replays its launches as CUDA graphs. Evaluation is not compiled.
+        A GPU then replays its launches as CUDA graphs. Evaluation is not compiled. What was
+        compiled before is forgotten, as torch compiles a function for a few modules only.
         """
-        # Draws of random numbers are those of a module that is not compiled.
-        options: dict[str, Any] = {"triton.cudagraphs": True, "fallback_random": True}
-        self._trained_terms = torch.compile(self.terms, options=options)
+        torch.compiler.reset()
+        _compiled.cache_clear()
+        self._is_compiled = True
 
     def setup(self, stage: str) -> None:
         """Check labels, and start decoder and prior at the mean image if they want to.
@@ -223,8 +225,11 @@ class AutoencoderModule(LoaderSeedingModule):
     def _step(self, stage: Stage, batch: Batch, noise: Tensor, loader: Any) -> Tensor:
         tested = self.tested_step if stage == "test" else None
         step = self.global_step if tested is None else tested
-        terms_of = self._trained_terms if stage == "train" else self.terms
-        loss, terms, settings = terms_of(batch, noise, size_of(loader), step)
+        # Not a bound method, which a copy of this module would share with it.
+        terms_of: Callable[..., Loss] = type(self).terms
+        if stage == "train" and self._is_compiled:
+            terms_of = _compiled(terms_of, self.objective.has_hooks)
+        loss, terms, settings = terms_of(self, batch, noise, size_of(loader), step)
         self.add(stage, terms, **settings)
         return loss
 
@@ -270,3 +275,23 @@ class AutoencoderModule(LoaderSeedingModule):
         """Seed the batch's noise by its place, and by nothing that came before."""
         place = (self.seed, self.global_rank, self.current_epoch, batch_idx)
         seed_noise(self.device, derive_seed(*place))
+
+
+@functools.cache
+def _compiled(terms: Callable[..., Loss], in_one: bool) -> Callable[..., Loss]:
+    """The terms, compiled; in one graph or not at all, if hooks are to be kept."""
+    # Draws of random numbers are those of a module that is not compiled.
+    options: dict[str, Any] = {"triton.cudagraphs": True, "fallback_random": True}
+    compiled: Callable[..., Loss] = torch.compile(terms, fullgraph=in_one, options=options)
+
+    def whole(*arguments: Any) -> Loss:
+        try:
+            return compiled(*arguments)
+        except torch._dynamo.exc.Unsupported as error:
+            raise ConfigError(
+                "compile: torch cannot compile this model as a whole, and in parts the gradient "
+                "of the objective, which hooks of tensors change, would be another: set "
+                "compile=false, or take an objective without hooks"
+            ) from error
+
+    return whole if in_one else compiled

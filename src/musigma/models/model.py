@@ -1,6 +1,5 @@
 """The contract of latent variable models: what training, evaluation and plots use of one."""
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Protocol, Self
@@ -206,7 +205,8 @@ class LatentVariableModel(nn.Module, ABC):
 
     def conditioned(self, **given: Any) -> Self:
         """A view of this model, which shares its weights, with other attributes."""
-        view = copy.copy(self)
+        view = object.__new__(type(self))  # not copy.copy, at which torch.compile stops
+        view.__dict__.update(self.__dict__)
         for name, value in given.items():
             object.__setattr__(view, name, value)
         return view

@@ -1,13 +1,14 @@
 """What an objective sees of a model: draws of z, and the distributions that they are held to."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, Protocol, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from torch import Tensor
 
 from workbench.errors import ConfigError, DataError
+
+T = TypeVar("T")
 
 
 class Posterior(Protocol):
@@ -82,6 +83,25 @@ class Prior(Protocol):
         """The standard deviation of each dimension, `[d]`, on the CPU."""
 
 
+class computed_once(Generic[T]):  # noqa: N801 (as functools.cached_property)
+    """`functools.cached_property`, whose lock before Python 3.12 torch.compile cannot see through.
+
+    Args:
+        function: of the object.
+    """
+
+    def __init__(self, function: Callable[[Any], T]) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> T:
+        value = instance.__dict__[self.name] = self.function(instance)
+        return value
+
+
 @dataclass(frozen=True)
 class Draw:
     """K draws of z for each of B images, and their densities under the model.
@@ -117,12 +137,12 @@ class Draw:
     x: Tensor | None = None
     model: Any = None
 
-    @cached_property
+    @computed_once
     def log_posterior(self) -> Tensor:
         """Log q(z|x), `[K, B]`, in nats; a point has none."""
         return self.posterior.log_prob_at(self.noise)
 
-    @cached_property
+    @computed_once
     def log_prior(self) -> Tensor:
         """Log p(z), `[K, B]`, in nats."""
         return self.prior.log_prob(self.z)

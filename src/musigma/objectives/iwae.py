@@ -28,6 +28,11 @@ class IWAE(Objective):
     samples: Count = 5
     gradient: Literal["standard", "doubly_reparameterized"] = "standard"
 
+    @property
+    def has_hooks(self) -> bool:
+        """True for the doubly reparameterized gradient."""
+        return self.gradient == "doubly_reparameterized"
+
     def __call__(self, draw: Draw, step: int) -> Loss:
         """−log mean w, averaged over the batch.
 

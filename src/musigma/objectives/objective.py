@@ -73,6 +73,11 @@ class Objective(Protocol):
         weights = [value for value in vars(self).values() if isinstance(value, Schedule)]
         return "loss" if all(isinstance(weight, Constant) for weight in weights) else "target"
 
+    @property
+    def has_hooks(self) -> bool:
+        """True if hooks of tensors change its gradient: torch.compile loses them between graphs."""
+        return False
+
     def bind(self, model: Any) -> None:
         """Make weights of its own that depend on the model, `model.latent_dim` say; none here."""
         return None
