@@ -199,7 +199,13 @@ class AutoencoderModule(LoaderSeedingModule):
 
     def _batch(self, batch: Any, batch_idx: int) -> Batch:
         """A batch of any loader as ours; the first is checked."""
-        ours = as_batch(batch, self.model.image_shape, next(self.model.parameters()).dtype)
+        dtype = next(self.model.parameters()).dtype
+        if dtype.itemsize < 4:
+            raise ConfigError(
+                f"the model's weights are {dtype}, and codes and densities need 32 bits: leave "
+                "them so, and let the trainer compute with precision='bf16-mixed'"
+            )
+        ours = as_batch(batch, self.model.image_shape, dtype)
         if batch_idx == 0:
             self.model.check(ours.y)
             if not self._own_data():
