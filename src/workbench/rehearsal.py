@@ -104,9 +104,9 @@ def _check_optimized(config: Config, module: L.LightningModule, known: set[str])
     Raises:
         ConfigError: if it logs no such metric; of the test nothing has been seen yet.
     """
-    name = config.get("optimized_metric")
-    has_test = is_overridden("test_step", module) and str(name).startswith("test/")
-    check_optimized(config, {*known, *([name] if has_test else [])})
+    name = str(config.get("optimized_metric"))
+    has_test = is_overridden("test_step", module) and name.startswith("test/")
+    check_optimized(config, known | {name} if has_test else known)
 
 
 def _rehearsed(config: Config, planned: L.Trainer) -> Config:

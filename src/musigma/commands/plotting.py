@@ -69,7 +69,8 @@ def plots_of(run: Run, test: Encoded, curves: Curves) -> Iterator[NamedPlot]:
     else:
         yield NamedPlot("class_errors", NO_CLASSES)
     rows = worst(l1, WORST)
-    names = [f"{class_name(int(test.y[row]))}: " * by_class + f"{float(l1[row]):.2f}" for row in rows]
+    classes = [f"{class_name(int(test.y[row]))}: " * by_class for row in rows]
+    names = [f"{name}{float(l1[row]):.2f}" for name, row in zip(classes, rows, strict=True)]
     yield NamedPlot(
         "worst_reconstructions",
         "The test images with the largest mean absolute errors, above their reconstructions.",

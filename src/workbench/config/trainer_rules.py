@@ -146,7 +146,8 @@ def read_data(data: L.LightningDataModule, trainer: L.Trainer) -> float:
         training, validation = data.train_dataloader(), data.val_dataloader()
     except ValueError as error:
         raise ConfigError(f"data: {error}") from error
-    overfit = "overfit" if trainer.overfit_batches else None  # which sets both limits
+    # It sets both limits.
+    overfit = "overfit" if getattr(trainer, "overfit_batches", 0) else None
     batches = _batches(overfit or "limit_train", batches_of(training), trainer.limit_train_batches)
     _batches(overfit or "limit_val", batches_of(validation), trainer.limit_val_batches)
     if trainer.limit_train_batches == 0:
