@@ -20,7 +20,7 @@ from musigma.models import LatentVariableModel, Posterior
 from musigma.objectives import Loss, Objective
 from musigma.objectives.objective import learns, with_penalties
 from musigma.seeding import FIXED_SEED, derive_seed, seed_noise
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, one_line
 from workbench.module import Stage
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.ranges import Seed, checked
@@ -199,7 +199,13 @@ class AutoencoderModule(LoaderSeedingModule):
 
     def _batch(self, batch: Any, batch_idx: int) -> Batch:
         """A batch of any loader as ours; the first is checked."""
-        ours = as_batch(batch, self.model.image_shape, next(self.model.parameters()).dtype)
+        dtype = next(self.model.parameters()).dtype
+        if dtype.itemsize < 4:
+            raise ConfigError(
+                f"the model's weights are {dtype}, and codes and densities need 32 bits: leave "
+                "them so, and let the trainer compute with precision='bf16-mixed'"
+            )
+        ours = as_batch(batch, self.model.image_shape, dtype)
         if batch_idx == 0:
             self.model.check(ours.y)
             if not self._own_data():
@@ -284,7 +290,7 @@ def _compiled(terms: Callable[..., Loss], in_one: bool) -> Callable[..., Loss]:
     options: dict[str, Any] = {"triton.cudagraphs": True, "fallback_random": True}
     compiled: Callable[..., Loss] = torch.compile(terms, fullgraph=in_one, options=options)
 
-    def whole(*arguments: Any) -> Loss:
+    def called(*arguments: Any) -> Loss:
         try:
             return compiled(*arguments)
         except torch._dynamo.exc.Unsupported as error:
@@ -293,5 +299,12 @@ def _compiled(terms: Callable[..., Loss], in_one: bool) -> Callable[..., Loss]:
                 "of the objective, which hooks of tensors change, would be another: set "
                 "compile=false, or take an objective without hooks"
             ) from error
+        except torch._dynamo.exc.BackendCompilerFailed as error:
+            inner = error.inner_exception
+            what = f"{type(inner).__name__}: {one_line(inner)[:200]}"
+            raise ConfigError(
+                f"compile: torch's compiler failed ({what}): set compile=false, or look with "
+                "scripts/doctor.py whether there is a C++ compiler, which it needs"
+            ) from error
 
-    return whole if in_one else compiled
+    return called

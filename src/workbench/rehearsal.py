@@ -20,9 +20,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from workbench.callbacks import BestAndLast, GracefulStop, StopWhenNotFinite
 from workbench.callbacks.graceful_stop import stoppable
 from workbench.config.blame import blaming, ours
-from workbench.config.schedule_rules import no_such_metric
+from workbench.config.misfits import check_optimized
 from workbench.config.targets import find_class
-from workbench.errors import ConfigError
 from workbench.foreign import is_foreign
 from workbench.module import ReportingModule, reports_of
 from workbench.project import Config, the_project
@@ -84,7 +83,7 @@ def rehearse(
         if (path := BestAndLast.path(trainer, "last")).is_file():
             load_checkpoint(path)
     if is_foreign(type(module)):
-        _check_optimized(config.get("optimized_metric"), module, reports_of(tried).known())
+        _check_optimized(config, module, reports_of(tried).known())
 
 
 class _Shown(L.Callback):
@@ -99,15 +98,15 @@ class _Shown(L.Callback):
                 callback.rehearse(trainer, pl_module)
 
 
-def _check_optimized(name: str | None, module: L.LightningModule, known: set[str]) -> None:
+def _check_optimized(config: Config, module: L.LightningModule, known: set[str]) -> None:
     """Check the name of the metric that a search goes by, of a module that was tried.
 
     Raises:
         ConfigError: if it logs no such metric; of the test nothing has been seen yet.
     """
-    is_tested = is_overridden("test_step", module) and str(name).startswith("test/")
-    if name is not None and name not in known and not is_tested:
-        raise ConfigError(f"optimized_metric={name}: {no_such_metric(known)}")
+    name = str(config.get("optimized_metric"))
+    has_test = is_overridden("test_step", module) and name.startswith("test/")
+    check_optimized(config, known | {name} if has_test else known)
 
 
 def _rehearsed(config: Config, planned: L.Trainer) -> Config:

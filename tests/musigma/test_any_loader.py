@@ -16,7 +16,7 @@ from musigma.models import MLP, Autoencoder
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO
 from musigma.objectives.likelihoods import Bernoulli, Gaussian
-from workbench.errors import DataError
+from workbench.errors import ConfigError, DataError
 
 # Lightning's advice on loaders without workers, validation or a length.
 pytestmark = pytest.mark.filterwarnings(
@@ -227,3 +227,10 @@ def test_panels_progress_throughput_and_best_checkpoint_need_no_data_module(tmp_
 def test_an_output_that_cannot_be_centred_is_left_out_with_the_reason(tmp_path, caplog):
     _trainer(tmp_path).fit(_module(center_output=True), DataLoader(Items(), batch_size=25))
     assert "center_output is left out" in caplog.text
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_weights_of_16_bits_are_refused_in_a_line(dtype, tmp_path):
+    module = _module().to(dtype)
+    with pytest.raises(ConfigError, match="need 32 bits"):
+        _trainer(tmp_path).test(module, DataLoader(torch.rand(4, *SHAPE)), verbose=False)

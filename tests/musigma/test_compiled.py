@@ -12,6 +12,7 @@ from musigma.models.mlp import MLP
 from musigma.module import AutoencoderModule
 from musigma.objectives import IWAE
 from musigma.objectives.likelihoods import Gaussian, Laplace
+from workbench.errors import ConfigError
 
 pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own
 SHAPE = (1, 4, 4)
@@ -74,3 +75,23 @@ def test_one_job_of_a_sweep_after_another_is_compiled_whole(monkeypatch):
         for d in (1, 2, 3):
             trained_on_a_batch(module_of(IWAE(samples=2), d=d), monkeypatch)
             assert not torch._dynamo.utils.counters["graph_break"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            lambda: torch._dynamo.exc.BackendCompilerFailed("", RuntimeError("no g++"), None),
+            "compile: torch's compiler failed .RuntimeError: no g",
+        ),
+        (lambda: torch._dynamo.exc.Unsupported(""), "compile: torch cannot compile .* as a whole"),
+    ],
+    ids=["no compiler", "not whole"],
+)
+def test_what_cannot_be_compiled_is_said_in_a_line(error, said, monkeypatch):
+    def failing(*_):
+        raise error()
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: failing)
+    with pytest.raises(ConfigError, match=said):
+        trained_on_a_batch(module_of(IWAE(samples=2)), monkeypatch)

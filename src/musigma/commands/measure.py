@@ -31,6 +31,7 @@ from musigma.evaluation.probes import (
     Codes,
     cluster_agreement,
     fitted_on,
+    labelled,
     linear_probe,
     neighbours_probe,
 )
@@ -137,10 +138,12 @@ def _classes(run: Run, test: Encoded) -> Metrics:
     if "y" in run.model.told:
         reason = "the model is told the classes, so its codes need not hold them"
         return {"classes": {}, "no_classes": reason}
-    train, held_out = (Codes(*run.codes(name)) for name in ("train", "val"))
-    tested = Codes(test.mu, test.y)
+    train, held_out = (labelled(Codes(*run.codes(name))) for name in ("train", "val"))
+    tested = labelled(Codes(test.mu, test.y))
     if len(fitted_on(train).y.unique()) < 2:
         return {"classes": {}, "no_classes": "the training images are of one class, or of none"}
+    if not len(tested.y):
+        return {"classes": {}, "no_classes": "the test images have no classes"}
     clusters = cluster_agreement(train, tested)
     metrics: Metrics = {"k_means": clusters._asdict()}
     if len(held_out.mu):

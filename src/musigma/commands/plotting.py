@@ -19,6 +19,7 @@ from musigma.plots.images import (
 )
 from musigma.plots.latent import latent_plots
 from musigma.plots.named import NamedPlot
+from musigma.plots.style import class_name
 
 SHOWN = 10
 STEPS = 9
@@ -68,7 +69,8 @@ def plots_of(run: Run, test: Encoded, curves: Curves) -> Iterator[NamedPlot]:
     else:
         yield NamedPlot("class_errors", NO_CLASSES)
     rows = worst(l1, WORST)
-    names = [f"{int(test.y[row])}: " * by_class + f"{float(l1[row]):.2f}" for row in rows]
+    classes = [f"{class_name(int(test.y[row]))}: " * by_class for row in rows]
+    names = [f"{name}{float(l1[row]):.2f}" for name, row in zip(classes, rows, strict=True)]
     yield NamedPlot(
         "worst_reconstructions",
         "The test images with the largest mean absolute errors, above their reconstructions.",
@@ -110,5 +112,5 @@ def _given(run: Run, test: Encoded, rows: Sequence[int]) -> LatentVariableModel:
 
 def _class_errors(l1: Tensor, y: Tensor) -> Figure:
     means = class_means(l1, y)
-    classes = [str(int(label)) for label in means.label]
+    classes = [class_name(int(label)) for label in means.label]
     return plot_class_errors(means.mean, means.error, quantity="l1 (per pixel)", classes=classes)

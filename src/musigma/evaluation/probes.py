@@ -127,6 +127,12 @@ def _probe(
     return Probe(accuracy, error, settings[best])
 
 
+def labelled(codes: Codes) -> Codes:
+    """Those of the images that have a class: a label of −1 is none."""
+    known = codes.y >= 0
+    return Codes(codes.mu[known], codes.y[known])
+
+
 def fitted_on(codes: Codes) -> Codes:
     """The training codes that probes and clusters are fitted on."""
     order = torch.randperm(len(codes.mu), generator=torch.Generator().manual_seed(FIXED_SEED))

@@ -15,7 +15,8 @@
   const x = value => LEFT + (value - low[0]) / (high[0] - low[0]) * (SIZE - LEFT);
   const y = value => TOP + (SIZE - TOP - BOTTOM) * (1 - (value - low[1]) / (high[1] - low[1]));
   const words = value => String(Number(value.toPrecision(3))).replace("-", "−");
-  const colour = n => data.classes ? `var(--c${(data.classes[n] % 10 + 10) % 10})` : "var(--c0)";
+  const colourOf = label => label < 0 ? "var(--quiet)" : `var(--c${label % 10})`, nameOf = label => label < 0 ? "none" : String(label);
+  const colour = n => data.classes ? colourOf(data.classes[n]) : "var(--c0)";
 
   svg.setAttribute("viewBox", `0 0 ${SIZE} ${SIZE}`);
   if (data.plane) svg.append(node("image", { href: data.plane.source, x: LEFT, y: TOP, width: SIZE - LEFT, height: SIZE - TOP - BOTTOM,
@@ -51,7 +52,7 @@
     const code = data.codes[nearest];
     show(document.getElementById("nearest"), data.images, nearest);
     document.getElementById("nearest-words").textContent =
-      `nearest test image${data.classes ? `, class ${data.classes[nearest]}` : ""}: μ = (${code.map(words).join(", ")})`;
+      `nearest test image${data.classes ? `, class ${nameOf(data.classes[nearest])}` : ""}: μ = (${code.map(words).join(", ")})`;
     ring.setAttribute("cx", x(code[0]));
     ring.setAttribute("cy", y(code[1]));
     ring.setAttribute("visibility", "visible");
@@ -74,8 +75,8 @@
     const list = document.getElementById("explorer-classes"), classes = [...new Set(data.classes)].sort((a, b) => a - b);
     for (const label of classes.length <= 20 ? classes : []) {
       const entry = document.createElement("li"), dot = document.createElement("i");
-      dot.style.background = `var(--c${(label % 10 + 10) % 10})`;
-      entry.append(dot, String(label));
+      dot.style.background = colourOf(label);
+      entry.append(dot, nameOf(label));
       const mark = on => dots.forEach((one, n) => one.classList.toggle("faded", on && data.classes[n] !== label));
       entry.onpointerenter = () => mark(true);
       entry.onpointerleave = () => mark(false);

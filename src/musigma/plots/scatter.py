@@ -9,8 +9,8 @@ from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from musigma.plots.style import MOST_CLASSES, name_of
-from workbench.plots.style import CLASS_COLOURS, INK, new_figure, plot_axes
+from musigma.plots.style import MOST_CLASSES, class_name, name_of
+from workbench.plots.style import CLASS_COLOURS, INK, PALE, new_figure, plot_axes
 
 ELLIPSES = 100
 """Posteriors that are plotted, evenly spaced among the images."""
@@ -92,9 +92,10 @@ def _scatter(axes: Axes, points: Tensor, y: Tensor) -> None:
     axes.update_datalim(places)
     for label, (left, up), colour in zip(labels.tolist(), places, _colours(labels), strict=True):
         ring = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": colour}
-        text = axes.text(left, up, str(label), color=INK, ha="center", va="center", bbox=ring)
+        name = class_name(label)
+        text = axes.text(left, up, name, color=INK, ha="center", va="center", bbox=ring)
         text.set_fontweight("bold")
-        axes.scatter([], [], 30, colour, label=str(label))
+        axes.scatter([], [], 30, colour, label=name)
     columns = math.ceil(len(labels) / 16)
     axes.legend(
         title="class", ncols=columns, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False
@@ -115,4 +116,9 @@ def _by_class(y: Tensor) -> str:
 
 
 def _colours(y: Tensor) -> list[str]:
-    return [CLASS_COLOURS[label % len(CLASS_COLOURS)] for label in y.clamp(min=0).tolist()]
+    """That of each class; pale for images without one, if others have one."""
+    count, is_bare = len(CLASS_COLOURS), bool((y < 0).all())
+    return [
+        PALE if label < 0 and not is_bare else CLASS_COLOURS[max(0, label) % count]
+        for label in y.tolist()
+    ]

@@ -99,3 +99,8 @@ def name_of(dimension: int) -> str:
 def tick_of(value: float) -> str:
     """A coordinate to one digit, with a proper minus, and none before 0."""
     return f"{round(value, 1) + 0.0:.1f}".replace("-", "−")
+
+
+def class_name(label: int) -> str:
+    """A class in words; that of an image without one is −1."""
+    return str(label) if label >= 0 else "none"

@@ -66,9 +66,7 @@ def find_misfits(
         reported = measured | {f"train/{name}" for name in others}
         check_monitors(callbacks, reported)
         check_monitor_of_schedule(config, reported)
-        asked = config.get("optimized_metric")
-        if asked is not None and asked not in measured:
-            raise ConfigError(f"optimized_metric={asked}: {no_such_metric(measured)}")
+        check_optimized(config, measured)
     except ConfigError as error:
         place, message = re.split(r"(?=[:=])", str(error), maxsplit=1)
         yield Problem(place, message)
@@ -176,3 +174,30 @@ def check_written_places(config: Mapping[str, Any]) -> None:
     profiler = groups["trainer"].get("profiler")
     if isinstance(profiler, Mapping) and profiler.get("dirpath") is not None:
         raise ConfigError("trainer.profiler.dirpath: is the run folder; leave it out")
+
+
+def check_optimized(config: Config, measured: Collection[str]) -> None:
+    """Check the name of the metric that a search goes by.
+
+    Args:
+        config: resolved.
+        measured: the metrics of a run that is tested.
+
+    Raises:
+        ConfigError: if there is no such metric, or the run is not tested and it is one of the test.
+    """
+    asked = config.get("optimized_metric")
+    if asked is None:
+        return
+    if str(asked).startswith("test/") and not is_tested(config):
+        raise ConfigError(
+            f"optimized_metric={asked}: there is no test; set test=true and "
+            "trainer.limit_test_batches above 0, or take a metric of val/"
+        )
+    if asked not in measured:
+        raise ConfigError(f"optimized_metric={asked}: {no_such_metric(measured)}")
+
+
+def is_tested(config: Config) -> bool:
+    """Whether the best checkpoint is measured on the test set."""
+    return bool(config.get("test", True) and config["trainer"].get("limit_test_batches") != 0)

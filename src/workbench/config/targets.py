@@ -5,6 +5,7 @@ import inspect
 import os
 import re
 import sys
+import traceback
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, one_line
 from workbench.project import the_project
 
 LIBRARIES = ("torch.nn", "torch.optim", "lightning.pytorch")
@@ -62,7 +63,7 @@ def find_class(name: Any, place: str) -> type:
     is_public = not any(part.startswith("_") for part in parts)
     if not is_public or not any(_within(str(name), home) for home in (*packages, "lightning")):
         raise _refused(name, place, here)
-    found = _look_up(parts)
+    found = _look_up(parts, place)
     if found is None:
         raise ConfigError(f"{place}._target_: there is no {name}")
     if not inspect.isclass(found) or not any(_within(found.__module__, p) for p in packages):
@@ -164,16 +165,28 @@ def _is_a(target: type, kind: Any) -> bool:
     return wanted <= has
 
 
-def _look_up(parts: Sequence[str]) -> Any:
+def _look_up(parts: Sequence[str], place: str) -> Any:
     for length in range(len(parts) - 1, 0, -1):
+        module = ".".join(parts[:length])
         try:
-            found: Any = importlib.import_module(".".join(parts[:length]))
+            found: Any = importlib.import_module(module)
             for attribute in parts[length:]:
-                found = getattr(found, attribute)
-        except (ImportError, AttributeError):
-            continue
-        return found
+                found = getattr(found, attribute, None)
+        except Exception as error:
+            if isinstance(error, ModuleNotFoundError) and _within(module, str(error.name)):
+                continue  # it is a class, or not there
+            raise _not_imported(module, place, error) from error
+        if found is not None:
+            return found
     return None
+
+
+def _not_imported(module: str, place: str, error: Exception) -> ConfigError:
+    """An error in the code of a module, or of one that it imports, with its place."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    known = "" if isinstance(error, SyntaxError) else f" ({frame.filename}, line {frame.lineno})"
+    what = f"{type(error).__name__}: {one_line(error)}{known}"
+    return ConfigError(f"{place}._target_: {module} cannot be imported: {what}")
 
 
 def _within(name: str, package: str) -> bool:

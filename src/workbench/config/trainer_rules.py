@@ -146,13 +146,15 @@ def read_data(data: L.LightningDataModule, trainer: L.Trainer) -> float:
         training, validation = data.train_dataloader(), data.val_dataloader()
     except ValueError as error:
         raise ConfigError(f"data: {error}") from error
-    batches = _batches("train", batches_of(training), trainer.limit_train_batches)
-    _batches("val", batches_of(validation), trainer.limit_val_batches)
+    # It sets both limits.
+    overfit = "overfit" if getattr(trainer, "overfit_batches", 0) else None
+    batches = _batches(overfit or "limit_train", batches_of(training), trainer.limit_train_batches)
+    _batches(overfit or "limit_val", batches_of(validation), trainer.limit_val_batches)
     if trainer.limit_train_batches == 0:
         raise ConfigError("trainer.limit_train_batches=0: trains nothing; take 1 or more")
     if isinstance(limit := trainer.limit_test_batches, float) and limit < 1:
         data.setup("test")
-        _batches("test", batches_of(data.test_dataloader()), limit)
+        _batches("limit_test", batches_of(data.test_dataloader()), limit)
     # One of time, as text, leaves none; Lightning takes 0 seconds for "at every batch".
     interval = getattr(trainer, "val_check_interval", None)
     over_epochs = trainer.check_val_every_n_epoch is None
@@ -177,7 +179,7 @@ def parts_measured(trainer: L.Trainer, metrics: Mapping[str, float]) -> dict[str
             continue
         loader = load()
         count = batches_of(loader)
-        taken = _batches(stage, count, limit)
+        taken = _batches(f"limit_{stage}", count, limit)
         if not 0 < taken < count:
             continue
         size = getattr(loader, "batch_size", None) or 0
@@ -201,19 +203,25 @@ def batches_of(loader: Any) -> float:
         return math.inf
 
 
-def _batches(stage: str, count: float, limit: float) -> float:
-    """The number of an epoch's batches that a limit leaves, itself a number or a share."""
+def _batches(setting: str, count: float, limit: float) -> float:
+    """The number of an epoch's batches that a limit leaves, itself a number or a share.
+
+    Args:
+        setting: that says so, without its ending: `limit_val`.
+        count: of an epoch.
+        limit: what it says.
+    """
     if math.isinf(count) and isinstance(limit, float):
         if 0 < limit < 1:
             raise ConfigError(
-                f"trainer.limit_{stage}_batches={limit}: is a share of an epoch, and the data have "
+                f"trainer.{setting}_batches={limit}: is a share of an epoch, and the data have "
                 "no length; take a number of batches"
             )
         return count if limit else 0
     taken = min(count, limit) if isinstance(limit, int) else int(count * limit)
     if count and limit and not taken:
         raise ConfigError(
-            f"trainer.limit_{stage}_batches={limit}: of {count} batches that is none; take "
+            f"trainer.{setting}_batches={limit}: of {count} batches that is none; take "
             f"{1 / count:.3g} or more, or a whole number of batches"
         )
     return taken

@@ -3,6 +3,7 @@
 import copy
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,16 @@ def find_run(which: str, runs: Path) -> RunFolder:
     folders = [path.parent for path in runs.glob("*/config.yaml")]
     if not folders:
         raise RunError(f"There is no run in {runs} yet; name a run folder instead of `latest`.")
-    return RunFolder.open(
-        max(folders, key=lambda path: max(file.stat().st_mtime for file in path.iterdir()))
-    )
+    return RunFolder.open(max(folders, key=_written))
+
+
+def _written(folder: Path) -> float:
+    """The time of the newest file in a folder, of which some may vanish or lead nowhere."""
+    times = [0.0]
+    for file in folder.iterdir():
+        with suppress(OSError):
+            times.append(file.stat().st_mtime)
+    return max(times)
 
 
 def find_run_to_resume(which: str, runs: Path) -> RunFolder:

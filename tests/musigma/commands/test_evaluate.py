@@ -433,6 +433,13 @@ def test_two_classes_of_which_one_is_rarer_than_what_is_fitted_on_are_no_classes
     assert measure(run, test, images=2, samples=25, seed=0)["classes"] == {}
 
 
+def test_test_images_without_a_class_are_not_probed(written):
+    run = load_run(written)
+    test = _of_one_image(run)._replace(y=torch.tensor([-1]))
+    found = measure(run, test, images=1, samples=25, seed=0)
+    assert (found["classes"], found["no_classes"]) == ({}, "the test images have no classes")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_ctrl_c_while_measuring_leaves_the_run_as_it_was(written):
     before = _files(written)

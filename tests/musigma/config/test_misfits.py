@@ -45,6 +45,11 @@ def _fault(*arguments):
             "callbacks.checkpoint.monitor=val/los: ther",
         ),
         (["optimized_metric=val/elbow"], "optimized_metric=val/elbow: there is no such metric"),
+        (["optimized_metric=test/loss", "test=false"], "optimized_metric=test/loss: there is no t"),
+        (
+            ["optimized_metric=test/loss", "+trainer.limit_test_batches=0"],
+            "there is no test; set test=true and trainer.limit_test_batches above 0",
+        ),
         (["optimizer.lr=inf"], "optimizer.lr=inf: should be a finite number"),
         (["model.objective.samples=nan"], "should be a finite number"),
         (["trainer.limit_train_batches=1.5"], "trainer.limit_train_batches=1.5: should be"),
@@ -73,6 +78,7 @@ def test_more_processes_than_cores_are_refused_on_a_cpu(devices):
     [
         ("+trainer.val_check_interval=1000", "an epoch has 5 batches, so take at most that"),
         ("+trainer.limit_val_batches=0.5", "of 1 batches that is none"),
+        ("+trainer.overfit_batches=0.1", "trainer.overfit_batches=0.1: of 1 batches that is none"),
     ],
 )
 def test_what_only_the_data_can_tell_is_found_before_there_is_a_folder(

@@ -222,3 +222,23 @@ def test_a_list_of_trusted_packages_that_is_not_one_is_named(mylab):
     (mylab / "configs" / "local" / "trusted.yaml").write_text("mylab: true\n")
     with pytest.raises(ConfigError, match=r"trusted\.yaml: should be a list of packages"):
         target_of({"_target_": "mylab.callbacks.Foo"}, L.Callback, "callbacks.foo")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import nothing_here", "ModuleNotFoundError: No module named 'nothing_here' .*, line 2"),
+        ("from math import tau2", "ImportError: cannot import name 'tau2' .*, line 2"),
+        ("def f(:", "SyntaxError: invalid syntax .*line 2"),
+        ("1 / 0", "ZeroDivisionError: division by zero .*, line 2"),
+    ],
+)
+def test_what_is_wrong_in_a_module_is_said_and_not_that_it_has_no_such_class(
+    code, said, tmp_path, monkeypatch
+):
+    (tmp_path / "mistaken.py").write_text(f"class Mine: ...\n{code}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("MUSIGMA_TRUSTED", "mistaken")
+    match = f"model._target_: mistaken cannot be imported: {said}"
+    with pytest.raises(ConfigError, match=match):
+        target_of({"_target_": "mistaken.Mine"}, LatentVariableModel, "model")

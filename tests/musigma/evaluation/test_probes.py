@@ -9,6 +9,7 @@ from musigma.evaluation.probes import (
     ClusterAgreement,
     Codes,
     cluster_agreement,
+    labelled,
     linear_probe,
     neighbours_probe,
 )
@@ -132,3 +133,10 @@ def test_clusters_of_shuffled_codes_agree_by_chance():
     assert found.adjusted_rand == pytest.approx(0, abs=0.01)
     assert found.normalized_information < 0.05
     assert cluster_agreement(train, test) == found
+
+
+def test_images_without_a_class_are_no_class_of_their_own():
+    codes = Codes(torch.arange(8.0).unsqueeze(1), torch.tensor([0, -1, 1, -1, 2, -1, -1, 0]))
+    known = labelled(codes)
+    assert known.mu.flatten().tolist() == [0, 2, 4, 7]
+    assert known.y.tolist() == [0, 1, 2, 0]
