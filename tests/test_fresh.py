@@ -82,12 +82,14 @@ def test_evaluate_measures_the_latest_run(trained, tmp_path):
     assert (folder.path / "evaluation" / "metrics.json").exists()
 
 
+@pytest.mark.exhaustive
 def test_predict_says_where_it_wrote(trained):
     run = trained("model=vae").path
     said = python("scripts/predict.py", "task=sample", f"run={run}")
     assert said.strip() == f"written to  {run}/predictions/sample.png"
 
 
+@pytest.mark.exhaustive
 def test_export_exports_the_latest_run_and_prints_how_to_open_it(trained, tmp_path):
     folder = trained("model=vae", "name='a=b'")
     said = python("scripts/export.py", "run=latest", "checkpoint=last", f"log_dir={tmp_path}/logs")
@@ -107,6 +109,7 @@ def test_report_writes_the_page_of_a_sweep(trained, tmp_path):
     assert (sweep / "report.html").exists()
 
 
+@pytest.mark.exhaustive
 def test_schema_is_written_beside_the_configs(tmp_path):
     said = python("scripts/schema.py", cwd=copy_repository(tmp_path))
     path = tmp_path / "configs" / "schema.json"

@@ -80,7 +80,10 @@ def test_two_nodes_make_one_run_which_is_that_of_one_process(start_nodes, run_he
         torch.testing.assert_close(weights[0][name], value, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize(("number", "asked"), [(signal.SIGTERM, 1), (signal.SIGINT, 0)])
+@pytest.mark.parametrize(
+    ("number", "asked"),
+    [(signal.SIGTERM, 1), pytest.param(signal.SIGINT, 0, marks=pytest.mark.exhaustive)],
+)
 def test_a_signal_to_one_node_stops_both_after_the_batch(
     number, asked, start_nodes, run_script, tmp_path
 ):

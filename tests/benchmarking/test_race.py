@@ -29,6 +29,7 @@ def _breaks(pace):
     raise ValueError
 
 
+@pytest.mark.exhaustive
 def test_every_pipeline_has_its_turns_and_the_first_does_not_count():
     rows = race({"a": _three_images, ("b", 2): _three_images}, rounds=2)
     assert list(rows) == ["a", ("b", 2)]

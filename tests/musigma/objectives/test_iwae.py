@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
+from compiling import check_gradients, traced  # noqa: F401
 from musigma.data import MNISTDataModule
 from musigma.metrics import meanings
 from musigma.models import MLP, Autoencoder
@@ -232,3 +233,9 @@ def test_bounds_compare_where_as_many_codes_are_drawn():
 
     one, five = scales(1), scales(5)
     assert {name for name in one if one[name] != five[name]} == {"iwae", "iwae_unit"}
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own
+def test_a_compiled_step_has_the_gradient_of_a_plain_one(monkeypatch):
+    check_gradients(replace(DOUBLY, samples=4), monkeypatch)
