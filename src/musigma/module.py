@@ -1,6 +1,5 @@
 """The LightningModule: a model, an objective and an optimizer."""
 
-import functools
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
+from musigma.compiling import compiled
 from musigma.data import Batch, ImageDataModule
 from musigma.data.batch import as_batch, check_pixels, size_of
 from musigma.data.steps import StepLoader
@@ -20,7 +20,7 @@ from musigma.models import LatentVariableModel, Posterior
 from musigma.objectives import Loss, Objective
 from musigma.objectives.objective import learns, with_penalties
 from musigma.seeding import FIXED_SEED, derive_seed, seed_noise
-from workbench.errors import ConfigError, one_line
+from workbench.errors import ConfigError
 from workbench.module import Stage
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.ranges import Seed, checked
@@ -130,7 +130,7 @@ class AutoencoderModule(LoaderSeedingModule):
         compiled before is forgotten, as torch compiles a function for a few modules only.
         """
         torch.compiler.reset()
-        _compiled.cache_clear()
+        compiled.cache_clear()
         self._is_compiled = True
 
     def setup(self, stage: str) -> None:
@@ -234,7 +234,7 @@ class AutoencoderModule(LoaderSeedingModule):
         # Not a bound method, which a copy of this module would share with it.
         terms_of: Callable[..., Loss] = type(self).terms
         if stage == "train" and self._is_compiled:
-            terms_of = _compiled(terms_of, self.objective.has_hooks)
+            terms_of = compiled(terms_of, self.objective.has_hooks)
         loss, terms, settings = terms_of(self, batch, noise, size_of(loader), step)
         self.add(stage, terms, **settings)
         return loss
@@ -281,30 +281,3 @@ class AutoencoderModule(LoaderSeedingModule):
         """Seed the batch's noise by its place, and by nothing that came before."""
         place = (self.seed, self.global_rank, self.current_epoch, batch_idx)
         seed_noise(self.device, derive_seed(*place))
-
-
-@functools.cache
-def _compiled(terms: Callable[..., Loss], in_one: bool) -> Callable[..., Loss]:
-    """The terms, compiled; in one graph or not at all, if hooks are to be kept."""
-    # Draws of random numbers are those of a module that is not compiled.
-    options: dict[str, Any] = {"triton.cudagraphs": True, "fallback_random": True}
-    compiled: Callable[..., Loss] = torch.compile(terms, fullgraph=in_one, options=options)
-
-    def called(*arguments: Any) -> Loss:
-        try:
-            return compiled(*arguments)
-        except torch._dynamo.exc.Unsupported as error:
-            raise ConfigError(
-                "compile: torch cannot compile this model as a whole, and in parts the gradient "
-                "of the objective, which hooks of tensors change, would be another: set "
-                "compile=false, or take an objective without hooks"
-            ) from error
-        except torch._dynamo.exc.BackendCompilerFailed as error:
-            inner = error.inner_exception
-            what = f"{type(inner).__name__}: {one_line(inner)[:200]}"
-            raise ConfigError(
-                f"compile: torch's compiler failed ({what}): set compile=false, or look with "
-                "scripts/doctor.py whether there is a C++ compiler, which it needs"
-            ) from error
-
-    return called
