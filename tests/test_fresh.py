@@ -73,6 +73,7 @@ def test_train_tells_the_story_of_a_run_and_the_run_explains_itself(only_run, tm
     assert "epoch 1/1" in (folder.path / "train.log").read_text()
 
 
+@pytest.mark.exhaustive
 def test_evaluate_measures_the_latest_run(trained, tmp_path):
     folder = trained("model=vae", "name='a=b'")
     options = ("run=latest", "images=10", "samples=50", f"log_dir={tmp_path}/logs")
@@ -101,6 +102,7 @@ def test_export_exports_the_latest_run_and_prints_how_to_open_it(trained, tmp_pa
     torch.testing.assert_close(decode(z), model.likelihood.mean(model.decode(z)))
 
 
+@pytest.mark.exhaustive
 def test_report_writes_the_page_of_a_sweep(trained, tmp_path):
     sweep = tmp_path / "logs" / "sweeps" / "mine"
     shutil.copytree(trained("model=vae").path, sweep / "seed=0")

@@ -31,6 +31,7 @@ def test_a_copy_trains_its_own_weights_and_a_module_can_be_saved(monkeypatch):
     torch.save(module, io.BytesIO())
 
 
+@pytest.mark.slow
 def test_one_job_of_a_sweep_after_another_is_compiled_whole(monkeypatch):
     settings = {"recompile_limit": 1, "fail_on_recompile_limit_hit": True}
     with torch._dynamo.config.patch(settings):

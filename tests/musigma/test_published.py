@@ -103,6 +103,7 @@ def test_it_may_change_when_a_run_is_resumed(trained, compose_launch):
     assert folder.read_metrics()["metrics"] == before
 
 
+@pytest.mark.slow
 def test_experiments_with_published_values_state_source_and_difference(compose_launch):
     found = {}
     for path in (PROJECT_ROOT / "configs" / "experiment").glob("*.yaml"):

@@ -235,6 +235,7 @@ def test_bounds_compare_where_as_many_codes_are_drawn():
     assert {name for name in one if one[name] != five[name]} == {"iwae", "iwae_unit"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("traced")
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own
 def test_a_compiled_step_has_the_gradient_of_a_plain_one(monkeypatch):
