@@ -60,9 +60,8 @@ class View(NamedTuple):
 
 def of_labels(model: LatentVariableModel, y: Tensor) -> LatentVariableModel:
     """The model, given the labels `[B]` of codes whose images nobody has."""
-    return model.given(
-        LabelledImages(y, y)
-    )  # it asks for labels only; anything may stand for the images
+    # It asks for labels only; anything may stand for the images.
+    return model.given(LabelledImages(y, y))
 
 
 def inputs_of(model: LatentVariableModel, rows: Tensor) -> tuple[Tensor, ...]:
