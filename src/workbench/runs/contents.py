@@ -1,6 +1,7 @@
 """Checks of the contents of a run folder: links, special files, and files of others."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from workbench.errors import RunError
@@ -19,9 +20,7 @@ def check_inside(folder: Path, root: Path) -> None:
     Raises:
         RunError: if a link leads out, or something is neither a file nor a folder.
     """
-    for file in (folder, *folder.rglob("*")):
-        if folder / "wandb" in file.parents:
-            continue
+    for file in (folder, *_entries(folder)):
         if file.is_symlink() and leads_out(file, root):
             left = "the run folder" if root == folder else root
             raise RunError(
@@ -44,12 +43,22 @@ def check_own(path: Path, root: Path | None = None) -> None:
     """
     if root and os.path.lexists(path):
         check_inside(path, root)
-    if not path.exists() or (path / "config.yaml").exists():
+    if not path.exists():
         return
     if not path.is_dir():
         raise RunError(f"{path} is not a folder: remove it")
-    if others := set(os.listdir(path)) - BEGUN:
+    others = set(os.listdir(path)) - BEGUN
+    # Asked afterwards, as another process may begin the run in between.
+    if others and not (path / "config.yaml").exists():
         raise RunError(
             f"{path} holds other files, such as {min(others)}: a run needs a folder of its own; "
             "name one that is not there yet"
         )
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    """All that is in a folder, of which some may vanish meanwhile."""
+    for place, folders, files in os.walk(folder):
+        yield from (Path(place, name) for name in [*folders, *files])
+        if Path(place) == folder and "wandb" in folders:
+            folders.remove("wandb")

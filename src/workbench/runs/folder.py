@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,13 @@ from workbench.runs.files import RunFiles
 
 NAMES = ("best", "last", "previous")
 """The checkpoints of `BestAndLast`."""
+
+LOOK = 0.5
+"""Seconds that a claim waits, as `status_of` holds the lock for a moment when it looks at it."""
+
+
+class ClaimedError(RunError):
+    """A run folder in which another process writes."""
 
 
 class RunFolder(RunFiles):
@@ -108,12 +116,13 @@ class RunFolder(RunFiles):
         """Keep other processes from writing here, until `release` or this process's end.
 
         Raises:
-            RunError: if another process does, or nobody can.
+            ClaimedError: if another process does.
+            RunError: if nobody can.
         """
         try:
-            self._lock.acquire(blocking=False)
+            self._lock.acquire(LOOK)
         except Timeout:
-            raise RunError(
+            raise ClaimedError(
                 f"{self.path} belongs to a run that is still running.\n"
                 "Wait for it, or stop it first: Ctrl-C or SIGTERM lets it save where it is."
             ) from None
@@ -126,12 +135,14 @@ class RunFolder(RunFiles):
 
     def discard(self) -> None:
         """Remove the folder of a run that has not begun; what was found in it stays."""
-        self.release()
+        if sys.platform == "win32":  # which removes no open file
+            self.release()
         for entry in [*self.path.iterdir()]:
             if entry.name not in self._found:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         with suppress(OSError):
             self.path.rmdir()
+        self.release()
 
     def is_claimed(self) -> bool:
         """True if a process is writing here."""

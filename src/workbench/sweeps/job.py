@@ -9,10 +9,9 @@ from workbench.callbacks.pruning import Judge
 from workbench.config.identity import identity
 from workbench.config.launch import Launch
 from workbench.console import set_up_logging
-from workbench.errors import RunError
 from workbench.origin import with_origin
 from workbench.runs.contents import check_own
-from workbench.runs.folder import RunFolder
+from workbench.runs.folder import ClaimedError, RunFolder
 from workbench.sweeps.gpus import take_gpu
 from workbench.training import run, value_of
 
@@ -34,7 +33,7 @@ def run_job(launch: Launch) -> float | None:
     folder = RunFolder.at(job_path(launch))
     try:
         folder.claim()
-    except RunError:
+    except ClaimedError:
         log.info("%s   another process is doing it", launch.name)
         return None
     value = _run_in(folder, launch, trial.judge if trial else None)

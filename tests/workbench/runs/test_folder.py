@@ -1,14 +1,54 @@
 """A run folder: names that never collide, files that are always whole."""
 
 import json
+import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
 
 from workbench.errors import RunError
-from workbench.runs.folder import RunFolder
+from workbench.runs.contents import check_own
+from workbench.runs.folder import ClaimedError, RunFolder
 from workbench.runs.resume import amended, find_run
+
+
+def test_a_run_that_another_process_begins_meanwhile_is_a_run(tmp_path, monkeypatch):
+    folder = RunFolder.create(tmp_path, "run")
+    listdir = os.listdir
+
+    def begun_meanwhile(path):
+        folder.write_config({}, [])
+        return listdir(path)
+
+    monkeypatch.setattr("workbench.runs.contents.os.listdir", begun_meanwhile)
+    check_own(folder.path)
+
+
+def test_a_claim_waits_for_one_that_only_looks(tmp_path):
+    folder = RunFolder.create(tmp_path, "run")
+    lock = folder.path / ".lock"
+    lock.touch()
+    fcntl = pytest.importorskip("fcntl")
+    with lock.open() as file:  # as `status_of` does
+        fcntl.flock(file, fcntl.LOCK_SH)
+        threading.Timer(0.1, file.close).start()
+        folder.claim()
+    folder.release()
+
+
+def test_a_folder_that_cannot_be_claimed_is_not_said_to_be_at_work(tmp_path):
+    folder = RunFolder.create(tmp_path, "run")
+    folder.claim()
+    with pytest.raises(ClaimedError, match="still running"):
+        RunFolder.at(folder.path).claim()
+    folder.release()
+    (folder.path / ".lock").unlink()
+    (folder.path / ".lock").mkdir()
+    with pytest.raises(RunError, match="cannot be written") as caught:
+        RunFolder.at(folder.path).claim()
+    assert not isinstance(caught.value, ClaimedError)
 
 
 def test_the_same_name_a_hundred_times_gives_a_hundred_folders(tmp_path):
