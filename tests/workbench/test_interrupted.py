@@ -66,3 +66,13 @@ def test_ctrl_c_while_a_run_is_rehearsed_leaves_no_folder(compose_small, tmp_pat
         run(launch)
     assert not (tmp_path / "mine").exists()
     assert not [*tmp_path.glob("logs/runs/*")]
+
+
+def test_ctrl_c_while_a_logger_connects_leaves_no_folder(compose_small, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("workbench.training.tracked", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(compose_small())
+    assert not [*tmp_path.glob("logs/runs/*")]

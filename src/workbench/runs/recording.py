@@ -21,7 +21,8 @@ def recorded(folder: RunFolder) -> Iterator[None]:
 
     Raises:
         RunError: if the folder could not be written; what was whole there still is.
-        SystemExit: with status 130, if the user stopped the run.
+        KeyboardInterrupt: if the user stopped it before its config was written; no folder is left.
+        SystemExit: with status 130, if the user stopped it later.
     """
     start = time.perf_counter() - folder.read_metrics().get("seconds", 0.0)
     resume = f"python scripts/train.py resume={shlex.quote(str(folder.path))}"
@@ -29,6 +30,9 @@ def recorded(folder: RunFolder) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
+            if not (folder.path / "config.yaml").exists():  # there is nothing to resume yet
+                folder.discard()
+                raise
             folder.write_metrics(status="interrupted")
             log.warning("Stopped. Resume with: %s", resume)
             raise SystemExit(130) from None
