@@ -19,7 +19,7 @@ NAMES = ("best", "last", "previous")
 """The checkpoints of `BestAndLast`."""
 
 LOOK = 0.5
-"""Seconds that a claim waits, as `status_of` holds the lock for a moment when it looks at it."""
+"""Seconds that a claim waits at least: `status_of` holds the lock while it looks at it."""
 
 
 class ClaimedError(RunError):
@@ -112,15 +112,18 @@ class RunFolder(RunFiles):
             raise RunError(f"Cannot make the run folder {path}: {error}") from error
         return folder
 
-    def claim(self) -> None:
+    def claim(self, wait: float = LOOK) -> None:
         """Keep other processes from writing here, until `release` or this process's end.
+
+        Args:
+            wait: seconds for which one that does is waited for; -1 until it ends.
 
         Raises:
             ClaimedError: if another process does.
             RunError: if nobody can.
         """
         try:
-            self._lock.acquire(LOOK)
+            self._lock.acquire(wait)
         except Timeout:
             raise ClaimedError(
                 f"{self.path} belongs to a run that is still running.\n"

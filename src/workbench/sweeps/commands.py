@@ -28,12 +28,14 @@ def commands_of(runs: Sequence[SweepRun]) -> list[str]:
 
 
 def _overrides(run: SweepRun) -> Overrides:
+    if not run.asked:  # nor is a damaged run, in whose folder nothing more is read
+        return {}
     try:
         typed = RunFolder(run.path).read_overrides()
     except (UserError, OSError):
         return {}
     pairs = (text.partition("=") for text in typed)
-    return {name: value for name, _, value in pairs if name != "varied"} if run.asked else {}
+    return {name: value for name, _, value in pairs if name != "varied"}
 
 
 def _command(jobs: Sequence[Overrides]) -> str:

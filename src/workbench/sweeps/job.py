@@ -22,7 +22,8 @@ def run_job(launch: Launch) -> float | None:
     """Do a job, or resume it, unless it is done; return its `optimized_metric`.
 
     A job that fails leaves its traceback in `failure.txt` and returns nothing. So does one that
-    another process is doing. A trial of a search tells its study how it ended.
+    another process is doing. A trial of a search tells its study how it ended; it waits for another
+    of the same settings, whose run is its own.
     """
     set_up_logging()
     trainer = launch.config["trainer"]
@@ -32,7 +33,7 @@ def run_job(launch: Launch) -> float | None:
     trial = _trial_of(launch)
     folder = RunFolder.at(job_path(launch))
     try:
-        folder.claim()
+        folder.claim(-1) if trial else folder.claim()
     except ClaimedError:
         log.info("%s   another process is doing it", launch.name)
         return None

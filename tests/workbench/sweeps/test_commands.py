@@ -1,6 +1,7 @@
 """The commands on a sweep's page ask for its jobs."""
 
 import itertools
+import os
 
 import pytest
 
@@ -51,3 +52,10 @@ def test_of_what_is_not_a_grid_no_command_is_made_up(tmp_path, lost):
     if lost == "overrides":
         (runs[0].path / "overrides.yaml").write_text("[")
     assert commands_of(runs) == []
+
+
+def test_nothing_is_read_of_a_damaged_run(tmp_path):
+    run = job(tmp_path, "seed=0", asked=())
+    (run.path / "overrides.yaml").unlink()
+    os.mkfifo(run.path / "overrides.yaml")  # reading it would never end
+    assert commands_of([SweepRun(run.path, "damaged")]) == []

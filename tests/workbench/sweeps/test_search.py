@@ -1,7 +1,9 @@
 """A search proposes each trial once, whoever is killed, and ends those that are hopeless."""
 
 import json
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -16,7 +18,7 @@ from workbench.config.resolvers import register_resolvers
 from workbench.config.search import distribution_of
 from workbench.errors import ConfigError
 from workbench.runs.curves import read_curves
-from workbench.runs.folder import RunFolder
+from workbench.runs.folder import LOOK, RunFolder
 from workbench.sweeps import study as studies
 from workbench.sweeps.job import run_job
 from workbench.sweeps.report import report
@@ -215,6 +217,16 @@ def test_a_trial_whose_process_was_killed_is_taken_up_and_one_that_runs_is_not(
     assert search(LR, "hydra.sweeper.n_trials=4") == 0
     assert [trial.state.name for trial in trials_of()] == ["COMPLETE"] * 4
     assert len(runs_in(tmp_path)) == 4
+
+
+@needs("optuna")
+def test_a_trial_waits_for_another_of_the_same_settings(search, trials_of, tmp_path):
+    other = RunFolder.at(tmp_path / "logs" / "sweeps" / "mine" / "noise=0.1")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(other.claim).result()
+    threading.Timer(1.5 * LOOK, other.release).start()
+    assert search("data.noise=choice(0.1)", "hydra.sweeper.n_trials=1") == 0
+    assert [trial.state.name for trial in trials_of()] == ["COMPLETE"]
 
 
 @needs("optuna")
