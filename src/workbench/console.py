@@ -6,7 +6,8 @@ import shlex
 import sysconfig
 import textwrap
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +195,19 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     least = Measurement.get(console, console.options, made).minimum
     console.print(made, width=max(WIDTH, least))
     return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Print, warn and log nothing: what is tried here is done later."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+        ):
+            yield
+    finally:
+        logging.disable(before)

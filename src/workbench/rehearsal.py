@@ -1,11 +1,7 @@
 """Try two steps of a run on few examples, in a folder that is thrown away."""
 
 import copy
-import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,6 +18,7 @@ from workbench.callbacks.graceful_stop import stoppable
 from workbench.config.blame import blaming, ours
 from workbench.config.misfits import check_optimized
 from workbench.config.targets import find_class
+from workbench.console import silenced
 from workbench.foreign import is_foreign
 from workbench.module import ReportingModule, reports_of
 from workbench.project import Config, the_project
@@ -73,7 +70,7 @@ def rehearse(
     Raises:
         ConfigError: if any of it fails, with the setting that the fault comes from.
     """
-    with _silenced(), isolate_rng(), blaming("trainer", _places(config)):
+    with silenced(), isolate_rng(), blaming("trainer", _places(config)):
         trainer = build_trainer(_rehearsed(config, planned), folder)
         tried = copy.deepcopy(module)
         if not is_foreign(type(module)):
@@ -160,19 +157,3 @@ def _places(config: Config) -> Callable[[FrameType], str | None]:
         return made.get(type(owner))
 
     return place_of
-
-
-@contextmanager
-def _silenced() -> Iterator[None]:
-    """Print, warn and log nothing: the run itself will do so."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with (
-            warnings.catch_warnings(action="ignore"),
-            redirect_stdout(io.StringIO()),
-            redirect_stderr(io.StringIO()),
-        ):
-            yield
-    finally:
-        logging.disable(before)

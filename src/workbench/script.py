@@ -51,7 +51,8 @@ def script(
                 command = read_command_line(name, sys.argv[1:])
             note_interrupts()
             vars(plain_task)["command"] = command  # for the sweeper
-            with plain_errors(), hydra_adapter.opened(project.configs, name):
+            folder = command.options.config_dir
+            with plain_errors(), hydra_adapter.opened(project.configs, name, folder):
                 if command.composed and command.composed.hydra.run.dir != HERE:
                     from workbench.runs.output import check_writable
 

@@ -141,6 +141,37 @@ def test_every_fault_of_every_job_is_named_once_with_its_override(tmp_path):
         assert any(line.startswith(fault) and "(from " in line for line in lines), fault
 
 
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ("strategy=nope,auto", "trainer.strategy=nope: there is none of that name"),
+        ("accelerator=nope,cpu", "trainer.accelerator=nope: there are auto, gpu, cpu, "),
+        ("gradient_clip_algorithm=nope,norm", "trainer: `gradient_clip_algorithm` nope is invalid"),
+        ("max_time=nope,null", "trainer: `Timer(duration='nope')` is not a valid duration"),
+        ("profiler=nope,null", "trainer: When passing string value for the `profiler`"),
+        ("limit_train_batches=0,1", "trainer.limit_train_batches=0: should be more than 0"),
+        ("limit_train_batches=0.0,1", "trainer.limit_train_batches=0.0: should be more than 0"),
+    ],
+)
+def test_a_trainer_that_cannot_be_is_refused_before_any_job_starts(values, fault, tmp_path):
+    with pytest.raises(ConfigError) as error:
+        sweep(tmp_path, f"++trainer.{values}")
+    (line,) = str(error.value).splitlines()
+    assert line.startswith(fault)
+    assert line.endswith(f"(from trainer.{values.partition(',')[0]})")
+
+
+def test_a_metric_that_is_not_reported_is_not_monitored(tmp_path):
+    with pytest.raises(ConfigError, match="monitor=nope: there is no such metric; there are loss"):
+        sweep(tmp_path, "monitor=nope,loss")
+
+
+def test_layers_without_shapes_are_named(tmp_path):
+    model = "model={_target_:torch.nn.LazyLinear,out_features:1}"
+    with pytest.raises(ConfigError, match="model: has lazy layers"):
+        sweep(tmp_path, model, "~model.in_features")
+
+
 def test_what_is_done_is_not_launched(tmp_path, capsys):
     command = sweep(tmp_path, "seed=0,1,2,3")
     finish(command.jobs[1])

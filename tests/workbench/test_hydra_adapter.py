@@ -151,7 +151,8 @@ def test_a_launcher_gives_jobs_the_same_configs_without_reading_files_for_each(
         seen.append((plain, HydraConfig.get().mode))
 
     def launch(composer=None):
-        config = composed(adapter.MULTIRUN, *common[:2])
+        subdir = "hydra.sweep.subdir=${hydra.job.num}"
+        config = composed(adapter.MULTIRUN, subdir, *common[:2])
         adapter.use(config)
         loader = GlobalHydra.instance().config_loader()
         context = HydraContext(config_loader=loader, callbacks=Callbacks(config))

@@ -185,6 +185,8 @@ def _not_of_type(value: Any, hint: Any) -> str | None:
     except ValidationError as error:
         # A union has an error for each of its members; of those that a plain value can be, the
         # first is the one meant.
+        if isinstance(value, list) and error.errors()[0]["type"] == "missing":
+            return "should have more entries"
         messages = [
             in_our_words(e["msg"]) for e in error.errors() if e["type"] != "needs_python_object"
         ]

@@ -63,7 +63,7 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
         ConfigError: lists everything that is wrong in any of them, each fault with its place and
             with the override or the file that it came from.
     """
-    options = read_options(script, [*filter(None, map(choose_none, map(quote, arguments)))])
+    options = read_options(script, [*map(choose_none, map(quote, filter(None, arguments)))])
     name, typed = options.config_name or script, list(options.overrides)
     is_sweep = options.multirun or hydra_adapter.MULTIRUN in typed
     if is_sweep and script != "train":
@@ -75,7 +75,7 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
     if options.shell_completion or (only_shows and not (typed or options.package)):
         return CommandLine(name, options)
     with (
-        hydra_adapter.opened(the_project().configs, script),
+        hydra_adapter.opened(the_project().configs, script, options.config_dir),
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", "provider=hydra.searchpath")  # is an error here

@@ -1,7 +1,7 @@
 """Overrides and what is composed with them, each fault with its override."""
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from hydra.errors import HydraException
@@ -10,16 +10,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from workbench.config import hydra_adapter
 from workbench.config.faults import SEARCHPATH, key_of, reason, several, unparsed
-from workbench.config.files import Files
-from workbench.config.search import DESCRIBED, PLACE
+from workbench.config.files import PRESETS, Files
 from workbench.errors import ConfigError
 from workbench.project import the_project
-
-PRESETS = ("debug", "experiment", "study")
-"""Groups whose files are settings of the whole config."""
-
-OF_OTHERS = tuple(f"{PLACE}.{name}." for name in DESCRIBED)
-"""Hydra's settings that are arguments of a class, which need not be in a file."""
 
 
 class Composed(NamedTuple):
@@ -96,9 +89,12 @@ class Composer:
             if is_one:
                 fitting += [override] if text in chosen.fitting else []
                 continue
-            key = override.key_or_group
-            is_new = is_absent(key, chosen.written) and key == text.partition("=")[0]
-            if is_new and (not key.startswith("hydra.") or key.startswith(OF_OTHERS)):
+            key, value = override.key_or_group, hydra_adapter.value_of(override)
+            new = [] if override.is_delete() else [*_absent(key, value, chosen.written)]
+            if any(hydra_adapter.is_fixed(config, name) for name in new):
+                problems.append(f"{text}: Hydra has no such setting")
+                continue
+            if new and key == text.partition("=")[0]:
                 added.add(key)
                 text = f"++{text}"
             (setting,) = self.parse([text])
@@ -130,14 +126,22 @@ def is_absent(key: str, settings: Any) -> bool:
     return False
 
 
-def choose_none(argument: str) -> str | None:
-    """`logger=null` → `logger=none`; None for `experiment=null`, of which none is the default."""
+def _absent(key: str, value: Any, settings: Any) -> Iterator[str]:
+    """The settings of an override that a composed config does not have."""
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _absent(f"{key}.{name}", inner, settings)
+    elif is_absent(key, settings):
+        yield key
+
+
+def choose_none(argument: str) -> str:
+    """`logger=null` → `logger=none`, where there is such a file; `experiment=null` → `[]`."""
     group, _, value = argument.partition("=")
-    if value != "null" or not group or not (the_project().configs / group).is_dir():
+    none = "[]" if group in PRESETS else "none"
+    if none == "none" and not (the_project().configs / group / "none.yaml").is_file():
         return argument
-    if (the_project().configs / group / "none.yaml").is_file():
-        return f"{group}=none"
-    return None if group in PRESETS else argument
+    return f"{group}={','.join(none if name == 'null' else name for name in value.split(','))}"
 
 
 def _set(config: DictConfig, override: Any) -> str | None:

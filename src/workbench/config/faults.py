@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.errors import HydraException
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -79,7 +80,8 @@ def reason(error: BaseException) -> str:
     """Why something does not compose, in a line."""
     if isinstance(error, RecursionError):
         return "includes itself in its defaults list"
-    if isinstance(error, OSError):  # OmegaConf's, of a file with a number or a text
+    # OmegaConf's, of a file with a number or a text; a file that is missing is Hydra's.
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
         return "is one value, and should hold name: value"
     inner = inner_error(error)
     if isinstance(inner, ConfigKeyError | ConfigAttributeError):

@@ -27,6 +27,9 @@ from workbench.config.faults import (
 )
 from workbench.errors import ConfigError
 
+PRESETS = ("debug", "experiment", "study")
+"""Groups whose files are settings of the whole config; by default none of them is chosen."""
+
 
 class Chosen(NamedTuple):
     """The config that a choice of files composes, pickled and plain; the rest as in `Composed`."""

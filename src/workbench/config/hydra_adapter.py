@@ -7,6 +7,7 @@ import math
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,11 +31,22 @@ MULTIRUN = "hydra.mode=MULTIRUN"
 
 
 @contextmanager
-def opened(configs: Path, script: str) -> Iterator[None]:
-    """Within it there is a Hydra, for which the other functions here ask."""
+def opened(configs: Path, script: str, more: str | None = None) -> Iterator[None]:
+    """Within it there is a Hydra, for which the other functions here ask.
+
+    Args:
+        configs: the folder of the config files.
+        script: whose they are.
+        more: another folder, of `--config-dir`, which may hold the primary config.
+    """
     before, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
     try:
         with initialize_config_dir(str(configs), job_name=script, version_base="1.3"):
+            if more:
+                loader = _loader()
+                place = f"file://{Path(more).absolute()}"
+                loader.config_search_path.prepend("command-line", place, "schema")
+                loader.repository.initialize_sources(loader.config_search_path)
             yield
     finally:
         GlobalHydra.instance().hydra = before
@@ -160,6 +172,16 @@ def set_value(config: DictConfig, override: Override) -> None:
     ConfigLoaderImpl._apply_overrides_to_config([override], config)
 
 
+def is_fixed(config: DictConfig, key: str) -> bool:
+    """Whether a setting would stand in a part of Hydra's own settings that takes no others."""
+    while key.startswith("hydra."):
+        key = key.rpartition(".")[0]
+        node = OmegaConf.select(config, key, throw_on_resolution_failure=False)
+        if node is not None:
+            return is_dataclass(OmegaConf.get_type(node))
+    return False
+
+
 def record(config: DictConfig, overrides: Iterable[Override], number: int | None) -> None:
     """Write into a composed config what Hydra writes there of the overrides of a job.
 
@@ -227,7 +249,8 @@ class _SweepLoader:
     def load_sweep_config(self, sweep: DictConfig, overrides: Sequence[str]) -> DictConfig:
         """The config of a job, whose `${hydra:...}` is read only when the launcher says so."""
         before = HydraConfig.instance().cfg
-        config = self.compose([*sweep.hydra.overrides.hydra, *overrides])
+        own: Any = OmegaConf.to_container(sweep.hydra.overrides.hydra)  # what is `${...}` stays so
+        config = self.compose([*own, *overrides])
         OmegaConf.copy_cache(from_config=sweep, to_config=config)
         HydraConfig.instance().cfg = before
         return config

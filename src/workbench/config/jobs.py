@@ -9,8 +9,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from workbench.config import hydra_adapter
 from workbench.config.alike import Pattern
-from workbench.config.compose import PRESETS, Composed, Composer
+from workbench.config.compose import Composed, Composer
 from workbench.config.faults import find_file, key_of, shortened
+from workbench.config.files import PRESETS
 from workbench.config.hydra_settings import OF_A_SWEEP, find_problems_of_hydra, find_typed
 from workbench.config.launch import Launch, launch_of
 from workbench.config.problem import Problem
@@ -47,6 +48,7 @@ class Checks:
         self.script, self.config_name = script, config_name
         self.composer = Composer(config_name)
         self._of_hydra: dict[tuple[str, ...], list[Problem]] = {}
+        self._sweeper: Any = None
         self._rules: Any = None
         self._pattern: Pattern | None = None
         self._added: set[str] = set()
@@ -73,6 +75,7 @@ class Checks:
         fixed = [o.input_line for o in parsed if not o.is_sweep_override()]
         composed = self.composer.compose(fixed)
         raise_all(map(str, self._problems_of_hydra(composed)))
+        self._sweeper = hydra_adapter.written(composed.config)["hydra"]["sweeper"]
         return read_sweep(self.composer, composed, parsed)
 
     def find_problems_of_search(self, sweep: Sweep) -> list[str]:
@@ -142,6 +145,11 @@ class Checks:
         if overrides not in self._of_hydra:
             settings = hydra_adapter.written(composed.config)["hydra"]
             found = [*find_problems_of_hydra(self.script, settings)]
+            if self._sweeper not in (None, settings["sweeper"]):
+                fault = (
+                    ": is the same for all jobs of a sweep; choose the file that says it for all"
+                )
+                found.append(Problem("hydra.sweeper", fault))
             self._of_hydra[overrides] = found
         return [*self._of_hydra[overrides]]
 

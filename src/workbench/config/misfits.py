@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from torch.nn.parameter import is_lazy
 
 from workbench.callbacks import BestAndLast
 from workbench.config.build import build_callbacks, build_data, build_module
@@ -18,7 +19,12 @@ from workbench.config.schedule_rules import (
     no_such_metric,
     schedule_in,
 )
-from workbench.config.trainer_rules import check_precision, check_profiler, check_strategy
+from workbench.config.trainer_rules import (
+    check_precision,
+    check_profiler,
+    check_strategy,
+    check_trainer,
+)
 from workbench.errors import ConfigError
 from workbench.foreign import is_foreign
 from workbench.module import reports_of
@@ -52,6 +58,7 @@ def find_misfits(
         check_strategy(trainer.get("strategy"))
         check_precision(trainer.get("precision"), trainer.get("accelerator", "auto"))
         check_profiler(trainer.get("profiler"))
+        check_trainer(trainer)
         check_written_places(config)
         the_project().rules(config)
         data = build_data(config)
@@ -64,6 +71,8 @@ def find_misfits(
         measured = {f"{stage}/{name}" for stage in ("train", "val", "test") for name in terms}
         others = (*settings, "lr", f"{examples}_per_second")
         reported = measured | {f"train/{name}" for name in others}
+        if (monitor := config.get("monitor")) and monitor not in terms:
+            raise ConfigError(f"monitor={monitor}: {no_such_metric(terms)}")
         check_monitors(callbacks, reported)
         check_monitor_of_schedule(config, reported)
         check_optimized(config, measured)
@@ -94,6 +103,8 @@ def _try_out(
             late("workbench.origin.check_fits")(module, config)
         if is_foreign(type(module)):
             return None
+        if any(map(is_lazy, module.parameters())):
+            raise ConfigError("model: has lazy layers, whose shapes are not known; give them")
         if shape in small:
             return small[shape]
         found = reports_of(module).examples, *the_project().try_batch(module, data)

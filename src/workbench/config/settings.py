@@ -77,7 +77,7 @@ RANGES = {
     "trainer.min_epochs": Count | None,
     "trainer.min_steps": Count | None,
     "trainer.num_nodes": Count,
-    "trainer.limit_train_batches": Limit | None,
+    "trainer.limit_train_batches": Annotated[float, Field(gt=0, le=1)] | Count | None,
     "trainer.limit_val_batches": Limit | None,
     "trainer.limit_test_batches": Limit | None,
     "trainer.overfit_batches": Limit,

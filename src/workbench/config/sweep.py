@@ -68,9 +68,12 @@ def read_sweep(composer: Composer, composed: Composed, typed: Sequence[Any]) -> 
         if key.startswith("hydra"):
             raise ConfigError(f"{key}: is the same for all jobs of a sweep; give it one value")
     varied = list(dict.fromkeys([*map(key_of, params), *swept]))
+    ours = ["sweep", "varied"]  # in `${hydra.job.override_dirname}` nobody asked for them
+    hidden = [*settings["hydra"]["job"]["config"]["override_dirname"]["exclude_keys"], *ours]
     names = [
         f"sweep={quoted(sweep_name(composed.config, varied))}",
         f"varied=[{','.join(map(quoted, varied))}]",
+        f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(quoted, hidden))}]",
     ]
     added = composed.added | {key for key in swept if "." in key and is_absent(key, settings)}
     texts = [o.input_line for o in typed]

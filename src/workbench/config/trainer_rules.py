@@ -8,13 +8,33 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.plugins.io import AsyncCheckpointIO
-from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from lightning.pytorch.strategies import (
+    DeepSpeedStrategy,
+    FSDPStrategy,
+    ModelParallelStrategy,
+    StrategyRegistry,
+)
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
 from workbench.config.blame import blaming
+from workbench.config.instantiate import instantiate
+from workbench.console import silenced
 from workbench.distributed import Processes, folder_to_join
 from workbench.errors import ConfigError
+
+OF_THE_MACHINE = ("plugins", "precision", "sync_batchnorm", "deterministic", "benchmark")
+"""Settings of the trainer that not every machine can obey, or that change torch's own."""
+
+ALONE = {"accelerator": "cpu", "strategy": "auto", "devices": 1, "num_nodes": 1}
+WITHOUT_FILES = dict.fromkeys(
+    ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+)
+
+_tried: set[str] = set()
+"""The settings with which a Trainer was made."""
 
 
 def check_precision(precision: str | int | None, device: str) -> None:
@@ -29,12 +49,33 @@ def check_precision(precision: str | int | None, device: str) -> None:
         )
 
 
-def check_strategy(strategy: Any) -> None:
-    """Check that a strategy's processes run the script, as `ddp` has them do.
+def check_trainer(trainer: Mapping[str, Any]) -> None:
+    """Check the settings that mean the same on every machine, such as a cluster's.
 
     Raises:
-        ConfigError: for processes that hand back no metrics.
+        ConfigError: for one that Lightning does not take.
     """
+    accelerator = trainer.get("accelerator", "auto")
+    known = ["auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators())]
+    if isinstance(accelerator, str) and accelerator not in known:
+        raise ConfigError(f"trainer.accelerator={accelerator}: there are {', '.join(known)}")
+    settings = {k: v for k, v in trainer.items() if k not in OF_THE_MACHINE}
+    if (same := repr(settings)) not in _tried:
+        with blaming("trainer"), silenced():
+            plugins = [LightningEnvironment()]  # as a launcher's processes are not tried here
+            instantiate(settings | ALONE, L.Trainer, "trainer", plugins=plugins, **WITHOUT_FILES)
+        _tried.add(same)
+
+
+def check_strategy(strategy: Any) -> None:
+    """Check that there is a strategy, and that its processes run the script, as `ddp` has them do.
+
+    Raises:
+        ConfigError: for none, and for processes that hand back no metrics.
+    """
+    known = ["auto", *StrategyRegistry.available_strategies()]
+    if isinstance(strategy, str) and strategy not in known:
+        raise ConfigError(f"trainer.strategy={strategy}: there is none of that name; take ddp")
     if isinstance(strategy, str) and strategy.endswith(("_spawn", "_fork", "_notebook")):
         raise ConfigError(
             f"trainer.strategy: the processes of {strategy} keep their metrics to themselves; "
@@ -150,8 +191,6 @@ def read_data(data: L.LightningDataModule, trainer: L.Trainer) -> float:
     overfit = "overfit" if getattr(trainer, "overfit_batches", 0) else None
     batches = _batches(overfit or "limit_train", batches_of(training), trainer.limit_train_batches)
     _batches(overfit or "limit_val", batches_of(validation), trainer.limit_val_batches)
-    if trainer.limit_train_batches == 0:
-        raise ConfigError("trainer.limit_train_batches=0: trains nothing; take 1 or more")
     if isinstance(limit := trainer.limit_test_batches, float) and limit < 1:
         data.setup("test")
         _batches("limit_test", batches_of(data.test_dataloader()), limit)

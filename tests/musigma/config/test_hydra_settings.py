@@ -33,6 +33,10 @@ def _fault(*arguments, script="train"):
         ("hydra.sweep.dir=/x", "hydra.sweep.dir=/x: cannot be set here, as a single run has"),
         ("+hydra.job.env_set.GIT_CONFIG_COUNT=1", "hydra.job.env_set.GIT_CONFIG_COUNT: may not be"),
         ("+hydra.job.env_set.PATH=/x", "hydra.job.env_set.PATH: may not be set by a config"),
+        ("hydra.job.env_set={PATH:/x}", "hydra.job.env_set.PATH: may not be set by a config"),
+        ("+hydra.nope=1", "+hydra.nope=1: Hydra has no such setting"),
+        ("++hydra.nope.x=1", "++hydra.nope.x=1: Hydra has no such setting"),
+        ("+hydra.launcher.n_jobs=2", "+hydra.launcher.n_jobs=2: Hydra has no such setting"),
         ("hydra.runtime.cwd=/x", "hydra.runtime.cwd=/x: cannot be set here, as Hydra writes it"),
     ],
 )
@@ -51,8 +55,8 @@ def test_what_a_run_would_not_do_is_refused(argument, fault):
         "+hydra.callbacks.x._target_=hydra.experimental.callbacks.PickleJobInfoCallback",
         "hydra.launcher._target_=subprocess.run",
         "hydra.sweeper._target_=optuna.samplers._tpe.sampler.TPESampler",
-        "++hydra.launcher.inner=[{_target_:logging.FileHandler}]",
-        "++hydra.launcher.inner={class:os.system}",
+        "++hydra.callbacks.inner=[{_target_:logging.FileHandler}]",
+        "++hydra.callbacks.inner={class:os.system}",
     ],
 )
 @pytest.mark.parametrize("more", [[], ["resume=anything"], ["--cfg", "job"]])
@@ -84,8 +88,18 @@ def test_a_sweep_is_asked_for_anywhere_on_the_line(typed):
 
 
 def test_a_subdir_may_be_made_of_overrides():
-    jobs = _jobs("hydra.sweep.subdir=${hydra.job.override_dirname}", "seed=3,4")
-    assert [job.name.split(",")[0] for job in jobs] == ["seed=3", "seed=4"]
+    keys = "hydra.job.config.override_dirname.exclude_keys=[model]"
+    for more in ([], [keys, "model=vae"]):
+        jobs = _jobs("hydra.sweep.subdir=${hydra.job.override_dirname}", "seed=3,4", *more)
+        assert [job.name for job in jobs] == ["seed=3", "seed=4"]
+
+
+def test_what_a_sweep_varies_is_the_same_for_all_of_its_jobs():
+    lines = faults_of("-m", "study=beta,seeds")
+    assert [line.rpartition("  ")[2] for line in lines] == [
+        "(from configs/study/beta.yaml)",
+        "(from configs/study/seeds.yaml)",
+    ]
 
 
 def test_by_default_a_sweep_is_named_by_what_it_varies():
@@ -105,7 +119,14 @@ def test_nothing_of_a_group_is_its_choice_none(group):
 
 def test_nothing_of_a_preset_is_the_default():
     assert read_command_line("train", ["experiment=null", "resume=null"]).overrides == [
-        "resume=null"
+        "experiment=[]",
+        "resume=null",
+    ]
+    jobs = _jobs("experiment=null,notebook", "scheduler=null,cosine")
+    assert [job.overrides[:2] for job in jobs] == [
+        [f"experiment={preset}", f"scheduler={schedule}"]
+        for preset in ("[]", "notebook")
+        for schedule in ("none", "cosine")
     ]
 
 

@@ -127,7 +127,7 @@ DDP = "+trainer.strategy._target_=lightning.pytorch.strategies.DDPStrategy"
         ),
         (["+optimized_metric=val/loss", "+trainer.limit_val_batches=0"], "there is no validation"),
         (["+trainer.limit_test_batches=0.0001"], "trainer.limit_test_batches=0.0001: of 1 batches"),
-        (["+trainer.limit_train_batches=0"], "trainer.limit_train_batches=0: trains nothing"),
+        (["+trainer.limit_train_batches=0"], "trainer.limit_train_batches=0: should be more"),
         (["+optimizer.differentiable=true", "optimizer.fused=false"], "optimizer: a leaf Variable"),
         (
             ["optimizer._target_=torch.optim.SparseAdam", "~optimizer.fused"],

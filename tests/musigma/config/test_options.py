@@ -212,6 +212,7 @@ def test_names_are_cut_by_bytes():
         ("1: 2\n", "1: the config has no argument 1; it takes name, "),
         ("model:\n  1: 2\n", "model.1: musigma.models.Autoencoder has no argument 1; it takes "),
         ("defaults:\n  - override /modl: vae\n", "{file}: Could not override 'modl'"),
+        ("defaults:\n  - override /model: nope\n", "{file}: In 'train': Could not find"),
         ("hydra:\n  mode: MULTIRUN\n", "hydra.mode=MULTIRUN: type -m instead"),
         ("hydra:\n  job:\n    name: x\n", "hydra.job.name: cannot be set here"),
     ],
@@ -222,6 +223,13 @@ def test_a_fault_of_a_file_elsewhere_is_named(text, fault, tmp_path):
     file.write_text(f"# @package _global_\n{text}")
     (line,) = faults_of("experiment=mine", "--config-dir", str(tmp_path))
     assert line.startswith(fault.replace("{file}", str(file)))
+
+
+def test_a_config_of_ones_own_may_lie_in_the_folder_of_ones_own(tmp_path):
+    (tmp_path / "mine.yaml").write_text("defaults:\n  - train\n  - _self_\nseed: 9\n")
+    typed = ["--config-dir", str(tmp_path), "--config-name", "mine", "-m", "model=vae,iwae"]
+    jobs = read_command_line("train", typed).jobs
+    assert [(job.name, job.config["seed"]) for job in jobs] == [("model=vae", 9), ("model=iwae", 9)]
 
 
 def test_a_quoted_text_is_read_as_it_is():
