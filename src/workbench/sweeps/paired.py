@@ -40,8 +40,8 @@ class Gap(NamedTuple):
 
     @property
     def may_be_chance(self) -> bool:
-        """True if it is less than two standard errors."""
-        return self.value < 2 * self.error
+        """True if it is two standard errors or less, as one of 0 is where there are none."""
+        return self.value <= 2 * self.error
 
 
 def gaps_to_best(compared: Comparison, metric: str) -> dict[int, Gap]:

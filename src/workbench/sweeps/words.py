@@ -10,6 +10,9 @@ from workbench.sweeps.varied import ABSENT
 MIXED = "≠"
 """Marks a metric that does not compare all runs."""
 
+HUGE = 1e9
+"""From here on a metric is one of a run that diverged, and its decimals say nothing."""
+
 
 def find_verdicts(compared: Comparison, gaps: Mapping[int, Gap]) -> Iterator[str]:
     """The winners, their margins, and whether these may be chance."""
@@ -66,11 +69,11 @@ def find_notes(compared: Comparison) -> Iterator[str]:
 
 
 def number(value: float, places: int, error: float = math.nan) -> str:
-    """A metric with that many decimals, and its standard error."""
+    """A metric with that many decimals, and its standard error; of a huge one, a few digits."""
     if math.isnan(value):
         return ABSENT
-    text = f"{value:.{places}f}" + ("" if math.isnan(error) else f" ± {error:.{places}f}")
-    return text.replace("-", "−")
+    texts = [f"{n:.{places}f}" if abs(n) < HUGE else f"{n:.4g}" for n in (value, error)]
+    return " ± ".join(texts[: 1 if math.isnan(error) else 2]).replace("-", "−")
 
 
 def gap_in_words(gap: Gap, places: int) -> str:

@@ -70,6 +70,13 @@ def test_seeds_are_paired_where_both_settings_have_the_same(tmp_path):
     assert not gap.may_be_chance
 
 
+def test_equal_settings_are_so_by_chance(tmp_path):
+    runs = [run_of(tmp_path, "loss", [1, 2, 3], width=width) for width in (1, 2)]
+    _, gap = gaps_to_best(compare(runs, "test/loss"), "test/loss").values()
+    assert (gap.value, gap.error) == (0, 0)
+    assert gap.may_be_chance
+
+
 def test_other_seeds_are_not_paired(tmp_path):
     runs = [
         run_of(tmp_path, "loss", [loss] * 2, width=width, seed=seed, kept=False)

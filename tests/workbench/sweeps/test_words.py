@@ -1,0 +1,20 @@
+"""Numbers of a report, in words."""
+
+import math
+
+import pytest
+
+from workbench.sweeps.words import number
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (1234.5678, math.nan, "1234.57"),
+        (-0.5, 0.125, "−0.50 ± 0.12"),
+        (1.8e28, 0.25, "1.8e+28 ± 0.25"),
+        (math.nan, math.nan, "–"),
+    ],
+)
+def test_a_number_has_its_decimals_and_a_huge_one_a_few_digits(value, error, text):
+    assert number(value, 2, error) == text
