@@ -9,6 +9,7 @@ from workbench.callbacks.pruning import Judge
 from workbench.config.identity import identity
 from workbench.config.launch import Launch
 from workbench.console import set_up_logging
+from workbench.errors import RunError
 from workbench.origin import with_origin
 from workbench.runs.contents import check_own
 from workbench.runs.folder import ClaimedError, RunFolder
@@ -24,6 +25,9 @@ def run_job(launch: Launch) -> float | None:
     A job that fails leaves its traceback in `failure.txt` and returns nothing. So does one that
     another process is doing. A trial of a search tells its study how it ended; it waits for another
     of the same settings, whose run is its own.
+
+    Raises:
+        RunError: if its folder cannot be written.
     """
     set_up_logging()
     trainer = launch.config["trainer"]
@@ -73,8 +77,14 @@ def _run_in(folder: RunFolder, launch: Launch, judge: Judge | None = None) -> fl
             folder.discard()
         raise
     except Exception as error:
-        folder.write_failure(traceback.format_exc())
-        folder.write_metrics(status="failed", error=f"{type(error).__name__}: {error}")
+        try:
+            folder.write_failure(traceback.format_exc())
+            folder.write_metrics(status="failed", error=f"{type(error).__name__}: {error}")
+        except OSError as fault:  # a full disk, on which the next job would fail too
+            raise RunError(
+                f"{folder.path} could not be written: {fault}\n"
+                "What was whole there still is. Free some space; the same command resumes the sweep."
+            ) from error
         log.error("%s   failed: %s", launch.name, error)
         return None
     finally:

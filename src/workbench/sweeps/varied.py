@@ -66,7 +66,7 @@ def table_of(runs: Sequence[SweepRun], varied: dict[str, str]) -> pd.DataFrame:
 
 def text_of(value: Any) -> str:
     """A setting as people write it."""
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e16:
         return f"{value:.0f}"  # 1.0 from a config and 1 from a command line are one setting
     return ABSENT if value is None else str(value)
 
