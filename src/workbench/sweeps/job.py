@@ -83,7 +83,7 @@ def _run_in(folder: RunFolder, launch: Launch, judge: Judge | None = None) -> fl
         except OSError as fault:  # a full disk, on which the next job would fail too
             raise RunError(
                 f"{folder.path} could not be written: {fault}\n"
-                "What was whole there still is. Free some space; the same command resumes the sweep."
+                "What was whole there still is. Free some space; the same command resumes it."
             ) from error
         log.error("%s   failed: %s", launch.name, error)
         return None

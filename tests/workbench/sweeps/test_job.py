@@ -24,6 +24,6 @@ def test_a_full_disk_ends_a_sweep_in_a_line(monkeypatch, tmp_path):
 
     monkeypatch.setattr(RunFolder, "_write", full)
     config = {"trainer": {"accelerator": "cpu"}, "log_dir": str(tmp_path)}
-    with pytest.raises(RunError, match=r"seed=0 could not be written: .*No space.*\n.*same command"):
+    with pytest.raises(RunError, match=r"could not be written: .*No space.*\n.*same command"):
         job.run_job(Launch(config, [], tmp_path, "seed=0", in_sweep=True))
     RunFolder(tmp_path / "seed=0").claim()  # nobody holds it
