@@ -133,6 +133,13 @@ class AutoencoderModule(LoaderSeedingModule):
         compiled.cache_clear()
         self._is_compiled = True
 
+    def on_after_backward(self) -> None:
+        """Keep gradients to which the next batch's are added: the next replay overwrites its own."""
+        if self._is_compiled and self.trainer.accumulate_grad_batches > 1:
+            for weight in self.parameters():
+                if weight.grad is not None:
+                    weight.grad = weight.grad.clone()
+
     def setup(self, stage: str) -> None:
         """Check labels, and start decoder and prior at the mean image if they want to.
 
