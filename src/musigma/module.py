@@ -182,10 +182,8 @@ class AutoencoderModule(LoaderSeedingModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         ours = self._batch(batch, batch_idx)
-        shape = (self.objective.samples, len(ours.x), self.model.noise_dim)
-        noise = torch.randn(shape, device=ours.x.device)
         loader: Any = self.trainer.train_dataloader
-        loss = self._step("train", ours, noise, loader)
+        loss = self._step("train", ours, self.training_noise(len(ours.x)), loader)
         if not isinstance(loader, StepLoader):
             return loss
         trainer: Any = self.trainer
@@ -224,11 +222,20 @@ class AutoencoderModule(LoaderSeedingModule):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         return data if isinstance(data, ImageDataModule) else None
 
-    def _evaluate(self, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
-        ours = self._batch(batch, batch_idx)
+    def training_noise(self, count: int) -> Tensor:
+        """The noise of so many images, `[K, B, n]`; `on_train_batch_start` has seeded it."""
+        shape = (self.objective.samples, count, self.model.noise_dim)
+        return torch.randn(shape, device=self.device)
+
+    def evaluation_noise(self, batch: Batch, batch_idx: int, loader: Any) -> Tensor:
+        """The noise of images that are evaluated, `[K, B, n]`."""
         place = EvaluatedBatch(batch_idx, self.trainer.world_size, self.global_rank, loader)
         shape = (self.objective.samples, self.model.noise_dim)
-        noise = self._evaluation_noise(ours, place, *shape)
+        return self._evaluation_noise(batch, place, *shape)
+
+    def _evaluate(self, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
+        ours = self._batch(batch, batch_idx)
+        noise = self.evaluation_noise(ours, batch_idx, loader)
         # What a model or an objective draws beside that noise is the same in every evaluation too,
         # and changes nothing of what others draw next, such as the transforms of a loader.
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):

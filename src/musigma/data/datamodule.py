@@ -203,6 +203,12 @@ class ImageDataModule(L.LightningDataModule):
             count += len(x)
         return (torch.stack(sums).sum(0) / count).float()
 
+    def share(self, other: "ImageDataModule") -> None:
+        """Use the images that another has read, whose settings are the same but for its seed."""
+        if self.normalization.is_random:
+            raise DataError("their pixels are drawn anew in each epoch")
+        self._sets, self.labels = other._sets, other.labels
+
     def train_dataloader(self) -> Loader:
         """Shuffled anew each epoch, except where Lightning overfits a few batches."""
         overfit = getattr(self.trainer, "overfit_batches", 0)

@@ -80,13 +80,19 @@ class TensorLoader(StepLoader):
         self.generator = torch.Generator(self.device)
 
     def __iter__(self) -> Iterator[Batch]:
-        images, labels = self.dataset.tensors
+        images = self.dataset.tensors[0]
         first = self.first_step()
         for step, rows in enumerate(self.rows(first, images.device), first):
             self._next_step = step + 1
-            parts = (images.index_select(0, rows), labels[rows], rows)
-            x, y, row = (to_device(part, self.device) for part in parts)
-            yield Batch(self._pixels(x, row, step), y, row)
+            yield self.take(rows, step)
+
+    def take(self, rows: Tensor, step: int = 0) -> Batch:
+        """The images at some places, as a batch of that step."""
+        images, labels = self.dataset.tensors
+        rows = rows.to(images.device)
+        parts = (images.index_select(0, rows), labels[rows], rows)
+        x, y, row = (to_device(part, self.device) for part in parts)
+        return Batch(self._pixels(x, row, step), y, row)
 
     def images(self) -> InMemory:
         """All images, as the loader holds them."""
