@@ -112,6 +112,18 @@ def test_stacked_runs_are_the_runs_alone(jobs, common, varied, rel, capsys):
         _check_alike(job, other, rel)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+def test_on_a_gpu_replayed_as_a_graph_they_are_too(jobs):
+    varied = [(*SMOOTH, "trainer.accelerator=gpu", f"seed={seed}") for seed in (0, 1, 2)]
+    alone, stacked = jobs("alone", *varied), jobs("stacked", *varied)
+    for job in alone:
+        run_job(job)
+    run_jobs(stacked, 64)
+    for job, other in zip(stacked, alone, strict=True):
+        _check_alike(job, other, 1e-3)
+
+
 def _stop_after(monkeypatch, calls):
     end_epoch, made = Member.end_epoch, []
 
