@@ -9,11 +9,11 @@ import torch
 from musigma.data import ForeignDataModule, ImageDataModule
 from musigma.data.batch import check_pixels
 from musigma.data.normalization import Dequantize
-from musigma.foreign import SeededReports
 from musigma.models import LatentVariableModel
 from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
 from musigma.published import check_published
+from musigma.seeded_draws import SeededReports
 from workbench.config.instantiate import instantiate
 from workbench.config.signatures import arguments_of
 from workbench.config.targets import find_class, target_of

@@ -15,13 +15,13 @@ from musigma.data.batch import as_batch, check_pixels, size_of
 from musigma.data.steps import StepLoader
 from musigma.evaluation.reconstruction import pixel_errors
 from musigma.evaluation_noise import EvaluatedBatch, EvaluationNoise
-from musigma.loader_seeding import LoaderSeedingModule
 from musigma.models import LatentVariableModel, Posterior
 from musigma.objectives import Loss, Objective
 from musigma.objectives.objective import learns, with_penalties
+from musigma.seeded_draws import SeededDraws
 from musigma.seeding import FIXED_SEED, derive_seed, seed_noise
 from workbench.errors import ConfigError
-from workbench.module import Stage
+from workbench.module import ReportingModule, Stage
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.ranges import Seed, checked
 from workbench.schedules import SchedulerRecipe
@@ -43,7 +43,7 @@ class Prediction(NamedTuple):
     x_mean: Tensor
 
 
-class AutoencoderModule(LoaderSeedingModule):
+class AutoencoderModule(SeededDraws, ReportingModule):
     """Trains an autoencoder on an objective and reports named terms for train, val and test.
 
     The loss is the objective in nats per pixel, less the likelihood's constant: with a Laplace
@@ -276,8 +276,3 @@ class AutoencoderModule(LoaderSeedingModule):
             errors = pixel_errors(batch.x, self.model.likelihood.mean(draw.decoded()))
         of_each = loss.detach().expand(len(batch.x))
         return Loss(loss, {"loss": of_each, **terms, **errors}, settings)
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed the batch's noise by its place, and by nothing that came before."""
-        place = (self.seed, self.global_rank, self.current_epoch, batch_idx)
-        seed_noise(self.device, derive_seed(*place))
