@@ -1,8 +1,7 @@
 """Any data set of PyTorch's, streamed."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,14 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
+from musigma.data.access import blamed
 from musigma.data.datamodule import ImageDataModule
 from musigma.data.image_files import EIGHT_BITS, check_channels, fitted
-from musigma.data.in_order import Iterated
-from musigma.data.splits import NO_LABEL, TEST_SHARE, split
+from musigma.data.iterated import Iterated
+from musigma.data.splits import NO_LABEL, TEST_SHARE, holding_out
 from musigma.data.streaming import Streamed
 from musigma.shapes import ImageShape
-from workbench.errors import DataError, UserError, one_line
+from workbench.errors import DataError
 from workbench.ranges import checked
 
 log = logging.getLogger(__name__)
@@ -102,17 +102,11 @@ class DatasetDataModule(ImageDataModule):
     def streams(self) -> dict[str, Streamed | Iterated]:
         """The sets as they are streamed; nothing but the first images is read yet."""
         self.prepare_data()
-        streams: dict[str, Streamed | Iterated] = {
-            name.replace("dataset", "train"): self._iterated(source.dataset, source.read)
-            if source.is_iterable
-            else self._streamed(source, len(source), is_random=True)
+        streams = {
+            name.replace("dataset", "train"): source.streamed(self.one_by_one)
             for name, source in self._opened.items()
         }
-        train = streams["train"]
-        if "test" not in streams and isinstance(train, Streamed):
-            held_out = split(len(train), TEST_SHARE, f"{self.name}, a test set")
-            streams |= {"test": train.only(held_out), "train": train.only(~held_out)}
-        return streams
+        return holding_out(streams, "test", TEST_SHARE, f"{self.name}, a test set")
 
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
         """All images of a set at once, which is never asked for; see `streams`."""
@@ -120,14 +114,10 @@ class DatasetDataModule(ImageDataModule):
 
     def _open(self, name: str, more: Mapping[str, Any]) -> "Source":
         place = f"data.{name}"
-        try:
+        with blamed(place):
             dataset = self.dataset(**more)
             is_iterable = isinstance(dataset, IterableDataset)
             count = 0 if is_iterable else len(dataset)  # type: ignore[arg-type]
-        except UserError:
-            raise
-        except Exception as error:  # of somebody else's class
-            raise DataError(f"{place}: {type(error).__name__}: {one_line(error)}") from error
         if not count and not is_iterable:
             raise DataError(f"{place}: {_name_of(self.dataset)} holds no images")
         return Source(dataset, count, self.image_shape, place)
@@ -156,6 +146,12 @@ class Source:
         """True if it has no rows, but one order."""
         return isinstance(self.dataset, IterableDataset)
 
+    def streamed(self, settings: Mapping[str, Any]) -> Streamed | Iterated:
+        """It, as a set of images."""
+        if self.is_iterable:
+            return Iterated(self.dataset, self.read, **settings)
+        return Streamed(self, len(self), is_random=True, **settings)
+
     def check_first(self) -> None:
         """Read the first item.
 
@@ -165,26 +161,17 @@ class Source:
         if not self.is_iterable:
             self(0)
             return
-        with isolate_rng(include_cuda=False), self._blamed(0):
+        unreadable = f"{self.place}: item 0 cannot be read"
+        with isolate_rng(include_cuda=False), blamed(unreadable):
             first = next(iter(self.dataset), None)
         if first is None:
             raise DataError(f"{self.place}: {type(self.dataset).__name__} holds no images")
         self.read(first, 0)
 
     def __call__(self, row: int) -> tuple[Tensor, int]:
-        with self._blamed(row):
+        with blamed(f"{self.place}: item {row} cannot be read"):
             item = self.dataset[row]
         return self.read(item, row)
-
-    @contextmanager
-    def _blamed(self, row: int) -> Iterator[None]:
-        try:
-            yield
-        except UserError:
-            raise
-        except Exception as error:  # of somebody else's class
-            what = f"{type(error).__name__}: {one_line(error)}"
-            raise DataError(f"{self.place}: item {row} cannot be read: {what}") from error
 
     def read(self, item: Any, row: int) -> tuple[Tensor, int]:
         """The image and the label of an item.

@@ -112,13 +112,14 @@ class ImageFolderDataModule(ImageDataModule):
         sets = self._files()
         number = _numbers(sets)
         return {
-            name: self._streamed(
+            name: Streamed(
                 Files(
                     [str(file.path) for file in files],
                     [number[file.class_name] for file in files],
                     self.image_shape,
                 ),
                 len(files),
+                **self.one_by_one,
             )
             for name, files in sets.items()
         }
