@@ -1,7 +1,6 @@
 """The LightningDataModule: images in memory, the device's or the host's, or streamed."""
 
 import copy
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -103,12 +102,13 @@ class ImageDataModule(L.LightningDataModule):
         self._training_loader: BatchLoader | None = None
         self.labels: dict[str, Tensor] = {}
 
-    @abstractmethod
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
         """Images `[N, C, H, W]` uint8 and labels `[N]` of the training or the test set.
 
-        Labels count from 0, and are all −1 where there are none.
+        Labels count from 0, and are all −1 where there are none. It is not asked of data that are
+        read one by one.
         """
+        raise NotImplementedError(f"{type(self).__name__} should define read, or streams")
 
     def read_validation(self) -> tuple[Tensor, Tensor] | None:
         """The same of the data's own validation set; None where there is none, as by default."""
@@ -157,18 +157,18 @@ class ImageDataModule(L.LightningDataModule):
 
     def mean_image(self) -> Tensor:
         """The mean of the training images as the model sees them, `[C, H, W]`, after `setup`."""
-        train = self._sets["train"]
+        train = self._sets.get("train")
         if isinstance(train, InMemory):
             chunks = train.images.split(5_000)
             generator = torch.Generator(train.images.device).manual_seed(FIXED_SEED)
             parts = (self.normalization(chunk, generator) for chunk in chunks)
         else:
             parts = (batch.x for batch in self.evaluation_loader("train"))
-        sums, count = [], 0
+        total, count = torch.zeros((), dtype=torch.float64), 0
         for x in parts:
-            sums.append(x.double().sum(0))
+            total = total + x.double().sum(0)
             count += len(x)
-        return (torch.stack(sums).sum(0) / count).float()
+        return (total / count).float()
 
     def train_dataloader(self) -> BatchLoader:
         """Shuffled anew each epoch, except where Lightning overfits a few batches."""

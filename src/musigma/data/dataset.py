@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,10 @@ class DatasetDataModule(ImageDataModule):
             return
         check_channels(self.image_shape)
         sets = {"dataset": {}, **{name: more for name, more in self.others.items() if more}}
-        opened = {name: self._open(name, more) for name, more in sets.items()}
+        opened = {
+            name: Source(partial(self.dataset, **more), self.image_shape, f"data.{name}")
+            for name, more in sets.items()
+        }
         for source in opened.values():
             source.check_first()
         if iterated := [name for name, source in opened.items() if source.is_iterable]:
@@ -108,49 +112,32 @@ class DatasetDataModule(ImageDataModule):
         }
         return holding_out(streams, "test", TEST_SHARE, f"{self.name}, a test set")
 
-    def read(self, train: bool) -> tuple[Tensor, Tensor]:
-        """All images of a set at once, which is never asked for; see `streams`."""
-        raise NotImplementedError
-
-    def _open(self, name: str, more: Mapping[str, Any]) -> "Source":
-        place = f"data.{name}"
-        with blamed(place):
-            dataset = self.dataset(**more)
-            is_iterable = isinstance(dataset, IterableDataset)
-            count = 0 if is_iterable else len(dataset)  # type: ignore[arg-type]
-        if not count and not is_iterable:
-            raise DataError(f"{place}: {_name_of(self.dataset)} holds no images")
-        return Source(dataset, count, self.image_shape, place)
-
 
 class Source:
-    """A data set as a source of rows."""
+    """A data set as a source of rows.
 
-    def __init__(
-        self,
-        dataset: Any,
-        count: int,
-        image_shape: ImageShape,
-        place: str,
-    ) -> None:
-        self.dataset = dataset
-        self.count = count
+    Args:
+        make: opens it.
+        image_shape: C, H and W.
+        place: the setting that it comes from.
+
+    Raises:
+        DataError: if it cannot be opened, or has neither a length nor an order of its own.
+    """
+
+    def __init__(self, make: Callable[[], Any], image_shape: ImageShape, place: str) -> None:
         self.image_shape = image_shape
         self.place = place
-
-    def __len__(self) -> int:
-        return self.count
-
-    @property
-    def is_iterable(self) -> bool:
-        """True if it has no rows, but one order."""
-        return isinstance(self.dataset, IterableDataset)
+        with blamed(place):
+            self.dataset = make()
+            self.is_iterable = isinstance(self.dataset, IterableDataset)
+            self.count = 0 if self.is_iterable else len(self.dataset)
 
     def streamed(self, settings: Mapping[str, Any]) -> Streamed | Iterated:
         """It, as a set of images."""
         if self.is_iterable:
             return Iterated(self.dataset, self.read, **settings)
-        return Streamed(self, len(self), is_random=True, **settings)
+        return Streamed(self, self.count, is_random=True, **settings)
 
     def check_first(self) -> None:
         """Read the first item.
@@ -158,12 +145,14 @@ class Source:
         Raises:
             DataError: if there is none, or it holds no image.
         """
-        if not self.is_iterable:
+        if self.count:
             self(0)
             return
-        unreadable = f"{self.place}: item 0 cannot be read"
-        with isolate_rng(include_cuda=False), blamed(unreadable):
-            first = next(iter(self.dataset), None)
+        first = None
+        if self.is_iterable:
+            unreadable = f"{self.place}: item 0 cannot be read"
+            with isolate_rng(include_cuda=False), blamed(unreadable):
+                first = next(iter(self.dataset), None)
         if first is None:
             raise DataError(f"{self.place}: {type(self.dataset).__name__} holds no images")
         self.read(first, 0)

@@ -25,6 +25,13 @@ class InOrder:
             self._count = sum(len(batch.x) for batch in self._batches())
         return self._count
 
+    def __iter__(self) -> Iterator[Batch]:
+        yield from self._batches()
+
+    def images(self) -> "InOrder":
+        """Itself, as it is asked for of loaders."""
+        return self
+
     def batches(self, most: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in order, so many at once at most, with their labels."""
         for batch in self._batches():
