@@ -9,7 +9,7 @@ from torch.utils.data import IterableDataset
 
 from musigma.data.splits import NO_LABEL
 from musigma.objectives.likelihoods import Pixels
-from workbench.errors import DataError
+from workbench.errors import ConfigError, DataError
 
 ACCEPTED = "x, (x, y), a mapping with x and perhaps y, or a musigma.data.Batch"
 
@@ -31,11 +31,18 @@ class Batch(NamedTuple):
 def as_batch(batch: Any, image_shape: Sequence[int], dtype: Any) -> Batch:
     """A batch of any loader as ours: `x`, `(x, y)`, a mapping with `x` and perhaps `y`, a `Batch`.
 
-    Labels that are not one whole number an image, such as lists of attributes, are left out.
+    Its images get the model's `dtype`. Labels that are not one whole number an image, such as lists
+    of attributes, are left out.
 
     Raises:
         DataError: if it is none of these, or its images are not what a model of that shape takes.
+        ConfigError: if the weights have 16 bits.
     """
+    if dtype.itemsize < 4:
+        raise ConfigError(
+            f"the model's weights are {dtype}, and codes and densities need 32 bits: leave "
+            "them so, and let the trainer compute with precision='bf16-mixed'"
+        )
     x, y, row = parts_of(batch)
     if x.shape == torch.Size(image_shape):
         raise DataError(
