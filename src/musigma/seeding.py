@@ -12,9 +12,6 @@ FIXED_SEED = 0
 PIXELS, CODES = 1, 2
 """Last parts of the seeds of two draws at one place, which from one seed would be dependent."""
 
-LARGEST_TABLE = 2**26
-"""Numbers of noise that are kept; of more, those of each image are drawn when it comes."""
-
 
 def derive_seed(*parts: int) -> int:
     """A 64-bit seed that depends on all `parts`; nearby parts give unrelated seeds.
@@ -51,21 +48,3 @@ def seed_everything(seed: int) -> None:
 def normal_noise(*shape: int, seed: int) -> Tensor:
     """Standard normal float32 noise on the CPU, the same whatever device it is for."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-class NoiseByPlace:
-    """Noise of images as a function of their places in a data set, kept for its next batch."""
-
-    def __init__(self) -> None:
-        self._table = torch.empty(0)
-
-    def __call__(self, rows: Tensor, samples: int, count: int, size: int) -> Tensor:
-        """`[K, B, d]` for the images at `rows`, `[B]`, of `count` images, on the device of both."""
-        shape = (samples, count, size)
-        if samples * count * size > LARGEST_TABLE:
-            seeds = [derive_seed(FIXED_SEED, row, CODES) for row in rows.tolist()]
-            drawn = [normal_noise(samples, size, seed=seed) for seed in seeds]
-            return torch.stack(drawn, 1).to(rows.device)
-        if self._table.shape != shape or self._table.device != rows.device:
-            self._table = normal_noise(*shape, seed=FIXED_SEED).to(rows.device)
-        return self._table[:, rows]

@@ -69,6 +69,15 @@ class AsTheyCome(Normalization):
         return math.nan if self.kind == "real" else 0.0
 
 
+def _of_inner(hook: str) -> Any:
+    """The hook of that name of the data module that is held."""
+
+    def call(self: "ForeignDataModule", *given: Any, **named: Any) -> Any:
+        return getattr(self.inner, hook)(*given, **named)
+
+    return call
+
+
 class ForeignDataModule(ImageDataModule):
     """Holds a LightningDataModule of any class, whose loaders and hooks it hands on.
 
@@ -152,12 +161,6 @@ class ForeignDataModule(ImageDataModule):
             self._stages.add(stage)
             self._seeded(self.inner.setup, stage)
 
-    def teardown(self, stage: str) -> None:
-        self.inner.teardown(stage)
-
-    def on_exception(self, exception: BaseException) -> None:
-        self.inner.on_exception(exception)
-
     def some(self, count: int) -> "ForeignDataModule":
         """The same: a trainer's limits shorten it."""
         return self
@@ -195,22 +198,13 @@ class ForeignDataModule(ImageDataModule):
         device = self._device
         return name, torch.cat(images)[:count].to(device), torch.cat(labels)[:count].to(device)
 
-    def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
-        return self.inner.transfer_batch_to_device(batch, device, dataloader_idx)
-
-    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        return self.inner.on_before_batch_transfer(batch, dataloader_idx)
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        return self.inner.on_after_batch_transfer(batch, dataloader_idx)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.inner.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.inner.load_state_dict(state_dict)
+    teardown = _of_inner("teardown")
+    on_exception = _of_inner("on_exception")
+    transfer_batch_to_device = _of_inner("transfer_batch_to_device")
+    on_before_batch_transfer = _of_inner("on_before_batch_transfer")
+    on_after_batch_transfer = _of_inner("on_after_batch_transfer")
+    state_dict = _of_inner("state_dict")
+    load_state_dict = _of_inner("load_state_dict")
 
     def _seeded(self, function: Any, *arguments: str) -> None:
         with isolate_rng():

@@ -79,7 +79,7 @@ class IteratedLoader(BatchLoader):
     """
 
     def __init__(self, images: Iterated, *, num_workers: int, **settings: Any) -> None:
-        super().__init__(images, 0, images.normalization, **settings)
+        super().__init__(dataset=images, count=0, normalization=images.normalization, **settings)
         self.num_workers = max(1, num_workers)  # whose generators are their own
 
     def __iter__(self) -> Iterator[Batch]:

@@ -100,9 +100,9 @@ class TensorLoader(StepLoader):
         **settings: Any,
     ) -> None:
         super().__init__(
-            TensorDataset(images, labels),
-            len(images),
-            normalization,
+            dataset=TensorDataset(images, labels),
+            count=len(images),
+            normalization=normalization,
             is_training=is_training,
             device=device or images.device,
             **settings,

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ class Order(SequentialSampler):
         return torch.randperm(self.count, generator=generator)
 
 
+@dataclass(eq=False, kw_only=True)
 class BatchLoader:
     """The base of loaders that are resumed at any step, to the same bits.
 
@@ -56,32 +58,23 @@ class BatchLoader:
         world_size: how many processes share the images.
     """
 
+    dataset: Any
+    count: int
+    normalization: Normalization | None
+    is_training: bool
+    batch_size: int
+    device: torch.device
+    seed: int = 0
+    shuffle: bool = False
+    rank: int = 0
+    world_size: int = 1
+
     batch_sampler = None  # Lightning asks for it
 
-    def __init__(
-        self,
-        dataset: Any,
-        count: int,
-        normalization: Normalization | None,
-        *,
-        is_training: bool,
-        batch_size: int,
-        device: torch.device,
-        seed: int = 0,
-        shuffle: bool = False,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.dataset = dataset
-        self.sampler = Order(count, seed if shuffle else None)
-        self.normalization = normalization
-        self.is_training = is_training
-        self.step_size = batch_size * world_size
-        self.device = device
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.generator = torch.Generator(device)
+    def __post_init__(self) -> None:
+        self.step_size = self.batch_size * self.world_size
+        self.sampler = Order(self.count, self.seed if self.shuffle else None)
+        self.generator = torch.Generator(self.device)
         self._next_step = 0
         self._loaded: dict[str, Any] = {}
 
@@ -142,15 +135,13 @@ class StepLoader(BatchLoader):
         ValueError: if there are fewer images than processes.
     """
 
-    def __init__(self, *images: Any, **settings: Any) -> None:
-        super().__init__(*images, **settings)
-        if self.sampler.count < self.world_size:
-            raise ValueError(
-                f"{self.sampler.count} images cannot be shared by {self.world_size} processes"
-            )
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.count < self.world_size:
+            raise ValueError(f"{self.count} images cannot be shared by {self.world_size} processes")
 
     def __len__(self) -> int:
-        full, rest = divmod(self.sampler.count, self.step_size)
+        full, rest = divmod(self.count, self.step_size)
         return max(1, full + (rest >= 2 * self.world_size))
 
     def weight(self, together: int, steps: float) -> float:
@@ -181,4 +172,4 @@ class StepLoader(BatchLoader):
 
     def _before(self, step: int) -> int:
         """The images that all ranks have before a step."""
-        return step * self.step_size if step < len(self) else self.sampler.count
+        return step * self.step_size if step < len(self) else self.count

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
@@ -36,6 +37,7 @@ Read = tuple[Tensor, int] | DataError
 """An image with its label, or the error that a worker met."""
 
 
+@dataclass(eq=False, kw_only=True)
 class OneByOne:
     """The base of sets of images that workers read one by one, `[C, H, W]` uint8 with a label each.
 
@@ -45,15 +47,9 @@ class OneByOne:
         seed: of what is random in training images.
     """
 
-    def __init__(
-        self,
-        normalization: Normalization,
-        augment: Sequence[Callable[[Tensor], Tensor]] = (),
-        seed: int = 0,
-    ) -> None:
-        self.normalization = normalization
-        self.augment = augment
-        self.seed = seed
+    normalization: Normalization
+    augment: Sequence[Callable[[Tensor], Tensor]] = ()
+    seed: int = 0
 
     def prepared(self, image: Tensor, is_training: bool, *place: int) -> Tensor:
         """An image as a loader gets it: augmented, and drawn once by its place in the source.
@@ -148,7 +144,11 @@ class StreamLoader(StepLoader):
         self, images: Streamed, *, is_training: bool, num_workers: int, **settings: Any
     ) -> None:
         super().__init__(
-            images, len(images), images.normalization, is_training=is_training, **settings
+            dataset=images,
+            count=len(images),
+            normalization=images.normalization,
+            is_training=is_training,
+            **settings,
         )
         self._keys = _Keys(self)
         self._loader = with_workers(
@@ -202,9 +202,6 @@ class _Keys:
     def __init__(self, loader: StreamLoader) -> None:
         self.loader = loader
         self.first = 0
-
-    def __len__(self) -> int:
-        return len(self.loader) - self.first
 
     def __iter__(self) -> Iterator[list[Key]]:
         epoch = self.loader.sampler.epoch if self.loader.is_training else NO_EPOCH
