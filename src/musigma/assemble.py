@@ -13,7 +13,6 @@ from musigma.models import LatentVariableModel
 from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
 from musigma.published import check_published
-from musigma.seeded_draws import SeededReports
 from workbench.config.instantiate import instantiate
 from workbench.config.signatures import arguments_of
 from workbench.config.targets import find_class, target_of
@@ -22,6 +21,7 @@ from workbench.foreign import adapted, is_foreign
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.project import Config
 from workbench.schedules import SchedulerRecipe
+from workbench.seeded_draws import SeededReports
 
 DEFAULT = "musigma.module.AutoencoderModule"
 """The module of configs that do not say which, as those of older versions."""

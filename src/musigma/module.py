@@ -19,12 +19,12 @@ from musigma.models import LatentVariableModel, Posterior
 from musigma.objectives import Loss, Objective
 from musigma.objectives.objective import with_penalties
 from musigma.pairing import check_penalties, check_shapes, pair, start_at_mean_image
-from musigma.seeded_draws import SeededDraws
 from musigma.seeding import FIXED_SEED, derive_seed, seed_noise
 from workbench.module import ReportingModule, Stage
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.ranges import Seed, checked
 from workbench.schedules import SchedulerRecipe
+from workbench.seeded_draws import SeededDraws
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 
-from musigma.seeding import derive_seed, seed_everything, seed_noise
 from workbench.foreign import Reports
+from workbench.seeding import derive_seed, seed_everything, seed_noise
 
 log = logging.getLogger(__name__)
 
@@ -15,11 +15,11 @@ log = logging.getLogger(__name__)
 class SeededDraws:
     """Makes loaders draw by (seed, rank, epoch), and modules by (seed, rank, epoch, batch).
 
-    It is mixed into a LightningModule or a callback: hooks of the latter are given trainer and
-    module first.
+    It is mixed into a LightningModule or a callback, which sets `seed`; hooks of a callback are
+    given trainer and module first.
     """
 
-    seed: int
+    seed: int = 0
     _trainer: Any
     _first_epoch = 0
 
@@ -34,7 +34,8 @@ class SeededDraws:
         if not hasattr(self._trainer.train_dataloader, "state_dict"):
             log.info(
                 "this loader has no state_dict: a run resumes exactly from the end of an epoch,\n"
-                "and in the middle of one begins with its first images again"
+                "and in the middle of one begins with its first %s again",
+                self.examples,  # type: ignore[attr-defined]
             )
 
     def on_train_epoch_start(self, *given: Any) -> None:
