@@ -276,7 +276,8 @@ class ImageDataModule(L.LightningDataModule):
                 f"{processes} processes; set trainer.devices lower"
             )
         if isinstance(images, InMemory) and name == "train" and self.augment:
-            images = Streamed(images.__getitem__, len(images), **self.one_by_one)
+            rows = torch.arange(len(images))
+            images = Streamed(get=images.__getitem__, rows=rows, **self.one_by_one)
         elif isinstance(images, InMemory):
             self.labels[name] = images.labels
             images = (images if name == "train" else images.normalized()).placed(self._device)

@@ -136,8 +136,8 @@ class Source:
     def streamed(self, settings: Mapping[str, Any]) -> Streamed | Iterated:
         """It, as a set of images."""
         if self.is_iterable:
-            return Iterated(self.dataset, self.read, **settings)
-        return Streamed(self, self.count, is_random=True, **settings)
+            return Iterated(dataset=self.dataset, read=self.read, **settings)
+        return Streamed(get=self, rows=torch.arange(self.count), is_random=True, **settings)
 
     def check_first(self) -> None:
         """Read the first item.

@@ -111,7 +111,7 @@ class ImageFolderDataModule(ImageDataModule):
             return None
         check_channels(self.image_shape)
         return {
-            name: Streamed(files, len(files), **self.one_by_one)
+            name: Streamed(get=files, rows=torch.arange(len(files)), **self.one_by_one)
             for name, files in self._files().items()
         }
 

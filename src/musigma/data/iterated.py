@@ -1,7 +1,7 @@
 """Images that can only be read from the first to the last."""
 
-import copy
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ from musigma.seeding import FIXED_SEED, derive_seed, seed_everything
 from workbench.errors import DataError
 
 
+@dataclass(eq=False, kw_only=True)
 class Iterated(OneByOne, IterableDataset):  # type: ignore[type-arg]
     """A set of images without a length.
 
@@ -26,26 +27,18 @@ class Iterated(OneByOne, IterableDataset):  # type: ignore[type-arg]
     Args:
         dataset: is iterated over in each epoch anew; with several workers in each of them.
         read: an item of it, and its number → its image, uint8 `[C, H, W]`, and its label.
-        settings: those of `OneByOne`.
+        most: only so many images, the first ones.
+        epoch: of the training images.
     """
 
-    def __init__(
-        self,
-        dataset: Iterable[Any],
-        read: Callable[[Any, int], tuple[Tensor, int]],
-        **settings: Any,
-    ) -> None:
-        super().__init__(**settings)
-        self.dataset = dataset
-        self.read = read
-        self.most: int | None = None
-        self.epoch = NO_EPOCH
+    dataset: Iterable[Any]
+    read: Callable[[Any, int], tuple[Tensor, int]]
+    most: int | None = None
+    epoch: int = NO_EPOCH
 
     def some(self, count: int) -> Self:
         """The same with only its first images."""
-        part = copy.copy(self)
-        part.most = count
-        return part
+        return replace(self, most=count)
 
     def loader(self, **settings: Any) -> "IteratedLoader":
         """Its loader."""
@@ -89,8 +82,8 @@ class IteratedLoader(BatchLoader):
         self._next_step += 1
 
     def read(self, first: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        images = copy.copy(self.dataset)
-        images.epoch = self.sampler.epoch if self.is_training else NO_EPOCH
+        epoch = self.sampler.epoch if self.is_training else NO_EPOCH
+        images = replace(self.dataset, epoch=epoch)
         workers = 1 if images.most else self.num_workers
         loader = with_workers(images, workers, self.seed, batch_size=self.step_size)
         row = 0

@@ -1,14 +1,13 @@
 """Images that are read when they are wanted, by the workers of a DataLoader."""
 
 import contextlib
-import copy
 import ctypes
 import gc
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -65,6 +64,7 @@ class OneByOne:
         return image
 
 
+@dataclass(eq=False, kw_only=True)
 class Streamed(OneByOne, Dataset):  # type: ignore[type-arg]
     """A set of images that have places.
 
@@ -72,32 +72,20 @@ class Streamed(OneByOne, Dataset):  # type: ignore[type-arg]
 
     Args:
         get: the image and the label of a row of the source; raises DataError if there is none.
-        count: the number of rows, which are all in this set.
+        rows: the rows of the source that are in this set, in order.
         is_random: true if `get` itself may draw.
-        settings: those of `OneByOne`.
     """
 
-    def __init__(
-        self,
-        get: Callable[[int], tuple[Tensor, int]],
-        count: int,
-        *,
-        is_random: bool = False,
-        **settings: Any,
-    ) -> None:
-        super().__init__(**settings)
-        self.get = get
-        self.is_random = is_random
-        self.rows = torch.arange(count)
+    get: Callable[[int], tuple[Tensor, int]]
+    rows: Tensor
+    is_random: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def only(self, which: Tensor | slice) -> Self:
         """The same with only those of its images."""
-        part = copy.copy(self)
-        part.rows = self.rows[which]
-        return part
+        return replace(self, rows=self.rows[which])
 
     def some(self, count: int) -> Self:
         """The same with only its first images."""
