@@ -170,9 +170,9 @@ class Files:
         image = read_file(str(self.paths[row]), self.image_shape, resize=True)
         return image, int(self.labels[row])
 
-    def only(self, which: Tensor) -> "Files":
+    def only(self, mask: Tensor) -> "Files":
         """The same with only those of its files."""
-        return Files(self.paths[which.numpy()], self.labels[which.numpy()], self.image_shape)
+        return Files(self.paths[mask.numpy()], self.labels[mask.numpy()], self.image_shape)
 
     def read(self) -> tuple[Tensor, Tensor]:
         """All images, `[N, C, H, W]`, and labels, `[N]`."""

@@ -83,13 +83,13 @@ class Streamed(OneByOne, Dataset):  # type: ignore[type-arg]
     def __len__(self) -> int:
         return len(self.rows)
 
-    def only(self, which: Tensor | slice) -> Self:
+    def only(self, mask: Tensor) -> Self:
         """The same with only those of its images."""
-        return replace(self, rows=self.rows[which])
+        return replace(self, rows=self.rows[mask])
 
     def some(self, count: int) -> Self:
         """The same with only its first images."""
-        return self.only(slice(count))
+        return replace(self, rows=self.rows[:count])
 
     def loader(self, **settings: Any) -> "StreamLoader":
         """Its loader."""
