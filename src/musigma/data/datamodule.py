@@ -14,9 +14,10 @@ from musigma.data.batch import Batch
 from musigma.data.iterated import Iterated
 from musigma.data.loader import InMemory
 from musigma.data.normalization import NORMALIZATIONS, Means, NormalizationName, Stds
+from musigma.data.one_by_one import default_workers
 from musigma.data.splits import Size, holding_out
 from musigma.data.steps import BatchLoader
-from musigma.data.streaming import Streamed, StreamLoader, default_workers
+from musigma.data.streaming import Streamed, StreamLoader
 from musigma.seeding import FIXED_SEED
 from musigma.shapes import ImageShape
 from workbench.errors import DataError

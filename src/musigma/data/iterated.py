@@ -12,8 +12,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 from musigma.data.access import blamed
 from musigma.data.batch import Batch
 from musigma.data.image_files import strict
+from musigma.data.one_by_one import NO_EPOCH, OneByOne, Read, opened, with_workers
 from musigma.data.steps import BatchLoader
-from musigma.data.streaming import NO_EPOCH, OneByOne, Read, opened, with_workers
 from musigma.seeding import FIXED_SEED, derive_seed, seed_everything
 from workbench.errors import DataError
 
