@@ -2,13 +2,16 @@
 
 import logging
 import multiprocessing
+import os
+import signal
 from functools import partial
 
 import pytest
 import torch
+from torch.utils.data import get_worker_info
 
 from musigma.data import DatasetDataModule, ImageFolderDataModule, image_folder
-from shapes import Shapes, coloured_shapes, write_folder
+from shapes import Shapes, Tape, coloured_shapes, write_folder
 from workbench.errors import DataError
 from workbench.runs.weights import load_checkpoint
 
@@ -89,6 +92,20 @@ def test_what_is_wrong_with_a_data_set_is_one_clear_line_before_training(setting
     with pytest.raises(DataError, match=message) as error:
         data.prepare_data()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [Shapes, Tape])
+def test_a_worker_that_is_killed_is_told_with_what_to_do(kind, monkeypatch):
+    def read(self, index):
+        if get_worker_info():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return IMAGES[index], 0
+
+    monkeypatch.setattr(Shapes, "__getitem__", read)
+    data = DatasetDataModule(dataset=kind, image_shape=SHAPE, num_workers=1)
+    data.setup("fit")
+    with pytest.raises(DataError, match=r"was killed .*set data\.num_workers"):
+        list(data.train_dataloader())
 
 
 def test_a_damaged_image_is_found_when_it_is_streamed(tmp_path):
