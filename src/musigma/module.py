@@ -55,7 +55,8 @@ class AutoencoderModule(LoaderSeedingModule):
     image is a function of its place in the data set, so that runs differ by their models alone; of
     a stream without places, of (rank, batch).
 
-    Any loader will do, of batches `x`, `(x, y)`, `{"x": x, "y": y}` or `Batch`. A run resumes to
+    Any loader will do, of batches `x`, `(x, y)`, `{"x": x, "y": y}` or `Batch`; metrics of several
+    validation or test loaders are means over all of their images. A run resumes to
     the same bits from the end of an epoch, as all that a DataLoader draws is a function of (seed,
     rank, epoch); from the middle of one if the loader has a `state_dict`, as this project's have.
 
@@ -176,7 +177,8 @@ class AutoencoderModule(LoaderSeedingModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         ours = self._batch(batch, batch_idx)
         shape = (self.objective.samples, len(ours.x), self.model.noise_dim)
-        noise = torch.randn(shape, device=ours.x.device)
+        # Of 32 bits first: in 64 other numbers would be drawn.
+        noise = torch.randn(shape, dtype=torch.float32, device=ours.x.device).to(ours.x.dtype)
         loader: Any = self.trainer.train_dataloader
         loss = self._step("train", ours, noise, loader)
         if not isinstance(loader, StepLoader):
@@ -185,11 +187,11 @@ class AutoencoderModule(LoaderSeedingModule):
         weight = loader.weight(trainer.accumulate_grad_batches, trainer.num_training_batches)
         return loss if weight == 1 else weight * loss
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self._evaluate("val", batch, batch_idx, self.trainer.val_dataloaders)
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._evaluate("val", batch, batch_idx, self.trainer.val_dataloaders, dataloader_idx)
 
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        self._evaluate("test", batch, batch_idx, self.trainer.test_dataloaders)
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._evaluate("test", batch, batch_idx, self.trainer.test_dataloaders, dataloader_idx)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Prediction:
         ours = self._batch(batch, batch_idx)
@@ -217,11 +219,14 @@ class AutoencoderModule(LoaderSeedingModule):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         return data if isinstance(data, ImageDataModule) else None
 
-    def _evaluate(self, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
+    def _evaluate(
+        self, stage: Stage, batch: Any, batch_idx: int, loaders: Any, loader_idx: int
+    ) -> None:
+        loader = loaders[loader_idx] if isinstance(loaders, list | tuple) else loaders
         ours = self._batch(batch, batch_idx)
         place = EvaluatedBatch(batch_idx, self.trainer.world_size, self.global_rank, loader)
         shape = (self.objective.samples, self.model.noise_dim)
-        noise = self._evaluation_noise(ours, place, *shape)
+        noise = self._evaluation_noise(ours, place, *shape).to(ours.x.dtype)
         # What a model or an objective draws beside that noise is the same in every evaluation too,
         # and changes nothing of what others draw next, such as the transforms of a loader.
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
