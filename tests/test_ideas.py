@@ -392,6 +392,24 @@ def test_a_term_of_its_own_has_the_unit_and_the_direction_that_its_class_states(
     assert found.of("test/other").unit == "nats per image"
 
 
+class Sliced(ELBO):
+    """Estimates something of a batch, which is no cost in nats."""
+
+    estimators: ClassVar = {"sliced": "sliced distances", "total": "another estimator"}
+    meanings: ClassVar = {"sliced": Meaning("squared units", better="lower")}
+
+
+def test_an_estimate_of_a_batch_may_have_a_unit_of_its_own():
+    data = MNISTDataModule(source="sample")
+    config = {"model": {"likelihood": {}, "objective": {}}}
+    module = SimpleNamespace(model=Autoencoder(SMALL_MLP, Laplace()), objective=Sliced())
+    found = meanings(config, module, data)
+    sliced, total = found.of("test/sliced"), found.of("test/total")
+    assert (sliced.unit, sliced.better) == ("squared units", "lower")
+    assert (total.unit, total.better) == ("nats per image", "neither")
+    assert "sliced distances in batches of 128 and 1000" in sliced.of
+
+
 class OfGreyLevels(TwoNumbers):
     """Gives the probability of each level of a pixel."""
 
