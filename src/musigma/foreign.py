@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning as L
 
+from musigma.loader_seeding import say_what_is_not_resumed
 from musigma.seeding import derive_seed, seed_everything, seed_noise
 from workbench.foreign import Reports
 
@@ -31,11 +32,7 @@ class SeededReports(Reports):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Say what cannot be resumed exactly."""
         super().on_train_start(trainer, pl_module)
-        if not hasattr(trainer.train_dataloader, "state_dict"):
-            log.info(
-                "this loader has no state_dict: a run resumes exactly from the end of an epoch,\n"
-                "and in the middle of one begins with its first images again"
-            )
+        say_what_is_not_resumed(trainer.train_dataloader)
         log.info(
             "resumed, a run has its weights, optimizers, schedulers and what torch, NumPy\n"
             "and random draw; what %s keeps elsewhere begins anew",

@@ -9,6 +9,20 @@ from workbench.module import ReportingModule
 log = logging.getLogger(__name__)
 
 
+def say_what_is_not_resumed(loader: Any) -> None:
+    """Say what of a training loader is another in a run that is resumed."""
+    if not hasattr(loader, "state_dict"):
+        log.info(
+            "this loader has no state_dict: a run resumes exactly from the end of an epoch,\n"
+            "and in the middle of one begins with its first images again"
+        )
+    if getattr(loader, "persistent_workers", False):
+        log.info(
+            "this loader keeps its workers (persistent_workers): what these draw depends on\n"
+            "all epochs before, and is something else in a run that is resumed"
+        )
+
+
 class LoaderSeedingModule(ReportingModule):
     """Makes what a loader draws in an epoch a function of (seed, rank, epoch).
 
@@ -25,11 +39,7 @@ class LoaderSeedingModule(ReportingModule):
 
     def on_train_start(self) -> None:
         """Say what cannot be resumed exactly."""
-        if not hasattr(self.trainer.train_dataloader, "state_dict"):
-            log.info(
-                "this loader has no state_dict: a run resumes exactly from the end of an epoch,\n"
-                "and in the middle of one begins with its first images again"
-            )
+        say_what_is_not_resumed(self.trainer.train_dataloader)
 
     def on_train_epoch_start(self) -> None:
         """Seed what a DataLoader draws for an epoch, its order and the seeds of its workers."""

@@ -249,6 +249,13 @@ def test_panels_progress_throughput_and_best_checkpoint_need_no_data_module(tmp_
     assert alone.global_step == 6
 
 
+def test_workers_that_are_kept_are_said_not_to_resume_exactly(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    loader = DataLoader(Items(), batch_size=25, num_workers=1, persistent_workers=True)
+    _trainer(tmp_path, max_epochs=1).fit(_module(), loader)
+    assert "persistent_workers" in caplog.text
+
+
 def test_an_output_that_cannot_be_centred_is_left_out_with_the_reason(tmp_path, caplog):
     _trainer(tmp_path).fit(_module(center_output=True), DataLoader(Items(), batch_size=25))
     assert "center_output is left out" in caplog.text
