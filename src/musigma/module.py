@@ -55,7 +55,8 @@ class AutoencoderModule(SeededDraws, ReportingModule):
     image is a function of its place in the data set, so that runs differ by their models alone; of
     a stream without places, of (rank, batch).
 
-    Any loader will do, of batches `x`, `(x, y)`, `{"x": x, "y": y}` or `Batch`. A run resumes to
+    Any loader will do, of batches `x`, `(x, y)`, `{"x": x, "y": y}` or `Batch`; metrics of several
+    validation or test loaders are means over all of their images. A run resumes to
     the same bits from the end of an epoch, as all that a DataLoader draws is a function of (seed,
     rank, epoch); from the middle of one if the loader has a `state_dict`, as this project's have.
 
@@ -148,11 +149,11 @@ class AutoencoderModule(SeededDraws, ReportingModule):
         weight = loader.weight(trainer.accumulate_grad_batches, trainer.num_training_batches)
         return loss if weight == 1 else weight * loss
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self._evaluate("val", batch, batch_idx, self.trainer.val_dataloaders)
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._evaluate("val", batch, batch_idx, self.trainer.val_dataloaders, dataloader_idx)
 
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        self._evaluate("test", batch, batch_idx, self.trainer.test_dataloaders)
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._evaluate("test", batch, batch_idx, self.trainer.test_dataloaders, dataloader_idx)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Prediction:
         ours = self._batch(batch, batch_idx)
@@ -178,7 +179,7 @@ class AutoencoderModule(SeededDraws, ReportingModule):
     def training_noise(self, count: int) -> Tensor:
         """The noise of so many images, `[K, B, n]`; `on_train_batch_start` has seeded it."""
         shape = (self.objective.samples, count, self.model.noise_dim)
-        return torch.randn(shape, device=self.device)
+        return torch.randn(shape, dtype=torch.float32, device=self.device)
 
     def evaluation_noise(self, batch: Batch, batch_idx: int, loader: Any) -> Tensor:
         """The noise of images that are evaluated, `[K, B, n]`."""
@@ -186,7 +187,10 @@ class AutoencoderModule(SeededDraws, ReportingModule):
         shape = (self.objective.samples, self.model.noise_dim)
         return self._evaluation_noise(batch, place, *shape)
 
-    def _evaluate(self, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
+    def _evaluate(
+        self, stage: Stage, batch: Any, batch_idx: int, loaders: Any, loader_idx: int
+    ) -> None:
+        loader = loaders[loader_idx] if isinstance(loaders, list | tuple) else loaders
         ours = self._batch(batch, batch_idx)
         noise = self.evaluation_noise(ours, batch_idx, loader)
         # What a model or an objective draws beside that noise is the same in every evaluation too,
@@ -196,6 +200,7 @@ class AutoencoderModule(SeededDraws, ReportingModule):
             self._step(stage, ours, noise, loader)
 
     def _step(self, stage: Stage, batch: Batch, noise: Tensor, loader: Any) -> Tensor:
+        noise = noise.to(batch.x.dtype)  # drawn in 32 bits, as in 64 it would be other noise
         tested = self.tested_step if stage == "test" else None
         step = self.global_step if tested is None else tested
         # Not a bound method, which a copy of this module would share with it.

@@ -24,4 +24,5 @@ PIXELS, CODES = 1, 2
 
 def normal_noise(*shape: int, seed: int) -> Tensor:
     """Standard normal float32 noise on the CPU, the same whatever device it is for."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float32)

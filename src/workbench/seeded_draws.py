@@ -31,11 +31,17 @@ class SeededDraws:
     def on_train_start(self, *given: Any) -> None:
         """Say what cannot be resumed exactly."""
         super().on_train_start(*given)  # type: ignore[misc]
-        if not hasattr(self._trainer.train_dataloader, "state_dict"):
+        loader = self._trainer.train_dataloader
+        if not hasattr(loader, "state_dict"):
             log.info(
                 "this loader has no state_dict: a run resumes exactly from the end of an epoch,\n"
                 "and in the middle of one begins with its first %s again",
                 self.examples,  # type: ignore[attr-defined]
+            )
+        if getattr(loader, "persistent_workers", False):
+            log.info(
+                "this loader keeps its workers (persistent_workers): what these draw depends on\n"
+                "all epochs before, and is something else in a run that is resumed"
             )
 
     def on_train_epoch_start(self, *given: Any) -> None:

@@ -74,7 +74,6 @@ class DatasetDataModule(ImageDataModule):
         """
         if self._opened:
             return
-        check_channels(self.image_shape)
         sets = {"dataset": {}, **{name: more for name, more in self.others.items() if more}}
         opened = {
             name: Source(partial(self.dataset, **more), self.image_shape, f"data.{name}")
@@ -182,11 +181,14 @@ class Source:
 
     def _image(self, image: Any, row: int) -> Tensor:
         if isinstance(image, Image.Image) and image.mode in EIGHT_BITS:
+            check_channels(self.image_shape)
             return fitted(image, self.image_shape)
         if isinstance(image, np.ndarray):
             image = torch.from_numpy(image)
         if not isinstance(image, Tensor) or image.dtype != torch.uint8:
             kind = getattr(image, "dtype", None) or type(image).__name__
+            if isinstance(image, Image.Image):
+                kind = f"{image.mode} pixels"
             raise DataError(
                 f"{self.place}: item {row} holds {kind}, and should hold grey levels 0 to 255: a "
                 "PIL image or a uint8 tensor; leave out ToTensor, as data.normalization scales them"

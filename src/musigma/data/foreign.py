@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.data import sized_len
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
@@ -188,7 +189,8 @@ class ForeignDataModule(ImageDataModule):
         return [] if hook and not self._has(hook) else InOrder(partial(self._batches, name))
 
     def first_images(self, count: int) -> tuple[Literal["train", "val"], Tensor, Tensor]:
-        name: Literal["train", "val"] = "val" if self.val_dataloader() else "train"
+        # One without a length has none of 0 either.
+        name: Literal["train", "val"] = "val" if sized_len(self.val_dataloader()) != 0 else "train"
         images, labels = [], []
         for batch in self._batches(name):
             images.append(batch.x)

@@ -82,6 +82,7 @@ def test_any_data_set_class_trains_and_resumes_to_the_same_bits(kind, place, res
         ({"odd": "floats"}, "item 0 holds torch.float32, and should hold grey levels 0 to 255"),
         ({"odd": "small"}, r"item 0 has the shape \[3, 8, 16\], and data.image_shape is"),
         ({"odd": "nothing"}, "item 0 holds NoneType"),
+        ({"odd": "deep"}, "item 0 holds I;16 pixels, and should hold grey levels 0 to 255"),
         ({"odd": "raises"}, "item 0 cannot be read: ValueError: no such image"),
         ({"count": 0}, "Shapes holds no images"),
         ({"splits": "train"}, "data.dataset: TypeError: .*unexpected keyword argument 'splits'"),
@@ -106,6 +107,20 @@ def test_a_worker_that_is_killed_is_told_with_what_to_do(kind, monkeypatch):
     data.setup("fit")
     with pytest.raises(DataError, match=r"was killed .*set data\.num_workers"):
         list(data.train_dataloader())
+
+
+class _Bands(torch.utils.data.Dataset):
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, index):
+        return torch.full((5, 4, 6), index, dtype=torch.uint8)
+
+
+def test_tensors_of_a_data_set_may_have_any_number_of_channels():
+    data = DatasetDataModule(dataset=_Bands, image_shape=(5, 4, 6), num_workers=0)
+    data.setup("fit")
+    assert next(iter(data.train_dataloader())).x.shape[1:] == (5, 4, 6)
 
 
 def test_a_damaged_image_is_found_when_it_is_streamed(tmp_path):
