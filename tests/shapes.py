@@ -47,7 +47,9 @@ class Shapes(Dataset):
         if index == 0 and self.odd == "raises":
             raise ValueError("no such image")
         if index == 0 and self.odd:
-            image = {"floats": image / 255, "small": image[:, :8], "nothing": None}[self.odd]
+            deep = Image.fromarray(image[0].numpy().astype("uint16"))
+            odd = {"floats": image / 255, "small": image[:, :8], "nothing": None, "deep": deep}
+            image = odd[self.odd]
         return image, int(self.labels[index])
 
 

@@ -27,6 +27,7 @@ from ideas.latent_diffusion import LatentDiffusion
 from ideas.sphere import UniformSphere, VonMisesFisher, VonMisesFisherHead
 from ideas.two_numbers import TwoNumbers
 from musigma.data import Batch, MNISTDataModule
+from musigma.evaluation.encoding import codes_at_once
 from musigma.metrics import meanings, on_common_scale
 from musigma.models import MLP, Autoencoder
 from musigma.module import AutoencoderModule
@@ -318,6 +319,8 @@ def test_the_decoder_gives_what_the_likelihood_asks_for():
     output = model.decode(torch.randn(5, 2, 2))
     assert output.shape == (5, 2, 6, 8, 8)
     assert model(x).shape == x.shape
+    one = Autoencoder(SMALL_MLP, Laplace(), image_shape=(3, 8, 8))
+    assert codes_at_once(model) == codes_at_once(one) // 2
     pairs = model.likelihood.log_prob_of_pairs(x, output[:, 0])
     each = [model.likelihood.log_prob(x[1:], one[None]) for one in output[:, 0]]
     torch.testing.assert_close(pairs[:, 1], torch.cat(each))
@@ -387,6 +390,24 @@ def test_a_term_of_its_own_has_the_unit_and_the_direction_that_its_class_states(
     assert found.of("test/accuracy").unit == "share of images"
     assert found.of("test/accuracy").better == "higher"
     assert found.of("test/other").unit == "nats per image"
+
+
+class Sliced(ELBO):
+    """Estimates something of a batch, which is no cost in nats."""
+
+    estimators: ClassVar = {"sliced": "sliced distances", "total": "another estimator"}
+    meanings: ClassVar = {"sliced": Meaning("squared units", better="lower")}
+
+
+def test_an_estimate_of_a_batch_may_have_a_unit_of_its_own():
+    data = MNISTDataModule(source="sample")
+    config = {"model": {"likelihood": {}, "objective": {}}}
+    module = SimpleNamespace(model=Autoencoder(SMALL_MLP, Laplace()), objective=Sliced())
+    found = meanings(config, module, data)
+    sliced, total = found.of("test/sliced"), found.of("test/total")
+    assert (sliced.unit, sliced.better) == ("squared units", "lower")
+    assert (total.unit, total.better) == ("nats per image", "neither")
+    assert "sliced distances in batches of 128 and 1000" in sliced.of
 
 
 class OfGreyLevels(TwoNumbers):

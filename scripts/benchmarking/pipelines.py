@@ -117,7 +117,7 @@ def set_up(config: Config) -> SetUp:
     data.prepare_data()
     data.setup("fit")
     loader: Any = data.train_dataloader()
-    grey: Tensor = loader.tensors()[0]
+    grey: Tensor = loader.dataset.tensors[0]
     return SetUp(data, build_model(config, data).to(device), grey, device)
 
 

@@ -9,7 +9,6 @@ import torch
 from musigma.data import ForeignDataModule, ImageDataModule
 from musigma.data.batch import check_pixels
 from musigma.data.normalization import Dequantize
-from musigma.foreign import SeededReports
 from musigma.models import LatentVariableModel
 from musigma.module import AutoencoderModule
 from musigma.objectives import Objective
@@ -22,6 +21,7 @@ from workbench.foreign import adapted, is_foreign
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.project import Config
 from workbench.schedules import SchedulerRecipe
+from workbench.seeded_draws import SeededReports
 
 DEFAULT = "musigma.module.AutoencoderModule"
 """The module of configs that do not say which, as those of older versions."""

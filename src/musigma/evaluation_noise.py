@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 
 from musigma.data.batch import Batch, has_places
-from musigma.seeding import FIXED_SEED, NoiseByPlace, derive_seed, normal_noise
+from musigma.seeding import CODES, FIXED_SEED, derive_seed, normal_noise
+
+LARGEST_TABLE = 2**26
+"""Numbers of noise that are kept."""
 
 
 class EvaluatedBatch(NamedTuple):
@@ -26,25 +29,35 @@ class EvaluatedBatch(NamedTuple):
 
 
 class EvaluationNoise:
-    """Noise by the places of images; in a stream without places, by the batch's own."""
+    """Noise by the places of images, kept for the next batch; in a stream without, by the batch's.
+
+    Of more numbers than `LARGEST_TABLE` those of each image are drawn when it comes.
+    """
 
     def __init__(self) -> None:
-        self._by_place = NoiseByPlace()
+        self._table = torch.empty(0)
         self._seen = 0
 
     def __call__(self, batch: Batch, at: EvaluatedBatch, samples: int, size: int) -> Tensor:
         """Standard normal noise for a batch, `[samples, B, size]`, on its device."""
-        count, device = len(batch.x), batch.x.device
+        length, device = len(batch.x), batch.x.device
         if batch.row is None and not has_places(at.loader):
             seed = derive_seed(FIXED_SEED, at.rank, at.number)
-            return normal_noise(samples, count, size, seed=seed).to(device)
-        of = len(at.loader.dataset)
-        rows = self._places(count, at, of).to(device) if batch.row is None else batch.row
-        return self._by_place(rows, samples, of, size)
+            return normal_noise(samples, length, size, seed=seed).to(device)
+        count = len(at.loader.dataset)
+        rows = self._places(length, at, count).to(device) if batch.row is None else batch.row
+        if samples * count * size > LARGEST_TABLE:
+            seeds = [derive_seed(FIXED_SEED, row, CODES) for row in rows.tolist()]
+            drawn = [normal_noise(samples, size, seed=seed) for seed in seeds]
+            return torch.stack(drawn, 1).to(device)
+        shape = (samples, count, size)
+        if self._table.shape != shape or self._table.device != device:
+            self._table = normal_noise(*shape, seed=FIXED_SEED).to(device)
+        return self._table[:, rows]
 
-    def _places(self, count: int, at: EvaluatedBatch, of: int) -> Tensor:
+    def _places(self, length: int, at: EvaluatedBatch, count: int) -> Tensor:
         """The places of the next images in a data set that the ranks share, one in turn each."""
         first = self._seen if at.number else 0
-        self._seen = first + count
-        rows = torch.arange(first, first + count) * at.ranks + at.rank
-        return rows % of  # the last ones may be repeated, so that all ranks have as many
+        self._seen = first + length
+        rows = torch.arange(first, first + length) * at.ranks + at.rank
+        return rows % count  # the last ones may be repeated, so that all ranks have as many

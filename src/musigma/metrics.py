@@ -74,7 +74,8 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
     metrics["rate"] = Meaning(NATS, (dataset, speaks_of), "neither", 2)
     for name, estimator in objective.estimators.items():
         of = (dataset, speaks_of, f"{estimator}{batches}")
-        metrics[name] = Meaning(NATS, of, "neither", 2)
+        meaning = objective.meanings.get(name, Meaning(NATS, (), "neither", 2))
+        metrics[name] = replace(meaning, of=(*of, *meaning.of))
     for name, sign in SIGN_OF_DENSITY.items():
         better: Literal["higher", "lower"] = "higher" if sign > 0 else "lower"
         bound = (f"bound by {objective.samples} draws",) if name == "iwae" else ()

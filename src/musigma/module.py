@@ -15,16 +15,16 @@ from musigma.data.batch import as_batch, check_pixels, size_of
 from musigma.data.steps import StepLoader
 from musigma.evaluation.reconstruction import pixel_errors
 from musigma.evaluation_noise import EvaluatedBatch, EvaluationNoise
-from musigma.loader_seeding import LoaderSeedingModule
 from musigma.models import LatentVariableModel, Posterior
 from musigma.objectives import Loss, Objective
-from musigma.objectives.objective import learns, with_penalties
+from musigma.objectives.objective import with_penalties
+from musigma.pairing import check_penalties, check_shapes, pair, start_at_mean_image
 from musigma.seeding import FIXED_SEED, derive_seed, seed_noise
-from workbench.errors import ConfigError
-from workbench.module import Stage
+from workbench.module import ReportingModule, Stage
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.ranges import Seed, checked
 from workbench.schedules import SchedulerRecipe
+from workbench.seeded_draws import SeededDraws
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Prediction(NamedTuple):
     x_mean: Tensor
 
 
-class AutoencoderModule(LoaderSeedingModule):
+class AutoencoderModule(SeededDraws, ReportingModule):
     """Trains an autoencoder on an objective and reports named terms for train, val and test.
 
     The loss is the objective in nats per pixel, less the likelihood's constant: with a Laplace
@@ -55,7 +55,8 @@ class AutoencoderModule(LoaderSeedingModule):
     image is a function of its place in the data set, so that runs differ by their models alone; of
     a stream without places, of (rank, batch).
 
-    Any loader will do, of batches `x`, `(x, y)`, `{"x": x, "y": y}` or `Batch`. A run resumes to
+    Any loader will do, of batches `x`, `(x, y)`, `{"x": x, "y": y}` or `Batch`; metrics of several
+    validation or test loaders are means over all of their images. A run resumes to
     the same bits from the end of an epoch, as all that a DataLoader draws is a function of (seed,
     rank, epoch); from the middle of one if the loader has a `state_dict`, as this project's have.
 
@@ -69,9 +70,7 @@ class AutoencoderModule(LoaderSeedingModule):
         seed: of the noise in training.
 
     Raises:
-        ValueError: if the objective needs a rate and the model's posterior is a point, the prior
-            is learned and the objective does not use it, posterior and prior are densities on
-            different sets, or the objective learns and does not say its `monitor`.
+        ValueError: if model and objective do not go together; see `musigma.pairing`.
     """
 
     examples: ClassVar[str] = "images"
@@ -89,30 +88,7 @@ class AutoencoderModule(LoaderSeedingModule):
         seed: Seed = 0,
     ) -> None:
         super().__init__()
-        if objective.needs_rate and not model.has_density:
-            raise ValueError(
-                f"the objective {type(objective).__name__} weighs a rate, and a point posterior "
-                "has none: choose posterior normal, or the objective reconstruction"
-            )
-        if not objective.uses_prior and any(True for _ in model.prior.parameters()):
-            raise ValueError(
-                f"the prior {type(model.prior).__name__} is learned, and the objective "
-                f"{type(objective).__name__} holds no codes to it, so nothing would train it: "
-                "choose prior standard_normal, or an objective with a rate, such as elbo"
-            )
-        if model.has_density and model.code_space != model.prior.code_space:
-            raise ValueError(
-                f"the prior {type(model.prior).__name__} is a density of {model.prior.code_space}, "
-                f"and the posterior one of {model.code_space}: choose two of the same"
-            )
-        objective.bind(model)
-        if learns(objective) and type(objective).monitor is Objective.monitor:
-            raise ValueError(
-                f"the objective {type(objective).__name__} changes as it learns, so that its "
-                "losses do not compare between steps: say in the class, as `monitor`, which of its "
-                "terms tells the better of two checkpoints, less being better (a buffer that never "
-                "changes is registered with persistent=False)"
-            )
+        pair(model, objective)
         self.model = model
         self.objective = objective
         self.optimizer = optimizer
@@ -133,33 +109,23 @@ class AutoencoderModule(LoaderSeedingModule):
         compiled.cache_clear()
         self._is_compiled = True
 
+    def on_after_backward(self) -> None:
+        """Keep gradients that the next batch adds to, as the next replay overwrites its own."""
+        if self._is_compiled and self.trainer.accumulate_grad_batches > 1:
+            for weight in self.parameters():
+                if weight.grad is not None:
+                    weight.grad = weight.grad.clone()
+
     def setup(self, stage: str) -> None:
         """Check labels, and start decoder and prior at the mean image if they want to.
 
         Not those that are another run's. A checkpoint is loaded after this.
         """
-
-        def is_new(part: str) -> bool:
-            return not any(name.startswith(f"model.{part}.") for name in self.taken)
-
-        data, model, starts = self._own_data(), self.model, []
+        data = self._own_data()
         for labels in data.labels.values() if data else ():
-            model.check(labels)
-        if model.center_output and is_new("decoder"):
-            starts.append(model.start_at)
-        if model.prior.starts_at_mean_image and is_new("prior"):
-            starts.append(model.prior.start_at)
-        if stage != "fit" or not starts:
-            return
-        if data:
-            mean_image = data.mean_image()
-            for start_at in starts:
-                start_at(mean_image)
-        elif model.center_output:
-            log.warning(
-                "center_output is left out: the mean image of these data is not known; call "
-                "module.model.start_at(mean_image) before training"
-            )
+            self.model.check(labels)
+        if stage == "fit":
+            start_at_mean_image(self.model, data, self.taken)
 
     def learners(self) -> dict[str, OptimizerRecipe]:
         """The learners of the model and of the objective."""
@@ -175,21 +141,19 @@ class AutoencoderModule(LoaderSeedingModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         ours = self._batch(batch, batch_idx)
-        shape = (self.objective.samples, len(ours.x), self.model.noise_dim)
-        noise = torch.randn(shape, device=ours.x.device)
         loader: Any = self.trainer.train_dataloader
-        loss = self._step("train", ours, noise, loader)
+        loss = self._step("train", ours, self.training_noise(len(ours.x)), loader)
         if not isinstance(loader, StepLoader):
             return loss
         trainer: Any = self.trainer
         weight = loader.weight(trainer.accumulate_grad_batches, trainer.num_training_batches)
         return loss if weight == 1 else weight * loss
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self._evaluate("val", batch, batch_idx, self.trainer.val_dataloaders)
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._evaluate("val", batch, batch_idx, self.trainer.val_dataloaders, dataloader_idx)
 
-    def test_step(self, batch: Any, batch_idx: int) -> None:
-        self._evaluate("test", batch, batch_idx, self.trainer.test_dataloaders)
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._evaluate("test", batch, batch_idx, self.trainer.test_dataloaders, dataloader_idx)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Prediction:
         ours = self._batch(batch, batch_idx)
@@ -200,11 +164,6 @@ class AutoencoderModule(LoaderSeedingModule):
     def _batch(self, batch: Any, batch_idx: int) -> Batch:
         """A batch of any loader as ours; the first is checked."""
         dtype = next(self.model.parameters()).dtype
-        if dtype.itemsize < 4:
-            raise ConfigError(
-                f"the model's weights are {dtype}, and codes and densities need 32 bits: leave "
-                "them so, and let the trainer compute with precision='bf16-mixed'"
-            )
         ours = as_batch(batch, self.model.image_shape, dtype)
         if batch_idx == 0:
             self.model.check(ours.y)
@@ -217,11 +176,23 @@ class AutoencoderModule(LoaderSeedingModule):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         return data if isinstance(data, ImageDataModule) else None
 
-    def _evaluate(self, stage: Stage, batch: Any, batch_idx: int, loader: Any) -> None:
-        ours = self._batch(batch, batch_idx)
+    def training_noise(self, count: int) -> Tensor:
+        """The noise of so many images, `[K, B, n]`; `on_train_batch_start` has seeded it."""
+        shape = (self.objective.samples, count, self.model.noise_dim)
+        return torch.randn(shape, dtype=torch.float32, device=self.device)
+
+    def evaluation_noise(self, batch: Batch, batch_idx: int, loader: Any) -> Tensor:
+        """The noise of images that are evaluated, `[K, B, n]`."""
         place = EvaluatedBatch(batch_idx, self.trainer.world_size, self.global_rank, loader)
         shape = (self.objective.samples, self.model.noise_dim)
-        noise = self._evaluation_noise(ours, place, *shape)
+        return self._evaluation_noise(batch, place, *shape)
+
+    def _evaluate(
+        self, stage: Stage, batch: Any, batch_idx: int, loaders: Any, loader_idx: int
+    ) -> None:
+        loader = loaders[loader_idx] if isinstance(loaders, list | tuple) else loaders
+        ours = self._batch(batch, batch_idx)
+        noise = self.evaluation_noise(ours, batch_idx, loader)
         # What a model or an objective draws beside that noise is the same in every evaluation too,
         # and changes nothing of what others draw next, such as the transforms of a loader.
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
@@ -229,6 +200,7 @@ class AutoencoderModule(LoaderSeedingModule):
             self._step(stage, ours, noise, loader)
 
     def _step(self, stage: Stage, batch: Batch, noise: Tensor, loader: Any) -> Tensor:
+        noise = noise.to(batch.x.dtype)  # drawn in 32 bits, as in 64 it would be other noise
         tested = self.tested_step if stage == "test" else None
         step = self.global_step if tested is None else tested
         # Not a bound method, which a copy of this module would share with it.
@@ -249,35 +221,14 @@ class AutoencoderModule(LoaderSeedingModule):
             step: the optimizer step, counted from 0.
         """
         draw = self.model.given(batch).draw(batch.x, noise, dataset_size)
-        if undeclared := sorted(draw.penalties.keys() - set(self.model.pays)):
-            kind = type(self.model).__name__
-            raise ConfigError(
-                f"model: {kind} adds {', '.join(undeclared)} to the loss, so that its losses "
-                f"compare with no others: say in the class pays = {(*self.model.pays, *undeclared)}"
-            )
+        check_penalties(self.model, draw)
         objective, terms, settings = with_penalties(self.objective(draw, step), draw)
         loss = objective / math.prod(self.model.image_shape) - self.model.likelihood.constant
         for name, term in {**draw.own_terms, **self.objective.own_terms(draw, step)}.items():
             terms[name] = term.detach()
             loss = loss + (term.mean() - term.mean().detach())  # of its gradient, and not its value
-        if objective.shape:
-            raise ConfigError(
-                f"model: the loss of {type(self.objective).__name__} has the shape "
-                f"{list(objective.shape)}, and should be one number: take its mean over images"
-            )
-        for name, term in terms.items():
-            if term.shape != (len(batch.x),):
-                raise ConfigError(
-                    f"model: the term {name} has the shape {list(term.shape)}, and should have a "
-                    f"value for each image, [{len(batch.x)}]: sum over pixels and dimensions, and "
-                    "expand what is one number for the whole batch"
-                )
+        check_shapes(self.objective, objective, terms, len(batch.x))
         with torch.no_grad():
             errors = pixel_errors(batch.x, self.model.likelihood.mean(draw.decoded()))
         of_each = loss.detach().expand(len(batch.x))
         return Loss(loss, {"loss": of_each, **terms, **errors}, settings)
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed the batch's noise by its place, and by nothing that came before."""
-        place = (self.seed, self.global_rank, self.current_epoch, batch_idx)
-        seed_noise(self.device, derive_seed(*place))

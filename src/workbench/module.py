@@ -115,6 +115,20 @@ class ReportingModule(OptimizedModule):
         """Means over the examples of the present or last epoch, on all ranks; all must call it."""
         return self.means[stage].compute(self._sum_over_ranks)
 
+    def set_means(self, stage: Stage, names: tuple[str, ...], sums: Tensor, count: int) -> None:
+        """Set the metrics of an epoch that was done elsewhere; a validation's is of now.
+
+        Args:
+            stage: `train` or `val`.
+            names: of the terms.
+            sums: of each over the examples.
+            count: of examples.
+        """
+        state = {"names": names, "sums": sums, "count": count}
+        self.means[stage].load_state_dict(state, self.device)
+        if stage == "val":
+            self._validation, self._validated_step = self.metrics("val"), self.global_step
+
     def validation(self) -> dict[str, float]:
         """The validation metrics of the present weights; none if they were not validated."""
         return self._validation if self._validated_step == self.global_step else {}

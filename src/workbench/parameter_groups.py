@@ -103,7 +103,7 @@ def _members(module: nn.Module, trained: Mapping[str, nn.Parameter], part: str) 
         found = find_part(module, part, setting)
         members = [name for name in trained if is_within(name, found)]
     if not members:
-        raise ConfigError(f"{setting}: has no weights that are trained")
+        raise ConfigError(f"{setting}: has no weights that this optimizer trains")
     return members
 
 

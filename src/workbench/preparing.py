@@ -161,19 +161,19 @@ def _build(
 ) -> Built:
     """The objects of a run, tried out; `begun` is the folder of one that was begun before."""
     module = build_module(config, data)
-    path, first_step = None, None
+    path, first_step, is_trained = None, None, False
     if begun:
         first_step = 0
         if found := newest_checkpoint(begun, partial(check_restorable, module=module)):
             path, checkpoint = found
-            check_progress(checkpoint, config["trainer"])
+            is_trained = check_progress(checkpoint, config["trainer"])
             check_averages(checkpoint, build_callbacks(config).values())
-            first_step = checkpoint["global_step"]
+            first_step = None if is_trained else checkpoint["global_step"]  # nothing to drop
     taken = None
     if path is None and (origin := origin or _origin(config)):
         taken = take(module, origin, config.get("init_from_parts"))
         reports_of(module).taken = taken.names
-    _try_out(config, module, data, processes)
+    try_out(config, module, data, processes, is_trained=is_trained)
     return Built(data, module, path, first_step, taken)
 
 
@@ -207,13 +207,18 @@ def _origin(config: Config) -> Origin | None:
     return read_origin(Path(which)) if which else None
 
 
-def _try_out(
+def try_out(
     config: Config,
     module: L.LightningModule,
     data: L.LightningDataModule,
     processes: Processes,
+    *,
+    is_trained: bool = False,
 ) -> None:
-    """Check the trainer, and try two steps of the run in a folder that is thrown away."""
+    """Check the trainer, and try two steps of the run in a folder that is thrown away.
+
+    Of one that is trained already, and is only tested, no steps are tried.
+    """
     with TemporaryDirectory() as folder:
         with blaming("trainer"):
             trainer = build_trainer(config, Path(folder))
@@ -224,7 +229,7 @@ def _try_out(
         check_schedule(config, reports.planned)
         if not (trainer.limit_val_batches and batches_of(data.val_dataloader())):
             check_unvalidated(config, reports.monitor)
-        if folder_to_join() is None and processes.rank == 0:
+        if folder_to_join() is None and processes.rank == 0 and not is_trained:
             rehearse(config, module, data, trainer, Path(folder))
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from musigma.callbacks import BestAndLast, EpochLines, ImagePanel, LatentPanel, Progress, Throughput
 from musigma.data import Batch
@@ -194,6 +194,31 @@ def test_stopped_after_an_epoch_a_run_resumes_to_the_same_bits(tmp_path, workers
     assert resumed.metrics("train") == whole.metrics("train")
 
 
+def test_metrics_of_several_loaders_are_means_over_all_of_their_images(tmp_path):
+    def found(*parts):
+        module, trainer = _module(), _trainer(tmp_path, max_epochs=1)
+        loaders = [DataLoader(Subset(Items(), part), batch_size=20) for part in parts]
+        trainer.fit(module, DataLoader(Items(), batch_size=20), loaders)
+        trainer.test(module, loaders, verbose=False)
+        assert module.metrics("val") == module.metrics("test")
+        return module.metrics("test")["loss"]
+
+    first, second = range(30), range(30, COUNT)
+    mean = (30 * found(first) + (COUNT - 30) * found(second)) / COUNT
+    assert found(first, second) == pytest.approx(mean)
+
+
+def test_a_model_of_64_bits_is_trained_and_evaluated_with_the_same_noise(tmp_path):
+    loader = DataLoader(Items(), batch_size=25)
+    found = []
+    for dtype, precision in (("float", "32-true"), ("double", "32-true"), ("float", "64-true")):
+        module = getattr(_module(), dtype)()
+        _trainer(tmp_path, max_epochs=1, precision=precision).fit(module, loader, loader)
+        found.append(module.metrics("train") | module.metrics("val"))
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+    assert found[2] == pytest.approx(found[0], rel=1e-4)
+
+
 @pytest.mark.slow
 def test_panels_progress_throughput_and_best_checkpoint_need_no_data_module(tmp_path, caplog):
     caplog.set_level(logging.INFO)
@@ -222,6 +247,13 @@ def test_panels_progress_throughput_and_best_checkpoint_need_no_data_module(tmp_
     alone = _trainer(tmp_path, callbacks=[ImagePanel(), BestAndLast()], enable_checkpointing=True)
     alone.fit(_module(), DataLoader(Stream(), batch_size=20))  # no validation at all
     assert alone.global_step == 6
+
+
+def test_workers_that_are_kept_are_said_not_to_resume_exactly(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    loader = DataLoader(Items(), batch_size=25, num_workers=1, persistent_workers=True)
+    _trainer(tmp_path, max_epochs=1).fit(_module(), loader)
+    assert "persistent_workers" in caplog.text
 
 
 def test_an_output_that_cannot_be_centred_is_left_out_with_the_reason(tmp_path, caplog):

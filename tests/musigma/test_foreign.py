@@ -268,6 +268,23 @@ def test_a_split_without_a_generator_is_the_same_in_every_run():
     assert found[0] == found[1]
 
 
+class _Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter(torch.rand(5, 1, 4, 4))
+
+
+class _Streams(L.LightningDataModule):
+    def train_dataloader(self):
+        return torch.utils.data.DataLoader(_Stream(), batch_size=2)
+
+    val_dataloader = train_dataloader
+
+
+def test_loaders_may_have_no_length():
+    name, images, labels = ForeignDataModule(_Streams()).first_images(3)
+    assert (name, len(images), len(labels)) == ("val", 3, 3)
+
+
 class _Flat(L.LightningDataModule):
     def train_dataloader(self):
         return torch.utils.data.DataLoader(torch.rand(4, 784))

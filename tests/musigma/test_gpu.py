@@ -12,7 +12,10 @@ from workbench.runs.weights import load_checkpoint
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::FutureWarning"),  # torch's own, when it compiles
+    # torch's own, when it compiles and when it is asked to watch for waiting.
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:`torch.jit.script_method`"),
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
+    pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype"),
     pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU"),
 ]
 GPU = "trainer.accelerator=gpu"

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.optim import SGD, Adam
+from torch.optim.lr_scheduler import OneCycleLR
 
 from workbench.errors import ConfigError
 from workbench.joint_optimizer import JointOptimizer
@@ -38,6 +39,20 @@ def test_it_steps_as_its_parts_do():
     a, b, parts = _parts()
     together = _steps(a, b, JointOptimizer(parts).step, 5)
     assert all(torch.equal(*pair) for pair in zip(apart, together, strict=True))
+
+
+@pytest.mark.parametrize(("betas", "is_cycled"), [((0.9, 0.999), True), ((0.5, 0.9), False)])
+def test_a_scheduler_cycles_the_momentum_that_all_parts_have_alike(betas, is_cycled):
+    a, b, _ = _parts()
+    parts = [Adam(a.parameters(), lr=0.1), Adam(b.parameters(), lr=0.1, betas=betas)]
+    settings = {"max_lr": 0.1, "total_steps": 10}
+    if is_cycled:
+        OneCycleLR(JointOptimizer(parts), **settings)
+    else:
+        with pytest.raises(ValueError, match="cycle_momentum"):
+            OneCycleLR(JointOptimizer(parts), **settings)
+        OneCycleLR(JointOptimizer(parts), cycle_momentum=False, **settings)
+    assert (parts[1].param_groups[0]["betas"] != betas) == is_cycled
 
 
 @pytest.mark.parametrize("way", ["state_dict", "deepcopy"])

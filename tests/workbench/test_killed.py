@@ -38,7 +38,7 @@ def launched(compose_launch, tmp_path):
     """The name of a run → its job."""
 
     def compose_it(name):
-        short = ("trainer.max_epochs=8", "+optimizer.momentum=0.9")
+        short = ("trainer.max_epochs=8", "+optimizer.momentum=0.9", "+data.shuffle=true")
         return compose_launch(*short, f"log_dir={tmp_path}/{name}")
 
     return compose_it

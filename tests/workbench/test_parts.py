@@ -115,7 +115,7 @@ def test_parts_have_settings_of_their_own_and_the_last_named_wins():
         ({"decoder": {"lr": "fast"}}, "parameter_groups.decoder.lr=fast: should be a number"),
         ({"decoder": {"lr": -1}}, "parameter_groups.decoder.lr=-1: Invalid learning rate"),
         ({"decoder": 1}, "parameter_groups.decoder=1: should be settings of a part"),
-        ({"encoder": {"lr": 1}}, "parameter_groups.encoder: has no weights that are trained"),
+        ({"encoder": {"lr": 1}}, "parameter_groups.encoder: has no weights that this"),
     ],
 )
 def test_settings_of_parts_that_cannot_be_are_one_line(settings, fault):

@@ -178,6 +178,8 @@ def test_what_a_schedule_cannot_be_is_one_line(compose_small, tmp_path):
     assert "OneCycleLR gives all parameter groups one step size" in fault(
         compose_small, *ONECYCLE, "++parameter_groups.bias.lr=0.01"
     )
+    listed = (*ONECYCLE, "++parameter_groups.bias.lr=0.01", "++scheduler.max_lr=[0.1,0.01]")
+    assert next(find_misfits(compose_small(*listed).config), None) is None
     for overrides, message in (
         (
             [*PLATEAU, "++trainer.limit_val_batches=0"],

@@ -73,7 +73,7 @@ def _own_images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, A
         raise DataError("the data of this run have no test set")
     if isinstance(loader, list):
         raise DataError("this run held no images out for validation: data.val_size is 0")
-    x, y = loader.tensors() if hasattr(loader, "tensors") else loader.images().tensors()
+    x, y = loader.images().tensors()
     return x, {"label": y.numpy()} if NO_LABEL not in y else {}
 
 

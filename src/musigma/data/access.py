@@ -1,11 +1,11 @@
-"""Places on disk that may not be what their names say."""
+"""Errors of places on disk, and of somebody else's data sets, as ours."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from workbench.errors import DataError
+from workbench.errors import DataError, UserError, one_line
 
 
 @contextmanager
@@ -25,6 +25,17 @@ def readable(path: Path, setting: str) -> Iterator[None]:
             f"{place!r} cannot be read: {reason}.\n"
             f"Check its path and permissions, or name another place with {setting}."
         ) from error
+
+
+@contextmanager
+def blamed(place: str) -> Iterator[None]:
+    """Turn errors of somebody else's class into a DataError that begins with a place."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise DataError(f"{place}: {type(error).__name__}: {one_line(error)}") from error
 
 
 def is_there(folder: Path) -> bool:

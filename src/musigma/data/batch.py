@@ -9,7 +9,7 @@ from torch.utils.data import IterableDataset
 
 from musigma.data.splits import NO_LABEL
 from musigma.objectives.likelihoods import Pixels
-from workbench.errors import DataError
+from workbench.errors import ConfigError, DataError
 
 ACCEPTED = "x, (x, y), a mapping with x and perhaps y, or a musigma.data.Batch"
 
@@ -31,24 +31,19 @@ class Batch(NamedTuple):
 def as_batch(batch: Any, image_shape: Sequence[int], dtype: Any) -> Batch:
     """A batch of any loader as ours: `x`, `(x, y)`, a mapping with `x` and perhaps `y`, a `Batch`.
 
-    Labels that are not one whole number an image, such as lists of attributes, are left out.
+    Its images get the model's `dtype`. Labels that are not one whole number an image, such as lists
+    of attributes, are left out.
 
     Raises:
         DataError: if it is none of these, or its images are not what a model of that shape takes.
+        ConfigError: if the weights have 16 bits.
     """
-    x: Any
-    y: Any
-    row: Tensor | None = None
-    if isinstance(batch, Batch):
-        x, y, row = batch
-    elif isinstance(batch, Mapping) and "x" in batch:
-        x, y = batch["x"], batch.get("y")
-    elif isinstance(batch, Sequence) and 1 <= len(batch) <= 2:
-        x, y = batch[0], batch[1] if len(batch) == 2 else None
-    else:
-        x, y = batch, None
-    if not isinstance(x, Tensor):
-        raise DataError(f"a batch of the loader is {_in_words(batch)}; it should be {ACCEPTED}")
+    if dtype.itemsize < 4:
+        raise ConfigError(
+            f"the model's weights are {dtype}, and codes and densities need 32 bits: leave "
+            "them so, and let the trainer compute with precision='bf16-mixed'"
+        )
+    x, y, row = parts_of(batch)
     if x.shape == torch.Size(image_shape):
         raise DataError(
             "the loader gives single images, and the model takes batches of them: put the data set "
@@ -68,6 +63,28 @@ def as_batch(batch: Any, image_shape: Sequence[int], dtype: Any) -> Batch:
     if not isinstance(y, Tensor) or y.shape != (len(x),) or y.is_floating_point():
         y = torch.full((len(x),), NO_LABEL, device=x.device)
     return Batch(x.to(dtype), y, row)
+
+
+def parts_of(batch: Any) -> tuple[Tensor, Any, Tensor | None]:
+    """The images of a batch of any loader, their labels and their places, where it has such.
+
+    Raises:
+        DataError: if there are no images.
+    """
+    x: Any
+    y: Any
+    row: Tensor | None = None
+    if isinstance(batch, Batch):
+        x, y, row = batch
+    elif isinstance(batch, Mapping) and "x" in batch:
+        x, y = batch["x"], batch.get("y")
+    elif isinstance(batch, Sequence) and 1 <= len(batch) <= 2:
+        x, y = batch[0], batch[1] if len(batch) == 2 else None
+    else:
+        x, y = batch, None
+    if not isinstance(x, Tensor):
+        raise DataError(f"a batch of the loader is {_in_words(batch)}; it should be {ACCEPTED}")
+    return x, y, row
 
 
 def check_pixels(x: Tensor, pixels: Sequence[Pixels]) -> None:

@@ -1,8 +1,7 @@
 """The LightningDataModule: images in memory, the device's or the host's, or streamed."""
 
 import copy
-from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 import lightning as L
@@ -12,32 +11,21 @@ from torch import Tensor
 from torchvision.transforms.v2 import Transform
 
 from musigma.data.batch import Batch
-from musigma.data.in_order import Iterated, IteratedLoader, Read
-from musigma.data.loader import InMemory, TensorLoader, place
-from musigma.data.normalization import (
-    NORMALIZATIONS,
-    Means,
-    Normalization,
-    NormalizationName,
-    Stds,
-    normalized_by_place,
-)
-from musigma.data.splits import Size, split
-from musigma.data.streaming import (
-    Items,
-    Streamed,
-    StreamLoader,
-    default_workers,
-)
+from musigma.data.iterated import Iterated
+from musigma.data.loader import InMemory
+from musigma.data.normalization import NORMALIZATIONS, Means, NormalizationName, Stds
+from musigma.data.one_by_one import default_workers
+from musigma.data.splits import Size, holding_out
+from musigma.data.steps import BatchLoader
+from musigma.data.streaming import Streamed, StreamLoader
 from musigma.seeding import FIXED_SEED
 from musigma.shapes import ImageShape
 from workbench.errors import DataError
 from workbench.foreign import is_foreign
 from workbench.ranges import Count, Seed, checked
 
-Loader = TensorLoader | StreamLoader | IteratedLoader
 Kept = InMemory | Streamed | Iterated
-
+SetName = Literal["train", "val", "test"]
 
 FIRST = 10_000
 """The number of training images that are evaluated, the first ones, if they have no length."""
@@ -111,15 +99,17 @@ class ImageDataModule(L.LightningDataModule):
         self.augment = augment
         self.num_workers = default_workers() if num_workers is None else num_workers
         self._sets: dict[str, Kept] = {}
-        self._training_loader: Loader | None = None
+        self._firsts: dict[int, tuple[Tensor, Tensor]] = {}
+        self._training_loader: BatchLoader | None = None
         self.labels: dict[str, Tensor] = {}
 
-    @abstractmethod
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
         """Images `[N, C, H, W]` uint8 and labels `[N]` of the training or the test set.
 
-        Labels count from 0, and are all −1 where there are none.
+        Labels count from 0, and are all −1 where there are none. It is not asked of data that are
+        read one by one.
         """
+        raise NotImplementedError(f"{type(self).__name__} should define read, or streams")
 
     def read_validation(self) -> tuple[Tensor, Tensor] | None:
         """The same of the data's own validation set; None where there is none, as by default."""
@@ -142,33 +132,10 @@ class ImageDataModule(L.LightningDataModule):
         is_test = stage in ("test", "predict")
         if ("test" if is_test else "train") in self._sets:
             return
-        if streams := self.streams():
-            sets, train = {**streams}, streams["train"]
-            if "val" not in sets and isinstance(train, Streamed):
-                mask = self._held_out(len(train))
-                sets |= {"val": train.only(mask), "train": train.only(~mask)}
-            for name, stream in sets.items():
-                self._keep(name, stream)
-            return
-        prepare = self.normalization.prepare
-        if is_test:
-            images, labels = self._checked("test", *self.read(train=False))
-            self._keep("test", InMemory(self._normalized(prepare(images)), labels))
-            return
-        images, labels = self._checked("train", *self.read(train=True))
-        images = prepare(images)
-        if validation := self.read_validation():
-            held_out, held_out_labels = self._checked("val", *validation)
-            held_out = prepare(held_out)
-        else:
-            mask = self._held_out(len(images))
-            held_out, held_out_labels = images[mask], labels[mask]
-            images, labels = images[~mask], labels[~mask]
-        if self.augment:
-            self._keep("train", self._streamed(Items(images, labels), len(images)))
-        else:
-            self._keep("train", InMemory(images, labels))
-        self._keep("val", InMemory(self._normalized(held_out), held_out_labels))
+        sets = self.streams() or self._read_once(is_test)
+        what = f"{self.name}, data.val_size={self.val_size}"
+        for name, images in holding_out(sets, "val", self.val_size, what).items():
+            self._keep(name, images)
 
     @property
     def known_shape(self) -> ImageShape | None:
@@ -185,68 +152,76 @@ class ImageDataModule(L.LightningDataModule):
         few = copy.copy(self)
         few.batch_size = min(self.batch_size, count // 2)
         few.num_workers = 0
+        few._firsts = {}
         few._sets = {name: images.some(count) for name, images in self._sets.items()}
         return few
 
     def mean_image(self) -> Tensor:
         """The mean of the training images as the model sees them, `[C, H, W]`, after `setup`."""
-        train = self._sets["train"]
+        train = self._sets.get("train")
         if isinstance(train, InMemory):
             chunks = train.images.split(5_000)
             generator = torch.Generator(train.images.device).manual_seed(FIXED_SEED)
             parts = (self.normalization(chunk, generator) for chunk in chunks)
         else:
             parts = (batch.x for batch in self.evaluation_loader("train"))
-        sums, count = [], 0
+        total, count = torch.zeros((), dtype=torch.float64), 0
         for x in parts:
-            sums.append(x.double().sum(0))
+            total = total + x.double().sum(0)
             count += len(x)
-        return (torch.stack(sums).sum(0) / count).float()
+        return (total / count).float()
 
-    def train_dataloader(self) -> Loader:
+    def share(self, other: "ImageDataModule") -> None:
+        """Use the images that another has read, whose settings are the same but for its seed."""
+        if self.normalization.is_random:
+            raise DataError("their pixels are drawn anew in each epoch")
+        self._sets, self.labels = other._sets, other.labels
+
+    def train_dataloader(self) -> BatchLoader:
         """Shuffled anew each epoch, except where Lightning overfits a few batches."""
-        overfit = getattr(self.trainer, "overfit_batches", 0)
-        normalization = self.normalization
+        shuffle = not getattr(self.trainer, "overfit_batches", 0)
         loader = self._loader(
-            "train", self.batch_size, normalization, is_training=True, shuffle=not overfit
+            self._sets["train"], self.batch_size, is_training=True, shuffle=shuffle, **self._shared
         )
         loader.sampler.set_epoch(_next_epoch(self.trainer) if self.trainer else 0)
         self._training_loader = loader
         return loader
 
-    def val_dataloader(self) -> Loader | list[Loader]:
+    def val_dataloader(self) -> Any:
         """The images held out, in a fixed order; an empty list where there are none."""
-        return self._loader("val", self.eval_batch_size) if self._has("val") else []
+        return self.evaluation_loader("val")
 
     def test_dataloader(self) -> Any:
         """The test images in their own order; an empty list where there are none."""
-        return self._loader("test", self.eval_batch_size) if self._has("test") else []
+        return self.evaluation_loader("test")
 
     def predict_dataloader(self) -> Any:
         """The test images, as `Trainer.predict` sees them."""
         return self.test_dataloader()
 
-    def evaluation_loader(self, name: Literal["train", "val", "test"]) -> Any:
+    def evaluation_loader(self, name: SetName) -> Any:
         """The images of a set as evaluation sees them: in their own order, normalised.
 
-        An empty list where there are none.
+        An empty list where there are none; the first 10,000 of training images without a length.
         """
-        if name == "val":
-            return self.val_dataloader()
         if not self._has(name):
             return []
-        normalization = self.normalization if name == "train" else None
-        return self._loader(name, self.eval_batch_size, normalization, by_place=True)
+        images = self._sets[name]
+        if name == "train" and isinstance(images, Iterated):
+            images = images.some(FIRST)
+        return self._loader(images, self.eval_batch_size, **self._shared)
 
     def first_images(self, count: int) -> tuple[Literal["train", "val"], Tensor, Tensor]:
-        """The first images held out, or if none are, to train on: their set, pixels and labels."""
+        """The first images held out, or if none are, to train on: their set, pixels and labels.
+
+        They are kept.
+        """
         name: Literal["train", "val"] = "val" if self._has("val") else "train"
-        kept = self._sets[name]
-        if isinstance(kept, Iterated):
-            return name, *self._iterated_loader(kept, count).first(count)
-        images, labels = (part.to(self._device) for part in kept.first(count))
-        is_normalized = name == "val" and isinstance(kept, InMemory)
-        return name, images if is_normalized else self._normalized(images), labels
+        if count not in self._firsts:
+            few = self._loader(self._sets[name].some(count), count).images()
+            x, y = (part.to(self._device) for part in few.tensors())
+            self._firsts[count] = x, y
+        return name, *self._firsts[count]
 
     def teardown(self, stage: str) -> None:
         """End the processes that read training images."""
@@ -264,44 +239,22 @@ class ImageDataModule(L.LightningDataModule):
         module = self.trainer.lightning_module if self.trainer else None
         return (batch.x, batch.y) if is_foreign(type(module)) else batch
 
-    def _normalized(self, images: Tensor) -> Tensor:
-        """As in every evaluation: with draws by their places if they are random."""
-        return normalized_by_place(self.normalization, images, torch.arange(len(images)))
+    @property
+    def one_by_one(self) -> dict[str, Any]:
+        """What `Streamed` and `Iterated` sets need to know of these settings."""
+        return {"normalization": self.normalization, "augment": self.augment, "seed": self.seed}
 
-    def _held_out(self, count: int) -> Tensor:
-        return split(count, self.val_size, f"{self.name}, data.val_size={self.val_size}")
+    def _read_once(self, is_test: bool) -> dict[str, InMemory]:
+        """The test set, or those for training."""
+        if is_test:
+            return {"test": self._checked("test", *self.read(train=False))}
+        sets = {"train": self._checked("train", *self.read(train=True))}
+        if validation := self.read_validation():
+            sets["val"] = self._checked("val", *validation)
+        return sets
 
-    def _streamed(
-        self, get: Callable[[int], tuple[Tensor, int]], count: int, is_random: bool = False
-    ) -> Streamed:
-        """The first `count` rows of a source, as a set."""
-        rows = torch.arange(count)
-        draws: dict[str, Any] = {"augment": self.augment, "seed": self.seed, "is_random": is_random}
-        return Streamed(get, rows, self.normalization, **draws)
-
-    def _iterated(self, dataset: Iterable[Any], read: Read) -> Iterated:
-        """A set without a length."""
-        draws: dict[str, Any] = {"augment": self.augment, "seed": self.seed}
-        return Iterated(dataset, read, self.normalization, **draws)
-
-    def _iterated_loader(
-        self, images: Iterated, batch_size: int, is_training: bool = False
-    ) -> IteratedLoader:
-        return IteratedLoader(
-            images,
-            batch_size=batch_size,
-            is_training=is_training,
-            num_workers=self.num_workers,
-            seed=self.seed,
-            device=self._device,
-        )
-
-    def _has(self, name: str) -> bool:
-        images = self._sets.get(name)
-        return isinstance(images, Iterated) or (images is not None and len(images) > 0)
-
-    def _checked(self, name: str, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The images and labels; a DataError if they are not as `read` should give them."""
+    def _checked(self, name: str, images: Tensor, labels: Tensor) -> InMemory:
+        """A set of what was read; a DataError if that is not as `read` should give it."""
         if images.dtype != torch.uint8 or images.shape[1:] != torch.Size(self.image_shape):
             raise DataError(
                 f"{self.name}: the {name} images are {images.dtype} {list(images.shape)}, and "
@@ -315,64 +268,54 @@ class ImageDataModule(L.LightningDataModule):
                 f"should be whole numbers [{len(images)}] that count classes from 0; give -1 for "
                 "each image if there are none"
             )
-        return images, labels
+        return InMemory(self.normalization.prepare(images), labels, self.normalization)
 
     def _keep(self, name: str, images: Kept) -> None:
-        if isinstance(images, Iterated):
-            if self._processes > 1:
-                raise DataError(
-                    f"{self.name}: has no length that {self._processes} processes could share; set "
-                    "trainer.devices=1"
-                )
-            self._sets[name] = images
-            return
-        if 0 < len(images) < self._processes:
+        processes = self._shared.get("world_size", 1)
+        if isinstance(images, Iterated) and processes > 1:
+            raise DataError(
+                f"{self.name}: has no length that {processes} processes could share; set "
+                "trainer.devices=1"
+            )
+        if not isinstance(images, Iterated) and 0 < len(images) < processes:
             raise DataError(
                 f"{self.name}: the {name} set has {len(images)} images, too few for "
-                f"{self._processes} processes; set trainer.devices lower"
+                f"{processes} processes; set trainer.devices lower"
             )
-        if isinstance(images, InMemory):
+        if isinstance(images, InMemory) and name == "train" and self.augment:
+            rows = torch.arange(len(images))
+            images = Streamed(get=images.__getitem__, rows=rows, **self.one_by_one)
+        elif isinstance(images, InMemory):
             self.labels[name] = images.labels
-            placed = place(images.images, self._device)
-            images = InMemory(placed, images.labels.to(placed.device))
+            images = (images if name == "train" else images.normalized()).placed(self._device)
         self._sets[name] = images
+
+    def _has(self, name: str) -> bool:
+        images = self._sets.get(name)
+        return isinstance(images, Iterated) or (images is not None and len(images) > 0)
 
     @property
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else self.device
 
-    @property
-    def _processes(self) -> int:
-        return self.trainer.world_size if self.trainer else 1
-
     def _loader(
-        self,
-        name: str,
-        batch_size: int,
-        normalization: Normalization | None = None,
-        *,
-        is_training: bool = False,
-        shuffle: bool = False,
-        by_place: bool = False,
-    ) -> Loader:
-        images = self._sets[name]
-        if isinstance(images, Iterated):
-            if name == "train" and not is_training:
-                images = images.some(FIRST)
-            return self._iterated_loader(images, batch_size, is_training)
-        steps: dict[str, Any] = {
-            "batch_size": batch_size,
-            "seed": self.seed,
-            "shuffle": shuffle,
-            "rank": self.trainer.global_rank if self.trainer else 0,
-            "world_size": self._processes,
-            "device": self._device,
-        }
-        if isinstance(images, Streamed):
-            workers = self.num_workers
-            return StreamLoader(images, is_training=is_training, num_workers=workers, **steps)
-        pixels: dict[str, Any] = {"normalization": normalization, "by_place": by_place}
-        return TensorLoader(images.images, images.labels, **pixels, **steps)
+        self, images: Kept, batch_size: int, *, is_training: bool = False, **settings: Any
+    ) -> BatchLoader:
+        return images.loader(
+            batch_size=batch_size,
+            is_training=is_training,
+            num_workers=self.num_workers,
+            seed=self.seed,
+            device=self._device,
+            **settings,
+        )
+
+    @property
+    def _shared(self) -> dict[str, Any]:
+        """This of the processes that share the images, and how many there are."""
+        if not self.trainer:
+            return {}
+        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
 
 
 def _next_epoch(trainer: L.Trainer) -> int:

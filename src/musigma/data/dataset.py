@@ -1,8 +1,8 @@
 """Any data set of PyTorch's, streamed."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,14 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
+from musigma.data.access import blamed
 from musigma.data.datamodule import ImageDataModule
 from musigma.data.image_files import EIGHT_BITS, check_channels, fitted
-from musigma.data.in_order import Iterated
-from musigma.data.splits import NO_LABEL, TEST_SHARE, split
+from musigma.data.iterated import Iterated
+from musigma.data.splits import NO_LABEL, TEST_SHARE, holding_out
 from musigma.data.streaming import Streamed
 from musigma.shapes import ImageShape
-from workbench.errors import DataError, UserError, one_line
+from workbench.errors import DataError
 from workbench.ranges import checked
 
 log = logging.getLogger(__name__)
@@ -73,9 +74,11 @@ class DatasetDataModule(ImageDataModule):
         """
         if self._opened:
             return
-        check_channels(self.image_shape)
         sets = {"dataset": {}, **{name: more for name, more in self.others.items() if more}}
-        opened = {name: self._open(name, more) for name, more in sets.items()}
+        opened = {
+            name: Source(partial(self.dataset, **more), self.image_shape, f"data.{name}")
+            for name, more in sets.items()
+        }
         for source in opened.values():
             source.check_first()
         if iterated := [name for name, source in opened.items() if source.is_iterable]:
@@ -102,59 +105,38 @@ class DatasetDataModule(ImageDataModule):
     def streams(self) -> dict[str, Streamed | Iterated]:
         """The sets as they are streamed; nothing but the first images is read yet."""
         self.prepare_data()
-        streams: dict[str, Streamed | Iterated] = {
-            name.replace("dataset", "train"): self._iterated(source.dataset, source.read)
-            if source.is_iterable
-            else self._streamed(source, len(source), is_random=True)
+        streams = {
+            name.replace("dataset", "train"): source.streamed(self.one_by_one)
             for name, source in self._opened.items()
         }
-        train = streams["train"]
-        if "test" not in streams and isinstance(train, Streamed):
-            held_out = split(len(train), TEST_SHARE, f"{self.name}, a test set")
-            streams |= {"test": train.only(held_out), "train": train.only(~held_out)}
-        return streams
-
-    def read(self, train: bool) -> tuple[Tensor, Tensor]:
-        """All images of a set at once, which is never asked for; see `streams`."""
-        raise NotImplementedError
-
-    def _open(self, name: str, more: Mapping[str, Any]) -> "Source":
-        place = f"data.{name}"
-        try:
-            dataset = self.dataset(**more)
-            is_iterable = isinstance(dataset, IterableDataset)
-            count = 0 if is_iterable else len(dataset)  # type: ignore[arg-type]
-        except UserError:
-            raise
-        except Exception as error:  # of somebody else's class
-            raise DataError(f"{place}: {type(error).__name__}: {one_line(error)}") from error
-        if not count and not is_iterable:
-            raise DataError(f"{place}: {_name_of(self.dataset)} holds no images")
-        return Source(dataset, count, self.image_shape, place)
+        return holding_out(streams, "test", TEST_SHARE, f"{self.name}, a test set")
 
 
 class Source:
-    """A data set as a source of rows."""
+    """A data set as a source of rows.
 
-    def __init__(
-        self,
-        dataset: Any,
-        count: int,
-        image_shape: ImageShape,
-        place: str,
-    ) -> None:
-        self.dataset = dataset
-        self.count = count
+    Args:
+        make: opens it.
+        image_shape: C, H and W.
+        place: the setting that it comes from.
+
+    Raises:
+        DataError: if it cannot be opened, or has neither a length nor an order of its own.
+    """
+
+    def __init__(self, make: Callable[[], Any], image_shape: ImageShape, place: str) -> None:
         self.image_shape = image_shape
         self.place = place
+        with blamed(place):
+            self.dataset = make()
+            self.is_iterable = isinstance(self.dataset, IterableDataset)
+            self.count = 0 if self.is_iterable else len(self.dataset)
 
-    def __len__(self) -> int:
-        return self.count
-
-    @property
-    def is_iterable(self) -> bool:
-        """True if it has no rows, but one order."""
-        return isinstance(self.dataset, IterableDataset)
+    def streamed(self, settings: Mapping[str, Any]) -> Streamed | Iterated:
+        """It, as a set of images."""
+        if self.is_iterable:
+            return Iterated(dataset=self.dataset, read=self.read, **settings)
+        return Streamed(get=self, rows=torch.arange(self.count), is_random=True, **settings)
 
     def check_first(self) -> None:
         """Read the first item.
@@ -162,29 +144,22 @@ class Source:
         Raises:
             DataError: if there is none, or it holds no image.
         """
-        if not self.is_iterable:
+        if self.count:
             self(0)
             return
-        with isolate_rng(include_cuda=False), self._blamed(0):
-            first = next(iter(self.dataset), None)
+        first = None
+        if self.is_iterable:
+            unreadable = f"{self.place}: item 0 cannot be read"
+            with isolate_rng(include_cuda=False), blamed(unreadable):
+                first = next(iter(self.dataset), None)
         if first is None:
             raise DataError(f"{self.place}: {type(self.dataset).__name__} holds no images")
         self.read(first, 0)
 
     def __call__(self, row: int) -> tuple[Tensor, int]:
-        with self._blamed(row):
+        with blamed(f"{self.place}: item {row} cannot be read"):
             item = self.dataset[row]
         return self.read(item, row)
-
-    @contextmanager
-    def _blamed(self, row: int) -> Iterator[None]:
-        try:
-            yield
-        except UserError:
-            raise
-        except Exception as error:  # of somebody else's class
-            what = f"{type(error).__name__}: {one_line(error)}"
-            raise DataError(f"{self.place}: item {row} cannot be read: {what}") from error
 
     def read(self, item: Any, row: int) -> tuple[Tensor, int]:
         """The image and the label of an item.
@@ -206,11 +181,14 @@ class Source:
 
     def _image(self, image: Any, row: int) -> Tensor:
         if isinstance(image, Image.Image) and image.mode in EIGHT_BITS:
+            check_channels(self.image_shape)
             return fitted(image, self.image_shape)
         if isinstance(image, np.ndarray):
             image = torch.from_numpy(image)
         if not isinstance(image, Tensor) or image.dtype != torch.uint8:
             kind = getattr(image, "dtype", None) or type(image).__name__
+            if isinstance(image, Image.Image):
+                kind = f"{image.mode} pixels"
             raise DataError(
                 f"{self.place}: item {row} holds {kind}, and should hold grey levels 0 to 255: a "
                 "PIL image or a uint8 tensor; leave out ToTensor, as data.normalization scales them"

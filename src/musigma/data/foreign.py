@@ -3,17 +3,19 @@
 import logging
 import math
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from typing import Any, Literal
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.data import sized_len
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 
-from musigma.data.batch import Batch, as_batch
-from musigma.data.datamodule import ImageDataModule
+from musigma.data.batch import Batch, as_batch, parts_of
+from musigma.data.datamodule import ImageDataModule, SetName
 from musigma.data.in_order import InOrder
 from musigma.data.normalization import Normalization
 from musigma.objectives.likelihoods import Pixels
@@ -68,6 +70,15 @@ class AsTheyCome(Normalization):
         return math.nan if self.kind == "real" else 0.0
 
 
+def _of_inner(hook: str) -> Any:
+    """The hook of that name of the data module that is held."""
+
+    def call(self: "ForeignDataModule", *given: Any, **named: Any) -> Any:
+        return getattr(self.inner, hook)(*given, **named)
+
+    return call
+
+
 class ForeignDataModule(ImageDataModule):
     """Holds a LightningDataModule of any class, whose loaders and hooks it hands on.
 
@@ -86,10 +97,11 @@ class ForeignDataModule(ImageDataModule):
         self.device = torch.device("cpu")
         self.prepare_data_per_node = inner.prepare_data_per_node
         self._log_hyperparams = inner._log_hyperparams = False
-        self._prepared = False
+        self.is_prepared = False  # while jobs are checked, when its data may not be read
         self._stages: set[str] = set()
         self._first: Batch | None = None
         self.labels = {}  # nobody knows them before they come
+        self._sets = {}
 
     def __getattr__(self, name: str) -> Any:
         """An attribute of the data module itself, such as `trainer.datamodule.num_classes`."""
@@ -105,11 +117,6 @@ class ForeignDataModule(ImageDataModule):
     @trainer.setter
     def trainer(self, trainer: Any) -> None:
         self.inner.trainer = trainer
-
-    @property
-    def is_prepared(self) -> bool:
-        """True if its data may be read: not while jobs are checked."""
-        return self._prepared
 
     @property
     def known_shape(self) -> ImageShape | None:
@@ -129,11 +136,6 @@ class ForeignDataModule(ImageDataModule):
         """Pixels as they come."""
         return AsTheyCome(self.first_batch().x)
 
-    @property
-    def is_streamed(self) -> bool:
-        """Whether they are is the data module's own affair."""
-        return False
-
     def first_batch(self) -> Batch:
         """The first batch of a training loader, on the CPU.
 
@@ -151,35 +153,18 @@ class ForeignDataModule(ImageDataModule):
         return self._first
 
     def prepare_data(self) -> None:
-        if not self._prepared:
+        if not self.is_prepared:
             self._seeded(self.inner.prepare_data)
-            self._prepared = True
-
-    def read(self, train: bool) -> tuple[Tensor, Tensor]:
-        """All images of a set at once, which is never asked for."""
-        raise NotImplementedError
+            self.is_prepared = True
 
     def setup(self, stage: str) -> None:
         if stage not in self._stages:
             self._stages.add(stage)
             self._seeded(self.inner.setup, stage)
 
-    def teardown(self, stage: str) -> None:
-        self.inner.teardown(stage)
-
-    def on_exception(self, exception: BaseException) -> None:
-        self.inner.on_exception(exception)
-
     def some(self, count: int) -> "ForeignDataModule":
         """The same: a trainer's limits shorten it."""
         return self
-
-    def mean_image(self) -> Tensor:
-        total, count = torch.zeros(self.image_shape, dtype=torch.float64), 0
-        for batch in ForeignBatches(self, "train"):
-            total += batch.x.cpu().double().sum(0)
-            count += len(batch.x)
-        return (total / max(1, count)).float()
 
     def train_dataloader(self) -> Any:
         if (found := self.inner.train_dataloader()) is None:
@@ -198,15 +183,16 @@ class ForeignDataModule(ImageDataModule):
         own = "predict_dataloader" if self._has("predict_dataloader") else "test_dataloader"
         return self._own(own)
 
-    def evaluation_loader(self, name: Literal["train", "val", "test"]) -> Any:
+    def evaluation_loader(self, name: SetName) -> Any:
         """The batches of a set, in the order of its loader; an empty list where there is none."""
-        known = {"train": True, "val": self._has("val_dataloader")}
-        return ForeignBatches(self, name) if known.get(name, self._has("test_dataloader")) else []
+        hook = {"val": "val_dataloader", "test": "test_dataloader"}.get(name)
+        return [] if hook and not self._has(hook) else InOrder(partial(self._batches, name))
 
     def first_images(self, count: int) -> tuple[Literal["train", "val"], Tensor, Tensor]:
-        name: Literal["train", "val"] = "val" if self.val_dataloader() else "train"
+        # One without a length has none of 0 either.
+        name: Literal["train", "val"] = "val" if sized_len(self.val_dataloader()) != 0 else "train"
         images, labels = [], []
-        for batch in ForeignBatches(self, name):
+        for batch in self._batches(name):
             images.append(batch.x)
             labels.append(batch.y)
             if sum(map(len, images)) >= count:
@@ -214,22 +200,13 @@ class ForeignDataModule(ImageDataModule):
         device = self._device
         return name, torch.cat(images)[:count].to(device), torch.cat(labels)[:count].to(device)
 
-    def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
-        return self.inner.transfer_batch_to_device(batch, device, dataloader_idx)
-
-    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        return self.inner.on_before_batch_transfer(batch, dataloader_idx)
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        return self.inner.on_after_batch_transfer(batch, dataloader_idx)
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.inner.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.inner.load_state_dict(state_dict)
+    teardown = _of_inner("teardown")
+    on_exception = _of_inner("on_exception")
+    transfer_batch_to_device = _of_inner("transfer_batch_to_device")
+    on_before_batch_transfer = _of_inner("on_before_batch_transfer")
+    on_after_batch_transfer = _of_inner("on_after_batch_transfer")
+    state_dict = _of_inner("state_dict")
+    load_state_dict = _of_inner("load_state_dict")
 
     def _seeded(self, function: Any, *arguments: str) -> None:
         with isolate_rng():
@@ -247,49 +224,33 @@ class ForeignDataModule(ImageDataModule):
         found = getattr(self.inner, hook)() if self._has(hook) else None
         return [] if found is None else found
 
-    def _loaders(self, name: Literal["train", "val", "test"]) -> Iterator[Any]:
+    def _loaders(self, name: SetName) -> Iterator[Any]:
         """The batches of a set, of all of its loaders."""
         loaders = {"train": self.train_dataloader, "val": self.val_dataloader}
         found = loaders.get(name, self.test_dataloader)()
         yield from chain.from_iterable(found if isinstance(found, list | tuple) else [found])
 
-
-class ForeignBatches:
-    """The batches of a foreign loader, as ours, on the data module's device.
-
-    What it draws, such as an order, is the same each time.
-    """
-
-    def __init__(self, data: ForeignDataModule, name: Literal["train", "val", "test"]) -> None:
-        self.data = data
-        self.name = name
-
-    def __iter__(self) -> Iterator[Batch]:
+    def _batches(self, name: SetName) -> Iterator[Batch]:
+        """The same as ours, on the data module's device; what is drawn is the same each time."""
         row = 0
         with isolate_rng():
             seed_everything(FIXED_SEED)
-            for found in self.data._loaders(self.name):
-                x, y, _ = _batch(found, str(self.data.name))
+            for found in self._loaders(name):
+                x, y, _ = _batch(found, str(self.name))
                 rows = torch.arange(row, row + len(x))
                 row += len(x)
-                yield Batch(x.to(self.data._device), y, rows)
-
-    def images(self) -> InOrder:
-        """The images themselves."""
-        return InOrder(lambda: self)
+                yield Batch(x.to(self._device), y, rows)
 
 
 def _batch(found: Any, name: str) -> Batch:
     """A batch of any loader as ours, of whatever shape its images have."""
-    x = found["x"] if isinstance(found, dict) and "x" in found else found
-    x = x if isinstance(x, Tensor) else x[0] if isinstance(x, list | tuple) and x else x
-    shape = x.shape[1:] if isinstance(x, Tensor) else (0,)
-    if isinstance(x, Tensor) and len(shape) != 3:
+    x, *_ = parts_of(found)
+    if x.ndim != 4:
         raise DataError(
             f"{name}: a batch holds images of the shape {list(x.shape)}, and a model of images "
             "takes [B, C, H, W]: channels, height, width"
         )
-    return as_batch(found, shape, torch.float32)
+    return as_batch(found, x.shape[1:], torch.float32)
 
 
 def _shape(x: Tensor) -> ImageShape:

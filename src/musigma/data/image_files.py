@@ -38,7 +38,9 @@ def is_image_file(path: Path) -> bool:
     return known and not path.name.startswith(".") and (path.is_file() or path.is_symlink())
 
 
-def read_files(paths: Sequence[Path], image_shape: tuple[int, int, int], *, resize: bool) -> Tensor:
+def read_files(
+    paths: Sequence[Path | str], image_shape: tuple[int, int, int], *, resize: bool
+) -> Tensor:
     """Image files as `[N, C, H, W]` uint8, upright, grey or in colour as C is 1 or 3.
 
     Of an animation it is the first image.

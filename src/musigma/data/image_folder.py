@@ -4,8 +4,9 @@ import logging
 import math
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from musigma.data.access import readable
 from musigma.data.datamodule import ImageDataModule
 from musigma.data.image_files import check_channels, is_image_file, read_file, read_files
 from musigma.data.memory import free_host_memory
-from musigma.data.splits import NO_LABEL, TEST_SHARE, split
+from musigma.data.splits import NO_LABEL, TEST_SHARE, holding_out
 from musigma.data.streaming import Streamed
 from musigma.shapes import ImageShape
 from workbench.errors import DataError
@@ -99,7 +100,7 @@ class ImageFolderDataModule(ImageDataModule):
     def setup(self, stage: str) -> None:
         """Read what the stage needs; before training the test images too, as one may be damaged."""
         if stage == "fit" and not self._sets and self.stream is not True:
-            self._test = self._read_set("test")
+            self._test = self._files()["test"].read()
         super().setup(stage)
         if stage == "test":
             self._test = None
@@ -109,37 +110,23 @@ class ImageFolderDataModule(ImageDataModule):
         if self.stream is not True:
             return None
         check_channels(self.image_shape)
-        sets = self._files()
-        number = _numbers(sets)
         return {
-            name: self._streamed(
-                Files(
-                    [str(file.path) for file in files],
-                    [number[file.class_name] for file in files],
-                    self.image_shape,
-                ),
-                len(files),
-            )
-            for name, files in sets.items()
+            name: Streamed(get=files, rows=torch.arange(len(files)), **self.one_by_one)
+            for name, files in self._files().items()
         }
 
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
         """Images `[N, C, H, W]` uint8 and labels `[N]`, in the order of the files' names."""
         if not train and self._test is not None:
             return self._test
-        return self._read_set("train" if train else "test")
+        return self._files()["train" if train else "test"].read()
 
     def read_validation(self) -> tuple[Tensor, Tensor] | None:
         """The same of the validation set, if there is a folder of it."""
-        return self._read_set("val") if "val" in self._files() else None
+        files = self._files().get("val")
+        return files.read() if files else None
 
-    def _read_set(self, name: str) -> tuple[Tensor, Tensor]:
-        sets = self._files()
-        number = _numbers(sets)
-        images = read_files([file.path for file in sets[name]], self.image_shape, resize=True)
-        return images, torch.tensor([number[file.class_name] for file in sets[name]])
-
-    def _files(self) -> dict[str, list["_File"]]:
+    def _files(self) -> dict[str, "Files"]:
         """The files of the sets `train`, `test` and, if it has a folder, `val`."""
         with readable(self.path, "data.path=..."):
             if not self.path.is_dir():
@@ -147,46 +134,50 @@ class ImageFolderDataModule(ImageDataModule):
                     f"{self.path} is not a folder of images; name one with data.path=..."
                 )
             folders = _set_folders(self.path) or {"train": self.path}
-            sets = {name: _files_in(folder) for name, folder in folders.items()}
-        known = _classes(sets["train"])
-        for name, files in sets.items():
-            if unknown := set(_classes(files)).difference(known):
+            found = {name: _files_in(folder) for name, folder in folders.items()}
+        known = {class_name for _, class_name in found["train"]}
+        for name, files in found.items():
+            if unknown := {class_name for _, class_name in files} - known:
                 what = f"the class {unknown.pop()!r}" if unknown != {""} else "images of no class"
                 raise DataError(f"{folders[name]} holds {what}, and {folders['train']} does not")
-        if "test" not in sets:
-            files = sets["train"]
-            held_out = split(len(files), TEST_SHARE, f"{folders['train']}: a test set").tolist()
-            for name, test in (("train", False), ("test", True)):
-                sets[name] = [f for f, held in zip(files, held_out, strict=True) if held == test]
-        return sets
+        number = {class_name: i for i, class_name in enumerate(sorted(known))} | {"": NO_LABEL}
+        sets = {
+            name: Files(
+                np.array([str(path) for path, _ in files]),
+                np.array([number[class_name] for _, class_name in files]),
+                self.image_shape,
+            )
+            for name, files in found.items()
+        }
+        return holding_out(sets, "test", TEST_SHARE, f"{folders['train']}: a test set")
 
 
-class _File(NamedTuple):
-    path: Path
-    class_name: str  # empty where there is none
-
-
+@dataclass(frozen=True)
 class Files:
-    """Image files as a source of rows."""
+    """Image files as a source of rows.
 
-    def __init__(self, paths: list[str], labels: list[int], image_shape: ImageShape) -> None:
-        self.paths = np.array(paths)  # not Python objects, whose counts would unshare the memory
-        self.labels = labels
-        self.image_shape = image_shape
+    They are held in arrays, as reading a Python object changes it and so unshares its memory.
+    """
+
+    paths: np.ndarray[Any, Any]
+    labels: np.ndarray[Any, Any]
+    image_shape: ImageShape
+
+    def __len__(self) -> int:
+        return len(self.paths)
 
     def __call__(self, row: int) -> tuple[Tensor, int]:
         image = read_file(str(self.paths[row]), self.image_shape, resize=True)
-        return image, self.labels[row]
+        return image, int(self.labels[row])
 
+    def only(self, mask: Tensor) -> "Files":
+        """The same with only those of its files."""
+        return Files(self.paths[mask.numpy()], self.labels[mask.numpy()], self.image_shape)
 
-def _numbers(sets: Mapping[str, list[_File]]) -> dict[str, int]:
-    """The labels of classes by their names."""
-    classes = _classes([file for files in sets.values() for file in files])
-    return {name: i for i, name in enumerate(classes)} | {"": NO_LABEL}
-
-
-def _classes(files: list[_File]) -> list[str]:
-    return sorted({file.class_name for file in files})
+    def read(self) -> tuple[Tensor, Tensor]:
+        """All images, `[N, C, H, W]`, and labels, `[N]`."""
+        images = read_files(self.paths.tolist(), self.image_shape, resize=True)
+        return images, torch.from_numpy(self.labels)
 
 
 def _set_folders(path: Path) -> dict[str, Path]:
@@ -249,14 +240,15 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _files_in(folder: Path) -> list[_File]:
+def _files_in(folder: Path) -> list[tuple[Path, str]]:
+    """The image files in a folder with the names of their classes, empty where there are none."""
     files = []
     for path in sorted(_image_files(folder)):
         inside = path.relative_to(folder).parts
-        files.append(_File(path, inside[0] if len(inside) > 1 else ""))
+        files.append((path, inside[0] if len(inside) > 1 else ""))
     if not files:
         raise DataError(f"{folder} and the folders in it hold no image files")
-    alone = [file.path for file in files if not file.class_name]
+    alone = [path for path, class_name in files if not class_name]
     if 0 < len(alone) < len(files):
         raise DataError(f"{alone[0]} lies beside folders of classes: move it into one of them")
     return files

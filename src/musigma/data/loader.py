@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from musigma.data.batch import Batch
+from musigma.data.memory import free_memory
 from musigma.data.normalization import Normalization, normalized_by_place
-from musigma.data.steps import StepLoader
+from musigma.data.steps import Parts, StepLoader
 
 log = logging.getLogger(__name__)
 
@@ -21,13 +22,20 @@ SHARE_HELD_ON_DEVICE = 0.5
 
 @dataclass(frozen=True)
 class InMemory:
-    """A set of images that are held, `[N, C, H, W]`, with their labels, `[N]`."""
+    """A set of images that are held, `[N, C, H, W]`, with their labels, `[N]`.
+
+    `normalization` makes float32 pixels of uint8 ones; it is None where they are made.
+    """
 
     images: Tensor
     labels: Tensor
+    normalization: Normalization | None = None
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        return self.images[row], int(self.labels[row])
 
     def batches(self, most: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in order, so many at once, with their labels."""
@@ -37,13 +45,36 @@ class InMemory:
         """The images at some places."""
         return self.images[rows]
 
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """All images and their labels."""
+        return self.images, self.labels
+
+    def only(self, mask: Tensor) -> "InMemory":
+        """The same with only those of its images."""
+        rows = mask.nonzero().squeeze(1)  # a mask itself takes several times as long
+        images = self.images.index_select(0, rows)
+        return InMemory(images, self.labels[rows], self.normalization)
+
     def some(self, count: int) -> "InMemory":
         """The same with only its first images."""
-        return InMemory(*self.first(count))
+        return InMemory(self.images[:count], self.labels[:count], self.normalization)
 
-    def first(self, count: int) -> tuple[Tensor, Tensor]:
-        """The first images and their labels."""
-        return self.images[:count], self.labels[:count]
+    def normalized(self) -> "InMemory":
+        """The same for evaluation: with draws by their places if they are random."""
+        if self.normalization is None:
+            return self
+        places = torch.arange(len(self))
+        pixels = normalized_by_place(self.normalization, self.images, places)
+        return InMemory(pixels, self.labels)
+
+    def placed(self, device: torch.device) -> "InMemory":
+        """The same on `device`, or if they would take too much of its memory, on the host."""
+        images = place(self.images, device)
+        return InMemory(images, self.labels.to(images.device), self.normalization)
+
+    def loader(self, *, num_workers: int, **settings: Any) -> "TensorLoader":
+        """Its loader, which needs no workers."""
+        return TensorLoader(*self.tensors(), normalization=self.normalization, **settings)
 
 
 class TensorLoader(StepLoader):
@@ -52,11 +83,10 @@ class TensorLoader(StepLoader):
     Args:
         images: `[N, C, H, W]`.
         labels: `[N]`, on the same device.
-        normalization: makes float32 pixels of a batch of uint8 ones; None where they are made. What
-            it draws is a function of (seed, rank, epoch, step).
-        by_place: it is a function of the image's place instead, as in every evaluation.
+        normalization: as in `BatchLoader`; None where pixels are made.
+        is_training: likewise.
         device: where batches are wanted; by default where the images are.
-        steps: the others of `StepLoader`.
+        settings: the others of `BatchLoader`.
 
     Raises:
         ValueError: if there are fewer images than processes.
@@ -68,43 +98,35 @@ class TensorLoader(StepLoader):
         labels: Tensor,
         *,
         normalization: Normalization | None = None,
-        by_place: bool = False,
+        is_training: bool = True,
         device: torch.device | None = None,
-        **steps: Any,
+        **settings: Any,
     ) -> None:
-        super().__init__(len(images), **steps)
-        self.dataset = TensorDataset(images, labels)
-        self.normalization = normalization
-        self.by_place = by_place
-        self.device = device or images.device
-        self.generator = torch.Generator(self.device)
+        super().__init__(
+            dataset=TensorDataset(images, labels),
+            count=len(images),
+            normalization=normalization,
+            is_training=is_training,
+            device=device or images.device,
+            **settings,
+        )
 
-    def __iter__(self) -> Iterator[Batch]:
+    def read(self, first: int) -> Iterator[Parts]:
+        device = self.dataset.tensors[0].device
+        return map(self._at, self.rows(first, device))
+
+    def take(self, rows: Tensor) -> Batch:
+        """The images at some places, as a batch."""
+        return self.batch(self._at(rows.to(self.dataset.tensors[0].device)), step=0)
+
+    def _at(self, rows: Tensor) -> Parts:
         images, labels = self.dataset.tensors
-        first = self.first_step()
-        for step, rows in enumerate(self.rows(first, images.device), first):
-            self._next_step = step + 1
-            parts = (images.index_select(0, rows), labels[rows], rows)
-            x, y, row = (to_device(part, self.device) for part in parts)
-            yield Batch(self._pixels(x, row, step), y, row)
+        return images.index_select(0, rows), labels[rows], rows
 
     def images(self) -> InMemory:
-        """All images, as the loader holds them."""
-        return InMemory(*self.dataset.tensors)
-
-    def tensors(self) -> tuple[Tensor, Tensor]:
-        """All images, as the loader holds them, and their labels."""
+        """All images, as evaluation takes them."""
         images, labels = self.dataset.tensors
-        return images, labels
-
-    def _pixels(self, images: Tensor, rows: Tensor, step: int) -> Tensor:
-        if self.normalization is None:
-            return images
-        if self.by_place:
-            return normalized_by_place(self.normalization, images, rows)
-        if self.normalization.is_random:
-            self.generator.manual_seed(self.pixel_seed(step))
-        return self.normalization(images, self.generator)
+        return InMemory(images, labels, self.normalization).normalized()
 
 
 def place(images: Tensor, device: torch.device) -> Tensor:
@@ -121,15 +143,3 @@ def place(images: Tensor, device: torch.device) -> Tensor:
         device,
     )
     return images.cpu()
-
-
-def free_memory(device: torch.device) -> int | None:
-    """In bytes; None for a device that shares the host's."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
-
-
-def to_device(batch: Tensor, device: torch.device) -> Tensor:
-    """A batch on `device`; from the host's memory to a GPU without making the host wait."""
-    if device.type == "cuda" and batch.device.type == "cpu":
-        return batch.pin_memory().to(device, non_blocking=True)
-    return batch.to(device)

@@ -1,8 +1,11 @@
-"""The host's free memory."""
+"""Free memory, and batches that travel between the host's and a device's."""
 
 import math
 from contextlib import suppress
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 CGROUP = Path("/sys/fs/cgroup")
 """The folder in which Linux tells a container what it may use."""
@@ -18,3 +21,15 @@ def free_host_memory() -> float:
         limit = int((CGROUP / "memory.max").read_text("utf-8"))
         found.append(limit - int((CGROUP / "memory.current").read_text("utf-8")))
     return min(found, default=math.inf)
+
+
+def free_memory(device: torch.device) -> int | None:
+    """In bytes; None for a device that shares the host's."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
+def to_device(batch: Tensor, device: torch.device) -> Tensor:
+    """A batch on `device`; from the host's memory to a GPU without making the host wait."""
+    if device.type == "cuda" and batch.device.type == "cpu":
+        return batch.pin_memory().to(device, non_blocking=True)
+    return batch.to(device)

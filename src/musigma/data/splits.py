@@ -1,6 +1,7 @@
 """Images held out of a set."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sized
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -32,3 +33,15 @@ def split(count: int, size: Size, what: str = "the data") -> Tensor:
     mask = torch.zeros(count, dtype=torch.bool)
     mask[order[:held_out]] = True
     return mask
+
+
+def holding_out(sets: Mapping[str, Any], name: str, size: Size, what: str) -> dict[str, Any]:
+    """The sets, with one held out of the training set, if it is not among them.
+
+    Of training images without a length none are held out.
+    """
+    train = sets.get("train")
+    if name in sets or not isinstance(train, Sized):
+        return {**sets}
+    mask = split(len(train), size, what)
+    return {**sets, "train": train.only(~mask), name: train.only(mask)}  # type: ignore[attr-defined]

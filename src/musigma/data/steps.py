@@ -1,13 +1,22 @@
-"""The images of each step of an epoch, and the place to resume at."""
+"""The base of all loaders: the images of each step, what is random in them, where to resume."""
 
+from abc import abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 
+from musigma.data.batch import Batch
+from musigma.data.in_order import InOrder
+from musigma.data.memory import to_device
+from musigma.data.normalization import Normalization, normalized_by_place
 from musigma.seeding import PIXELS, derive_seed
+
+Parts = tuple[Tensor, Tensor, Tensor]
+"""Images, labels and rows of a batch."""
 
 
 class Order(SequentialSampler):
@@ -34,8 +43,94 @@ class Order(SequentialSampler):
         return torch.randperm(self.count, generator=generator)
 
 
-class StepLoader:
-    """The base of loaders whose steps depend on (seed, epoch) alone.
+@dataclass(eq=False, kw_only=True)
+class BatchLoader:
+    """The base of loaders that are resumed at any step, to the same bits.
+
+    Args:
+        dataset: the images.
+        count: how many there are; 0 if that is not known.
+        normalization: makes float32 pixels of a batch of uint8 ones; None where they are made.
+        is_training: what is random in pixels is a function of (seed, rank, epoch, step); otherwise
+            of the image's place, as in every evaluation.
+        batch_size: images a step on each rank; the last batch is smaller.
+        device: where batches are wanted.
+        seed: of what is random in training.
+        shuffle: shuffles anew every epoch, as a function of (seed, epoch).
+        rank: which of the processes this is.
+        world_size: how many processes share the images.
+    """
+
+    dataset: Any
+    count: int
+    normalization: Normalization | None
+    is_training: bool
+    batch_size: int
+    device: torch.device
+    seed: int = 0
+    shuffle: bool = False
+    rank: int = 0
+    world_size: int = 1
+
+    batch_sampler = None  # Lightning asks for it
+
+    def __post_init__(self) -> None:
+        self.step_size = self.batch_size * self.world_size
+        self.sampler = Order(self.count, self.seed if self.shuffle else None)
+        self.generator = torch.Generator(self.device)
+        self._next_step = 0
+        self._loaded: dict[str, Any] = {}
+
+    @abstractmethod
+    def read(self, first: int) -> Iterator[Parts]:
+        """Images, labels and rows of each step of this rank, from `first` on."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        first = self._first_step()
+        for step, parts in enumerate(self.read(first), first):
+            self._next_step = step + 1
+            yield self.batch(parts, step)
+
+    def batch(self, parts: Parts, step: int) -> Batch:
+        """A batch of images, labels and rows of a step."""
+        x, y, row = (to_device(part, self.device) for part in parts)
+        return Batch(self._pixels(x, row, step), y, row)
+
+    def images(self) -> Any:
+        """All images in order, as evaluation takes them."""
+        return InOrder(lambda: self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epoch, next step and its size: with the seed, the loader's whole state."""
+        place = {"epoch": self.sampler.epoch, "next_step": self._next_step}
+        return {**place, "step_size": self.step_size}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Start the next iteration at a saved place."""
+        self._loaded = state
+
+    def _first_step(self) -> int:
+        """The step to begin at: 0, or once the one of a state that was loaded."""
+        loaded, self._loaded = self._loaded, {}
+        if loaded.get("epoch") != self.sampler.epoch:
+            return 0  # a state from the end of an epoch says nothing about the next one
+        # With fewer or more processes a step has another size; before version 0.3 none was saved.
+        size = loaded.get("step_size", self.step_size)
+        return int(loaded["next_step"]) * size // self.step_size
+
+    def _pixels(self, images: Tensor, rows: Tensor, step: int) -> Tensor:
+        if self.normalization is None:
+            return images
+        if not self.is_training:
+            return normalized_by_place(self.normalization, images, rows)
+        if self.normalization.is_random:
+            place = (self.seed, self.rank, self.sampler.epoch, step, PIXELS)
+            self.generator.manual_seed(derive_seed(*place))
+        return self.normalization(images, self.generator)
+
+
+class StepLoader(BatchLoader):
+    """The base of loaders of images that have places, whose steps depend on (seed, epoch) alone.
 
     Each step takes `batch_size` images for every rank from the common order, and rank r keeps
     every `world_size`-th of them: every rank has the same number of steps, and every image is
@@ -43,41 +138,17 @@ class StepLoader:
     batch, or joins the one before where there are fewer than two images a rank: what compares the
     images of a batch with one another needs two.
 
-    Args:
-        count: how many images there are.
-        batch_size: images a step on each rank.
-        seed: of the order.
-        shuffle: shuffles anew every epoch, as a function of (seed, epoch).
-        rank: which of the processes this is.
-        world_size: how many processes share the images.
-
     Raises:
         ValueError: if there are fewer images than processes.
     """
 
-    def __init__(
-        self,
-        count: int,
-        *,
-        batch_size: int,
-        seed: int = 0,
-        shuffle: bool = False,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        if count < world_size:
-            raise ValueError(f"{count} images cannot be shared by {world_size} processes")
-        self.sampler = Order(count, seed if shuffle else None)
-        self.batch_sampler = None  # Lightning asks for it
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.step_size = batch_size * world_size
-        self._next_step = 0
-        self._loaded: dict[str, Any] = {}
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.count < self.world_size:
+            raise ValueError(f"{self.count} images cannot be shared by {self.world_size} processes")
 
     def __len__(self) -> int:
-        full, rest = divmod(self.sampler.count, self.step_size)
+        full, rest = divmod(self.count, self.step_size)
         return max(1, full + (rest >= 2 * self.world_size))
 
     def weight(self, together: int, steps: float) -> float:
@@ -99,19 +170,6 @@ class StepLoader:
         images = self._before(last) - first * self.step_size
         return len(own) * self.world_size * together / images
 
-    def pixel_seed(self, step: int) -> int:
-        """The seed of random pixels of a step in training."""
-        return derive_seed(self.seed, self.rank, self.sampler.epoch, step, PIXELS)
-
-    def first_step(self) -> int:
-        """The step to begin at: 0, or once the one of a state that was loaded."""
-        loaded, self._loaded = self._loaded, {}
-        if loaded.get("epoch") != self.sampler.epoch:
-            return 0  # a state from the end of an epoch says nothing about the next one
-        # With fewer or more processes a step has another size; before version 0.3 none was saved.
-        size = loaded.get("step_size", self.step_size)
-        return int(loaded["next_step"]) * size // self.step_size
-
     def rows(self, first: int, device: torch.device | None = None) -> Iterator[Tensor]:
         """The rows of the images of each step of this rank, from `first` on."""
         order = self.sampler.order().to(device)
@@ -121,13 +179,4 @@ class StepLoader:
 
     def _before(self, step: int) -> int:
         """The images that all ranks have before a step."""
-        return step * self.step_size if step < len(self) else self.sampler.count
-
-    def state_dict(self) -> dict[str, Any]:
-        """Epoch, next step and its size: with the seed, the loader's whole state."""
-        place = {"epoch": self.sampler.epoch, "next_step": self._next_step}
-        return {**place, "step_size": self.step_size}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Start the next iteration at a saved place."""
-        self._loaded = state
+        return step * self.step_size if step < len(self) else self.count

@@ -33,8 +33,8 @@ def in_rows(
 
 
 def codes_at_once(model: LatentVariableModel) -> int:
-    """The codes decoded at once: 8192 to images of MNIST's size, fewer to larger ones."""
-    return max(1, PIXELS // math.prod(model.image_shape))
+    """The codes decoded at once: 8192 to images of MNIST's size, fewer where more numbers come."""
+    return max(1, PIXELS // math.prod(model.likelihood.output_shape(model.image_shape)))
 
 
 class LabelledImages(NamedTuple):

@@ -64,7 +64,7 @@ def pixel_errors(x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
         x_hat: their reconstructions, `[K, B, C, H, W]`.
     """
     error = (x_hat - x).flatten(2).abs_()
-    return {"l1": error.mean((0, 2)), "mse": error.square_().mean((0, 2))}
+    return {"l1": error.mean((0, 2)), "mse": error.mul_(error).mean((0, 2))}
 
 
 def class_means(values: Tensor, y: Tensor) -> ClassMeans:

@@ -98,7 +98,7 @@ class VQVAE(LatentVariableModel):
     def places(self, z: Tensor) -> Tensor:
         """The entries nearest to the vectors of codes, `[N, d]` → `[N, M]`."""
         vectors = z.detach().unflatten(1, (self.codes, self.code_size))
-        return torch.cdist(vectors, self.book.detach().expand(len(z), -1, -1)).argmin(2)
+        return torch.cdist(vectors, self.book.detach()).argmin(2)
 
     def latent_metrics(self, mu: Tensor) -> dict[str, float]:
         """Perplexity of the code book, exp of its entropy in use, and the entries not in use."""

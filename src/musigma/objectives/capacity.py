@@ -22,6 +22,11 @@ class Capacity(Objective):
     gamma: Weight = 10.0
     samples: Count = 1
 
+    @property
+    def uses_prior(self) -> bool:
+        """True if the rate has a weight."""
+        return self.gamma > 0
+
     def __call__(self, draw: Draw, step: int) -> Loss:
         """D averaged over the batch, plus γ·|R − C|."""
         capacity = self.capacity(step)

@@ -23,6 +23,11 @@ class ELBO(Objective):
     beta: ScheduledWeight = Constant(1.0)
     samples: Count = 1
 
+    @property
+    def uses_prior(self) -> bool:
+        """True if the rate ends with a weight."""
+        return self.beta.end > 0
+
     def __call__(self, draw: Draw, step: int) -> Loss:
         """D + β·R, averaged over the batch."""
         beta = self.beta(step)

@@ -45,6 +45,11 @@ class MMD(Objective):
         """True if `alpha < 1`, so that the rate has a weight."""
         return self.alpha < 1
 
+    @property
+    def uses_prior(self) -> bool:
+        """True if the rate or the MMD has a weight."""
+        return self.needs_rate or self.alpha + self.weight > 1
+
     def __call__(self, draw: Draw, step: int) -> Loss:
         """The three terms, averaged over the batch.
 

@@ -37,6 +37,11 @@ class TCVAE(Objective):
     samples: Count = 1
     estimators: ClassVar[Mapping[str, str]] = dict.fromkeys(TERMS, "minibatch-weighted sampling")
 
+    @property
+    def uses_prior(self) -> bool:
+        """True if the dimension-wise rate has a weight: the other two know no prior."""
+        return self.gamma > 0
+
     def __call__(self, draw: Draw, step: int) -> Loss:
         """D + α·MI + β·TC + γ·DW, averaged over the batch."""
         beta = self.beta(step)

@@ -50,15 +50,14 @@ class BestAndLast(ModelCheckpoint):
         return type(self).__qualname__
 
     def setup(self, trainer: L.Trainer, pl_module: ReportingModule, stage: str) -> None:
-        self._metric = self.monitor or f"val/{reports_of(pl_module).monitor}"
+        self.metric = self.monitor or f"val/{reports_of(pl_module).monitor}"
         self.dirpath = str(self.path(trainer, "last").parent)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         if trainer.state.fn != TrainerFn.FITTING:
             return
         score = self._score(trainer)
-        if not trainer.sanity_checking and self._is_better(score):
-            self.best = score
+        if not trainer.sanity_checking and self.judge(score):
             self.save(trainer, "best")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
@@ -76,9 +75,7 @@ class BestAndLast(ModelCheckpoint):
         """
         score = self._score(trainer)
         names: list[Name] = ["last"]
-        if is_better := self._is_better(score):
-            self.best = score
-        if is_better or self.best is None:
+        if self.judge(score) or self.best is None:
             names = ["best", "last"]  # killed between the two, a run does both again
         last = self.path(trainer, "last")
         if trainer.is_global_zero and last.is_file():
@@ -87,16 +84,17 @@ class BestAndLast(ModelCheckpoint):
                 reports_of(pl_module).add_validation(checkpoint)
                 checkpoint["callbacks"][self.state_key] = self.state_dict()
                 for name in names:
-                    self._replace(trainer, name, lambda partial: torch.save(checkpoint, partial))
+                    self.replace(trainer, name, lambda partial: torch.save(checkpoint, partial))
         trainer.strategy.barrier()
 
     def save(self, trainer: L.Trainer, name: Name) -> None:
         """Replace the checkpoint of that name by the present state; every rank must call this."""
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self._replace(trainer, name, trainer.save_checkpoint)
+            self.replace(trainer, name, trainer.save_checkpoint)
             trainer.strategy.barrier()
 
-    def _replace(self, trainer: L.Trainer, name: Name, write: Callable[[Path], None]) -> None:
+    def replace(self, trainer: L.Trainer, name: Name, write: Callable[[Path], Any]) -> None:
+        """Replace the checkpoint of that name by the file that `write` writes."""
         path = self.path(trainer, name)
         partial = path.with_suffix(".partial")
         try:
@@ -129,11 +127,11 @@ class BestAndLast(ModelCheckpoint):
         return Path(trainer.default_root_dir) / "checkpoints" / f"{name}.ckpt"
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "monitor": self._metric, "mode": self.mode}
+        return {"best": self.best, "monitor": self.metric, "mode": self.mode}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Compare with the best so far, unless another metric decides now."""
-        now = {"monitor": self._metric, "mode": self.mode}
+        now = {"monitor": self.metric, "mode": self.mode}
         if all(state_dict.get(name, value) == value for name, value in now.items()):
             self.best = state_dict["best"]
         self._note(Path(str(self.dirpath)))
@@ -144,8 +142,8 @@ class BestAndLast(ModelCheckpoint):
         return {str(last)} if last.is_file() else set()
 
     def _score(self, trainer: L.Trainer) -> float:
-        if self._metric not in trainer.callback_metrics:
-            said = f"monitor={self._metric.removeprefix('val/')}"
+        if self.metric not in trainer.callback_metrics:
+            said = f"monitor={self.metric.removeprefix('val/')}"
             setting = f"callbacks.checkpoint.monitor={self.monitor}" if self.monitor else said
             names = sorted(name for name in trainer.callback_metrics if name.startswith("val/"))
             raise ConfigError(
@@ -155,7 +153,13 @@ class BestAndLast(ModelCheckpoint):
                 else f"{setting}: no validation_step logs a metric, and the best checkpoint goes "
                 "by one: self.log('val_loss', ...)"
             )
-        return float(trainer.callback_metrics[self._metric])
+        return float(trainer.callback_metrics[self.metric])
+
+    def judge(self, score: float) -> bool:
+        """Note the score of weights if it is the best so far, and say whether it is."""
+        if is_better := self._is_better(score):
+            self.best = score
+        return is_better
 
     def _is_better(self, score: float) -> bool:
         if math.isnan(score):

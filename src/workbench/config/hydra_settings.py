@@ -21,6 +21,7 @@ CLASSES = (
     f"{_PLUGINS}ray_launcher.ray_launcher.RayLauncher",
     f"{_PLUGINS}submitit_launcher.submitit_launcher.LocalLauncher",
     f"{_PLUGINS}submitit_launcher.submitit_launcher.SlurmLauncher",
+    "hydra_plugins.workbench.stacked_launcher.StackedLauncher",
     SEARCHER,
     SWEEPER,
 )

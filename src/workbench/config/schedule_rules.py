@@ -20,7 +20,7 @@ MOST_EPOCHS = 1000
 
 
 def check_schedule(config: Config, length: Length | None = None) -> None:
-    """Step the scheduler as often as training will, on a weight of its own.
+    """Step the scheduler as often as training will, on weights of its own.
 
     Args:
         config: resolved.
@@ -36,8 +36,11 @@ def check_schedule(config: Config, length: Length | None = None) -> None:
     has_end = epochs > 0 or config["trainer"].get("max_steps", -1) > 0
     steps_at_most = MOST_EPOCHS if has_end else math.inf
     known = length or Length(epochs if epochs > 0 else steps_at_most, steps_at_most)
-    weight = nn.Parameter(torch.zeros(1))
-    optimizer = instantiate(config["optimizer"], OptimizerRecipe, "optimizer")([weight])
+    # As many groups as it has numbers for; those of the module were seen when that was built.
+    given = getattr(schedule.recipe, "keywords", {}).values()
+    count = max([1, *(len(value) for value in given if isinstance(value, list))])
+    groups: Any = [{"params": [nn.Parameter(torch.zeros(1))]} for _ in range(count)]
+    optimizer = instantiate(config["optimizer"], OptimizerRecipe, "optimizer")(groups)
     scheduler: Any = schedule.make(optimizer, known)
     # Without the length of an epoch it is not known how often one is stepped that has its own.
     is_known = schedule.interval == "epoch" or schedule.follows or length is not None
@@ -52,9 +55,9 @@ def check_schedule(config: Config, length: Length | None = None) -> None:
         with blaming(f"scheduler: cannot be stepped {after}"):
             optimizer.step(lambda: torch.zeros(()))
             scheduler.step(*[1.0] * schedule.by_metric)
-        lr = optimizer.param_groups[0]["lr"]
-        if not (math.isfinite(lr) and lr >= 0):
-            raise ConfigError(f"scheduler: makes the learning rate {lr} {after}")
+        for lr in (group["lr"] for group in optimizer.param_groups):
+            if not (math.isfinite(lr) and lr >= 0):
+                raise ConfigError(f"scheduler: makes the learning rate {lr} {after}")
 
 
 def check_monitor_of_schedule(config: Config, known: Collection[str]) -> None:

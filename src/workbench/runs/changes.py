@@ -65,15 +65,20 @@ def check_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         raise RunError("\n".join(faults) + "\nTo change it, start a new run.")
 
 
-def check_progress(checkpoint: Mapping[str, Any], trainer: Mapping[str, Any]) -> None:
-    """Raise a RunError if the trainer would stop before a checkpoint's epoch or step."""
+def check_progress(checkpoint: Mapping[str, Any], trainer: Mapping[str, Any]) -> bool:
+    """Raise a RunError if the trainer would stop before a checkpoint's epoch or step.
+
+    True if it would stop right there.
+    """
     current = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
     epochs = max(current["processed"], current["completed"])
-    for name, done in (("max_epochs", epochs), ("max_steps", checkpoint["global_step"])):
+    step = checkpoint["global_step"]
+    for name, done in (("max_epochs", epochs), ("max_steps", step)):
         most = trainer.get(name)
         if most is not None and -1 < most < done:
             unit = name.removeprefix("max_")
             raise RunError(f"trainer.{name}={most}: the run has done {done} {unit} already")
+    return epochs == trainer.get("max_epochs") or step == trainer.get("max_steps")
 
 
 def check_averages(checkpoint: Mapping[str, Any], callbacks: Iterable[L.Callback]) -> None:

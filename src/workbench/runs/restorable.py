@@ -81,7 +81,7 @@ def _restore_optimizers(module: L.LightningModule, checkpoint: dict[str, Any]) -
 
 def _progress_of_a_new_run() -> dict[str, Any]:
     trainer = L.Trainer(
-        accelerator="cpu",
+        devices=1,  # of any kind: of a GPU that is not used Lightning would warn
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

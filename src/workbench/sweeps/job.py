@@ -30,9 +30,7 @@ def run_job(launch: Launch) -> float | None:
         RunError: if its folder cannot be written.
     """
     set_up_logging()
-    trainer = launch.config["trainer"]
-    if trainer.get("devices") == 1 and trainer.get("accelerator") != "cpu":
-        take_gpu(Path(launch.config["log_dir"]) / ".gpus")
+    take_one_gpu(launch)
     launch = with_origin(launch)
     trial = _trial_of(launch)
     folder = RunFolder.at(job_path(launch))
@@ -45,6 +43,21 @@ def run_job(launch: Launch) -> float | None:
     if trial:
         trial.tell(folder.read_metrics().get("status"), value)
     return value
+
+
+def take_one_gpu(launch: Launch) -> None:
+    """Restrict this process to one GPU of several, if the job takes one."""
+    trainer = launch.config["trainer"]
+    if trainer.get("devices") == 1 and trainer.get("accelerator") != "cpu":
+        take_gpu(Path(launch.config["log_dir"]) / ".gpus")
+
+
+def begin(folder: RunFolder, launch: Launch, trial: int | None = None) -> None:
+    """Note in its folder, which is claimed, that a job is being done."""
+    folder.remove_failure()
+    folder.write_config(launch.config, launch.overrides)
+    mine = identity(launch.config)
+    folder.write_metrics(status="running", error=None, identity=mine, trial=trial)
 
 
 def _trial_of(launch: Launch) -> Any:
@@ -65,11 +78,7 @@ def _run_in(folder: RunFolder, launch: Launch, judge: Judge | None = None) -> fl
             log.info("%s   is done already", launch.name)
             return value_of(launch.config["optimized_metric"], known["metrics"], known["monitor"])
         log.info("\njob         %s", launch.name)
-        folder.remove_failure()
-        folder.write_config(launch.config, launch.overrides)
-        folder.write_metrics(
-            status="running", error=None, identity=identity(launch.config), trial=number
-        )
+        begin(folder, launch, number)
         return run(launch, folder, judge)
     except KeyboardInterrupt:  # before its first step
         folder.write_metrics(status="interrupted")

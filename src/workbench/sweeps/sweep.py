@@ -38,7 +38,11 @@ def launch_all(command: CommandLine, launcher: Any, at_once: int | None) -> int:
     size = at_once or (1 if is_serial else len(left) or 1)
     try:
         for start in range(0, len(left), size):
-            batch = [command.arguments[n] for n in left[start : start + size]]
+            numbers = left[start : start + size]
+            if hasattr(launcher, "run_jobs"):  # it takes them as they were checked
+                launcher.run_jobs([jobs[n] for n in numbers])
+                continue
+            batch = [command.arguments[n] for n in numbers]
             for done in launcher.launch(batch, initial_job_idx=start):
                 _ = done.return_value  # raises what the job raised
     finally:

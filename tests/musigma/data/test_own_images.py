@@ -460,7 +460,7 @@ def test_fewer_images_than_processes_is_found_before_training(tmp_path):
     write_folder(tmp_path, IMAGES[:5])
     data = ImageFolderDataModule(path=tmp_path, image_shape=SHAPE, val_size=1)
     data.trainer = SimpleNamespace(
-        world_size=4, strategy=SimpleNamespace(root_device=torch.device("cpu"))
+        global_rank=0, world_size=4, strategy=SimpleNamespace(root_device=torch.device("cpu"))
     )
     with pytest.raises(DataError, match=r"train set has 3 images, too few for 4 processes"):
         data.setup("fit")

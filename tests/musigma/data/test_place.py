@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from musigma.data import loader
+from musigma.data import loader, memory
 from musigma.data.loader import TensorLoader
 
 GPU = torch.device("meta")
@@ -28,7 +28,7 @@ def test_it_is_said_where_they_stay_behind(monkeypatch, caplog):
 
 
 def test_the_cpu_shares_the_hosts_memory():
-    assert loader.free_memory(torch.device("cpu")) is None
+    assert memory.free_memory(torch.device("cpu")) is None
 
 
 def test_batches_travel_from_where_the_images_are(monkeypatch):

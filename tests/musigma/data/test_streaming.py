@@ -2,13 +2,16 @@
 
 import logging
 import multiprocessing
+import os
+import signal
 from functools import partial
 
 import pytest
 import torch
+from torch.utils.data import get_worker_info
 
 from musigma.data import DatasetDataModule, ImageFolderDataModule, image_folder
-from shapes import Shapes, coloured_shapes, write_folder
+from shapes import Shapes, Tape, coloured_shapes, write_folder
 from workbench.errors import DataError
 from workbench.runs.weights import load_checkpoint
 
@@ -79,6 +82,7 @@ def test_any_data_set_class_trains_and_resumes_to_the_same_bits(kind, place, res
         ({"odd": "floats"}, "item 0 holds torch.float32, and should hold grey levels 0 to 255"),
         ({"odd": "small"}, r"item 0 has the shape \[3, 8, 16\], and data.image_shape is"),
         ({"odd": "nothing"}, "item 0 holds NoneType"),
+        ({"odd": "deep"}, "item 0 holds I;16 pixels, and should hold grey levels 0 to 255"),
         ({"odd": "raises"}, "item 0 cannot be read: ValueError: no such image"),
         ({"count": 0}, "Shapes holds no images"),
         ({"splits": "train"}, "data.dataset: TypeError: .*unexpected keyword argument 'splits'"),
@@ -89,6 +93,34 @@ def test_what_is_wrong_with_a_data_set_is_one_clear_line_before_training(setting
     with pytest.raises(DataError, match=message) as error:
         data.prepare_data()
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [Shapes, Tape])
+def test_a_worker_that_is_killed_is_told_with_what_to_do(kind, monkeypatch):
+    def read(self, index):
+        if get_worker_info():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return IMAGES[index], 0
+
+    monkeypatch.setattr(Shapes, "__getitem__", read)
+    data = DatasetDataModule(dataset=kind, image_shape=SHAPE, num_workers=1)
+    data.setup("fit")
+    with pytest.raises(DataError, match=r"was killed .*set data\.num_workers"):
+        list(data.train_dataloader())
+
+
+class _Bands(torch.utils.data.Dataset):
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, index):
+        return torch.full((5, 4, 6), index, dtype=torch.uint8)
+
+
+def test_tensors_of_a_data_set_may_have_any_number_of_channels():
+    data = DatasetDataModule(dataset=_Bands, image_shape=(5, 4, 6), num_workers=0)
+    data.setup("fit")
+    assert next(iter(data.train_dataloader())).x.shape[1:] == (5, 4, 6)
 
 
 def test_a_damaged_image_is_found_when_it_is_streamed(tmp_path):

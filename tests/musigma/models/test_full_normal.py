@@ -2,17 +2,24 @@
 
 import json
 
+import lightning as L
 import numpy as np
 import pytest
 import torch
 from torch.distributions import MultivariateNormal, kl_divergence
+from torch.utils.data import DataLoader
 
 from doubly import check_doubly_reparameterized_gradient
+from extras import needs
 from musigma.commands.evaluate import evaluate
+from musigma.commands.export import export_run
 from musigma.commands.predict import predict
 from musigma.evaluation import importance_estimate
+from musigma.loading import Run
 from musigma.models import MLP, Autoencoder
 from musigma.models.posteriors.full_normal import FullNormalHead, FullNormalPosterior
+from musigma.module import AutoencoderModule
+from musigma.objectives import ELBO
 from musigma.objectives.likelihoods import Laplace
 from oracles import LinearGaussian
 from posteriors import (
@@ -188,3 +195,28 @@ def test_a_run_is_evaluated_and_what_is_for_diagonal_posteriors_is_left_out(
     with np.load(path) as z:
         assert z["std"].shape == (500, 2)
         assert np.all(z["std"] > 0)
+
+
+def test_a_model_of_64_bits_takes_the_noise_of_any_other(tmp_path):
+    model = Autoencoder(
+        MLP((4,), (4,)), Laplace(), posterior=FullNormalHead, image_shape=(1, 2, 2)
+    ).double()
+    loader = DataLoader(torch.rand(6, 1, 2, 2), batch_size=3)
+    trainer = L.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(AutoencoderModule(model, ELBO()), loader, loader)
+    assert trainer.global_step == 2
+
+
+@needs("onnxruntime")
+def test_of_one_dimension_it_is_exported_to_onnx(tmp_path):
+    settings = {"posterior": FullNormalHead, "latent_dim": 1, "image_shape": (1, 2, 2)}
+    model = Autoencoder(MLP((4,), (4,)), Laplace(), **settings).eval()
+    assert len(export_run(Run(model, None, {"model": {}}), tmp_path / "export", "onnx")) == 2

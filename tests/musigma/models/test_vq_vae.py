@@ -7,6 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from musigma.commands.export import export_run
+from musigma.loading import Run
 from musigma.models import MLP
 from musigma.models.vq_vae import VQVAE, CodeChain
 from musigma.objectives import ELBO, FreeBits
@@ -121,3 +123,8 @@ def test_what_needs_a_rate_by_dimension_is_refused():
 @pytest.mark.slow
 def test_a_run_resumes_to_the_same_bits(resuming):
     resuming.ends_in_the_same_bits("model=vq_vae", "model.codes=2")
+
+
+def test_it_is_exported(tmp_path):
+    run = Run(_model().eval(), None, {"model": {}})
+    assert len(export_run(run, tmp_path / "export")) == 4

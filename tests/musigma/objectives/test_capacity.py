@@ -36,3 +36,8 @@ def test_its_schedule_is_followed():
 
 def test_settings_out_of_range_are_refused():
     check_refusals(lambda: Capacity(capacity=-1.0), lambda: Capacity(gamma=-1.0))
+
+
+def test_without_a_weight_of_the_distance_nothing_holds_codes_to_the_prior():
+    assert Capacity().uses_prior
+    assert not Capacity(gamma=0).uses_prior

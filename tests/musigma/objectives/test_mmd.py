@@ -111,3 +111,9 @@ def test_a_point_held_to_the_prior_has_samples_and_no_rates_in_panels(run_here):
         f"val/{name}" for name in ("reconstructions", "latent_scatter", "samples")
     }
     assert events.Tags()["histograms"] == ["val/mu"]
+
+
+def test_with_no_weight_at_all_nothing_holds_codes_to_the_prior():
+    assert MMD().uses_prior
+    assert MMD(alpha=0, weight=1).uses_prior
+    assert not MMD(alpha=1, weight=0).uses_prior

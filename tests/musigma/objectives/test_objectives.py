@@ -127,3 +127,10 @@ def test_settings_out_of_range_are_refused():
         lambda: ELBO(samples=0),
         lambda: Reconstruction(samples=0),
     )
+
+
+def test_codes_are_held_to_the_prior_by_a_rate_that_ends_with_a_weight():
+    assert ELBO(beta=0.1).uses_prior
+    assert not ELBO(beta=0).uses_prior
+    assert ELBO(beta=Linear(steps=10)).uses_prior
+    assert not ELBO(beta=Linear(steps=10, start=1.0, end=0.0)).uses_prior

@@ -89,3 +89,8 @@ def test_losses_with_estimates_from_batches_compare_where_batches_are_of_one_siz
     small, large = (meanings(config, module, data) for data in datas)
     assert (small.of("loss").of == large.of("loss").of) == compares
     assert small.of("elbo").of == large.of("elbo").of
+
+
+def test_only_the_dimension_wise_rate_holds_codes_to_the_prior():
+    assert TCVAE().uses_prior
+    assert not TCVAE(gamma=0).uses_prior

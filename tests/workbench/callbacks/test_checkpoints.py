@@ -21,7 +21,7 @@ from workbench.training import run
 
 def _best(monitor="val/loss", mode="min"):
     callback = BestAndLast(monitor, mode)
-    callback._metric = monitor
+    callback.metric = monitor
     return callback
 
 

@@ -14,31 +14,38 @@ from workbench.module import ReportingModule, Stage
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.project import Project
 from workbench.schedules import SchedulerRecipe
+from workbench.seeded_draws import SeededDraws
 
 
 class Points(L.LightningDataModule):
     """Points near the line y = 3x + 1."""
 
-    def __init__(self, count: int = 64, noise: float = 0.1, batch_size: int = 16) -> None:
+    def __init__(
+        self, count: int = 64, noise: float = 0.1, batch_size: int = 16, shuffle: bool = False
+    ) -> None:
         super().__init__()
         x = torch.linspace(-1, 1, count)[:, None]
         errors = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
         self.points = TensorDataset(x, 3 * x + 1 + noise * errors)
         self.batch_size = batch_size
+        self.shuffle = shuffle
 
     def train_dataloader(self) -> DataLoader:
+        return DataLoader(self.points, self.batch_size, self.shuffle)
+
+    def val_dataloader(self) -> DataLoader:
         return DataLoader(self.points, self.batch_size)
 
-    val_dataloader = test_dataloader = train_dataloader
+    test_dataloader = val_dataloader
 
 
-class Line(ReportingModule):
+class Line(SeededDraws, ReportingModule):
     """Fits a line by least squares."""
 
-    def __init__(self, line: nn.Linear, **recipes) -> None:
+    def __init__(self, line: nn.Linear, **settings) -> None:
         super().__init__()
         self.line = line
-        vars(self).update(recipes)
+        vars(self).update(settings)
 
     def _step(self, stage: Stage, batch: list[Tensor]) -> Tensor:
         x, y = batch
@@ -70,6 +77,7 @@ def assemble(config, data):
         optimizer=instantiate(config["optimizer"], OptimizerRecipe, "optimizer"),
         scheduler=instantiate(config["scheduler"], SchedulerRecipe, "scheduler"),
         parameter_groups=config["parameter_groups"],
+        seed=config["seed"],
     )
 
 

@@ -87,7 +87,8 @@ class FullNormalHead(Head):
         mu, raw = at_least_float32(self.mu(features)), at_least_float32(self.raw_scale(features))
         d = mu.shape[-1]
         scale = F.softplus(raw[..., :d]) + STD_FLOOR
-        row, column = torch.tril_indices(d, d, -1, device=mu.device)
         scale_tril = torch.diag_embed(scale)
-        scale_tril[..., row, column] = scale[..., row] * raw[..., d:] / math.sqrt(d)
+        if d > 1:  # ONNX knows no empty indices
+            row, column = torch.tril_indices(d, d, -1, device=mu.device)
+            scale_tril[..., row, column] = scale[..., row] * raw[..., d:] / math.sqrt(d)
         return FullNormalPosterior(mu, scale_tril)

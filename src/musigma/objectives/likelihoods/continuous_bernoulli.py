@@ -33,7 +33,8 @@ class ContinuousBernoulli(Likelihood):
         """1 / (1 − e⁻ˡ) − 1 / l, which is not λ."""
         small = output.abs() < NEAR_ZERO
         safe = torch.where(small, 1.0, output)
-        exact = -1 / torch.expm1(-safe) - 1 / safe
+        # Beyond 80 the first term is nothing, and where expm1 overflows its gradient is NaN.
+        exact = -1 / torch.expm1((-safe).clamp(max=80)) - 1 / safe
         return torch.where(small, 0.5 + output / 12 - output**3 / 720, exact)
 
     def sample(self, output: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from musigma.shapes import ImageShape
@@ -56,9 +57,11 @@ class Likelihood(nn.Module, ABC):
     def log_prob_of_pairs(self, x: Tensor, output: Tensor) -> Tensor:
         """Log p(x_b|z_g) of every image with every output: `[B, …]`, `[G, …]` → `[G, B]`.
 
-        A likelihood that is linear in its statistics does this with one matrix product.
+        A likelihood that is linear in its statistics does this with one matrix product; by default
+        it is done image by image, as the pixels of all pairs could take a lot of memory.
         """
-        return self.log_prob(x, output.unsqueeze(1))
+        of_each = [self.log_prob(image, output.unsqueeze(1)) for image in x.split(1)]
+        return torch.cat(of_each, 1)
 
 
 def sum_over_pixels(per_pixel: Tensor) -> Tensor:

@@ -1,0 +1,95 @@
+"""What a module and its loaders draw in training, as a function of where it is drawn."""
+
+import logging
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.trainer.states import TrainerFn
+
+from workbench.foreign import Reports
+from workbench.seeding import derive_seed, seed_everything, seed_noise
+
+log = logging.getLogger(__name__)
+
+
+class SeededDraws:
+    """Makes loaders draw by (seed, rank, epoch), and modules by (seed, rank, epoch, batch).
+
+    It is mixed into a LightningModule or a callback, which sets `seed`; hooks of a callback are
+    given trainer and module first.
+    """
+
+    seed: int = 0
+    _trainer: Any
+    _first_epoch = 0
+
+    def on_fit_start(self, *given: Any) -> None:
+        """Seed what a DataLoader draws for its first epoch, which it does before that begins."""
+        super().on_fit_start(*given)  # type: ignore[misc]
+        seed_everything(self._seed_at(self._first_epoch))
+
+    def on_train_start(self, *given: Any) -> None:
+        """Say what cannot be resumed exactly."""
+        super().on_train_start(*given)  # type: ignore[misc]
+        loader = self._trainer.train_dataloader
+        if not hasattr(loader, "state_dict"):
+            log.info(
+                "this loader has no state_dict: a run resumes exactly from the end of an epoch,\n"
+                "and in the middle of one begins with its first %s again",
+                self.examples,  # type: ignore[attr-defined]
+            )
+        if getattr(loader, "persistent_workers", False):
+            log.info(
+                "this loader keeps its workers (persistent_workers): what these draw depends on\n"
+                "all epochs before, and is something else in a run that is resumed"
+            )
+
+    def on_train_epoch_start(self, *given: Any) -> None:
+        """Seed what a DataLoader draws for an epoch, its order and the seeds of its workers."""
+        super().on_train_epoch_start(*given)  # type: ignore[misc]
+        if (epoch := self._trainer.current_epoch) != self._first_epoch:  # whose iterator has drawn
+            seed_everything(self._seed_at(epoch))
+
+    def on_train_batch_start(self, *given: Any) -> None:
+        """Seed the batch's noise by its place, and by nothing that came before."""
+        super().on_train_batch_start(*given)  # type: ignore[misc]
+        device: Any = self.device  # type: ignore[attr-defined]
+        seed_noise(device, self._seed_at(self._trainer.current_epoch, given[-1]))
+
+    def on_load_checkpoint(self, *given: Any) -> None:
+        """Note the epoch that is trained first."""
+        super().on_load_checkpoint(*given)  # type: ignore[misc]
+        if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
+            epochs = given[-1]["loops"]["fit_loop"]["epoch_progress"]["current"]
+            self._first_epoch = epochs["processed"]
+
+    def _seed_at(self, *place: int) -> int:
+        return derive_seed(self.seed, self._trainer.global_rank, *place)
+
+
+class SeededReports(SeededDraws, Reports):
+    """Stands in for a module of the user's own class, whose draws it seeds.
+
+    Args:
+        monitor: the metric that decides which checkpoint is best, without its stage.
+        seed: of the run.
+    """
+
+    def __init__(self, monitor: str, seed: int) -> None:
+        super().__init__(monitor)
+        self.seed = seed
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say what cannot be resumed at all."""
+        super().on_train_start(trainer, pl_module)
+        log.info(
+            "resumed, a run has its weights, optimizers, schedulers and what torch, NumPy\n"
+            "and random draw; what %s keeps elsewhere begins anew",
+            type(pl_module).__name__,
+        )
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Seed what an evaluation draws, the same each time."""
+        seed_noise(self.device, self._seed_at())
+
+    on_test_epoch_start = on_validation_epoch_start

@@ -1,0 +1,1 @@
+"""Runs that differ in numbers only, trained as one model."""

@@ -1,0 +1,53 @@
+"""A function that a GPU replays."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_leaves, tree_map
+
+WARM_UP = 3
+"""The calls before the one that is recorded; libraries set themselves up in them."""
+
+
+class Replayed:
+    """A function of tensors that returns nothing; a GPU replays it as one CUDA graph.
+
+    The first calls, and those of other shapes than the first, are made as they are, and so are all
+    on a CPU.
+
+    Args:
+        function: changes tensors in place, and asks for none of their values.
+        is_on: whether it is replayed.
+    """
+
+    def __init__(self, function: Callable[..., None], is_on: bool) -> None:
+        self.function, self.is_on = function, is_on
+        self._calls = 0
+        self._shapes: list[torch.Size] = []
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._inputs: Any = None
+
+    def __call__(self, *inputs: Any) -> None:
+        """Call it, or replay it."""
+        shapes = [tensor.shape for tensor in tree_leaves(inputs)]
+        self._shapes = self._shapes or shapes
+        if not self.is_on or shapes != self._shapes:
+            self.function(*inputs)
+            return
+        self._calls += 1
+        if self._calls <= WARM_UP:
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                self.function(*inputs)
+            torch.cuda.current_stream().wait_stream(stream)
+            return
+        if self._graph is None:
+            self._inputs = tree_map(torch.clone, inputs)
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph):
+                self.function(*self._inputs)
+        for kept, given in zip(tree_leaves(self._inputs), tree_leaves(inputs), strict=True):
+            kept.copy_(given)
+        self._graph.replay()

@@ -1,0 +1,134 @@
+"""The jobs of a sweep, as many as possible trained in stacks."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from fnmatch import fnmatch
+from typing import Any
+
+from workbench.callbacks import BestAndLast, GracefulStop, Progress, StopWhenNotFinite, Throughput
+from workbench.callbacks.graceful_stop import interruptible
+from workbench.config.identity import changes_metrics, flatten
+from workbench.config.launch import Launch
+from workbench.config.targets import find_class
+from workbench.console import set_up_logging
+from workbench.errors import one_line
+from workbench.runs.folder import RunFolder
+from workbench.stacked.member import Member
+from workbench.stacked.training import train
+from workbench.sweeps.job import begin, job_path, run_job, take_one_gpu
+
+log = logging.getLogger(__name__)
+
+NUMBERS = ("optimizer.*", "parameter_groups.*", "model.*", "seed", "*.seed")
+"""Settings in which the runs of a stack may differ, if they are numbers."""
+
+OBEYED = ("_target_", "accelerator", "devices", "precision", "max_epochs", "log_every_n_steps")
+"""Settings of the trainer that a stack obeys, beside those that change no metric."""
+
+REFUSED = ("init_from", "freeze", "compile", "scheduler")
+"""Settings that it does not."""
+
+CALLBACKS = (BestAndLast, GracefulStop, Progress, StopWhenNotFinite, Throughput)
+"""Callbacks whose part it does or leaves out; a project's own have `only_shows = True`."""
+
+
+def run_jobs(jobs: Sequence[Launch], at_once: int) -> None:
+    """Train jobs in stacks, then finish each as if alone, which trains what is not in one.
+
+    Args:
+        jobs: checked; those that are done are left as they are.
+        at_once: the most that are trained as one.
+    """
+    set_up_logging()
+    take_one_gpu(jobs[0])
+    with interruptible():
+        for group in _groups(jobs):
+            for start in range(0, len(group), at_once):
+                _train(group[start : start + at_once])
+    for job in jobs:
+        run_job(job)
+
+
+def _groups(jobs: Sequence[Launch]) -> Iterator[list[Launch]]:
+    """Jobs that are to be trained, where several differ in numbers only."""
+    groups: dict[str, list[Launch]] = {}
+    for job in jobs:
+        if RunFolder(job_path(job)).read_metrics().get("status") == "completed":
+            continue
+        if reason := next(_reasons(job.config), None):
+            log.info("%s   is trained alone: %s", job.name, reason)
+            continue
+        groups.setdefault(str(_common(job.config)), []).append(job)
+    yield from (group for group in groups.values() if len(group) > 1)
+
+
+def _reasons(config: dict[str, Any]) -> Iterator[str]:
+    """Why a run cannot be in a stack, as far as its settings say."""
+    trainer = config["trainer"]
+    for name, value in trainer.items():
+        if name not in OBEYED and changes_metrics(f"trainer.{name}") and value is not None:
+            yield f"trainer.{name}={value}"
+    if (trainer.get("devices"), trainer.get("precision", "32-true")) != (1, "32-true"):
+        yield "it has several devices, or another precision than 32-true"
+    if trainer.get("max_epochs", -1) < 1:
+        yield "it has no last epoch"
+    yield from (f"{name} is set" for name in REFUSED if config.get(name))
+    nodes = [node for node in config["callbacks"].values() if node is not None]
+    kinds = [find_class(node["_target_"], "callbacks") for node in nodes]
+    if kinds.count(BestAndLast) != 1:
+        yield "it does not keep its best and last checkpoints"
+    others = [k for k in kinds if k not in CALLBACKS and not getattr(k, "only_shows", False)]
+    yield from (f"a stack has no {kind.__name__}" for kind in others)
+
+
+def _common(config: dict[str, Any]) -> dict[str, Any]:
+    """All settings but the numbers in which the runs of a stack may differ."""
+    return {
+        name: "number" if type(value) in (int, float) and _may_differ(name) else value
+        for name, value in flatten(config).items()
+    }
+
+
+def _may_differ(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in NUMBERS)
+
+
+def _train(jobs: Sequence[Launch]) -> None:
+    """Train jobs in stacks of those that are alike and have done as many epochs."""
+    with ExitStack() as kept:
+        stacks: dict[Any, list[Member]] = {}
+        first: Member | None = None
+        for job in jobs:
+            if member := _member(job, first):
+                kept.callback(member.close)
+                first = first or member
+                stacks.setdefault((member.epochs, member.alike), []).append(member)
+        for members in stacks.values():
+            if len(members) > 1:
+                _train_stack(members)
+
+
+def _member(job: Launch, first: Member | None) -> Member | None:
+    """The run of a job, with its folder claimed; None if it is left to be run alone."""
+    folder = RunFolder.at(job_path(job))
+    try:
+        folder.claim()
+        begin(folder, job)
+        return Member(job, folder, first)
+    except Exception as error:  # run alone, it says what is wrong
+        log.info("%s   is trained alone: %s", job.name, one_line(error))
+        folder.release()
+        return None
+
+
+def _train_stack(members: Sequence[Member]) -> None:
+    try:
+        train(members)
+    except KeyboardInterrupt:
+        for member in members:
+            member.folder.write_metrics(status="interrupted")
+        log.warning("Stopped. The same command resumes the sweep.")
+        raise SystemExit(130) from None
+    except Exception as error:
+        log.warning("%s runs are trained one by one: %s", len(members), one_line(error))
