@@ -163,7 +163,8 @@ class ImageDataModule(L.LightningDataModule):
         else:
             mask = self._held_out(len(images))
             held_out, held_out_labels = images[mask], labels[mask]
-            images, labels = images[~mask], labels[~mask]
+            kept = (~mask).nonzero().squeeze(1)
+            images, labels = images.index_select(0, kept), labels[kept]
         if self.augment:
             self._keep("train", self._streamed(Items(images, labels), len(images)))
         else:
