@@ -1,5 +1,6 @@
 """Shared by all tests: all run offline, on small data, and write to a folder of their own."""
 
+import gc
 import os
 
 import pytest
@@ -31,9 +32,18 @@ def pytest_configure():
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    """Import as the scripts do; the process that only hands out tests collects and imports none."""
+    """Import as the scripts do; the process that only hands out tests collects and imports none.
+
+    What is imported and collected stays, so the garbage collector need not look at it.
+    """
+    gc.disable()
     import_torchmetrics()
+    found = yield
+    gc.freeze()
+    gc.enable()
+    return found
 
 
 def pytest_runtest_setup(item):

@@ -45,6 +45,7 @@ def _own_module(config, uses):
     return next(name for name in uses[config] & gone if name.startswith("src/"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", PARTS)
 def test_no_other_file_names_it(config, uses):
     gone = belongings({config}, uses)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import lightning as L
 
@@ -26,7 +26,9 @@ print(time.perf_counter() - start, used.ru_maxrss, used.ru_utime + used.ru_stime
 
 
 class EndAtFirstStep(L.Callback):
-    """Ends the process after its first training step."""
+    """Ends the process after its first training step, of which the rehearsal before it has none."""
+
+    only_shows: ClassVar[bool] = True
 
     def on_train_batch_end(self, *_: object) -> None:
         """Exit at once; only the time to the first step is measured."""

@@ -1,5 +1,6 @@
 """Imports that no run uses, left out so that commands start sooner."""
 
+import gc
 import importlib.util
 import sys
 from types import ModuleType
@@ -10,6 +11,9 @@ def import_torchmetrics() -> None:
 
     It is imported there for one name alone, `hamming`, which torchmetrics adds to it for a package
     that measures sound. Whoever imports `scipy.signal` afterwards gets it as SciPy has it.
+
+    Torch comes with it, and half a million objects that stay: the garbage collector, which would
+    look at all of them time and again, is off meanwhile and leaves them out from then on.
     """
     if "scipy.signal" in sys.modules or "torchmetrics" in sys.modules:
         return
@@ -18,7 +22,12 @@ def import_torchmetrics() -> None:
     stand_in = ModuleType("scipy.signal")
     vars(stand_in)["hamming"] = None
     sys.modules["scipy.signal"] = stand_in
+    collects = gc.isenabled()
+    gc.disable()
     try:
         import torchmetrics  # noqa: F401
     finally:
         del sys.modules["scipy.signal"]
+        gc.freeze()
+        if collects:
+            gc.enable()

@@ -17,10 +17,12 @@ pytestmark = [
 ]
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_a_plain_step(monkeypatch):
     check_gradients(ELBO(samples=4), monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_copy_trains_its_own_weights_and_a_module_can_be_saved(monkeypatch):
     module = module_of(ELBO(samples=2), Gaussian(scale_is="optimal"))
     before = copy.deepcopy(module.state_dict())

@@ -6,9 +6,9 @@ import math
 import struct
 import zlib
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,8 +59,8 @@ def check_raw_files(folder: Path, dataset: str = "") -> None:
     """
     for name in FILES:
         path = _present(folder / name)
-        state = path.stat()
-        _check_unchanged(path, dataset, (state.st_size, state.st_mtime_ns, state.st_ino))
+        if _state(path, dataset) not in _known:
+            read_raw(path, dataset)
 
 
 def read_set(folder: Path, split: str, dataset: str = "") -> tuple[Tensor, Tensor]:
@@ -71,15 +71,17 @@ def read_set(folder: Path, split: str, dataset: str = "") -> tuple[Tensor, Tenso
     """
     arrays = []
     for name in (name for name in FILES if name.startswith(split)):
-        data = bytearray(read_raw(_present(folder / name), dataset))
+        data = read_raw(_present(folder / name), dataset)
         body = torch.frombuffer(data, dtype=torch.uint8, offset=len(_header(name)))
         arrays.append(body.reshape(SHAPES[name]))
     images, labels = arrays
     return images, labels.long()
 
 
-def read_raw(path: Path, dataset: str = "") -> bytes:
+def read_raw(path: Path, dataset: str = "") -> memoryview:
     """The bytes of a raw file, or unpacked from its `.gz`, checked.
+
+    The content of a file that has not changed is checked once.
 
     Raises:
         DataError: if it is not what its name says.
@@ -87,17 +89,19 @@ def read_raw(path: Path, dataset: str = "") -> bytes:
     name = path.name.removesuffix(".gz")
     header, shape = _header(name), SHAPES[name]
     size = len(header) + math.prod(shape)
+    state = _state(path, dataset)
     if path.name == name:
-        data = path.read_bytes()
+        data = np.fromfile(path, np.uint8).data
     else:
         try:
             with gzip.open(path) as file:
-                data = file.read(size + 1)  # not whatever a wrong one unpacks to
+                unpacked = file.read(size + 1)  # not whatever a wrong one unpacks to
+                data = memoryview(bytearray(unpacked))
         except (OSError, EOFError, zlib.error) as error:
             raise _damaged(path, f"cannot be unpacked: {error}") from error
     if len(data) < len(header):
         raise _damaged(path, f"has {len(data)} bytes, not even a header")
-    if not data.startswith(header):
+    if data[: len(header)] != header:
         numbers = struct.unpack(f">{len(header) // 4}I", data[: len(header)])
         magic, *wanted = struct.unpack(f">{len(header) // 4}I", header)
         raise _damaged(
@@ -109,8 +113,9 @@ def read_raw(path: Path, dataset: str = "") -> bytes:
         raise _damaged(path, f"has {len(data):,} bytes, and should have {size:,}")
     if len(shape) == 1 and (label := max(data[len(header) :])) >= CLASSES:
         raise _damaged(path, f"holds the label {label}, and labels are 0 to 9")
-    if differs := _differs(path, data, PUBLISHED.get(dataset, {})):
+    if state not in _known and (differs := _differs(path, data, PUBLISHED.get(dataset, {}))):
         raise _damaged(path, differs)
+    _known.add(state)
     return data
 
 
@@ -126,7 +131,7 @@ def _header(name: str) -> bytes:
     return struct.pack(f">{1 + len(shape)}I", magic, *shape)
 
 
-def _differs(path: Path, data: bytes, published: Mapping[str, str]) -> str:
+def _differs(path: Path, data: memoryview, published: Mapping[str, str]) -> str:
     """The difference of a file's bytes to the published ones, in words; empty if there is none.
 
     If no digest is published, the archive beside it, if there is one, ends with a checksum.
@@ -142,9 +147,14 @@ def _differs(path: Path, data: bytes, published: Mapping[str, str]) -> str:
     return ""
 
 
-@cache
-def _check_unchanged(path: Path, dataset: str, state: tuple[int, ...]) -> None:
-    read_raw(path, dataset)
+_known: set[tuple[Path, str, int, int, int]] = set()
+"""The states of files that this process has read and found to be right."""
+
+
+def _state(path: Path, dataset: str) -> tuple[Path, str, int, int, int]:
+    """Another one once the file has changed."""
+    now = path.stat()
+    return path, dataset, now.st_size, now.st_mtime_ns, now.st_ino
 
 
 def _damaged(path: Path, what: str) -> DataError:
