@@ -9,7 +9,7 @@ from musigma.data.batch import Batch, has_places
 from musigma.seeding import CODES, FIXED_SEED, derive_seed, normal_noise
 
 LARGEST_TABLE = 2**26
-"""Numbers of noise that are kept."""
+"""The most numbers of noise that are kept."""
 
 
 class EvaluatedBatch(NamedTuple):
@@ -17,9 +17,9 @@ class EvaluatedBatch(NamedTuple):
 
     Args:
         number: of the batch on this rank, from 0.
-        ranks: how many processes share the images.
-        rank: this one.
-        loader: that gave it.
+        ranks: the number of processes that share the images.
+        rank: the number of this process.
+        loader: the loader that gave the batch.
     """
 
     number: int
@@ -29,9 +29,10 @@ class EvaluatedBatch(NamedTuple):
 
 
 class EvaluationNoise:
-    """Noise by the places of images, kept for the next batch; in a stream without, by the batch's.
+    """Noise by the places of images; where they have none, by those of batches.
 
-    Of more numbers than `LARGEST_TABLE` those of each image are drawn when it comes.
+    The noise of a whole data set is drawn once and kept, up to `LARGEST_TABLE` numbers; beyond
+    that, the noise of each image is drawn when it is evaluated.
     """
 
     def __init__(self) -> None:

@@ -56,9 +56,9 @@ class AutoencoderModule(SeededDraws, ReportingModule):
     a stream without places, of (rank, batch).
 
     Any loader will do, of batches `x`, `(x, y)`, `{"x": x, "y": y}` or `Batch`; metrics of several
-    validation or test loaders are means over all of their images. A run resumes to
-    the same bits from the end of an epoch, as all that a DataLoader draws is a function of (seed,
-    rank, epoch); from the middle of one if the loader has a `state_dict`, as this project's have.
+    validation or test loaders are means over all of their images. A run resumes to the same bits
+    from the end of an epoch, as all that a DataLoader draws is a function of (seed, rank, epoch),
+    and from the middle of one if the loader has a `state_dict`, as this project's have.
 
     Args:
         model: is trained.
@@ -119,7 +119,8 @@ class AutoencoderModule(SeededDraws, ReportingModule):
     def setup(self, stage: str) -> None:
         """Check labels, and start decoder and prior at the mean image if they want to.
 
-        Not those that are another run's. A checkpoint is loaded after this.
+        Those whose weights were taken from another run stay as they are. A checkpoint is loaded
+        after this.
         """
         data = self._own_data()
         for labels in data.labels.values() if data else ():

@@ -175,7 +175,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
 
     Columns of numbers are aligned right; text is wrapped between words.
     """
-    made = Table(title=title or None, title_justify="left")
+    made = Table()
     rows = [[printable(cell) for cell in row] for row in rows]
     for column, *cells in zip(columns, *rows, strict=True):
         is_numeric = all(cell[:1].isdigit() or cell[:1] in ("", *"-−–≥") for cell in cells)
@@ -194,7 +194,8 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     )
     least = Measurement.get(console, console.options, made).minimum
     console.print(made, width=max(WIDTH, least))
-    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
+    lines = [*wrapped(title).splitlines(), *page.getvalue().splitlines()]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ class JointOptimizer(Optimizer):
 
     def __init__(self, parts: Sequence[Optimizer]) -> None:
         first, *others = (part.defaults for part in parts)
-        # What all have alike, by which schedulers see what they may set: the momentum, say.
+        # The defaults that all share; schedulers look in them for what they may set, as momentum.
         shared = {k: v for k, v in first.items() if all(o.get(k) == v for o in others)}
         super().__init__([group for part in parts for group in part.param_groups], shared)
         self.parts = [*parts]

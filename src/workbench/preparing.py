@@ -217,7 +217,7 @@ def try_out(
 ) -> None:
     """Check the trainer, and try two steps of the run in a folder that is thrown away.
 
-    Of one that is trained already, and is only tested, no steps are tried.
+    A run that is trained already is only tested, and no steps are tried.
     """
     with TemporaryDirectory() as folder:
         with blaming("trainer"):

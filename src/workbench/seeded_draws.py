@@ -1,4 +1,4 @@
-"""What a module and its loaders draw in training, as a function of where it is drawn."""
+"""Random draws of a module and its loaders in training, as functions of where they are made."""
 
 import logging
 from typing import Any
@@ -40,8 +40,8 @@ class SeededDraws:
             )
         if getattr(loader, "persistent_workers", False):
             log.info(
-                "this loader keeps its workers (persistent_workers): what these draw depends on\n"
-                "all epochs before, and is something else in a run that is resumed"
+                "this loader keeps its workers between epochs (persistent_workers=True): what\n"
+                "they draw at random depends on all earlier epochs, and differs in a resumed run"
             )
 
     def on_train_epoch_start(self, *given: Any) -> None:

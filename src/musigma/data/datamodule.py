@@ -57,7 +57,7 @@ class ImageDataModule(L.LightningDataModule):
             core. Images in memory that are not augmented need none.
 
     Without a trainer the images are on `device`, which is the CPU unless it is set. `labels` has
-    those of each set that has been read, `[N]`, on the CPU; of streamed images nobody knows them.
+    those of each set that has been read, `[N]`, on the CPU; those of streamed images are not known.
     """
 
     resizes: ClassVar[bool] = False

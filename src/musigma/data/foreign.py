@@ -54,8 +54,8 @@ class AsTheyCome(Normalization):
         if self.kind == "unit":
             return images.float().div_(255)
         raise DataError(
-            "a data module of your own normalises its images itself, and nobody knows how: put "
-            "these into its data"
+            "a data module of your own normalises its images itself, in a way that is not known "
+            "here: add these images to its data"
         )
 
     def to_unit(self, x: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class AsTheyCome(Normalization):
 
 
 def _of_inner(hook: str) -> Any:
-    """The hook of that name of the data module that is held."""
+    """A hook that calls the inner data module's hook of that name."""
 
     def call(self: "ForeignDataModule", *given: Any, **named: Any) -> Any:
         return getattr(self.inner, hook)(*given, **named)
@@ -80,7 +80,7 @@ def _of_inner(hook: str) -> Any:
 
 
 class ForeignDataModule(ImageDataModule):
-    """Holds a LightningDataModule of any class, whose loaders and hooks it hands on.
+    """Wraps a LightningDataModule of any class, and passes on its loaders and hooks.
 
     The shape of the images is its `image_shape`, if it has one, and else that of its first training
     batch. What it draws in `prepare_data` and `setup`, such as a split, is the same in every run.
@@ -100,7 +100,7 @@ class ForeignDataModule(ImageDataModule):
         self.is_prepared = False  # while jobs are checked, when its data may not be read
         self._stages: set[str] = set()
         self._first: Batch | None = None
-        self.labels = {}  # nobody knows them before they come
+        self.labels = {}  # not known before they are read
         self._sets = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -231,7 +231,7 @@ class ForeignDataModule(ImageDataModule):
         yield from chain.from_iterable(found if isinstance(found, list | tuple) else [found])
 
     def _batches(self, name: SetName) -> Iterator[Batch]:
-        """The same as ours, on the data module's device; what is drawn is the same each time."""
+        """The batches of a set as ours, on the data module's device, drawn alike each time."""
         row = 0
         with isolate_rng():
             seed_everything(FIXED_SEED)

@@ -156,7 +156,8 @@ class ImageFolderDataModule(ImageDataModule):
 class Files:
     """Image files as a source of rows.
 
-    They are held in arrays, as reading a Python object changes it and so unshares its memory.
+    NumPy arrays hold them: reading a Python object changes its reference count, so that each worker
+    would get a copy of the memory.
     """
 
     paths: np.ndarray[Any, Any]

@@ -12,7 +12,7 @@ class InOrder:
     """The images of evaluation batches that come in one order; no more than a batch is held.
 
     Args:
-        batches: begins anew each time.
+        batches: makes a new iterable each time.
     """
 
     def __init__(self, batches: Callable[[], Iterable[Batch]]) -> None:
@@ -29,11 +29,11 @@ class InOrder:
         yield from self._batches()
 
     def images(self) -> "InOrder":
-        """Itself, as it is asked for of loaders."""
+        """Itself, so that it can stand in for a loader."""
         return self
 
     def batches(self, most: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in order, so many at once at most, with their labels."""
+        """All images in order, `most` at once or fewer, with their labels."""
         for batch in self._batches():
             yield from zip(batch.x.split(most), batch.y.split(most), strict=True)
 

@@ -1,4 +1,4 @@
-"""Images that can only be read from the first to the last."""
+"""Images without a length, which can only be read from the first to the last."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class Iterated(OneByOne, IterableDataset):  # type: ignore[type-arg]
     What is random in them is a function of (seed, epoch, worker).
 
     Args:
-        dataset: is iterated over in each epoch anew; with several workers in each of them.
+        dataset: is iterated over anew in each epoch, by each worker.
         read: an item of it, and its number → its image, uint8 `[C, H, W]`, and its label.
         most: only so many images, the first ones.
         epoch: of the training images.
@@ -67,17 +67,17 @@ class IteratedLoader(BatchLoader):
 
     Args:
         images: the set.
-        num_workers: the processes; each iterates over the data set, which has to share itself out.
+        num_workers: the processes, 1 or more; the data set has to give each of them its share.
         settings: the others of `BatchLoader`.
     """
 
     def __init__(self, images: Iterated, *, num_workers: int, **settings: Any) -> None:
         super().__init__(dataset=images, count=0, normalization=images.normalization, **settings)
-        self.num_workers = max(1, num_workers)  # whose generators are their own
+        self.num_workers = max(1, num_workers)  # as only a worker has generators of its own
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in super().__iter__():
-            self._next_step -= 1  # Lightning fetches a batch ahead of what has no length
+            self._next_step -= 1  # without a length, Lightning fetches one batch ahead
             yield batch._replace(row=None)
         self._next_step += 1
 

@@ -24,7 +24,7 @@ SHARE_HELD_ON_DEVICE = 0.5
 class InMemory:
     """A set of images that are held, `[N, C, H, W]`, with their labels, `[N]`.
 
-    `normalization` makes float32 pixels of uint8 ones; it is None where they are made.
+    `normalization` makes float32 pixels of uint8 ones; it is None if they are float32 already.
     """
 
     images: Tensor
@@ -38,7 +38,7 @@ class InMemory:
         return self.images[row], int(self.labels[row])
 
     def batches(self, most: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in order, so many at once, with their labels."""
+        """All images in order, `most` at once, with their labels."""
         yield from zip(self.images.split(most), self.labels.split(most), strict=True)
 
     def at(self, rows: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class InMemory:
         return InMemory(self.images[:count], self.labels[:count], self.normalization)
 
     def normalized(self) -> "InMemory":
-        """The same for evaluation: with draws by their places if they are random."""
+        """The same with float32 pixels for evaluation, of which random ones are drawn by place."""
         if self.normalization is None:
             return self
         places = torch.arange(len(self))
@@ -83,9 +83,9 @@ class TensorLoader(StepLoader):
     Args:
         images: `[N, C, H, W]`.
         labels: `[N]`, on the same device.
-        normalization: as in `BatchLoader`; None where pixels are made.
+        normalization: as in `BatchLoader`.
         is_training: likewise.
-        device: where batches are wanted; by default where the images are.
+        device: of the batches; by default that of the images.
         settings: the others of `BatchLoader`.
 
     Raises:

@@ -22,6 +22,8 @@ NO_EPOCH = -1
 """The epoch of images that are not augmented."""
 
 MOST_WORKERS = 8
+"""More read images no faster."""
+
 DIES_WITH_PARENT = 1
 """Linux's PR_SET_PDEATHSIG."""
 
@@ -44,7 +46,7 @@ class OneByOne:
     seed: int = 0
 
     def prepared(self, image: Tensor, is_training: bool, *place: int) -> Tensor:
-        """An image as a loader gets it: augmented, and drawn once by its place in the source.
+        """An image, augmented; static random pixels are drawn by its place in the source.
 
         Raises:
             DataError: if a transform changes its shape or type.
@@ -91,7 +93,7 @@ def opened(found: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def default_workers() -> int:
-    """The cores that this process may use, and not more than read images faster."""
+    """The number of cores that this process may use, up to `MOST_WORKERS`."""
     cores = (
         os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     )
@@ -122,8 +124,8 @@ def together(items: list[Read]) -> tuple[Tensor, Tensor] | DataError:
 def _begin_worker(_: int) -> None:
     """Let the main process decide when to stop, and do not outlive it.
 
-    Garbage of the main process is left to it: other workers may be among it, which only their
-    parent can end, and to collect it would copy its memory.
+    Garbage of the main process is not collected here: there may be other workers in it, which only
+    their parent can end, and collecting it would copy its memory.
     """
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -49,16 +49,16 @@ class BatchLoader:
 
     Args:
         dataset: the images.
-        count: how many there are; 0 if that is not known.
-        normalization: makes float32 pixels of a batch of uint8 ones; None where they are made.
+        count: the number of images; 0 if it is not known.
+        normalization: makes float32 pixels of a batch of uint8 ones; None if they are float32.
         is_training: what is random in pixels is a function of (seed, rank, epoch, step); otherwise
             of the image's place, as in every evaluation.
         batch_size: images a step on each rank; the last batch is smaller.
-        device: where batches are wanted.
+        device: of the batches.
         seed: of what is random in training.
         shuffle: shuffles anew every epoch, as a function of (seed, epoch).
-        rank: which of the processes this is.
-        world_size: how many processes share the images.
+        rank: the number of this process, from 0.
+        world_size: the number of processes that share the images.
     """
 
     dataset: Any
@@ -130,7 +130,7 @@ class BatchLoader:
 
 
 class StepLoader(BatchLoader):
-    """The base of loaders of images that have places, whose steps depend on (seed, epoch) alone.
+    """The base of loaders of numbered images, whose order depends on (seed, epoch) alone.
 
     Each step takes `batch_size` images for every rank from the common order, and rank r keeps
     every `world_size`-th of them: every rank has the same number of steps, and every image is
@@ -154,14 +154,14 @@ class StepLoader(BatchLoader):
     def weight(self, together: int, steps: float) -> float:
         """The weight of the mean over the images given last, in a mean over means.
 
-        It makes that the mean over the images of all ranks and of the steps whose gradients are
-        accumulated: the last step may be smaller and not share out evenly, and be one of fewer.
-        Nobody else knows which step was given: in a run that is resumed with another number of
-        processes it is not the number of the batch.
+        With these weights, the mean over means is the mean over the images of all ranks and of all
+        steps whose gradients are accumulated, although the last step may be smaller, be shared
+        unevenly, and be accumulated with fewer others. Only the loader knows which step it gave: in
+        a run that is resumed with another number of processes it is not the number of the batch.
 
         Args:
-            together: the steps whose gradients are accumulated.
-            steps: of an epoch, where these are fewer than the loader's.
+            together: the number of steps whose gradients are accumulated.
+            steps: the number of steps of an epoch, if it is smaller than the loader's.
         """
         step = self._next_step - 1
         first = step - step % together

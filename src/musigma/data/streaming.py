@@ -1,4 +1,4 @@
-"""Images that are read when they are wanted, by the workers of a DataLoader."""
+"""Numbered images that the workers of a DataLoader read when they are needed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ Key = tuple[int, int]
 
 @dataclass(eq=False, kw_only=True)
 class Streamed(OneByOne, Dataset):  # type: ignore[type-arg]
-    """A set of images that have places.
+    """A set of numbered images.
 
     What is random in an image is a function of (seed, epoch, image), whoever reads it.
 
@@ -111,8 +111,8 @@ class StreamLoader(StepLoader):
     def close(self) -> None:
         """End the worker processes that are kept between epochs.
 
-        Left to garbage collection, each would be waited for five seconds, as the queue that tells
-        it to end may be collected first, and be killed.
+        Garbage collection may take the queue that tells a worker to end before the worker: it then
+        waits five seconds for each and kills it.
         """
         iterator, self._loader._iterator = self._loader._iterator, None
         if iterator is not None:
@@ -124,7 +124,7 @@ class StreamLoader(StepLoader):
 
 
 class Evaluated(InOrder):
-    """The images of a loader for evaluation, which have places."""
+    """The numbered images of a loader, for evaluation."""
 
     def __init__(self, loader: StreamLoader) -> None:
         super().__init__(lambda: loader)

@@ -32,12 +32,12 @@ MULTIRUN = "hydra.mode=MULTIRUN"
 
 @contextmanager
 def opened(configs: Path, script: str, more: str | None = None) -> Iterator[None]:
-    """Within it there is a Hydra, for which the other functions here ask.
+    """Set up the Hydra that the other functions here use, for as long as it is open.
 
     Args:
         configs: the folder of the config files.
-        script: whose they are.
-        more: another folder, of `--config-dir`, which may hold the primary config.
+        script: the name of the script.
+        more: another folder, that of `--config-dir`, which may hold the primary config.
     """
     before, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
     try:
@@ -173,7 +173,7 @@ def set_value(config: DictConfig, override: Override) -> None:
 
 
 def is_fixed(config: DictConfig, key: str) -> bool:
-    """Whether a setting would stand in a part of Hydra's own settings that takes no others."""
+    """Whether a setting would be new in a part of Hydra's own settings that takes no new ones."""
     while key.startswith("hydra."):
         key = key.rpartition(".")[0]
         node = OmegaConf.select(config, key, throw_on_resolution_failure=False)

@@ -146,9 +146,7 @@ class Checks:
             settings = hydra_adapter.written(composed.config)["hydra"]
             found = [*find_problems_of_hydra(self.script, settings)]
             if self._sweeper not in (None, settings["sweeper"]):
-                fault = (
-                    ": is the same for all jobs of a sweep; choose the file that says it for all"
-                )
+                fault = ": has to be the same for all jobs of a sweep; choose one file for all"
                 found.append(Problem("hydra.sweeper", fault))
             self._of_hydra[overrides] = found
         return [*self._of_hydra[overrides]]

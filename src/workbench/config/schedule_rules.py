@@ -36,7 +36,7 @@ def check_schedule(config: Config, length: Length | None = None) -> None:
     has_end = epochs > 0 or config["trainer"].get("max_steps", -1) > 0
     steps_at_most = MOST_EPOCHS if has_end else math.inf
     known = length or Length(epochs if epochs > 0 else steps_at_most, steps_at_most)
-    # As many groups as it has numbers for; those of the module were seen when that was built.
+    # As many groups as its lists have numbers: whether they fit the module was checked before.
     given = getattr(schedule.recipe, "keywords", {}).values()
     count = max([1, *(len(value) for value in given if isinstance(value, list))])
     groups: Any = [{"params": [nn.Parameter(torch.zeros(1))]} for _ in range(count)]

@@ -26,7 +26,7 @@ from workbench.distributed import Processes, folder_to_join
 from workbench.errors import ConfigError
 
 OF_THE_MACHINE = ("plugins", "precision", "sync_batchnorm", "deterministic", "benchmark")
-"""Settings of the trainer that not every machine can obey, or that change torch's own."""
+"""Settings of the trainer that not every machine can obey, or that change those of torch."""
 
 ALONE = {"accelerator": "cpu", "strategy": "auto", "devices": 1, "num_nodes": 1}
 WITHOUT_FILES = dict.fromkeys(
@@ -34,7 +34,7 @@ WITHOUT_FILES = dict.fromkeys(
 )
 
 _tried: set[str] = set()
-"""The settings with which a Trainer was made."""
+"""Settings with which a Trainer could be made."""
 
 
 def check_precision(precision: str | int | None, device: str) -> None:
@@ -75,7 +75,7 @@ def check_strategy(strategy: Any) -> None:
     """
     known = ["auto", *StrategyRegistry.available_strategies()]
     if isinstance(strategy, str) and strategy not in known:
-        raise ConfigError(f"trainer.strategy={strategy}: there is none of that name; take ddp")
+        raise ConfigError(f"trainer.strategy={strategy}: there is no such strategy; take ddp")
     if isinstance(strategy, str) and strategy.endswith(("_spawn", "_fork", "_notebook")):
         raise ConfigError(
             f"trainer.strategy: the processes of {strategy} keep their metrics to themselves; "

@@ -19,7 +19,7 @@ NAMES = ("best", "last", "previous")
 """The checkpoints of `BestAndLast`."""
 
 LOOK = 0.5
-"""Seconds that a claim waits at least: `status_of` holds the lock while it looks at it."""
+"""The seconds that a claim waits at least, because `status_of` takes the lock for a moment."""
 
 
 class ClaimedError(RunError):
@@ -116,7 +116,7 @@ class RunFolder(RunFiles):
         """Keep other processes from writing here, until `release` or this process's end.
 
         Args:
-            wait: seconds for which one that does is waited for; -1 until it ends.
+            wait: seconds to wait for another process that writes here; −1 until it ends.
 
         Raises:
             ClaimedError: if another process does.

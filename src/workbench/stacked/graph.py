@@ -7,18 +7,17 @@ import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
 WARM_UP = 3
-"""The calls before the one that is recorded; libraries set themselves up in them."""
+"""The number of ordinary calls before the recorded one, in which libraries set themselves up."""
 
 
 class Replayed:
     """A function of tensors that returns nothing; a GPU replays it as one CUDA graph.
 
-    The first calls, and those of other shapes than the first, are made as they are, and so are all
-    on a CPU.
+    The first calls, those of other shapes than the first, and all on a CPU are ordinary calls.
 
     Args:
-        function: changes tensors in place, and asks for none of their values.
-        is_on: whether it is replayed.
+        function: changes tensors in place, and never makes the host wait for a value.
+        is_on: false to make ordinary calls only.
     """
 
     def __init__(self, function: Callable[..., None], is_on: bool) -> None:

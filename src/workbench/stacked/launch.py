@@ -1,4 +1,4 @@
-"""The jobs of a sweep, as many as possible trained in stacks."""
+"""Do the jobs of a sweep, with as many as possible trained in stacks."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -24,17 +24,17 @@ NUMBERS = ("optimizer.*", "parameter_groups.*", "model.*", "seed", "*.seed")
 """Settings in which the runs of a stack may differ, if they are numbers."""
 
 OBEYED = ("_target_", "accelerator", "devices", "precision", "max_epochs", "log_every_n_steps")
-"""Settings of the trainer that a stack obeys, beside those that change no metric."""
+"""Settings of the trainer that a stack obeys; others have to be unset or change no metric."""
 
 REFUSED = ("init_from", "freeze", "compile", "scheduler")
-"""Settings that it does not."""
+"""Settings that must be unset."""
 
 CALLBACKS = (BestAndLast, GracefulStop, Progress, StopWhenNotFinite, Throughput)
-"""Callbacks whose part it does or leaves out; a project's own have `only_shows = True`."""
+"""Callbacks whose work a stack does itself or leaves out, as it does those with `only_shows`."""
 
 
 def run_jobs(jobs: Sequence[Launch], at_once: int) -> None:
-    """Train jobs in stacks, then finish each as if alone, which trains what is not in one.
+    """Train jobs in stacks, then finish each alone, which also trains those that were in no stack.
 
     Args:
         jobs: checked; those that are done are left as they are.
@@ -64,22 +64,22 @@ def _groups(jobs: Sequence[Launch]) -> Iterator[list[Launch]]:
 
 
 def _reasons(config: dict[str, Any]) -> Iterator[str]:
-    """Why a run cannot be in a stack, as far as its settings say."""
+    """The reasons in its settings why a run cannot be in a stack."""
     trainer = config["trainer"]
     for name, value in trainer.items():
         if name not in OBEYED and changes_metrics(f"trainer.{name}") and value is not None:
             yield f"trainer.{name}={value}"
     if (trainer.get("devices"), trainer.get("precision", "32-true")) != (1, "32-true"):
-        yield "it has several devices, or another precision than 32-true"
+        yield "trainer.devices is not 1, or trainer.precision not 32-true"
     if trainer.get("max_epochs", -1) < 1:
-        yield "it has no last epoch"
+        yield "trainer.max_epochs is not 1 or more"
     yield from (f"{name} is set" for name in REFUSED if config.get(name))
     nodes = [node for node in config["callbacks"].values() if node is not None]
     kinds = [find_class(node["_target_"], "callbacks") for node in nodes]
     if kinds.count(BestAndLast) != 1:
-        yield "it does not keep its best and last checkpoints"
+        yield "it does not keep its checkpoints with one BestAndLast"
     others = [k for k in kinds if k not in CALLBACKS and not getattr(k, "only_shows", False)]
-    yield from (f"a stack has no {kind.__name__}" for kind in others)
+    yield from (f"a stack calls no {kind.__name__}" for kind in others)
 
 
 def _common(config: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The tensors and numbers in an object, and the object with others in their places."""
+"""Take the tensors and floats out of an object, and put others in their places."""
 
 import io
 import pickle
@@ -8,13 +8,12 @@ from torch import Tensor
 
 
 def take_apart(thing: Any) -> tuple[bytes, list[Any]]:
-    """All of an object but its tensors and floats; and these.
+    """The rest of an object, pickled without its tensors and floats, and these, its leaves.
 
-    The former is the same for objects that differ in nothing else.
+    Objects that differ only in their leaves have the same rest.
 
     Raises:
-        Exception: of several kinds, if something in it cannot be pickled, a function in a function
-            for example.
+        Exception: of several kinds, if something in it cannot be pickled, such as a local function.
     """
     file = io.BytesIO()
     leaves: list[Any] = []
@@ -35,7 +34,7 @@ def take_apart(thing: Any) -> tuple[bytes, list[Any]]:
 
 
 def put_together(rest: bytes, leaves: list[Any]) -> Any:
-    """A new object with these leaves."""
+    """A new object of a rest and leaves."""
 
     class Unpickler(pickle.Unpickler):
         def persistent_load(self, place: int) -> Any:

@@ -27,12 +27,12 @@ from workbench.trainer import build_trainer
 class Member:
     """A run of a stack, at the end of one of its epochs.
 
-    Its checkpoints are those of a run that was trained alone, so that it can be resumed alone.
+    Its checkpoints are like those of a run that was trained alone, and can be resumed alone.
 
     Args:
         launch: the job.
         folder: its folder, claimed; a run that was begun there is resumed.
-        first: another run of the stack, which has tried the job out and read the data; or None.
+        first: another run of the stack, which has rehearsed and whose data are used; or None.
 
     Raises:
         UserError: if the job is wrong, or cannot be trained in a stack.
@@ -46,7 +46,7 @@ class Member:
         self.data, self.module = data, module
         weights = {name for name, one in module.named_parameters() if one.requires_grad}
         if others := sorted(module.state_dict().keys() - weights):
-            raise ConfigError(f"{others[0]} is a state that no gradient changes")
+            raise ConfigError(f"{others[0]} is no weight that is trained, as all have to be")
         checkpoint, first_step = None, None
         if folder.was_begun():
             check = functools.partial(check_restorable, module=module)
@@ -90,7 +90,7 @@ class Member:
         is_best = bool(batches[1]) and keeper.judge(metrics[keeper.metric])
         names: list[Name] = ["best", "last"] if is_best or keeper.best is None else ["last"]
         self.new |= dict.fromkeys(names, self._checkpoint())  # at once, as Ctrl-C may come
-        for progress in epochs:  # which Lightning does when it has written its checkpoints
+        for progress in epochs:  # as Lightning does, after it has written its checkpoints
             progress.completed += 1
         return True
 
@@ -107,7 +107,7 @@ class Member:
         self.folder.release()
 
     def _connect(self) -> None:
-        """Do what Lightning does before the first step."""
+        """Set up what Lightning sets up before the first step."""
         trainer, module, data = self.trainer, self.module, self.data
         trainer.state.fn = TrainerFn.FITTING
         trainer.strategy.connect(module)
@@ -123,7 +123,7 @@ class Member:
         self.loader = data.train_dataloader()
         if not (hasattr(module, "training_noise") and hasattr(self.loader, "take")):
             kinds = f"{type(module).__name__} with {type(self.loader).__name__}"
-            raise ConfigError(f"{kinds} has no methods for stacks")
+            raise ConfigError(f"{kinds} lacks training_noise or take, the methods for stacks")
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         loops = checkpoint["loops"]["fit_loop"]
@@ -138,7 +138,7 @@ class Member:
         progress.completed = progress.processed
 
     def _count_epoch(self, batches: int, val_batches: int) -> list[Any]:
-        """Count an epoch where Lightning's loops count it; the counts that are of epochs."""
+        """Count an epoch as Lightning's loops do, and return those counts that are of epochs."""
         loop, epochs = self.trainer.fit_loop, self.epochs + 1
         inner, steps = loop.epoch_loop, epochs * batches
         optimized = inner.automatic_optimization.optim_progress.optimizer
@@ -160,11 +160,11 @@ class Member:
         return counts
 
     def _checkpoint(self) -> dict[str, Any]:
-        """The checkpoint of its present state, which stays as it is."""
+        """A checkpoint of the present state, with tensors of its own."""
         checkpoint = self.trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
         (optimizer,) = checkpoint["optimizer_states"]
         for group, own in zip(optimizer["param_groups"], self.module._numbers, strict=True):
-            group.update(own)  # what a CUDA graph wanted aside
+            group.update(own)  # without what a CUDA graph needs, `capturable`
         kept: dict[str, Any]
         kept = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, checkpoint)
         return kept

@@ -1,4 +1,4 @@
-"""Modules that differ in weights and numbers as one, whose weights have one more dimension."""
+"""Modules that differ in weights and numbers only, computed as one with stacked weights."""
 
 import copy
 from collections.abc import Sequence
@@ -32,22 +32,24 @@ class Stackable(Protocol):
 
 
 class UnknownStep:
-    """The number of a step, where it must not matter: arithmetic with it is a TypeError."""
+    """Stands for the number of a step where it must not matter: it allows no arithmetic."""
 
 
 def own_parts(module: Any) -> dict[str, Any]:
-    """The attributes that a module's losses may depend on: not those of every module's training."""
+    """The attributes on which a module's losses may depend: all but those of the base class."""
     common = {"seed", *vars(ReportingModule()), *dir(ReportingModule)} - {"_modules"}
     return {name: value for name, value in vars(module).items() if name not in common}
 
 
 class Stack:
-    """N modules as one, each with its own optimizer; their parameters are views of its own.
+    """N modules computed as one, each with its own optimizer.
+
+    Their parameters become views of the stacked weights, `[N, ...]`.
 
     Args:
-        modules: alike, as `take_apart` tells.
-        optimizers: of each.
-        dataset_size: how many examples batches are taken from.
+        modules: those of which `take_apart` leaves the same rest.
+        optimizers: one for each.
+        dataset_size: the number of examples from which batches are taken.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class Stack:
         gradients = torch.autograd.grad(losses.sum(), weights, allow_unused=True)
         for place, gradient in zip(self._weights, gradients, strict=True):
             if gradient is not None:
-                # Fused optimizers take it for granted that it lies in memory as the weights do.
+                # Fused optimizers expect gradients to lie in memory as the weights do.
                 for parameter, own in zip(self._columns[place], gradient.contiguous(), strict=True):
                     parameter.grad = own
         is_recorded = losses.is_cuda and torch.cuda.is_current_stream_capturing()
@@ -98,7 +100,7 @@ class Stack:
         Args:
             batch: of each run, `[N, B, ...]`.
             noise: likewise.
-            batched: None if both are the same for all runs, and lack the N.
+            batched: 0, or None if all runs share one batch and its noise, which lack the N.
         """
         dims = [0 if isinstance(leaf, Tensor) else None for leaf in self._leaves]
         stacked = vmap(self._terms, in_dims=(dims, batched, batched))

@@ -18,21 +18,21 @@ from workbench.stacked.stack import Stack, UnknownStep, sums_of
 log = logging.getLogger(__name__)
 
 SECONDS = 60
-"""After so long the checkpoints are written, in the middle of training."""
+"""The time after which checkpoints are written anew during training."""
 
 TOLERANCE = 1e-3
-"""By so much, or such a share, may the first losses of a stack and of its runs alone differ."""
+"""The largest difference, absolute or relative, of a loss in a stack from that of the run alone."""
 
 
 def train(members: Sequence[Member]) -> None:
     """Train runs up to their last epoch, and leave their checkpoints in their folders.
 
     Args:
-        members: have done the same number of epochs. One whose losses are not finite is left as
-            it was when its checkpoint was last written.
+        members: have done the same number of epochs. One whose losses are not finite is left at
+            the last checkpoint that was written.
 
     Raises:
-        Exception: of any kind, before the first step, if they cannot be stacked.
+        Exception: of any kind, before the first step, if they cannot be trained as one.
     """
     first, running = members[0], [*members]
     size = len(first.loader.dataset)
@@ -73,7 +73,8 @@ def _check(stack: Stack, members: Sequence[Member], size: int) -> None:
             loss, _, settings = member.module.terms(own, noise[i], size, UnknownStep())
             if not torch.isclose(losses[i], loss, rtol=TOLERANCE, atol=TOLERANCE):
                 raise ConfigError(
-                    f"{member.launch.name}: its loss would be {losses[i]:.6g}, and is {loss:.6g}"
+                    f"{member.launch.name}: its first loss is {loss:.6g} alone, and would be "
+                    f"{losses[i]:.6g} in a stack"
                 )
             lr = member.optimizer.param_groups[0]["lr"]
             member.module.settings = {**settings, "lr": lr}

@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 def run_job(launch: Launch) -> float | None:
     """Do a job, or resume it, unless it is done; return its `optimized_metric`.
 
-    A job that fails leaves its traceback in `failure.txt` and returns nothing. So does one that
-    another process is doing. A trial of a search tells its study how it ended; it waits for another
-    of the same settings, whose run is its own.
+    A job that fails leaves its traceback in `failure.txt` and returns nothing; one that another
+    process is doing is left to that and returns nothing. A trial of a search tells its study how it
+    ended; it waits for another trial of the same settings, as both have one run.
 
     Raises:
         RunError: if its folder cannot be written.

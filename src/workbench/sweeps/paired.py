@@ -40,7 +40,7 @@ class Gap(NamedTuple):
 
     @property
     def may_be_chance(self) -> bool:
-        """True if it is two standard errors or less, as one of 0 is where there are none."""
+        """True if the gap is two standard errors or less; false if no standard error is known."""
         return self.value <= 2 * self.error
 
 

@@ -55,11 +55,11 @@ def find_notes(compared: Comparison) -> Iterator[str]:
         whole = [
             m for m in compared.metrics if m not in mixed and all(m in r.metrics for r in runs)
         ]
-        alone = len(compared.winners) - len(compared.crowned())
+        has_single = len(compared.crowned()) < len(compared.winners)
         yield (
             f"{metric} does not compare all of these runs: they are of {len(compared.winners)} "
             "kinds, each with a winner of its own"
-            + (f"; {alone} kinds hold one setting only, and so no winner" if alone else "")
+            + (" if it has several settings" if has_single else "")
             + (f". What does compare all: metric={' or '.join(whole)}" if whole else "")
             + "."
         )
@@ -86,7 +86,7 @@ def gap_in_words(gap: Gap, places: int) -> str:
         kind = "the same " if gap.same_seeds else ""
         over.append(f"{number(gap.over_seeds, places)} over {kind}{gap.seeds} seeds")
     elif over:
-        over.append("of one seed, others may differ")
+        over.append("unknown over seeds")
     return f"standard error {number(gap.error, places)}: {', '.join(over)}" if over else ""
 
 

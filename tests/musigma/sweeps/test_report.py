@@ -234,7 +234,7 @@ def test_losses_of_different_objectives_do_not_decide_and_are_marked(tmp_path):
     assert deciding_metric(runs, None) == "test/elbo"
     page = page_of(tmp_path, metric="test/loss")
     assert "test/loss does not compare all of these runs: they are of 2 kinds" in notes_of(page)
-    assert "2 kinds hold one setting only" in notes_of(page)
+    assert "a winner of its own if it has several settings" in notes_of(page)
     assert "metric=test/elbo or test/distortion" in notes_of(page)
     assert "No two of these compare by test/loss." in page
     assert verdicts_of(page) == []
