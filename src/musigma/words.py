@@ -56,7 +56,10 @@ def describe_foreign(config: Mapping[str, Any], module: Any, data: Any) -> dict[
 
 def _of_data(data: Any) -> str:
     pixels = f", {type(data.normalization).__name__} pixels" if data.known_shape else ""
-    streamed = f", streamed by {data.num_workers} workers" if data.is_streamed else ""
+    streamed = ""
+    if data.is_streamed:
+        plural = "" if data.num_workers == 1 else "s"
+        streamed = f", streamed by {data.num_workers} worker{plural}"
     return f"{data.name}{pixels}, data source: {data.source}{streamed}"
 
 

@@ -27,6 +27,7 @@ KNOWN_NOISE = (
     r"`.fit\(ckpt_path=None\)` was called without a model",  # it was not: OnExceptionCheckpoint's
     r".fit\(ckpt_path=\"last\"\) is set, but there is no last",  # likewise
     r"Total length of `list` across ranks is zero",  # data.val_size=0 means just that
+    r"The number of training batches .* is smaller than the logging",  # epochs are logged too
     # It is there once the final weights are validated; a name that is wrong is refused before.
     r"`ModelCheckpoint\(monitor='val/.* could not find the monitored key",
 )

@@ -12,8 +12,8 @@ def import_torchmetrics() -> None:
     It is imported there for one name alone, `hamming`, which torchmetrics adds to it for a package
     that measures sound. Whoever imports `scipy.signal` afterwards gets it as SciPy has it.
 
-    Torch comes with it, and half a million objects that stay: the garbage collector, which would
-    look at all of them time and again, is off meanwhile and leaves them out from then on.
+    This imports torch too, and makes half a million objects that stay. The garbage collector would
+    look at all of them again and again: it is off meanwhile, and ignores them from then on.
     """
     if "scipy.signal" in sys.modules or "torchmetrics" in sys.modules:
         return

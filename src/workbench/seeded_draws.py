@@ -34,8 +34,8 @@ class SeededDraws:
         loader = self._trainer.train_dataloader
         if not hasattr(loader, "state_dict"):
             log.info(
-                "this loader has no state_dict: a run resumes exactly from the end of an epoch,\n"
-                "and in the middle of one begins with its first %s again",
+                "this loader has no state_dict: a run resumes exactly from the end of an epoch;\n"
+                "stopped in the middle of one, it begins with the first %s of that epoch again",
                 self.examples,  # type: ignore[attr-defined]
             )
         if getattr(loader, "persistent_workers", False):
@@ -83,8 +83,8 @@ class SeededReports(SeededDraws, Reports):
         """Say what cannot be resumed at all."""
         super().on_train_start(trainer, pl_module)
         log.info(
-            "resumed, a run has its weights, optimizers, schedulers and what torch, NumPy\n"
-            "and random draw; what %s keeps elsewhere begins anew",
+            "a resumed run has the same weights, optimizers, schedulers and random draws of\n"
+            "torch, NumPy and random; what %s keeps elsewhere begins anew",
             type(pl_module).__name__,
         )
 

@@ -27,6 +27,12 @@ def test_a_wide_table_is_not_squeezed_and_controls_no_terminal(capsys):
     assert "\x1b" not in said
 
 
+def test_a_path_in_a_title_is_left_whole(capsys):
+    path = f"logs/runs/{'x' * 60}/best.ckpt"
+    show_table(f"begins with {path}", ("name",), [["short"]])
+    assert capsys.readouterr().out.splitlines()[:2] == ["begins with", path]
+
+
 def test_text_is_wrapped_and_numbers_are_not(capsys):
     name = "the logarithm of something that has quite a long name, by one of its estimators"
     show_table(

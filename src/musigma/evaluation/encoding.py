@@ -33,7 +33,7 @@ def in_rows(
 
 
 def codes_at_once(model: LatentVariableModel) -> int:
-    """The codes decoded at once: 8192 to images of MNIST's size, fewer where more numbers come."""
+    """The codes decoded at once: 8192 for images of MNIST's size, fewer for larger outputs."""
     return max(1, PIXELS // math.prod(model.likelihood.output_shape(model.image_shape)))
 
 

@@ -24,7 +24,7 @@ class Capacity(Objective):
 
     @property
     def uses_prior(self) -> bool:
-        """True if the rate has a weight."""
+        """True if the weight of the rate is not 0."""
         return self.gamma > 0
 
     def __call__(self, draw: Draw, step: int) -> Loss:

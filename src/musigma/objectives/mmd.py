@@ -47,7 +47,7 @@ class MMD(Objective):
 
     @property
     def uses_prior(self) -> bool:
-        """True if the rate or the MMD has a weight."""
+        """True if the weight of the rate or of the MMD is not 0."""
         return self.needs_rate or self.alpha + self.weight > 1
 
     def __call__(self, draw: Draw, step: int) -> Loss:

@@ -39,7 +39,7 @@ class TCVAE(Objective):
 
     @property
     def uses_prior(self) -> bool:
-        """True if the dimension-wise rate has a weight: the other two know no prior."""
+        """True if the dimension-wise rate has a weight: only this term depends on the prior."""
         return self.gamma > 0
 
     def __call__(self, draw: Draw, step: int) -> Loss:
