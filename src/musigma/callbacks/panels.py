@@ -32,6 +32,9 @@ It would take 8192, but it shows each image small, and while that is written its
 several times over in float64: 2 GiB for a thousand images of 128 × 128 × 3.
 """
 
+MOST_NUMBERS = 20_000_000
+"""The most numbers in a panel's images: 80 MB, which are held several times over."""
+
 LARGEST_BIN = 1e20
 """TensorBoard has no histogram of values beyond it, nor of NaN."""
 
@@ -69,7 +72,8 @@ class Panel(L.Callback):
 
     Args:
         every_n_epochs: how often.
-        images: how many; where none are held out, they are training images.
+        images: how many, or where these would be more than 20 million numbers, fewer; if none are
+            held out, they are training images.
     """
 
     only_shows: ClassVar[bool] = True
@@ -95,10 +99,14 @@ class Panel(L.Callback):
 
     def _keep(self, name: str, trainer: L.Trainer, module: AutoencoderModule, batch: Any) -> None:
         """Keep the first images that a loader gave, where no data module of ours has them."""
-        lacking = self.images - sum(len(kept.x) for kept in self._kept[name])
+        lacking = self._count(module.model) - sum(len(kept.x) for kept in self._kept[name])
         if lacking > 0 and not isinstance(trainer.datamodule, ImageDataModule):  # type: ignore[attr-defined]
             x, y, _ = as_batch(batch, module.model.image_shape, module.dtype)
             self._kept[name].append(Batch(x[:lacking].clone(), y[:lacking].clone(), None))
+
+    def _count(self, model: LatentVariableModel) -> int:
+        """The number of images that it shows."""
+        return min(self.images, max(1, MOST_NUMBERS // math.prod(model.image_shape)))
 
     @abstractmethod
     def show(self, board: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
@@ -139,7 +147,7 @@ class Panel(L.Callback):
         model = pl_module.model
         shown: Callable[[Tensor], Tensor]
         if isinstance(data, ImageDataModule):
-            stage, images, labels = data.first_images(self.images)
+            stage, images, labels = data.first_images(self._count(model))
             shown = data.normalization.shown
         elif kept := self._kept["val"] or self._kept["train"]:
             stage = "val" if self._kept["val"] else "train"

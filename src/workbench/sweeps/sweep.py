@@ -30,7 +30,10 @@ def launch_all(command: CommandLine, launcher: Any, at_once: int | None) -> int:
         if state == "done" and not command.is_numbered:
             print(f"{job.name}   is done already")
     if left:
-        check_writable([jobs[0].parent / "plan"], "Choose another log_dir or hydra.sweep.dir")
+        check_writable(
+            [jobs[0].parent / "plan"],
+            "Choose another place with log_dir=... or hydra.sweep.dir=...",
+        )
     is_serial = hydra_adapter.is_serial(launcher)
     if is_serial and (composer := command.composer):
         hydra_adapter.compose_by(lambda overrides: composer.compose(overrides).config, launcher)

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch import nn
 
-from musigma.callbacks import GracefulStop, ImagePanel, LatentPanel
+from musigma.callbacks import GracefulStop, ImagePanel, LatentPanel, panels
 from musigma.callbacks.panels import evaluation_mode, sprites
 from musigma.data.datamodule import ImageDataModule
 from musigma.data.sample import sample_digits
@@ -160,6 +160,13 @@ def test_histograms_are_of_mu_and_std_of_the_first_images_held_out(run_here):
         below = np.cumsum(found.bucket)
         for limit, count in zip(found.bucket_limit, below, strict=True):
             assert (values < limit - 1e-5).sum() <= count <= (values <= limit + 1e-5).sum()
+
+
+def test_images_that_would_fill_the_memory_are_fewer(run_here, monkeypatch):
+    monkeypatch.setattr(panels, "MOST_NUMBERS", 7 * 784 + 783)
+    folder = run_here("model=vae", "trainer.max_epochs=1", _panel())
+    (event,) = _events(folder.path).Histograms("val/mu")
+    assert event.histogram_value.num == 7 * 2
 
 
 def test_the_projector_has_codes_labels_and_images_of_the_trained_model(run_here):
