@@ -3,8 +3,8 @@
 A data module, such as that of `mnist` or `image_folder`, is a subclass of `ImageDataModule`. It has
 a set for each of training, validation and test: images that are held (`loader`), read one by one by
 worker processes (`streaming`), or readable in one order only (`iterated`). A set makes its loader.
-What workers do is in `one_by_one`. The base of all loaders (`steps`) says what is random in a batch
-and where a run is resumed.
+What workers do is in `one_by_one`. The base of all loaders (`steps`) draws what is random in a
+batch, and resumes at any step. Data modules of the user's own class are wrapped in `foreign`.
 """
 
 from musigma.data.batch import Batch
