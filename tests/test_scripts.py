@@ -83,6 +83,20 @@ def test_looking_does_not_import_torch(arguments, tmp_path):
     assert "TORCH False" in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize(("name", "has_groups"), [("train", True), ("report", False)])
+def test_help_lists_groups_of_configs_only_for_a_script_that_has_them(name, has_groups):
+    done = subprocess.run(
+        [sys.executable, f"scripts/{name}.py", "--help"],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ("\ntrainer: auto, cpu" in done.stdout) == has_groups
+    assert "\nlog_dir: " in done.stdout
+    assert "$" not in done.stdout.replace("${", "")
+
+
 def test_make_help_lists_the_targets():
     done = subprocess.run(
         ["make", "help"], cwd=PROJECT_ROOT, capture_output=True, text=True, check=True

@@ -174,7 +174,7 @@ class ImageDataModule(L.LightningDataModule):
     def share(self, other: "ImageDataModule") -> None:
         """Use the images that another has read, whose settings are the same but for its seed."""
         if self.normalization.is_random:
-            raise DataError("their pixels are drawn anew in each epoch")
+            raise DataError("pixels are drawn anew in each epoch")
         self._sets, self.labels = other._sets, other.labels
 
     def train_dataloader(self) -> BatchLoader:

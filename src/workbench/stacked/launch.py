@@ -107,6 +107,8 @@ def _train(jobs: Sequence[Launch]) -> None:
         for members in stacks.values():
             if len(members) > 1:
                 _train_stack(members)
+            else:
+                log.info("%s   is trained alone: no other run is like it", members[0].launch.name)
 
 
 def _member(job: Launch, first: Member | None) -> Member | None:

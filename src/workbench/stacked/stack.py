@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.optim import Optimizer
 
+from workbench.errors import ConfigError
 from workbench.module import ReportingModule
 from workbench.stacked.leaves import put_together, take_apart
 
@@ -32,7 +33,14 @@ class Stackable(Protocol):
 
 
 class UnknownStep:
-    """Stands for the number of a step where it must not matter: it allows no arithmetic."""
+    """Stands for the number of a step where it must not matter: arithmetic with it is refused."""
+
+    def _refused(self, *_: Any) -> Any:
+        raise ConfigError("its loss depends on the number of the step: a stack has no schedules")
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refused
+    __truediv__ = __rtruediv__ = __floordiv__ = __mod__ = _refused
+    __lt__ = __le__ = __gt__ = __ge__ = __float__ = __int__ = __index__ = _refused
 
 
 def own_parts(module: Any) -> dict[str, Any]:
