@@ -49,7 +49,7 @@ class Prepared(NamedTuple):
     taken: Taken | None
 
 
-class Built(NamedTuple):
+class TriedOut(NamedTuple):
     """The objects of a run, as those of `Prepared`, and the step that it is resumed from."""
 
     data: L.LightningDataModule
@@ -91,8 +91,8 @@ def prepare(launch: Launch, known: RunFolder | None, processes: Processes) -> Pr
             origin = None if begun else _origin(config)
         data = read_alike(config, processes)
         with processes.agreeing():
-            built = _build(config, data, begun, origin, processes)
-        prepared = _place(launch, known, config, built, processes)
+            tried = _build(config, data, begun, origin, processes)
+        prepared = _place(launch, known, config, tried, processes)
         if is_first:
             remember(places_of(config).values())
         return prepared
@@ -158,7 +158,7 @@ def _build(
     begun: RunFolder | None,
     origin: Origin | None,
     processes: Processes,
-) -> Built:
+) -> TriedOut:
     """The objects of a run, tried out; `begun` is the folder of one that was begun before."""
     module = build_module(config, data)
     path, first_step, is_trained = None, None, False
@@ -174,18 +174,18 @@ def _build(
         taken = take(module, origin, config.get("init_from_parts"))
         reports_of(module).taken = taken.names
     try_out(config, module, data, processes, is_trained=is_trained)
-    return Built(data, module, path, first_step, taken)
+    return TriedOut(data, module, path, first_step, taken)
 
 
 def _place(
     launch: Launch,
     known: RunFolder | None,
     config: Config,
-    built: Built,
+    tried: TriedOut,
     processes: Processes,
 ) -> Prepared:
     """The run in its folder: a new one, unless it has one already."""
-    data, module, path, first_step, taken = built
+    data, module, path, first_step, taken = tried
     place = {"resumed from": str(path and path.resolve())}
     settings = processes.gather({**flatten(config), **place})
     with processes.agreeing():
