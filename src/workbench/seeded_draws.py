@@ -35,7 +35,7 @@ class SeededDraws:
         if not hasattr(loader, "state_dict"):
             log.info(
                 "this loader has no state_dict: a run resumes exactly from the end of an epoch;\n"
-                "stopped in the middle of one, it begins with the first %s of that epoch again",
+                "stopped in the middle of one, it begins that one with its first %s again",
                 self.examples,  # type: ignore[attr-defined]
             )
         if getattr(loader, "persistent_workers", False):

@@ -144,7 +144,7 @@ def test_every_fault_of_every_job_is_named_once_with_its_override(tmp_path):
 @pytest.mark.parametrize(
     ("values", "fault"),
     [
-        ("strategy=nope,auto", "trainer.strategy=nope: there is none of that name"),
+        ("strategy=nope,auto", "trainer.strategy=nope: there is no such strategy"),
         ("accelerator=nope,cpu", "trainer.accelerator=nope: there are auto, gpu, cpu, "),
         ("gradient_clip_algorithm=nope,norm", "trainer: `gradient_clip_algorithm` nope is invalid"),
         ("max_time=nope,null", "trainer: `Timer(duration='nope')` is not a valid duration"),
