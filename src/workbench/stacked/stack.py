@@ -31,13 +31,19 @@ class Stackable(Protocol):
         """The loss, a scalar; terms of each example, `[B]`; settings to report."""
 
 
-class UnknownStep:
-    """The number of a step, where it must not matter: arithmetic with it is a TypeError."""
+class Unknown:
+    """The number of a step, or the trainer, where it must not matter: to ask it is a TypeError."""
+
+    def _ask(self, *_: Any) -> Any:
+        raise TypeError("its loss depends on the step")
+
+    __getattr__ = __bool__ = __eq__ = _ask
 
 
 def own_parts(module: Any) -> dict[str, Any]:
     """The attributes that a module's losses may depend on: not those of every module's training."""
-    common = {"seed", *vars(ReportingModule()), *dir(ReportingModule)} - {"_modules"}
+    parts = {"_modules", "_parameters", "_buffers"}
+    common = {"seed", *vars(ReportingModule()), *dir(ReportingModule)} - parts
     return {name: value for name, value in vars(module).items() if name not in common}
 
 
@@ -47,7 +53,7 @@ class Stack:
     Args:
         modules: alike, as `take_apart` tells.
         optimizers: of each.
-        dataset_size: how many examples batches are taken from.
+        dataset_size: how many examples batches of training are taken from.
     """
 
     def __init__(
@@ -73,9 +79,7 @@ class Stack:
 
     def step(self, batch: Any, noise: Tensor) -> None:
         """Train each run on its batch, `[N, B, ...]`, and add its terms to `sums`, `[N, T]`."""
-        losses, terms = self.terms(batch, noise)
-        weights = [self._leaves[place] for place in self._weights]
-        gradients = torch.autograd.grad(losses.sum(), weights, allow_unused=True)
+        losses, terms, gradients = self.gradients(batch, noise)
         for place, gradient in zip(self._weights, gradients, strict=True):
             if gradient is not None:
                 # Fused optimizers take it for granted that it lies in memory as the weights do.
@@ -92,23 +96,38 @@ class Stack:
             self.sums = torch.zeros_like(sums)
         self.sums += sums
 
-    def terms(self, batch: Any, noise: Tensor, batched: int | None = 0) -> tuple[Tensor, Tensor]:
+    def gradients(self, batch: Any, noise: Tensor) -> tuple[Tensor, Tensor, tuple[Any, ...]]:
+        """Losses and terms, and of each weight the gradient, `[N, ...]`, or None."""
+        losses, terms = self.terms(batch, noise, self._size)
+        weights = [self._leaves[place] for place in self._weights]
+        return losses, terms, torch.autograd.grad(losses.sum(), weights, allow_unused=True)
+
+    def weights_of(self, member: int) -> list[nn.Parameter]:
+        """The weights of one module, in the order of `gradients`."""
+        return [self._columns[place][member] for place in self._weights]
+
+    def terms(
+        self, batch: Any, noise: Tensor, dataset_size: int, batched: int | None = 0
+    ) -> tuple[Tensor, Tensor]:
         """The losses, `[N]`, and the terms of each example, `[N, T, B]`, named `names`.
 
         Args:
             batch: of each run, `[N, B, ...]`.
             noise: likewise.
+            dataset_size: how many examples it is taken from.
             batched: None if both are the same for all runs, and lack the N.
         """
         dims = [0 if isinstance(leaf, Tensor) else None for leaf in self._leaves]
-        stacked = vmap(self._terms, in_dims=(dims, batched, batched))
-        return stacked(self._leaves, batch, noise)
+        stacked = vmap(self._terms, in_dims=(dims, batched, batched, None))
+        return stacked(self._leaves, batch, noise, dataset_size)
 
-    def _terms(self, leaves: list[Any], batch: Any, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def _terms(
+        self, leaves: list[Any], batch: Any, noise: Tensor, dataset_size: int
+    ) -> tuple[Tensor, Tensor]:
         one = copy.copy(self._one)
-        vars(one).update(put_together(self._rest, leaves))
+        vars(one).update(put_together(self._rest, leaves), _trainer=Unknown())
         one.train(self._one.training)
-        loss, terms, _ = one.terms(batch, noise, self._size, UnknownStep())
+        loss, terms, _ = one.terms(batch, noise, dataset_size, Unknown())
         self.names = tuple(terms)
         return loss, torch.stack([*terms.values()])
 
