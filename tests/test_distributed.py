@@ -130,3 +130,5 @@ def test_two_processes_share_what_any_loader_gives(name, tmp_path):
     checkpoint = load_checkpoint(folder.checkpoint("best"))
     assert checkpoint["validation"]["loss"] == metrics["metrics"]["val/loss"]
     assert checkpoint["global_step"] <= 3
+    longer = python("scripts/train.py", f"resume={folder.path}", "trainer.max_epochs=2", env=known)
+    assert longer.returncode == 0, longer.stderr + longer.stdout

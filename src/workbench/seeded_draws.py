@@ -22,6 +22,8 @@ class SeededDraws:
     seed: int = 0
     _trainer: Any
     _first_epoch = 0
+    _is_over = False
+    """Whether the checkpoint is of an epoch that lacks its end alone: the next has no start."""
 
     def on_fit_start(self, *given: Any) -> None:
         """Seed what a DataLoader draws for its first epoch, which it does before that begins."""
@@ -31,6 +33,8 @@ class SeededDraws:
     def on_train_start(self, *given: Any) -> None:
         """Say what cannot be resumed exactly."""
         super().on_train_start(*given)  # type: ignore[misc]
+        if self._is_over:
+            seed_everything(self._seed_at(self._first_epoch))
         loader = self._trainer.train_dataloader
         if not hasattr(loader, "state_dict"):
             log.info(
@@ -60,8 +64,11 @@ class SeededDraws:
         """Note the epoch that is trained first."""
         super().on_load_checkpoint(*given)  # type: ignore[misc]
         if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
-            epochs = given[-1]["loops"]["fit_loop"]["epoch_progress"]["current"]
-            self._first_epoch = epochs["processed"]
+            loops = given[-1]["loops"]["fit_loop"]
+            epochs, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]
+            is_begun = epochs["started"] > epochs["processed"]
+            self._is_over = is_begun and batches["is_last_batch"]
+            self._first_epoch = epochs["processed"] + self._is_over
 
     def _seed_at(self, *place: int) -> int:
         return derive_seed(self.seed, self._trainer.global_rank, *place)

@@ -194,6 +194,26 @@ def test_stopped_after_an_epoch_a_run_resumes_to_the_same_bits(tmp_path, workers
     assert resumed.metrics("train") == whole.metrics("train")
 
 
+def test_stopped_after_the_last_batch_of_an_epoch_a_run_resumes_to_the_same_bits(tmp_path):
+    def loader():
+        return DataLoader(Augmented(), batch_size=20, shuffle=True)
+
+    class Keep(L.Callback):
+        def on_train_batch_end(self, trainer, *_):
+            trainer.save_checkpoint(tmp_path / f"{trainer.global_step}.ckpt")
+
+    def fit(**resumed):
+        module = _module()
+        trainer = _trainer(tmp_path, max_epochs=3, callbacks=[Keep()])
+        trainer.fit(module, loader(), loader(), **resumed)
+        return module.state_dict()
+
+    whole = fit()
+    torch.manual_seed(123)  # whatever was drawn before
+    resumed = fit(ckpt_path=tmp_path / f"{len(loader())}.ckpt", weights_only=True)
+    torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
+
+
 def test_metrics_of_several_loaders_are_means_over_all_of_their_images(tmp_path):
     def found(*parts):
         module, trainer = _module(), _trainer(tmp_path, max_epochs=1)

@@ -5,13 +5,16 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map
 
 from hydra_plugins.workbench.stacked_launcher import StackedLauncher
 from toy import Line
 from workbench.errors import ConfigError
 from workbench.stacked.graph import Replayed
 from workbench.stacked.leaves import put_together, take_apart
+from workbench.stacked.member import UNUSED, check_own
 from workbench.stacked.stack import Stack, own_parts
+from workbench.stacked.training import check_unchanged
 
 
 class Weighted(nn.Module):
@@ -78,11 +81,122 @@ def test_batches_that_are_the_same_for_all_lack_a_dimension():
     modules, optimizers = _made([0.0, 1.0])
     stack = Stack(modules, optimizers, 10)
     (x, y), noise = _batch(1, 5, 0)
-    losses, terms = stack.terms((x[0], y[0]), noise[0], None)
+    losses, terms = stack.terms((x[0], y[0]), noise[0], 10, None)
     for i, module in enumerate(modules):
         loss, own, _ = module.terms((x[0], y[0]), noise[0], 10, 0)
         torch.testing.assert_close(losses[i], loss)
         torch.testing.assert_close(terms[i, 0], own["loss"])
+
+
+def test_batches_of_evaluation_are_taken_from_as_many_examples_as_there_are():
+    stack = Stack(_made([1.0, 2.0])[0], [], 10)
+    batch, noise = _batch(2, 5, 0)
+    few, many = (stack.terms(batch, noise, size)[0] for size in (10, 1_000))
+    assert (few > many).all()
+
+
+class OwnScale(StackedLine):
+    """A weight of the module itself, and of none of its parts."""
+
+    def __init__(self, weight):
+        super().__init__(weight)
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def terms(self, batch, noise, dataset_size, step):
+        loss, terms, settings = super().terms(batch, noise, dataset_size, step)
+        return self.scale * loss, terms, settings
+
+
+def test_weights_of_the_module_itself_are_trained():
+    modules = [OwnScale(weight) for weight in (0.5, 1.0)]
+    stack = Stack(modules, [torch.optim.SGD(m.parameters(), lr=0.1) for m in modules], 10)
+    batch, noise = (tree_map(torch.Tensor.float, part) for part in _batch(2, 5, 0))
+    stack.step(batch, noise)
+    assert all(module.scale != 1 for module in modules)
+
+
+class ByStep(StackedLine):
+    """A step that asks something that a stack does not know."""
+
+    def __init__(self, asked):
+        super().__init__(1.0)
+        self.asked = asked
+
+    def terms(self, batch, noise, dataset_size, step):
+        loss, terms, settings = super().terms(batch, noise, dataset_size, step)
+        return loss * self.asked(self, step), terms, settings
+
+
+def _is_first(module, step):
+    return 2.0 if step == 0 else 1.0
+
+
+def _is_later(module, step):
+    return 1.0 if step else 2.0
+
+
+def _global_step(module, step):
+    return 1.0 + module.global_step
+
+
+@pytest.mark.parametrize("asked", [_is_first, _is_later, _global_step])
+def test_a_loss_that_depends_on_the_step_is_not_stacked(asked):
+    stack = Stack([ByStep(asked), ByStep(asked)], [], 10)
+    batch, noise = (tree_map(torch.Tensor.float, part) for part in _batch(2, 5, 0))
+    with pytest.raises(TypeError, match="depends on the step"):
+        stack.terms(batch, noise, 10)
+
+
+class Averaging(StackedLine):
+    """A step that keeps a mean of what it has seen."""
+
+    def __init__(self):
+        super().__init__(1.0)
+        self.average = torch.zeros(())
+
+    def terms(self, batch, noise, dataset_size, step):
+        loss, terms, settings = super().terms(batch, noise, dataset_size, step)
+        self.average = 0.9 * self.average + 0.1 * loss.detach()
+        return loss + self.average, terms, settings
+
+
+class InPlace(Averaging):
+    def terms(self, batch, noise, dataset_size, step):
+        loss, terms, settings = StackedLine.terms(self, batch, noise, dataset_size, step)
+        self.average.add_(loss.detach())
+        return loss + self.average, terms, settings
+
+
+class Remembering(StackedLine):
+    """A step that keeps what is the same in each."""
+
+    def __init__(self):
+        super().__init__(1.0)
+        self.kept = None
+
+    def terms(self, batch, noise, dataset_size, step):
+        self.kept = self.kept or "kept"
+        return super().terms(batch, noise, dataset_size, step)
+
+
+@pytest.mark.parametrize("kind", [Averaging, InPlace])
+def test_a_step_that_changes_more_than_weights_is_not_stacked(kind):
+    (x, y), noise = _batch(1, 5, 0)
+    own = (x[0].float(), y[0].float()), noise[0].float(), 10, 0
+    check_unchanged(Remembering(), own)
+    with pytest.raises(ConfigError, match="more than its weights"):
+        check_unchanged(kind(), own)
+
+
+class OwnStep(StackedLine):
+    def training_step(self, batch, batch_idx):
+        return 2 * super().training_step(batch, batch_idx)
+
+
+def test_a_step_or_a_hook_that_a_stack_would_leave_out_is_none_of_a_derived_class():
+    check_own(StackedLine(1.0), "terms", UNUSED)  # wrote its methods for stacks beside it
+    with pytest.raises(ConfigError, match=r"OwnStep\.training_step"):
+        check_own(OwnStep(1.0), "terms", UNUSED)
 
 
 def test_what_differs_in_numbers_and_weights_alone_is_alike():

@@ -101,6 +101,7 @@ class ImageDataModule(L.LightningDataModule):
         self._sets: dict[str, Kept] = {}
         self._firsts: dict[int, tuple[Tensor, Tensor]] = {}
         self._training_loader: BatchLoader | None = None
+        self._is_read_alike = False
         self.labels: dict[str, Tensor] = {}
 
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
@@ -172,9 +173,18 @@ class ImageDataModule(L.LightningDataModule):
         return (total / count).float()
 
     def share(self, other: "ImageDataModule") -> None:
-        """Use the images that another has read, whose settings are the same but for its seed."""
+        """Use the images that another has read, whose settings are the same but for its seed.
+
+        Raises:
+            DataError: if they draw pixels, or one that has read too has read other images.
+        """
         if self.normalization.is_random:
             raise DataError("pixels are drawn anew in each epoch")
+        if self.seed != other.seed and not other._is_read_alike:
+            self.setup("fit")
+            if not self._has_read_as(other):
+                raise DataError("images depend on the seed")
+            other._is_read_alike = True
         self._sets, self.labels = other._sets, other.labels
 
     def train_dataloader(self) -> BatchLoader:
@@ -289,6 +299,16 @@ class ImageDataModule(L.LightningDataModule):
             self.labels[name] = images.labels
             images = (images if name == "train" else images.normalized()).placed(self._device)
         self._sets[name] = images
+
+    def _has_read_as(self, other: "ImageDataModule") -> bool:
+        """Whether both have the same images in memory."""
+        pairs = [(images, other._sets.get(name)) for name, images in self._sets.items()]
+        return self._sets.keys() == other._sets.keys() and all(
+            torch.equal(mine.cpu(), theirs.cpu())
+            for one, two in pairs
+            if isinstance(one, InMemory) and isinstance(two, InMemory)
+            for mine, theirs in zip(one.tensors(), two.tensors(), strict=True)
+        )
 
     def _has(self, name: str) -> bool:
         images = self._sets.get(name)

@@ -18,6 +18,7 @@ from workbench.config.problem import Problem
 from workbench.config.search import find_problems_of_search
 from workbench.config.sources import source_of
 from workbench.config.sweep import Sweep, read_sweep
+from workbench.distributed import folder_to_join
 from workbench.errors import ConfigError
 from workbench.fewer_imports import import_torchmetrics
 from workbench.project import Config, the_project
@@ -105,7 +106,8 @@ class Checks:
         for name in ("name", "log_dir", "resume"):
             if written.get(name) == "":
                 found.append(Problem(f"{name}=", ": is empty; give it a value, or leave it out"))
-        if resumes := bool(written.get("resume")):
+        resumes = bool(written.get("resume"))
+        if resumes and folder_to_join() is None:  # Lightning tells the processes that it starts one
             found += find_typed(
                 composed.fitting, {"hydra.run.": "a run that is resumed has its folder"}
             )

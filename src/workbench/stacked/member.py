@@ -3,9 +3,11 @@
 import copy
 import functools
 import math
+from collections.abc import Collection
 from typing import Any
 
 import torch
+from lightning.pytorch.core.hooks import DataHooks, ModelHooks
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils._pytree import tree_map
@@ -22,6 +24,15 @@ from workbench.runs.resume import newest_checkpoint
 from workbench.stacked.leaves import take_apart
 from workbench.stacked.stack import own_parts
 from workbench.trainer import build_trainer
+
+HOOKS = {name for kind in (DataHooks, ModelHooks) for name in vars(kind) if name[:3] == "on_"}
+
+UNUSED = {
+    *(name for name in HOOKS if not name.startswith(("on_test", "on_predict"))),
+    *("training_step", "validation_step", "backward", "optimizer_step", "optimizer_zero_grad"),
+    *("configure_gradient_clipping", "transfer_batch_to_device"),
+} - {"on_train_batch_start"}
+"""Methods of modules and data that Lightning calls for each step or epoch, and a stack does not."""
 
 
 class Member:
@@ -124,6 +135,8 @@ class Member:
         if not (hasattr(module, "training_noise") and hasattr(self.loader, "take")):
             kinds = f"{type(module).__name__} with {type(self.loader).__name__}"
             raise ConfigError(f"{kinds} lacks training_noise or take, the methods for stacks")
+        check_own(module, "training_noise", UNUSED)
+        check_own(data, "share", {*UNUSED, "setup"})
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         loops = checkpoint["loops"]["fit_loop"]
@@ -168,3 +181,16 @@ class Member:
         kept: dict[str, Any]
         kept = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, checkpoint)
         return kept
+
+
+def check_own(thing: Any, method: str, unused: Collection[str]) -> None:
+    """Check that no class derived from the one that has a method for stacks has others' instead.
+
+    Raises:
+        ConfigError: if one has.
+    """
+    for kind in type(thing).mro():
+        if method in vars(kind):
+            return
+        if own := sorted(vars(kind).keys() & unused):
+            raise ConfigError(f"a stack does not call {kind.__name__}.{own[0]}")

@@ -32,8 +32,8 @@ class Stackable(Protocol):
         """The loss, a scalar; terms of each example, `[B]`; settings to report."""
 
 
-class UnknownStep:
-    """Stands for the number of a step where it must not matter: arithmetic with it is refused."""
+class Unknown:
+    """Stands for the number of a step, or the trainer, where neither may matter."""
 
     def _refused(self, *_: Any) -> Any:
         raise ConfigError("its loss depends on the number of the step: a stack has no schedules")
@@ -41,11 +41,13 @@ class UnknownStep:
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refused
     __truediv__ = __rtruediv__ = __floordiv__ = __mod__ = _refused
     __lt__ = __le__ = __gt__ = __ge__ = __float__ = __int__ = __index__ = _refused
+    __getattr__ = __bool__ = __eq__ = _refused
 
 
 def own_parts(module: Any) -> dict[str, Any]:
     """The attributes on which a module's losses may depend: all but those of the base class."""
-    common = {"seed", *vars(ReportingModule()), *dir(ReportingModule)} - {"_modules"}
+    parts = {"_modules", "_parameters", "_buffers"}
+    common = {"seed", *vars(ReportingModule()), *dir(ReportingModule)} - parts
     return {name: value for name, value in vars(module).items() if name not in common}
 
 
@@ -57,7 +59,7 @@ class Stack:
     Args:
         modules: those of which `take_apart` leaves the same rest.
         optimizers: one for each.
-        dataset_size: the number of examples from which batches are taken.
+        dataset_size: the number of examples from which batches of training are taken.
     """
 
     def __init__(
@@ -83,9 +85,7 @@ class Stack:
 
     def step(self, batch: Any, noise: Tensor) -> None:
         """Train each run on its batch, `[N, B, ...]`, and add its terms to `sums`, `[N, T]`."""
-        losses, terms = self.terms(batch, noise)
-        weights = [self._leaves[place] for place in self._weights]
-        gradients = torch.autograd.grad(losses.sum(), weights, allow_unused=True)
+        losses, terms, gradients = self.gradients(batch, noise)
         for place, gradient in zip(self._weights, gradients, strict=True):
             if gradient is not None:
                 # Fused optimizers expect gradients to lie in memory as the weights do.
@@ -102,23 +102,56 @@ class Stack:
             self.sums = torch.zeros_like(sums)
         self.sums += sums
 
-    def terms(self, batch: Any, noise: Tensor, batched: int | None = 0) -> tuple[Tensor, Tensor]:
+    def gradients(self, batch: Any, noise: Tensor) -> tuple[Tensor, Tensor, tuple[Any, ...]]:
+        """Losses and terms, and of each weight the gradient, `[N, ...]`, or None."""
+        losses, terms = self.terms(batch, noise, self._size)
+        weights = [self._leaves[place] for place in self._weights]
+        return losses, terms, torch.autograd.grad(losses.sum(), weights, allow_unused=True)
+
+    def gradients_alone(self, member: int, batch: Any, noise: Tensor) -> tuple[Any, ...]:
+        """Those of one module, computed without the others; batch and noise lack the N."""
+        leaves = [leaf[member] if isinstance(leaf, Tensor) else leaf for leaf in self._leaves]
+        loss, _ = self._terms(leaves, batch, noise, self._size)
+        weights = [leaves[place] for place in self._weights]
+        return torch.autograd.grad(loss, weights, allow_unused=True)
+
+    def near(self) -> "Stack":
+        """The same with weights near its own, for comparisons.
+
+        At the first weights an error can be nothing but rounding, and the side on which a loss with
+        a kink takes it is chance.
+        """
+        other = copy.copy(self)
+        other._leaves = [*self._leaves]
+        for place in self._weights:
+            leaf = self._leaves[place].detach()
+            generator = torch.Generator(leaf.device).manual_seed(place)
+            away = torch.randn(leaf.shape, generator=generator, device=leaf.device).to(leaf.dtype)
+            other._leaves[place] = (leaf + 0.01 * away).requires_grad_()
+        return other
+
+    def terms(
+        self, batch: Any, noise: Tensor, dataset_size: int, batched: int | None = 0
+    ) -> tuple[Tensor, Tensor]:
         """The losses, `[N]`, and the terms of each example, `[N, T, B]`, named `names`.
 
         Args:
             batch: of each run, `[N, B, ...]`.
             noise: likewise.
+            dataset_size: the number of examples from which it is taken.
             batched: 0, or None if all runs share one batch and its noise, which lack the N.
         """
         dims = [0 if isinstance(leaf, Tensor) else None for leaf in self._leaves]
-        stacked = vmap(self._terms, in_dims=(dims, batched, batched))
-        return stacked(self._leaves, batch, noise)
+        stacked = vmap(self._terms, in_dims=(dims, batched, batched, None))
+        return stacked(self._leaves, batch, noise, dataset_size)
 
-    def _terms(self, leaves: list[Any], batch: Any, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def _terms(
+        self, leaves: list[Any], batch: Any, noise: Tensor, dataset_size: int
+    ) -> tuple[Tensor, Tensor]:
         one = copy.copy(self._one)
-        vars(one).update(put_together(self._rest, leaves))
+        vars(one).update(put_together(self._rest, leaves), _trainer=Unknown())
         one.train(self._one.training)
-        loss, terms, _ = one.terms(batch, noise, self._size, UnknownStep())
+        loss, terms, _ = one.terms(batch, noise, dataset_size, Unknown())
         self.names = tuple(terms)
         return loss, torch.stack([*terms.values()])
 

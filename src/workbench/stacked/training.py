@@ -12,8 +12,9 @@ from torch.utils._pytree import tree_map
 from workbench.callbacks.epoch_lines import short
 from workbench.errors import ConfigError
 from workbench.stacked.graph import Replayed
+from workbench.stacked.leaves import take_apart
 from workbench.stacked.member import Member
-from workbench.stacked.stack import Stack, UnknownStep, sums_of
+from workbench.stacked.stack import Stack, Unknown, own_parts, sums_of
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,10 @@ SECONDS = 60
 """The time after which checkpoints are written anew during training."""
 
 TOLERANCE = 1e-3
-"""The largest difference, absolute or relative, of a loss in a stack from that of the run alone."""
+"""The largest difference, absolute or relative, of a term in a stack from that of the run alone."""
+
+GRADIENT_TOLERANCE = 1e-2
+"""The same of a gradient, relative, as rounding may take a kink's other side."""
 
 
 def train(members: Sequence[Member]) -> None:
@@ -64,20 +68,64 @@ def train(members: Sequence[Member]) -> None:
 
 
 def _check(stack: Stack, members: Sequence[Member], size: int) -> None:
-    """Compare the losses of the first batch with those of each run alone."""
+    """Compare terms and gradients of the first batch with those of each run alone."""
     batch, noise = _batch(members, [next(_rows(member)) for member in members], 0)
+    for member in members:
+        member.module.train()
+    near = stack.near()
+    gradients = near.gradients(batch, noise)[-1]
     with torch.no_grad():
-        losses, _ = stack.terms(batch, noise)
-        for i, member in enumerate(members):
-            own = tree_map(lambda part, i=i: part[i], batch)
-            loss, _, settings = member.module.terms(own, noise[i], size, UnknownStep())
-            if not torch.isclose(losses[i], loss, rtol=TOLERANCE, atol=TOLERANCE):
-                raise ConfigError(
-                    f"{member.launch.name}: its first loss is {loss:.6g} alone, and would be "
-                    f"{losses[i]:.6g} in a stack"
-                )
-            lr = member.optimizer.param_groups[0]["lr"]
-            member.module.settings = {**settings, "lr": lr}
+        losses, terms = stack.terms(batch, noise, size)
+    for i, member in enumerate(members):
+        own = tree_map(lambda part, i=i: part[i], batch), noise[i]
+        with torch.no_grad():
+            loss, own_terms, settings = member.module.terms(*own, size, Unknown())
+        its_terms = torch.stack([*own_terms.values()])
+        if not (_is_close(losses[i], loss) and _is_close(terms[i].mean(1), its_terms.mean(1))):
+            raise ConfigError(
+                f"{member.launch.name}: its first loss is {loss:.6g} alone, and would be "
+                f"{losses[i]:.6g} in a stack"
+            )
+        theirs = [None if gradient is None else gradient[i] for gradient in gradients]
+        if not all(map(_is_alike, theirs, near.gradients_alone(i, *own))):
+            raise ConfigError(f"{member.launch.name}: its gradient would be another")
+        check_unchanged(member.module, (*own, size, Unknown()))
+        lr = member.optimizer.param_groups[0]["lr"]
+        member.module.settings = {**settings, "lr": lr}
+
+
+def _is_close(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+
+
+def _is_alike(one: Tensor | None, other: Tensor | None) -> bool:
+    """Whether two gradients are the same; one that is not there is another than one of zeros."""
+    if one is None or other is None:
+        return one is other
+    difference, size = (one - other).norm(), other.norm()
+    return not bool(difference > GRADIENT_TOLERANCE * size + 1e-6)  # of NaN it is not known
+
+
+def check_unchanged(module: Any, own: tuple[Any, ...]) -> None:
+    """Check that a step changes nothing but weights, once what it keeps is kept.
+
+    Args:
+        module: of a run.
+        own: the arguments of its `terms`.
+
+    Raises:
+        ConfigError: if it does.
+    """
+    module.terms(*own)
+    rest, leaves = take_apart(own_parts(module))
+    leaves = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+    module.terms(*own)
+    its_rest, its_leaves = take_apart(own_parts(module))
+    pairs = zip(leaves, its_leaves, strict=False)
+    if (rest, len(leaves)) != (its_rest, len(its_leaves)) or not all(
+        torch.equal(one, other) if isinstance(one, Tensor) else one == other for one, other in pairs
+    ):
+        raise ConfigError("its step changes more than its weights")
 
 
 def _rows(member: Member) -> Iterator[Tensor]:
@@ -120,7 +168,7 @@ def _evaluate(stack: Stack, first: Member) -> tuple[int, Tensor, int]:
     with torch.no_grad():
         for batch in loader:
             noise = first.module.evaluation_noise(batch, batches, loader)
-            _, terms = stack.terms(batch, noise, None)
+            _, terms = stack.terms(batch, noise, len(loader.dataset), None)
             sums += sums_of(terms)
             batches, count = batches + 1, count + terms.shape[-1]
     return batches, sums.cpu(), count

@@ -7,6 +7,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from musigma.data.mnist import MNISTDataModule
+from workbench.errors import DataError
 from workbench.stacked import training
 from workbench.stacked.launch import run_jobs
 from workbench.stacked.member import Member
@@ -97,9 +99,10 @@ def _check_alike(job, other, rel):
         ((), [("seed=0",), ("seed=1",)], 1e-3),
         (("model=vae",), [("model.objective.beta=0.5",), ("model.objective.beta=4",)], 5e-3),
         (SMOOTH, [("seed=0",), ("seed=1", "optimizer.lr=1e-3"), ("optimizer=adam",)], 1e-4),
+        (("model=tc_vae", *SMOOTH[1:]), [("seed=0",), ("seed=1",)], 1e-3),
         ((*SMOOTH, "data.val_size=0"), [("seed=0",), ("model.likelihood.scale=0.5",)], 1e-4),
     ],
-    ids=["default", "beta", "numbers", "unvalidated"],
+    ids=["default", "beta", "numbers", "tc", "unvalidated"],
 )
 def test_stacked_runs_are_the_runs_alone(jobs, common, varied, rel, capsys):
     alone = jobs("alone", *((*common, *each) for each in varied))
@@ -181,6 +184,7 @@ def test_a_run_that_diverges_fails_alone_and_the_others_go_on(jobs):
         (("trainer.precision=bf16-mixed",), "trainer.precision not 32-true"),
         (("callbacks.checkpoint=null",), "one BestAndLast"),
         (("model=annealed_vae",), "depends on the number of the step"),
+        (("model=dreg_iwae",), "its gradient would be another"),
         (("data.normalization=dequantize",), "pixels are drawn anew"),
         (("+data.augment=[{_target_: torchvision.transforms.v2.RandomAffine, degrees: 9}]",), "no"),
     ],
@@ -197,6 +201,26 @@ def test_what_cannot_be_stacked_is_trained_alone_with_a_word(jobs, overrides, re
     for job in stacked:
         metrics = json.loads((job.parent / job.name / "metrics.json").read_text())
         assert metrics["status"] == "completed"
+
+
+class _SeededData(MNISTDataModule):
+    """Images that are chosen by the seed."""
+
+    def read(self, train):
+        images, labels = super().read(train)
+        return (images[self.seed :], labels[self.seed :]) if train else (images, labels)
+
+
+def test_images_that_depend_on_the_seed_are_not_shared():
+    ours = [MNISTDataModule(source="sample", seed=seed) for seed in (0, 1, 2)]
+    theirs = [_SeededData(source="sample", seed=seed) for seed in (0, 1)]
+    for data in (ours[0], theirs[0]):
+        data.setup("fit")
+    for other in ours[1:]:
+        other.share(ours[0])
+        assert other.train_dataloader().dataset.tensors[0] is ours[0]._sets["train"].images
+    with pytest.raises(DataError, match="depend on the seed"):
+        theirs[1].share(theirs[0])
 
 
 def test_models_of_other_sizes_are_other_stacks(jobs, monkeypatch):
