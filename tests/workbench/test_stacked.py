@@ -143,7 +143,7 @@ def _global_step(module, step):
 def test_a_loss_that_depends_on_the_step_is_not_stacked(asked):
     stack = Stack([ByStep(asked), ByStep(asked)], [], 10)
     batch, noise = (tree_map(torch.Tensor.float, part) for part in _batch(2, 5, 0))
-    with pytest.raises(TypeError, match="depends on the step"):
+    with pytest.raises(ConfigError, match="number of the step"):
         stack.terms(batch, noise, 10)
 
 
