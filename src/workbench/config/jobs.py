@@ -18,7 +18,6 @@ from workbench.config.problem import Problem
 from workbench.config.search import find_problems_of_search
 from workbench.config.sources import source_of
 from workbench.config.sweep import Sweep, read_sweep
-from workbench.distributed import folder_to_join
 from workbench.errors import ConfigError
 from workbench.fewer_imports import import_torchmetrics
 from workbench.project import Config, the_project
@@ -106,11 +105,8 @@ class Checks:
         for name in ("name", "log_dir", "resume"):
             if written.get(name) == "":
                 found.append(Problem(f"{name}=", ": is empty; give it a value, or leave it out"))
-        resumes = bool(written.get("resume"))
-        if resumes and folder_to_join() is None:  # Lightning tells the processes that it starts one
-            found += find_typed(
-                composed.fitting, {"hydra.run.": "a run that is resumed has its folder"}
-            )
+        if resumes := bool(written.get("resume")):
+            found += _find_folder_of_resumed(composed)
         if number is None:
             if hydra_adapter.is_sweep(config.hydra):
                 found.append(Problem("hydra.mode", "=MULTIRUN: type -m instead"))
@@ -168,6 +164,15 @@ class Checks:
 
         self._rules = self._rules or Rules(self.script)
         return self._rules.check(written, config)
+
+
+def _find_folder_of_resumed(composed: Composed) -> list[Problem]:
+    """A folder that is typed for a run that has one; the processes that Lightning starts may."""
+    from workbench.distributed import folder_to_join  # imports torch
+
+    if folder_to_join():
+        return []
+    return find_typed(composed.fitting, {"hydra.run.": "a run that is resumed has its folder"})
 
 
 def _is_of_hydra(override: str) -> bool:
