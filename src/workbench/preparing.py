@@ -168,7 +168,10 @@ def _build(
             path, checkpoint = found
             is_trained = check_progress(checkpoint, config["trainer"])
             check_averages(checkpoint, build_callbacks(config).values())
-            first_step = None if is_trained else checkpoint["global_step"]  # nothing to drop
+            first_step = checkpoint["global_step"]
+            known = begun.read_metrics()
+            if is_trained and known.get("stacked") and "metrics" not in known:
+                first_step = None  # it was not tested yet: there is nothing to drop
     taken = None
     if path is None and (origin := origin or _origin(config)):
         taken = take(module, origin, config.get("init_from_parts"))

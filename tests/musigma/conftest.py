@@ -21,6 +21,14 @@ def _short_search(monkeypatch):
 
 
 @pytest.fixture
+def jobs(compose_launch, tmp_path):
+    """A name and lists of overrides → the jobs of a sweep of that name."""
+    from stacking import jobs_of
+
+    return lambda sweep, *lists: jobs_of(compose_launch, tmp_path / sweep, *lists)
+
+
+@pytest.fixture
 def undrawn(monkeypatch):
     """Runs are measured, and no picture is drawn: that takes most of the time."""
     monkeypatch.setattr("musigma.commands.evaluate.plots_of", lambda *_: iter([]))

@@ -64,7 +64,7 @@ def train(members: Sequence[Member]) -> None:
         share = (time.monotonic() - begun) / len(members)
         for member in members:
             seconds = member.folder.read_metrics().get("seconds", 0.0) + share
-            member.folder.write_metrics(seconds=round(seconds, 2))
+            member.folder.write_metrics(seconds=round(seconds, 2), stacked=len(members))
 
 
 def _check(stack: Stack, members: Sequence[Member], size: int) -> None:

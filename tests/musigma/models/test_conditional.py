@@ -400,7 +400,7 @@ def _predict(folder, task, **settings):
 def test_codes_of_its_own_are_decoded_with_their_labels_or_another(conditional, tmp_path):
     model, data, _ = load_run(conditional.path)
     data.setup("test")
-    x, y = data.test_dataloader().tensors()
+    x, y = data.test_dataloader().images().tensors()
     codes = _predict(conditional, "encode")
     with np.load(codes) as found:
         given = model.given(LabelledImages(x, y))

@@ -24,6 +24,7 @@ from objectives import (
     draw_under_a_learned_prior,
 )
 from oracles import LinearGaussian, normal_draw
+from stacking import check_left_alone
 from trapped import trap_tests
 from workbench.errors import ConfigError
 
@@ -240,3 +241,8 @@ def test_bounds_compare_where_as_many_codes_are_drawn():
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own
 def test_a_compiled_step_has_the_gradient_of_a_plain_one(monkeypatch):
     check_gradients(replace(DOUBLY, samples=4), monkeypatch)
+
+
+@pytest.mark.slow
+def test_a_gradient_that_hooks_change_is_not_stacked(jobs, capsys):
+    check_left_alone(jobs, ("model=dreg_iwae",), capsys, "its gradient would be another")

@@ -24,6 +24,7 @@ from objectives import (
     draw_under_a_learned_prior,
 )
 from oracles import normal_draw
+from stacking import SMOOTH, check_stacked
 
 
 @pytest.fixture
@@ -94,3 +95,8 @@ def test_losses_with_estimates_from_batches_compare_where_batches_are_of_one_siz
 def test_only_the_dimension_wise_rate_holds_codes_to_the_prior():
     assert TCVAE().uses_prior
     assert not TCVAE(gamma=0).uses_prior
+
+
+def test_in_a_stack_validation_knows_its_own_number_of_images(jobs):
+    common = ("model=tc_vae", *SMOOTH[1:])
+    check_stacked(jobs, [(*common, "seed=0"), (*common, "seed=1")], 1e-3)

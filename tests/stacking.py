@@ -1,0 +1,106 @@
+"""Runs that are trained as one model, beside the same runs alone."""
+
+import json
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from workbench.stacked.launch import run_jobs
+from workbench.sweeps.job import run_job
+
+SHORT = (
+    "data.source=sample",
+    "data.batch_size=600",  # of 4,000 images, so that the last batch is smaller
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=2",
+    "model.network.encoder_sizes=[16]",
+    "model.network.decoder_sizes=[16]",
+    "trainer.log_every_n_steps=2",
+    "callbacks.image_panel=null",
+    "callbacks.latent_panel=null",
+)
+SMOOTH = ("model=vae", "model/likelihood=gaussian", "optimizer.lr=1e-2")
+"""Without the kinks of the Laplace density, which make a coin's toss of a rounding error."""
+
+
+def jobs_of(compose_launch, parent, *lists):
+    """The jobs of a sweep in a folder, of lists of overrides."""
+    launches = [compose_launch(*SHORT, *overrides) for overrides in lists]
+    place = {"parent": parent, "in_sweep": True}
+    return [each._replace(name=f"job{i}", **place) for i, each in enumerate(launches)]
+
+
+def records(job):
+    folder = job.parent / job.name
+    board = EventAccumulator(str(folder)).Reload()
+    curves = {
+        tag: [(event.step, event.value) for event in board.Scalars(tag)]
+        for tag in board.Tags()["scalars"]
+        if not tag.endswith(("_step", "_per_second"))
+    }
+    load = {"map_location": "cpu", "weights_only": True}
+    checkpoints = [torch.load(folder / f"checkpoints/{n}.ckpt", **load) for n in ("best", "last")]
+    return json.loads((folder / "metrics.json").read_text()), curves, checkpoints
+
+
+def flat(values, path=()):
+    if isinstance(values, dict):
+        values = values.items()
+    elif isinstance(values, list | tuple):
+        values = enumerate(values)
+    else:
+        yield path, values
+        return
+    for name, value in values:
+        yield from flat(value, (*path, name))
+
+
+def check_alike(job, other, rel):
+    (metrics, curves, checkpoints), (known, other_curves, other_checkpoints) = map(
+        records, (job, other)
+    )
+    assert metrics["status"] == known["status"] == "completed"
+    assert metrics["metrics"] == pytest.approx(known["metrics"], rel=rel)
+    assert metrics["weights"] == known["weights"]
+    assert curves.keys() == other_curves.keys()
+    for tag, points in curves.items():
+        assert [step for step, _ in points] == [step for step, _ in other_curves[tag]]
+        assert [v for _, v in points] == pytest.approx([v for _, v in other_curves[tag]], rel=rel)
+    for mine, theirs in zip(checkpoints, other_checkpoints, strict=True):
+        for each in (mine, theirs):
+            each["loops"]["fit_loop"]["state_dict"] = {}  # of the loader, as it is after an epoch
+        values, others = dict(flat(mine)), dict(flat(theirs))
+        assert values.keys() == others.keys()
+        for path, value in values.items():
+            if isinstance(value, torch.Tensor):
+                assert value.dtype == others[path].dtype
+                assert value.shape == others[path].shape
+            if isinstance(value, torch.Tensor) and rel < 1e-3:
+                torch.testing.assert_close(value, others[path], rtol=1e-2, atol=1e-3)
+    last, other_last = (dict(flat(c[1]["loops"])) for c in (checkpoints, other_checkpoints))
+    assert last == other_last
+    assert checkpoints[0]["global_step"] == other_checkpoints[0]["global_step"]
+
+
+def check_stacked(jobs, varied, rel):
+    """Runs of these overrides are in a stack what they are alone."""
+    alone, stacked = jobs("alone", *varied), jobs("stacked", *varied)
+    for job in alone:
+        run_job(job)
+    run_jobs(stacked, 64)
+    for job, other in zip(stacked, alone, strict=True):
+        check_alike(job, other, rel)
+
+
+def check_left_alone(jobs, overrides, capsys, reason):
+    """Two runs of these overrides are trained one by one, with the reason said."""
+    run = ("trainer.max_epochs=1", "data.num_workers=0", *overrides)
+    stacked = jobs("stacked", *((*run, f"seed={seed}") for seed in (0, 1)))
+    run_jobs(stacked, 64)
+    said = capsys.readouterr().out
+    assert reason in said
+    assert "is trained alone: " in said or "are trained one by one: " in said
+    for job in stacked:
+        metrics = json.loads((job.parent / job.name / "metrics.json").read_text())
+        assert metrics["status"] == "completed"
