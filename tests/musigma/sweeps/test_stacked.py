@@ -17,6 +17,7 @@ from workbench.sweeps.job import run_job
 RISING = "model.objective.beta={_target_: musigma.objectives.schedules.Linear, steps: 9}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("common", "varied", "rel"),
     [
@@ -51,7 +52,8 @@ def _stop_after(monkeypatch, calls):
     monkeypatch.setattr(Member, "end_epoch", stop)
 
 
-@pytest.mark.parametrize("calls", [1, 4])
+@pytest.mark.slow
+@pytest.mark.parametrize("calls", [1, pytest.param(4, marks=pytest.mark.exhaustive)])
 def test_a_stopped_stack_resumes_to_the_same_bits(jobs, monkeypatch, calls):
     varied = [(*SMOOTH, "trainer.max_epochs=3", f"seed={seed}") for seed in (0, 1, 2)]
     whole, stopped = jobs("whole", *varied), jobs("stopped", *varied)
@@ -65,6 +67,7 @@ def test_a_stopped_stack_resumes_to_the_same_bits(jobs, monkeypatch, calls):
         check_alike(job, other, 1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_of_a_stack_is_resumed_alone(jobs, compose_launch):
     from workbench.training import run
 
@@ -126,6 +129,7 @@ def test_images_that_depend_on_the_seed_are_not_shared():
         theirs[1].share(theirs[0])
 
 
+@pytest.mark.slow
 def test_models_of_other_sizes_are_other_stacks(jobs, monkeypatch):
     sizes = []
     train = training.train
@@ -141,6 +145,7 @@ def test_models_of_other_sizes_are_other_stacks(jobs, monkeypatch):
     assert sizes == [3, 3]
 
 
+@pytest.mark.slow
 def test_the_launcher_is_asked_for_on_the_command_line(run_script, tmp_path):
     arguments = ("-m", "seed=0,1", "sweep=s", *SHORT, "hydra/launcher=stacked")
     done = run_script(*arguments)
@@ -157,7 +162,9 @@ def test_the_launcher_is_asked_for_on_the_command_line(run_script, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive)]
+)
 def test_a_stack_that_is_asked_to_stop_resumes_by_the_same_command(start_script, tmp_path, number):
     arguments = ("-m", "seed=0,1", "sweep=s", *SHORT, "trainer.max_epochs=40")
     started = start_script(*arguments, "hydra/launcher=stacked")
