@@ -137,7 +137,7 @@ def test_words_of_a_sweep_are_what_a_search_may_choose(values, found):
         ("hydra.sweeper.sampler.sead=1", "hydra.sweeper.sampler.sead: optuna.samplers.TPESampler"),
         ("hydra.sweeper.sampler.n_startup_trials=x", "hydra.sweeper.sampler.n_startup_trials='x'"),
         ("hydra.sweeper._recursive_=true", "hydra.sweeper._recursive_=True: should be False"),
-        ("hydra.sweeper.max_trials=1", "hydra.sweeper.max_trials=1: Hydra has no such setting"),
+        ("hydra.sweeper.max_trials=1", "hydra.sweeper.max_trials: the config has no argument"),
     ],
 )
 def test_what_is_wrong_with_a_search_is_said_before_it_starts(override, fault, command_of):
