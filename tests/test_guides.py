@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import shlex
 import subprocess
 import sys
 
@@ -19,6 +20,7 @@ from commands import SHORT_SEARCH, copy_repository, run_steps, small
 from fenced import blocks, commands, write_files
 from musigma.paths import PROJECT_ROOT
 from shapes import coloured_shapes, write_folder
+from workbench.config.command_line import read_command_line
 
 pytestmark = pytest.mark.slow
 
@@ -177,7 +179,13 @@ def test_classes_that_know_nothing_of_this_project_train_as_the_guide_says(tmp_p
     assert len([*(root / "logs" / "runs").glob("*/metrics.json")]) == 3
 
 
-LAUNCHES = [c for c in commands(CLUSTERS) if "launcher" in c]
+LAUNCHES = [c for c in commands(CLUSTERS) if "launcher" in c and "stacked" not in c]
+
+
+def test_the_jobs_of_the_command_for_a_stack_are_checked():
+    (command,) = [c for c in commands(CLUSTERS) if "stacked" in c]
+    found = read_command_line("train", shlex.split(command)[2:])
+    assert len(found.jobs) == 64
 
 
 @pytest.mark.parametrize("command", LAUNCHES)
