@@ -376,6 +376,12 @@ def test_a_command_line_is_refused_whose_model_is_silent_about_its_labels(monkey
         read_command_line("train", ["model=vae", "data.source=sample", target])
 
 
+def _meanings(model, objective):
+    config = {"model": {"likelihood": {}, "objective": {}}}
+    module = SimpleNamespace(model=model, objective=objective)
+    return meanings(config, module, MNISTDataModule(source="sample"))
+
+
 class Measured(Autoencoder):
     """Reports a share, which is no cost."""
 
@@ -383,10 +389,7 @@ class Measured(Autoencoder):
 
 
 def test_a_term_of_its_own_has_the_unit_and_the_direction_that_its_class_states():
-    data = MNISTDataModule(source="sample")
-    config = {"model": {"likelihood": {}, "objective": {}}}
-    module = SimpleNamespace(model=Measured(SMALL_MLP, Laplace()), objective=ELBO())
-    found = meanings(config, module, data)
+    found = _meanings(Measured(SMALL_MLP, Laplace()), ELBO())
     assert found.of("test/accuracy").unit == "share of images"
     assert found.of("test/accuracy").better == "higher"
     assert found.of("test/other").unit == "nats per image"
@@ -400,10 +403,7 @@ class Sliced(ELBO):
 
 
 def test_an_estimate_of_a_batch_may_have_a_unit_of_its_own():
-    data = MNISTDataModule(source="sample")
-    config = {"model": {"likelihood": {}, "objective": {}}}
-    module = SimpleNamespace(model=Autoencoder(SMALL_MLP, Laplace()), objective=Sliced())
-    found = meanings(config, module, data)
+    found = _meanings(Autoencoder(SMALL_MLP, Laplace()), Sliced())
     sliced, total = found.of("test/sliced"), found.of("test/total")
     assert (sliced.unit, sliced.better) == ("squared units", "lower")
     assert (total.unit, total.better) == ("nats per image", "neither")

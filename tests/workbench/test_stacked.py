@@ -12,7 +12,7 @@ from toy import Line
 from workbench.errors import ConfigError
 from workbench.stacked.graph import Replayed
 from workbench.stacked.leaves import put_together, take_apart
-from workbench.stacked.member import UNUSED, check_own
+from workbench.stacked.member import UNUSED, check_uncalled
 from workbench.stacked.stack import Stack, own_parts
 from workbench.stacked.training import check_unchanged
 
@@ -194,9 +194,9 @@ class OwnStep(StackedLine):
 
 
 def test_a_step_or_a_hook_that_a_stack_would_leave_out_is_none_of_a_derived_class():
-    check_own(StackedLine(1.0), "terms", UNUSED)  # wrote its methods for stacks beside it
+    check_uncalled(StackedLine(1.0), "terms", UNUSED)  # wrote its methods for stacks beside it
     with pytest.raises(ConfigError, match=r"OwnStep\.training_step"):
-        check_own(OwnStep(1.0), "terms", UNUSED)
+        check_uncalled(OwnStep(1.0), "terms", UNUSED)
 
 
 def test_what_differs_in_numbers_and_weights_alone_is_alike():

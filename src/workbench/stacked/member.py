@@ -25,10 +25,12 @@ from workbench.stacked.leaves import take_apart
 from workbench.stacked.stack import own_parts
 from workbench.trainer import build_trainer
 
-HOOKS = {name for kind in (DataHooks, ModelHooks) for name in vars(kind) if name[:3] == "on_"}
-
 UNUSED = {
-    *(name for name in HOOKS if not name.startswith(("on_test", "on_predict"))),
+    *(
+        name
+        for name in (*vars(DataHooks), *vars(ModelHooks))
+        if name.startswith("on_") and not name.startswith(("on_test", "on_predict"))
+    ),
     *("training_step", "validation_step", "backward", "optimizer_step", "optimizer_zero_grad"),
     *("configure_gradient_clipping", "transfer_batch_to_device"),
 } - {"on_train_batch_start"}
@@ -135,8 +137,8 @@ class Member:
         if not (hasattr(module, "training_noise") and hasattr(self.loader, "take")):
             kinds = f"{type(module).__name__} with {type(self.loader).__name__}"
             raise ConfigError(f"{kinds} lacks training_noise or take, the methods for stacks")
-        check_own(module, "training_noise", UNUSED)
-        check_own(data, "share", {*UNUSED, "setup"})
+        check_uncalled(module, "training_noise", UNUSED)
+        check_uncalled(data, "share", {*UNUSED, "setup"})
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         loops = checkpoint["loops"]["fit_loop"]
@@ -183,8 +185,8 @@ class Member:
         return kept
 
 
-def check_own(thing: Any, method: str, unused: Collection[str]) -> None:
-    """Check that no class derived from the one that has a method for stacks has others' instead.
+def check_uncalled(thing: Any, method: str, unused: Collection[str]) -> None:
+    """Check that no class derived from the one with a method for stacks has one that they skip.
 
     Raises:
         ConfigError: if one has.
