@@ -12,7 +12,7 @@ def main(cfg: Any) -> None:
     """Read the config and export."""
     from musigma.commands.export import NAMES, check_format, export_run
     from musigma.loading import load_run
-    from workbench.console import nearby
+    from workbench.console import display_path
     from workbench.devices import exact_device
     from workbench.runs.output import output_folder
     from workbench.runs.resume import find_run
@@ -26,7 +26,7 @@ def main(cfg: Any) -> None:
     for path, opening in written.items():
         print(f"{path.name:<18} {opening}")
     print("x and x_mean are images [B, C, H, W] in the model's own pixels (data.normalization)")
-    print(f"written to  {nearby(place)}")
+    print(f"written to  {display_path(place)}")
 
 
 if __name__ == "__main__":

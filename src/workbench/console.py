@@ -24,27 +24,27 @@ from workbench.project import the_project
 
 KNOWN_NOISE = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
-    r"`.fit\(ckpt_path=None\)` was called without a model",  # it was not: OnExceptionCheckpoint's
+    r"`.fit\(ckpt_path=None\)` was called without a model",  # a false alarm: OnExceptionCheckpoint
     r".fit\(ckpt_path=\"last\"\) is set, but there is no last",  # likewise
     r"Total length of `list` across ranks is zero",  # data.val_size=0 means just that
     r"The number of training batches .* is smaller than the logging",  # epochs are logged too
-    # It is there once the final weights are validated; a name that is wrong is refused before.
+    # The metric exists once the final weights are validated; a wrong name is refused earlier.
     r"`ModelCheckpoint\(monitor='val/.* could not find the monitored key",
 )
 
 LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
 
 WIDTH = 80
-"""The characters of a line in a terminal."""
+"""Characters per line of a terminal."""
 
 CURVES = "http://localhost:6006/#custom_scalars"
-"""TensorBoard's page of `ScalarLayout`; without the last word it shows a chart for each tag."""
+"""TensorBoard's tab with the charts of `ScalarLayout`."""
 
 log = logging.getLogger(__name__)
 
 
 class PrintHandler(logging.Handler):
-    """Prints log lines, so that they appear above a progress bar and not within it."""
+    """Prints log lines, so that they appear above a progress bar rather than within it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record."""
@@ -52,9 +52,9 @@ class PrintHandler(logging.Handler):
 
 
 def set_up_logging(first_process: bool = True) -> None:
-    """Print our INFO messages in the first process; elsewhere, and from others, only warnings.
+    """Print our INFO messages in the first process; only warnings of libraries or other processes.
 
-    Lightning's profilers print too: their reports are what one asks them for.
+    Lightning's profilers are an exception: the user asked for their reports.
     """
     logging.basicConfig(
         level=logging.WARNING, handlers=[PrintHandler()], format="%(message)s", force=True
@@ -71,7 +71,7 @@ def set_up_logging(first_process: bool = True) -> None:
         logger.propagate = True
         logger.setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)
-    # It warns that it drops what was logged twice, which a resumed run asks it to do.
+    # It warns when it drops points that were logged twice, which a resumed run asks it to do.
     logging.getLogger("tensorboard").setLevel(logging.ERROR)
 
 
@@ -82,14 +82,14 @@ def formatted_warning(
     lineno: int,
     line: str | None = None,
 ) -> str:
-    """A warning; the file that it comes from is named unless it is a library's."""
-    is_of_library = filename.startswith(LIBRARIES) or "site-packages" in Path(filename).parts
-    place = category.__name__ if is_of_library else f"{filename}:{lineno}: {category.__name__}"
+    """A warning, wrapped, with its file and line unless it comes from a library."""
+    is_library = filename.startswith(LIBRARIES) or "site-packages" in Path(filename).parts
+    place = category.__name__ if is_library else f"{filename}:{lineno}: {category.__name__}"
     return wrapped(f"{place}: {' '.join(str(message).split())}")
 
 
 def wrapped(text: str, indent: str = "") -> str:
-    """A text in lines that fit a terminal; words and paths are left whole."""
+    """A text wrapped to fit a terminal, without breaking words or paths."""
     return textwrap.fill(
         text,
         WIDTH,
@@ -100,8 +100,8 @@ def wrapped(text: str, indent: str = "") -> str:
     )
 
 
-def nearby(path: Path) -> Path:
-    """A path from the working directory, if it is in there."""
+def display_path(path: Path) -> Path:
+    """A path for messages: relative to the working directory if it lies in there."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 
@@ -109,13 +109,13 @@ def nearby(path: Path) -> Path:
 def show_summary(
     config: dict[str, Any], module: L.LightningModule, data: Any, trainer: L.Trainer, folder: Path
 ) -> None:
-    """Log what will run, before it runs."""
+    """Log a summary of a run that is about to start."""
     device = trainer.strategy.root_device
     processes = f", {trainer.world_size} processes" if trainer.world_size > 1 else ""
     rows = {
         **the_project().describe(config, module, data),
         "device": f"{device}, precision {trainer.precision}{processes}",
-        "run folder": str(nearby(folder)),
+        "run folder": str(display_path(folder)),
     }
     for key, value in rows.items():
         log.info("%s", wrapped(printable(value), f"{key:<12}"))
@@ -124,9 +124,9 @@ def show_summary(
 def show_results(
     metrics: Mapping[str, float], meanings: Meanings, weights: str, next_lines: Mapping[str, str]
 ) -> None:
-    """Log the metrics of the weights of that name, and labelled lines about what to do next.
+    """Log validation and test metrics under the title `weights`, then `next_lines` by label.
 
-    Those of training are left out: they are of an epoch, in which the weights changed.
+    Training metrics are left out: they average over an epoch in which the weights changed.
     """
     rows = []
     measured = [metric for metric in metrics if not metric.startswith("train/")]
@@ -146,8 +146,8 @@ def show_results(
 def next_steps(
     folder: Path, loggers: Sequence[Logger], commands: Mapping[str, str]
 ) -> dict[str, str]:
-    """Commands that look closer at a trained run, and TensorBoard's address, by labels."""
-    run = shlex.quote(str(nearby(folder)))
+    """Commands to inspect a trained run, and TensorBoard's address, by label."""
+    run = shlex.quote(str(display_path(folder)))
     commands = {label: line.format(run=run) for label, line in commands.items()}
     if any(isinstance(logger, TensorBoardLogger) for logger in loggers):
         commands["curves"] = f"tensorboard --logdir {run}"
@@ -163,7 +163,7 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
 def leading_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], at_least: int
 ) -> tuple[str, Sequence[str]]:
-    """A table of as many of the columns as fit a terminal, and the names of the others."""
+    """A table of the first columns that fit a terminal, and the names of the columns left out."""
     for count in range(len(columns), at_least - 1, -1):
         text = table(title, columns[:count], [row[:count] for row in rows])
         if max(map(cell_len, text.splitlines())) <= WIDTH:
@@ -172,36 +172,36 @@ def leading_table(
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table that fits a terminal, unless a single word is too long for that.
+    """A table that fits a terminal unless a single word is too long.
 
     Columns of numbers are aligned right; text is wrapped between words.
     """
-    made = Table()
+    grid = Table()
     rows = [[printable(cell) for cell in row] for row in rows]
     for column, *cells in zip(columns, *rows, strict=True):
         is_numeric = all(cell[:1].isdigit() or cell[:1] in ("", *"-−–≥") for cell in cells)
-        whole = [column, *cells] if is_numeric else " ".join([column, *cells]).split()
-        made.add_column(
+        unbreakable = [column, *cells] if is_numeric else " ".join([column, *cells]).split()
+        grid.add_column(
             column,
             justify="right" if is_numeric else "left",
             no_wrap=is_numeric,
-            min_width=max(map(cell_len, whole), default=0),
+            min_width=max(map(cell_len, unbreakable), default=0),
         )
     for row in rows:
-        made.add_row(*row)
+        grid.add_row(*row)
     page = io.StringIO()
     console = Console(
         file=page, width=10_000, color_system=None, highlight=False, markup=False, emoji=False
     )
-    least = Measurement.get(console, console.options, made).minimum
-    console.print(made, width=max(WIDTH, least))
+    narrowest = Measurement.get(console, console.options, grid).minimum
+    console.print(grid, width=max(WIDTH, narrowest))
     lines = [*wrapped(title).splitlines(), *page.getvalue().splitlines()]
     return "\n".join(line.rstrip() for line in lines)
 
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Print, warn and log nothing: what is tried here is done later."""
+    """Suppress output, warnings and log messages."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

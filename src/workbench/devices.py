@@ -1,4 +1,4 @@
-"""The device that a trained model is used on."""
+"""The choice of the device that a trained model is used on."""
 
 import re
 from typing import Annotated
@@ -9,27 +9,27 @@ from pydantic import AfterValidator
 from workbench.errors import ConfigError
 
 PREFERRED = ("cuda", "mps", "cpu")
-"""The kinds of device, in the order in which `auto` looks for them."""
+"""The kinds of device, in the order in which `auto` tries them."""
 
 
-def _known(name: str) -> str:
+def _check_name(name: str) -> str:
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", name):
         raise ValueError("should be auto, cpu, cuda, cuda:1 (the second GPU) or mps")
     return name
 
 
-DeviceName = Annotated[str, AfterValidator(_known)]
+DeviceName = Annotated[str, AfterValidator(_check_name)]
 """`auto`, `cpu`, `cuda`, `cuda:1` and so on, or `mps`."""
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name; `auto` is a GPU of NVIDIA's or AMD's, else Apple's, else the CPU.
+    """The device called `name`; `auto` is an NVIDIA or AMD GPU, else Apple's, else the CPU.
 
     Raises:
-        ConfigError: if there is no such name, or this machine does not have the device.
+        ConfigError: if the name is not valid, or this machine does not have the device.
     """
     try:
-        _known(name)
+        _check_name(name)
     except ValueError as error:
         raise ConfigError(f"device={name}: {error}") from error
     if name == "auto":
@@ -46,7 +46,7 @@ def find_device(name: str) -> torch.device:
 
 
 def exact_device(name: str) -> torch.device:
-    """The same, with convolutions that multiply in float32 as on the CPU, and not in TF32."""
+    """As `find_device`, with convolutions on a GPU computed in float32 instead of TF32."""
     device = find_device(name)
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False
@@ -54,7 +54,7 @@ def exact_device(name: str) -> torch.device:
 
 
 def _count(kind: str) -> int:
-    """The devices of a kind that torch can use here."""
+    """The number of devices of a kind that torch can use here."""
     if kind == "cuda":
         return torch.cuda.device_count() if torch.cuda.is_available() else 0
     return int(kind == "cpu" or torch.backends.mps.is_available())

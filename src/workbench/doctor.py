@@ -1,6 +1,6 @@
 """Check that this machine is ready to train: a list of checks, each of which yields findings.
 
-Heavy packages are imported inside the checks: one that is missing or broken is a finding too.
+Heavy packages are imported inside the checks, so that a missing or broken one is a finding too.
 """
 
 import importlib
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 GIB = 2**30
-# GHSA-w37p-236h-pfx3: `import lightning` starts a thief of credentials.
+# GHSA-w37p-236h-pfx3: `import lightning` starts malware that steals credentials.
 MALICIOUS = ("2.6.2", "2.6.3")
 
 INSTALL = "pip install -e '.[dev]'"
@@ -35,7 +35,7 @@ ELSEWHERE = "Choose another place with log_dir=..."
 
 
 def packages() -> Iterator[Finding]:
-    """Python, the project, and the packages that it needs."""
+    """Check the versions of Python, the project and the packages that it needs."""
     yield Finding("ok", "python", f"{platform.python_version()} ({sys.executable})")
     project = the_project().package
     for name in (project, "packaging"):
@@ -58,7 +58,7 @@ def packages() -> Iterator[Finding]:
 
 
 def imports() -> Iterator[Finding]:
-    """Check that torch and torchvision fit one another, and the whole project can be imported."""
+    """Check that torch and torchvision fit together, and that the project can be imported."""
     torch, torchvision = _version("torch"), _version("torchvision")
     if not (torch and torchvision):
         return
@@ -73,7 +73,7 @@ def imports() -> Iterator[Finding]:
 
 
 def devices() -> Iterator[Finding]:
-    """The CPU and the GPUs that torch can use."""
+    """List the CPU and the GPUs that torch can use."""
     try:
         import torch
     except Exception:  # reported by `imports`
@@ -106,7 +106,7 @@ def compiler() -> Iterator[Finding]:
 
 
 def logs() -> Iterator[Finding]:
-    """Check that runs can be written, and how much space there is for them."""
+    """Check that run folders can be written, and how much space is free for them."""
     folder = the_project().root / "logs"
     try:
         check_writable([folder / "runs" / "a run" / "config.yaml"], ELSEWHERE)
@@ -119,8 +119,8 @@ def logs() -> Iterator[Finding]:
     yield Finding("note", "logs", what, ELSEWHERE) if free < 1 else Finding("ok", "logs", what)
 
 
-def of_project() -> Iterator[Finding]:
-    """The project's own checks."""
+def project_checks() -> Iterator[Finding]:
+    """Make the project's own checks."""
     project = the_project()
     if project.checks and _import_failure():
         yield Finding("note", "the rest", f"is checked once {project.package} can be imported")
@@ -129,11 +129,11 @@ def of_project() -> Iterator[Finding]:
         yield from check()
 
 
-CHECKS = (packages, imports, devices, compiler, of_project, logs)
+CHECKS = (packages, imports, devices, compiler, project_checks, logs)
 
 
 def report(project: Project) -> int:
-    """Print the findings of all checks; return the exit status, 1 if there is any problem."""
+    """Print the findings of all checks; return the exit status: 1 if there is any problem."""
     hand_over(project)
     problems = 0
     for check in CHECKS:
@@ -147,7 +147,7 @@ def report(project: Project) -> int:
 
 
 def _line(start: str, text: str) -> str:
-    """Text behind what a line starts with, wrapped for a terminal; paths are left whole."""
+    """The start of a line in 24 columns, then text wrapped to a terminal without breaking paths."""
     return textwrap.fill(
         text,
         80,
@@ -159,7 +159,7 @@ def _line(start: str, text: str) -> str:
 
 
 def _version(package: str) -> str:
-    """The installed version; empty if there is none."""
+    """The installed version of a package; empty if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -167,7 +167,7 @@ def _version(package: str) -> str:
 
 
 def _requirements(package: str) -> Iterator["Requirement"]:
-    """The requirements of a package here, without its extras; none if they are unknown."""
+    """The requirements of an installed package on this machine, without those of its extras."""
     if not (_version(package) and _version("packaging")):
         return
     from packaging.requirements import Requirement
@@ -178,14 +178,14 @@ def _requirements(package: str) -> Iterator["Requirement"]:
 
 
 def _import_failure() -> tuple[str, str] | None:
-    """The reason why something cannot be imported, and advice; None if all can be."""
+    """Why torch, torchvision or the project cannot be imported, and advice; None if they can."""
     project = the_project().package
     for name, advice in (("torch", INSTALL), ("torchvision", PAIR), (project, INSTALL)):
         if name == project and _version("lightning") in MALICIOUS:
             return f"{name} cannot be imported: it would start the malicious lightning", advice
         try:
             the_project().settings() if name == project else importlib.import_module(name)
-        except Exception as error:  # packages that do not fit one another raise anything
+        except Exception as error:  # packages that do not fit together raise anything
             reason = f"{type(error).__name__}: {error}".partition("\n")[0]
             return f"{name} cannot be imported: {reason}", advice
     return None

@@ -7,12 +7,14 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 
 
-def why_stopped(callback: EarlyStopping, metrics: Mapping[str, float]) -> str | None:
-    """The reason, if the callback had stopped the run and still would with its present settings.
+def stopping_reason(callback: EarlyStopping, metrics: Mapping[str, float]) -> str | None:
+    """The reason why early stopping keeps a resumed run stopped; None if the run may continue.
+
+    A run continues if the callback would not have stopped it with its present settings.
 
     Args:
-        callback: with its state in the checkpoint.
-        metrics: of the checkpoint's last epoch, by the names that a callback monitors.
+        callback: with its state restored from the checkpoint.
+        metrics: those of the checkpoint's last epoch, by the names that a callback monitors.
     """
     if callback.stopping_reason == EarlyStoppingReason.NOT_STOPPED:
         return None

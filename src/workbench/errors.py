@@ -1,4 +1,4 @@
-"""Errors that the user can fix. Each message says what is wrong, where it came from, what to do."""
+"""Errors that the user can fix; each message says what is wrong, where it came from, what to do."""
 
 import os
 import signal
@@ -10,11 +10,11 @@ from types import FrameType
 
 
 class UserError(Exception):
-    """Something the user can fix."""
+    """An error that the user can fix."""
 
 
 class ConfigError(UserError):
-    """A setting that cannot be right, named by its place in the config."""
+    """A wrong setting, named by its place in the config."""
 
 
 class DataError(UserError):
@@ -29,18 +29,18 @@ _interrupts: list[int] = []
 
 
 def leave_at_interrupts() -> None:
-    """Make Ctrl-C end the process at once, for as long as there is nothing to clean up.
+    """Make Ctrl-C end the process at once, while there is nothing to clean up.
 
-    An exception would be swallowed or replaced, by half-loaded modules and by Hydra.
+    A KeyboardInterrupt might be swallowed or replaced by half-loaded modules or by Hydra.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _leave)
 
 
 def note_interrupts() -> None:
-    """Make `plain_errors` know that an exception came from Ctrl-C or SIGTERM.
+    """Record Ctrl-C and SIGTERM, so that `plain_errors` recognizes exceptions that they caused.
 
-    Interrupted imports end in whatever their half-loaded modules raise.
+    An interrupted import may raise anything.
     """
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -60,7 +60,7 @@ def _note(signum: int, frame: FrameType | None) -> None:
 def one_line(error: BaseException) -> str:
     """The message of an error in one line.
 
-    That of an UnpicklingError is replaced: torch's tells how to run what the file holds.
+    An UnpicklingError's is replaced: torch's tells the reader how to run the code in the file.
     """
     import pickle
 
@@ -70,19 +70,19 @@ def one_line(error: BaseException) -> str:
 
 
 def printable(text: str) -> str:
-    """A text with its control characters replaced, but for tabs and new lines."""
-    return "".join(sign if sign.isprintable() or sign in "\t\n" else "\ufffd" for sign in text)
+    """A text with its control characters replaced, except for tabs and newlines."""
+    return "".join(char if char.isprintable() or char in "\t\n" else "\ufffd" for char in text)
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Turn a UserError into a message and exit status 2, and Ctrl-C into "Stopped." and 130.
 
-    With `HYDRA_FULL_ERROR=1` in the environment they keep their tracebacks.
+    With `HYDRA_FULL_ERROR=1` in the environment, tracebacks are shown instead.
     """
     try:
         yield
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (Exception, KeyboardInterrupt) as error:

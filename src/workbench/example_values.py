@@ -1,25 +1,25 @@
-"""The values of single test examples, kept beside their means."""
+"""Metrics of single test examples, kept in addition to their means."""
 
 import numpy as np
 import torch
 from torch import Tensor
 
 MOST_EXAMPLES = 100_000
-"""The largest test set whose single values are kept."""
+"""The largest test set of which the values of single examples are kept."""
 
 
 class ExampleValues:
-    """Collects the terms of each example, in the order in which the examples come.
+    """Collects the terms of each example, in the order of the examples.
 
-    A term that is one value of the whole batch (an expanded scalar) is no example's own and is
-    left out. Nothing is copied from the device before `arrays`.
+    A term with one value for the whole batch (an expanded scalar) is left out. Nothing is copied
+    from the device before `arrays`.
     """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew."""
+        """Forget all batches."""
         self._parts: dict[str, list[Tensor]] = {}
         self._shared: set[str] = set()
         self._count = 0

@@ -1,4 +1,4 @@
-"""Imports that no run uses, left out so that commands start sooner."""
+"""Leaving out an import that no run uses, so that commands start sooner."""
 
 import gc
 import importlib.util
@@ -9,11 +9,11 @@ from types import ModuleType
 def import_torchmetrics() -> None:
     """Import torchmetrics, which Lightning needs, without `scipy.signal`, which takes as long.
 
-    It is imported there for one name alone, `hamming`, which torchmetrics adds to it for a package
-    that measures sound. Whoever imports `scipy.signal` afterwards gets it as SciPy has it.
+    torchmetrics imports `scipy.signal` only to set its `hamming`, for an audio package. A later
+    import of `scipy.signal` finds SciPy's own module.
 
-    This imports torch too, and makes half a million objects that stay. The garbage collector would
-    look at all of them again and again: it is off meanwhile, and ignores them from then on.
+    torch is imported with it. The garbage collector would scan their half a million permanent
+    objects again and again: it is off during the import, and ignores them from then on.
     """
     if "scipy.signal" in sys.modules or "torchmetrics" in sys.modules:
         return

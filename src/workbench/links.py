@@ -1,4 +1,4 @@
-"""Paths that lead elsewhere, or to what is not a file."""
+"""Checks of paths: links that lead out of a folder, and special files."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ def is_special(path: Path) -> bool:
 
 
 def leads_out(path: Path, root: Path) -> bool:
-    """True if a path somewhere below `root` is, through a link, elsewhere or nowhere."""
+    """True if a path below `root` leads, through a link, out of `root` or in a circle."""
     try:
         return not path.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError):  # links in a circle

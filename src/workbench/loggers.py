@@ -6,8 +6,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 
 class TensorBoard(TensorBoardLogger):
-    """Lightning's logger, without the chart of the epoch that Lightning logs beside each metric."""
+    """Lightning's logger, without the chart of the epoch that Lightning logs with each metric."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log what is not the epoch."""
+        """Log all metrics but the epoch."""
         super().log_metrics({n: v for n, v in metrics.items() if n != "epoch"}, step)

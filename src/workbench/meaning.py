@@ -14,10 +14,10 @@ class Meaning:
 
     Args:
         unit: in words.
-        of: the quantity measured, in words, part by part; two values compare if these are equal.
-        better: the better of two values; `neither` is better of a metric that only describes.
+        of: the quantity measured, in words, part by part; values of equal quantities compare.
+        better: the better of two values; `neither` for a metric that only describes.
         places: decimals to show.
-        repeats: a metric that makes this one redundant if all runs compare by it.
+        repeats: a metric that makes this one redundant where all runs compare by it.
     """
 
     unit: str
@@ -35,11 +35,11 @@ class Meanings:
     """The meanings of the metrics of a run.
 
     Args:
-        metrics: by name without a stage (`loss`); `*` is every other metric.
+        metrics: by name without a stage (`loss`); `*` stands for every other metric.
         data: the data that they were measured on, in words.
-        deciding: metrics to rank runs by; the first that compares all of them, and is one of
-            these of each, is used.
-        notes: caveats for those who compare them.
+        deciding: metrics to rank runs by; a comparison uses the first that is listed by all of its
+            runs and comparable between them.
+        notes: caveats for comparisons.
     """
 
     metrics: Mapping[str, Meaning]
@@ -48,17 +48,17 @@ class Meanings:
     notes: tuple[str, ...] = ()
 
     def of(self, metric: str) -> Meaning:
-        """The meaning of a metric, with its stage or without: `test/loss`, `loss`."""
+        """The meaning of a metric, named with its stage or without: `test/loss`, `loss`."""
         name = metric.rpartition("/")[2]
         return self.metrics.get(name) or self.metrics.get(OTHERS, UNKNOWN)
 
     def plain(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """The meanings as plain values, for JSON."""
         return asdict(self)
 
 
 def read_meanings(plain: Mapping[str, Any]) -> Meanings:
-    """The Meanings of `Meanings.plain`; a KeyError or TypeError if it is something else."""
+    """The inverse of `Meanings.plain`; raises KeyError or TypeError for anything else."""
     metrics = {
         name: Meaning(**{**entry, "of": tuple(entry["of"])})
         for name, entry in plain["metrics"].items()

@@ -9,7 +9,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim import Optimizer
 
-from workbench.early_stopping import why_stopped
+from workbench.early_stopping import stopping_reason
 from workbench.epoch_means import EpochMeans
 from workbench.example_values import ExampleValues
 from workbench.optimized import OptimizedModule
@@ -154,7 +154,7 @@ class ReportingModule(OptimizedModule):
         metrics = {f"val/{name}": value for name, value in self._validation.items()}
         metrics |= {f"train/{name}": value for name, value in self.metrics("train").items()}
         for callback in self._early_stopping():
-            if reason := why_stopped(callback, metrics):
+            if reason := stopping_reason(callback, metrics):
                 self.trainer.should_stop = True
                 log.info("early stopping had ended this run: %s; change that to train on", reason)
 

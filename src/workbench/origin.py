@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.config.launch import Launch
-from workbench.console import nearby, show_table
+from workbench.console import display_path, show_table
 from workbench.errors import ConfigError, RunError, one_line
 from workbench.parts import find_part, is_within
 from workbench.project import Config
@@ -74,7 +74,7 @@ class Taken(NamedTuple):
             [name, f"{here} here, {there} there", OTHER_SHAPE]
             for name, (here, there) in self.shapes.items()
         ]
-        title = f"begins with {nearby(self.origin.path)}"
+        title = f"begins with {display_path(self.origin.path)}"
         show_table(title, ("", "weights", ""), sorted(rows))
 
 

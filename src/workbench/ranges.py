@@ -21,13 +21,13 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 """A seed for NumPy's and torch's generators alike."""
 
 CHECKED = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-"""For pydantic's dataclasses, whose arguments it checks like those of `checked`."""
+"""Makes pydantic check the fields of its dataclasses like the arguments of `checked`."""
 
 checked = validate_call(config=CHECKED)
-"""Decorates a constructor whose arguments are checked against their annotations.
+"""Decorator of a constructor that checks its arguments against their annotations.
 
-For a class that pydantic does not know it wants instances. Otherwise pydantic's ValidationError,
-a ValueError, names every wrong argument at once.
+An argument annotated with a class unknown to pydantic must be an instance of it. A ValidationError,
+which is a ValueError, names all wrong arguments at once.
 """
 
 WORDS = {
@@ -49,7 +49,7 @@ WORDS = {
 
 
 def in_our_words(message: str) -> str:
-    """Pydantic's message about a value, as a sentence about a setting."""
-    for theirs, ours in WORDS.items():
-        message = re.sub(f"^{theirs}", ours, message)
+    """Reword pydantic's message about a value for the author of a config."""
+    for pattern, replacement in WORDS.items():
+        message = re.sub(f"^{pattern}", replacement, message)
     return message

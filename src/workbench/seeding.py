@@ -1,4 +1,4 @@
-"""Seeds that say where they are used, and the generators that draw from them."""
+"""Seeds derived from where they are used, and the seeding of generators."""
 
 import random
 
@@ -9,7 +9,7 @@ import torch
 def derive_seed(*parts: int) -> int:
     """A 64-bit seed that depends on all `parts`; nearby parts give unrelated seeds.
 
-    Zeros at the end change nothing.
+    Trailing zeros change nothing.
 
     Raises:
         ValueError: if a part is negative.
@@ -32,7 +32,7 @@ def seed_noise(device: torch.device, seed: int) -> None:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed what data sets and their transforms draw from: torch's, NumPy's and Python's own."""
+    """Seed the generators that data sets and transforms use: torch's, NumPy's and Python's."""
     torch.default_generator.manual_seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 (others draw from it)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 (data sets of users draw from it)
     random.seed(seed)

@@ -17,7 +17,7 @@ from workbench.callbacks.pruning import Judge, Pruning, was_pruned
 from workbench.config.blame import blaming
 from workbench.config.launch import Launch
 from workbench.config.trainer_rules import parts_measured
-from workbench.console import nearby, next_steps, set_up_logging, show_results, show_summary
+from workbench.console import display_path, next_steps, set_up_logging, show_results, show_summary
 from workbench.distributed import (
     alone,
     ending_silently,
@@ -228,7 +228,7 @@ def _record_results(
         log.info("pruned after epoch %s, as hopeless beside other trials", trainer.current_epoch)
     about = [f"{stage} on {part}" for stage, part in parts.items()]
     about += [f"data {name}: {value}" for name, value in project.found(data).items()]
-    lines = {"run folder": str(nearby(folder.path))}
+    lines = {"run folder": str(display_path(folder.path))}
     if not in_sweep:  # whose page compares all of its runs
         commands = {} if is_foreign(type(module)) else project.after_training
         lines |= next_steps(folder.path, trainer.loggers, commands)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from workbench.console import CURVES, leading_table, nearby, next_steps, show_table
+from workbench.console import CURVES, display_path, leading_table, next_steps, show_table
 
 
 def test_a_table_aligns_numbers_right_and_prints_text_unchanged(capsys):
@@ -65,8 +65,8 @@ def test_columns_beyond_a_terminals_width_are_named_instead():
 
 def test_a_path_in_the_working_directory_is_said_from_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert nearby(tmp_path / "logs" / "a") == Path("logs/a")
-    assert nearby(tmp_path.parent) == tmp_path.parent
+    assert display_path(tmp_path / "logs" / "a") == Path("logs/a")
+    assert display_path(tmp_path.parent) == tmp_path.parent
 
 
 @pytest.mark.parametrize("with_curves", [True, False])

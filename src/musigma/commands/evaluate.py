@@ -21,7 +21,7 @@ from musigma.project import PROJECT
 from musigma.published import beside_published, published_rows
 from musigma.seeding import FIXED_SEED, seed_noise
 from musigma.words import describe
-from workbench.console import nearby, set_up_logging, show_table, wrapped
+from workbench.console import display_path, set_up_logging, show_table, wrapped
 from workbench.devices import exact_device
 from workbench.errors import ConfigError, DataError, RunError, UserError
 from workbench.interactive import changed_settings, compose
@@ -150,7 +150,7 @@ def _evaluate(
     run.data.prepare_data()
     run.data.setup("fit")
     run.data.setup("test")
-    log.info("measuring %s", nearby(folder.path))
+    log.info("measuring %s", display_path(folder.path))
     loader: Any = run.data.evaluation_loader("test")
     if isinstance(loader, list):
         raise DataError(f"{folder.path}: its data have no test set")
@@ -214,7 +214,7 @@ def _evaluate(
         environment=about.environment,
     )
     write_evaluation(place, metrics, page, [plot.files for plot in plots])
-    log.info("page        %s", nearby(place / PAGE))
+    log.info("page        %s", display_path(place / PAGE))
     return metrics
 
 

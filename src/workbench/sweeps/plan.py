@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workbench.config.launch import Launch
-from workbench.console import nearby, show_table
+from workbench.console import display_path, show_table
 from workbench.project import the_project
 from workbench.runs.folder import RunFolder
 from workbench.runs.status import status_of
@@ -20,7 +20,10 @@ def show_plan(jobs: Sequence[Launch]) -> list[str]:
     states = [state_of(job) for job in jobs]
     counts = Counter(states)
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
-    print(f"sweep       {nearby(jobs[0].parent)}\n{f'{len(jobs)} jobs':<12}{summary}", flush=True)
+    print(
+        f"sweep       {display_path(jobs[0].parent)}\n{f'{len(jobs)} jobs':<12}{summary}",
+        flush=True,
+    )
     if set(counts) == {"new"}:
         return states
     names = [job.name for job in jobs]
@@ -49,7 +52,7 @@ def show_failures(jobs: Sequence[Launch]) -> int:
         folder = RunFolder(job_path(job))
         metrics = folder.read_metrics()
         if metrics.get("status") == "failed":
-            where = nearby(folder.path / "failure.txt")
+            where = display_path(folder.path / "failure.txt")
             lines.append(f"  {job.name}: {metrics['error']}\n    {where}")
     if lines:
         print("\nFailed:", *lines, sep="\n")
@@ -60,4 +63,6 @@ def show_failures(jobs: Sequence[Launch]) -> int:
 def show_report_command(sweep: Path) -> None:
     """Print the command that compares the runs of a sweep, if the project has that script."""
     if (the_project().root / "scripts" / "report.py").is_file():
-        print(f"{'report':<12}python scripts/report.py sweep={shlex.quote(str(nearby(sweep)))}")
+        print(
+            f"{'report':<12}python scripts/report.py sweep={shlex.quote(str(display_path(sweep)))}"
+        )

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from workbench.console import leading_table, nearby, set_up_logging, wrapped
+from workbench.console import display_path, leading_table, set_up_logging, wrapped
 from workbench.errors import printable
 from workbench.pages.render import render
 from workbench.project import the_project
@@ -71,7 +71,7 @@ def report(
         compared = compare(runs, metric)
         goes_on = every is not None and any(run.status == "running" for run in runs)
         _write(folder, place, runs, compared, seen=seen, reload=every if goes_on else None)
-        log.info("page        %s", nearby(place / PAGE))
+        log.info("page        %s", display_path(place / PAGE))
         if every is None or not goes_on:
             return place / PAGE
         time.sleep(every)
