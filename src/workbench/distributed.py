@@ -1,7 +1,8 @@
-"""One run in several processes: the others join the first.
+"""One run in several processes.
 
-Lightning starts those of one machine itself, once the first has made the run's folder. torchrun and
-Slurm start them all, on one machine or several, and they agree before anything is written.
+On one machine, Lightning starts the other processes once the first has made the run folder.
+torchrun and Slurm start all of them, on one machine or several; these processes exchange what they
+need to agree on before anything is written.
 """
 
 import json
@@ -24,38 +25,41 @@ from lightning.fabric.utilities import rank_zero
 
 from workbench.errors import ConfigError, RunError
 
-FOLDER = "WORKBENCH_RUN_FOLDER"
+FOLDER_VARIABLE = "WORKBENCH_RUN_FOLDER"
+"""The environment variable that hands the run folder to the processes that Lightning starts."""
 
-STOPPED = "workbench/stopped"
-"""In the store once a process was stopped while it waited for the others."""
+STOPPED_KEY = "workbench/stopped"
+"""Set in the store once a process was stopped while it waited for the others."""
 
 LAUNCHERS = (TorchElasticEnvironment, SLURMEnvironment)
-"""Launchers that may start the processes of a run, in the order in which Lightning asks."""
+"""Launchers that may start the processes of a run, in the order in which Lightning detects them."""
 
-MEETING = timedelta(minutes=5)
-"""The time that processes which a launcher starts together wait for one another."""
+CONNECT_TIMEOUT = timedelta(minutes=5)
+"""How long the processes that a launcher starts wait for one another to connect."""
 
-PATIENCE = timedelta(minutes=30)
-"""The time that they wait for one that prepares the run: torch's own limit for a collective."""
+ANSWER_TIMEOUT = timedelta(minutes=30)
+"""How long they wait for one that prepares the run: torch's own limit for a collective."""
 
-SEEN_WITHIN = timedelta(minutes=1)
-"""After so long a network file system shows what another node has made."""
+SHARED_FOLDER_TIMEOUT = timedelta(minutes=1)
+"""How long a network file system may take to show a folder that another node has made."""
 
 
 def folder_to_join() -> Path | None:
-    """In the processes that Lightning starts, the run folder of rank 0; otherwise None."""
-    is_other = int(os.environ.get("LOCAL_RANK", "0")) > 0
-    return Path(os.environ[FOLDER]) if is_other and FOLDER in os.environ else None
+    """The run folder of rank 0 in a process that Lightning has started; otherwise None."""
+    is_started = int(os.environ.get("LOCAL_RANK", "0")) > 0
+    return (
+        Path(os.environ[FOLDER_VARIABLE]) if is_started and FOLDER_VARIABLE in os.environ else None
+    )
 
 
 class Processes:
     """The processes that prepare a run together; without a store, this one alone.
 
     Args:
-        rank: of this one.
-        size: how many there are.
-        store: one of `torch.distributed`, which all reach.
-        launcher: has started them.
+        rank: the rank of this process.
+        size: the number of processes.
+        store: a store of `torch.distributed` that all of them reach.
+        launcher: what started them.
     """
 
     def __init__(
@@ -72,35 +76,35 @@ class Processes:
         self._round = 0
 
     def gather(self, value: Any) -> list[Any]:
-        """The plain values of all, by rank; all must call it.
+        """The plain values that all processes give, by rank; every process must call it.
 
         Raises:
-            RunError: if one of them has ended, or takes longer than `PATIENCE`.
-            KeyboardInterrupt: if one was stopped while it waited.
+            RunError: if a process has ended, or takes longer than `ANSWER_TIMEOUT`.
+            KeyboardInterrupt: if a process was stopped while it waited.
         """
         if self._store is None:
             return [value]
         try:
-            self._say(value)
-            values = [json.loads(self._heard(rank)) for rank in range(self.size)]
-            self._say(None)
-            for rank in range(self.size if self.rank == 0 else 0):  # it may hold the store
-                self._heard(rank)
+            self._send(value)
+            values = [json.loads(self._receive(rank)) for rank in range(self.size)]
+            self._send(None)  # has read all
+            for rank in range(self.size if self.rank == 0 else 0):  # rank 0 may hold the store
+                self._receive(rank)
         except torch.distributed.DistError:
             raise RunError("process 0 of this run has ended, and says why") from None
         except KeyboardInterrupt:
             with suppress(RuntimeError):  # if the store has ended too
-                self._store.set(STOPPED, "")
+                self._store.set(STOPPED_KEY, "")
             raise
         return values
 
     @contextmanager
-    def agreeing(self) -> Iterator[None]:
-        """Fail in all processes if one fails: the first that does says why, the others just end.
+    def failing_together(self) -> Iterator[None]:
+        """Fail in all processes if any fails; the lowest rank that does raises its error.
 
         Raises:
-            SystemExit: with status 2, if another has failed.
-            KeyboardInterrupt: if another was stopped.
+            SystemExit: with status 2, if another process reports the error.
+            KeyboardInterrupt: if another process was stopped.
         """
         try:
             yield
@@ -110,8 +114,8 @@ class Processes:
             raise SystemExit(2) from None
         except BaseException:
             with suppress(RuntimeError):  # if the store has ended too
-                self._say("stopped")
-                self._say(None)  # as `gather` does when it has read
+                self._send("stopped")
+                self._send(None)  # as `gather` does when it has read all
             raise
         outcomes = self.gather(None)
         if "failed" in outcomes:
@@ -119,18 +123,20 @@ class Processes:
         if "stopped" in outcomes:
             raise KeyboardInterrupt
 
-    def _say(self, value: Any) -> None:
+    def _send(self, value: Any) -> None:
         self._round += 1
         if self._store is not None:
             self._store.set(self._key(self.rank), json.dumps(value))
 
-    def _heard(self, rank: int) -> bytes:
-        key, end = self._key(rank), time.monotonic() + PATIENCE.total_seconds()
+    def _receive(self, rank: int) -> bytes:
+        key, end = self._key(rank), time.monotonic() + ANSWER_TIMEOUT.total_seconds()
         while not self._store.check([key]):  # unlike `get`, this can be interrupted
-            if self._store.check([STOPPED]):
+            if self._store.check([STOPPED_KEY]):
                 raise KeyboardInterrupt
             if time.monotonic() > end:
-                raise RunError(f"process {rank} of {self.size} has not answered for {PATIENCE}")
+                raise RunError(
+                    f"process {rank} of {self.size} has not answered for {ANSWER_TIMEOUT}"
+                )
             time.sleep(0.02)
         return self._store.get(key)
 
@@ -139,7 +145,7 @@ class Processes:
 
 
 def launcher() -> ClusterEnvironment | None:
-    """The launcher that has started this process as one of several; None if there is none."""
+    """The launcher that started this process as one of several; None if there is none."""
     kind = next((kind for kind in LAUNCHERS if kind.detect()), None)
     try:
         found = kind() if kind else None
@@ -148,19 +154,19 @@ def launcher() -> ClusterEnvironment | None:
     return found if found and found.world_size() > 1 else None
 
 
-def alone() -> Processes:
-    """This process by itself, whatever has started others beside it."""
+def single_process() -> Processes:
+    """This process alone, even if a launcher has started others."""
     if folder_to_join() is None:
         rank_zero.rank_zero_only.rank = 0  # type: ignore[attr-defined]  # or Lightning's loggers would log nothing
     return Processes()
 
 
 @cache
-def meet() -> Processes:
-    """The processes that the launcher of this one has started; without one, this alone.
+def connected_processes() -> Processes:
+    """All processes that the launcher has started, connected; this one alone without a launcher.
 
     Raises:
-        RunError: if not all of them come.
+        RunError: if they do not all connect in time.
     """
     found = launcher()
     if found is None:
@@ -171,47 +177,47 @@ def meet() -> Processes:
     os.environ["MASTER_ADDR"] = found.main_address
     os.environ["MASTER_PORT"] = str(found.main_port)
     try:
-        store, _, _ = next(rendezvous("env://", rank, size, timeout=MEETING))
+        store, _, _ = next(rendezvous("env://", rank, size, timeout=CONNECT_TIMEOUT))
     except torch.distributed.DistError as error:
         raise RunError(
-            f"The {size} processes of this run have not met at {found.main_address}:"
-            f"{found.main_port} within {MEETING}: start the same command on every node, with "
-            f"torchrun or srun, at an address and port that all of them reach ({error})"
+            f"The {size} processes of this run have not connected at {found.main_address}:"
+            f"{found.main_port} within {CONNECT_TIMEOUT}: start the same command on every node, "
+            f"with torchrun or srun, at an address and port that all of them reach ({error})"
         ) from error
     return Processes(rank, size, store, found)
 
 
-def check_alike(settings: Sequence[Mapping[str, Any]]) -> None:
-    """Check that the processes of a run have been given the same settings.
+def check_same_settings(settings: Sequence[Mapping[str, Any]]) -> None:
+    """Check that the processes of a run were given the same settings.
 
     Args:
-        settings: of each process, by dotted names.
+        settings: those of each process, by dotted name.
 
     Raises:
-        ConfigError: if they have not.
+        ConfigError: if they differ.
     """
     first = settings[0]
     for rank, other in enumerate(settings):
         differing = [n for n in {**first, **other} if first.get(n) != other.get(n)]
         if differing:
-            told = [f"{n}: {first.get(n)} in the first, {other.get(n)}" for n in differing]
+            lines = [f"{n}: {first.get(n)} in the first, {other.get(n)}" for n in differing]
             raise ConfigError(
                 f"Process {rank} of {len(settings)} was given other settings than the first; give "
-                "all nodes the same command:\n  " + "\n  ".join(told)
+                "all nodes the same command:\n  " + "\n  ".join(lines)
             )
 
 
 def check_shared(folder: Path) -> None:
-    """Check that this node sees the run folder which the first process has made.
+    """Check that this node sees the run folder that the first process has made.
 
     Raises:
         RunError: if it does not.
     """
-    end = time.monotonic() + SEEN_WITHIN.total_seconds()
+    end = time.monotonic() + SHARED_FOLDER_TIMEOUT.total_seconds()
     while not (folder / "checkpoints").is_dir():
         if time.monotonic() > end:
             raise RunError(
-                f"{platform.node()} does not see {folder}, which the first process has made: "
+                f"{platform.node()} does not see {folder}, made by the first process of this run: "
                 "put log_dir=... on a file system that all nodes share"
             )
         time.sleep(0.1)
@@ -219,14 +225,14 @@ def check_shared(folder: Path) -> None:
 
 @contextmanager
 def ending_silently(*, joined: bool) -> Iterator[None]:
-    """In ranks above 0, leave it to rank 0 to say that the run was stopped.
+    """Exit without a message if the run is stopped: rank 0 reports it.
 
     Args:
-        joined: whether Lightning has started this process.
+        joined: whether Lightning started this process.
 
     Raises:
-        SystemExit: with status 130, or 0 in a process that Lightning has started: it kills rank 0
-            at once, whatever that has still to write, if one of those ends otherwise.
+        SystemExit: with status 130; with 0 in a process that Lightning started, because at any
+            other status Lightning kills rank 0, which may still have something to write.
     """
     try:
         yield
@@ -236,14 +242,14 @@ def ending_silently(*, joined: bool) -> Iterator[None]:
 
 @contextmanager
 def others_join(folder: Path, overrides: Sequence[str]) -> Iterator[None]:
-    """Let the processes that Lightning starts run this one job, in its folder.
+    """Make the processes that Lightning starts run this job, in its folder.
 
-    Lightning starts them with this process's own command line, which in a sweep is the whole
-    sweep; so that is replaced by this job's. Its process group is destroyed for the next job.
+    Lightning starts them with the command line of this process, which may be that of a whole sweep;
+    so it is replaced by the job's. At the end the process group is destroyed, for the next job.
     """
     arguments, environment = sys.argv[1:], dict(os.environ)
     sys.argv[1:] = list(overrides)
-    os.environ[FOLDER] = str(folder)
+    os.environ[FOLDER_VARIABLE] = str(folder)
     try:
         yield
     finally:

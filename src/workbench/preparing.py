@@ -18,7 +18,7 @@ from workbench.config.misfits import check_unvalidated, find_misfits
 from workbench.config.places import places_of, remember, unnamed_places
 from workbench.config.schedule_rules import check_schedule
 from workbench.config.trainer_rules import batches_of, check_processes, read_data
-from workbench.distributed import Processes, check_alike, check_shared, folder_to_join
+from workbench.distributed import Processes, check_same_settings, check_shared, folder_to_join
 from workbench.errors import ConfigError, RunError
 from workbench.module import reports_of
 from workbench.origin import Origin, Taken, read_origin, take, with_origin
@@ -72,7 +72,7 @@ def prepare(launch: Launch, known: RunFolder | None, processes: Processes) -> Pr
     joined = folder_to_join()
     is_first = joined is None and processes.rank == 0
     try:
-        with processes.agreeing():
+        with processes.failing_together():
             if joined is not None:
                 known = RunFolder.open(joined)
             elif is_resumed:
@@ -90,7 +90,7 @@ def prepare(launch: Launch, known: RunFolder | None, processes: Processes) -> Pr
             begun = known if known and (is_resumed or known.was_begun()) else None
             origin = None if begun else _origin(config)
         data = read_alike(config, processes)
-        with processes.agreeing():
+        with processes.failing_together():
             tried = _build(config, data, begun, origin, processes)
         prepared = _place(launch, known, config, tried, processes)
         if is_first:
@@ -128,10 +128,10 @@ def read_alike(config: Config, processes: Processes) -> L.LightningDataModule:
 
     The memory of a node decides whether images are streamed, say. The config has it from then on.
     """
-    with processes.agreeing():
+    with processes.failing_together():
         data, decided = _read(config)
     first = processes.gather(decided)[0]
-    with processes.agreeing():
+    with processes.failing_together():
         theirs = {name: first.get(name, value) for name, value in decided.items()}
         if theirs != decided:
             told = ", ".join(f"data.{n}={v} (here {decided[n]})" for n, v in theirs.items())
@@ -191,11 +191,11 @@ def _place(
     data, module, path, first_step, taken = tried
     place = {"resumed from": str(path and path.resolve())}
     settings = processes.gather({**flatten(config), **place})
-    with processes.agreeing():
-        check_alike(settings)
+    with processes.failing_together():
+        check_same_settings(settings)
     folder = known or _new_folder(launch, processes)
     try:
-        with processes.agreeing():
+        with processes.failing_together():
             trainer = build_trainer(config, folder.path, first_step)
     except BaseException:
         if known is None and processes.rank == 0:
@@ -239,12 +239,12 @@ def try_out(
 def _new_folder(launch: Launch, processes: Processes) -> RunFolder:
     """The folder that the first process makes, once the others see it."""
     made = None
-    with processes.agreeing():
+    with processes.failing_together():
         if processes.rank == 0:
             made = _make_folder(launch)
     path = Path(processes.gather(made and str(made.path.absolute()))[0])
     try:
-        with processes.agreeing():
+        with processes.failing_together():
             if not made:
                 check_shared(path)
     except BaseException:

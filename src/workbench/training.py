@@ -19,12 +19,12 @@ from workbench.config.launch import Launch
 from workbench.config.trainer_rules import parts_measured
 from workbench.console import display_path, next_steps, set_up_logging, show_results, show_summary
 from workbench.distributed import (
-    alone,
+    connected_processes,
     ending_silently,
     folder_to_join,
     launcher,
-    meet,
     others_join,
+    single_process,
 )
 from workbench.errors import ConfigError, UserError
 from workbench.foreign import is_foreign
@@ -59,7 +59,7 @@ def run(
     """
     set_up_logging(first_process=folder_to_join() is None)
     with interruptible():
-        processes = alone() if _is_alone(launch) else meet()
+        processes = single_process() if _is_alone(launch) else connected_processes()
         if processes.rank > 0:
             set_up_logging(first_process=False)
         prepared = prepare(launch, folder, processes)

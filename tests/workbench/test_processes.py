@@ -13,7 +13,13 @@ from torch.distributed import HashStore
 
 from workbench import distributed, preparing
 from workbench.config.trainer_rules import check_processes
-from workbench.distributed import Processes, alone, check_alike, check_shared, launcher
+from workbench.distributed import (
+    Processes,
+    check_same_settings,
+    check_shared,
+    launcher,
+    single_process,
+)
 from workbench.errors import ConfigError, RunError
 
 SLURM = {
@@ -74,13 +80,13 @@ def test_every_process_learns_what_each_one_says():
 
 def test_one_alone_hears_itself():
     assert Processes().gather("a") == ["a"]
-    with pytest.raises(ConfigError), Processes().agreeing():
+    with pytest.raises(ConfigError), Processes().failing_together():
         raise ConfigError("wrong")
 
 
 def test_what_fails_in_some_ends_all_and_the_first_of_them_says_why():
     def work(processes):
-        with processes.agreeing():
+        with processes.failing_together():
             if processes.rank > 0:
                 raise ConfigError(f"rank {processes.rank} is wrong")
 
@@ -94,7 +100,7 @@ def test_what_fails_in_some_ends_all_and_the_first_of_them_says_why():
 
 def test_one_that_is_stopped_stops_the_others():
     def work(processes):
-        with processes.agreeing():
+        with processes.failing_together():
             if processes.rank == 2:
                 raise KeyboardInterrupt
 
@@ -102,21 +108,21 @@ def test_one_that_is_stopped_stops_the_others():
 
 
 def test_one_that_is_stopped_while_it_waits_stops_the_others(monkeypatch):
-    heard = Processes._heard
+    original = Processes._receive
 
-    def hear(self, rank):
+    def receive(self, rank):
         if self.rank == 1:
             raise KeyboardInterrupt
-        return heard(self, rank)
+        return original(self, rank)
 
-    monkeypatch.setattr(Processes, "_heard", hear)
+    monkeypatch.setattr(Processes, "_receive", receive)
     ends = _together(lambda processes: (processes.gather("ready"), processes.gather("steady")))
     assert [type(end) for end in ends] == [KeyboardInterrupt] * 3
 
 
 def test_one_that_is_alone_logs_whatever_was_started_beside_it(launched, tmp_path):
     rank_zero_only.rank = 1  # as Lightning finds it in Slurm's variables
-    alone()
+    single_process()
     logger = CSVLogger(tmp_path, name="", version="")
     logger.log_metrics({"loss": 1.0})
     logger.save()
@@ -124,15 +130,15 @@ def test_one_that_is_alone_logs_whatever_was_started_beside_it(launched, tmp_pat
 
 
 def test_one_that_does_not_answer_is_named(monkeypatch):
-    monkeypatch.setattr(distributed, "PATIENCE", timedelta(0))
+    monkeypatch.setattr(distributed, "ANSWER_TIMEOUT", timedelta(0))
     with pytest.raises(RunError, match="process 1 of 2 has not answered"):
         Processes(0, 2, HashStore()).gather(None)
 
 
 def test_other_settings_on_a_node_are_an_error_that_names_them():
-    check_alike([{"seed": 0, "lr": 0.1}] * 2)
+    check_same_settings([{"seed": 0, "lr": 0.1}] * 2)
     with pytest.raises(ConfigError, match="Process 1 of 2") as error:
-        check_alike([{"seed": 0, "lr": 0.1}, {"seed": 0, "lr": 0.2, "beta": 1}])
+        check_same_settings([{"seed": 0, "lr": 0.1}, {"seed": 0, "lr": 0.2, "beta": 1}])
     assert str(error.value).splitlines()[1:] == [
         "  lr: 0.1 in the first, 0.2",
         "  beta: None in the first, 1",
@@ -170,7 +176,7 @@ def test_what_the_first_process_decides_of_the_data_is_so_in_all(little, monkeyp
 
 
 def test_a_folder_that_a_node_does_not_see_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(distributed, "SEEN_WITHIN", timedelta(0))
+    monkeypatch.setattr(distributed, "SHARED_FOLDER_TIMEOUT", timedelta(0))
     (tmp_path / "checkpoints").mkdir()
     check_shared(tmp_path)
     with pytest.raises(RunError, match="file system that all nodes share"):
