@@ -126,7 +126,7 @@ class AutoencoderModule(SeededDraws, ReportingModule):
         for labels in data.labels.values() if data else ():
             self.model.check(labels)
         if stage == "fit":
-            start_at_mean_image(self.model, data, self.taken)
+            start_at_mean_image(self.model, data, self.transferred)
 
     def learners(self) -> dict[str, OptimizerRecipe]:
         """The learners of the model and of the objective."""

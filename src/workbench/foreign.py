@@ -1,4 +1,4 @@
-"""LightningModules of others: any class of the user's own trains, reports and resumes here."""
+"""An adapter with which LightningModules of any class train, report and resume like our own."""
 
 import logging
 import re
@@ -24,11 +24,11 @@ PREFIXES: dict[Stage, str] = {
     "val": "val|valid|validation",
     "test": "test|testing",
 }
-"""Words with which modules begin the names of metrics of each stage."""
+"""Prefixes that modules give to the names of metrics of each stage, as patterns."""
 
 
 def is_foreign(kind: Any) -> bool:
-    """True for a LightningModule that does not report as ours do."""
+    """True for a class of LightningModules that is not a ReportingModule."""
     return (
         isinstance(kind, type)
         and issubclass(kind, L.LightningModule)
@@ -36,13 +36,13 @@ def is_foreign(kind: Any) -> bool:
     )
 
 
-def own_name(name: str, stage: Stage) -> str:
+def without_stage(name: str, stage: Stage) -> str:
     """The name of a metric without its stage: `val_loss`, `val/loss` and `loss` are `loss`."""
     return re.sub(rf"^({PREFIXES[stage]})[/_.\-\s]+(?=.)", "", name)
 
 
 class LastBatch:
-    """The size and the metrics that the last batch of training reported."""
+    """The size and the metrics of the last training batch, read like those of `EpochMeans`."""
 
     last_size = 0
 
@@ -50,17 +50,17 @@ class LastBatch:
         self.values: dict[str, Tensor | float] = {}
 
     def of_last_batch(self) -> dict[str, float]:
-        """Its metrics; the device must wait for them."""
+        """The metrics; reading them waits for the device."""
         return {name: float(value) for name, value in self.values.items()}
 
 
 class Reports(L.Callback):
-    """Stands in for a foreign module where the workbench asks one of its own for something.
+    """Reports the metrics of a foreign module through the interface of a ReportingModule.
 
-    What the module logs is reported under the names of this house: `val_loss`, or `loss` in a
-    validation, is `val/loss`, and reaches callbacks under both names. Metrics of an epoch are
-    Lightning's own means over its batches, weighted by their sizes. Loggers get them before the
-    checkpoint of the same step is written.
+    What the module logs is reported under our names: `val_loss`, or `loss` in a validation, is
+    `val/loss`, and callbacks see it under both names. Metrics of an epoch are Lightning's means
+    over its batches, weighted by their sizes. Loggers get them before the checkpoint of the same
+    step is written.
 
     Args:
         monitor: the metric that decides which checkpoint is best, without its stage.
@@ -75,8 +75,8 @@ class Reports(L.Callback):
         self.means = {"train": LastBatch()}
         self.settings: dict[str, float] = {}
         self.tested_step: int | None = None
-        self.taken: frozenset[str] = frozenset()
-        self.planned: Any = None
+        self.transferred: frozenset[str] = frozenset()
+        self.planned_length: Any = None
         self._trainer: L.Trainer | None = None
         self._names: dict[Stage, set[str]] = {"train": set(), "val": set(), "test": set()}
         self._found: dict[Stage, dict[str, float]] = {}
@@ -89,7 +89,7 @@ class Reports(L.Callback):
         return self._trainer.strategy.root_device
 
     def known(self) -> set[str]:
-        """The metrics that were logged so far, such as `val/loss`."""
+        """The names of the metrics logged so far, such as `val/loss`."""
         return {f"{stage}/{name}" for stage, names in self._names.items() for name in names}
 
     def metrics(self, stage: Stage) -> dict[str, float]:
@@ -102,7 +102,7 @@ class Reports(L.Callback):
         return self._found.get(stage, {})
 
     def validation(self) -> dict[str, float]:
-        """The validation metrics of the present weights; none if they were not validated."""
+        """The validation metrics of the present weights; empty if they were not validated."""
         if self._trainer is None:
             return {}
         if self._stage() == "val":
@@ -112,32 +112,32 @@ class Reports(L.Callback):
         return self._found.get("val", {}) if is_now else {}
 
     def add_validation(self, checkpoint: dict[str, Any]) -> None:
-        """Add the metrics of these weights' validation, and at which step it was."""
+        """Add the validation metrics of these weights, and the step of the validation."""
         checkpoint["validation"] = self.validation()
         checkpoint["validated_step"] = self._validated_step if self.validation() else None
 
     def report(self, metrics: Mapping[str, float]) -> None:
-        """Give metrics of an epoch of training, equal on all ranks, to callbacks and loggers."""
+        """Pass training metrics of an epoch, equal on all ranks, to callbacks and loggers."""
         assert self._trainer is not None
         module = self._trainer.lightning_module
         for name, value in metrics.items():
             L.LightningModule.log(module, name, value, sync_dist=True, logger=False)
         self._log_now(metrics, self._trainer.global_step - 1)
 
-    def note(
+    def record(
         self, name: str, value: Any, options: dict[str, Any]
     ) -> list[tuple[str, dict[str, Any]]]:
-        """Under which names a value that the module logs is logged, and with which options."""
+        """Record a value that the module logs; return the names and options to log it with."""
         stage = self._stage()
         if stage is None:
             return [(name, options)]
         assert self._trainer is not None
-        own = own_name(name, stage)
+        own = without_stage(name, stage)
         options = {**options, "logger": False}
         if stage == "train" and options.get("on_epoch") is None:
             options["on_epoch"] = True
         if self._trainer.world_size > 1 and not options.get("rank_zero_only"):
-            options["sync_dist"] = True  # or each rank would take another checkpoint for the best
+            options["sync_dist"] = True  # or ranks would disagree on the best checkpoint
         self._names[stage].add(own)
         if stage == "train" and isinstance(value, Tensor | float | int):
             number = value.detach() if isinstance(value, Tensor) else value
@@ -146,7 +146,7 @@ class Reports(L.Callback):
         return [ours] if ours[0] == name else [(name, options), ours]
 
     def end_of_epoch(self, stage: Stage) -> None:
-        """Report what the module has logged; called when its own hook is through."""
+        """Report the metrics of an epoch, after the module's own hook has run."""
         assert self._trainer is not None
         if self._trainer.sanity_checking:
             return
@@ -159,10 +159,10 @@ class Reports(L.Callback):
         self._log_now({f"{stage}/{name}": value for name, value in metrics.items()}, step)
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Leave out the panels of the project's own models."""
+        """Remove the panels that are made for the project's own models."""
         self._trainer = trainer
         pl_module._log_hyperparams = False  # the config has them, and HParams shows them
-        trainer.callbacks = [c for c in trainer.callbacks if not _shows_ours(c)]  # type: ignore[attr-defined]
+        trainer.callbacks = [c for c in trainer.callbacks if not _is_own_panel(c)]  # type: ignore[attr-defined]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Keep frozen parts in evaluation mode."""
@@ -174,7 +174,7 @@ class Reports(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Note how many examples it has, where that can be seen."""
+        """Note the size of the batch, where Lightning can determine it."""
         try:
             self.means["train"].last_size = extract_batch_size(batch)
         except (MisconfigurationException, RecursionError):
@@ -184,7 +184,7 @@ class Reports(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
     ) -> None:
         """Log `train/..._step` every `log_every_n_steps`: the metrics of the last batch."""
-        if optimizer.param_groups:  # Lightning stands in for one where a module has none
+        if optimizer.param_groups:  # Lightning's stand-in for a missing optimizer has none
             self.settings["lr"] = optimizer.param_groups[0]["lr"]
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and (trainer.global_step + 1) % every == 0:
@@ -194,7 +194,7 @@ class Reports(L.Callback):
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add what a checkpoint of this house holds; hyperparameters only as far as plain."""
+        """Add the entries of our checkpoints, and keep only hyperparameters of plain values."""
         checkpoint["epoch_means"] = {"found": self._found.get("train", {})}
         checkpoint["settings"] = self.settings
         if self.config is not None:
@@ -207,7 +207,7 @@ class Reports(L.Callback):
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Know what was measured before."""
+        """Restore what was measured before."""
         if trainer.state.fn != TrainerFn.FITTING:
             self.tested_step = checkpoint["global_step"]
             return
@@ -233,21 +233,21 @@ class Reports(L.Callback):
 
 
 class _Adapted:
-    """Mixed into a foreign class: what it logs is noted, and nothing else of it changes."""
+    """Mixin for a foreign class that records what it logs and changes nothing else."""
 
     _reports: Reports
 
-    def log(self, name: str, value: Any, *more: Any, **options: Any) -> None:
-        """As Lightning's."""
+    def log(self, name: str, value: Any, *positional: Any, **options: Any) -> None:
+        """Log a value as Lightning does, under the module's name and ours."""
         names = ("prog_bar", "logger", "on_step", "on_epoch", "reduce_fx")
-        options |= dict(zip(names, more, strict=False))
-        for known, theirs in self._reports.note(name, value, options):
-            super().log(known, value, **theirs)  # type: ignore[misc]
+        options |= dict(zip(names, positional, strict=False))
+        for metric, its_options in self._reports.record(name, value, options):
+            super().log(metric, value, **its_options)  # type: ignore[misc]
 
     def configure_callbacks(self) -> Sequence[L.Callback]:
-        """Theirs, and the one that reports."""
-        theirs = super().configure_callbacks()  # type: ignore[misc]
-        return [*(theirs if isinstance(theirs, Sequence) else [theirs]), self._reports]
+        """The module's own callbacks, and the one that reports."""
+        own = super().configure_callbacks()  # type: ignore[misc]
+        return [*(own if isinstance(own, Sequence) else [own]), self._reports]
 
     def on_train_epoch_end(self) -> None:
         super().on_train_epoch_end()  # type: ignore[misc]
@@ -263,7 +263,7 @@ class _Adapted:
 
 
 def adapted(kind: type, reports: Reports, arguments: Mapping[str, Any]) -> L.LightningModule:
-    """An instance of a foreign class that reports; its weights have the names that they had."""
+    """An instance of a foreign class that reports; the names of its weights stay the same."""
     subclass = type(kind.__name__, (_Adapted, kind), {"__module__": kind.__module__})
     module: L.LightningModule = subclass(**arguments)
     module._reports = reports  # type: ignore[assignment]
@@ -274,7 +274,7 @@ def _is_of(ours: str, name: str) -> bool:
     return name == ours or name.startswith(f"{ours}/dataloader_idx_")
 
 
-def _shows_ours(callback: L.Callback) -> bool:
+def _is_own_panel(callback: L.Callback) -> bool:
     of_project = type(callback).__module__.partition(".")[0] == the_project().package
     return of_project and getattr(callback, "only_shows", False)
 

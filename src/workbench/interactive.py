@@ -1,4 +1,4 @@
-"""A job from Python, without a command line: its checked config, and the objects of that."""
+"""Runs from Python instead of the command line: compose a checked config, and build its objects."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,8 +22,8 @@ from workbench.runs.folder import RunFolder
 from workbench.trainer import build_trainer
 
 
-class Built(NamedTuple):
-    """The objects of a run: `trainer.fit(module, data)` trains.
+class RunObjects(NamedTuple):
+    """The objects of a run, which `trainer.fit(module, data)` trains.
 
     Args:
         module: a LightningModule.
@@ -38,8 +38,8 @@ class Built(NamedTuple):
     folder: Path
 
 
-class Changed(NamedTuple):
-    """A setting of a run that is not the default, all as text; `–` where one has none."""
+class ChangedSetting(NamedTuple):
+    """A setting of a run that differs from the default, as text; `–` for no value."""
 
     name: str
     value: str
@@ -47,13 +47,13 @@ class Changed(NamedTuple):
 
 
 def compose(overrides: Sequence[str] = ()) -> Config:
-    """The config of `scripts/train.py` with overrides, resolved and checked as it would be there.
+    """The config of `scripts/train.py` with overrides, resolved and checked as on its command line.
 
     Args:
-        overrides: as one types them, such as `["seed=1", "trainer.max_epochs=3"]`.
+        overrides: such as `["seed=1", "trainer.max_epochs=3"]`.
 
     Raises:
-        ConfigError: lists everything that is wrong, each fault with what it came from.
+        ConfigError: lists all faults, each with the override or file that it came from.
     """
     if isinstance(overrides, str):
         raise ConfigError(f"compose takes a list of overrides: compose([{overrides!r}])")
@@ -67,17 +67,15 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     return checked.launch.config
 
 
-def build(config: Config, folder: str | Path | None = None) -> Built:
-    """The objects of a config, which may have been changed since it was composed.
-
-    What they log is printed from now on, as on the command line.
+def build(config: Config, folder: str | Path | None = None) -> RunObjects:
+    """Build the objects of a config, and print log messages from now on as on the command line.
 
     Args:
-        config: of `compose`.
+        config: from `compose`; it may have been changed since.
         folder: a new run folder; by default one in `log_dir`, as on the command line.
 
     Raises:
-        ConfigError: if something is wrong with it.
+        ConfigError: if a setting is wrong.
         RunError: if the folder holds a run already, or cannot be made.
     """
     set_up_logging()
@@ -95,21 +93,21 @@ def build(config: Config, folder: str | Path | None = None) -> Built:
     except BaseException:
         run.discard()
         raise
-    return Built(module, data, trainer, run.path)
+    return RunObjects(module, data, trainer, run.path)
 
 
-def changed_settings(config: Config, defaults: Config) -> list[Changed]:
-    """The settings of a run that are not those of `scripts/train.py` without overrides.
+def changed_settings(config: Config, defaults: Config) -> list[ChangedSetting]:
+    """The settings of a run that change its metrics and differ from the defaults.
 
     Args:
-        config: of the run.
-        defaults: what `compose` gives without overrides.
+        config: the config of the run.
+        defaults: the config that `compose()` gives.
     """
-    mine, default = compared_settings(config), compared_settings(defaults)
+    own, default = compared_settings(config), compared_settings(defaults)
     return [
-        Changed(name, _text(mine.get(name)), _text(default.get(name)))
-        for name in dict.fromkeys([*mine, *default])
-        if changes_metrics(name) and mine.get(name) != default.get(name)
+        ChangedSetting(name, _text(own.get(name)), _text(default.get(name)))
+        for name in dict.fromkeys([*own, *default])
+        if changes_metrics(name) and own.get(name) != default.get(name)
     ]
 
 

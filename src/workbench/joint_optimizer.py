@@ -1,4 +1,4 @@
-"""Several optimizers as one: a step of it is a step of each."""
+"""Several optimizers as one."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,8 +9,8 @@ from torch.optim import Optimizer
 class JointOptimizer(Optimizer):
     """Steps optimizers of disjoint parameters together.
 
-    Its parameter groups and its state are theirs, one after the other, so that it is saved and
-    loaded as any optimizer; their classes and settings stay their own.
+    Its parameter groups and its state are those of all parts, so that it is saved and loaded like
+    any optimizer; each part keeps its class and its settings.
 
     Args:
         parts: the optimizers.
@@ -21,14 +21,14 @@ class JointOptimizer(Optimizer):
 
     def __init__(self, parts: Sequence[Optimizer]) -> None:
         first, *others = (part.defaults for part in parts)
-        # The defaults that all share; schedulers look in them for what they may set, as momentum.
+        # The defaults that all parts share: schedulers look there for settings such as momentum.
         shared = {k: v for k, v in first.items() if all(o.get(k) == v for o in others)}
         super().__init__([group for part in parts for group in part.param_groups], shared)
         self.parts = [*parts]
         self._share()
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Compute the gradients once, and step each."""
+        """Compute the gradients once, and step each part."""
         loss = None if closure is None else closure()
         for part in self.parts:
             part.step()
@@ -42,7 +42,7 @@ class JointOptimizer(Optimizer):
         self._share()
 
     def _share(self) -> None:
-        """Give each part its parameter groups, and all of them one state."""
+        """Give each part its own parameter groups and the common state."""
         first = 0
         for part in self.parts:
             last = first + len(part.param_groups)
@@ -52,5 +52,5 @@ class JointOptimizer(Optimizer):
 
 
 def parts_of(optimizer: Any) -> list[Any]:
-    """The optimizers that one consists of; itself alone if it is not joint."""
+    """The parts of a joint optimizer; any other is its own only part."""
     return getattr(optimizer, "parts", [optimizer])

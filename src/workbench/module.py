@@ -21,15 +21,15 @@ Stage = Literal["train", "val", "test"]
 
 
 def reports_of(module: Any) -> Any:
-    """The object that has a module's metrics: itself, or its `Reports` if it is foreign."""
+    """The object that holds a module's metrics: the module, or the `Reports` of a foreign one."""
     return getattr(module, "_reports", module)
 
 
 class EpochMetrics(L.Callback):
-    """Has a module report an epoch before other callbacks are told that it has ended.
+    """Makes a module report an epoch before other callbacks handle the end of that epoch.
 
-    Lightning asks the module last, so that they would find the metrics of the epoch before in
-    `trainer.callback_metrics`.
+    Lightning calls the module's own hook last: without this, callbacks would find the metrics of
+    the epoch before in `trainer.callback_metrics`.
     """
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
@@ -45,21 +45,21 @@ class EpochMetrics(L.Callback):
 class ReportingModule(OptimizedModule):
     """Averages the terms that its steps `add` over the examples of an epoch, and logs the means.
 
-    A subclass writes the three steps, each of which calls `add`, and sets `optimizer`.
-    Metrics are means over examples, not over batches, of all processes together. They reach
-    callbacks, in all hooks at the end of an epoch, and loggers before the checkpoint of the same
-    step is written. A run that is resumed in the middle of an epoch reports the same numbers as one
-    that was never stopped.
+    A subclass defines the three steps, each of which calls `add`, and sets `optimizer`.
+    Metrics are means over the examples of all processes, not over batches. They are available to
+    callbacks in all hooks at the end of an epoch, and logged before the checkpoint of the same step
+    is written. A run resumed in the middle of an epoch reports the same numbers as one that was
+    never stopped.
     """
 
     examples: ClassVar[str] = "examples"
     """The word for the entries of a batch, as in `train/examples_per_second`."""
 
     shown: ClassVar[tuple[str, ...]] = ("loss",)
-    """The metrics beside the progress bar."""
+    """The metrics shown in the progress bar and in the line of an epoch."""
 
     config: Config | None
-    """The config that it was built of; None if there was none."""
+    """The config that the module was built from; None if there was none."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,13 +82,13 @@ class ReportingModule(OptimizedModule):
         weights_only: bool | None = None,
         **arguments: Any,
     ) -> Self:
-        """The module of a checkpoint with its weights; runs no code of the file's.
+        """Load a module with its weights from a checkpoint, without running code from the file.
 
-        It is built of the config that the checkpoint of a run keeps. If arguments of the
-        constructor are given it is built of those, as Lightning does.
+        The module is built from the config in the checkpoint of a run; if arguments of the
+        constructor are given, from these, as in Lightning.
 
         Raises:
-            RunError: if the file is not a checkpoint, or does not say of what to build it.
+            RunError: if the file is not a checkpoint, or has no config to build the module from.
         """
         if arguments or hparams_file:
             return super().load_from_checkpoint(
@@ -102,8 +102,8 @@ class ReportingModule(OptimizedModule):
 
         Args:
             stage: `train`, `val` or `test`.
-            terms: of each example, `[B]` each; the names are the same in every batch.
-            settings: numbers that are reported as in the last batch of training.
+            terms: values of each example, `[B]`, by the same names in every batch.
+            settings: numbers reported with the values that they have in the last training batch.
         """
         if stage == "train":
             self.settings = {**self.settings, **settings}
@@ -112,17 +112,17 @@ class ReportingModule(OptimizedModule):
         self.means[stage].add(terms)
 
     def metrics(self, stage: Stage) -> dict[str, float]:
-        """Means over the examples of the present or last epoch, on all ranks; all must call it."""
+        """Means over the examples of all ranks in the current or last epoch; all must call it."""
         return self.means[stage].compute(self._sum_over_ranks)
 
     def set_means(self, stage: Stage, names: tuple[str, ...], sums: Tensor, count: int) -> None:
-        """Set the metrics of an epoch that was done elsewhere; a validation's is of now.
+        """Set the metrics of an epoch that was computed elsewhere, with the present weights.
 
         Args:
             stage: `train` or `val`.
-            names: of the terms.
-            sums: of each over the examples.
-            count: of examples.
+            names: the names of the terms.
+            sums: the sum of each term over the examples.
+            count: the number of examples.
         """
         state = {"names": names, "sums": sums, "count": count}
         self.means[stage].load_state_dict(state, self.device)
@@ -130,27 +130,27 @@ class ReportingModule(OptimizedModule):
             self._validation, self._validated_step = self.metrics("val"), self.global_step
 
     def validation(self) -> dict[str, float]:
-        """The validation metrics of the present weights; none if they were not validated."""
+        """The validation metrics of the present weights; empty if they were not validated."""
         return self._validation if self._validated_step == self.global_step else {}
 
     def is_fitting(self) -> bool:
-        """True while it is trained; a checkpoint may be opened for other reasons."""
+        """True in training; a checkpoint may also be loaded to test or predict."""
         return self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
 
     def report(self, metrics: dict[str, float]) -> None:
-        """Give metrics of an epoch of training, equal on all ranks, to callbacks and loggers."""
+        """Pass training metrics of an epoch, equal on all ranks, to callbacks and loggers."""
         self.log_dict(metrics, sync_dist=True, logger=False)
         self._log_now(metrics, step=self.global_step - 1)
 
     def configure_callbacks(self) -> list[L.Callback]:
-        """None beside the trainer's, before which its metrics are reported."""
+        """No further callbacks; `EpochMetrics` is put before those of the trainer."""
         callbacks: list[L.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         if not any(isinstance(callback, EpochMetrics) for callback in callbacks):
-            callbacks.insert(0, EpochMetrics())  # what is returned would come last
+            callbacks.insert(0, EpochMetrics())  # a returned one would be called last
         return []
 
     def on_fit_start(self) -> None:
-        """Train no further if early stopping had ended the run that is resumed."""
+        """Stop at once if early stopping had ended the run that is resumed."""
         metrics = {f"val/{name}": value for name, value in self._validation.items()}
         metrics |= {f"train/{name}": value for name, value in self.metrics("train").items()}
         for callback in self._early_stopping():
@@ -171,8 +171,8 @@ class ReportingModule(OptimizedModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Log `train/..._step` every `log_every_n_steps`: the means of the last batch.
 
-        If gradients of several batches are accumulated, the others are not in it. The learning
-        rate is read here too: at the end of an epoch a scheduler has set the next one's.
+        If gradients are accumulated, that is the last of their batches. The learning rate is read
+        here because at the end of an epoch a scheduler has already set that of the next epoch.
         """
         self.settings = {**self.settings, "lr": optimizer.param_groups[0]["lr"]}
         every_n_steps: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
@@ -181,7 +181,7 @@ class ReportingModule(OptimizedModule):
             self._log_now({f"train/{k}_step": v for k, v in means.items()}, step=self.global_step)
 
     def report_epoch(self, stage: Stage) -> None:
-        """Report the metrics of the epoch that ends, if that has not been done."""
+        """Report the metrics of the epoch that ends, unless that was done already."""
         if stage in self._reported:
             return
         if stage == "train":
@@ -209,7 +209,7 @@ class ReportingModule(OptimizedModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        # After an error the other ranks are elsewhere.
+        # After an error the other ranks would not join the reduction.
         is_alone = self.trainer.world_size == 1 or self.trainer.interrupted
         checkpoint["epoch_means"] = self.means["train"].state_dict(
             None if is_alone else self._sum_over_ranks
@@ -220,7 +220,7 @@ class ReportingModule(OptimizedModule):
         self.add_validation(checkpoint)
 
     def add_validation(self, checkpoint: dict[str, Any]) -> None:
-        """Add the metrics of these weights' validation, and at which step it was."""
+        """Add the validation metrics of these weights, and the step of the validation."""
         checkpoint["validation"] = self.validation()
         checkpoint["validated_step"] = self.global_step if self.validation() else None
 
@@ -233,16 +233,16 @@ class ReportingModule(OptimizedModule):
         self.means["train"].load_state_dict(means, self.device, is_first)
         self.settings = checkpoint.get("settings", {})  # absent before version 0.2
         self._validation = checkpoint.get("validation", {})
-        # Absent if the validation in the checkpoint may be one of other weights.
+        # Absent if the validation in the checkpoint may be that of other weights.
         self._validated_step = checkpoint.get("validated_step")
-        for callback in self._early_stopping():  # would take the old patience from its state
+        for callback in self._early_stopping():  # whose state would bring back the old patience
             if state := checkpoint["callbacks"].get(callback.state_key):
                 state["patience"] = callback.patience
 
     def _log_now(self, metrics: dict[str, float], step: int) -> None:
-        """Give metrics to the loggers before a checkpoint of this step is written.
+        """Log metrics before a checkpoint of this step is written.
 
-        Lightning would do so after it: a run that is killed between the two and resumed would lack
+        Lightning would log them afterwards: a run that is killed in between and resumed would lack
         a point in its curves.
         """
         for logger in self.trainer.loggers:
@@ -262,8 +262,8 @@ class ReportingModule(OptimizedModule):
         metrics = self.metrics(stage)
         named = {f"{stage}/{name}": value for name, value in metrics.items()}
         if self.trainer.state.fn == TrainerFn.VALIDATING:
-            # By this name Lightning is told where loggers put it: not one step later than training.
+            # Lightning logs at this step instead of one step later than training.
             named["step"] = float(max(0, self.global_step - 1))
-        # Equal on all ranks already; sync_dist only says that this is known.
+        # Equal on all ranks already; without sync_dist Lightning would warn.
         self.log_dict(named, sync_dist=True)
         return metrics

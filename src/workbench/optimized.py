@@ -1,4 +1,4 @@
-"""The optimizer and the scheduler of a LightningModule, their exact resume, and frozen parts."""
+"""A LightningModule's optimizer and scheduler, their exact resume, and frozen parts."""
 
 import logging
 from collections.abc import Mapping
@@ -15,19 +15,26 @@ from workbench.joint_optimizer import JointOptimizer, parts_of
 from workbench.optimizer_numbers import numbers_of, set_numbers
 from workbench.parameter_groups import OptimizerRecipe, make_optimizer, make_own_optimizers
 from workbench.parts import frozen_modules
-from workbench.schedules import UNKNOWN, Length, Schedule, SchedulerRecipe, length_of, schedule_of
+from workbench.schedules import (
+    UNKNOWN_LENGTH,
+    Length,
+    Schedule,
+    SchedulerRecipe,
+    length_of,
+    schedule_of,
+)
 
 log = logging.getLogger(__name__)
 
 
 class OptimizedModule(L.LightningModule):
-    """Trains with an optimizer and a scheduler that are given as recipes.
+    """A LightningModule that makes its optimizer and scheduler from recipes.
 
-    What a subclass or its user sets:
+    A subclass or its user sets:
 
     - `optimizer`: parameters → optimizer.
-    - `scheduler`: optimizer → scheduler; None for none. A partial may hold `interval`, `frequency`
-      and `monitor` too, and `total_steps` that it lacks are those of the training.
+    - `scheduler`: optimizer → scheduler, or None. A partial may also hold `interval`, `frequency`
+      and `monitor`; a `total_steps` that it lacks is that of the training.
     - `parameter_groups`: settings of the optimizer by part: `{"decoder": {"lr": 1e-4}}`.
     """
 
@@ -39,21 +46,21 @@ class OptimizedModule(L.LightningModule):
     """The metric that decides which checkpoint is best; lower is better."""
 
     frozen: tuple[str, ...] = ()
-    """Parts that `workbench.parts.freeze` keeps as they are."""
+    """Parts frozen by `workbench.parts.freeze`."""
 
-    taken: frozenset[str] = frozenset()
-    """Weights that another run's were taken for: what is set at the start is not set for them."""
+    transferred: frozenset[str] = frozenset()
+    """Weights that come from another run, which the module does not initialize."""
 
-    planned: Length | None = None
-    """The length of the training, where it is known before the trainer has loaded the data."""
+    planned_length: Length | None = None
+    """The length of the training, if it is known before the trainer has loaded the data."""
 
     _numbers: list[dict[str, Any]] | None = None
     _reduced_at: int | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """As torch's, without its search for weights where there can be none.
+        """Set as torch does, without its search for weights where there can be none.
 
-        Lightning sets the name of the present hook 40 times a step.
+        Lightning sets the name of the current hook 40 times a step.
         """
         if name in self.__dict__ and not isinstance(value, Tensor | nn.Module):
             object.__setattr__(self, name, value)
@@ -65,23 +72,24 @@ class OptimizedModule(L.LightningModule):
         return schedule_of(self.scheduler) if self.scheduler else None
 
     def learners(self) -> Mapping[str, OptimizerRecipe]:
-        """Parts with optimizers of their own, by dotted name; none by default.
+        """Recipes for the optimizers of parts that have their own, by dotted name of the part.
 
-        They are stepped after the same backward pass, so their losses are added to that of the
-        step, and neither may reach the weights of the other. A scheduler scales all step sizes.
+        All optimizers step after the same backward pass: the loss of such a part is added to that
+        of the step, and must have no gradient for other weights, nor the step's loss for the part.
+        A scheduler scales all step sizes.
         """
         return {}
 
     def train(self, mode: bool = True) -> "OptimizedModule":
-        """As torch's, but frozen parts stay in evaluation mode."""
+        """Set the mode as torch does, but keep frozen parts in evaluation mode."""
         super().train(mode)
         for part in frozen_modules(self, self.frozen):
             part.eval()
         return self
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer of what is trained, and its scheduler."""
-        optimizer, scheduler = self._made()
+        """The optimizer of the trained weights, and its scheduler."""
+        optimizer, scheduler = self._make_optimizer()
         self._numbers = [numbers_of(group) for group in optimizer.param_groups]
         schedule = self.schedule()
         if schedule is None or scheduler is None:
@@ -89,7 +97,7 @@ class OptimizedModule(L.LightningModule):
         timing: dict[str, Any] = {"interval": schedule.interval, "frequency": schedule.frequency}
         if schedule.by_metric:
             timing["reduce_on_plateau"] = False  # or Lightning would look for its metric
-        elif timing == {"interval": "epoch", "frequency": 1}:  # said, some schedulers are warned of
+        elif timing == {"interval": "epoch", "frequency": 1}:  # Lightning may warn if it is given
             return {"optimizer": optimizer, "lr_scheduler": scheduler}
         timing["scheduler"] = scheduler
         return {"optimizer": optimizer, "lr_scheduler": timing}  # type: ignore[return-value]
@@ -105,17 +113,18 @@ class OptimizedModule(L.LightningModule):
             self.clip_gradients(part, gradient_clip_val, gradient_clip_algorithm)
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Step a scheduler; `step_by_metric` does it for one that goes by a metric."""
+        """Step a scheduler, except ReduceLROnPlateau, which `step_by_metric` steps."""
         if not isinstance(scheduler, ReduceLROnPlateau):
             super().lr_scheduler_step(scheduler, metric)
 
     def step_by_metric(self, metrics: Mapping[str, float]) -> None:
-        """Step a scheduler that goes by a metric, before the checkpoint of the epoch is written.
+        """Step ReduceLROnPlateau, before the checkpoint of the epoch is written.
 
-        Lightning would do so after it, and a resumed run would lack the step.
+        Lightning would do so afterwards, and a resumed run would lack the step.
 
         Args:
-            metrics: that were measured at the end of this epoch; without its own it is not stepped.
+            metrics: those measured at the end of this epoch; nothing is stepped if the monitored
+                metric is not among them.
         """
         schedule, now = self.schedule(), self.global_step
         if schedule is None or not schedule.by_metric or self._reduced_at == now:
@@ -127,22 +136,22 @@ class OptimizedModule(L.LightningModule):
             self._reduced_at = now
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the numbers that the optimizer was built with, and when a metric was last asked."""
+        """Add the initial settings of the optimizer, and the last step of ReduceLROnPlateau."""
         if self._numbers is not None:
             checkpoint["optimizer_numbers"] = self._numbers
         if self._reduced_at is not None:
             checkpoint["reduced_at"] = self._reduced_at
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Resume under the numbers and the length that there are now."""
+        """Resume with the present settings of the optimizer and length of the training."""
         self._reduced_at = checkpoint.get("reduced_at")
         is_own = type(self).configure_optimizers is OptimizedModule.configure_optimizers
         if self.trainer.state.fn == TrainerFn.FITTING and is_own:
-            optimizer, scheduler = self._made()
+            optimizer, scheduler = self._make_optimizer()
             numbers = [numbers_of(group) for group in optimizer.param_groups]
             set_numbers(checkpoint, numbers, optimizer, scheduler)
 
-    def _made(self) -> tuple[Optimizer, LRScheduler | None]:
+    def _make_optimizer(self) -> tuple[Optimizer, LRScheduler | None]:
         learners = self.learners()
         optimizer = make_optimizer(self, self.optimizer, self.parameter_groups, learners)
         if others := make_own_optimizers(self, learners):
@@ -151,8 +160,8 @@ class OptimizedModule(L.LightningModule):
         return optimizer, schedule.make(optimizer, self._length(schedule)) if schedule else None
 
     def _length(self, schedule: Schedule) -> Length:
-        if self.planned is not None or self._trainer is None or not schedule.follows:
-            return self.planned or UNKNOWN
+        if self.planned_length or self._trainer is None or not schedule.lasts_the_training:
+            return self.planned_length or UNKNOWN_LENGTH
         trainer = self.trainer
         _ = trainer.estimated_stepping_batches  # loads the data, so that their number is known
         return length_of(trainer, trainer.num_training_batches)

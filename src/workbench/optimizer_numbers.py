@@ -1,4 +1,4 @@
-"""The optimizer's numbers and the schedule's length, which may change when a run is resumed."""
+"""Changes of the optimizer's numbers and of the schedule's length when a run is resumed."""
 
 import logging
 from collections.abc import Mapping
@@ -25,36 +25,39 @@ def set_numbers(
 ) -> None:
     """Put changed settings into the optimizer state that a checkpoint will restore.
 
-    They get the values that they would have, had the run begun with them: the scheduler is stepped
-    as often as it was in the run. So it is if the training, and a schedule that is as long, has
-    another length now. What a metric has reduced stays reduced by the same factor.
+    Settings get the values that they would have if the run had begun with them, by stepping the new
+    scheduler as often as the run's. So do those of a schedule that is as long as the training, if
+    this has another length now. A step size that ReduceLROnPlateau has reduced stays reduced by the
+    same factor.
 
     Args:
-        checkpoint: with the settings that its optimizer was built with, `optimizer_numbers`; before
-            version 0.3 it has none, and they are read from the state.
-        numbers: those that the optimizer is built with now, of each parameter group.
-        optimizer: built with them, and thrown away.
-        scheduler: of that optimizer.
+        checkpoint: `optimizer_numbers` are the settings that its optimizer was built with; before
+            version 0.3 they are missing, and read from the optimizer's state.
+        numbers: the settings of each parameter group now.
+        optimizer: a new one with these settings, which is not used for training.
+        scheduler: that of the new optimizer.
     """
     (state,) = checkpoint["optimizer_states"]
-    before = checkpoint.get("optimizer_numbers") or [_built(g) for g in state["param_groups"]]
-    pairs = [*zip(before, numbers, strict=True)]
-    changed = [{n: v for n, v in new.items() if v != old.get(n, v)} for old, new in pairs]
-    if not any(changed) and not _has_other_length(checkpoint, scheduler):
+    groups = state["param_groups"]
+    before = checkpoint.get("optimizer_numbers") or [_initial_numbers(group) for group in groups]
+    is_changed = any(
+        value != old.get(name, value)
+        for old, new in zip(before, numbers, strict=True)
+        for name, value in new.items()
+    )
+    if not is_changed and not _has_other_length(checkpoint, scheduler):
         return
     if isinstance(scheduler, ReduceLROnPlateau):
-        for group, kept, (old, _) in zip(
-            optimizer.param_groups, state["param_groups"], pairs, strict=True
-        ):
-            group["lr"] *= kept["lr"] / old["lr"] if old["lr"] else 1.0
+        for group, saved, old in zip(optimizer.param_groups, groups, before, strict=True):
+            group["lr"] *= saved["lr"] / old["lr"] if old["lr"] else 1.0
     elif scheduler is not None:
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.scheduler_progress"]
         for _ in range(progress["total"]["completed"]):
-            optimizer.step(lambda: 0.0)  # which torch wants before the scheduler's, on no gradients
+            optimizer.step(lambda: 0.0)  # torch wants one first; without gradients it does nothing
             scheduler.step()
         checkpoint["lr_schedulers"] = [scheduler.state_dict()]
-    for group, new in zip(state["param_groups"], optimizer.param_groups, strict=True):
-        group.update(numbers_of(new))
+    for saved, new in zip(groups, optimizer.param_groups, strict=True):
+        saved.update(numbers_of(new))
 
 
 def _has_other_length(checkpoint: Mapping[str, Any], scheduler: LRScheduler | None) -> bool:
@@ -65,14 +68,14 @@ def _has_other_length(checkpoint: Mapping[str, Any], scheduler: LRScheduler | No
         return False
     log.info(
         "the schedule is as long as the training:\n"
-        "it ends after %d steps now, and not after %d; the step size is the one that\n"
-        "it has there in a run that began so",
+        "it now ends after %d steps instead of %d; the step size is what it would be\n"
+        "if the run had begun with this length",
         now,
         before,
     )
     return True
 
 
-def _built(group: Mapping[str, Any]) -> Numbers:
+def _initial_numbers(group: Mapping[str, Any]) -> Numbers:
     numbers = numbers_of(group)
     return numbers | {"lr": numbers.get("initial_lr", numbers["lr"])}

@@ -13,34 +13,34 @@ from workbench.parts import find_part, is_within
 OptimizerRecipe = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 BIASES_AND_NORMS = "biases_and_norms"
-"""The parameters of at most one dimension, as a part."""
+"""The name of a part that consists of all parameters of at most one dimension."""
 
 
 def make_optimizer(
     module: nn.Module,
     recipe: OptimizerRecipe,
     settings: Mapping[str, Any] | None,
-    apart: Mapping[str, OptimizerRecipe] | None = None,
+    own_recipes: Mapping[str, OptimizerRecipe] | None = None,
 ) -> Optimizer:
-    """An optimizer of the parameters that are trained.
+    """An optimizer of the parameters that are trained, in groups by part.
 
-    Those that no part names come first. A parameter of two parts has the settings of both, and
-    where they differ those of the part that is named last.
+    Parameters of no named part come first. A parameter of several parts has the settings of all of
+    them; where these differ, those of the part that is named last.
 
     Args:
-        module: whose frozen parameters are left out.
+        module: the module, whose frozen parameters are left out.
         recipe: parameters → optimizer.
-        settings: of the optimizer, by part: `{"decoder": {"lr": 1e-4}}`.
-        apart: parts that have optimizers of their own, which `make_own_optimizers` makes.
+        settings: settings of the optimizer by part: `{"decoder": {"lr": 1e-4}}`.
+        own_recipes: as for `make_own_optimizers`; the parameters of these parts are left out.
 
     Raises:
-        ConfigError: if there is no such part, nothing of it is trained, or the optimizer does not
+        ConfigError: if a part does not exist or is not trained at all, or if the optimizer does not
             take its settings.
     """
     trained = {
         name: parameter
         for name, parameter in module.named_parameters()
-        if parameter.requires_grad and not any(is_within(name, part) for part in apart or ())
+        if parameter.requires_grad and not any(is_within(name, part) for part in own_recipes or ())
     }
     if not settings:
         return recipe(trained.values())
@@ -48,9 +48,9 @@ def make_optimizer(
     options = dict(_by_part(settings))
     parts = {name: set(_members(module, trained, name)) for name in options}
     for name, own in options.items():
-        _check(recipe, name, own)
+        _check_settings(recipe, name, own)
     for name, parameter in trained.items():
-        # By the names of its parts, so that numbers which change leave the groups as they are.
+        # By the names of its parts, so that groups stay the same when numbers change.
         key = tuple(part for part, members in parts.items() if name in members)
         merged = {k: v for part in key for k, v in options[part].items()}
         groups.setdefault(key, {"params": [], **merged})["params"].append(parameter)
@@ -58,29 +58,35 @@ def make_optimizer(
     return recipe(filled)
 
 
-def make_own_optimizers(module: nn.Module, apart: Mapping[str, OptimizerRecipe]) -> list[Optimizer]:
-    """The optimizers of parts that have their own; none of a part of which nothing is trained.
+def make_own_optimizers(
+    module: nn.Module, own_recipes: Mapping[str, OptimizerRecipe]
+) -> list[Optimizer]:
+    """The optimizers of parts that have their own, if anything of the part is trained.
+
+    Args:
+        module: the module.
+        own_recipes: parameters → optimizer, by dotted name of the part.
 
     Raises:
-        ConfigError: if a weight of such a part belongs to the rest, or to another such part, too.
+        ConfigError: if a weight of such a part also belongs to the rest, or to another such part.
     """
     owners: dict[nn.Parameter, str] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):
-        for part in [part for part in apart if is_within(name, part)] or ["the rest"]:
+        for part in [part for part in own_recipes if is_within(name, part)] or ["the rest"]:
             first = owners.setdefault(parameter, part)
             if first != part and parameter.requires_grad:
                 raise ConfigError(
                     f"{name} is a weight of {first} and of {part}, which have an optimizer each: "
                     "give them weights of their own"
                 )
-    of_parts = {
-        part: [p for p in owners if owners[p] == part and p.requires_grad] for part in apart
+    trained = {
+        part: [p for p in owners if owners[p] == part and p.requires_grad] for part in own_recipes
     }
-    return [recipe(of_parts[part]) for part, recipe in apart.items() if of_parts[part]]
+    return [recipe(trained[part]) for part, recipe in own_recipes.items() if trained[part]]
 
 
 def _by_part(settings: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Settings by dotted part: a part's name may be nested."""
+    """Settings by dotted name of a part, from nested ones."""
     own = {name: value for name, value in settings.items() if not isinstance(value, Mapping)}
     if own and not place:
         name = next(iter(own))
@@ -96,6 +102,7 @@ def _by_part(settings: Mapping[str, Any], place: str = "") -> Iterator[tuple[str
 
 
 def _members(module: nn.Module, trained: Mapping[str, nn.Parameter], part: str) -> list[str]:
+    """The names of the trained parameters of a part."""
     setting = f"parameter_groups.{part}"
     if part == BIASES_AND_NORMS:
         members = [name for name, parameter in trained.items() if parameter.ndim < 2]
@@ -107,17 +114,17 @@ def _members(module: nn.Module, trained: Mapping[str, nn.Parameter], part: str) 
     return members
 
 
-def _check(recipe: OptimizerRecipe, part: str, settings: Mapping[str, Any]) -> None:
-    """Torch checks neither names nor values of a group, but those of an optimizer."""
+def _check_settings(recipe: OptimizerRecipe, part: str, settings: Mapping[str, Any]) -> None:
+    """Check settings as those of an optimizer, because torch does not check those of a group."""
     setting = f"parameter_groups.{part}"
-    made: Callable[..., Optimizer] = recipe
-    known = made([nn.Parameter(torch.zeros(1))]).defaults
+    make: Callable[..., Optimizer] = recipe
+    known = make([nn.Parameter(torch.zeros(1))]).defaults
     for name, value in settings.items():
         if name not in known:
             takes = ", ".join(known)
             raise ConfigError(f"{setting}.{name}: the optimizer takes no {name}; it takes {takes}")
         try:
-            made([nn.Parameter(torch.zeros(1))], **{name: value})
+            make([nn.Parameter(torch.zeros(1))], **{name: value})
         except (TypeError, ValueError, RuntimeError) as error:
-            what = "should be a number" if isinstance(value, str) else error
-            raise ConfigError(f"{setting}.{name}={value}: {what}") from error
+            fault = "should be a number" if isinstance(value, str) else error
+            raise ConfigError(f"{setting}.{name}={value}: {fault}") from error

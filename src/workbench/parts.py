@@ -1,4 +1,4 @@
-"""Parts of a module by name, and parts that stay as they are."""
+"""Parts of a module: how they are named, and frozen."""
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,15 +9,15 @@ from workbench.errors import ConfigError
 
 
 def find_part(module: nn.Module, name: str, setting: str) -> str:
-    """The dotted name of a part, of which the beginning may be left out: `b` for `a.b`.
+    """The full dotted name of a part whose name may be shortened: `b` for `a.b`.
 
     Args:
-        module: that it is a part of.
-        name: of a submodule or a parameter; of several that end in it the outermost is meant.
-        setting: that names it, for messages.
+        module: the module.
+        name: the end of the name of a submodule or parameter; the outermost of several is meant.
+        setting: the setting that names the part, for error messages.
 
     Raises:
-        ConfigError: if there is none, or more than one.
+        ConfigError: if there is no such part, or more than one.
     """
     names = [known for known, _ in module.named_modules() if known]
     names += [known for known, _ in module.named_parameters()]
@@ -25,23 +25,23 @@ def find_part(module: nn.Module, name: str, setting: str) -> str:
     depth = min((known.count(".") for known in found), default=0)
     outermost = [known for known in found if known.count(".") == depth]
     if not outermost:
-        raise ConfigError(f"{setting}: there is no part {name}; there are {_known(module)}")
+        raise ConfigError(f"{setting}: there is no part {name}; there are {_part_names(module)}")
     if len(outermost) > 1:
         raise ConfigError(f"{setting}: {name} may be {' or '.join(outermost)}; write more of it")
     return outermost[0]
 
 
 def is_within(name: str, part: str) -> bool:
-    """True if a weight of that dotted name belongs to a part, or is it."""
+    """True if the weight of that dotted name belongs to a part, or is the part."""
     return name == part or name.startswith(f"{part}.")
 
 
 def freeze(module: nn.Module, names: Iterable[str]) -> None:
-    """Keep parts as they are: no gradients, evaluation mode, and no change of their buffers.
+    """Freeze parts: no gradients, and evaluation mode, in which buffers do not change.
 
     Args:
-        module: that they are parts of; a `ReportingModule` keeps them so in training.
-        names: as `find_part` takes them.
+        module: the module; only an `OptimizedModule` keeps its parts in evaluation mode.
+        names: the names of the parts, as `find_part` takes them.
 
     Raises:
         ConfigError: if there is no such part, or nothing is left to train.
@@ -56,17 +56,17 @@ def freeze(module: nn.Module, names: Iterable[str]) -> None:
     module.train(module.training)
     if parts and not any(parameter.requires_grad for parameter in module.parameters()):
         raise ConfigError(f"{setting}: leaves nothing to train")
-    if parts:  # asked for, and Lightning need not wonder
+    if parts:  # as asked for, so Lightning need not warn
         warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
 
 
 def frozen_modules(module: nn.Module, parts: Iterable[str]) -> Iterator[nn.Module]:
-    """The parts that are modules."""
+    """The modules among the parts of these dotted names."""
     known: Mapping[str, nn.Module] = dict(module.named_modules())
     return (known[part] for part in parts if part in known)
 
 
-def _known(module: nn.Module) -> str:
+def _part_names(module: nn.Module) -> str:
     """The outer parts that have weights or buffers, by their short names."""
     names = [
         name

@@ -20,24 +20,24 @@ from workbench.config.schedule_rules import check_schedule
 from workbench.config.trainer_rules import batches_of, check_processes, read_data
 from workbench.distributed import Processes, check_same_settings, check_shared, folder_to_join
 from workbench.errors import ConfigError, RunError
+from workbench.init_from import SourceWeights, Transfer, read_source, transfer, with_weights_file
 from workbench.module import reports_of
-from workbench.origin import Origin, Taken, read_origin, take, with_origin
 from workbench.project import Config, the_project
 from workbench.rehearsal import rehearse
 from workbench.runs.changes import check_averages, check_changes, check_progress
 from workbench.runs.folder import RunFolder
 from workbench.runs.restorable import check_restorable
-from workbench.runs.resume import amended, find_run_to_resume, newest_checkpoint
+from workbench.runs.resume import find_run_to_resume, newest_checkpoint, with_overrides
 from workbench.schedules import length_of
 from workbench.trainer import build_trainer
 
 log = logging.getLogger(__name__)
 
 
-class Prepared(NamedTuple):
-    """A run that can start: its config, its folder, its objects, and where its weights come from.
+class PreparedRun(NamedTuple):
+    """A run that can start: its config, its folder and its objects.
 
-    Those of a run that is resumed are in the checkpoint, others may be taken of another run.
+    Its weights are those of the checkpoint `resume_from`, or new ones with a `transfer`.
     """
 
     config: Config
@@ -46,27 +46,27 @@ class Prepared(NamedTuple):
     module: L.LightningModule
     trainer: L.Trainer
     resume_from: Path | None
-    taken: Taken | None
+    transfer: Transfer | None
 
 
-class TriedOut(NamedTuple):
-    """The objects of a run, as those of `Prepared`, and the step that it is resumed from."""
+class BuiltRun(NamedTuple):
+    """The objects of a `PreparedRun` before it has a folder, and the step that it resumes from."""
 
     data: L.LightningDataModule
     module: L.LightningModule
     resume_from: Path | None
     first_step: int | None
-    taken: Taken | None
+    transfer: Transfer | None
 
 
-def prepare(launch: Launch, known: RunFolder | None, processes: Processes) -> Prepared:
-    """Check and build everything that training needs; a run that is resumed is left as it was.
+def prepare(launch: Launch, known: RunFolder | None, processes: Processes) -> PreparedRun:
+    """Check and build everything that training needs, without changing a run that is resumed.
 
     Args:
         launch: the job.
         known: its folder, if it has one already.
-        processes: those that a launcher has started for it. Each prepares the run, the first makes
-            or claims its folder, and what fails in one fails in all.
+        processes: those that a launcher has started for the run. Each prepares it, the first makes
+            or claims its folder, and if one fails all fail.
     """
     is_resumed = launch.config["resume"] is not None
     joined = folder_to_join()
@@ -75,47 +75,45 @@ def prepare(launch: Launch, known: RunFolder | None, processes: Processes) -> Pr
         with processes.failing_together():
             if joined is not None:
                 known = RunFolder.open(joined)
+                config = known.read_config()
             elif is_resumed:
                 known = find_run_to_resume(launch.config["resume"], launch.parent)
                 if is_first:
                     known.claim()
-            if joined is not None and known is not None:
-                config = known.read_config()
-            elif is_resumed and known is not None:
                 config = _resumed_config(launch, known)
             else:
-                config = with_origin(launch).config
+                config = with_weights_file(launch).config
             if not is_resumed:
                 check_config(config)
-            begun = known if known and (is_resumed or known.was_begun()) else None
-            origin = None if begun else _origin(config)
-        data = read_alike(config, processes)
+            earlier = known if known and (is_resumed or known.was_begun()) else None
+            source = None if earlier else _source_weights(config)
+        data = prepare_data(config, processes)
         with processes.failing_together():
-            tried = _build(config, data, begun, origin, processes)
-        prepared = _place(launch, known, config, tried, processes)
+            built = _build(config, data, earlier, source, processes)
+        prepared = _place_in_folder(launch, known, config, built, processes)
         if is_first:
             remember(places_of(config).values())
         return prepared
-    except BaseException:  # a Ctrl-C too
+    except BaseException:  # Ctrl-C too
         if is_resumed and known is not None:
             known.release()
         elif launch.is_named and not launch.in_sweep:
-            with suppress(OSError):  # Hydra has made it
-                (launch.parent / launch.name).rmdir()
+            with suppress(OSError):  # it is not empty
+                (launch.parent / launch.name).rmdir()  # Hydra has made it
         raise
 
 
 def _resumed_config(launch: Launch, folder: RunFolder) -> Config:
-    """The run's own config with the command line's changes, all of it checked."""
+    """The run's own config with the changes of the command line, all of it checked."""
     old = folder.read_config()
-    config = amended(old, launch.overrides)
+    config = with_overrides(old, launch.overrides)
     check_changes(old, config)
     check_config(config)
     typed = {override.lstrip("+").partition("=")[0] for override in launch.overrides}
-    # The weights that it began with are read again only if it has saved none.
+    # `init_from` is read again only if the run has saved no weights.
     has_weights = any(folder.path.rglob("*.ckpt"))
-    acted_on = {k: v for k, v in config.items() if not (has_weights and k == "init_from")}
-    if reason := unnamed_places(acted_on, folder.path, typed):
+    used = {k: v for k, v in config.items() if not (has_weights and k == "init_from")}
+    if reason := unnamed_places(used, folder.path, typed):
         raise RunError(reason)
     folder.check_records()
     if problem := next(find_misfits(config), None):
@@ -123,74 +121,75 @@ def _resumed_config(launch: Launch, folder: RunFolder) -> Config:
     return config
 
 
-def read_alike(config: Config, processes: Processes) -> L.LightningDataModule:
-    """The data, prepared; what they decide themselves is decided by the first process for all.
+def prepare_data(config: Config, processes: Processes) -> L.LightningDataModule:
+    """Build and prepare the data, with the settings that the data of the first process choose.
 
-    The memory of a node decides whether images are streamed, say. The config has it from then on.
+    For example, the memory of a node decides whether images are streamed. The choices are put into
+    the config.
     """
     with processes.failing_together():
-        data, decided = _read(config)
-    first = processes.gather(decided)[0]
+        data, choices = _prepare_data_here(config)
+    first = processes.gather(choices)[0]
     with processes.failing_together():
-        theirs = {name: first.get(name, value) for name, value in decided.items()}
-        if theirs != decided:
-            told = ", ".join(f"data.{n}={v} (here {decided[n]})" for n, v in theirs.items())
-            log.warning("process %d: as the first decides, %s", processes.rank, told)
-            config["data"] |= theirs
-            data, _ = _read(config)
+        common = {name: first.get(name, value) for name, value in choices.items()}
+        if common != choices:
+            text = ", ".join(f"data.{n}={v} (here {choices[n]})" for n, v in common.items())
+            log.warning("process %d: as the first decides, %s", processes.rank, text)
+            config["data"] |= common
+            data, _ = _prepare_data_here(config)
     return data
 
 
-def _read(config: Config) -> tuple[L.LightningDataModule, Config]:
-    """The data, prepared, and those of their settings that they decided otherwise."""
+def _prepare_data_here(config: Config) -> tuple[L.LightningDataModule, Config]:
+    """The prepared data, and those settings that they have changed."""
     L.seed_everything(config["seed"], verbose=False)
     data = build_data(config)
     data.prepare_data()
     found = the_project().found(data)
-    decided = {n: v for n, v in found.items() if n in config["data"] and config["data"][n] != v}
-    config["data"] |= decided
-    return data, decided
+    choices = {n: v for n, v in found.items() if n in config["data"] and config["data"][n] != v}
+    config["data"] |= choices
+    return data, choices
 
 
 def _build(
     config: Config,
     data: L.LightningDataModule,
-    begun: RunFolder | None,
-    origin: Origin | None,
+    earlier: RunFolder | None,
+    source: SourceWeights | None,
     processes: Processes,
-) -> TriedOut:
-    """The objects of a run, tried out; `begun` is the folder of one that was begun before."""
+) -> BuiltRun:
+    """Build and rehearse a run; `earlier` is its folder if it was begun before."""
     module = build_module(config, data)
     path, first_step, is_trained = None, None, False
-    if begun:
+    if earlier:
         first_step = 0
-        if found := newest_checkpoint(begun, partial(check_restorable, module=module)):
+        if found := newest_checkpoint(earlier, partial(check_restorable, module=module)):
             path, checkpoint = found
             is_trained = check_progress(checkpoint, config["trainer"])
             check_averages(checkpoint, build_callbacks(config).values())
             first_step = checkpoint["global_step"]
-            known = begun.read_metrics()
+            known = earlier.read_metrics()
             if is_trained and known.get("stacked") and "metrics" not in known:
-                first_step = None  # it was not tested yet: there is nothing to drop
-    taken = None
-    if path is None and (origin := origin or _origin(config)):
-        taken = take(module, origin, config.get("init_from_parts"))
-        reports_of(module).taken = taken.names
-    try_out(config, module, data, processes, is_trained=is_trained)
-    return TriedOut(data, module, path, first_step, taken)
+                first_step = None  # it was not tested yet: loggers have nothing to drop
+    plan = None
+    if path is None and (source := source or _source_weights(config)):
+        plan = transfer(module, source, config.get("init_from_parts"))
+        reports_of(module).transferred = plan.names
+    check_and_rehearse(config, module, data, processes, is_trained=is_trained)
+    return BuiltRun(data, module, path, first_step, plan)
 
 
-def _place(
+def _place_in_folder(
     launch: Launch,
     known: RunFolder | None,
     config: Config,
-    tried: TriedOut,
+    built: BuiltRun,
     processes: Processes,
-) -> Prepared:
-    """The run in its folder: a new one, unless it has one already."""
-    data, module, path, first_step, taken = tried
-    place = {"resumed from": str(path and path.resolve())}
-    settings = processes.gather({**flatten(config), **place})
+) -> PreparedRun:
+    """Give a run a folder, unless it is `known` already, and a trainer that writes there."""
+    data, module, path, first_step, plan = built
+    checkpoint = {"resumed from": str(path and path.resolve())}
+    settings = processes.gather({**flatten(config), **checkpoint})
     with processes.failing_together():
         check_same_settings(settings)
     folder = known or _new_folder(launch, processes)
@@ -202,15 +201,15 @@ def _place(
             folder.discard()
         raise
     data.trainer = trainer
-    return Prepared(config, folder, data, module, trainer, path, taken)
+    return PreparedRun(config, folder, data, module, trainer, path, plan)
 
 
-def _origin(config: Config) -> Origin | None:
+def _source_weights(config: Config) -> SourceWeights | None:
     which = config.get("init_from")
-    return read_origin(Path(which)) if which else None
+    return read_source(Path(which)) if which else None
 
 
-def try_out(
+def check_and_rehearse(
     config: Config,
     module: L.LightningModule,
     data: L.LightningDataModule,
@@ -218,18 +217,15 @@ def try_out(
     *,
     is_trained: bool = False,
 ) -> None:
-    """Check the trainer, and try two steps of the run in a folder that is thrown away.
-
-    A run that is trained already is only tested, and no steps are tried.
-    """
+    """Check the trainer, and rehearse the run unless it is trained already."""
     with TemporaryDirectory() as folder:
         with blaming("trainer"):
             trainer = build_trainer(config, Path(folder))
         check_processes(trainer, processes)
         batches = read_data(data, trainer)
         reports = reports_of(module)
-        reports.planned = length_of(trainer, batches)
-        check_schedule(config, reports.planned)
+        reports.planned_length = length_of(trainer, batches)
+        check_schedule(config, reports.planned_length)
         if not (trainer.limit_val_batches and batches_of(data.val_dataloader())):
             check_unvalidated(config, reports.monitor)
         if folder_to_join() is None and processes.rank == 0 and not is_trained:
@@ -237,7 +233,7 @@ def try_out(
 
 
 def _new_folder(launch: Launch, processes: Processes) -> RunFolder:
-    """The folder that the first process makes, once the others see it."""
+    """Make a run folder in the first process, and wait until the others see it."""
     made = None
     with processes.failing_together():
         if processes.rank == 0:

@@ -1,4 +1,4 @@
-"""Try two steps of a run on few examples, in a folder that is thrown away."""
+"""Rehearse a run: two steps on a few examples, in a temporary folder."""
 
 import copy
 from collections.abc import Callable
@@ -26,10 +26,10 @@ from workbench.runs.weights import load_checkpoint
 from workbench.trainer import build_trainer
 
 LEFT_OUT = (GracefulStop, StopWhenNotFinite)
-"""Callbacks that show or judge what is learnt; a project's own have `only_shows = True`."""
+"""Callbacks that make no sense in two steps, besides those with `only_shows = True`."""
 
 LOCAL = (CSVLogger, TensorBoardLogger)
-"""Loggers that write into the run folder only."""
+"""Loggers that write only into the run folder."""
 
 TWO_STEPS = {
     "max_epochs": 1,
@@ -56,35 +56,35 @@ def rehearse(
 ) -> None:
     """Train a copy of the module for two steps, validate it, and save and load a checkpoint.
 
-    Callbacks that only show something are left out; those with a method `rehearse` do that once.
-
-    Loggers that write elsewhere, and the processes that the trainer would start, are left out.
+    Callbacks that only show something are left out, but their method `rehearse`, if they have one,
+    is called after the two steps. Loggers that write elsewhere are left out, and no processes are
+    started.
 
     Args:
-        config: of the run.
-        module: is not changed.
-        data: has been read, as far as training needs it.
+        config: the config of the run.
+        module: the module, which is not changed.
+        data: the data, read as far as training needs them.
         planned: the trainer of the run.
-        folder: receives the files.
+        folder: the folder for the files of the rehearsal.
 
     Raises:
-        ConfigError: if any of it fails, with the setting that the fault comes from.
+        ConfigError: if any of it fails, with the setting that caused the failure.
     """
     with silenced(), isolate_rng(), blaming("trainer", _places(config)):
-        trainer = build_trainer(_rehearsed(config, planned), folder)
-        tried = copy.deepcopy(module)
+        trainer = build_trainer(_rehearsal_config(config, planned), folder)
+        rehearsed = copy.deepcopy(module)
         if not is_foreign(type(module)):
-            trainer.callbacks.append(_Shown(planned))  # type: ignore[attr-defined]
+            trainer.callbacks.append(_RehearsePanels(planned))  # type: ignore[attr-defined]
         with stoppable(trainer):
-            trainer.fit(tried, datamodule=the_project().few(data))
+            trainer.fit(rehearsed, datamodule=the_project().few(data))
         if (path := BestAndLast.path(trainer, "last")).is_file():
             load_checkpoint(path)
     if is_foreign(type(module)):
-        _check_optimized(config, module, reports_of(tried).known())
+        _check_optimized_metric(config, module, reports_of(rehearsed).known())
 
 
-class _Shown(L.Callback):
-    """Lets the callbacks that only show something try it once, when the two steps are done."""
+class _RehearsePanels(L.Callback):
+    """Rehearses the callbacks that only show something, after the two steps."""
 
     def __init__(self, planned: L.Trainer) -> None:
         self.callbacks: list[L.Callback] = planned.callbacks  # type: ignore[attr-defined]
@@ -95,18 +95,18 @@ class _Shown(L.Callback):
                 callback.rehearse(trainer, pl_module)
 
 
-def _check_optimized(config: Config, module: L.LightningModule, known: set[str]) -> None:
-    """Check the name of the metric that a search goes by, of a module that was tried.
+def _check_optimized_metric(config: Config, module: L.LightningModule, known: set[str]) -> None:
+    """Check that a foreign module logs the metric that a search optimizes, if not in its test.
 
     Raises:
-        ConfigError: if it logs no such metric; of the test nothing has been seen yet.
+        ConfigError: if it does not.
     """
     name = str(config.get("optimized_metric"))
     has_test = is_overridden("test_step", module) and name.startswith("test/")
     check_optimized(config, known | {name} if has_test else known)
 
 
-def _rehearsed(config: Config, planned: L.Trainer) -> Config:
+def _rehearsal_config(config: Config, planned: L.Trainer) -> Config:
     settings = config["trainer"] | TWO_STEPS
     settings["log_every_n_steps"] = int(settings.get("log_every_n_steps") != 0)
     settings["limit_val_batches"] = int(bool(planned.limit_val_batches))
@@ -114,14 +114,14 @@ def _rehearsed(config: Config, planned: L.Trainer) -> Config:
         settings |= ONE_PROCESS
     callbacks = {
         name: node
-        for name, node in _described(config, "callbacks").items()
+        for name, node in _nodes(config, "callbacks").items()
         if not _is_left_out(find_class(node["_target_"], name))
     }
     loggers = {
         name: node
         if issubclass(find_class(node["_target_"], name), LOCAL)
         else {"_target_": f"{CSVLogger.__module__}.{CSVLogger.__name__}", "name": name}
-        for name, node in _described(config, "logger").items()
+        for name, node in _nodes(config, "logger").items()
     }
     return {**config, "trainer": settings, "callbacks": callbacks, "logger": loggers}
 
@@ -134,16 +134,16 @@ def _only_shows(callback: L.Callback | type) -> bool:
     return getattr(callback, "only_shows", False)
 
 
-def _described(config: Config, group: str) -> dict[str, Any]:
+def _nodes(config: Config, group: str) -> dict[str, Any]:
     return {name: node for name, node in (config.get(group) or {}).items() if node is not None}
 
 
 def _places(config: Config) -> Callable[[FrameType], str | None]:
-    """A function that gives the setting which made the object whose method a frame is."""
-    made = {
+    """A function from a frame to the setting that made the object whose method runs in it."""
+    settings = {
         find_class(node["_target_"], name): f"{group}.{name}"
         for group in ("callbacks", "logger")
-        for name, node in _described(config, group).items()
+        for name, node in _nodes(config, group).items()
     }
 
     def place_of(frame: FrameType) -> str | None:
@@ -154,6 +154,6 @@ def _places(config: Config) -> Callable[[FrameType], str | None]:
             return "scheduler"
         if isinstance(owner, ReportingModule) and frame.f_code.co_filename.startswith(ours()):
             return "model"
-        return made.get(type(owner))
+        return settings.get(type(owner))
 
     return place_of

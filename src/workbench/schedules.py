@@ -1,4 +1,4 @@
-"""Schedulers of torch, when they are stepped, and how long they are."""
+"""Learning-rate schedulers: when they are stepped, and how long they last."""
 
 import functools
 import inspect
@@ -15,17 +15,17 @@ from workbench.errors import ConfigError
 from workbench.ranges import Count, checked
 
 Share = Annotated[float, Field(ge=0, le=1)]
-"""A part of the whole."""
+"""A fraction."""
 
 SchedulerRecipe = Callable[[Optimizer], LRScheduler]
-"""It may be a partial that is also given `interval`, `frequency` and `monitor`."""
+"""Optimizer → scheduler; a partial may also hold `interval`, `frequency` and `monitor`."""
 
 TIMING: dict[str, Any] = {
     "interval": Literal["step", "epoch"],
     "frequency": Count,
     "monitor": str | None,
 }
-"""The entries of a config beside a scheduler's own arguments, with their types."""
+"""Entries of a scheduler's config that are not arguments of its class, with their types."""
 
 
 class Length(NamedTuple):
@@ -35,8 +35,8 @@ class Length(NamedTuple):
     steps: float
 
 
-UNKNOWN = Length(1000, 1000)
-"""For schedulers that are made to see whether they can be."""
+UNKNOWN_LENGTH = Length(1000, 1000)
+"""For schedulers that are only made to see whether they can be."""
 
 
 class Schedule(NamedTuple):
@@ -44,8 +44,8 @@ class Schedule(NamedTuple):
 
     Args:
         recipe: optimizer → scheduler.
-        interval: after each optimizer step, or each epoch.
-        frequency: after so many of them.
+        interval: whether `frequency` counts optimizer steps or epochs.
+        frequency: the number of intervals between its steps.
         monitor: the metric that ReduceLROnPlateau goes by; by default the module's own.
     """
 
@@ -61,36 +61,36 @@ class Schedule(NamedTuple):
         return inspect.isclass(target) and issubclass(target, ReduceLROnPlateau)
 
     @property
-    def follows(self) -> bool:
-        """True if its `total_steps` are to be those of the training."""
+    def lasts_the_training(self) -> bool:
+        """True if its `total_steps` are those of the training."""
         given = getattr(self.recipe, "keywords", {})
         target = getattr(self.recipe, "func", self.recipe)
         takes = "total_steps" in inspect.signature(target).parameters
         return takes and all(given.get(name) is None for name in ("total_steps", "epochs"))
 
     def steps(self, length: Length) -> float:
-        """The number of times that it is stepped, at most, in a training of that length."""
+        """How often it is stepped in a training of that length, at most."""
         count = length.steps if self.interval == "step" else length.epochs
         return count if math.isinf(count) else max(1, count // self.frequency)
 
     def make(self, optimizer: Optimizer, length: Length) -> LRScheduler:
-        """The scheduler of an optimizer.
+        """Make the scheduler of an optimizer.
 
         Raises:
-            ConfigError: if it is to be as long as a training that has no end, or does away with
-                the step sizes of parameter groups.
+            ConfigError: if it lasts as long as the training, which has no end, or overwrites the
+                different step sizes of parameter groups.
         """
-        own = {group["lr"] for group in optimizer.param_groups}
-        scheduler = self._made(optimizer, length)
-        if len(own) > 1 and len({group["lr"] for group in optimizer.param_groups}) == 1:
+        before = {group["lr"] for group in optimizer.param_groups}
+        scheduler = self._call_recipe(optimizer, length)
+        if len(before) > 1 and len({group["lr"] for group in optimizer.param_groups}) == 1:
             raise ConfigError(
                 f"scheduler: {type(scheduler).__name__} gives all parameter groups one step size; "
                 "give it a list of them, or take another, such as scheduler=warmup_cosine"
             )
         return scheduler
 
-    def _made(self, optimizer: Optimizer, length: Length) -> LRScheduler:
-        if not self.follows:
+    def _call_recipe(self, optimizer: Optimizer, length: Length) -> LRScheduler:
+        if not self.lasts_the_training:
             return self.recipe(optimizer)
         steps = self.steps(length)
         if math.isinf(steps):
@@ -103,7 +103,7 @@ class Schedule(NamedTuple):
 
 
 def schedule_of(recipe: SchedulerRecipe) -> Schedule:
-    """The schedule of a recipe; `interval`, `frequency` and `monitor` are taken out of a partial.
+    """The schedule of a recipe; `interval`, `frequency` and `monitor` are removed from a partial.
 
     Raises:
         ConfigError: for ReduceLROnPlateau by steps.
@@ -116,8 +116,8 @@ def schedule_of(recipe: SchedulerRecipe) -> Schedule:
     schedule = Schedule(recipe, **timing)
     if schedule.by_metric and schedule.interval == "step":
         raise ConfigError(
-            "scheduler.interval=step: ReduceLROnPlateau goes by a metric, which there is once an "
-            "epoch; leave it out"
+            "scheduler.interval=step: ReduceLROnPlateau goes by a metric, which is measured once "
+            "an epoch; leave it out"
         )
     if schedule.monitor and not schedule.by_metric:
         raise ConfigError(
@@ -131,29 +131,28 @@ def length_of(trainer: L.Trainer, batches: float) -> Length:
     """The length of a training.
 
     Args:
-        trainer: says when it ends.
-        batches: of an epoch, for each process.
+        trainer: the trainer, which limits epochs and steps.
+        batches: the number of batches in an epoch, for each process.
     """
-    a_epoch = (
-        batches if math.isinf(batches) else math.ceil(batches / trainer.accumulate_grad_batches)
-    )
+    per_epoch = batches / trainer.accumulate_grad_batches
+    per_epoch = per_epoch if math.isinf(per_epoch) else math.ceil(per_epoch)
     epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs
     limit = math.inf if trainer.max_steps in (None, -1) else trainer.max_steps
-    steps = min(limit, epochs * a_epoch) if epochs else 0
-    if math.isfinite(steps) and math.isfinite(a_epoch):
-        epochs = min(epochs, math.ceil(steps / max(1, a_epoch)))
+    steps = min(limit, epochs * per_epoch) if epochs else 0
+    if math.isfinite(steps) and math.isfinite(per_epoch):
+        epochs = min(epochs, math.ceil(steps / max(1, per_epoch)))
     return Length(epochs, steps)
 
 
 class WarmupCosine(LRScheduler):
-    """The step size rises in a line, and falls in half a cosine (Loshchilov and Hutter 2017).
+    """A linear warm-up, then a decay along half a cosine (Loshchilov and Hutter 2017).
 
     Args:
-        optimizer: whose step sizes are the highest.
-        total_steps: the number of steps; after them the step size stays.
-        warmup: the share of them in which it rises.
-        final: the last step size, as a share of the highest.
-        last_epoch: the steps that were done.
+        optimizer: the optimizer, whose step sizes are the highest.
+        total_steps: the number of steps; after them the step size is constant.
+        warmup: the fraction of the steps in which the step size rises.
+        final: the last step size, as a fraction of the highest.
+        last_epoch: the index of the last step; −1 to begin.
     """
 
     @checked
@@ -170,9 +169,9 @@ class WarmupCosine(LRScheduler):
 
     def get_lr(self) -> list[Any]:
         """The step size of each parameter group."""
-        return [lr * self._share() for lr in self.base_lrs]
+        return [lr * self._factor() for lr in self.base_lrs]
 
-    def _share(self) -> float:
+    def _factor(self) -> float:
         rising = math.ceil(self.warmup * self.total_steps)
         if self.last_epoch < rising:
             return (self.last_epoch + 1) / (rising + 1)

@@ -1,4 +1,4 @@
-"""The frame of the scripts: one entry, and one message for whatever goes wrong."""
+"""The entry point of scripts: read the command line, run its jobs, report errors in a message."""
 
 import functools
 import sys
@@ -11,7 +11,7 @@ from workbench.fewer_imports import import_torchmetrics
 from workbench.project import Project, hand_over
 
 HERE = "."
-"""The folder that Hydra makes for a script that makes its own, or needs none."""
+"""Hydra's run folder for a script that makes its own folder or needs none."""
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 def script(
     name: str, project: Project
 ) -> Callable[[Callable[["DictConfig"], Any]], Callable[[], None]]:
-    """Make a function of a config the `main` of `scripts/<name>.py`.
+    """Decorator that turns a function of a config into the `main` of `scripts/<name>.py`.
 
-    All jobs of the command line are checked before the first one starts. Nothing heavy is
-    imported outside of it, so that Ctrl-C is a line in the first seconds too.
+    All jobs of the command line are checked before the first one starts. Heavy modules are imported
+    inside `main` only, so that Ctrl-C ends in one line in the first seconds too.
 
     Args:
-        name: that of the script and of its config.
-        project: whose script it is.
+        name: the name of the script and of its config.
+        project: the project of the script.
     """
     hand_over(project)
 
-    def frame(task: Callable[["DictConfig"], Any]) -> Callable[[], None]:
+    def decorator(task: Callable[["DictConfig"], Any]) -> Callable[[], None]:
         @functools.wraps(task)
         def plain_task(cfg: "DictConfig") -> Any:
-            hand_over(project)  # in the processes that a launcher starts, too
+            hand_over(project)  # again, for the processes that a launcher starts
             with plain_errors():
                 import_torchmetrics()
                 return task(cfg)
@@ -66,4 +66,4 @@ def script(
 
         return main
 
-    return frame
+    return decorator

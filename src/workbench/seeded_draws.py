@@ -1,4 +1,4 @@
-"""Random draws of a module and its loaders in training, as functions of where they are made."""
+"""Random draws in training that depend only on the seed and their place in the run."""
 
 import logging
 from typing import Any
@@ -13,27 +13,27 @@ log = logging.getLogger(__name__)
 
 
 class SeededDraws:
-    """Makes loaders draw by (seed, rank, epoch), and modules by (seed, rank, epoch, batch).
+    """Seeds loaders by (seed, rank, epoch), and modules by (seed, rank, epoch, batch).
 
-    It is mixed into a LightningModule or a callback, which sets `seed`; hooks of a callback are
-    given trainer and module first.
+    It is mixed into a LightningModule or a callback, which sets `seed`; Lightning calls the hooks
+    of a callback with trainer and module as first arguments.
     """
 
     seed: int = 0
     _trainer: Any
     _first_epoch = 0
-    _is_over = False
-    """Whether the checkpoint is of an epoch that lacks its end alone: the next has no start."""
+    _resumes_at_end = False
+    """Whether all batches of the checkpoint's epoch are done: no hook begins the next epoch."""
 
-    def on_fit_start(self, *given: Any) -> None:
-        """Seed what a DataLoader draws for its first epoch, which it does before that begins."""
-        super().on_fit_start(*given)  # type: ignore[misc]
+    def on_fit_start(self, *args: Any) -> None:
+        """Seed what a DataLoader draws for the first epoch, before that begins."""
+        super().on_fit_start(*args)  # type: ignore[misc]
         seed_everything(self._seed_at(self._first_epoch))
 
-    def on_train_start(self, *given: Any) -> None:
-        """Say what cannot be resumed exactly."""
-        super().on_train_start(*given)  # type: ignore[misc]
-        if self._is_over:
+    def on_train_start(self, *args: Any) -> None:
+        """Log what cannot be resumed exactly."""
+        super().on_train_start(*args)  # type: ignore[misc]
+        if self._resumes_at_end:
             seed_everything(self._seed_at(self._first_epoch))
         loader = self._trainer.train_dataloader
         if not hasattr(loader, "state_dict"):
@@ -48,38 +48,38 @@ class SeededDraws:
                 "they draw at random depends on all earlier epochs, and differs in a resumed run"
             )
 
-    def on_train_epoch_start(self, *given: Any) -> None:
-        """Seed what a DataLoader draws for an epoch, its order and the seeds of its workers."""
-        super().on_train_epoch_start(*given)  # type: ignore[misc]
+    def on_train_epoch_start(self, *args: Any) -> None:
+        """Seed what a DataLoader draws for an epoch: its order and the seeds of its workers."""
+        super().on_train_epoch_start(*args)  # type: ignore[misc]
         if (epoch := self._trainer.current_epoch) != self._first_epoch:  # whose iterator has drawn
             seed_everything(self._seed_at(epoch))
 
-    def on_train_batch_start(self, *given: Any) -> None:
-        """Seed the batch's noise by its place, and by nothing that came before."""
-        super().on_train_batch_start(*given)  # type: ignore[misc]
+    def on_train_batch_start(self, *args: Any) -> None:
+        """Seed the noise of a batch by its place, whatever was drawn before."""
+        super().on_train_batch_start(*args)  # type: ignore[misc]
         device: Any = self.device  # type: ignore[attr-defined]
-        seed_noise(device, self._seed_at(self._trainer.current_epoch, given[-1]))
+        seed_noise(device, self._seed_at(self._trainer.current_epoch, args[-1]))
 
-    def on_load_checkpoint(self, *given: Any) -> None:
-        """Note the epoch that is trained first."""
-        super().on_load_checkpoint(*given)  # type: ignore[misc]
+    def on_load_checkpoint(self, *args: Any) -> None:
+        """Note the first epoch that is trained."""
+        super().on_load_checkpoint(*args)  # type: ignore[misc]
         if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
-            loops = given[-1]["loops"]["fit_loop"]
+            loops = args[-1]["loops"]["fit_loop"]
             epochs, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]
             is_begun = epochs["started"] > epochs["processed"]
-            self._is_over = is_begun and batches["is_last_batch"]
-            self._first_epoch = epochs["processed"] + self._is_over
+            self._resumes_at_end = is_begun and batches["is_last_batch"]
+            self._first_epoch = epochs["processed"] + self._resumes_at_end
 
     def _seed_at(self, *place: int) -> int:
         return derive_seed(self.seed, self._trainer.global_rank, *place)
 
 
 class SeededReports(SeededDraws, Reports):
-    """Stands in for a module of the user's own class, whose draws it seeds.
+    """`Reports` of a foreign module that also seeds its draws.
 
     Args:
         monitor: the metric that decides which checkpoint is best, without its stage.
-        seed: of the run.
+        seed: the seed of the run.
     """
 
     def __init__(self, monitor: str, seed: int) -> None:
@@ -87,7 +87,7 @@ class SeededReports(SeededDraws, Reports):
         self.seed = seed
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Say what cannot be resumed at all."""
+        """Log what is not resumed at all."""
         super().on_train_start(trainer, pl_module)
         log.info(
             "a resumed run has the same weights, optimizers, schedulers and random draws of\n"
@@ -96,7 +96,7 @@ class SeededReports(SeededDraws, Reports):
         )
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Seed what an evaluation draws, the same each time."""
+        """Seed the draws of an evaluation, the same each time."""
         seed_noise(self.device, self._seed_at())
 
     on_test_epoch_start = on_validation_epoch_start

@@ -19,14 +19,17 @@ from workbench.config.targets import target_of
 from workbench.config.trainer_rules import check_devices, check_precision
 from workbench.project import Config
 from workbench.runs.folder import RunFolder
-from workbench.runs.tracking import of_this_run
+from workbench.runs.tracking import run_arguments
 
 
 def build_trainer(config: Config, folder: Path, first_step: int | None = None) -> L.Trainer:
-    """The Trainer with its callbacks and loggers, all of which write into `folder`.
+    """Build the Trainer with its callbacks and loggers, all of which write into `folder`.
 
     If the run is resumed from `first_step`, TensorBoard drops what was logged from there on, and
-    other loggers resume their run. A ConfigError says what this machine cannot do.
+    other loggers resume their run.
+
+    Raises:
+        ConfigError: if this machine lacks a device or a precision.
     """
     check_devices(config["trainer"])
     torch.set_float32_matmul_precision(config.get("matmul_precision", "highest"))
@@ -42,13 +45,13 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
     for name, node in (config.get("logger") or {}).items():
         if node is not None:
             place = f"logger.{name}"
-            own = of_this_run(target_of(node, Logger, place), RunFolder(folder), first_step)
-            loggers.append(instantiate({**own, **node}, Logger, place, save_dir=str(folder)))
+            defaults = run_arguments(target_of(node, Logger, place), RunFolder(folder), first_step)
+            loggers.append(instantiate({**defaults, **node}, Logger, place, save_dir=str(folder)))
     for callback in callbacks:
-        if isinstance(callback, OnExceptionCheckpoint):  # else relative to the working directory
+        if isinstance(callback, OnExceptionCheckpoint):  # or it is in the working directory
             callback.dirpath = folder / callback.dirpath
     settings = config["trainer"] | {"enable_progress_bar": has_bar}  # Lightning would add its own
-    settings["profiler"] = settings.get("profiler") or Unprofiled()
+    settings["profiler"] = settings.get("profiler") or NoProfiler()
     trainer: L.Trainer = instantiate(
         settings,
         L.Trainer,
@@ -63,10 +66,10 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
     return trainer
 
 
-class Unprofiled(PassThroughProfiler):
-    """Measures nothing, as Lightning's does, in a quarter of its time.
+class NoProfiler(PassThroughProfiler):
+    """Measures nothing, as Lightning's default does, in a quarter of its time.
 
-    Lightning enters it for every hook of every callback: 80 times a step.
+    Lightning enters it for each hook of each callback: 80 times a step.
     """
 
     nothing = nullcontext()
@@ -77,16 +80,16 @@ class Unprofiled(PassThroughProfiler):
 
 
 def _settings(config: Config) -> dict[str, Any]:
-    """The settings for loggers, without further names of the one seed."""
+    """The settings for loggers, without those that only repeat the seed."""
     seed = config.get("seed")
     settings = compared_settings(config)
     return {n: v for n, v in settings.items() if not (n.endswith(".seed") and v == seed)}
 
 
 def spare_driver_lookups() -> None:
-    """Keep torch from looking for NVIDIA's driver at every optimizer step if there is no GPU.
+    """Keep torch from looking for NVIDIA's driver at each optimizer step if there is no GPU.
 
-    Lightning makes it do so, by an environment variable that it sets on import.
+    It does so because of an environment variable that Lightning sets when it is imported.
     """
     if not torch.cuda.is_available():
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)

@@ -30,14 +30,14 @@ from workbench.errors import ConfigError, UserError
 from workbench.foreign import is_foreign
 from workbench.meaning import Meanings
 from workbench.module import ReportingModule, reports_of
-from workbench.preparing import Prepared, prepare
+from workbench.preparing import PreparedRun, prepare
 from workbench.project import the_project
 from workbench.runs.environment import describe_environment
 from workbench.runs.folder import RunFolder
 from workbench.runs.recording import recorded
-from workbench.runs.tracking import tracked
+from workbench.runs.tracking import trackers_open
 from workbench.runs.values import write_values
-from workbench.runs.weights import is_compared, load_checkpoint
+from workbench.runs.weights import is_best_by_metric, load_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +51,15 @@ def run(
         launch: the job.
         folder: its folder, claimed already; a run that was begun there is resumed. By default a
             new folder, or the one that the job resumes.
-        judge: of a trial of a search, which may end it early.
+        judge: decides whether a trial of a search ends early.
 
     Raises:
         UserError: if something is wrong that the user can fix; nothing expensive has begun.
-        SystemExit: with status 130, if the user stopped it.
+        SystemExit: with status 130, if the user stopped the run.
     """
     set_up_logging(first_process=folder_to_join() is None)
     with interruptible():
-        processes = single_process() if _is_alone(launch) else connected_processes()
+        processes = single_process() if _is_single(launch) else connected_processes()
         if processes.rank > 0:
             set_up_logging(first_process=False)
         prepared = prepare(launch, folder, processes)
@@ -76,25 +76,25 @@ def run(
             raise
 
 
-def _is_alone(launch: Launch) -> bool:
-    """Whether a job is done by one process, also where others were started beside it.
+def _is_single(launch: Launch) -> bool:
+    """Whether a job is done by one process even if a launcher has started others.
 
-    The jobs of a sweep are shared by the processes that were given the same sweep. Slurm's
-    variables are there without srun too, as in a file for `sbatch`.
+    Processes that were given the same sweep share its jobs. Slurm's variables are also set where
+    nothing was started with srun, as in a script for `sbatch`.
     """
     trainer = launch.config["trainer"]
     is_small = trainer.get("devices") == 1 and trainer.get("num_nodes", 1) == 1
     return launch.in_sweep or (is_small and isinstance(launcher(), SLURMEnvironment))
 
 
-def _run(launch: Launch, prepared: Prepared) -> float | None:
+def _run(launch: Launch, prepared: PreparedRun) -> float | None:
     config, folder, data, module, trainer, resume_from, _ = prepared
     meanings = the_project().meanings(config, module, data)
     first, joined = trainer.is_global_zero, folder_to_join() is not None
     with (
         others_join(folder.path, launch.overrides),
         recorded(folder) if first else ending_silently(joined=joined),
-        tracked(trainer.loggers) as tracked_runs,
+        trackers_open(trainer.loggers) as tracked_runs,
     ):
         if first:
             _record_start(launch, prepared, meanings, tracked_runs)
@@ -110,22 +110,22 @@ def _run(launch: Launch, prepared: Prepared) -> float | None:
                 folder.write_metrics(best=folder.inside(best))
         if first:
             _record_results(prepared, meanings, metrics, weights, launch.in_sweep)
-    return value_of(config["optimized_metric"], metrics, reports_of(module).monitor)
+    return optimized_value(config["optimized_metric"], metrics, reports_of(module).monitor)
 
 
 def _record_start(
-    launch: Launch, prepared: Prepared, meanings: Meanings, tracked_runs: dict[str, str]
+    launch: Launch, prepared: PreparedRun, meanings: Meanings, tracked_runs: dict[str, str]
 ) -> None:
-    config, folder, data, module, trainer, _, taken = prepared
+    config, folder, data, module, trainer, _, transfer = prepared
     overrides = launch.overrides
-    if launch.config["resume"] is not None:  # those of the command that began the run stay
+    if launch.config["resume"] is not None:  # keep those of the command that began the run
         new = [override for override in overrides if not override.startswith("resume=")]
         overrides = [*folder.read_overrides(), *new]
     count, before = trainer.world_size, folder.read_metrics().get("processes", trainer.world_size)
     if count != before:
         log.warning(
-            "processes: %s instead of %s. A step takes as many batches at the same learning rate: "
-            "from here on the run is another than it would have been; the rest of an unfinished "
+            "processes: %s instead of %s. A step now takes as many batches, at the same learning "
+            "rate, so the run will differ from one without this change; the rest of an unfinished "
             "epoch may be short, or without its validation",
             count,
             before,
@@ -142,9 +142,9 @@ def _record_start(
         error=None,
     )
     show_summary(config, module, data, trainer, folder.path)
-    if taken:
-        folder.write_metrics(origin=taken.plain())
-        taken.show()
+    if transfer:
+        folder.write_metrics(origin=transfer.plain())
+        transfer.show()
 
 
 def train(
@@ -155,13 +155,13 @@ def train(
     resume_from: Path | None = None,
     test: bool = True,
 ) -> tuple[dict[str, float], str]:
-    """Fit, validate the final weights if that was not done, then measure the best checkpoint.
+    """Fit, validate the final weights if that was not done, then test the best checkpoint.
 
-    A run that was pruned is not tested.
+    A run that was pruned is not tested. Values that are not finite are left out.
 
-    Returns metrics by name, `train/...` of the last epoch, `val/...` and `test/...` of the weights
-    that were measured, and the name of these. A value that is not finite was not measured and is
-    left out.
+    Returns:
+        Metrics by name, `train/...` of the last epoch, `val/...` and `test/...` of the measured
+        weights; and a description of these weights.
 
     Raises:
         KeyboardInterrupt: if the user stopped it.
@@ -199,24 +199,28 @@ def train(
 
 
 def _measured_weights(trainer: L.Trainer) -> tuple[dict[str, Any] | None, str]:
-    """The checkpoint that is measured after training, and its name; None for the final weights."""
+    """The checkpoint to measure after training, None for the final weights, and its description."""
     path = best_checkpoint(trainer)
     if path is None:
         return None, f"final weights: step {trainer.global_step}"
     best = load_checkpoint(path)
-    kind = "best checkpoint" if is_compared(best) else "final weights"
+    kind = "best checkpoint" if is_best_by_metric(best) else "final weights"
     return best, f"{kind}: epoch {best['epoch'] + 1}, step {best['global_step']}"
 
 
 def _record_results(
-    prepared: Prepared, meanings: Meanings, metrics: dict[str, float], weights: str, in_sweep: bool
+    prepared: PreparedRun,
+    meanings: Meanings,
+    metrics: dict[str, float],
+    weights: str,
+    in_sweep: bool,
 ) -> None:
     _, folder, data, module, trainer, *_ = prepared
     project = the_project()
     parts = parts_measured(trainer, metrics)
     try:
         write_values(folder.path, _test_values(trainer, module))
-    except OSError as error:  # the means must not be lost for it
+    except OSError as error:  # the means are written all the same
         log.warning("the values of single test examples are not kept: %s", error)
     folder.write_metrics(
         status="pruned" if was_pruned(trainer) else "completed",
@@ -225,18 +229,18 @@ def _record_results(
         measured_on=parts or None,
     )
     if was_pruned(trainer):
-        log.info("pruned after epoch %s, as hopeless beside other trials", trainer.current_epoch)
+        log.info("pruned after epoch %s: hopeless compared to other trials", trainer.current_epoch)
     about = [f"{stage} on {part}" for stage, part in parts.items()]
     about += [f"data {name}: {value}" for name, value in project.found(data).items()]
     lines = {"run folder": str(display_path(folder.path))}
-    if not in_sweep:  # whose page compares all of its runs
+    if not in_sweep:  # a sweep has a page of its own
         commands = {} if is_foreign(type(module)) else project.after_training
         lines |= next_steps(folder.path, trainer.loggers, commands)
     show_results(metrics, meanings, ", ".join([weights, *about]), lines)
 
 
 def _test_values(trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
-    """The values of the test examples by metric, where these come one by one and in order."""
+    """The values of each test example by metric; none if they are shuffled or on several ranks."""
     if not isinstance(module, ReportingModule):
         return {}
     loader: Any = trainer.test_dataloaders
@@ -244,8 +248,8 @@ def _test_values(trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any
     return {} if is_random or trainer.world_size > 1 else module.test_values.arrays()
 
 
-def value_of(name: str | None, metrics: dict[str, float], monitor: str) -> float | None:
-    """The metric that a search optimizes, by default the monitored one; None if not a number.
+def optimized_value(name: str | None, metrics: dict[str, float], monitor: str) -> float | None:
+    """The metric that a search optimizes, by default the monitored one; None if it is NaN.
 
     Raises:
         ConfigError: if there is no metric of that name.

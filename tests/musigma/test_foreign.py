@@ -18,7 +18,7 @@ from resuming import stop_at
 from workbench.config.misfits import find_misfits
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError, DataError, RunError
-from workbench.foreign import own_name
+from workbench.foreign import without_stage
 from workbench.interactive import compose
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
@@ -58,11 +58,11 @@ def train(compose_launch, tmp_path):
 
 
 def test_names_of_metrics_lose_their_stage_and_no_more():
-    assert own_name("val_loss", "val") == own_name("valid/loss", "val") == "loss"
-    assert own_name("loss", "train") == own_name("train_loss", "train") == "loss"
-    assert own_name("val_loss", "train") == "val_loss"
-    assert own_name("value", "val") == "value"
-    assert own_name("test", "test") == "test"
+    assert without_stage("val_loss", "val") == without_stage("valid/loss", "val") == "loss"
+    assert without_stage("loss", "train") == without_stage("train_loss", "train") == "loss"
+    assert without_stage("val_loss", "train") == "val_loss"
+    assert without_stage("value", "val") == "value"
+    assert without_stage("test", "test") == "test"
 
 
 def test_a_foreign_module_trains_on_our_data_and_its_metrics_are_reported(train):

@@ -14,14 +14,14 @@ from musigma.objectives import ELBO
 from musigma.objectives.schedules import Linear
 from musigma.pages.run import Row, facts_of, published_of
 from workbench.interactive import changed_settings, compose
-from workbench.runs.about import About
-from workbench.runs.origins import sweep_of, train_command
+from workbench.runs.description import RunDescription
+from workbench.runs.provenance import sweep_of, train_command
 
 ROWS = [Row("l1", "0.3", "", "per pixel", "l1"), Row("ELBO", "−100", "", "", "elbo")]
 
 
 def about(**changed):
-    known = About("best", "completed", 3, 90, {"epochs trained": 5}, [], "", {}, [])
+    known = RunDescription("best", "completed", 3, 90, {"epochs trained": 5}, [], "", {}, [])
     return known._replace(**changed)
 
 

@@ -13,8 +13,8 @@ from workbench.config.misfits import find_misfits
 from workbench.config.quoting import quote
 from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError, RunError
+from workbench.init_from import begin_with, with_weights_file
 from workbench.module import ReportingModule
-from workbench.origin import begin_with, with_origin
 from workbench.parameter_groups import make_optimizer
 from workbench.parts import find_part, freeze
 from workbench.runs.weights import load_checkpoint
@@ -158,7 +158,7 @@ def test_weights_that_fit_by_name_and_shape_are_taken_from_any_file(kind, tmp_pa
     after = state_of(ours)
     for name, value in theirs.state_dict().items():
         assert torch.equal(after[name], before[name] if "decoder" in name else value), name
-    assert taken.origin.step == (7 if kind == "checkpoint" else None)
+    assert taken.source.step == (7 if kind == "checkpoint" else None)
     taken.show()
     said = capsys.readouterr().out
     assert re.search(r"decoder.weight .*\[2, 3\] here, \[5, 3\] there .*another shape", said)
@@ -257,7 +257,7 @@ def test_a_sweep_over_origins_knows_them_and_refuses_one_that_is_not_there(train
     launch_all(command, asked, None)
     assert asked.jobs == 2
     (job,) = [job for job in command.jobs if job.config["init_from"]]
-    latest = with_origin(job)
+    latest = with_weights_file(job)
     assert latest.config["init_from"] == str(first.checkpoint("best"))
     named = {**job.config, "init_from": str(first.checkpoint("best"))}
     assert identity(latest.config) == identity(named) != identity(command.jobs[0].config)

@@ -165,7 +165,7 @@ def test_what_the_first_process_decides_of_the_data_is_so_in_all(little, monkeyp
 
     def work(processes, stream="auto"):
         config = {"seed": 0, "data": {"stream": stream}, "little": little[processes.rank]}
-        return preparing.read_alike(config, processes).stream, config["data"]["stream"]
+        return preparing.prepare_data(config, processes).stream, config["data"]["stream"]
 
     assert _together(work) == [(little[0], little[0])] * 3
     assert len(caplog.messages) == sum(here != little[0] for here in little)

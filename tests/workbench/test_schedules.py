@@ -143,7 +143,7 @@ def test_a_longer_training_has_the_longer_schedule_from_where_it_is(
     folder = run_here(*COSINE)
     capsys.readouterr()
     run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=4"))
-    assert "it ends after 16 steps now, and not after 8" in capsys.readouterr().out
+    assert "it now ends after 16 steps instead of 8" in capsys.readouterr().out
     (_, state, optimizer), (_, expected, theirs) = (
         end_of(folder),
         end_of(run_here(*COSINE, "trainer.max_epochs=4")),

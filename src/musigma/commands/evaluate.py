@@ -27,7 +27,7 @@ from workbench.errors import ConfigError, DataError, RunError, UserError
 from workbench.interactive import changed_settings, compose
 from workbench.pages.render import render
 from workbench.project import Config
-from workbench.runs.about import About, read_about
+from workbench.runs.description import RunDescription, describe_run
 from workbench.runs.evaluation import (
     FILES,
     PAGE,
@@ -36,8 +36,8 @@ from workbench.runs.evaluation import (
     write_evaluation,
 )
 from workbench.runs.folder import RunFolder
-from workbench.runs.origins import own_overrides, sweep_of, train_command
 from workbench.runs.output import output_folder
+from workbench.runs.provenance import own_overrides, sweep_of, train_command
 from workbench.runs.resume import find_runs
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def evaluate(
             run = load_run(folder.path, checkpoint, data, device)
             opened += 1
             run.data.device = torch.device("cpu")  # whatever the model's: its draws are the same
-            about = read_about(folder, run.config, folder.checkpoint_name(checkpoint))
+            about = describe_run(folder, run.config, folder.checkpoint_name(checkpoint))
             if (before := evaluated_checkpoint(place)) not in (None, about.checkpoint):
                 log.warning(
                     "%s: what was measured of the %s checkpoint is replaced; output=... keeps both",
@@ -139,7 +139,7 @@ def _evaluate(
     run: Run,
     folder: RunFolder,
     place: Path,
-    about: About,
+    about: RunDescription,
     *,
     settings: dict[str, Any],
     defaults: Config | None,
@@ -204,7 +204,7 @@ def _evaluate(
         rows=rows,
         plots=[plot for plot in plots if not explorer or plot.name != "latent_scatter"],
         ran={
-            **about.ran,
+            **about.facts,
             "measured": f"in {time.perf_counter() - start:.0f} s on {run.model.device} with "
             f"{PROJECT.package} {PROJECT.version}",
             **({} if place == folder.path else {"written to": place}),
@@ -237,7 +237,7 @@ def _left_out(metrics: Metrics) -> list[str]:
     return reasons
 
 
-def _show(rows: Sequence[Row], metrics: Metrics, about: About) -> None:
+def _show(rows: Sequence[Row], metrics: Metrics, about: RunDescription) -> None:
     title = f"{about.weights()}, data source: {metrics['data_source']}"
     print(wrapped(measured(metrics, about.weights())))
     cells = [(row.name, row.value, row.error, row.unit) for row in rows]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from musigma.objectives.schedules import Constant
 from musigma.words import NATS, UNITS
-from workbench.runs.about import About
+from workbench.runs.description import RunDescription
 
 ABSENT = "–"
 
@@ -119,7 +119,7 @@ def published_of(config: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Pu
     }
 
 
-def facts_of(lines: Mapping[str, str], objective: object, about: About) -> dict[str, str]:
+def facts_of(lines: Mapping[str, str], objective: object, about: RunDescription) -> dict[str, str]:
     """The summary of a run, a line each.
 
     Args:
@@ -128,9 +128,9 @@ def facts_of(lines: Mapping[str, str], objective: object, about: About) -> dict[
         about: the run.
     """
     facts = {**lines, "objective": _with_settings(objective)}
-    of = about.ran.get("epochs trained", "unknown")
+    of = about.facts.get("epochs trained", "unknown")
     if about.epoch is not None:
-        chosen = "best epoch" if about.checkpoint == "best" and about.is_compared else "epoch"
+        chosen = "best epoch" if about.checkpoint == "best" and about.is_best_by_metric else "epoch"
         facts[chosen] = f"{about.epoch} of {of} (step {about.step:,})"
     return {**facts, "status": about.status}
 

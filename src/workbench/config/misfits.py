@@ -100,7 +100,7 @@ def _try_out(
         with torch.device(device):
             module = build_module({**config, "compile": False}, data)
         if begins:
-            late("workbench.origin.check_fits")(module, config)
+            late("workbench.init_from.check_fits")(module, config)
         if is_foreign(type(module)):
             return None
         if any(map(is_lazy, module.parameters())):

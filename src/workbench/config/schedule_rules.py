@@ -43,7 +43,7 @@ def check_schedule(config: Config, length: Length | None = None) -> None:
     optimizer = instantiate(config["optimizer"], OptimizerRecipe, "optimizer")(groups)
     scheduler: Any = schedule.make(optimizer, known)
     # Without the length of an epoch it is not known how often one is stepped that has its own.
-    is_known = schedule.interval == "epoch" or schedule.follows or length is not None
+    is_known = schedule.interval == "epoch" or schedule.lasts_the_training or length is not None
     steps = schedule.steps(known) if is_known else 1
     most = getattr(scheduler, "total_steps", steps)
     if isinstance(scheduler, OneCycleLR) and MOST_EPOCHS < most < steps:

@@ -14,37 +14,37 @@ from workbench.project import the_project
 MAY_CHANGE = {
     "how long to train": "trainer.max_* trainer.min_*",
     "numbers of the optimization, like the optimizer's own": "trainer.gradient_clip_*",
-    "the machine; the weights that are kept have 32 bits": "trainer.accelerator trainer.devices "
+    "the machine; saved weights have 32 bits": "trainer.accelerator trainer.devices "
     "trainer.num_nodes trainer.strategy trainer.precision trainer.sync_batchnorm trainer.benchmark "
     "trainer.deterministic trainer.plugins* matmul_precision",
     "how closely training is watched": "trainer.limit_val_batches trainer.val_check_interval "
     "trainer.check_val_every_n_epoch trainer.num_sanity_val_steps trainer.log_every_n_steps",
     "what is shown or checked": "trainer.enable_* trainer.profiler* trainer.detect_anomaly name",
     "what to do after training": "trainer.limit_test_batches test optimized_metric",
-    "nothing that a run does": "trainer.limit_predict_batches log_dir",
-    "the same numbers either way": "trainer.inference_mode compile",
-    "they watch and record; they read their state in the checkpoint": "callbacks.* logger.*",
+    "unused by a run": "trainer.limit_predict_batches log_dir",
+    "without effect on metrics": "trainer.inference_mode compile",
+    "they watch and record, and restore their state from the checkpoint": "callbacks.* logger.*",
 }
-"""Settings by what they say, as patterns of dotted names. A project adds its own, and the
+"""Patterns of dotted names of settings that may change, by reason. A project adds its own, and the
 optimizer's numbers may change too: they are set in the state that the checkpoint restores."""
 
 MAY_NOT = {
-    "model": "the weights in its checkpoint were trained with the other one",
+    "model": "the weights in its checkpoint were trained with that model",
     "data": "it resumes with the same data in the same order",
     "seed": "the order of the data and the noise come from it",
-    "init_from": "it has begun with its weights already",
-    "init_from_parts": "it has begun with them already",
-    "freeze": "the optimizer's state in the checkpoint is of what was trained",
+    "init_from": "it has begun with these weights already",
+    "init_from_parts": "it has begun with these weights already",
+    "freeze": "the optimizer's state in the checkpoint is that of the trained parts",
     "scheduler": "its state is in the checkpoint",
     "optimizer": "its state is in the checkpoint; of its settings only numbers may change",
     "parameter_groups": "the optimizer's state has these groups; only numbers may change",
     "trainer": "what an epoch or a step is, and that its checkpoints are kept, is part of the run",
 }
-"""The reasons why others may not change, by group."""
+"""The reasons why other settings may not change, by config group."""
 
 
 def check_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Raise a RunError that names every changed setting that may not change, with the reason."""
+    """Raise a RunError that names each changed setting that may not change, with the reason."""
     before, after = flatten(old), flatten(new)
     may_change = (*" ".join(MAY_CHANGE.values()).split(), *the_project().may_change)
     faults = []
@@ -68,21 +68,22 @@ def check_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
 def check_progress(checkpoint: Mapping[str, Any], trainer: Mapping[str, Any]) -> bool:
     """Raise a RunError if the trainer would stop before a checkpoint's epoch or step.
 
-    True if it would stop right there.
+    Returns:
+        True if it would stop right there.
     """
     current = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
     epochs = max(current["processed"], current["completed"])
     step = checkpoint["global_step"]
     for name, done in (("max_epochs", epochs), ("max_steps", step)):
-        most = trainer.get(name)
-        if most is not None and -1 < most < done:
+        limit = trainer.get(name)
+        if limit is not None and -1 < limit < done:
             unit = name.removeprefix("max_")
-            raise RunError(f"trainer.{name}={most}: the run has done {done} {unit} already")
+            raise RunError(f"trainer.{name}={limit}: the run has done {done} {unit} already")
     return epochs == trainer.get("max_epochs") or step == trainer.get("max_steps")
 
 
 def check_averages(checkpoint: Mapping[str, Any], callbacks: Iterable[L.Callback]) -> None:
-    """Raise a RunError if averaged weights would be trained as if they were the model's own."""
+    """Raise a RunError if averaged weights would be trained as if they were those of training."""
     is_averaging = any(isinstance(callback, WeightAveraging) for callback in callbacks)
     if "current_model_state" in checkpoint and not is_averaging:
         raise RunError(

@@ -1,4 +1,4 @@
-"""Reading `config.yaml`, which may be a stranger's: not too large, nor too deep."""
+"""Reading `config.yaml`, whose size and depth are limited, as it may be a stranger's."""
 
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,17 @@ from workbench.errors import RunError, one_line
 FAST_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 MOST_BYTES = 2_000_000
-"""The most bytes of a YAML file."""
+"""The largest YAML file that is read."""
 
 MOST_ENTRIES = 100_000
-"""The most entries of a config, each counted as often as aliases repeat it."""
+"""The most entries of a config, where one that aliases repeat counts each time."""
 
-DEEPEST = 50
-"""Levels of a config's entries."""
+MOST_LEVELS = 50
+"""The most levels of nested entries."""
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
-    """A run's config as it was written; a RunError if it is something else."""
+    """Read a run's config as it was written; a RunError if the file is something else."""
     if path.stat().st_size > MOST_BYTES:
         raise RunError(f"{path} is not a run's config: it has over {MOST_BYTES:,} bytes")
     try:
@@ -33,19 +33,19 @@ def read_config_file(path: Path) -> dict[str, Any]:
     if _is_excessive(config):
         raise RunError(
             f"{path} is not a run's config: it has over {MOST_ENTRIES:,} entries, or some that "
-            f"are over {DEEPEST} levels deep"
+            f"are over {MOST_LEVELS} levels deep"
         )
     return config
 
 
 def _is_excessive(node: Any) -> bool:
-    """True for more or deeper entries than any run's; a config that holds itself has them."""
-    left, seen = [(node, 0)], 0
-    while left:
-        node, depth = left.pop()
+    """True for too many or too deep entries; a config that contains itself has both."""
+    pending, seen = [(node, 0)], 0
+    while pending:
+        node, depth = pending.pop()
         seen += 1
         inside = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-        left += [(entry, depth + 1) for entry in inside]
-        if depth > DEEPEST or seen + len(left) > MOST_ENTRIES:
+        pending += [(entry, depth + 1) for entry in inside]
+        if depth > MOST_LEVELS or seen + len(pending) > MOST_ENTRIES:
             return True
     return False

@@ -1,4 +1,4 @@
-"""The curves of a run, read back from TensorBoard's events."""
+"""The learning curves of a run, read from TensorBoard's event files."""
 
 import math
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ Curves = dict[str, tuple[list[int], list[float]]]
 
 
 def read_curves(folder: Path) -> Curves:
-    """Every scalar that a run logged to TensorBoard."""
-    # Every scalar, and as little as possible of everything else.
+    """All scalars that a run logged to TensorBoard."""
+    # All scalars, and as little as possible of everything else.
     sizes = {**dict.fromkeys(DEFAULT_SIZE_GUIDANCE, 1), SCALARS: 0}
     events = EventAccumulator(str(folder), size_guidance=sizes)
     try:
         events._generator = _EventsInOrder(folder)
         events.Reload()
-    except (OSError, ValueError):  # a folder of such a name, or a name that is not text
+    except (OSError, ValueError):  # a folder named like an event file, or a name that is not text
         return {}
     return {
         tag: ([e.step for e in events.Scalars(tag)], [e.value for e in events.Scalars(tag)])
@@ -33,20 +33,20 @@ def read_curves(folder: Path) -> Curves:
 
 
 class _EventsInOrder:
-    """The events of a folder, the file that was begun first first.
+    """The events of a folder's files, in the order of their first events.
 
-    TensorBoard orders files by name, which has the second only and then puts `.9` after `.10`.
+    TensorBoard orders files by name: by the second, and then `.10` before `.9`.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.files = sorted(filter(Path.is_file, folder.glob("*tfevents*")), key=_begun)
+        self.files = sorted(filter(Path.is_file, folder.glob("*tfevents*")), key=_start_time)
 
-    def Load(self) -> Iterator[Any]:  # noqa: N802 - the name that TensorBoard asks for
+    def Load(self) -> Iterator[Any]:  # noqa: N802 - TensorBoard's name
         for file in self.files:
             yield from LegacyEventFileLoader(str(file)).Load()
 
 
-def _begun(file: Path) -> float:
+def _start_time(file: Path) -> float:
     """The time of a file's first event; infinity if it has none."""
     first: Any = next(LegacyEventFileLoader(str(file)).Load(), None)
     return math.inf if first is None else first.wall_time

@@ -12,7 +12,7 @@ from workbench.project import the_project
 
 
 def describe_environment(device: str) -> str:
-    """Python, machine, device, git commit (with the difference if there is one) and packages."""
+    """Python, machine, device, git commit (with any difference to it) and packages, as text."""
     lines = [
         f"python {platform.python_version()} ({sys.executable})",
         f"platform {platform.platform()}, CPU threads: {torch.get_num_threads()}",
@@ -30,7 +30,7 @@ def describe_environment(device: str) -> str:
 
 @cache
 def _packages() -> list[str]:
-    """Names and versions, the same for each job of a sweep."""
+    """Names and versions of the installed packages."""
     known = (distribution.metadata for distribution in metadata.distributions())  # parsed once
     return sorted({f"{one['Name']}=={one['Version']}" for one in known}, key=str.lower)
 

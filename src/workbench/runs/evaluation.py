@@ -1,4 +1,4 @@
-"""The files of an evaluation."""
+"""The files that an evaluation writes."""
 
 import json
 import math
@@ -16,62 +16,62 @@ FILES = (PAGE, METRICS, f"{FIGURES}/reconstructions.png")
 def write_evaluation(
     place: Path, metrics: dict[str, Any], page: str, figures: Sequence[Mapping[str, bytes]]
 ) -> None:
-    """Write all of it or nothing, and remove plots that only an earlier evaluation has.
+    """Write all files or none, and remove plots of an earlier evaluation that are not among them.
 
     Args:
-        place: the folder, a run's own or another.
-        metrics: plain values and finite numbers; `figures` names the plots.
-        page: HTML.
-        figures: the files of each plot, by their names.
+        place: the folder: a run's own or another.
+        metrics: plain values and finite numbers; the entry `figures` names the plots.
+        page: the HTML page.
+        figures: the files of each plot, by name.
 
     Raises:
-        RunError: if it cannot be written.
+        RunError: if they cannot be written.
     """
     before = _plots(place)
-    now = {name: content for files in figures for name, content in files.items()}
-    files = {f"{FIGURES}/{name}": content for name, content in now.items()}
+    plots = {name: content for files in figures for name, content in files.items()}
+    files = {f"{FIGURES}/{name}": content for name, content in plots.items()}
     files[METRICS] = (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode()
     files[PAGE] = page.encode("utf-8", errors="replace")
     with written_together(place) as beside:
         for name, content in files.items():
             (beside / name).parent.mkdir(exist_ok=True)
             (beside / name).write_bytes(content)
-        for name in before - now.keys():
+        for name in before - plots.keys():
             (place / FIGURES / name).unlink(missing_ok=True)
 
 
 def evaluated_checkpoint(place: Path) -> str | None:
-    """The checkpoint of the evaluation that is there; None if there is none that can be read."""
+    """The checkpoint of the evaluation in a folder; None if there is none that can be read."""
     return _read(place, "checkpoint")
 
 
 def finite(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The same without what is not a finite number, as JSON has none; `left_out` names those.
+    """The metrics without numbers that are not finite, which JSON lacks; `left_out` names these.
 
-    A list that holds one is left out as a whole.
+    A list with such a number is left out as a whole.
     """
-    names: list[str] = []
+    left_out: list[str] = []
 
-    def kept(value: Any, place: str) -> Any:
+    def filtered(value: Any, place: str) -> Any:
         if not isinstance(value, Mapping):
             return value
-        lost = [name for name, part in value.items() if _is_left_out(part)]
-        names.extend(f"{place}{name}" for name in lost)
-        return {n: kept(part, f"{place}{n}.") for n, part in value.items() if n not in lost}
+        broken = [name for name, part in value.items() if _is_not_finite(part)]
+        left_out.extend(f"{place}{name}" for name in broken)
+        return {n: filtered(part, f"{place}{n}.") for n, part in value.items() if n not in broken}
 
-    known = kept(metrics, "")
+    rest = filtered(metrics, "")
     reason = "it is not a finite number"
-    return known | ({"left_out": dict.fromkeys(names, reason)} if names else {})
+    return rest | ({"left_out": dict.fromkeys(left_out, reason)} if left_out else {})
 
 
-def _is_left_out(value: Any) -> bool:
+def _is_not_finite(value: Any) -> bool:
     if isinstance(value, list | tuple):
-        return any(map(_is_left_out, value))
+        return any(map(_is_not_finite, value))
     return isinstance(value, float) and not math.isfinite(value)
 
 
 def _plots(place: Path) -> set[str]:
-    """The plots of the evaluation that is there; none if it cannot be read."""
+    """The files of plots that the evaluation in a folder names; none if it cannot be read."""
     names = _read(place, "figures")
     return {Path(n).name for n in names if isinstance(n, str)} if isinstance(names, list) else set()
 

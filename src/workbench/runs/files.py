@@ -1,4 +1,4 @@
-"""The small files of a run folder, each with one writer and one reader."""
+"""The small text files of a run folder: writing and reading them."""
 
 import json
 import math
@@ -17,69 +17,69 @@ from workbench.runs.config_file import FAST_LOADER, MOST_BYTES, read_config_file
 UNKNOWN = "0.1.0 or older"
 """The version of a run that does not say."""
 
-WENT_ON = "\nwent on in another environment:\n\n"
-"""Between the environments of a run that was resumed in another one."""
+NEXT_ENVIRONMENT = "\nwent on in another environment:\n\n"
+"""Separates the environments in `environment.txt`."""
 
-KINDS: dict[str, type | tuple[type, ...]] = {
+METRICS_TYPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("status", "error", "best", "monitor", "data_source", "identity"), str),
     **dict.fromkeys(("metrics", "tracked", "origin"), dict),
     "seconds": (int, float),
     "trial": int,
 }
-"""The types of the entries of `metrics.json`."""
+"""The types of entries of `metrics.json`."""
 
-WRITTEN = (
+REWRITTEN = (
     *("metrics.json", "failure.txt", "train.log", "hparams.yaml"),
     *(f"checkpoints/{name}.ckpt" for name in ("best", "last", "previous")),
 )
-"""Files that a resumed run replaces or adds to."""
+"""The files that a resumed run replaces or adds to."""
 
 T = TypeVar("T")
 
 
 class RunFiles:
-    """Reads and writes the files of a run.
+    """Reads and writes the text files of a run.
 
-    Readers of files that are not there return something empty. They raise a RunError for what is
-    damaged.
+    Reading a missing file gives an empty value; reading a damaged one raises a RunError.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def write_config(self, config: dict[str, Any], overrides: list[str]) -> None:
-        """`config.yaml`, resolved and plain, with the version that wrote it; `overrides.yaml`."""
+        """Write `overrides.yaml` and `config.yaml`, resolved and plain, with our version."""
         config = {"written_by": the_project().version, **config}
         self._write("config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         self._write("overrides.yaml", yaml.safe_dump(overrides, allow_unicode=True))
 
     def read_config(self) -> dict[str, Any]:
-        """The config that the run was made with."""
+        """The config of the run."""
         config = read_config_file(self.path / "config.yaml")
         return {key: value for key, value in config.items() if key != "written_by"}
 
     def written_by(self) -> str:
-        """The version of the project that made the run."""
+        """The version of the project that wrote the run."""
         return read_config_file(self.path / "config.yaml").get("written_by", UNKNOWN)
 
     def read_overrides(self) -> list[str]:
-        """The command line's overrides, of each time that the run was resumed too."""
-        return self._read("overrides.yaml", _texts, [])
+        """The overrides of the command that began the run and of those that resumed it."""
+        return self._read("overrides.yaml", _parse_strings, [])
 
     def write_environment(self, text: str) -> None:
-        """`environment.txt`; one that differs from the last is added below it."""
+        """Write `environment.txt`, adding to it if the environment differs from the last one."""
         earlier = self.read_environment()
         if not earlier.endswith(text):
-            self._write("environment.txt", f"{earlier}{WENT_ON}{text}" if earlier else text)
+            text = f"{earlier}{NEXT_ENVIRONMENT}{text}" if earlier else text
+            self._write("environment.txt", text)
 
     def read_environment(self) -> str:
         """The machine, packages and code that the run used."""
         return self._read("environment.txt", str, "")
 
     def write_metrics(self, **entries: Any) -> None:
-        """Set entries of `metrics.json`, or remove them with None; the others stay.
+        """Set entries of `metrics.json`, or remove those that are None; the others stay.
 
-        A number that is not finite was not measured and is left out.
+        Numbers that are not finite are left out.
         """
         now = datetime.now().astimezone().isoformat(timespec="seconds")
         metrics = finite({**self.read_metrics(), **entries, "written": now})
@@ -87,7 +87,7 @@ class RunFiles:
         try:
             self._write("metrics.json", text)
         except OSError:
-            if not self._fits_in_place("metrics.json", text):
+            if not self._overwrite("metrics.json", text):
                 raise
 
     def read_metrics(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class RunFiles:
         return self._read("metrics.json", json.loads, {})
 
     def write_failure(self, traceback: str) -> None:
-        """`failure.txt`."""
+        """Write `failure.txt`."""
         self._write("failure.txt", traceback)
 
     def remove_failure(self) -> None:
@@ -103,12 +103,13 @@ class RunFiles:
         (self.path / "failure.txt").unlink(missing_ok=True)
 
     def check_records(self) -> None:
-        """Read everything that a resumed run adds to; a RunError names what is damaged."""
-        for name in WRITTEN:
+        """Check the files that a resumed run adds to; a RunError names what is damaged."""
+        for name in REWRITTEN:
             if (self.path / name).is_dir():
                 raise _damaged(self.path / name, "it is a folder, and a run keeps a file there")
         for name, value in self.read_metrics().items():
-            if name in KINDS and not (isinstance(value, KINDS[name]) and finite(value) is not None):
+            kind = METRICS_TYPES.get(name)
+            if kind and not (isinstance(value, kind) and finite(value) is not None):
                 raise _damaged(self.path / "metrics.json", f"its {name} is {json.dumps(value)}")
         self.read_overrides()
         self.read_environment()
@@ -124,7 +125,7 @@ class RunFiles:
         return found
 
     def _write(self, name: str, text: str) -> None:
-        """Write beside the file's place first, so that a file of this name is always whole."""
+        """Write another file first and rename it, so that a file of this name is always whole."""
         partial = self.path / f"{name}.partial"
         try:
             with partial.open("w", encoding="utf-8") as file:
@@ -136,8 +137,8 @@ class RunFiles:
             partial.unlink(missing_ok=True)
             raise
 
-    def _fits_in_place(self, name: str, text: str) -> bool:
-        """Overwrite a file in its own blocks: on a full disk there are no others."""
+    def _overwrite(self, name: str, text: str) -> bool:
+        """Overwrite a file if the text fits its blocks, as a full disk has no others."""
         path = self.path / name
         if not path.exists() or len(text.encode()) > path.stat().st_blocks * 512:
             return False
@@ -148,7 +149,7 @@ class RunFiles:
 
 
 def finite(value: Any) -> Any:
-    """The same without None and numbers that are not finite: JSON has no NaN and no infinity."""
+    """A value without None and numbers that are not finite, as JSON has no NaN and no infinity."""
     if isinstance(value, Mapping):
         parts = {name: finite(part) for name, part in value.items()}
         return {name: part for name, part in parts.items() if part is not None}
@@ -161,7 +162,8 @@ def _damaged(path: Path, reason: str) -> RunError:
     return RunError(f"{path} is damaged: {reason}. Remove it and try again.")
 
 
-def _texts(text: str) -> list[str]:
+def _parse_strings(text: str) -> list[str]:
+    """A YAML list of strings."""
     if len(text) > MOST_BYTES:
         raise ValueError(f"it has over {MOST_BYTES:,} bytes")
     found = yaml.load(text, Loader=FAST_LOADER)

@@ -18,12 +18,12 @@ from workbench.runs.files import RunFiles
 NAMES = ("best", "last", "previous")
 """The checkpoints of `BestAndLast`."""
 
-LOOK = 0.5
-"""The seconds that a claim waits at least, because `status_of` takes the lock for a moment."""
+CLAIM_TIMEOUT = 0.5
+"""The seconds that a claim waits by default, because `status_of` takes the lock for a moment."""
 
 
 class ClaimedError(RunError):
-    """A run folder in which another process writes."""
+    """A run folder that another process has claimed."""
 
 
 class RunFolder(RunFiles):
@@ -36,13 +36,13 @@ class RunFolder(RunFiles):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._lock = FileLock(path / ".lock", thread_local=False)
-        self._found = set(os.listdir(path)) if path.is_dir() else set()
+        self._foreign = set(os.listdir(path)) if path.is_dir() else set()
 
     @classmethod
     def create(cls, parent: Path, name: str) -> "RunFolder":
-        """Make a folder of that name in `parent`, or `name_2` and so on where it is taken.
+        """Make a folder of that name in `parent`, or `name_2` and so on if it exists.
 
-        `mkdir` decides which of two processes gets a name, so names never collide.
+        Names never collide: `mkdir` succeeds in only one of two processes.
 
         Raises:
             RunError: if the folder cannot be made.
@@ -66,7 +66,7 @@ class RunFolder(RunFiles):
 
     @classmethod
     def claim_new(cls, path: Path) -> "RunFolder":
-        """The folder of that very path for a new run, made if it is not there.
+        """Claim the folder of exactly that path for a new run; it is made if it does not exist.
 
         Raises:
             RunError: if it holds a run already, or cannot be made.
@@ -82,7 +82,7 @@ class RunFolder(RunFiles):
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
-        """The folder of a run that exists.
+        """The folder of an existing run.
 
         Raises:
             RunError: if it is not a run folder, a link in it leads out of it, or something in it
@@ -91,17 +91,17 @@ class RunFolder(RunFiles):
         if not (path / "config.yaml").is_file():
             raise RunError(
                 f"{path} is not a run folder: it holds no config.yaml.\n"
-                "A run folder is what a training run names at its end, such as logs/runs/..."
+                "A training run prints its folder at the end, such as logs/runs/..."
             )
         check_inside(path, path)
         return cls(path)
 
     @classmethod
     def at(cls, path: Path) -> "RunFolder":
-        """The folder of that very path, made if it is not there.
+        """The folder of exactly that path, which is made if it does not exist.
 
         Raises:
-            RunError: if it cannot be made, or holds something else than a run.
+            RunError: if it cannot be made, or holds something other than a run.
         """
         check_own(path)
         try:
@@ -112,18 +112,18 @@ class RunFolder(RunFiles):
             raise RunError(f"Cannot make the run folder {path}: {error}") from error
         return folder
 
-    def claim(self, wait: float = LOOK) -> None:
-        """Keep other processes from writing here, until `release` or this process's end.
+    def claim(self, timeout: float = CLAIM_TIMEOUT) -> None:
+        """Lock the folder against other processes, until `release` or the end of this one.
 
         Args:
-            wait: seconds to wait for another process that writes here; −1 until it ends.
+            timeout: seconds to wait for another process that has claimed it; −1 for any time.
 
         Raises:
-            ClaimedError: if another process does.
-            RunError: if nobody can.
+            ClaimedError: if another process has claimed it.
+            RunError: if the folder cannot be written.
         """
         try:
-            self._lock.acquire(wait)
+            self._lock.acquire(timeout)
         except Timeout:
             raise ClaimedError(
                 f"{self.path} belongs to a run that is still running.\n"
@@ -137,18 +137,18 @@ class RunFolder(RunFiles):
         self._lock.release()
 
     def discard(self) -> None:
-        """Remove the folder of a run that has not begun; what was found in it stays."""
-        if sys.platform == "win32":  # which removes no open file
+        """Remove the folder of a run that has not begun, except for what was there before."""
+        if sys.platform == "win32":  # where no open file can be removed
             self.release()
         for entry in [*self.path.iterdir()]:
-            if entry.name not in self._found:
+            if entry.name not in self._foreign:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         with suppress(OSError):
             self.path.rmdir()
         self.release()
 
     def is_claimed(self) -> bool:
-        """True if a process is writing here."""
+        """True if a process has claimed the folder."""
         try:
             self.claim()
         except RunError:
@@ -161,50 +161,51 @@ class RunFolder(RunFiles):
         return any((self.path / "checkpoints").iterdir()) or any(self.path.glob("events*"))
 
     def checkpoint(self, name: str) -> Path:
-        """The file of `best`, `last`, or `previous`, the one that was last before; or any other.
+        """The file of a checkpoint: `best`, `last`, `previous` (before `last`), or another.
 
-        The best of a run with Lightning's own ModelCheckpoint is named in `metrics.json`. Another
-        is found by its name, with `.ckpt` or without, or its path.
+        If Lightning's own ModelCheckpoint wrote the best one, `metrics.json` names it. Others are
+        found by name, with or without `.ckpt`, or by path.
 
         Raises:
-            RunError: if the run has no other of that name, or several.
+            RunError: if there is no other checkpoint of that name, or more than one.
         """
         path = self.path / "checkpoints" / f"{name}.ckpt"
         if name not in NAMES:
             return self._other_checkpoint(name)
         if name == "best" and not path.exists():
             try:
-                known = self.read_metrics().get("best")
+                best = self.read_metrics().get("best")
             except RunError:
                 return path
-            return next((p for p in self.other_checkpoints() if self.inside(p) == known), path)
+            return next((p for p in self.other_checkpoints() if self.inside(p) == best), path)
         return path
 
     def other_checkpoints(self) -> list[Path]:
-        """The checkpoints with other names, newest first."""
-        own = {self.path / "checkpoints" / f"{name}.ckpt" for name in NAMES}
-        others = {path for path in self.path.rglob("*.ckpt") if self.inside(path)} - own
+        """The checkpoints of other names than `BestAndLast` gives, newest first."""
+        ours = {self.path / "checkpoints" / f"{name}.ckpt" for name in NAMES}
+        others = {path for path in self.path.rglob("*.ckpt") if self.inside(path)} - ours
         return sorted(others, key=lambda path: (path.stat().st_mtime_ns, path), reverse=True)
 
     def checkpoint_name(self, name: str) -> str:
-        """The name of `checkpoint(name)`: its path in `checkpoints/`, without its ending."""
+        """The full name of `checkpoint(name)`: its path in `checkpoints/`, without the suffix."""
         if name in NAMES:
             return name
         path = self.checkpoint(name)
-        return next(known for known, other in self._named_checkpoints().items() if other == path)
+        return next(full for full, other in self._named_checkpoints().items() if other == path)
 
     def _other_checkpoint(self, name: str) -> Path:
-        known = self._named_checkpoints()
+        paths = self._named_checkpoints()
         place = Path(name).absolute()
-        found = [known[name]] if name in known else []
-        found = found or [p for p in known.values() if name in (p.stem, p.name)]
-        found = found or [p for p in known.values() if p.absolute() == place]
+        found = [paths[name]] if name in paths else []
+        found = found or [p for p in paths.values() if name in (p.stem, p.name)]
+        found = found or [p for p in paths.values() if p.absolute() == place]
         if len(found) == 1:
             return found[0]
         problem = f"several checkpoints called {name}" if found else f"no checkpoint {name}"
-        raise RunError(f"{self.path} has {problem}; it has: {', '.join(known) or 'none'}")
+        raise RunError(f"{self.path} has {problem}; it has: {', '.join(paths) or 'none'}")
 
     def _named_checkpoints(self) -> dict[str, Path]:
+        """All checkpoints, by `checkpoint_name`."""
         paths = {self.inside(path): path for path in sorted(self.path.rglob("*.ckpt"))}
         return {
             name.removeprefix("checkpoints/").removesuffix(".ckpt"): path
@@ -213,7 +214,7 @@ class RunFolder(RunFiles):
         }
 
     def inside(self, path: Path) -> str | None:
-        """The relative path of a file in this folder; None for one that lies elsewhere."""
+        """The path of a file relative to this folder; None if it is not a file in there."""
         if leads_out(path, self.path) or not path.is_file():
             return None
         return path.resolve().relative_to(self.path.resolve()).as_posix()

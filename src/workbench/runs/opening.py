@@ -1,4 +1,4 @@
-"""A module from a checkpoint, wherever that lies."""
+"""Loading a module from a checkpoint file."""
 
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,22 @@ from workbench.project import Config, the_project
 from workbench.runs.config_file import read_config_file
 from workbench.runs.weights import load_checkpoint, load_into
 
-NEAR = 4
-"""Folders above a checkpoint that may be its run's."""
+PARENTS = 4
+"""The number of folders above a checkpoint that are searched for its config."""
 
 
 def load_module(kind: type[ReportingModule], path: Path) -> ReportingModule:
-    """The module of a checkpoint with its weights, on the CPU; runs no code of the file's.
+    """Load a module with its weights, on the CPU, without running code from the file.
 
-    It is built of the config in the checkpoint, or that of the run folder around it.
+    It is built from the config in the checkpoint, or from that of the run folder around it.
 
     Args:
-        kind: the class that it should be of.
-        path: the file.
+        kind: the class that the module should have.
+        path: the checkpoint.
 
     Raises:
-        RunError: if the file is not a checkpoint, nothing says of what its module is built, or it
-            is of another class.
+        RunError: if the file is not a checkpoint, no config is found, or the module has another
+            class.
     """
     checkpoint = load_checkpoint(path)
     config = _config_of(checkpoint, path)
@@ -40,7 +40,7 @@ def load_module(kind: type[ReportingModule], path: Path) -> ReportingModule:
         data = build_data(config)
         if not the_project().is_known(data):
             raise ConfigError(
-                "its module cannot be made before its data have been read; open its run folder, "
+                "its module cannot be built before its data have been read; open its run folder "
                 f"with {the_project().package}.load_run"
             )
         module = build_module(config, data)
@@ -64,10 +64,10 @@ def _of_another_class(path: Path, name: str) -> RunError:
 def _config_of(checkpoint: dict[str, Any], path: Path) -> Config:
     if isinstance(config := checkpoint.get("config"), dict):
         return config
-    files = [folder / "config.yaml" for folder in [*path.absolute().parents][:NEAR]]
+    files = [folder / "config.yaml" for folder in [*path.absolute().parents][:PARENTS]]
     for file in filter(Path.is_file, files):
         return kept(read_config_file(file))
     raise RunError(
-        f"{path} does not say of what its module is built, and no config.yaml lies in a folder "
-        "above it: put it back into its run folder, or give the arguments of the constructor"
+        f"{path} has no config to build its module from, and no folder above it has a config.yaml: "
+        "put it back into its run folder, or give the arguments of the constructor"
     )

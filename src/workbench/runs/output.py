@@ -12,12 +12,12 @@ ELSEWHERE = "Choose another place with output=..."
 
 
 def output_folder(output: str | None, own: Path, names: Sequence[str]) -> Path:
-    """The folder that files of these names can be written into.
+    """The folder for a command's results, in which files of these names can be written.
 
     Args:
-        output: the folder that was asked for, which need not exist yet.
-        own: the folder of the results if none was.
-        names: of the files, with their folders.
+        output: the folder that the user asked for, if any; it need not exist yet.
+        own: the folder otherwise.
+        names: the names of the files, with their folders.
 
     Raises:
         RunError: if they cannot be written there, or `output` is in another run's folder.
@@ -30,7 +30,7 @@ def output_folder(output: str | None, own: Path, names: Sequence[str]) -> Path:
 
 
 def check_no_other_run(path: Path, own: Path) -> None:
-    """Raise a RunError if a place is in the folder of a run, unless `own` is in there too."""
+    """Raise a RunError if a path is in the folder of a run, unless `own` is in there too."""
     path, own = path.resolve(), own.resolve()
     for place in (path, *path.parents):
         is_run = (place / "config.yaml").exists() and (place / "checkpoints").exists()
@@ -39,7 +39,7 @@ def check_no_other_run(path: Path, own: Path) -> None:
 
 
 def check_writable(paths: Sequence[Path], advice: str = ELSEWHERE) -> None:
-    """Raise a RunError unless all these files can be written; nothing is left behind."""
+    """Raise a RunError unless all these files can be written; no file is left behind."""
     for path in paths:
         place = path
         try:
@@ -56,33 +56,36 @@ def check_writable(paths: Sequence[Path], advice: str = ELSEWHERE) -> None:
 
 
 def nearest_folder(path: Path) -> Path:
-    """The first of the paths above one that exists, a folder if it can be written into."""
+    """The nearest path above `path` that exists; it may be a file, if a folder is in the way."""
     return next(place for place in path.absolute().parents if os.path.lexists(place))
 
 
 @contextmanager
 def written_together(folder: Path) -> Iterator[Path]:
-    """Give a folder beside for files that are moved into `folder` together at the end.
+    """Yield a temporary folder, whose files are moved into `folder` together at the end.
 
-    Files of the same names there are replaced, each by a whole one. If anything fails before all
-    are written, nothing changes and no new folder is left; a RunError says so.
+    Files of the same names are replaced, each by a whole one. If anything fails before all are
+    written, nothing changes and no new folder is left.
+
+    Raises:
+        RunError: if the files cannot be written.
     """
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".partial_", dir=folder) as beside:
-            yield Path(beside)
-            written = sorted(path for path in Path(beside).rglob("*") if path.is_file())
+        with tempfile.TemporaryDirectory(prefix=".partial_", dir=folder) as temporary:
+            yield Path(temporary)
+            written = sorted(path for path in Path(temporary).rglob("*") if path.is_file())
             for path in written:
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
             for path in written:
-                target = folder / path.relative_to(beside)
+                target = folder / path.relative_to(temporary)
                 target.parent.mkdir(exist_ok=True)
                 path.replace(target)
     except OSError as error:
         raise RunError(f"{folder} cannot be written: {error}.\n{ELSEWHERE}") from error
     finally:
-        with suppress(OSError):  # those that hold something
+        with suppress(OSError):  # folders that hold something
             for place in made:
                 place.rmdir()

@@ -15,18 +15,19 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def recorded(folder: RunFolder) -> Iterator[None]:
-    """Keep `train.log`, and write into `metrics.json` how the run ended and how long it took.
+    """Write `train.log`, and into `metrics.json` how the run ended and how long it took.
 
-    The seconds of a run that was resumed are those of all its parts.
+    The seconds of a resumed run are those of all its parts.
 
     Raises:
-        RunError: if the folder could not be written; what was whole there still is.
-        KeyboardInterrupt: if the user stopped it before its config was written; no folder is left.
-        SystemExit: with status 130, if the user stopped it later.
+        RunError: if the folder could not be written; the files there are still whole.
+        KeyboardInterrupt: if the user stopped the run before its config was written; the folder is
+            removed.
+        SystemExit: with status 130, if the user stopped the run later.
     """
     start = time.perf_counter() - folder.read_metrics().get("seconds", 0.0)
     resume = f"python scripts/train.py resume={shlex.quote(str(folder.path))}"
-    with _kept_log(folder) as kept, _quiet_writers():
+    with _log_file(folder) as log_file, _quiet_writers():
         try:
             yield
         except KeyboardInterrupt:
@@ -42,9 +43,9 @@ def recorded(folder: RunFolder) -> Iterator[None]:
         except BaseException as error:
             with suppress(OSError):
                 folder.write_metrics(status="failed", error=f"{type(error).__name__}: {error}")
-            # Into the log alone: the screen shows the error itself.
+            # Only into the file: the error itself is shown on the screen.
             text = f"Failed: {error}"
-            kept.handle(log.makeRecord(log.name, logging.ERROR, "", 0, text, (), None))
+            log_file.handle(log.makeRecord(log.name, logging.ERROR, "", 0, text, (), None))
             if isinstance(error, OSError):
                 raise RunError(
                     f"{folder.path} could not be written: {error}\n"
@@ -58,8 +59,8 @@ def recorded(folder: RunFolder) -> Iterator[None]:
 
 
 @contextmanager
-def _kept_log(folder: RunFolder) -> Iterator[logging.Handler]:
-    """Log into `train.log`; if that cannot be written, the run continues without."""
+def _log_file(folder: RunFolder) -> Iterator[logging.Handler]:
+    """Log into `train.log`; if that cannot be written, the run continues without it."""
     handler = logging.FileHandler(folder.path / "train.log")
     handler.handleError = lambda record: None  # type: ignore[method-assign]
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%Y-%m-%d %H:%M:%S"))

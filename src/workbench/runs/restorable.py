@@ -1,4 +1,4 @@
-"""Check that training can resume from a checkpoint, before anything in the run folder changes."""
+"""A check that training can resume from a checkpoint, before the run folder changes."""
 
 import copy
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from workbench.errors import RunError, one_line
 from workbench.foreign import is_foreign
 from workbench.runs.weights import load_into
 
-WRITTEN = {
+REQUIRED = {
     "state_dict": Mapping,
     "optimizer_states": list,
     "lr_schedulers": list,
@@ -23,35 +23,35 @@ WRITTEN = {
     "epoch": int,
     "global_step": int,
 }
-"""Entries of every checkpoint of a run in training."""
+"""The entries of every checkpoint of a run in training, with their types."""
 
 
 def check_restorable(checkpoint: Mapping[str, Any], path: Path, module: L.LightningModule) -> None:
-    """Restore weights, optimizer, scheduler and progress from a checkpoint.
+    """Try to restore weights, optimizer, scheduler and progress from a checkpoint.
 
     Args:
-        checkpoint: its contents.
-        path: its file.
-        module: takes the weights; the optimizer and the scheduler are thrown away.
+        checkpoint: the contents of the checkpoint.
+        path: the file of the checkpoint, for messages.
+        module: the module, which takes the weights; its optimizer and scheduler are discarded.
 
     Raises:
-        RunError: if it lacks something, or does not fit the module.
+        RunError: if the checkpoint lacks something, is damaged, or does not fit the module.
     """
     if "optimizer_states" not in checkpoint:
         raise RunError(f"{path} holds weights only, so no run can be resumed from it")
-    for name, kind in WRITTEN.items():
+    for name, kind in REQUIRED.items():
         if not isinstance(checkpoint.get(name), kind):
             raise RunError(f"{path} is damaged: its {name} is not a {kind.__name__}")
     for name in ("epoch", "global_step"):
         if not 0 <= checkpoint[name] < 2**63:
             raise RunError(f"{path} is damaged: its {name} is {checkpoint[name]:.3g}")
-    kept = (checkpoint.get(name) for name in ("current_model_state", "state_dict"))
-    for weights in filter(None, kept):  # the former if the latter is an average
+    saved = (checkpoint.get(name) for name in ("current_model_state", "state_dict"))
+    for weights in filter(None, saved):  # both, if `state_dict` is an average
         load_into(module, weights, path)
         if not all(torch.isfinite(value).all() for value in weights.values()):
             raise RunError(f"{path} holds weights that are not finite: training had diverged")
     try:
-        _check_alike(checkpoint["loops"]["fit_loop"], _progress_of_a_new_run(), "fit_loop")
+        _check_structure(checkpoint["loops"]["fit_loop"], _progress_of_new_run(), "fit_loop")
         _restore_optimizers(module, copy.deepcopy(dict(checkpoint)))
     except Exception as error:  # a damaged file raises anything
         raise RunError(f"{path} is damaged: {type(error).__name__}: {one_line(error)}") from error
@@ -59,12 +59,12 @@ def check_restorable(checkpoint: Mapping[str, Any], path: Path, module: L.Lightn
 
 def _restore_optimizers(module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
     try:
-        made: Any = module.configure_optimizers()
+        configured: Any = module.configure_optimizers()
     except RuntimeError:
-        if is_foreign(type(module)):  # it asks for the trainer, and Lightning restores them
+        if is_foreign(type(module)):  # it needs the trainer: left for Lightning to restore
             return
         raise
-    optimizers, schedulers, _ = _configure_optimizers(made)
+    optimizers, schedulers, _ = _configure_optimizers(configured)
     for optimizer, state in zip(optimizers, checkpoint["optimizer_states"], strict=True):
         optimizer.load_state_dict(state)
         for parameter, values in optimizer.state.items():
@@ -79,9 +79,9 @@ def _restore_optimizers(module: L.LightningModule, checkpoint: dict[str, Any]) -
         inner.load_state_dict(state)
 
 
-def _progress_of_a_new_run() -> dict[str, Any]:
+def _progress_of_new_run() -> dict[str, Any]:
     trainer = L.Trainer(
-        devices=1,  # of any kind: of a GPU that is not used Lightning would warn
+        devices=1,  # of any kind: Lightning would warn of a GPU that is not used
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -90,11 +90,11 @@ def _progress_of_a_new_run() -> dict[str, Any]:
     return trainer.fit_loop.state_dict()
 
 
-def _check_alike(found: Any, expected: Any, place: str) -> None:
-    """Raise a ValueError unless one has the entries of the other, of the same types."""
+def _check_structure(found: Any, expected: Any, place: str) -> None:
+    """Raise a ValueError unless `found` has the entries of `expected`, of the same types."""
     if not isinstance(found, type(expected)):
         raise ValueError(f"{place} is {found!r}")
     for name in expected if isinstance(expected, dict) else []:
         if name not in found:
             raise ValueError(f"{place} lacks {name}")
-        _check_alike(found[name], expected[name], f"{place}.{name}")
+        _check_structure(found[name], expected[name], f"{place}.{name}")

@@ -1,4 +1,4 @@
-"""Find a run, and resume one that stopped."""
+"""Finding runs, and what is needed to resume one."""
 
 import copy
 import logging
@@ -20,17 +20,17 @@ log = logging.getLogger(__name__)
 
 
 def find_run(which: str, runs: Path) -> RunFolder:
-    """The run folder that `which` names; `latest` is the one in `runs` that was written last."""
+    """The run folder that `which` names; `latest` is the last one written in `runs`."""
     if which != "latest":
         return RunFolder.open(Path(which))
     folders = [path.parent for path in runs.glob("*/config.yaml")]
     if not folders:
         raise RunError(f"There is no run in {runs} yet; name a run folder instead of `latest`.")
-    return RunFolder.open(max(folders, key=_written))
+    return RunFolder.open(max(folders, key=_last_modified))
 
 
-def _written(folder: Path) -> float:
-    """The time of the newest file in a folder, of which some may vanish or lead nowhere."""
+def _last_modified(folder: Path) -> float:
+    """The time of the newest file in a folder; files may vanish, and links lead nowhere."""
     times = [0.0]
     for file in folder.iterdir():
         with suppress(OSError):
@@ -39,10 +39,10 @@ def _written(folder: Path) -> float:
 
 
 def find_run_to_resume(which: str, runs: Path) -> RunFolder:
-    """As `find_run`, with a RunError for anything that cannot be resumed."""
+    """As `find_run`, but raises a RunError for anything that cannot be resumed."""
     path = Path(which)
-    if path.is_file() and (own := next((p for p in path.parents if _is_run(p)), None)):
-        raise RunError(f"{path} is a file of a run: name its folder, resume={own}")
+    if path.is_file() and (run := next((p for p in path.parents if _is_run(p)), None)):
+        raise RunError(f"{path} is a file of a run: name its folder, resume={run}")
     if path.is_dir() and not _is_run(path) and any(map(_is_run, path.iterdir())):
         raise RunError(
             f"{path} is a folder of runs: name one of them; a sweep is resumed with the command "
@@ -59,29 +59,29 @@ def _is_run(path: Path) -> bool:
 
 
 def find_runs(which: str, runs: Path) -> list[RunFolder]:
-    """The run folder that `which` names, or all those in the folder that it names, by name."""
+    """The run folder that `which` names, or all run folders in the folder that it names."""
     inside = sorted(path.parent for path in Path(which).glob("[!.]*/config.yaml"))
     if not inside or Path(which, "config.yaml").is_file():  # a run may hold an export of itself
         return [find_run(which, runs)]
-    if out := [path for path in inside if leads_out(path, Path(which))]:
-        raise RunError(f"{out[0]} is a link out of {which}: copy the run, or name it itself")
+    if links := [path for path in inside if leads_out(path, Path(which))]:
+        raise RunError(f"{links[0]} is a link out of {which}: copy the run, or name it itself")
     return [RunFolder.open(path) for path in inside]
 
 
 def newest_checkpoint(
     folder: RunFolder, check: Callable[[dict[str, Any], Path], None]
 ) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint that is whole; None if the run had saved nothing yet.
+    """The newest whole checkpoint and its contents; None if the run had saved nothing yet.
 
     Args:
-        folder: of the run.
-        check: raises a RunError for one that training cannot resume from.
+        folder: the run folder.
+        check: raises a RunError for a checkpoint that training cannot resume from.
 
     Raises:
         RunError: if there are checkpoints, and all are damaged.
     """
     paths = [folder.checkpoint(name) for name in ("last", "previous", "best")]
-    # `best` alone is from before the first epoch's end, whose curves may be there already.
+    # `best` alone was saved before the end of the first epoch, whose curves may exist already.
     if not any(path.exists() for path in paths[:2]):
         paths = folder.other_checkpoints()
     if not paths:
@@ -103,10 +103,11 @@ def newest_checkpoint(
     raise RunError(f"No checkpoint of {folder.path} is whole and of its model: {faults[0]}")
 
 
-def amended(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A run's own config with single values changed: `trainer.max_epochs=20`.
+def with_overrides(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A run's own config with single values changed, as by `trainer.max_epochs=20`.
 
-    A name that is not in it may be an argument of a target that is; `check_config` checks that.
+    A name that is not in the config may be an argument of a target in it; `check_config` checks
+    that.
 
     Raises:
         RunError: if an override names a group or a setting that the run does not have.

@@ -1,4 +1,4 @@
-"""The status of a run, read from its folder without writing there."""
+"""The status of a run, read without writing into its folder."""
 
 import sys
 from collections.abc import Mapping
@@ -8,10 +8,12 @@ from workbench.runs.folder import RunFolder
 
 
 def status_of(folder: RunFolder, metrics: Mapping[str, Any]) -> str:
-    """`completed`, `pruned`, `failed`, `interrupted`, `running`, or `killed`: its process is gone.
+    """The status of a run: `completed`, `pruned`, `failed`, `interrupted`, `running` or `killed`.
+
+    A run is `killed` if its process ended without recording how.
 
     Args:
-        folder: of the run.
+        folder: the run folder.
         metrics: the entries of its `metrics.json`.
     """
     status = str(metrics.get("status") or "running")
@@ -25,7 +27,7 @@ def _is_running(folder: RunFolder) -> bool:
     import fcntl
 
     try:
-        with lock.open("rb") as file:  # not by claiming it, which writes
+        with lock.open("rb") as file:  # claiming it would write
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -1,4 +1,4 @@
-"""Loggers with runs of their own elsewhere: Weights & Biases and MLflow."""
+"""Loggers that keep their own record of a run elsewhere: Weights & Biases and MLflow."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,13 +11,13 @@ from workbench.runs.folder import RunFolder
 
 NAME = {WandbLogger: "name", MLFlowLogger: "run_name"}
 ID = {WandbLogger: "id", MLFlowLogger: "run_id"}
-"""The arguments that name a run, and the run to resume."""
+"""The arguments for a run's name, and for the id of a run to resume."""
 
 
-def of_this_run(logger: type, folder: RunFolder, first_step: int | None) -> dict[str, Any]:
-    """Arguments that name a logger's run after the folder, and let it resume that same run.
+def run_arguments(logger: type, folder: RunFolder, first_step: int | None) -> dict[str, Any]:
+    """Arguments with which a logger names its run after the folder, or resumes it.
 
-    TensorBoard's drops what was logged from the first step of a resumed run on.
+    TensorBoard's logger drops what was logged from the first step of a resumed run on.
     """
     if issubclass(logger, TensorBoardLogger) and first_step is not None:
         return {"purge_step": first_step}
@@ -29,8 +29,8 @@ def of_this_run(logger: type, folder: RunFolder, first_step: int | None) -> dict
 
 
 @contextmanager
-def tracked(loggers: Sequence[Logger]) -> Iterator[dict[str, str]]:
-    """Open the runs of these loggers, and give their ids by the loggers' names.
+def trackers_open(loggers: Sequence[Logger]) -> Iterator[dict[str, str]]:
+    """Open the runs that loggers have elsewhere; yield the ids by the loggers' class names.
 
     Raises:
         RunError: if a run cannot be opened.

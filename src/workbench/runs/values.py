@@ -1,4 +1,4 @@
-"""The file of the values of single test examples, `test_values.npz`."""
+"""Metrics of single test examples, in `test_values.npz`."""
 
 import io
 import zipfile
@@ -11,11 +11,11 @@ import numpy as np
 FILE = "test_values.npz"
 
 MOST_BYTES = 8_000_000
-"""The most bytes of one array, unpacked."""
+"""The largest array that is read, unpacked."""
 
 
 def write_values(folder: Path, values: Mapping[str, np.ndarray]) -> None:
-    """Write one array `[N]` for each metric, or remove the file of an earlier test if none."""
+    """Write an array `[N]` for each metric; without any, remove the file of an earlier test."""
     path = folder / FILE
     if not values:
         path.unlink(missing_ok=True)
@@ -34,8 +34,7 @@ def write_values(folder: Path, values: Mapping[str, np.ndarray]) -> None:
 def read_values(folder: Path, metric: str) -> np.ndarray | None:
     """The values of a metric, `[N]`; None if there are none that can be read.
 
-    The file may be a stranger's: nothing in it is run, and one that unpacks to more than
-    `MOST_BYTES` is not read.
+    The file may be a stranger's: no code in it is run, and no array over `MOST_BYTES` is unpacked.
     """
     with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         with zipfile.ZipFile(folder / FILE) as archive:

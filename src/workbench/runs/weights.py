@@ -1,4 +1,4 @@
-"""Checkpoints and weights on disk: tensors and plain values, and nothing that runs."""
+"""Reading checkpoints and weights: only tensors and plain values, never code."""
 
 import zipfile
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from workbench.errors import RunError, one_line
 
 WEIGHTS = "model.safetensors"
-"""The weights of an exported run, which has no checkpoints."""
+"""The file of weights of an exported run, which has no checkpoints."""
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint, on the CPU; a RunError unless it holds tensors and plain values only."""
+    """Load a checkpoint on the CPU; a RunError unless it holds tensors and plain values only."""
     try:
-        with zipfile.ZipFile(path) as parts:  # torch itself does not check the checksums
+        with zipfile.ZipFile(path) as parts:  # torch does not verify checksums
             if sum(part.file_size for part in parts.infolist()) > path.stat().st_size:
                 raise RunError(f"{path} is not a checkpoint: it unpacks to more than it is")
             damaged = parts.testzip()
@@ -40,19 +40,19 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def is_compared(checkpoint: Mapping[str, Any]) -> bool:
+def is_best_by_metric(checkpoint: Mapping[str, Any]) -> bool:
     """True if the weights in a checkpoint are the best by a metric, not just the last."""
     callbacks = checkpoint.get("callbacks")
     states = callbacks.values() if isinstance(callbacks, Mapping) else ()
-    known = [state for state in states if isinstance(state, Mapping)]
-    ours = [state["best"] for state in known if "best" in state]
-    theirs = [state["best_model_score"] for state in known if "best_model_score" in state]
+    mappings = [state for state in states if isinstance(state, Mapping)]
+    ours = [state["best"] for state in mappings if "best" in state]
+    lightnings = [state["best_model_score"] for state in mappings if "best_model_score" in state]
     was_validated = bool(checkpoint.get("validation", True))  # absent before version 0.2
-    return was_validated and all(score is not None for score in ours or theirs)
+    return was_validated and all(score is not None for score in ours or lightnings)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """The weights in a safetensors file, by name, on the CPU; a RunError if it is damaged."""
+    """Load the weights of a safetensors file, by name, on the CPU; a RunError if it is damaged."""
     try:
         return safetensors.torch.load_file(path)
     except FileNotFoundError as error:
@@ -63,9 +63,9 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_into(model: nn.Module, weights: Mapping[str, Tensor], place: Path) -> None:
-    """Give a model the weights of that place; a RunError says what differs if they do not fit."""
-    if strange := [name for name, value in weights.items() if not is_weight(name, value)]:
-        raise RunError(f"The weights of {place} are damaged: {strange[0]} is not a plain tensor")
+    """Load weights from `place` into a model; a RunError says what differs if they do not fit."""
+    if broken := [name for name, value in weights.items() if not is_weight(name, value)]:
+        raise RunError(f"The weights of {place} are damaged: {broken[0]} is not a plain tensor")
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as error:
@@ -77,6 +77,6 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], place: Path) -> N
 
 
 def is_weight(name: Any, value: Any) -> bool:
-    """True for a name, and a tensor whose numbers all lie in memory."""
+    """True for a name with a dense tensor that has values."""
     is_dense = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
     return isinstance(name, str) and is_dense

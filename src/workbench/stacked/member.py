@@ -17,7 +17,7 @@ from workbench.config.build import build_module
 from workbench.config.launch import Launch
 from workbench.distributed import Processes
 from workbench.errors import ConfigError
-from workbench.preparing import read_alike, try_out
+from workbench.preparing import check_and_rehearse, prepare_data
 from workbench.runs.folder import RunFolder
 from workbench.runs.restorable import check_restorable
 from workbench.runs.resume import newest_checkpoint
@@ -54,7 +54,7 @@ class Member:
     def __init__(self, launch: Launch, folder: RunFolder, first: Any) -> None:
         self.launch, self.folder = launch, folder
         config = copy.deepcopy(launch.config)  # data may decide some of it
-        data: Any = read_alike(config, Processes())
+        data: Any = prepare_data(config, Processes())
         module: Any = build_module(config, data)
         self.data, self.module = data, module
         weights = {name for name, one in module.named_parameters() if one.requires_grad}
@@ -66,7 +66,7 @@ class Member:
             found = newest_checkpoint(folder, check)
             checkpoint, first_step = (found[1], found[1]["global_step"]) if found else (None, 0)
         if first is None:
-            try_out(config, module, data, Processes())
+            check_and_rehearse(config, module, data, Processes())
         else:
             data.share(first.data)
         self.trainer: Any = build_trainer(config, folder.path, first_step)

@@ -10,11 +10,11 @@ from workbench.config.identity import identity
 from workbench.config.launch import Launch
 from workbench.console import set_up_logging
 from workbench.errors import RunError
-from workbench.origin import with_origin
+from workbench.init_from import with_weights_file
 from workbench.runs.contents import check_own
 from workbench.runs.folder import ClaimedError, RunFolder
 from workbench.sweeps.gpus import take_gpu
-from workbench.training import run, value_of
+from workbench.training import optimized_value, run
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def run_job(launch: Launch) -> float | None:
     """
     set_up_logging()
     take_one_gpu(launch)
-    launch = with_origin(launch)
+    launch = with_weights_file(launch)
     trial = _trial_of(launch)
     folder = RunFolder.at(job_path(launch))
     try:
@@ -76,7 +76,9 @@ def _run_in(folder: RunFolder, launch: Launch, judge: Judge | None = None) -> fl
         known = folder.read_metrics()
         if known.get("status") in done:
             log.info("%s   is done already", launch.name)
-            return value_of(launch.config["optimized_metric"], known["metrics"], known["monitor"])
+            return optimized_value(
+                launch.config["optimized_metric"], known["metrics"], known["monitor"]
+            )
         log.info("\njob         %s", launch.name)
         begin(folder, launch, number)
         return run(launch, folder, judge)

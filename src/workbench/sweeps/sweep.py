@@ -5,7 +5,7 @@ from typing import Any
 
 from workbench.config import hydra_adapter
 from workbench.config.command_line import CommandLine
-from workbench.origin import read_origin, with_origin
+from workbench.init_from import read_source, with_weights_file
 from workbench.runs.output import check_writable
 from workbench.sweeps.plan import show_failures, show_plan, show_report_command
 
@@ -21,9 +21,9 @@ def launch_all(command: CommandLine, launcher: Any, at_once: int | None) -> int:
         launcher: Hydra's.
         at_once: so many jobs it is given at once; by default all, or one if it does one at a time.
     """
-    jobs = [with_origin(job) for job in command.jobs]
+    jobs = [with_weights_file(job) for job in command.jobs]
     for path in {job.config["init_from"] for job in jobs if job.config.get("init_from")}:
-        read_origin(Path(path))
+        read_source(Path(path))
     states = show_plan(jobs)
     left = [n for n, state in enumerate(states) if state != "done" or command.is_numbered]
     for job, state in zip(jobs, states, strict=True):

@@ -15,12 +15,12 @@ from workbench.config.launch import Launch
 from workbench.config.settings import ReportSettings
 from workbench.errors import DataError, RunError, note_interrupts, plain_errors
 from workbench.ranges import in_our_words
-from workbench.runs.about import read_about
 from workbench.runs.changes import check_progress
+from workbench.runs.description import describe_run
 from workbench.runs.evaluation import finite
 from workbench.runs.folder import RunFolder
 from workbench.runs.output import written_together
-from workbench.runs.weights import is_compared, load_checkpoint, load_into
+from workbench.runs.weights import is_best_by_metric, load_checkpoint, load_into
 from workbench.sweeps.collect import collect
 from workbench.sweeps.job import job_path
 
@@ -121,17 +121,17 @@ def test_a_checkpoint_that_unpacks_to_more_than_it_is_is_not_read(tmp_path):
     ],
 )
 def test_weights_that_no_metric_chose_are_the_final_ones(checkpoint, expected, run_folder):
-    assert is_compared(checkpoint) == expected
+    assert is_best_by_metric(checkpoint) == expected
     (run_folder / "checkpoints").mkdir()
     torch.save({**checkpoint, "epoch": 1, "global_step": 6}, run_folder / "checkpoints/best.ckpt")
-    about = read_about(RunFolder.open(run_folder), {}, "best")
+    about = describe_run(RunFolder.open(run_folder), {}, "best")
     kind = "best checkpoint" if expected else "final weights"
     assert about.weights() == f"{kind} (epoch 2, step 6)"
 
 
 def test_of_a_run_whose_metrics_cannot_be_read_nothing_is_said(run_folder):
     (run_folder / "metrics.json").write_text("{")
-    about = read_about(RunFolder.open(run_folder), {}, "best")
+    about = describe_run(RunFolder.open(run_folder), {}, "best")
     assert about.status == "unknown"
     assert [note.partition(":")[0] for note in about.notes] == ["metrics.json cannot be read"]
 

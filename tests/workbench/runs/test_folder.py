@@ -11,7 +11,7 @@ import pytest
 from workbench.errors import RunError
 from workbench.runs.contents import check_own
 from workbench.runs.folder import ClaimedError, RunFolder
-from workbench.runs.resume import amended, find_run
+from workbench.runs.resume import find_run, with_overrides
 
 
 def test_a_run_that_another_process_begins_meanwhile_is_a_run(tmp_path, monkeypatch):
@@ -111,13 +111,15 @@ def test_files_that_vanish_while_latest_is_looked_for_do_not_count(tmp_path):
 
 def test_single_values_can_be_amended_and_groups_cannot():
     config = {"seed": 0, "trainer": {"max_epochs": 5, "precision": "32-true"}}
-    changed = amended(config, ["resume=latest", "trainer.max_epochs=20", "seed=3"])
+    changed = with_overrides(config, ["resume=latest", "trainer.max_epochs=20", "seed=3"])
     assert changed == {"seed": 3, "trainer": {"max_epochs": 20, "precision": "32-true"}}
     for override in ("trainer=cpu", "model=vae", "trainer.epochs=3"):
         with pytest.raises(RunError, match="cannot be changed when a run is resumed"):
-            amended(config, [override])
+            with_overrides(config, [override])
     config["trainer"]["_target_"] = "lightning.pytorch.Trainer"
-    assert amended(config, ["trainer.gradient_clip_val=1"])["trainer"]["gradient_clip_val"] == 1
+    assert (
+        with_overrides(config, ["trainer.gradient_clip_val=1"])["trainer"]["gradient_clip_val"] == 1
+    )
 
 
 def test_any_checkpoint_is_found_by_its_name_or_its_file(tmp_path, monkeypatch):

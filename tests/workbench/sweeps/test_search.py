@@ -18,7 +18,7 @@ from workbench.config.resolvers import register_resolvers
 from workbench.config.search import distribution_of
 from workbench.errors import ConfigError
 from workbench.runs.curves import read_curves
-from workbench.runs.folder import LOOK, RunFolder
+from workbench.runs.folder import CLAIM_TIMEOUT, RunFolder
 from workbench.sweeps import study as studies
 from workbench.sweeps.job import run_job
 from workbench.sweeps.report import report
@@ -224,7 +224,7 @@ def test_a_trial_waits_for_another_of_the_same_settings(search, trials_of, tmp_p
     other = RunFolder.at(tmp_path / "logs" / "sweeps" / "mine" / "noise=0.1")
     with ThreadPoolExecutor(1) as pool:
         pool.submit(other.claim).result()
-    threading.Timer(1.5 * LOOK, other.release).start()
+    threading.Timer(1.5 * CLAIM_TIMEOUT, other.release).start()
     assert search("data.noise=choice(0.1)", "hydra.sweeper.n_trials=1") == 0
     assert [trial.state.name for trial in trials_of()] == ["COMPLETE"]
 

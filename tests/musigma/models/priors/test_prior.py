@@ -97,6 +97,6 @@ def test_a_prior_that_wants_the_mean_image_gets_it_once_before_training(monkeypa
     assert not seen
     module.setup("fit")
     assert len(seen) == 1
-    module.taken = frozenset({"model.prior.weight"})
+    module.transferred = frozenset({"model.prior.weight"})
     module.setup("fit")
     assert len(seen) == 1
