@@ -22,7 +22,7 @@ from musigma.plots.latent import latent_plots
 from musigma.plots.named import NamedPlot
 from musigma.plots.style import viewable
 from musigma.seeding import FIXED_SEED, normal_noise
-from workbench.callbacks.boards import boards
+from workbench.callbacks.summary_writers import summary_writers
 from workbench.ranges import Count, checked
 
 LARGEST_SPRITE = 2048
@@ -119,7 +119,7 @@ class Panel(L.Callback):
     def rehearse(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
         """Compute the contents once before training, so that what fails does so then."""
         with evaluation_mode(pl_module.model):
-            if boards(trainer) and (inputs := self.inputs(trainer, pl_module)):
+            if summary_writers(trainer) and (inputs := self.inputs(trainer, pl_module)):
                 list(self.compute(inputs, pl_module))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
@@ -132,7 +132,7 @@ class Panel(L.Callback):
 
     def _show(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
         self._last_step = trainer.global_step
-        for board in boards(trainer):
+        for board in summary_writers(trainer):
             with evaluation_mode(pl_module.model):
                 if inputs := self.inputs(trainer, pl_module):
                     self.show(board, inputs, pl_module)
@@ -248,7 +248,7 @@ class LatentPanel(Panel):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
         super().on_train_end(trainer, pl_module)
-        for board in boards(trainer):
+        for board in summary_writers(trainer):
             with evaluation_mode(pl_module.model):
                 inputs = self.inputs(trainer, pl_module)
             if inputs is None:

@@ -1,4 +1,4 @@
-"""Callbacks: checkpoints, stopping, progress, epochs, throughput and settings for the loggers."""
+"""Callbacks: checkpoints, stopping, progress, throughput, and what loggers get."""
 
 from workbench.callbacks.checkpoints import BestAndLast
 from workbench.callbacks.epoch_lines import EpochLines

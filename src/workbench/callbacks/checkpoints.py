@@ -1,4 +1,4 @@
-"""Two checkpoints a run: the best and the last."""
+"""The checkpoints of a run: the best and the last."""
 
 import math
 import os
@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
-from workbench.callbacks.boards import boards
+from workbench.callbacks.summary_writers import summary_writers
 from workbench.errors import ConfigError
 from workbench.module import ReportingModule, reports_of
 from workbench.ranges import checked
@@ -23,17 +23,17 @@ Name = Literal["best", "last"]
 class BestAndLast(ModelCheckpoint):
     """Writes `checkpoints/last.ckpt` after every epoch, `best.ckpt` after the best validation.
 
-    Each file is written beside its place, reaches the disk and is then moved there, so a file of
-    either name is always whole. The last one before is kept as `previous.ckpt`.
+    Each file is written under another name, synced to the disk and renamed, so a file of either
+    name is always whole. The `last.ckpt` before is kept as `previous.ckpt`.
 
-    It is a ModelCheckpoint to the Trainer and the loggers: `ckpt_path="best"` and `"last"`,
-    `best_model_path` and `best_model_score` are of these files. Its state holds no path, so that a
-    run has the same checkpoints wherever it lies.
+    For the Trainer and loggers it is a ModelCheckpoint: `ckpt_path="best"` and `"last"`,
+    `best_model_path` and `best_model_score` refer to these files. Its state holds no path, so that
+    a run has the same checkpoints wherever its folder lies.
 
     Args:
-        monitor: the metric that decides which is best; by default the module's `monitor`. Without
-            validation data, or a validation that has a value, the last checkpoint is the best.
-        mode: `min` if less of it is better, `max` if more is; NaN never is.
+        monitor: the metric that decides which is best; by default the module's `monitor`. While no
+            validation has given a value, the last checkpoint is also the best.
+        mode: `min` if lower is better, `max` if higher is; NaN never is.
 
     Raises:
         ConfigError: after the sanity check, if no such metric is reported.
@@ -46,7 +46,7 @@ class BestAndLast(ModelCheckpoint):
 
     @property
     def state_key(self) -> str:
-        """The same under every monitor, as the state says which it was."""
+        """The same for every monitor, which is part of the state."""
         return type(self).__qualname__
 
     def setup(self, trainer: L.Trainer, pl_module: ReportingModule, stage: str) -> None:
@@ -62,7 +62,7 @@ class BestAndLast(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         self.save(trainer, "last")
-        # Where no validation has a value to compare, the last is the best.
+        # While no validation has given a value to compare, the last is the best.
         if self.best is None and (
             reports_of(pl_module).validation() or not has_validation(trainer)
         ):
@@ -76,7 +76,7 @@ class BestAndLast(ModelCheckpoint):
         score = self._score(trainer)
         names: list[Name] = ["last"]
         if self.judge(score) or self.best is None:
-            names = ["best", "last"]  # killed between the two, a run does both again
+            names = ["best", "last"]  # a run that is killed in between does both again
         last = self.path(trainer, "last")
         if trainer.is_global_zero and last.is_file():
             checkpoint = torch.load(last, map_location="cpu", weights_only=True)
@@ -88,20 +88,20 @@ class BestAndLast(ModelCheckpoint):
         trainer.strategy.barrier()
 
     def save(self, trainer: L.Trainer, name: Name) -> None:
-        """Replace the checkpoint of that name by the present state; every rank must call this."""
+        """Replace the checkpoint of that name with the current state; every rank must call this."""
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self.replace(trainer, name, trainer.save_checkpoint)
             trainer.strategy.barrier()
 
     def replace(self, trainer: L.Trainer, name: Name, write: Callable[[Path], Any]) -> None:
-        """Replace the checkpoint of that name by the file that `write` writes."""
+        """Replace the checkpoint of that name with a file that `write` writes."""
         path = self.path(trainer, name)
         partial = path.with_suffix(".partial")
         try:
             write(partial)
             if trainer.is_global_zero:
-                for board in boards(trainer):  # the curves up to here, and no gap on resuming
-                    board.flush()
+                for writer in summary_writers(trainer):  # so that curves have no gap on resuming
+                    writer.flush()
                 with partial.open("rb") as file:
                     os.fsync(file.fileno())
                 if name == "last" and path.exists():
@@ -110,12 +110,12 @@ class BestAndLast(ModelCheckpoint):
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        self._note(path.parent)
+        self._update_attributes(path.parent)
         for logger in trainer.loggers if trainer.is_global_zero else []:
             logger.after_save_checkpoint(proxy(self))
 
-    def _note(self, folder: Path) -> None:
-        """Set what the Trainer and loggers ask a ModelCheckpoint for."""
+    def _update_attributes(self, folder: Path) -> None:
+        """Set the attributes that the Trainer and loggers read from a ModelCheckpoint."""
         paths = {name: folder / f"{name}.ckpt" for name in ("best", "last")}
         found = {name: str(path) if path.is_file() else "" for name, path in paths.items()}
         self.best_model_path, self.last_model_path = found["best"], found["last"]
@@ -130,21 +130,21 @@ class BestAndLast(ModelCheckpoint):
         return {"best": self.best, "monitor": self.metric, "mode": self.mode}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Compare with the best so far, unless another metric decides now."""
+        """Restore the best score so far, unless another metric decides now."""
         now = {"monitor": self.metric, "mode": self.mode}
         if all(state_dict.get(name, value) == value for name, value in now.items()):
             self.best = state_dict["best"]
-        self._note(Path(str(self.dirpath)))
+        self._update_attributes(Path(str(self.dirpath)))
 
     def _find_last_checkpoints(self, trainer: L.Trainer) -> set[str]:
-        """The file that Lightning takes for `ckpt_path="last"`."""
+        """The file that Lightning uses for `ckpt_path="last"`."""
         last = self.path(trainer, "last")
         return {str(last)} if last.is_file() else set()
 
     def _score(self, trainer: L.Trainer) -> float:
         if self.metric not in trainer.callback_metrics:
-            said = f"monitor={self.metric.removeprefix('val/')}"
-            setting = f"callbacks.checkpoint.monitor={self.monitor}" if self.monitor else said
+            default = f"monitor={self.metric.removeprefix('val/')}"
+            setting = f"callbacks.checkpoint.monitor={self.monitor}" if self.monitor else default
             names = sorted(name for name in trainer.callback_metrics if name.startswith("val/"))
             raise ConfigError(
                 f"{setting} is not among the metrics of a validation: {', '.join(names)}; set "
@@ -156,7 +156,7 @@ class BestAndLast(ModelCheckpoint):
         return float(trainer.callback_metrics[self.metric])
 
     def judge(self, score: float) -> bool:
-        """Note the score of weights if it is the best so far, and say whether it is."""
+        """Whether a score is the best so far; if it is, it is remembered."""
         if is_better := self._is_better(score):
             self.best = score
         return is_better
@@ -170,7 +170,7 @@ class BestAndLast(ModelCheckpoint):
 
 
 def has_validation(trainer: L.Trainer) -> bool:
-    """True if there are data to validate on, and validation is not switched off."""
+    """True if there are validation data, and validation is not switched off."""
     if not trainer.enable_validation:
         return False
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -186,7 +186,7 @@ def add_validation(trainer: L.Trainer, module: L.LightningModule) -> None:
         if isinstance(callback, BestAndLast):
             callback.add_validation(trainer, module)
         elif isinstance(callback, ModelCheckpoint):
-            # It saves where it finds itself at the end of the epoch or of a validation in it.
+            # It saves only in a fit, at the end of a validation or of an epoch.
             epochs, fn = trainer.fit_loop.epoch_progress.current, trainer.state.fn
             epochs.completed, trainer.state.fn = epochs.completed - 1, TrainerFn.FITTING
             callback.on_validation_end(trainer, module)
@@ -195,11 +195,11 @@ def add_validation(trainer: L.Trainer, module: L.LightningModule) -> None:
 
 
 def best_checkpoint(trainer: L.Trainer) -> Path | None:
-    """The best checkpoint of `BestAndLast`, or else of Lightning's own callback."""
-    theirs = [
+    """The best checkpoint of `BestAndLast`, or else that of Lightning's own callback, if any."""
+    lightnings = [
         Path(callback.best_model_path)
         for callback in trainer.checkpoint_callbacks
         if isinstance(callback, ModelCheckpoint)
     ]
-    paths = [BestAndLast.path(trainer, "best"), *theirs]
+    paths = [BestAndLast.path(trainer, "best"), *lightnings]
     return next((path for path in paths if path.is_file()), None)

@@ -16,9 +16,9 @@ log = logging.getLogger(__name__)
 class EpochLines(L.Callback):
     """Logs a line after each epoch, with or without a progress bar.
 
-    It has the loss of training, as a mean over the epoch, and the validation of the weights that
-    the epoch ended with: as many of the metrics that the module shows as fit a terminal. Without
-    a validation it has those of training. A validation within an epoch has a line too.
+    It has the first of the module's `shown` metrics as its training mean, and as many of them as
+    fit a terminal from a validation at the end of the epoch; without a validation, as many training
+    means. A validation within an epoch has a line of its own.
     """
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
@@ -38,25 +38,25 @@ class EpochLines(L.Callback):
 
 
 def epoch_name(trainer: L.Trainer) -> str:
-    """The present epoch, such as `epoch 3/10`; all of a training are of one length."""
+    """The current epoch, such as `epoch  3/10`, padded to the same length in all of a training."""
     last = trainer.max_epochs
     number = str(trainer.current_epoch + 1)
     return f"epoch {number:>{len(str(last))}}/{last}" if last and last > 0 else f"epoch {number}"
 
 
-def short(value: float) -> str:
-    """A value in four digits."""
+def four_digits(value: float) -> str:
+    """A value with four significant digits."""
     return f"{value:#.4g}".removesuffix(".")
 
 
 def _words(stage: str, metrics: Mapping[str, float], names: Sequence[str]) -> list[str]:
     known = {k: metrics[k] for k in names if math.isfinite(metrics.get(k, math.nan))}
-    words = [f" {name} {short(value)}" for name, value in known.items()]
+    words = [f" {name} {four_digits(value)}" for name, value in known.items()]
     return [f"   {stage}{words[0]}", *words[1:]] if words else []
 
 
 def _line(start: str, words: Sequence[str]) -> str:
-    """As many of the words as a terminal has room for."""
+    """A line with as many of the words as fit a terminal."""
     line = start
     for word in words:
         if len(line + word) > WIDTH:

@@ -21,31 +21,31 @@ REQUEUE = signal.SIGUSR2
 
 
 class GracefulStop(Checkpoint):
-    """Asked to stop, finishes the batch, saves `last.ckpt` and stops the run.
+    """On a signal, finishes the batch, saves `last.ckpt` and stops the run.
 
-    Ctrl-C, SIGTERM and SIGUSR1 ask, the latter two as Slurm does before it takes a machine away.
-    A second Ctrl-C stops at once. A SIGUSR2 that submitit listens to is handed on to it once the
-    checkpoint is saved. Of several processes any may be asked: all of them stop after that batch.
+    The signals are Ctrl-C, SIGTERM and SIGUSR1; Slurm sends the latter two before it ends a job.
+    A second Ctrl-C stops at once. SIGUSR2 is passed on to submitit, if that handles it, once the
+    checkpoint is saved. If one of several processes gets a signal, all stop after the same batch.
 
-    It is a `Checkpoint` because Lightning calls those after all other callbacks: what they made of
-    the batch, such as an average of the weights, is saved too.
+    It is a `Checkpoint` because Lightning calls those after all other callbacks, so that what these
+    made of the batch, such as an average of the weights, is saved too.
     """
 
     def __init__(self) -> None:
         self.stopping = False
         self._received: int | None = None
         self._previous: dict[int, Any] = {}
-        self._hosts: Any = None
+        self._cpu_group: Any = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        self._is_told = trainer.local_rank == 0  # and no other process of this node
-        if trainer.world_size > 1 and self._hosts is None and _are_connected():
-            self._hosts = torch.distributed.new_group(backend="gloo")
+        self._prints = trainer.local_rank == 0  # once for each node
+        if trainer.world_size > 1 and self._cpu_group is None and _are_connected():
+            self._cpu_group = torch.distributed.new_group(backend="gloo")
         if stage == "fit" or trainer.world_size > 1:
             self._listen()
 
     def on_train_start(self, *_: object) -> None:
-        """Replace Lightning's handlers: that of SIGTERM waits for processes that do not come."""
+        """Replace Lightning's handlers: that of SIGTERM would wait in vain for other processes."""
         self._listen_again()
 
     def on_validation_start(self, *_: object) -> None:
@@ -64,21 +64,21 @@ class GracefulStop(Checkpoint):
             self._stop()
 
     def on_train_epoch_start(self, trainer: L.Trainer, *_: object) -> None:
-        """Stop if asked to while the epoch before was ending."""
+        """Stop if asked to at the end of the previous epoch."""
         if self._is_asked(trainer):
             self._stop()
 
     def on_fit_end(self, trainer: L.Trainer, *_: object) -> None:
-        """Stop if asked to while the last epoch of all was ending."""
+        """Stop if asked to at the end of the last epoch."""
         self._stop_at_end(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, *_: object) -> None:
-        """Stop if asked to in a validation after training, of several processes."""
+        """Stop if asked to in a validation after training, with several processes."""
         if trainer.state.fn == TrainerFn.VALIDATING:
             self._stop_at_end(trainer)
 
     def on_test_end(self, trainer: L.Trainer, *_: object) -> None:
-        """Stop if asked to in the test, of several processes."""
+        """Stop if asked to in the test, with several processes."""
         self._stop_at_end(trainer)
 
     def teardown(self, *_: object, **__: object) -> None:
@@ -89,15 +89,15 @@ class GracefulStop(Checkpoint):
         self._restore()
 
     def _is_asked(self, trainer: L.Trainer) -> bool:
-        """Whether any of the processes was asked to stop; all must call it.
+        """Whether any process was asked to stop; all must call this.
 
-        They tell one another from host to host: a collective of the devices, whose result is asked
-        for, would make the host wait for the device in each step.
+        They communicate through a group of their CPUs: reading the result of a collective on the
+        devices would make each step wait for its device.
         """
-        if self._hosts is None:
+        if self._cpu_group is None:
             return trainer.strategy.reduce_boolean_decision(self.stopping, all=False)
         asked = torch.tensor(int(self.stopping), device="cpu")
-        torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX, self._hosts)
+        torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX, self._cpu_group)
         return bool(asked)
 
     def _stop_at_end(self, trainer: L.Trainer) -> None:
@@ -107,27 +107,27 @@ class GracefulStop(Checkpoint):
 
     def _stop(self) -> None:
         if self._received == REQUEUE:
-            signal.raise_signal(REQUEUE)  # submitit's handler is back, and exits
+            signal.raise_signal(REQUEUE)  # submitit's handler is restored, and exits
         raise KeyboardInterrupt
 
     def _listen(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
         for number in (*SIGNALS, *([REQUEUE] if callable(signal.getsignal(REQUEUE)) else [])):
-            self._previous.setdefault(number, signal.signal(number, self._note))
+            self._previous.setdefault(number, signal.signal(number, self._handle))
 
     def _listen_again(self) -> None:
         if self._previous and not self.stopping:
             self._listen()
 
-    def _note(self, signum: int, frame: FrameType | None) -> None:
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
         self.stopping, self._received = True, signum
         self._restore()
         name = signal.Signals(signum).name
         text = f"\n{name}: stopping after this batch. Ctrl-C again stops at once.\n"
-        # Not by print, in the middle of which the signal may have come.
+        # Not by print, which the signal may have interrupted.
         with suppress(OSError):
-            os.write(1, text.encode() if self._is_told else b"")
+            os.write(1, text.encode() if self._prints else b"")
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():
@@ -159,7 +159,7 @@ def stoppable(trainer: L.Trainer, at_once: bool = False) -> Iterator[None]:
     Lightning would raise SystemExit, and leave handlers of its own behind.
 
     Args:
-        trainer: the one that works.
+        trainer: the trainer that works meanwhile.
         at_once: make SIGTERM and SIGUSR1 raise KeyboardInterrupt too.
     """
     is_main = threading.current_thread() is threading.main_thread()

@@ -1,4 +1,4 @@
-"""The run's settings, for the loggers: TensorBoard's HPARAMS tab compares runs by them."""
+"""The run's settings for the loggers; TensorBoard's HPARAMS tab compares runs by them."""
 
 from typing import Any
 
@@ -6,17 +6,17 @@ import lightning as L
 from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
-from workbench.callbacks.boards import boards
+from workbench.callbacks.summary_writers import summary_writers
 
 
 class HParams(L.Callback):
-    """Tells the loggers the run's settings.
+    """Passes the run's settings to the loggers.
 
-    TensorBoard is not told which metrics belong to them: from a run that declares none it works out
-    itself which metrics there are and in which settings runs differ, and puts those first.
+    No metrics are declared to TensorBoard: without them it determines itself which metrics there
+    are and in which settings runs differ, and shows these first.
 
     Args:
-        settings: config values by their dotted name.
+        settings: config values by dotted name.
     """
 
     def __init__(self, settings: dict[str, Any]) -> None:
@@ -30,16 +30,16 @@ class HParams(L.Callback):
         for logger in trainer.loggers if trainer.is_global_zero else []:
             if isinstance(logger, TensorBoardLogger):
                 logger.hparams.update(self.settings)
-            elif isinstance(logger, MLFlowLogger):  # in a resumed run none may change
-                known = logger.experiment.get_run(logger.run_id).data.params
-                new = {name: v for name, v in self.settings.items() if name not in known}
+            elif isinstance(logger, MLFlowLogger):  # which allows no changes in a resumed run
+                logged = logger.experiment.get_run(logger.run_id).data.params
+                new = {name: v for name, v in self.settings.items() if name not in logged}
                 logger.log_hyperparams(new)
             else:
                 logger.log_hyperparams(self.settings)
         _, start, self._end = hparams(self.settings, {})
-        for board in boards(trainer):
-            board._get_file_writer().add_summary(start)
+        for writer in summary_writers(trainer):
+            writer._get_file_writer().add_summary(start)
 
     def on_train_end(self, trainer: L.Trainer, *_: object) -> None:
-        for board in boards(trainer):
-            board._get_file_writer().add_summary(self._end)
+        for writer in summary_writers(trainer):
+            writer._get_file_writer().add_summary(self._end)

@@ -7,19 +7,19 @@ from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
 
-from workbench.callbacks.epoch_lines import epoch_name, short
+from workbench.callbacks.epoch_lines import epoch_name, four_digits
 from workbench.module import ReportingModule, reports_of
 from workbench.ranges import Count, checked
 
 
 class Progress(RichProgressBar):
-    """Lightning's Rich bar with the last batch's metrics that the module shows, and the time left.
+    """Lightning's Rich bar with the module's `shown` metrics of the last batch, and the time left.
 
-    It is gone when the training is over. There is none outside a terminal: in a pipe, a log file
-    or a notebook, which would keep every state of a bar, or need further packages.
+    It disappears when the training is over. Outside a terminal there is none: a pipe or a log file
+    would keep every state of a bar, and a notebook would need further packages.
 
     Args:
-        every_n_batches: how often the bar is updated; reading metrics makes the device wait.
+        every_n_batches: how often the bar is updated; reading metrics waits for the device.
     """
 
     @checked
@@ -31,7 +31,7 @@ class Progress(RichProgressBar):
             self.disable()
 
     def enable(self) -> None:
-        """Stay as it is: Lightning enables the bars of the first process."""
+        """Do nothing: Lightning calls this in the first process, even outside a terminal."""
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: ReportingModule, outputs: Any, batch: Any, index: int
@@ -42,10 +42,10 @@ class Progress(RichProgressBar):
     def get_metrics(self, trainer: L.Trainer, pl_module: ReportingModule) -> dict[str, Any]:
         reports = reports_of(pl_module)
         means = reports.means["train"].of_last_batch()
-        return {name: short(means[name]) for name in reports.shown if name in means}
+        return {name: four_digits(means[name]) for name in reports.shown if name in means}
 
     def configure_columns(self, trainer: L.Trainer) -> list[ProgressColumn]:
-        """Fits a terminal of 80 characters."""
+        """Columns that fit a terminal of 80 characters."""
         return [TextColumn("{task.description}"), BarColumn(bar_width=12), TimeRemainingColumn()]
 
     def _init_progress(self, trainer: L.Trainer) -> None:

@@ -1,4 +1,4 @@
-"""End a trial of a search that is hopeless by its validation curve."""
+"""Pruning: ending a trial of a search whose validation curve is hopeless."""
 
 from collections.abc import Callable
 
@@ -11,13 +11,14 @@ Judge = Callable[[float, int], bool]
 
 
 class Pruning(L.Callback):
-    """Reports the optimized metric of each epoch that was validated, and ends the run if told to.
+    """Passes the optimized metric of each validated epoch to a judge, which may end the run.
 
-    Every rank has it. Its checkpoints are written first, so the run can be resumed.
+    Every rank needs this callback. The checkpoints of the epoch are written first, so the run can
+    be resumed.
 
     Args:
-        metric: such as `val/loss`; by default the module's `monitor`.
-        judge: of rank 0, that decides.
+        metric: a metric such as `val/loss`; by default the module's `monitor`.
+        judge: decides in rank 0; None in the others.
     """
 
     def __init__(self, metric: str | None, judge: Judge | None) -> None:
@@ -36,6 +37,6 @@ class Pruning(L.Callback):
 
 
 def was_pruned(trainer: L.Trainer) -> bool:
-    """True if the run was ended before its time, as hopeless."""
+    """True if the run was ended early by `Pruning`."""
     callbacks = trainer.callbacks  # type: ignore[attr-defined]
     return any(isinstance(callback, Pruning) and callback.has_pruned for callback in callbacks)

@@ -2,14 +2,14 @@
 
 import lightning as L
 
-from workbench.callbacks.boards import boards
+from workbench.callbacks.summary_writers import summary_writers
 from workbench.module import ReportingModule, reports_of
 
 
 class ScalarLayout(L.Callback):
-    """Gives the tab "Custom scalars" a chart for each metric that the module shows, train and val.
+    """Gives the tab "Custom scalars" a chart of train and val for each of the `shown` metrics.
 
-    It is written after the first epoch, when it is known which of them there are.
+    It is written after the first epoch, when it is known which of the metrics are logged.
     """
 
     def __init__(self) -> None:
@@ -19,12 +19,12 @@ class ScalarLayout(L.Callback):
         if self._is_written:
             return
         reports = reports_of(pl_module)
-        known = reports.metrics("train")
+        logged = reports.metrics("train")
         charts = {
             name: ["Multiline", [f"^train/{name}$", f"^val/{name}$"]]
             for name in reports.shown
-            if name in known
+            if name in logged
         }
-        for board in boards(trainer):
-            board.add_custom_scalars({"training and validation": charts})
+        for writer in summary_writers(trainer):
+            writer.add_custom_scalars({"training and validation": charts})
         self._is_written = True

@@ -11,13 +11,13 @@ from workbench.ranges import Count, checked
 
 
 class StopWhenNotFinite(L.Callback):
-    """Stops a run with a RunError once a term of its loss is infinite or not a number.
+    """Stops a run with a RunError once a metric of a training batch is infinite or NaN.
 
-    It does so before the epoch's checkpoint is written, so the last good one stays. The last batch
-    of an epoch is always checked.
+    The last batch of an epoch is always checked, before the epoch's checkpoint is written, so that
+    the last good checkpoint is kept.
 
     Args:
-        every_n_batches: how often it checks; each check makes a GPU wait.
+        every_n_batches: how often batches are checked; each check waits for the device.
     """
 
     @checked

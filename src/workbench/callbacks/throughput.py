@@ -1,4 +1,4 @@
-"""Examples per second."""
+"""The throughput of training in examples per second."""
 
 import time
 
@@ -9,9 +9,9 @@ from workbench.module import ReportingModule, reports_of
 
 
 class Throughput(L.Callback):
-    """Reports `train/examples_per_second` of each epoch, over all devices, without validation.
+    """Reports `train/examples_per_second` of each epoch, over all devices, validation excluded.
 
-    The metric is named after the module's word for its examples.
+    The metric's name has the module's word for its examples.
     """
 
     _validating = 0.0
@@ -37,7 +37,7 @@ class Throughput(L.Callback):
             self._validating += time.perf_counter() - self._validation_start
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
-        if not self._count:  # resumed after the last batch of this epoch
+        if not self._count:  # the run was resumed after the last batch of this epoch
             return
         seconds = time.perf_counter() - self._start - self._validating
         rate = torch.tensor(self._count / seconds, device=pl_module.device)

@@ -5,7 +5,7 @@ from typing import Any
 
 import lightning as L
 
-from workbench.callbacks.unsuited import refuse_unsuited
+from workbench.callbacks.unsupported import refuse_unsupported
 from workbench.config.blame import blaming
 from workbench.config.identity import said
 from workbench.config.instantiate import instantiate
@@ -65,7 +65,7 @@ def build_callbacks(config: Config) -> dict[str, L.Callback]:
         if callback is not None
     }
     for place, callback in callbacks.items():
-        refuse_unsuited(callback, place)
+        refuse_unsupported(callback, place)
     return callbacks
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from workbench.callbacks.epoch_lines import short
+from workbench.callbacks.epoch_lines import four_digits
 from workbench.errors import ConfigError
 from workbench.stacked.graph import Replayed
 from workbench.stacked.leaves import take_apart
@@ -185,7 +185,7 @@ def _show(running: Sequence[Member]) -> None:
     losses = sorted(member.module.metrics("train")["loss"] for member in running)
     if losses:
         epoch = f"epoch {running[0].epochs}/{running[0].trainer.max_epochs}"
-        span = f"{short(losses[0])} to {short(losses[-1])}"
+        span = f"{four_digits(losses[0])} to {four_digits(losses[-1])}"
         log.info("%s   %s runs   train loss %s", epoch, len(running), span)
 
 

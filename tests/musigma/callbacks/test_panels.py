@@ -26,7 +26,7 @@ from musigma.models.mlp import MLP
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO
 from musigma.objectives.likelihoods import Laplace
-from workbench.callbacks.boards import boards
+from workbench.callbacks.summary_writers import summary_writers
 from workbench.config.quoting import quote
 from workbench.runs.weights import load_checkpoint
 from workbench.training import run
@@ -295,9 +295,9 @@ def test_without_a_tensorboard_logger_panels_do_nothing(option, run_here, monkey
 def test_only_the_first_process_has_boards(tmp_path, monkeypatch):
     logger = TensorBoardLogger(tmp_path, name="", version="")
     trainer = Trainer(accelerator="cpu", logger=logger, enable_checkpointing=False)
-    assert len(boards(trainer)) == 1
+    assert len(summary_writers(trainer)) == 1
     monkeypatch.setattr(type(trainer.strategy), "is_global_zero", False)
-    assert boards(trainer) == []
+    assert summary_writers(trainer) == []
 
 
 def test_a_run_that_goes_on_has_each_step_once(run_here, compose_launch, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 
 from toy import Line
 from workbench import interactive
-from workbench.callbacks.epoch_lines import short
+from workbench.callbacks.epoch_lines import four_digits
 from workbench.console import formatted_warning
 
 EPOCHS = [
@@ -102,7 +102,7 @@ def test_epochs_are_aligned(run_here, capsys):
 
 @pytest.mark.parametrize(("value", "text"), [(829.0, "829.0"), (1002.83, "1003"), (0.37, "0.3700")])
 def test_numbers_have_four_digits(value, text):
-    assert short(value) == text
+    assert four_digits(value) == text
 
 
 def test_a_warning_names_no_file_of_a_library():

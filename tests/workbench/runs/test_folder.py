@@ -117,9 +117,8 @@ def test_single_values_can_be_amended_and_groups_cannot():
         with pytest.raises(RunError, match="cannot be changed when a run is resumed"):
             with_overrides(config, [override])
     config["trainer"]["_target_"] = "lightning.pytorch.Trainer"
-    assert (
-        with_overrides(config, ["trainer.gradient_clip_val=1"])["trainer"]["gradient_clip_val"] == 1
-    )
+    changed = with_overrides(config, ["trainer.gradient_clip_val=1"])
+    assert changed["trainer"]["gradient_clip_val"] == 1
 
 
 def test_any_checkpoint_is_found_by_its_name_or_its_file(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Lightning's callbacks that would break the promises of a run."""
+"""Lightning's callbacks that a run does not support."""
 
 import lightning as L
 from lightning.pytorch.callbacks import (
@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import (
 
 from workbench.errors import ConfigError
 
-UNSUITED = {
+UNSUPPORTED = {
     BatchSizeFinder: "trains with a batch size that no config records; set data.batch_size",
     LearningRateFinder: "trains with a step size that no config records; sweep optimizer.lr",
     StochasticWeightAveraging: "keeps its average in no checkpoint that can be measured; take "
@@ -28,13 +28,13 @@ UNSUITED = {
 }
 
 
-def refuse_unsuited(callback: L.Callback, place: str) -> None:
-    """Refuse a callback whose results neither the config nor a checkpoint would hold.
+def refuse_unsupported(callback: L.Callback, place: str) -> None:
+    """Refuse a callback that a run does not support.
 
     Raises:
-        ConfigError: says why, and what to take instead.
+        ConfigError: says why, and what to use instead.
     """
-    for kind, reason in UNSUITED.items():
+    for kind, reason in UNSUPPORTED.items():
         is_own = isinstance(callback, ModelCheckpoint) and callback.dirpath is None
         if isinstance(callback, kind) and not is_own:
             raise ConfigError(f"{place}: {type(callback).__name__} {reason}")
