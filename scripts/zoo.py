@@ -93,13 +93,13 @@ def uses_of(files: Files) -> Uses:
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
-    """The dotted names that a module imports, now or `late`."""
+    """The dotted names that a module imports, also by `lazy`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "late":
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "lazy":
             yield from (str(name.value) for name in node.args if isinstance(name, ast.Constant))
 
 

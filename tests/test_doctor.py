@@ -207,7 +207,7 @@ def test_files_that_are_not_the_published_mnist_are_a_problem_packed_or_not(tmp_
 def test_logs_that_cannot_be_written_are_a_problem(tmp_path, monkeypatch):
     (tmp_path / "logs").write_text("a file, and no folder")
     here = dataclasses.replace(project.the_project(), root=tmp_path)
-    monkeypatch.setattr(project, "_given", [here])
+    monkeypatch.setattr(project, "_current", [here])
     (finding,) = problems(doctor.logs)
     assert "cannot be written" in finding.what
     assert "log_dir=" in finding.advice

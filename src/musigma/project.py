@@ -5,12 +5,12 @@ from typing import Any
 
 from musigma import words
 from musigma.paths import PROJECT_ROOT
-from workbench.project import Config, Project, hand_over, late
+from workbench.project import Config, Project, hand_over, lazy
 
 V2 = "torchvision.transforms.v2"
 
 
-def found(data: Any) -> Mapping[str, Any]:
+def data_facts(data: Any) -> Mapping[str, Any]:
     """The source of the images, and whether they are streamed, once the data are prepared."""
     stream = getattr(data, "stream", None)
     return {"source": data.source} | ({} if stream is None else {"stream": stream})
@@ -23,12 +23,12 @@ def describe(config: Config, module: Any, data: Any) -> dict[str, str]:
     return words.describe(config, module.model, module.objective, data)
 
 
-def is_known(data: Any) -> bool:
+def can_assemble(data: Any) -> bool:
     """True if the shape of the images is known before they have been read."""
     return data.known_shape is not None
 
 
-def few(data: Any) -> Any:
+def shorten(data: Any) -> Any:
     """Eight images of each set."""
     return data.some(8)
 
@@ -37,19 +37,19 @@ PROJECT = hand_over(
     Project(
         package="musigma",
         root=PROJECT_ROOT,
-        settings=late("musigma.settings.settings"),
-        assemble=late("musigma.assemble.assemble"),
-        try_batch=late("musigma.trial_batch.try_batch"),
-        adopt=late("musigma.assemble.adopt"),
-        is_known=is_known,
-        unused=late("musigma.assemble.unused"),
-        rules=late("musigma.assemble.rules"),
+        settings=lazy("musigma.settings.settings"),
+        assemble=lazy("musigma.assemble.assemble"),
+        try_batch=lazy("musigma.trial_batch.try_batch"),
+        adopt=lazy("musigma.assemble.adopt"),
+        can_assemble=can_assemble,
+        unused=lazy("musigma.assemble.unused"),
+        rules=lazy("musigma.assemble.rules"),
         describe=describe,
-        meanings=late("musigma.metrics.meanings"),
-        derive=late("musigma.metrics.on_common_scale"),
-        older=late("musigma.metrics.older"),
-        found=found,
-        few=few,
+        meanings=lazy("musigma.metrics.meanings"),
+        derive=lazy("musigma.metrics.on_common_scale"),
+        older_meanings=lazy("musigma.metrics.older"),
+        data_facts=data_facts,
+        shorten=shorten,
         given_later={
             "model": {"image_shape"},
             "model.prior": {"model"},
@@ -57,7 +57,7 @@ PROJECT = hand_over(
                 *("model", "objective", "optimizer", "scheduler", "parameter_groups", "seed"),
             },
         },
-        beside=late("musigma.settings.beside"),
+        extra_nodes=lazy("musigma.settings.beside"),
         libraries={"data.dataset": "torchvision.datasets", "data.augment": V2},
         changes_nothing=(
             "data.num_workers",
@@ -78,14 +78,14 @@ PROJECT = hand_over(
             "data.dataset.root": "the same images may lie elsewhere",
             "data.eval_batch_size": "evaluation is the same in batches of any size",
         },
-        unsaid={
+        former_values={
             "module._target_": "musigma.module.AutoencoderModule",
             "model.prior._target_": "musigma.models.priors.StandardNormal",
         },
         by_last_part=("data.path", "data.dataset.root"),
         after_training={"evaluate": "python scripts/evaluate.py run={run}"},
-        sweep_plots=late("musigma.commands.sweep_plots.sweep_plots"),
-        thumbnails=late("musigma.commands.sweep_plots.thumbnails"),
-        checks=(late("musigma.data.checks.data_sets"),),
+        sweep_plots=lazy("musigma.commands.sweep_plots.sweep_plots"),
+        thumbnails=lazy("musigma.commands.sweep_plots.thumbnails"),
+        checks=(lazy("musigma.data.checks.data_sets"),),
     )
 )

@@ -13,7 +13,7 @@ from workbench.early_stopping import stopping_reason
 from workbench.epoch_means import EpochMeans
 from workbench.example_values import ExampleValues
 from workbench.optimized import OptimizedModule
-from workbench.project import Config, late
+from workbench.project import Config, lazy
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class ReportingModule(OptimizedModule):
             return super().load_from_checkpoint(
                 checkpoint_path, map_location, hparams_file, strict, True, **arguments
             )
-        module: Self = late("workbench.runs.opening.load_module")(cls, Path(checkpoint_path))
+        module: Self = lazy("workbench.runs.opening.load_module")(cls, Path(checkpoint_path))
         return module if map_location is None else module.to(map_location)
 
     def add(self, stage: Stage, terms: dict[str, Tensor], **settings: float) -> None:

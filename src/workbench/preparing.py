@@ -145,7 +145,7 @@ def _prepare_data_here(config: Config) -> tuple[L.LightningDataModule, Config]:
     L.seed_everything(config["seed"], verbose=False)
     data = build_data(config)
     data.prepare_data()
-    found = the_project().found(data)
+    found = the_project().data_facts(data)
     choices = {n: v for n, v in found.items() if n in config["data"] and config["data"][n] != v}
     config["data"] |= choices
     return data, choices

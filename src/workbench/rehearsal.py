@@ -76,7 +76,7 @@ def rehearse(
         if not is_foreign(type(module)):
             trainer.callbacks.append(_RehearsePanels(planned))  # type: ignore[attr-defined]
         with stoppable(trainer):
-            trainer.fit(rehearsed, datamodule=the_project().few(data))
+            trainer.fit(rehearsed, datamodule=the_project().shorten(data))
         if (path := BestAndLast.path(trainer, "last")).is_file():
             load_checkpoint(path)
     if is_foreign(type(module)):

@@ -135,7 +135,7 @@ def _record_start(
     folder.write_metrics(
         status="running",
         processes=count,
-        **{f"data_{name}": value for name, value in the_project().found(data).items()},
+        **{f"data_{name}": value for name, value in the_project().data_facts(data).items()},
         monitor=reports_of(module).monitor,
         meanings=meanings.plain(),
         tracked=tracked_runs or None,
@@ -231,7 +231,7 @@ def _record_results(
     if was_pruned(trainer):
         log.info("pruned after epoch %s: hopeless compared to other trials", trainer.current_epoch)
     about = [f"{stage} on {part}" for stage, part in parts.items()]
-    about += [f"data {name}: {value}" for name, value in project.found(data).items()]
+    about += [f"data {name}: {value}" for name, value in project.data_facts(data).items()]
     lines = {"run folder": str(display_path(folder.path))}
     if not in_sweep:  # a sweep has a page of its own
         commands = {} if is_foreign(type(module)) else project.after_training

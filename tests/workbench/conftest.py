@@ -19,7 +19,7 @@ from workbench import project
 
 @pytest.fixture(autouse=True)
 def _toy(monkeypatch):
-    monkeypatch.setattr(project, "_given", [PROJECT])
+    monkeypatch.setattr(project, "_current", [PROJECT])
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def with_project(monkeypatch):
     """Changes → a toy project with these."""
 
     def change(**changes):
-        monkeypatch.setattr(project, "_given", [dataclasses.replace(PROJECT, **changes)])
+        monkeypatch.setattr(project, "_current", [dataclasses.replace(PROJECT, **changes)])
 
     return change
 

@@ -159,9 +159,11 @@ class _Decided:
 
 @pytest.mark.parametrize("little", [(False, True, False), (True, False, False)])
 def test_what_the_first_process_decides_of_the_data_is_so_in_all(little, monkeypatch, caplog):
+    def facts(data):
+        return {"stream": data.stream, "source": data.source}
+
     monkeypatch.setattr(preparing, "build_data", _Decided)
-    project = SimpleNamespace(found=lambda data: {"stream": data.stream, "source": data.source})
-    monkeypatch.setattr(preparing, "the_project", lambda: project)
+    monkeypatch.setattr(preparing, "the_project", lambda: SimpleNamespace(data_facts=facts))
 
     def work(processes, stream="auto"):
         config = {"seed": 0, "data": {"stream": stream}, "little": little[processes.rank]}

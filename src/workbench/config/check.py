@@ -154,8 +154,8 @@ def _check_description(node: Mapping[str, Any], hint: Any, place: str) -> Iterat
         known = {name: Argument(Any, False) for name in arguments} | known
     if is_recipe(hint):  # the rest is given when it is called
         known = {name: argument._replace(is_required=False) for name, argument in known.items()}
-    for beside, kept in the_project().beside().get(place, {}).items():
-        known[beside] = Argument(kept, True)
+    for extra, kind in the_project().extra_nodes().get(place, {}).items():
+        known[extra] = Argument(kind, True)
     known = known | {name: Argument(kind, False) for name, kind in BESIDE.get(place, {}).items()}
     given = {**GIVEN_LATER, **the_project().given_later}
     later = given.get(place) or given.get(f"{place.rpartition('.')[0]}.*", set())

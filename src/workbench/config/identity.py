@@ -47,9 +47,9 @@ def identity(config: Mapping[str, Any]) -> str:
 
 def said(config: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by their dotted names, without those that older versions did not write."""
-    unsaid = the_project().unsaid
+    former = the_project().former_values
     return {
-        n: value for n, value in flatten(config).items() if n not in unsaid or unsaid[n] != value
+        n: value for n, value in flatten(config).items() if n not in former or former[n] != value
     }
 
 

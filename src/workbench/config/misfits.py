@@ -28,7 +28,7 @@ from workbench.config.trainer_rules import (
 from workbench.errors import ConfigError
 from workbench.foreign import is_foreign
 from workbench.module import reports_of
-from workbench.project import Config, late, the_project
+from workbench.project import Config, lazy, the_project
 
 SMALL = 10_000_000
 """The most weights of a module that is called small."""
@@ -93,14 +93,14 @@ def _try_out(
     shape was small, as that is faster. Then no batch is tried again: numbers that are not whole
     give a batch no other shape, and no other terms unless they are 0.
     """
-    if not the_project().is_known(data):
+    if not the_project().can_assemble(data):
         return None
 
     def tried(device: str) -> tuple[str, list[str], list[str]] | None:
         with torch.device(device):
             module = build_module({**config, "compile": False}, data)
         if begins:
-            late("workbench.init_from.check_fits")(module, config)
+            lazy("workbench.init_from.check_fits")(module, config)
         if is_foreign(type(module)):
             return None
         if any(map(is_lazy, module.parameters())):

@@ -55,11 +55,11 @@ def _targets(node: Any) -> Iterator[str]:
 def _settings_of(name: str) -> dict[str, Any]:
     """A schema for every entry that a mapping with this target may hold."""
     known, _ = arguments_of(find_class(name, "schema"))
-    beside = {entry: NESTED for entries in the_project().beside().values() for entry in entries}
+    extra = {entry: NESTED for entries in the_project().extra_nodes().values() for entry in entries}
     hydra = {"_target_": {"type": "string"}, "_partial_": {"type": "boolean"}, "defaults": {}}
     is_scheduler = issubclass(find_class(name, "schema"), LRScheduler)
     timing = {entry: _of(hint) for entry, hint in (TIMING if is_scheduler else {}).items()}
-    return {**hydra, **beside, **timing} | {entry: _of(known[entry].hint) for entry in known}
+    return {**hydra, **extra, **timing} | {entry: _of(known[entry].hint) for entry in known}
 
 
 def _of(hint: Any) -> dict[str, Any]:

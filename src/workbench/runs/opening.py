@@ -38,7 +38,7 @@ def load_module(kind: type[ReportingModule], path: Path) -> ReportingModule:
         if own and is_foreign(find_class(own, "module")):
             raise _of_another_class(path, own)
         data = build_data(config)
-        if not the_project().is_known(data):
+        if not the_project().can_assemble(data):
             raise ConfigError(
                 "its module cannot be built before its data have been read; open its run folder "
                 f"with {the_project().package}.load_run"

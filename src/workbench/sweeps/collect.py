@@ -111,9 +111,9 @@ def _whole(folder: RunFolder, traceback: str) -> SweepRun:
     meanings = None
     if "meanings" in known:
         meanings = read_meanings(known["meanings"])
-    elif project.older:
+    elif project.older_meanings:
         source = known.get("data_source") or config["data"].get("source", "unknown")
-        meanings, more = project.older(config, source, metrics)
+        meanings, more = project.older_meanings(config, source, metrics)
         metrics |= more
     return SweepRun(
         folder.path,

@@ -21,7 +21,7 @@ def configs(tmp_path, monkeypatch):
     copy = shutil.copytree(CONFIGS, tmp_path / "configs", ignore=shutil.ignore_patterns("local"))
     (copy / "local").mkdir()
     here = dataclasses.replace(project.the_project(), root=tmp_path)
-    monkeypatch.setattr(project, "_given", [here])
+    monkeypatch.setattr(project, "_current", [here])
     register_resolvers()
     return copy
 

@@ -189,7 +189,7 @@ def mylab(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "configs" / "local").mkdir(parents=True)
     here = dataclasses.replace(project.the_project(), root=tmp_path)
-    monkeypatch.setattr(project, "_given", [here])
+    monkeypatch.setattr(project, "_current", [here])
     return tmp_path
 
 
