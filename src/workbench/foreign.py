@@ -79,7 +79,7 @@ class Reports(L.Callback):
         self.planned_length: Any = None
         self._trainer: L.Trainer | None = None
         self._names: dict[Stage, set[str]] = {"train": set(), "val": set(), "test": set()}
-        self._found: dict[Stage, dict[str, float]] = {}
+        self._metrics: dict[Stage, dict[str, float]] = {}
         self._validated_step: int | None = None
 
     @property
@@ -93,13 +93,13 @@ class Reports(L.Callback):
         return {f"{stage}/{name}" for stage, names in self._names.items() for name in names}
 
     def metrics(self, stage: Stage) -> dict[str, float]:
-        """The metrics of the present or last epoch, equal on all ranks."""
+        """The metrics of the current or last epoch, equal on all ranks."""
         if self._trainer is not None and self._stage() == stage:
             now = self._trainer.callback_metrics
-            names = [n for name in self._names[stage] for n in now if _is_of(f"{stage}/{name}", n)]
-            found = {name.partition("/")[2]: float(now[name]) for name in sorted(names)}
-            self._found[stage] = found
-        return self._found.get(stage, {})
+            ours = [f"{stage}/{name}" for name in self._names[stage]]
+            names = sorted(name for name in now if any(_is_of(metric, name) for metric in ours))
+            self._metrics[stage] = {name.partition("/")[2]: float(now[name]) for name in names}
+        return self._metrics.get(stage, {})
 
     def validation(self) -> dict[str, float]:
         """The validation metrics of the present weights; empty if they were not validated."""
@@ -109,7 +109,7 @@ class Reports(L.Callback):
             self.metrics("val")
             self._validated_step = self._trainer.global_step
         is_now = self._validated_step == self._trainer.global_step
-        return self._found.get("val", {}) if is_now else {}
+        return self._metrics.get("val", {}) if is_now else {}
 
     def add_validation(self, checkpoint: dict[str, Any]) -> None:
         """Add the validation metrics of these weights, and the step of the validation."""
@@ -145,7 +145,7 @@ class Reports(L.Callback):
         ours = (f"{stage}/{own}", {**options, "prog_bar": False})
         return [ours] if ours[0] == name else [(name, options), ours]
 
-    def end_of_epoch(self, stage: Stage) -> None:
+    def report_epoch(self, stage: Stage) -> None:
         """Report the metrics of an epoch, after the module's own hook has run."""
         assert self._trainer is not None
         if self._trainer.sanity_checking:
@@ -195,14 +195,14 @@ class Reports(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add the entries of our checkpoints, and keep only hyperparameters of plain values."""
-        checkpoint["epoch_means"] = {"found": self._found.get("train", {})}
+        checkpoint["epoch_means"] = {"found": self._metrics.get("train", {})}
         checkpoint["settings"] = self.settings
         if self.config is not None:
             checkpoint["config"] = self.config
         self.add_validation(checkpoint)
         key = L.LightningModule.CHECKPOINT_HYPER_PARAMS_KEY
-        if isinstance(kept := checkpoint.get(key), Mapping):
-            checkpoint[key] = {name: value for name, value in kept.items() if _is_plain(value)}
+        if isinstance(found := checkpoint.get(key), Mapping):
+            checkpoint[key] = {n: value for n, value in found.items() if _is_plain(value)}
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -211,8 +211,8 @@ class Reports(L.Callback):
         if trainer.state.fn != TrainerFn.FITTING:
             self.tested_step = checkpoint["global_step"]
             return
-        self._found["train"] = checkpoint["epoch_means"].get("found", {})
-        self._found["val"] = checkpoint.get("validation", {})
+        self._metrics["train"] = checkpoint["epoch_means"].get("found", {})
+        self._metrics["val"] = checkpoint.get("validation", {})
         self.settings = checkpoint.get("settings", {})
         self._validated_step = checkpoint.get("validated_step")
 
@@ -251,15 +251,15 @@ class _Adapted:
 
     def on_train_epoch_end(self) -> None:
         super().on_train_epoch_end()  # type: ignore[misc]
-        self._reports.end_of_epoch("train")
+        self._reports.report_epoch("train")
 
     def on_validation_epoch_end(self) -> None:
         super().on_validation_epoch_end()  # type: ignore[misc]
-        self._reports.end_of_epoch("val")
+        self._reports.report_epoch("val")
 
     def on_test_epoch_end(self) -> None:
         super().on_test_epoch_end()  # type: ignore[misc]
-        self._reports.end_of_epoch("test")
+        self._reports.report_epoch("test")
 
 
 def adapted(kind: type, reports: Reports, arguments: Mapping[str, Any]) -> L.LightningModule:
@@ -270,8 +270,9 @@ def adapted(kind: type, reports: Reports, arguments: Mapping[str, Any]) -> L.Lig
     return module
 
 
-def _is_of(ours: str, name: str) -> bool:
-    return name == ours or name.startswith(f"{ours}/dataloader_idx_")
+def _is_of(metric: str, name: str) -> bool:
+    """True if a logged name is that of a metric, for one of several loaders too."""
+    return name == metric or name.startswith(f"{metric}/dataloader_idx_")
 
 
 def _is_own_panel(callback: L.Callback) -> bool:

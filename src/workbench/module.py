@@ -153,19 +153,19 @@ class ReportingModule(OptimizedModule):
         """Stop at once if early stopping had ended the run that is resumed."""
         metrics = {f"val/{name}": value for name, value in self._validation.items()}
         metrics |= {f"train/{name}": value for name, value in self.metrics("train").items()}
-        for callback in self._early_stopping():
+        for callback in self.trainer.early_stopping_callbacks:
             if reason := stopping_reason(callback, metrics):
                 self.trainer.should_stop = True
                 log.info("early stopping had ended this run: %s; change that to train on", reason)
 
     def on_train_epoch_start(self) -> None:
-        self._start("train")
+        self._begin_epoch("train")
 
     def on_validation_epoch_start(self) -> None:
-        self._start("val")
+        self._begin_epoch("val")
 
     def on_test_epoch_start(self) -> None:
-        self._start("test")
+        self._begin_epoch("test")
         self.test_values.reset()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
@@ -184,13 +184,17 @@ class ReportingModule(OptimizedModule):
         """Report the metrics of the epoch that ends, unless that was done already."""
         if stage in self._reported:
             return
+        metrics = self.metrics(stage) | (self.settings if stage == "train" else {})
+        named = {f"{stage}/{name}": value for name, value in metrics.items()}
+        self._reported[stage] = named
         if stage == "train":
-            metrics = {**self.metrics("train"), **self.settings}
-            named = {f"train/{name}": value for name, value in metrics.items()}
-            self._reported["train"] = named
             self.report(named)
             return
-        metrics = self._reported[stage] = self._report(stage)
+        if self.trainer.state.fn == TrainerFn.VALIDATING:
+            # Lightning logs at this step instead of one step later than training.
+            named = {**named, "step": float(max(0, self.global_step - 1))}
+        # Equal on all ranks already; without sync_dist Lightning would warn.
+        self.log_dict(named, sync_dist=True)
         if stage == "val" and not self.trainer.sanity_checking:
             self._validation, self._validated_step = metrics, self.global_step
 
@@ -235,9 +239,9 @@ class ReportingModule(OptimizedModule):
         self._validation = checkpoint.get("validation", {})
         # Absent if the validation in the checkpoint may be that of other weights.
         self._validated_step = checkpoint.get("validated_step")
-        for callback in self._early_stopping():  # whose state would bring back the old patience
+        for callback in self.trainer.early_stopping_callbacks:
             if state := checkpoint["callbacks"].get(callback.state_key):
-                state["patience"] = callback.patience
+                state["patience"] = callback.patience  # or the old one would be restored
 
     def _log_now(self, metrics: dict[str, float], step: int) -> None:
         """Log metrics before a checkpoint of this step is written.
@@ -251,19 +255,6 @@ class ReportingModule(OptimizedModule):
     def _sum_over_ranks(self, sums: Tensor) -> Any:
         return self.trainer.strategy.reduce(sums, reduce_op="sum")
 
-    def _early_stopping(self) -> list[Any]:
-        return [*self.trainer.early_stopping_callbacks]
-
-    def _start(self, stage: Stage) -> None:
+    def _begin_epoch(self, stage: Stage) -> None:
         self.means[stage].reset()
         self._reported.pop(stage, None)
-
-    def _report(self, stage: Stage) -> dict[str, float]:
-        metrics = self.metrics(stage)
-        named = {f"{stage}/{name}": value for name, value in metrics.items()}
-        if self.trainer.state.fn == TrainerFn.VALIDATING:
-            # Lightning logs at this step instead of one step later than training.
-            named["step"] = float(max(0, self.global_step - 1))
-        # Equal on all ranks already; without sync_dist Lightning would warn.
-        self.log_dict(named, sync_dist=True)
-        return metrics

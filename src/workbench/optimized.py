@@ -74,9 +74,8 @@ class OptimizedModule(L.LightningModule):
     def learners(self) -> Mapping[str, OptimizerRecipe]:
         """Recipes for the optimizers of parts that have their own, by dotted name of the part.
 
-        All optimizers step after the same backward pass: the loss of such a part is added to that
-        of the step, and must have no gradient for other weights, nor the step's loss for the part.
-        A scheduler scales all step sizes.
+        One backward pass goes through the sum of the step's loss and those of the parts, so neither
+        may have a gradient for the weights of the other. A scheduler scales all step sizes.
         """
         return {}
 
@@ -97,7 +96,7 @@ class OptimizedModule(L.LightningModule):
         timing: dict[str, Any] = {"interval": schedule.interval, "frequency": schedule.frequency}
         if schedule.by_metric:
             timing["reduce_on_plateau"] = False  # or Lightning would look for its metric
-        elif timing == {"interval": "epoch", "frequency": 1}:  # Lightning may warn if it is given
+        elif timing == {"interval": "epoch", "frequency": 1}:  # if given, Lightning may warn
             return {"optimizer": optimizer, "lr_scheduler": scheduler}
         timing["scheduler"] = scheduler
         return {"optimizer": optimizer, "lr_scheduler": timing}  # type: ignore[return-value]
@@ -129,7 +128,7 @@ class OptimizedModule(L.LightningModule):
         schedule, now = self.schedule(), self.global_step
         if schedule is None or not schedule.by_metric or self._reduced_at == now:
             return
-        name = self._monitored(schedule)
+        name = schedule.monitor or f"val/{self.monitor}"
         if name in metrics and (self.current_epoch + 1) % schedule.frequency == 0:
             scheduler: Any = self.lr_schedulers()
             scheduler.step(metrics[name])
@@ -165,6 +164,3 @@ class OptimizedModule(L.LightningModule):
         trainer = self.trainer
         _ = trainer.estimated_stepping_batches  # loads the data, so that their number is known
         return length_of(trainer, trainer.num_training_batches)
-
-    def _monitored(self, schedule: Schedule) -> str:
-        return schedule.monitor or f"val/{self.monitor}"

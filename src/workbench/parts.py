@@ -40,7 +40,7 @@ def freeze(module: nn.Module, names: Iterable[str]) -> None:
     """Freeze parts: no gradients, and evaluation mode, in which buffers do not change.
 
     Args:
-        module: the module; only an `OptimizedModule` keeps its parts in evaluation mode.
+        module: the module; an `OptimizedModule` keeps its parts frozen in training.
         names: the names of the parts, as `find_part` takes them.
 
     Raises:

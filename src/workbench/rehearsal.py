@@ -70,7 +70,7 @@ def rehearse(
     Raises:
         ConfigError: if any of it fails, with the setting that caused the failure.
     """
-    with silenced(), isolate_rng(), blaming("trainer", _places(config)):
+    with silenced(), isolate_rng(), blaming("trainer", _setting_finder(config)):
         trainer = build_trainer(_rehearsal_config(config, planned), folder)
         rehearsed = copy.deepcopy(module)
         if not is_foreign(type(module)):
@@ -138,15 +138,15 @@ def _nodes(config: Config, group: str) -> dict[str, Any]:
     return {name: node for name, node in (config.get(group) or {}).items() if node is not None}
 
 
-def _places(config: Config) -> Callable[[FrameType], str | None]:
-    """A function from a frame to the setting that made the object whose method runs in it."""
+def _setting_finder(config: Config) -> Callable[[FrameType], str | None]:
+    """A function that maps a frame to the setting that made the object whose method runs in it."""
     settings = {
         find_class(node["_target_"], name): f"{group}.{name}"
         for group in ("callbacks", "logger")
         for name, node in _nodes(config, group).items()
     }
 
-    def place_of(frame: FrameType) -> str | None:
+    def setting_of(frame: FrameType) -> str | None:
         owner = frame.f_locals.get("self")
         if isinstance(owner, Optimizer):
             return "optimizer"
@@ -156,4 +156,4 @@ def _places(config: Config) -> Callable[[FrameType], str | None]:
             return "model"
         return settings.get(type(owner))
 
-    return place_of
+    return setting_of

@@ -35,7 +35,7 @@ from workbench.project import the_project
 from workbench.runs.environment import describe_environment
 from workbench.runs.folder import RunFolder
 from workbench.runs.recording import recorded
-from workbench.runs.tracking import trackers_open
+from workbench.runs.tracking import open_trackers
 from workbench.runs.values import write_values
 from workbench.runs.weights import is_best_by_metric, load_checkpoint
 
@@ -90,13 +90,13 @@ def _is_single(launch: Launch) -> bool:
 def _run(launch: Launch, prepared: PreparedRun) -> float | None:
     config, folder, data, module, trainer, resume_from, _ = prepared
     meanings = the_project().meanings(config, module, data)
-    first, joined = trainer.is_global_zero, folder_to_join() is not None
+    is_first, joined = trainer.is_global_zero, folder_to_join() is not None
     with (
         others_join(folder.path, launch.overrides),
-        recorded(folder) if first else ending_silently(joined=joined),
-        trackers_open(trainer.loggers) as tracked_runs,
+        recorded(folder) if is_first else ending_silently(joined=joined),
+        open_trackers(trainer.loggers) as tracked_runs,
     ):
-        if first:
+        if is_first:
             _record_start(launch, prepared, meanings, tracked_runs)
         try:
             with blaming("trainer", only_if=lambda: not trainer.global_step):
@@ -106,9 +106,9 @@ def _run(launch: Launch, prepared: PreparedRun) -> float | None:
         except MisconfigurationException as error:
             raise ConfigError(f"trainer: {error}") from error
         finally:
-            if first and (best := best_checkpoint(trainer)):
+            if is_first and (best := best_checkpoint(trainer)):
                 folder.write_metrics(best=folder.inside(best))
-        if first:
+        if is_first:
             _record_results(prepared, meanings, metrics, weights, launch.in_sweep)
     return optimized_value(config["optimized_metric"], metrics, reports_of(module).monitor)
 

@@ -31,8 +31,9 @@ class BestAndLast(ModelCheckpoint):
     a run has the same checkpoints wherever its folder lies.
 
     Args:
-        monitor: the metric that decides which is best; by default the module's `monitor`. While no
-            validation has given a value, the last checkpoint is also the best.
+        monitor: the metric that decides which is best; by default the module's `monitor`. Without
+            validation data, or while the metric is NaN in each validation, the last checkpoint is
+            also the best.
         mode: `min` if lower is better, `max` if higher is; NaN never is.
 
     Raises:
@@ -62,7 +63,7 @@ class BestAndLast(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         self.save(trainer, "last")
-        # While no validation has given a value to compare, the last is the best.
+        # While there is no value to compare, the last is also the best.
         if self.best is None and (
             reports_of(pl_module).validation() or not has_validation(trainer)
         ):

@@ -83,15 +83,14 @@ def describe_run(folder: RunFolder, config: Mapping[str, Any], checkpoint: str) 
     earlier, _, last = environment.rpartition(NEXT_ENVIRONMENT)
     head, _, _ = last.partition("\n\n")  # python, platform, device, commit
     trainer = config.get("trainer")
+    precision = trainer.get("precision", "32-true") if isinstance(trainer, dict) else "unknown"
     facts = {
         "run folder": str(folder.path),
         "status": status,
         "written": metrics.get("written", "unknown"),
         "seconds of training and test": metrics.get("seconds", "unknown"),
         "epochs trained": _progress(folder, "last")[0] or "unknown",
-        "precision": trainer.get("precision", "32-true")
-        if isinstance(trainer, dict)
-        else "unknown",
+        "precision": precision,
         **dict(line.split(" ", 1) for line in head.splitlines() if " " in line),
         **({"begun": "in another environment, below"} if earlier else {}),
         the_project().package: folder.written_by(),

@@ -36,7 +36,7 @@ class RunFolder(RunFiles):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._lock = FileLock(path / ".lock", thread_local=False)
-        self._foreign = set(os.listdir(path)) if path.is_dir() else set()
+        self._preexisting = set(os.listdir(path)) if path.is_dir() else set()
 
     @classmethod
     def create(cls, parent: Path, name: str) -> "RunFolder":
@@ -141,7 +141,7 @@ class RunFolder(RunFiles):
         if sys.platform == "win32":  # where no open file can be removed
             self.release()
         for entry in [*self.path.iterdir()]:
-            if entry.name not in self._foreign:
+            if entry.name not in self._preexisting:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         with suppress(OSError):
             self.path.rmdir()
@@ -169,15 +169,13 @@ class RunFolder(RunFiles):
         Raises:
             RunError: if there is no other checkpoint of that name, or more than one.
         """
-        path = self.path / "checkpoints" / f"{name}.ckpt"
         if name not in NAMES:
             return self._other_checkpoint(name)
+        path = self.path / "checkpoints" / f"{name}.ckpt"
         if name == "best" and not path.exists():
-            try:
+            with suppress(RunError):  # of a damaged `metrics.json`
                 best = self.read_metrics().get("best")
-            except RunError:
-                return path
-            return next((p for p in self.other_checkpoints() if self.inside(p) == best), path)
+                return next((p for p in self.other_checkpoints() if self.inside(p) == best), path)
         return path
 
     def other_checkpoints(self) -> list[Path]:

@@ -29,7 +29,7 @@ def run_arguments(logger: type, folder: RunFolder, first_step: int | None) -> di
 
 
 @contextmanager
-def trackers_open(loggers: Sequence[Logger]) -> Iterator[dict[str, str]]:
+def open_trackers(loggers: Sequence[Logger]) -> Iterator[dict[str, str]]:
     """Open the runs that loggers have elsewhere; yield the ids by the loggers' class names.
 
     Raises:
