@@ -47,9 +47,8 @@ SHARED_FOLDER_TIMEOUT = timedelta(minutes=1)
 def folder_to_join() -> Path | None:
     """The run folder of rank 0 in a process that Lightning has started; otherwise None."""
     is_started = int(os.environ.get("LOCAL_RANK", "0")) > 0
-    return (
-        Path(os.environ[FOLDER_VARIABLE]) if is_started and FOLDER_VARIABLE in os.environ else None
-    )
+    folder = os.environ.get(FOLDER_VARIABLE)
+    return Path(folder) if is_started and folder is not None else None
 
 
 class Processes:
@@ -241,7 +240,7 @@ def ending_silently(*, joined: bool) -> Iterator[None]:
 
 
 @contextmanager
-def others_join(folder: Path, overrides: Sequence[str]) -> Iterator[None]:
+def children_run_job(folder: Path, overrides: Sequence[str]) -> Iterator[None]:
     """Make the processes that Lightning starts run this job, in its folder.
 
     Lightning starts them with the command line of this process, which may be that of a whole sweep;

@@ -120,7 +120,7 @@ def logs() -> Iterator[Finding]:
 
 
 def project_checks() -> Iterator[Finding]:
-    """Make the project's own checks."""
+    """Run the project's own checks."""
     project = the_project()
     if project.checks and _import_failure():
         yield Finding("note", "the rest", f"is checked once {project.package} can be imported")

@@ -271,7 +271,7 @@ def adapted(kind: type, reports: Reports, arguments: Mapping[str, Any]) -> L.Lig
 
 
 def _is_of(metric: str, name: str) -> bool:
-    """True if a logged name is that of a metric, for one of several loaders too."""
+    """True if a logged name is a metric's, which has a suffix for one of several loaders."""
     return name == metric or name.startswith(f"{metric}/dataloader_idx_")
 
 

@@ -52,5 +52,5 @@ class JointOptimizer(Optimizer):
 
 
 def parts_of(optimizer: Any) -> list[Any]:
-    """The parts of a joint optimizer; any other is its own only part."""
+    """The parts of a joint optimizer; for any other, the optimizer itself."""
     return getattr(optimizer, "parts", [optimizer])

@@ -19,11 +19,11 @@ from workbench.config.launch import Launch
 from workbench.config.trainer_rules import parts_measured
 from workbench.console import display_path, next_steps, set_up_logging, show_results, show_summary
 from workbench.distributed import (
+    children_run_job,
     connected_processes,
     ending_silently,
     folder_to_join,
     launcher,
-    others_join,
     single_process,
 )
 from workbench.errors import ConfigError, UserError
@@ -92,7 +92,7 @@ def _run(launch: Launch, prepared: PreparedRun) -> float | None:
     meanings = the_project().meanings(config, module, data)
     is_first, joined = trainer.is_global_zero, folder_to_join() is not None
     with (
-        others_join(folder.path, launch.overrides),
+        children_run_job(folder.path, launch.overrides),
         recorded(folder) if is_first else ending_silently(joined=joined),
         open_trackers(trainer.loggers) as tracked_runs,
     ):

@@ -157,7 +157,7 @@ class BestAndLast(ModelCheckpoint):
         return float(trainer.callback_metrics[self.metric])
 
     def judge(self, score: float) -> bool:
-        """Whether a score is the best so far; if it is, it is remembered."""
+        """Return whether a score is the best so far, and remember it if so."""
         if is_better := self._is_better(score):
             self.best = score
         return is_better

@@ -1,4 +1,4 @@
-"""Stop a run between two batches."""
+"""Graceful stop of a run, between two batches."""
 
 import os
 import signal

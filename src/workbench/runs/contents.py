@@ -32,7 +32,7 @@ def check_inside(folder: Path, root: Path) -> None:
 
 
 def check_own(path: Path, root: Path | None = None) -> None:
-    """Check that a run may write into a folder: it does not exist, is empty, or a run's.
+    """Check that a run may write into a folder: it does not exist, is empty, or holds a run.
 
     Args:
         path: the folder.

@@ -32,10 +32,10 @@ def write_evaluation(
     files = {f"{FIGURES}/{name}": content for name, content in plots.items()}
     files[METRICS] = (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode()
     files[PAGE] = page.encode("utf-8", errors="replace")
-    with written_together(place) as beside:
+    with written_together(place) as temporary:
         for name, content in files.items():
-            (beside / name).parent.mkdir(exist_ok=True)
-            (beside / name).write_bytes(content)
+            (temporary / name).parent.mkdir(exist_ok=True)
+            (temporary / name).write_bytes(content)
         for name in before - plots.keys():
             (place / FIGURES / name).unlink(missing_ok=True)
 

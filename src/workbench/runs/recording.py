@@ -49,7 +49,7 @@ def recorded(folder: RunFolder) -> Iterator[None]:
             if isinstance(error, OSError):
                 raise RunError(
                     f"{folder.path} could not be written: {error}\n"
-                    f"What was whole there still is. Free some space, then: {resume}"
+                    f"The files there are still whole. Free some space, then: {resume}"
                 ) from error
             raise
         finally:
