@@ -90,7 +90,7 @@ class Processes:
             for rank in range(self.size if self.rank == 0 else 0):  # rank 0 may hold the store
                 self._receive(rank)
         except torch.distributed.DistError:
-            raise RunError("process 0 of this run has ended, and says why") from None
+            raise RunError("process 0 of this run has ended; its own message says why") from None
         except KeyboardInterrupt:
             with suppress(RuntimeError):  # if the store has ended too
                 self._store.set(STOPPED_KEY, "")

@@ -203,7 +203,7 @@ def _plan_transfer(
         if wanted is not None and not any(is_within(name, part) for part in wanted):
             outcomes[name] = "not among init_from_parts"
         elif name not in weights:
-            outcomes[name] = "not there: begins anew"
+            outcomes[name] = "not there: initialized"
         elif name not in own:
             outcomes[name] = "not here"
         elif own[name].shape != value.shape:

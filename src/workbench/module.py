@@ -156,7 +156,7 @@ class ReportingModule(OptimizedModule):
         for callback in self.trainer.early_stopping_callbacks:
             if reason := stopping_reason(callback, metrics):
                 self.trainer.should_stop = True
-                log.info("early stopping had ended this run: %s; change that to train on", reason)
+                log.info("early stopping has ended this run: %s; change that to train on", reason)
 
     def on_train_epoch_start(self) -> None:
         self._begin_epoch("train")

@@ -95,7 +95,7 @@ class Schedule(NamedTuple):
         steps = self.steps(length)
         if math.isinf(steps):
             raise ConfigError(
-                "scheduler: is as long as the training, and that has no end: set "
+                "scheduler: lasts as long as the training, which has no end: set "
                 "trainer.max_epochs or trainer.max_steps, or scheduler.total_steps"
             )
         recipe: Callable[..., LRScheduler] = self.recipe

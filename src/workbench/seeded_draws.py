@@ -39,7 +39,7 @@ class SeededDraws:
         if not hasattr(loader, "state_dict"):
             log.info(
                 "this loader has no state_dict: a run resumes exactly from the end of an epoch;\n"
-                "stopped in the middle of one, it begins that one with its first %s again",
+                "if it was stopped within an epoch, it restarts that epoch with its first %s",
                 self.examples,  # type: ignore[attr-defined]
             )
         if getattr(loader, "persistent_workers", False):
@@ -91,7 +91,7 @@ class SeededReports(SeededDraws, Reports):
         super().on_train_start(trainer, pl_module)
         log.info(
             "a resumed run has the same weights, optimizers, schedulers and random draws of\n"
-            "torch, NumPy and random; what %s keeps elsewhere begins anew",
+            "torch, NumPy and random; any other state of %s is lost",
             type(pl_module).__name__,
         )
 

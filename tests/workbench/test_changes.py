@@ -30,7 +30,7 @@ def test_a_run_that_stopped_early_says_why_it_trains_no_further_and_does_once_th
     capsys.readouterr()
     run(compose_launch(resume, "trainer.max_epochs=5"))
     text = capsys.readouterr().out
-    assert "early stopping had ended this run: val/loss" in text
+    assert "early stopping has ended this run: val/loss" in text
     assert said in text
     assert load_checkpoint(folder.checkpoint("last"))["global_step"] == steps
     run(compose_launch(resume, f"{stop}{change}"))

@@ -172,7 +172,7 @@ def test_what_a_schedule_cannot_be_is_one_line(compose_small, tmp_path):
     assert "only ReduceLROnPlateau goes by a metric" in fault(
         compose_small, *COSINE, "++scheduler.monitor=val/loss"
     )
-    assert "that has no end: set trainer.max_epochs" in fault(
+    assert "which has no end: set trainer.max_epochs" in fault(
         compose_small, *COSINE, "trainer.max_epochs=-1"
     )
     assert "OneCycleLR gives all parameter groups one step size" in fault(

@@ -46,13 +46,10 @@ class GracefulStop(Checkpoint):
 
     def on_train_start(self, *_: object) -> None:
         """Replace Lightning's handlers: that of SIGTERM would wait in vain for other processes."""
-        self._listen_again()
+        if self._previous and not self.stopping:
+            self._listen()
 
-    def on_validation_start(self, *_: object) -> None:
-        self._listen_again()
-
-    def on_test_start(self, *_: object) -> None:
-        self._listen_again()
+    on_validation_start = on_test_start = on_train_start
 
     def on_train_batch_end(self, trainer: L.Trainer, *rest: Any) -> None:
         """Stop, unless gradients are accumulating, or the epoch's own checkpoint is due first."""
@@ -115,10 +112,6 @@ class GracefulStop(Checkpoint):
             return
         for number in (*SIGNALS, *([REQUEUE] if callable(signal.getsignal(REQUEUE)) else [])):
             self._previous.setdefault(number, signal.signal(number, self._handle))
-
-    def _listen_again(self) -> None:
-        if self._previous and not self.stopping:
-            self._listen()
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         self.stopping, self._received = True, signum

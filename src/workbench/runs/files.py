@@ -168,5 +168,5 @@ def _parse_strings(text: str) -> list[str]:
         raise ValueError(f"it has over {MOST_BYTES:,} bytes")
     found = yaml.load(text, Loader=FAST_LOADER)
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise ValueError("it is not a list of texts")
+        raise ValueError("it is not a list of strings")
     return found

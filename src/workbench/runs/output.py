@@ -35,7 +35,7 @@ def check_no_other_run(path: Path, own: Path) -> None:
     for place in (path, *path.parents):
         is_run = (place / "config.yaml").exists() and (place / "checkpoints").exists()
         if is_run and not own.is_relative_to(place):
-            raise RunError(f"{place} is a run folder, whose files are its own.\n{ELSEWHERE}")
+            raise RunError(f"{place} is the folder of another run.\n{ELSEWHERE}")
 
 
 def check_writable(paths: Sequence[Path], advice: str = ELSEWHERE) -> None:

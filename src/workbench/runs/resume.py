@@ -100,7 +100,7 @@ def newest_checkpoint(
         if faults or path.stem in ("previous", "best"):
             log.warning("resuming from %s instead", path)
         return path, checkpoint
-    raise RunError(f"No checkpoint of {folder.path} is whole and of its model: {faults[0]}")
+    raise RunError(f"{folder.path} cannot be resumed from any checkpoint: {faults[0]}")
 
 
 def with_overrides(config: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

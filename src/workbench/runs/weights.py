@@ -20,7 +20,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as parts:  # torch does not verify checksums
             if sum(part.file_size for part in parts.infolist()) > path.stat().st_size:
-                raise RunError(f"{path} is not a checkpoint: it unpacks to more than it is")
+                raise RunError(f"{path} is not a checkpoint: it unpacks to more bytes than it has")
             damaged = parts.testzip()
         if damaged:
             raise RunError(f"{path} is damaged: the checksum of its part {damaged} is wrong")

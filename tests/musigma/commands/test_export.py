@@ -252,5 +252,5 @@ def test_the_script_exports_elsewhere_and_leaves_the_run_as_it_is(trained, tmp_p
     assert "Traceback" not in done.stderr
     other = trained("model=vae")
     done = _script(f"run={folder.path}", f"output={other.path}")
-    assert "is a run folder, whose files are its own" in done.stderr
+    assert "is the folder of another run" in done.stderr
     assert sorted(folder.path.rglob("*")) == before

@@ -105,7 +105,7 @@ def test_a_checkpoint_that_unpacks_to_more_than_it_is_is_not_read(tmp_path):
     ):
         for name in stored.namelist():
             packed.writestr(name, stored.read(name))
-    with pytest.raises(RunError, match="it unpacks to more than it is"):
+    with pytest.raises(RunError, match="it unpacks to more bytes than it has"):
         load_checkpoint(path)
 
 

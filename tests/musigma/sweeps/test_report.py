@@ -609,7 +609,7 @@ def test_a_page_that_cannot_be_written_is_found_before_the_runs_are_read(
     monkeypatch.setattr("workbench.sweeps.report.collect", None)
     with pytest.raises(RunError, match=rf"{name} cannot be written: .*\n.*output=\.\.\."):
         report(str(tmp_path), tmp_path)
-    with pytest.raises(RunError, match="is a run folder, whose files are its own"):
+    with pytest.raises(RunError, match="is the folder of another run"):
         report(str(tmp_path), tmp_path, output=str(run))
 
 

@@ -46,7 +46,7 @@ def test_another_runs_folder_takes_no_results(tmp_path):
         folder.write_config({}, [])
     assert output_folder(str(mine.path), mine.path, ["report.html"]) == mine.path
     for place in (theirs.path, theirs.path / "checkpoints", theirs.path / "new" / "deeper"):
-        with pytest.raises(RunError, match="theirs is a run folder, whose files are its own"):
+        with pytest.raises(RunError, match="theirs is the folder of another run"):
             output_folder(str(place), mine.path, ["report.html"])
 
 
