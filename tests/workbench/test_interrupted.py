@@ -72,7 +72,7 @@ def test_ctrl_c_while_a_logger_connects_leaves_no_folder(compose_small, tmp_path
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("workbench.training.tracked", stop)
+    monkeypatch.setattr("workbench.training.open_trackers", stop)
     with pytest.raises(KeyboardInterrupt):
         run(compose_small())
     assert not [*tmp_path.glob("logs/runs/*")]

@@ -44,7 +44,7 @@ class GracefulStop(Checkpoint):
         if stage == "fit" or trainer.world_size > 1:
             self._listen()
 
-    def on_train_start(self, *_: object) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Replace Lightning's handlers: that of SIGTERM would wait in vain for other processes."""
         if self._previous and not self.stopping:
             self._listen()
