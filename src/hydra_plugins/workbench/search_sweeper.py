@@ -27,7 +27,7 @@ ConfigStore.instance().store(
 
 
 class SearchSweeper(CheckedSweeper):
-    """Launches trials until a study has as many as are wanted.
+    """Launches trials until the study has `n_trials`.
 
     Args:
         sampler: an Optuna sampler, which proposes each trial.

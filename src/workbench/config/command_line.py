@@ -39,7 +39,7 @@ class CommandLine(NamedTuple):
     config_name: str
     options: Namespace
     jobs: Sequence[Launch] = ()
-    arguments: Sequence[list[str]] = ()
+    arguments: Sequence[Sequence[str]] = ()
     is_numbered: bool = False
     search: Search | None = None
     sweep: str | None = None

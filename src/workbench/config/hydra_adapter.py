@@ -57,7 +57,7 @@ def parse_override(text: str) -> Override:
 
     Raises:
         HydraException: if it cannot be parsed.
-        ValueError: if a function in it does not take its arguments.
+        ValueError: if a function in it is given wrong arguments.
     """
     parser = OverridesParser.create(_loader())  # `glob` needs the loader to look for files
     return parser.parse_overrides([text])[0]

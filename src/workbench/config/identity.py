@@ -44,7 +44,7 @@ def identity(config: Mapping[str, Any]) -> str:
 
 
 def explicit_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by dotted name, without those at the value that older configs left out."""
+    """Settings by dotted name, without those at the value that older configs imply."""
     former = the_project().former_values
     return {
         name: value

@@ -39,7 +39,7 @@ class CheckedJob(NamedTuple):
     added: set[str]
     problems: list[str]
     launch: Launch | None = None
-    arguments: list[str] = []  # noqa: RUF012
+    arguments: Sequence[str] = ()
     composed: DictConfig | None = None
 
 
@@ -117,9 +117,11 @@ class Checks:
         config, problems = composed.config, list(composed.problems)
         unresolved = hydra_adapter.unresolved(config, hydra=False)
         found = self._check_hydra(composed)
-        for name in ("name", "log_dir", "resume"):
-            if unresolved.get(name) == "":
-                found.append(Problem(f"{name}=", ": is empty; give it a value, or leave it out"))
+        found += [
+            Problem(f"{name}=", ": is empty; give it a value, or leave it out")
+            for name in ("name", "log_dir", "resume")
+            if unresolved.get(name) == ""
+        ]
         if resumes := bool(unresolved.get("resume")):
             found += _refuse_folder(composed)
         if number is None:

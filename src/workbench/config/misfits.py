@@ -70,7 +70,7 @@ def find_misfits(
         trial = _try_batch(config, data, {} if trials is None else trials, is_new)
         check_schedule(config)
         callbacks = build_callbacks(config)
-        if trial is None:  # the rehearsal will tell
+        if trial is None:  # the rehearsal checks the rest
             return
         examples, terms, settings = trial
         measured = {f"{stage}/{name}" for stage in ("train", "val", "test") for name in terms}
@@ -200,7 +200,7 @@ def check_optimized(config: Config, measured: Collection[str]) -> None:
 
     Args:
         config: resolved.
-        measured: the names of the metrics of a run, those of its test included.
+        measured: the names of the metrics of a run, including those of its test.
 
     Raises:
         ConfigError: if there is no such metric, or it is one of test/ in a run without a test.

@@ -7,8 +7,8 @@ from workbench.config.places import path_arguments
 from workbench.config.settings import RunSettings
 from workbench.project import Config, the_project
 
-OF_THE_MODULE = ("seed", "optimizer", "scheduler", "parameter_groups", "freeze", "monitor")
-"""The settings of the workbench's that belong to the module; those of a project all do."""
+MODULE_SETTINGS = ("seed", "optimizer", "scheduler", "parameter_groups", "freeze", "monitor")
+"""The workbench's settings that belong to the module; all settings of a project do."""
 
 
 def module_config(config: Config) -> Config:
@@ -35,5 +35,5 @@ def check_module_config(config: Config) -> None:
 
 def _entries() -> dict[str, Any]:
     entries = the_project().settings()["train"].__annotations__
-    left_out = RunSettings.__annotations__.keys() - {*OF_THE_MODULE}
+    left_out = RunSettings.__annotations__.keys() - {*MODULE_SETTINGS}
     return {name: hint for name, hint in entries.items() if name not in left_out}

@@ -78,7 +78,7 @@ def short_names(settings: Sequence[str]) -> list[str]:
 
 
 def cut(name: str, most: int) -> str:
-    """The beginning of a name, at most so many bytes long, as file systems count."""
+    """Cut a name to a number of bytes, in which file systems limit the length of names."""
     return name.encode()[:most].decode(errors="ignore")
 
 

@@ -63,7 +63,7 @@ def _flag(name: str) -> str:
 
 
 def _with_default_info(arguments: Sequence[str]) -> list[str]:
-    """Replace `--info a=b` by `--info=all a=b`: the parser would take `a=b` for what to show."""
+    """Replace `--info a=b` by `--info=all a=b`: the parser would read `a=b` as its value."""
     return [
         "--info=all" if argument in ("--info", "-i") and following not in INFO else argument
         for argument, following in itertools.pairwise([*arguments, ""])

@@ -1,4 +1,4 @@
-"""The JSON schema of the config files, by which editors complete and underline while one types."""
+"""The JSON schema of the config files, with which editors complete entries and mark mistakes."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from workbench.config import hydra_adapter
@@ -30,7 +30,7 @@ class Search(NamedTuple):
         space: Optuna's distribution of each setting that the search chooses, by its name.
     """
 
-    arguments: list[str]
+    arguments: Sequence[str]
     space: dict[str, Any]
 
     def arguments_of(self, chosen: Mapping[str, Any]) -> list[str]:

@@ -23,7 +23,7 @@ def source_of(place: str, composer: Composer, composed: Composed) -> str | None:
     for override in reversed(composed.applied):
         key = key_of(override)
         sets = place == key or place.startswith(f"{key}.") or key.startswith(f"{place}.")
-        # An override that chooses a file of a group is passed over: the file says more.
+        # Skip an override that chooses a group's file: the file is the more precise source.
         if sets and not (configs / key).is_dir():
             group = key.replace(".", "/")
             hint = f"; to choose a file write {group}=..." if (configs / group).is_dir() else ""

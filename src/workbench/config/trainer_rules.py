@@ -173,5 +173,5 @@ def check_devices(trainer: dict[str, Any]) -> None:
     if count > max(cores, 2) and not on_gpu:
         raise ConfigError(
             f"trainer.devices={devices}: would start {count} processes, and this machine has "
-            f"{cores} cores and no GPU that the trainer would take"
+            f"{cores} cores and no GPU that the trainer would use"
         )
