@@ -9,7 +9,7 @@ from typing import NamedTuple
 from omegaconf import DictConfig
 
 from workbench.config import hydra_adapter
-from workbench.config.compose import Composer, choose_none
+from workbench.config.compose import Composer, choose_none, force_add
 from workbench.config.hydra_settings import find_refused
 from workbench.config.jobs import Checks, raise_all
 from workbench.config.launch import Launch, check_distinct_folders
@@ -116,7 +116,7 @@ def _read_sweep(checks: Checks, options: Namespace) -> CommandLine:
             is_numbered=sweep.is_numbered,
             composer=checks.composer,
         )
-    search = Search(_force_add(arguments[0], added), sweep.space) if sweep.space else None
+    search = Search(force_add(arguments[0], added), sweep.space) if sweep.space else None
     return command._replace(search=search)
 
 
@@ -124,10 +124,5 @@ def _with_added(
     options: Namespace, added: Collection[str], further: Sequence[str] = ()
 ) -> Namespace:
     """Options whose overrides Hydra accepts, and further overrides."""
-    overrides = [*_force_add(options.overrides, added), *further]
+    overrides = [*force_add(options.overrides, added), *further]
     return Namespace(**{**vars(options), "overrides": overrides})
-
-
-def _force_add(overrides: Sequence[str], added: Collection[str]) -> list[str]:
-    """Prefix the overrides whose keys no config file has: `a.b=c` → `++a.b=c`."""
-    return [f"++{o}" if o.partition("=")[0] in added else o for o in overrides]

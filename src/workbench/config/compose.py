@@ -1,7 +1,7 @@
 """Compose the config of a job from its overrides; each problem is reported with its override."""
 
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from hydra.errors import HydraException
@@ -133,6 +133,11 @@ def _absent_keys(key: str, value: Any, unresolved: Any) -> Iterator[str]:
             yield from _absent_keys(f"{key}.{name}", inner, unresolved)
     elif is_absent(key, unresolved):
         yield key
+
+
+def force_add(overrides: Sequence[str], added: Collection[str]) -> list[str]:
+    """Prefix the overrides whose keys no config file has: `a.b=c` → `++a.b=c`."""
+    return [f"++{o}" if o.partition("=")[0] in added else o for o in overrides]
 
 
 def choose_none(argument: str) -> str:

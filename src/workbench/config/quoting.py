@@ -19,9 +19,8 @@ def quote(argument: str) -> str:
     name, equals, value = argument.partition("=")
     if value.startswith("~/"):
         value = os.path.expanduser(value)
-    if name in PATHS and value not in ("", "null") and value[0] not in "[\"'":
-        return f"{name}={quoted(value)}"
-    if PATH_WITH_PARENTHESES.fullmatch(value):
+    is_path = name in PATHS and value not in ("", "null") and value[0] not in "[\"'"
+    if is_path or PATH_WITH_PARENTHESES.fullmatch(value):
         return f"{name}={quoted(value)}"
     if value.isascii():
         return f"{name}{equals}{value}"

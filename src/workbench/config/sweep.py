@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from workbench.config import hydra_adapter
-from workbench.config.compose import Composed, Composer, is_absent
+from workbench.config.compose import Composed, Composer, force_add, is_absent
 from workbench.config.hydra_settings import SWEEPER
 from workbench.config.locate import key_of
 from workbench.config.naming import sweep_name
@@ -75,8 +75,7 @@ def read_sweep(composer: Composer, composed: Composed, overrides: Sequence[Any])
         f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(quoted, hidden))}]",
     ]
     added = composed.added | {key for key in swept if "." in key and is_absent(key, unresolved)}
-    texts = [o.input_line for o in overrides]
-    texts = [f"++{text}" if text.partition("=")[0] in added else text for text in texts]
+    texts = force_add([o.input_line for o in overrides], added)
     parsed = composer.parse([*(f"{key}={values}" for key, values in params.items()), *texts])
     is_grid, is_search = (sweeper.get("_target_") == name for name in (SWEEPER, SEARCHER))
     values = {o.get_key_element(): _single_overrides(o, is_grid) for o in parsed}
@@ -123,9 +122,7 @@ def _search_space(overrides: Sequence[Any]) -> dict[str, Any]:
             except ValueError as error:
                 problems.append(f"{override.input_line}: {error}")
     if not space:
-        problems.append(
-            "-m: a search has nothing to choose: vary a setting, such as a=interval(0,1)"
-        )
+        problems.append("-m: a search has nothing to choose: add a setting, a=interval(0,1)")
     if problems:
         raise ConfigError("\n".join(problems))
     return space
