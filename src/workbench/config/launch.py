@@ -122,11 +122,11 @@ def _job_of_sweep(config: dict[str, Any], overrides: list[str], hydra: Any) -> L
         trial = Trial(hydra_adapter.sweeper_of(hydra), hydra.job.num)
     if "/" in subdir or subdir == "..":
         raise ConfigError(f"hydra.sweep.subdir={subdir}: the name of a run's folder has no /")
-    if subdir != AUTOMATIC:
+    is_named = subdir != AUTOMATIC
+    if is_named:
         check_folder(f"hydra.sweep.subdir={subdir}", folder / subdir)
-        return Launch(config, overrides, folder, subdir, True, True, trial)
-    name = name_of_job(config, overrides)
-    return Launch(config, overrides, folder, name, in_sweep=True, trial=trial)
+    name = subdir if is_named else name_of_job(config, overrides)
+    return Launch(config, overrides, folder, name, True, is_named, trial)
 
 
 def check_distinct_folders(jobs: Sequence[Launch], subdir: str, *, is_search: bool) -> None:

@@ -15,7 +15,7 @@ from workbench.schedules import TIMING, SchedulerRecipe
 
 Name = Annotated[str, Field(min_length=1)]
 
-OfAPart = dict[str, Any | dict[str, Any | dict[str, Any]]]
+PartSettings = dict[str, Any | dict[str, Any | dict[str, Any]]]
 """Settings of the optimizer for a part of the module, or for the parts inside it."""
 
 
@@ -38,7 +38,7 @@ class RunSettings(TypedDict):
     log_dir: str
     optimizer: OptimizerRecipe
     scheduler: SchedulerRecipe | None
-    parameter_groups: NotRequired[dict[str, OfAPart] | None]
+    parameter_groups: NotRequired[dict[str, PartSettings] | None]
     trainer: L.Trainer
     callbacks: dict[str, L.Callback | None]
     logger: dict[str, Logger | None]
