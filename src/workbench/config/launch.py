@@ -1,5 +1,6 @@
 """A job ready to launch: its config, and the name and place of its run folder."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,7 +106,7 @@ def check_folder(setting: str, folder: Path) -> Path:
     if any(len(part.encode()) > LONGEST_PART for part in folder.parts):
         raise ConfigError(f"{setting}: is too long for the name of a folder; choose a shorter one")
     path = folder.absolute()
-    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    existing = next(parent for parent in (path, *path.parents) if os.path.exists(parent))
     if not existing.is_dir():
         raise ConfigError(f"{setting}: {existing} is a file; name another folder")
     return folder

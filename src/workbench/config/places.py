@@ -68,8 +68,8 @@ def unnamed_places(
     settings = dict.fromkeys(name.partition("[")[0] for name in unknown)
     return (
         f"{folder} comes from elsewhere: its config.yaml names {named}, which nobody has typed on "
-        "this machine.\nNothing is read or requested from there. Type where it is, even if it is "
-        f"the same: {' '.join(f'{name}=...' for name in settings)}"
+        "this machine.\nNothing is read or requested from there. Type the place here, even if it "
+        f"is the same: {' '.join(f'{name}=...' for name in settings)}"
     )
 
 

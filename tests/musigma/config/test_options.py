@@ -1,6 +1,7 @@
 """Every option and setting of Hydra, and every odd override, is obeyed or refused in a line."""
 
 import json
+import os
 
 import pytest
 from hydra.conf import HydraConf
@@ -8,6 +9,7 @@ from omegaconf import OmegaConf
 
 from faults import faults_of
 from workbench.config.command_line import read_command_line
+from workbench.config.launch import check_folder
 from workbench.config.naming import cut
 from workbench.config.options import Parser
 from workbench.config.quoting import quoted
@@ -199,6 +201,23 @@ def test_an_impossible_run_folder_is_refused(place, tmp_path):
     (line,) = faults_of(f"hydra.run.dir={tmp_path}/{place}")
     assert line.startswith("hydra.run.dir")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.fixture
+def private_folder(tmp_path):
+    """A folder that this process may not look into."""
+    folder = tmp_path / "private"
+    folder.mkdir(mode=0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    yield folder
+    os.seteuid(user)
+    folder.chmod(0o700)
+
+
+def test_a_folder_that_may_not_be_looked_into_is_no_config_error(private_folder):
+    assert check_folder("log_dir", private_folder / "logs") == private_folder / "logs"
 
 
 def test_names_are_cut_by_bytes():
