@@ -5,6 +5,7 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 from types import FrameType
 
 import torch
@@ -40,7 +41,7 @@ def blaming(
     except UserError:
         raise
     except Exception as error:
-        frames = _frames(error)
+        frames = [frame for frame, _ in walk_tb(error.__traceback__)]
         is_own = _is_of_own_code([frame.f_code.co_filename for frame in frames])
         if not only_if() or (is_own and not _is_out_of_memory(error)):
             raise
@@ -73,11 +74,3 @@ def _is_of_own_code(files: list[str]) -> bool:
 
 def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "alloc" in str(error)
-
-
-def _frames(error: Exception) -> list[FrameType]:
-    frames, traceback = [], error.__traceback__
-    while traceback:
-        frames.append(traceback.tb_frame)
-        traceback = traceback.tb_next
-    return frames

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from workbench.config.problem import Problem
-from workbench.config.settings import BESIDE, EXTRAS, GIVEN_LATER, RANGES
+from workbench.config.settings import EXTRA_SETTINGS, EXTRAS, GIVEN_LATER, RANGES
 from workbench.config.signatures import Argument, arguments_of
 from workbench.config.targets import (
     describe_hint,
@@ -164,7 +164,7 @@ def _check_description(node: Mapping[str, Any], hint: Any, place: str) -> Iterat
         known = {name: argument._replace(is_required=False) for name, argument in known.items()}
     nested = the_project().extra_nodes().get(place, {})
     known |= {name: Argument(kind, True) for name, kind in nested.items()}
-    known |= {name: Argument(kind, False) for name, kind in BESIDE.get(place, {}).items()}
+    known |= {name: Argument(kind, False) for name, kind in EXTRA_SETTINGS.get(place, {}).items()}
     given_later: set[str] = set()
     if not is_foreign(target):  # a run supplies no arguments to the user's own classes
         by_place = {**GIVEN_LATER, **the_project().given_later}

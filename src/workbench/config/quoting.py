@@ -44,8 +44,5 @@ def _is_entry(match: re.Match[str]) -> bool:
 
 def quoted(text: str) -> str:
     """Quote a text for Hydra's grammar, where a backslash escapes only in front of a quote."""
-    return "'{}'".format(re.sub(r"(\\*)('|\Z)", _escaped, text))
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return match[1] * 2 + match[2].replace("'", "\\'")
+    escaped = re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), text)
+    return f"'{escaped}'"

@@ -54,15 +54,16 @@ def _targets(node: Any) -> Iterator[str]:
 
 def _settings_of(name: str) -> dict[str, Any]:
     """The schema of each entry that a mapping with this target may have."""
-    known, _ = arguments_of(find_class(name, "schema"))
-    extra = {entry: NESTED for entries in the_project().extra_nodes().values() for entry in entries}
+    target = find_class(name, "schema")
+    known, _ = arguments_of(target)
+    nodes = {entry: NESTED for entries in the_project().extra_nodes().values() for entry in entries}
     hydra = {"_target_": {"type": "string"}, "_partial_": {"type": "boolean"}, "defaults": {}}
-    is_scheduler = issubclass(find_class(name, "schema"), LRScheduler)
-    timing = {entry: _of(hint) for entry, hint in (TIMING if is_scheduler else {}).items()}
-    return {**hydra, **extra, **timing} | {entry: _of(known[entry].hint) for entry in known}
+    timing = TIMING if issubclass(target, LRScheduler) else {}
+    hints = timing | {entry: argument.hint for entry, argument in known.items()}
+    return {**hydra, **nodes} | {entry: _schema_of(hint) for entry, hint in hints.items()}
 
 
-def _of(hint: Any) -> dict[str, Any]:
+def _schema_of(hint: Any) -> dict[str, Any]:
     try:
         schema = TypeAdapter(hint, config=CHECKED).json_schema()
     except (PydanticInvalidForJsonSchema, PydanticUserError):  # a class: a mapping with `_target_`

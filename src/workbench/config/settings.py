@@ -60,8 +60,8 @@ GIVEN_LATER = {
 }
 """Arguments that the run supplies itself, by the place of their target; a project adds its own."""
 
-BESIDE = {"scheduler": TIMING}
-"""Settings next to the arguments of a target, with their types, by the place of the target."""
+EXTRA_SETTINGS = {"scheduler": TIMING}
+"""Settings besides the arguments of a target, with their types, by the place of the target."""
 
 Limit = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, le=1)]
 """A number of batches (int), or a share of those in an epoch (float)."""
