@@ -40,7 +40,7 @@ REFUSED = [
     ("callbacks.checkpoint.mode=least", ConfigError, "mode='least'"),
     ("callbacks.checkpoint.monitor=val/nope", ConfigError, "there is no such metric"),
     ("optimized_metric=nonsense", ConfigError, "there is no such metric"),
-    ("trainer.strategy=ddp_spawn", ConfigError, "take ddp"),
+    ("trainer.strategy=ddp_spawn", ConfigError, "use ddp"),
     ("optimizer.lr=-1", ConfigError, "optimizer"),
 ]
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import lightning as L
 
+from workbench.config.batch_limits import batches_of, read_data
 from workbench.config.blame import blaming
 from workbench.config.build import build_callbacks, build_data, build_module
 from workbench.config.check import check_config
@@ -17,7 +18,7 @@ from workbench.config.launch import Launch
 from workbench.config.misfits import check_unvalidated, find_misfits
 from workbench.config.places import places_of, remember, unnamed_places
 from workbench.config.schedule_rules import check_schedule
-from workbench.config.trainer_rules import batches_of, check_processes, read_data
+from workbench.config.trainer_rules import check_processes
 from workbench.distributed import Processes, check_same_settings, check_shared, folder_to_join
 from workbench.errors import ConfigError, RunError
 from workbench.init_from import SourceWeights, Transfer, read_source, transfer, with_weights_file

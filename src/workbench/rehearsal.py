@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from workbench.callbacks import BestAndLast, GracefulStop, StopWhenNotFinite
 from workbench.callbacks.graceful_stop import stoppable
-from workbench.config.blame import blaming, ours
+from workbench.config.blame import blaming, project_folders
 from workbench.config.misfits import check_optimized
 from workbench.config.targets import find_class
 from workbench.console import silenced
@@ -152,7 +152,8 @@ def _setting_finder(config: Config) -> Callable[[FrameType], str | None]:
             return "optimizer"
         if isinstance(owner, LRScheduler):
             return "scheduler"
-        if isinstance(owner, ReportingModule) and frame.f_code.co_filename.startswith(ours()):
+        is_project_code = frame.f_code.co_filename.startswith(project_folders())
+        if isinstance(owner, ReportingModule) and is_project_code:
             return "model"
         return settings.get(type(owner))
 

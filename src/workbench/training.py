@@ -14,9 +14,9 @@ from torch.utils.data import RandomSampler
 from workbench.callbacks.checkpoints import add_validation, best_checkpoint, has_validation
 from workbench.callbacks.graceful_stop import interruptible, stoppable
 from workbench.callbacks.pruning import Judge, Pruning, was_pruned
+from workbench.config.batch_limits import parts_measured
 from workbench.config.blame import blaming
 from workbench.config.launch import Launch
-from workbench.config.trainer_rules import parts_measured
 from workbench.console import display_path, next_steps, set_up_logging, show_results, show_summary
 from workbench.distributed import (
     children_run_job,

@@ -5,7 +5,7 @@ import functools
 import pytest
 
 from musigma.evaluation.amortization import best_elbo
-from workbench.config.files import Files
+from workbench.config.files import ConfigFiles
 from workbench.project import the_project
 
 
@@ -44,13 +44,13 @@ def unrendered(monkeypatch):
 _files = {}
 
 
-class _Kept(Files):
+class _Kept(ConfigFiles):
     """Files as they lie in `configs`; what a test has in a folder of its own is read anew."""
 
-    def choose(self, choices):
-        chosen = super().choose(choices)
+    def compose(self, choices):
+        chosen = super().compose(choices)
         if any("hydra.searchpath" in choice for choice in choices):
-            self._chosen.pop(choices)
+            self._composed.pop(choices)
             self._defaults.pop(choices, None)
         return chosen
 
@@ -67,4 +67,4 @@ def _kept(config_name, parse):
 @pytest.fixture(autouse=True)
 def _composed_once(monkeypatch):
     """Each choice of config files is composed once for all tests: that is most of many."""
-    monkeypatch.setattr("workbench.config.compose.Files", _kept)
+    monkeypatch.setattr("workbench.config.compose.ConfigFiles", _kept)

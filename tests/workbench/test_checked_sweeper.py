@@ -1,4 +1,4 @@
-"""Jobs of a sweep are composed and checked once, and only those that are not done are launched."""
+"""Jobs of a sweep are composed and checked once, and launched only if they are not done."""
 
 import dataclasses
 from types import SimpleNamespace
@@ -28,7 +28,7 @@ def _resolvers(_toy):
 
 @pytest.fixture
 def with_project(monkeypatch):
-    """Changes → a toy project with these."""
+    """Changes → a toy project with these fields replaced."""
 
     def change(**changes):
         monkeypatch.setattr(project, "_current", [dataclasses.replace(PROJECT, **changes)])
@@ -36,8 +36,8 @@ def with_project(monkeypatch):
     return change
 
 
-class Asked:
-    """Notes what a launcher is given."""
+class Recorder:
+    """A launcher that records the jobs that it gets."""
 
     def __init__(self):
         self.batches = []
@@ -90,7 +90,7 @@ def test_a_module_is_built_without_memory_and_once_for_all_seeds(
     assert devices == [(0.1, "meta"), (0.2, "meta")]
 
 
-def test_a_module_that_needs_its_values_is_built_on_the_cpu(with_project, tmp_path):
+def test_a_module_that_needs_weights_is_built_on_the_cpu(with_project, tmp_path):
     devices = []
 
     def reading(config, data):
@@ -108,14 +108,14 @@ def test_a_module_that_needs_its_values_is_built_on_the_cpu(with_project, tmp_pa
 
 
 class Unsteady(Line):
-    """Fails with values, and only with these."""
+    """A module whose step fails on the CPU, but not on the device "meta"."""
 
     def training_step(self, batch, batch_idx):
         torch.linalg.cholesky(-self.line.weight)
         return super().training_step(batch, batch_idx)
 
 
-def test_a_fault_that_needs_values_is_found_before_there_is_a_folder(with_project, tmp_path):
+def test_an_error_that_depends_on_weights_leaves_no_folder(with_project, tmp_path):
     def unsteady(config, data):
         line = assemble(config, data)
         torch.nn.init.ones_(line.line.weight)
@@ -132,7 +132,7 @@ def test_a_fault_that_needs_values_is_found_before_there_is_a_folder(with_projec
     assert not list(tmp_path.glob("logs/*/*/config.yaml"))
 
 
-def test_every_fault_of_every_job_is_named_once_with_its_override(tmp_path):
+def test_every_problem_of_every_job_is_reported_once_with_its_override(tmp_path):
     with pytest.raises(ConfigError) as error:
         sweep(tmp_path, "seed=0,-1,x", "model.in_features=1,0.5", "optimizer.lr=0.1,-1", "tset=1")
     lines = str(error.value).splitlines()
@@ -153,7 +153,7 @@ def test_every_fault_of_every_job_is_named_once_with_its_override(tmp_path):
         ("limit_train_batches=0.0,1", "trainer.limit_train_batches=0.0: should be more than 0"),
     ],
 )
-def test_a_trainer_that_cannot_be_is_refused_before_any_job_starts(values, fault, tmp_path):
+def test_an_impossible_trainer_is_refused_before_any_job_starts(values, fault, tmp_path):
     with pytest.raises(ConfigError) as error:
         sweep(tmp_path, f"++trainer.{values}")
     (line,) = str(error.value).splitlines()
@@ -161,43 +161,43 @@ def test_a_trainer_that_cannot_be_is_refused_before_any_job_starts(values, fault
     assert line.endswith(f"(from trainer.{values.partition(',')[0]})")
 
 
-def test_a_metric_that_is_not_reported_is_not_monitored(tmp_path):
+def test_monitoring_an_unknown_metric_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="monitor=nope: there is no such metric; there are loss"):
         sweep(tmp_path, "monitor=nope,loss")
 
 
-def test_layers_without_shapes_are_named(tmp_path):
+def test_lazy_layers_are_refused(tmp_path):
     model = "model={_target_:torch.nn.LazyLinear,out_features:1}"
     with pytest.raises(ConfigError, match="model: has lazy layers"):
         sweep(tmp_path, model, "~model.in_features")
 
 
-def test_what_is_done_is_not_launched(tmp_path, capsys):
+def test_jobs_that_are_done_are_not_launched(tmp_path, capsys):
     command = sweep(tmp_path, "seed=0,1,2,3")
     finish(command.jobs[1])
-    launcher = Asked()
+    launcher = Recorder()
     assert launch_all(command, launcher, None) == 0
     assert launcher.batches == [(0, ["seed=0", "seed=2", "seed=3"])]
     assert "seed=1   is done already" in capsys.readouterr().out
-    launcher = Asked()
+    launcher = Recorder()
     launch_all(command, launcher, 2)
     assert launcher.batches == [(0, ["seed=0", "seed=2"]), (2, ["seed=3"])]
     for job in command.jobs:
         finish(job)
-    launcher = Asked()
+    launcher = Recorder()
     launch_all(command, launcher, None)
     assert launcher.batches == []
 
 
-def test_jobs_that_know_their_number_keep_it(tmp_path):
+def test_jobs_that_depend_on_their_number_keep_it(tmp_path):
     command = sweep(tmp_path, "seed=5,6", "hydra.sweep.subdir=${hydra.job.num}")
     finish(command.jobs[0])
-    launcher = Asked()
+    launcher = Recorder()
     launch_all(command, launcher, None)
     assert launcher.batches == [(0, ["seed=5", "seed=6"])]
 
 
-def test_a_script_without_the_frame_has_its_jobs_checked_by_the_sweeper(monkeypatch, tmp_path):
+def test_the_sweeper_checks_the_jobs_of_other_scripts(monkeypatch, tmp_path):
     seen = []
 
     @hydra.main(version_base="1.3", config_path=str(PROJECT.configs), config_name="train")

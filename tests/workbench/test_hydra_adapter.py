@@ -1,6 +1,6 @@
-"""What `workbench.config.hydra_adapter` counts on in Hydra, one test for each of its functions.
+"""The behaviour of Hydra that `workbench.config.hydra_adapter` relies on, function by function.
 
-When a new Hydra breaks one of these, the function of that name is what to change.
+If another version of Hydra breaks one of these tests, the function that it tests has to change.
 """
 
 import sys
@@ -34,7 +34,7 @@ def _hydra(_toy):
 
 @pytest.fixture
 def searched(tmp_path):
-    """The override that adds a folder with a group of its own to the search path."""
+    """An override that adds a folder with a group of its own to the search path."""
     (tmp_path / "size").mkdir()
     for name, size in (("small", 8), ("large", 32)):
         text = f"# @package _global_\ndata:\n  batch_size: {size}\n"
@@ -65,15 +65,15 @@ def test_values_set_on_a_choice_of_files_are_what_hydra_composes(overrides, sear
             config.nothing = 1
 
 
-def test_read_reads_what_hydra_reads_and_refuses_what_it_refuses():
-    assert adapter.value_of(adapter.read("a.b=[1,x]")) == [1, "x"]
-    assert adapter.is_listed(adapter.read("a=1,2"))
-    assert not adapter.is_listed(adapter.read("a=choice(1,2)"))
-    assert adapter.is_of_hydra(adapter.read("hydra/launcher=basic"))
-    assert not adapter.is_of_hydra(adapter.read("hydrate=1"))
+def test_parse_override_parses_and_refuses_as_hydra_does():
+    assert adapter.value_of(adapter.parse_override("a.b=[1,x]")) == [1, "x"]
+    assert adapter.is_listed(adapter.parse_override("a=1,2"))
+    assert not adapter.is_listed(adapter.parse_override("a=choice(1,2)"))
+    assert adapter.is_of_hydra(adapter.parse_override("hydra/launcher=basic"))
+    assert not adapter.is_of_hydra(adapter.parse_override("hydrate=1"))
     for text in ("a=[1", "a=range(1,2,3,4,5)"):
         with pytest.raises(Exception, match=r"\w"):
-            adapter.read(text)
+            adapter.parse_override(text)
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_read_reads_what_hydra_reads_and_refuses_what_it_refuses():
         ("a=tag(log,interval(0.1,1))", ["a=0.1"]),
     ],
 )
-def test_strings_of_an_override_are_those_of_single_jobs(text, strings):
-    assert list(adapter.strings_of(adapter.read(text))) == strings
+def test_strings_of_an_override_are_overrides_of_single_jobs(text, strings):
+    assert list(adapter.strings_of(adapter.parse_override(text))) == strings
 
 
 @pytest.mark.parametrize(
@@ -104,19 +104,24 @@ def test_strings_of_an_override_are_those_of_single_jobs(text, strings):
         ("a=1", None),
     ],
 )
-def test_numbers_of_an_override_are_those_it_stands_for(text, numbers):
-    assert adapter.numbers_of(adapter.read(text)) == numbers
+def test_numbers_of_an_interval_or_a_range(text, numbers):
+    assert adapter.numbers_of(adapter.parse_override(text)) == numbers
 
 
 def test_a_range_without_numbers_has_none():
     for text in ("a=range(1,1)", "a=range(1,2,0)"):
         with pytest.raises(ValueError, match="holds no value|needs a step"):
-            adapter.numbers_of(adapter.read(text))
+            adapter.numbers_of(adapter.parse_override(text))
 
 
 def test_choices_of_an_override_are_numbers_or_texts_of_overrides():
-    assert adapter.choices_of(adapter.read("a=1,x,[1,b],'c d'")) == [1, "x", "[1,b]", "'c d'"]
-    assert adapter.choices_of(adapter.read("hydra/launcher=glob(bas*)")) == ["basic"]
+    assert adapter.choices_of(adapter.parse_override("a=1,x,[1,b],'c d'")) == [
+        1,
+        "x",
+        "[1,b]",
+        "'c d'",
+    ]
+    assert adapter.choices_of(adapter.parse_override("hydra/launcher=glob(bas*)")) == ["basic"]
 
 
 def test_the_settings_of_a_sweeper_and_of_a_folder_are_plain():
@@ -127,13 +132,15 @@ def test_the_settings_of_a_sweeper_and_of_a_folder_are_plain():
     assert adapter.folder_settings(config.hydra) == ["${log_dir}/sweeps/${sweep}", "."]
 
 
-def test_what_is_written_is_the_same_without_hydras_settings():
+def test_unresolved_is_the_same_without_hydras_settings():
     config = composed("name=${seed}", "logger.tensorboard=null")
-    whole = adapter.written(config)
-    assert adapter.written(config, hydra=False) == {k: v for k, v in whole.items() if k != "hydra"}
+    whole = adapter.unresolved(config)
+    assert adapter.unresolved(config, hydra=False) == {
+        k: v for k, v in whole.items() if k != "hydra"
+    }
 
 
-def test_the_launcher_that_is_there_is_serial():
+def test_the_default_launcher_is_serial():
     config = composed()
     context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=None)
     assert adapter.is_serial(adapter.launcher_of(config, context, print))
@@ -153,7 +160,7 @@ def test_a_launcher_gives_jobs_the_same_configs_without_reading_files_for_each(
     def launch(composer=None):
         subdir = "hydra.sweep.subdir=${hydra.job.num}"
         config = composed(adapter.MULTIRUN, subdir, *common[:2])
-        adapter.use(config)
+        adapter.set_hydra_config(config)
         loader = GlobalHydra.instance().config_loader()
         context = HydraContext(config_loader=loader, callbacks=Callbacks(config))
         launcher = adapter.launcher_of(config, context, task)
@@ -194,17 +201,17 @@ def test_defaults_of_a_choice_are_files_with_their_packages(searched):
 def test_set_value_adds_changes_and_removes_and_refuses():
     config = composed()
     for text in ("seed=4", "+trainer.min_epochs=1", "~test"):
-        adapter.set_value(config, adapter.read(text))
+        adapter.set_value(config, adapter.parse_override(text))
     assert (config.seed, config.trainer.min_epochs, "test" in config) == (4, 1, False)
     for text in ("trainer.nothing=1", "+seed=1", "~nothing", "hydra.mode=x"):
         with pytest.raises(Exception, match=r"\w"):
-            adapter.set_value(config, adapter.read(text))
+            adapter.set_value(config, adapter.parse_override(text))
 
 
-def test_record_writes_what_a_launcher_writes():
+def test_record_overrides_writes_what_a_launcher_writes():
     config = composed("seed=1", "hydra.verbose=true")
-    overrides = [adapter.read(text) for text in ("seed=2", "hydra.run.dir=x", "name=y")]
-    adapter.record(config, overrides, 7)
+    overrides = [adapter.parse_override(text) for text in ("seed=2", "hydra.run.dir=x", "name=y")]
+    adapter.record_overrides(config, overrides, 7)
     assert list(config.hydra.overrides.task) == ["seed=2", "name=y"]
     assert list(config.hydra.overrides.hydra) == ["hydra.run.dir=x"]
     assert config.hydra.job.override_dirname == "name=y,seed=2"
@@ -213,23 +220,23 @@ def test_record_writes_what_a_launcher_writes():
     assert not adapter.is_sweep(composed().hydra)
 
 
-def test_use_is_what_hydras_own_interpolations_read():
+def test_hydras_interpolations_read_the_config_that_was_set():
     config = composed("name=${hydra:job.name}")
-    adapter.use(config)
+    adapter.set_hydra_config(config)
     assert config.name == HydraConfig.get().job.name == "train"
     assert adapter.resolved(config)["name"] == "train"
-    assert adapter.written(config)["name"] == "${hydra:job.name}"
+    assert adapter.unresolved(config)["name"] == "${hydra:job.name}"
     assert "hydra" not in adapter.resolved(config)
 
 
-def test_a_place_is_there_or_not(tmp_path):
-    assert adapter.is_place_there(f"file://{tmp_path}")
-    assert adapter.is_place_there("pkg://hydra.conf")
+def test_source_exists_for_folders_and_packages(tmp_path):
+    assert adapter.source_exists(f"file://{tmp_path}")
+    assert adapter.source_exists("pkg://hydra.conf")
     for place in (f"file://{tmp_path}/none", "pkg://nothing_of_this_name", "what://x"):
-        assert not adapter.is_place_there(place)
+        assert not adapter.source_exists(place)
 
 
-def test_the_options_are_hydras():
+def test_the_options_are_those_of_hydra():
     theirs, ours = (
         {tuple(sorted(action.option_strings)): action.nargs for action in parser._actions}
         for parser in (get_args_parser(), Parser())
@@ -267,7 +274,7 @@ def test_start_runs_a_task_once_with_its_config(tmp_path):
     assert sys.argv == before
 
 
-def test_start_runs_what_is_composed_already_and_composes_nothing(tmp_path, monkeypatch):
+def test_start_runs_a_composed_config_without_composing_again(tmp_path, monkeypatch):
     config = Composer("train").compose(["seed=9", f"hydra.run.dir={tmp_path}"]).config
     monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", None)
     seen = []
@@ -279,7 +286,7 @@ def test_start_runs_what_is_composed_already_and_composes_nothing(tmp_path, monk
     assert seen == [(9, False, str(tmp_path))]
 
 
-def test_what_a_task_composes_is_its_own(tmp_path):
+def test_a_task_may_compose_other_configs(tmp_path):
     config = Composer("train").compose(["seed=9", f"hydra.run.dir={tmp_path}"]).config
     seen = []
 

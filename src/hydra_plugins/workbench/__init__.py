@@ -1,1 +1,1 @@
-"""The workbench's plugins of Hydra, which looks for them here alone."""
+"""The workbench's Hydra plugins, in the only package that Hydra searches for plugins."""

@@ -1,4 +1,4 @@
-"""The sweeper of grids: no job starts before all are checked, and what is done is not launched."""
+"""The sweeper of grids: checks all jobs before one starts, and launches those not yet done."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from omegaconf import DictConfig, flag_override
 
 from workbench.config.resolvers import register_resolvers
 
-register_resolvers()  # Hydra loads its plugins first, so that its own `compose` knows them too
+register_resolvers()  # Hydra loads plugins first, so the resolvers work in `hydra.compose` too
 
 
 @dataclass
@@ -19,8 +19,8 @@ class CheckedSweeperConf:
     """`hydra/sweeper=checked`.
 
     Args:
-        max_batch_size: so many jobs are given to the launcher at once; by default all.
-        params: what is varied, as `key: values`.
+        max_batch_size: the most jobs that the launcher gets at once; by default all.
+        params: the settings that are varied, as `key: values`.
     """
 
     _target_: str = "hydra_plugins.workbench.checked_sweeper.CheckedSweeper"
@@ -34,11 +34,11 @@ ConfigStore.instance().store(
 
 
 class CheckedSweeper(Sweeper):
-    """Launches every combination of values, once all of them are checked.
+    """Launches every combination of values, once all are checked.
 
     Args:
-        max_batch_size: so many jobs are given to the launcher at once; None for all.
-        params: what is varied, as a config file says it.
+        max_batch_size: the most jobs that the launcher gets at once; None for all.
+        params: the settings that a config file varies, which read_command_line has read already.
     """
 
     def __init__(self, max_batch_size: int | None, params: Any = None) -> None:
@@ -55,38 +55,38 @@ class CheckedSweeper(Sweeper):
         """Make the launcher.
 
         Args:
-            hydra_context: what a launcher composes with.
-            task_function: does a job; its attribute `command`, if it has one, is the checked
+            hydra_context: with which the launcher composes its jobs.
+            task_function: runs one job. Its attribute `command`, if it has one, is the checked
                 command line.
             config: of the sweep.
         """
         from workbench.config import hydra_adapter
 
         self.config = config
-        # Taken from it, as a launcher sends the function to other processes.
+        # Removed, as a launcher may pickle the function for other processes.
         self.command = vars(task_function).pop("command", None)
         self.launcher = hydra_adapter.launcher_of(config, hydra_context, task_function)
 
     def sweep(self, arguments: list[str]) -> int:
-        """Check all jobs, unless that was done, and launch those that are not done.
+        """Check all jobs, if they are not checked yet, and launch those that are not done.
 
         Args:
             arguments: the overrides of the sweep, without Hydra's own.
 
         Returns:
-            How many jobs failed.
+            The number of jobs that failed.
         """
         from workbench.sweeps.sweep import launch_all
 
         return launch_all(self.checked(arguments), self.launcher, self.max_batch_size)
 
     def checked(self, arguments: list[str]) -> Any:
-        """The checked command line.
+        """The checked command line; it is checked now if `script` has not done so.
 
         Args:
             arguments: the overrides of the sweep, without Hydra's own.
         """
-        if self.command is None:  # of a script without the workbench's frame
+        if self.command is None:  # the script is not made by workbench.script
             from workbench.config.command_line import read_command_line
 
             hydra = self.config.hydra

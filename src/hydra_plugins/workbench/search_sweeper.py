@@ -9,7 +9,7 @@ from hydra_plugins.workbench.checked_sweeper import CheckedSweeper
 
 SEARCH = {
     "_target_": "hydra_plugins.workbench.search_sweeper.SearchSweeper",
-    "_recursive_": False,  # what it is given is checked before any of it is built
+    "_recursive_": False,  # the sampler and the pruner are checked before they are built
     "sampler": {"_target_": "optuna.samplers.TPESampler", "seed": "${seed}"},
     "pruner": None,
     "direction": "minimize",
@@ -19,7 +19,7 @@ SEARCH = {
     "n_jobs": 1,
     "params": {},
 }
-"""`hydra/sweeper=search`, which `SearchSweeper` describes."""
+"""`hydra/sweeper=search`: the arguments of `SearchSweeper`."""
 
 ConfigStore.instance().store(
     group="hydra/sweeper", name="search", node=SEARCH, provider="workbench"
@@ -27,30 +27,30 @@ ConfigStore.instance().store(
 
 
 class SearchSweeper(CheckedSweeper):
-    """Launches trials until a study has as many as are wanted.
+    """Launches trials until the study has `n_trials`.
 
     Args:
-        sampler: of Optuna's, which proposes each trial.
-        pruner: of Optuna's, which ends trials that are hopeless; None for none.
-        direction: of the job's `optimized_metric`: `minimize` or `maximize`.
-        storage: the study's: a file, or the address of a data base.
-        study_name: its name there.
-        n_trials: in all; those that failed do not count.
-        n_jobs: so many trials are given to the launcher at once.
-        params: what is varied, as a config file says it.
+        sampler: an Optuna sampler, which proposes each trial.
+        pruner: an Optuna pruner, which stops hopeless trials; None for none.
+        direction: `minimize` or `maximize` the job's `optimized_metric`.
+        storage: where the study is kept: a file, or the address of a database.
+        study_name: the name of the study in the storage.
+        n_trials: the number of trials in the study, without those that failed.
+        n_jobs: the number of trials that the launcher gets at once.
+        params: the settings that a config file varies.
     """
 
     def __init__(self, params: Any = None, **settings: Any) -> None:
         super().__init__(None, params)
 
     def sweep(self, arguments: list[str]) -> int:
-        """Check what trials may be, unless that was done, and launch them.
+        """Check examples of the trials, if they are not checked yet, and launch the search.
 
         Args:
             arguments: the overrides of the sweep, without Hydra's own.
 
         Returns:
-            How many trials failed.
+            The number of trials that failed.
         """
         from workbench.config import hydra_adapter
         from workbench.sweeps.search import search_all

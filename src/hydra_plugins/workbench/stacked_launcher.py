@@ -1,4 +1,4 @@
-"""The launcher that trains runs which differ in numbers only as one model."""
+"""The launcher that trains runs in stacks: those that differ only in numbers, as one model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class StackedLauncherConf:
     """`hydra/launcher=stacked`.
 
     Args:
-        at_once: the most runs that are trained as one; they share the device's memory.
+        at_once: the most runs in a stack; they share the device's memory.
     """
 
     _target_: str = "hydra_plugins.workbench.stacked_launcher.StackedLauncher"
@@ -28,23 +28,23 @@ ConfigStore.instance().store(
 
 
 class StackedLauncher(Launcher):
-    """Trains runs in stacks; the sweeper of grids gives it the jobs as it has checked them.
+    """Trains runs in stacks. The sweeper of grids calls `run_jobs` instead of `launch`.
 
     Args:
-        at_once: the most runs that are trained as one.
+        at_once: the most runs in a stack.
     """
 
     def __init__(self, at_once: int) -> None:
         self.at_once = at_once
 
     def setup(self, **_: Any) -> None:
-        """Nothing is to be set up."""
+        """Set up nothing: jobs come checked, and are not composed again."""
 
     def run_jobs(self, jobs: Sequence[Any]) -> None:
-        """Do checked jobs.
+        """Train the runs of checked jobs.
 
         Raises:
-            ConfigError: if none are to be trained at once.
+            ConfigError: if `at_once` is less than 1.
         """
         if self.at_once < 1:
             raise ConfigError(f"hydra.launcher.at_once={self.at_once}: should be 1 or more")
@@ -53,7 +53,7 @@ class StackedLauncher(Launcher):
         run_jobs(jobs, self.at_once)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Any:
-        """Refuse jobs of other sweepers.
+        """Refuse the jobs of other sweepers.
 
         Raises:
             ConfigError: always.

@@ -1,10 +1,11 @@
-"""Exceptions of libraries, told as faults of the settings that they come from."""
+"""Turn exceptions of libraries into errors of the settings that caused them."""
 
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 from types import FrameType
 
 import torch
@@ -23,14 +24,14 @@ def blaming(
     place_of: Callable[[FrameType], str | None] = lambda frame: None,
     only_if: Callable[[], bool] = lambda: True,
 ) -> Iterator[None]:
-    """Within it an exception that a library raises is a ConfigError of one line.
+    """Turn an exception that a library raises into a ConfigError of one line.
 
-    One that comes from a file of the user's own keeps its traceback, and so does a bug of ours.
+    An exception from a file of the user's keeps its traceback, and so does a bug of this project.
 
     Args:
-        place: the setting that is named where no other is known.
-        place_of: gives the setting that made the object whose method a frame is.
-        only_if: is asked when there is an exception.
+        place: the setting to name where `place_of` finds none.
+        place_of: gives the setting that made the object whose method a frame runs.
+        only_if: called when there is an exception; False leaves it as it is.
 
     Raises:
         ConfigError: names the setting of the innermost frame that has one.
@@ -40,42 +41,36 @@ def blaming(
     except UserError:
         raise
     except Exception as error:
-        frames = _frames(error)
+        frames = [frame for frame, _ in walk_tb(error.__traceback__)]
         is_own = _is_of_own_code([frame.f_code.co_filename for frame in frames])
         if not only_if() or (is_own and not _is_out_of_memory(error)):
             raise
-        known = filter(None, map(place_of, reversed(frames)))
-        raise ConfigError(f"{next(known, place)}: {in_a_line(error)}") from error
+        places = filter(None, map(place_of, reversed(frames)))
+        raise ConfigError(f"{next(places, place)}: {summary(error)}") from error
 
 
-def ours() -> tuple[str, ...]:
-    """The folders of the workbench's code and the project's."""
+def project_folders() -> tuple[str, ...]:
+    """The folders of the code of the workbench and of the project."""
     packages = (__name__.partition(".")[0], the_project().package)
     files = [getattr(sys.modules.get(package), "__file__", None) for package in packages]
     return tuple(str(Path(file).resolve().parent) for file in files if file)
 
 
-def in_a_line(error: Exception) -> str:
-    """The first line of an exception, with its type where it is not a sentence by itself."""
+def summary(error: Exception) -> str:
+    """The first line of an exception, with its type unless the line is a sentence."""
     text = next(filter(None, map(str.strip, str(error).splitlines())), "")
     return text if " " in text else f"{type(error).__name__} {text}".strip()
 
 
 def _is_of_own_code(files: list[str]) -> bool:
+    """Whether an exception comes from the user's code, or from a bug of this project."""
     resolved = [str(Path(file).resolve()) for file in files if not file.startswith("<")]
-    others = [file for file in resolved if not file.startswith(ours())]
-    # A call within the block itself, which is the second frame, may be one that a target refuses.
-    is_bug_of_ours = resolved[-1].startswith(ours()) and len(files) > 2
-    return is_bug_of_ours or not all(file.startswith(LIBRARIES) for file in others)
+    others = [file for file in resolved if not file.startswith(project_folders())]
+    # The first two frames are this module's and the block's own, which may call a target that
+    # refuses its arguments: that is no bug.
+    is_bug = resolved[-1].startswith(project_folders()) and len(files) > 2
+    return is_bug or not all(file.startswith(LIBRARIES) for file in others)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "alloc" in str(error)
-
-
-def _frames(error: Exception) -> list[FrameType]:
-    frames, traceback = [], error.__traceback__
-    while traceback:
-        frames.append(traceback.tb_frame)
-        traceback = traceback.tb_next
-    return frames

@@ -1,4 +1,4 @@
-"""The objects of a run, from its config."""
+"""Build the objects of a run from its config."""
 
 import typing
 from typing import Any
@@ -7,9 +7,9 @@ import lightning as L
 
 from workbench.callbacks.unsupported import refuse_unsupported
 from workbench.config.blame import blaming
-from workbench.config.identity import said
+from workbench.config.identity import explicit_settings
 from workbench.config.instantiate import instantiate
-from workbench.config.kept import kept
+from workbench.config.module_config import module_config
 from workbench.errors import ConfigError
 from workbench.foreign import is_foreign
 from workbench.module import reports_of
@@ -18,7 +18,7 @@ from workbench.project import Config, the_project
 
 
 def build_data(config: Config) -> L.LightningDataModule:
-    """The data module; nothing is read yet."""
+    """Build the data module, without reading any data."""
     hint = typing.get_type_hints(the_project().settings()["train"])["data"]
     data: L.LightningDataModule = the_project().adopt(
         config, instantiate(config["data"], hint, "data")
@@ -27,14 +27,14 @@ def build_data(config: Config) -> L.LightningDataModule:
 
 
 def build_module(config: Config, data: L.LightningDataModule) -> L.LightningModule:
-    """The module of a run, whose optimizers and schedulers can be made.
+    """Build the module of a run, and make its optimizers and schedulers once to check them.
 
     Raises:
-        ConfigError: if they cannot, or a part is named that it does not have.
+        ConfigError: if they cannot be made, or a setting names a part that the module lacks.
     """
     module = the_project().assemble(config, data)
     reports = reports_of(module)
-    reports.config = kept(config)
+    reports.config = module_config(config)
     if monitor := config.get("monitor"):
         reports.monitor = monitor
     if config.get("freeze"):
@@ -43,21 +43,21 @@ def build_module(config: Config, data: L.LightningDataModule) -> L.LightningModu
         find_part(module, part, "init_from_parts")
     if config.get("init_from_parts") and not config.get("init_from"):
         raise ConfigError("init_from_parts: of which run? set init_from too")
-    if is_foreign(type(module)):  # its optimizers may ask for the trainer
+    if is_foreign(type(module)):  # its configure_optimizers may need the trainer
         return module
     try:
         with blaming("optimizer or scheduler"):
             module.configure_optimizers()
-    except TypeError as error:  # of how they are called
+    except TypeError as error:  # wrong arguments
         raise ConfigError(f"optimizer or scheduler: {error}") from error
     return module
 
 
 def build_callbacks(config: Config) -> dict[str, L.Callback]:
-    """The callbacks that are not null, by their places in the config.
+    """Build the callbacks that are not null, by their places in the config.
 
     Raises:
-        ConfigError: if one of them does not go with a run.
+        ConfigError: if one of them does not work in a run of the workbench's.
     """
     callbacks = {
         f"callbacks.{name}": instantiate(callback, L.Callback, f"callbacks.{name}")
@@ -70,13 +70,13 @@ def build_callbacks(config: Config) -> dict[str, L.Callback]:
 
 
 def compared_settings(config: Config) -> dict[str, Any]:
-    """The settings that runs are compared by, by dotted name; classes by the place they fill.
+    """The settings by which runs are compared, by dotted name, without how a run is recorded.
 
-    `{"model.width": 2, "model.activation": "ReLU", ...}`; what only says where and how
-    a run is recorded is left out.
+    A class stands at the place of its `_target_`, by its name without the module:
+    `{"model.width": 2, "model.activation": "ReLU", ...}`.
     """
     recorded = ("callbacks", "logger", "log_dir", "resume", "sweep", "varied", "published")
-    settings = said({key: value for key, value in config.items() if key not in recorded})
+    settings = explicit_settings({k: value for k, value in config.items() if k not in recorded})
     classes = {
         name.removesuffix("._target_"): value.rpartition(".")[2]
         for name, value in settings.items()

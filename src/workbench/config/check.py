@@ -1,4 +1,4 @@
-"""Check a config against the signatures of what it builds, before anything is built."""
+"""Check a config against the signatures of the classes that it names, before anything is built."""
 
 import difflib
 import functools
@@ -14,16 +14,22 @@ from typing import Any
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from workbench.config.problem import Problem
-from workbench.config.settings import BESIDE, EXTRAS, GIVEN_LATER, RANGES
+from workbench.config.settings import EXTRA_SETTINGS, EXTRAS, GIVEN_LATER, RANGES
 from workbench.config.signatures import Argument, arguments_of
-from workbench.config.targets import hint_of_items, in_words, is_recipe, members, target_of
+from workbench.config.targets import (
+    describe_hint,
+    hint_of_items,
+    is_recipe,
+    members,
+    target_of,
+)
 from workbench.errors import ConfigError
 from workbench.foreign import is_foreign
 from workbench.project import the_project
 from workbench.ranges import CHECKED, in_our_words
 
 MISSING = "???"
-"""A value in a config that the user must give."""
+"""The value of a setting that the user has to give."""
 
 
 def check_config(config: Mapping[str, Any], settings: type | None = None) -> None:
@@ -31,10 +37,10 @@ def check_config(config: Mapping[str, Any], settings: type | None = None) -> Non
 
     Args:
         config: plain values, resolved.
-        settings: a TypedDict that says what each entry is or builds; by default train.yaml's.
+        settings: a TypedDict with the type of each entry; by default that of train.yaml.
 
     Raises:
-        ConfigError: lists everything that is wrong, each with its place.
+        ConfigError: lists everything that is wrong, each with the setting.
     """
     if problems := find_problems(config, settings):
         raise ConfigError("\n".join(map(str, problems)))
@@ -45,12 +51,12 @@ def find_problems(
     settings: type | None = None,
     checked: dict[str, list[Problem]] | None = None,
 ) -> list[Problem]:
-    """Everything that is wrong with names, required entries, types and ranges.
+    """The problems of names, required entries, types and ranges in a resolved config.
 
     Args:
         config: plain values, resolved.
-        settings: a TypedDict that says what each entry is or builds; by default train.yaml's.
-        checked: keeps what was found in each entry, for the next config of the same settings.
+        settings: a TypedDict with the type of each entry; by default that of train.yaml.
+        checked: a cache of the problems of each entry, for configs with the same `settings`.
     """
     known = _entries_of(settings or the_project().settings()["train"])
     optional = {name: argument._replace(is_required=False) for name, argument in known.items()}
@@ -90,7 +96,9 @@ def _check_entries(
         elif name in known:
             yield from _check_value(value, RANGES.get(where, known[name].hint), where)
         else:
-            yield Problem(where, _unknown(name, [k for k in known if k not in given_later], owner))
+            yield Problem(
+                where, _unknown_message(name, [k for k in known if k not in given_later], owner)
+            )
     required = {name: known[name] for name in known if name not in given_later}
     yield from _missing_entries(entries, required, prefix, owner)
 
@@ -103,21 +111,21 @@ def _missing_entries(
             yield Problem(f"{prefix}{name}", f" is missing: {owner} needs it")
 
 
-def _unknown(name: str, known: Sequence[str], owner: str) -> str:
-    near = difflib.get_close_matches(str(name), known)
-    swapped = [other for other in near if sorted(other) == sorted(str(name))]  # modle, model
+def _unknown_message(name: str, known: Sequence[str], owner: str) -> str:
+    close = difflib.get_close_matches(str(name), known)
+    transposed = [other for other in close if sorted(other) == sorted(str(name))]  # modle, model
     takes = f"it takes {', '.join(known)}" if known else "it takes none"
-    hint = f"did you mean {(swapped or near)[0]}?" if near else takes
+    hint = f"did you mean {(transposed or close)[0]}?" if close else takes
     return f": {owner} has no argument {name}; {hint}"
 
 
 def _check_value(value: Any, hint: Any, place: str) -> Iterator[Problem]:
     """Check a value against its type hint, and a mapping with a `_target_` against that class."""
-    named = next(filter(typing.is_typeddict, members(hint)), None)
-    if named and isinstance(value, Mapping):
-        yield from _check_entries(value, _entries_of(named), place, place)
-    elif named and value is not None:
-        yield Problem(place, f"={_shown(value)}: should hold {', '.join(_entries_of(named))}")
+    typed_dict = next(filter(typing.is_typeddict, members(hint)), None)
+    if typed_dict and isinstance(value, Mapping):
+        yield from _check_entries(value, _entries_of(typed_dict), place, place)
+    elif typed_dict and value is not None:
+        yield Problem(place, f"={_shown(value)}: should hold {', '.join(_entries_of(typed_dict))}")
     elif isinstance(value, Mapping):
         if "_target_" in value:
             yield from _check_description(value, hint, place)
@@ -125,24 +133,24 @@ def _check_value(value: Any, hint: Any, place: str) -> Iterator[Problem]:
             inner = hint_of_items(hint, Mapping)
             for name, entry in value.items():
                 yield from _check_value(entry, inner, f"{place}.{name}")
-        elif value or "." in place or type(None) not in members(hint):  # an empty group is none
-            yield Problem(place, f"={_shown(value)}: {in_words(hint)}")
+        elif value or "." in place or type(None) not in members(hint):  # {} is null for a group
+            yield Problem(place, f"={_shown(value)}: {describe_hint(hint)}")
     elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
         inner = hint_of_items(hint, Sequence)
         for i, item in enumerate(value):
             yield from _check_value(item, inner, f"{place}[{i}]")
-    elif message := _mistyped(value, hint):
+    elif message := _value_message(value, hint):
         yield Problem(place, f"={_shown(value)}: {message}")
 
 
 def _check_description(node: Mapping[str, Any], hint: Any, place: str) -> Iterator[Problem]:
-    """Check a mapping with a `_target_` against its place, and its entries against the target."""
+    """Check a mapping with a `_target_` against the type of its place, and then its arguments."""
     try:
         target = target_of(node, hint, place)
     except ConfigError as error:
-        where = re.match(rf"{re.escape(place)}(\._\w+_)?", str(error))
-        found = where[0] if where else place
-        yield Problem(found, str(error).removeprefix(found))
+        match = re.match(rf"{re.escape(place)}(\._\w+_)?", str(error))
+        where = match[0] if match else place
+        yield Problem(where, str(error).removeprefix(where))
         return
     extra = EXTRAS.get(target)
     if extra and not importlib.util.find_spec(extra):
@@ -152,49 +160,51 @@ def _check_description(node: Mapping[str, Any], hint: Any, place: str) -> Iterat
     arguments = {k: v for k, v in node.items() if k not in ("_target_", "_partial_")}
     if takes_any:
         known = {name: Argument(Any, False) for name in arguments} | known
-    if is_recipe(hint):  # the rest is given when it is called
+    if is_recipe(hint):  # the missing arguments are given when it is called
         known = {name: argument._replace(is_required=False) for name, argument in known.items()}
-    for extra, kind in the_project().extra_nodes().get(place, {}).items():
-        known[extra] = Argument(kind, True)
-    known = known | {name: Argument(kind, False) for name, kind in BESIDE.get(place, {}).items()}
-    given = {**GIVEN_LATER, **the_project().given_later}
-    later = given.get(place) or given.get(f"{place.rpartition('.')[0]}.*", set())
-    if is_foreign(target):  # whose arguments are all its user's
-        later = set()
-    yield from _check_entries(arguments, known, place, node["_target_"], later)
+    nested = the_project().extra_nodes().get(place, {})
+    known |= {name: Argument(kind, True) for name, kind in nested.items()}
+    known |= {name: Argument(kind, False) for name, kind in EXTRA_SETTINGS.get(place, {}).items()}
+    given_later: set[str] = set()
+    if not is_foreign(target):  # a run supplies no arguments to the user's own classes
+        by_place = {**GIVEN_LATER, **the_project().given_later}
+        given_later = by_place.get(place) or by_place.get(f"{place.rpartition('.')[0]}.*", set())
+    yield from _check_entries(arguments, known, place, node["_target_"], given_later)
 
 
-def _mistyped(value: Any, hint: Any) -> str | None:
-    """The fault of a plain value, as strict as JSON: no text for numbers. None if it has none."""
+def _value_message(value: Any, hint: Any) -> str | None:
+    """The message about a plain value that is wrong; None if it is right.
+
+    Types are as strict as in JSON: a text is not a number.
+    """
     if value == MISSING:
         return "a value is missing"
     if not _is_finite(value):
         return "should be a finite number"
-    if value == "" and Path in members(hint):  # which would be the working directory
+    if value == "" and Path in members(hint):  # Path("") is the working directory
         return "is empty; write a value, or leave it out"
-    return _not_of_type(value, hint)
+    return _type_message(value, hint)
 
 
-def _not_of_type(value: Any, hint: Any) -> str | None:
+def _type_message(value: Any, hint: Any) -> str | None:
     try:
         checked = _adapter(hint).validate_json(json.dumps(value), strict=True)
-        if isinstance(checked, Iterator):  # of an Iterable, whose items are checked as they come
+        if isinstance(checked, Iterator):  # an Iterable, whose items are checked as they are read
             if isinstance(value, str):
                 return "should be a list"
             list(checked)
     except ValidationError as error:
-        # A union has an error for each of its members; of those that a plain value can be, the
-        # first is the one meant.
+        # A union has an error for each of its types; the first that a plain value can have counts.
         if isinstance(value, list) and error.errors()[0]["type"] == "missing":
             return "should have more entries"
         messages = [
             in_our_words(e["msg"]) for e in error.errors() if e["type"] != "needs_python_object"
         ]
-        return messages[0] if messages else in_words(hint)
-    except (PydanticUserError, TypeError):  # a type that pydantic cannot be asked about
+        return messages[0] if messages else describe_hint(hint)
+    except (PydanticUserError, TypeError):  # a type that pydantic does not know
         kinds = {typing.get_origin(kind) or kind for kind in members(hint)}
         if kinds <= {dict, type(None)} and value is not None:
-            return in_words(hint)
+            return describe_hint(hint)
     return None
 
 
@@ -202,7 +212,7 @@ _adapters: dict[int, tuple[Any, TypeAdapter[Any]]] = {}
 
 
 def _adapter(hint: Any) -> TypeAdapter[Any]:
-    """Pydantic's of a hint, made once; many hints have no hash, so they are known by identity."""
+    """The pydantic adapter of a hint, made once; keyed by id, as many hints have no hash."""
     if id(hint) not in _adapters:
         _adapters[id(hint)] = hint, TypeAdapter(hint, config=CHECKED)
     return _adapters[id(hint)][1]

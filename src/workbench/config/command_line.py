@@ -1,4 +1,4 @@
-"""The jobs of a command line, composed and checked before the first of them starts."""
+"""Read a command line: compose and check all of its jobs before the first of them starts."""
 
 import warnings
 from argparse import Namespace
@@ -9,10 +9,10 @@ from typing import NamedTuple
 from omegaconf import DictConfig
 
 from workbench.config import hydra_adapter
-from workbench.config.compose import Composer, choose_none
+from workbench.config.compose import Composer, choose_none, force_add
 from workbench.config.hydra_settings import find_refused
 from workbench.config.jobs import Checks, raise_all
-from workbench.config.launch import Launch, check_folders
+from workbench.config.launch import Launch, check_distinct_folders
 from workbench.config.options import ONLY_SHOWS, read_options
 from workbench.config.quoting import quote, quoted
 from workbench.config.search import Search
@@ -24,22 +24,22 @@ class CommandLine(NamedTuple):
     """A checked command line.
 
     Args:
-        config_name: the config that is composed.
-        options: those of Hydra, with overrides as Hydra reads them; of a sweep they name its
+        config_name: the primary config.
+        options: Hydra's options, with overrides that Hydra accepts; those of a sweep also name its
             folder and what it varies.
-        jobs: each job of a sweep whose jobs are known before; otherwise none.
-        arguments: the overrides of each, for a launcher.
-        is_numbered: whether a setting tells a job's number.
-        search: of a search of the workbench's, what its trials have in common.
+        jobs: the jobs of a grid, which are known beforehand; otherwise empty.
+        arguments: the overrides of each of `jobs`, for a launcher.
+        is_numbered: whether any setting depends on the number of the job.
+        search: what the trials of a search of the workbench's have in common.
         sweep: the name of a sweep.
-        composed: the config of a single job, as Hydra has it.
-        composer: of the jobs of a sweep.
+        composed: the config of a single job, with Hydra's own settings.
+        composer: composes the jobs of a grid.
     """
 
     config_name: str
     options: Namespace
     jobs: Sequence[Launch] = ()
-    arguments: Sequence[list[str]] = ()
+    arguments: Sequence[Sequence[str]] = ()
     is_numbered: bool = False
     search: Search | None = None
     sweep: str | None = None
@@ -48,7 +48,7 @@ class CommandLine(NamedTuple):
 
     @property
     def overrides(self) -> list[str]:
-        """The overrides that Hydra is given."""
+        """The overrides for Hydra."""
         return list(self.options.overrides)
 
 
@@ -56,12 +56,12 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
     """Compose and check every job that the arguments of a script ask for.
 
     Args:
-        script: its name, which is that of its config too.
-        arguments: the script's, without its own name.
+        script: the name of the script, and of its config.
+        arguments: of the script, without its own name.
 
     Raises:
-        ConfigError: lists everything that is wrong in any of them, each fault with its place and
-            with the override or the file that it came from.
+        ConfigError: lists all problems of all jobs, each with the setting and with the override or
+            file that it comes from.
     """
     options = read_options(script, [*map(choose_none, map(quote, filter(None, arguments)))])
     name, typed = options.config_name or script, list(options.overrides)
@@ -78,21 +78,21 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
         hydra_adapter.opened(the_project().configs, script, options.config_dir),
         warnings.catch_warnings(),
     ):
-        warnings.filterwarnings("ignore", "provider=hydra.searchpath")  # is an error here
+        warnings.filterwarnings("ignore", "provider=hydra.searchpath")  # a problem here
         checks = Checks(script, name)
         checks.composer.parse(options.overrides)
         if only_shows:
-            return CommandLine(name, _with(options, checks.show(options)))
+            return CommandLine(name, _with_added(options, checks.check_shown(options)))
         raise_all(map(str, find_refused(script, typed, is_sweep=is_sweep)))
         if not is_sweep:
             checked = checks.check(options.overrides)
             raise_all(checked.problems)
-            return CommandLine(name, _with(options, checked.added), composed=checked.composed)
+            return CommandLine(name, _with_added(options, checked.added), composed=checked.composed)
         return _read_sweep(checks, options)
 
 
 def _read_sweep(checks: Checks, options: Namespace) -> CommandLine:
-    sweep = checks.sweep(options.overrides)
+    sweep = checks.read_sweep(options.overrides)
     checked = [checks.check(job, number) for number, job in enumerate(sweep.jobs)]
     problems = [problem for job in checked for problem in job.problems]
     added = sweep.added.union(*(job.added for job in checked))
@@ -105,8 +105,8 @@ def _read_sweep(checks: Checks, options: Namespace) -> CommandLine:
     if sweep.space:
         raise_all(checks.find_problems_of_search(sweep))
     launches = [job.launch for job in checked if job.launch]
-    check_folders(launches, sweep.subdir, is_search=not sweep.is_grid)
-    options = _with(options, added, [*sweep.names, hydra_adapter.MULTIRUN])
+    check_distinct_folders(launches, sweep.subdir, is_search=not sweep.is_grid)
+    options = _with_added(options, added, [*sweep.names, hydra_adapter.MULTIRUN])
     arguments = [job.arguments for job in checked]
     command = CommandLine(checks.config_name, options, sweep=launches[0].config["sweep"])
     if sweep.is_grid:
@@ -116,16 +116,13 @@ def _read_sweep(checks: Checks, options: Namespace) -> CommandLine:
             is_numbered=sweep.is_numbered,
             composer=checks.composer,
         )
-    search = Search(_added(arguments[0], added), sweep.space) if sweep.space else None
+    search = Search(force_add(arguments[0], added), sweep.space) if sweep.space else None
     return command._replace(search=search)
 
 
-def _with(options: Namespace, added: Collection[str], more: Sequence[str] = ()) -> Namespace:
-    """The options with overrides that fit, and more of them."""
-    overrides = [*_added(options.overrides, added), *more]
+def _with_added(
+    options: Namespace, added: Collection[str], further: Sequence[str] = ()
+) -> Namespace:
+    """Options whose overrides Hydra accepts, and further overrides."""
+    overrides = [*force_add(options.overrides, added), *further]
     return Namespace(**{**vars(options), "overrides": overrides})
-
-
-def _added(overrides: Sequence[str], added: Collection[str]) -> list[str]:
-    """Overrides that fit: `a.b=c` → `++a.b=c` where no config file has `a.b`."""
-    return [f"++{o}" if o.partition("=")[0] in added else o for o in overrides]

@@ -1,7 +1,7 @@
-"""Overrides and what is composed with them, each fault with its override."""
+"""Compose the config of a job from its overrides; each problem is reported with its override."""
 
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from hydra.errors import HydraException
@@ -9,134 +9,142 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from workbench.config import hydra_adapter
-from workbench.config.faults import SEARCHPATH, key_of, reason, several, unparsed
-from workbench.config.files import PRESETS, Files
+from workbench.config.files import PRESETS, ConfigFiles
+from workbench.config.locate import SEARCHPATH, key_of
+from workbench.config.messages import compose_message, several_values, syntax_message
 from workbench.errors import ConfigError
 from workbench.project import the_project
 
 
 class Composed(NamedTuple):
-    """The result of composing overrides.
+    """A composed config, without the overrides that do not fit.
 
     Args:
-        config: what those that fit compose.
-        fitting: those.
-        choices: those among them that choose files.
-        added: the settings among them that no file has. They were added, with `++`: each may be
-            an argument that only the signature of its target names, and the check knows.
-        problems: what is wrong with the others.
+        config: the config, with Hydra's own settings.
+        applied: the overrides that fit.
+        choices: those of `applied` that choose files.
+        added: keys in `applied` that no config file has. They are added with `++`, because each
+            may be an argument that only the signature of its target names; the check decides.
+        problems: messages about the overrides that do not fit.
     """
 
     config: DictConfig
-    fitting: list[str]
+    applied: list[str]
     choices: tuple[str, ...]
     added: set[str]
     problems: list[str]
 
 
 class Composer:
-    """Composes each choice of files once, and sets values on copies of it.
+    """Composes configs: each choice of files once, other values set on copies of the result.
 
     Args:
-        config_name: the config that is composed.
+        config_name: the primary config.
     """
 
     def __init__(self, config_name: str) -> None:
         self._parsed: dict[str, Any] = {}
-        self.files = Files(config_name, self.parse)
+        self.files = ConfigFiles(config_name, self.parse)
 
     def parse(self, overrides: Sequence[str]) -> list[Any]:
-        """Overrides as Hydra's grammar reads them.
+        """Parse overrides by Hydra's grammar.
 
         Raises:
-            ConfigError: lists those that it cannot read.
+            ConfigError: lists the overrides that cannot be parsed.
         """
-        faults = []
+        problems = []
         for text in overrides:
             if text in self._parsed:
                 continue
             try:
-                self._parsed[text] = hydra_adapter.read(text)
+                self._parsed[text] = hydra_adapter.parse_override(text)
             except (HydraException, ValueError) as error:
-                faults.append(f"{text}: {unparsed(text, error)}")
+                problems.append(f"{text}: {syntax_message(text, error)}")
             else:
                 if not key_of(text):
-                    faults.append(f"{text}: names no setting: write name=value")
-        if faults:
-            raise ConfigError("\n".join(faults))
+                    problems.append(f"{text}: names no setting: write name=value")
+        if problems:
+            raise ConfigError("\n".join(problems))
         return [self._parsed[text] for text in overrides]
 
     def compose(self, overrides: Sequence[str], number: int | None = None) -> Composed:
-        """The config of a job, without the overrides that do not fit.
+        """Compose the config of a job.
 
         Args:
             overrides: the job's.
-            number: of the job in its sweep.
+            number: the job's number in its sweep; None for a single job.
 
         Raises:
-            ConfigError: if a config file is at fault, or a plugin is not installed.
+            ConfigError: if a config file is wrong, or a plugin is not installed.
         """
         parsed = self.parse(overrides)
-        searched = tuple(o.input_line for o in parsed if o.key_or_group == SEARCHPATH)
-        is_choice = [self.files.are_chosen_by(override, searched) for override in parsed]
-        choices = tuple(o.input_line for o, is_one in zip(parsed, is_choice, strict=True) if is_one)
-        chosen = self.files.choose(choices)
+        searchpath = tuple(o.input_line for o in parsed if o.key_or_group == SEARCHPATH)
+        choices = tuple(o.input_line for o in parsed if self.files.is_choice(o, searchpath))
+        chosen = self.files.compose(choices)
         config: DictConfig = pickle.loads(chosen.pickled)  # five times as fast as copy.deepcopy
-        fitting, added = [], set()
+        applied, added = [], set()
         problems = list(chosen.problems)
-        for override, is_one in zip(parsed, is_choice, strict=True):
+        for override in parsed:
             text = override.input_line
-            if is_one:
-                fitting += [override] if text in chosen.fitting else []
+            if text in choices:
+                applied += [override] if text in chosen.applied else []
                 continue
             key, value = override.key_or_group, hydra_adapter.value_of(override)
-            new = [] if override.is_delete() else [*_absent(key, value, chosen.written)]
-            if any(hydra_adapter.is_fixed(config, name) for name in new):
+            new = [] if override.is_delete() else [*_absent_keys(key, value, chosen.unresolved)]
+            if any(hydra_adapter.is_closed(config, name) for name in new):
                 problems.append(f"{text}: Hydra has no such setting")
                 continue
             if new and key == text.partition("=")[0]:
                 added.add(key)
                 text = f"++{text}"
             (setting,) = self.parse([text])
-            if fault := _set(config, setting):
-                problems.append(f"{override.input_line}: {fault}")
+            if problem := _set(config, setting):
+                problems.append(f"{override.input_line}: {problem}")
             else:
-                fitting.append(setting)
-        hydra_adapter.record(config, fitting, number)
-        hydra_adapter.use(config)
-        texts = [override.input_line for override in fitting]
-        return Composed(config, texts, tuple(chosen.fitting), added, problems)
+                applied.append(setting)
+        hydra_adapter.record_overrides(config, applied, number)
+        hydra_adapter.set_hydra_config(config)
+        texts = [override.input_line for override in applied]
+        return Composed(config, texts, tuple(chosen.applied), added, problems)
 
 
-def is_absent(key: str, settings: Any) -> bool:
-    """Whether a composed config has no such setting.
+def is_absent(key: str, unresolved: Any) -> bool:
+    """Whether a config lacks a setting.
 
     Args:
-        key: dotted.
-        settings: plain, with interpolations as they are written.
+        key: the dotted name of the setting.
+        unresolved: the config as plain values, with its interpolations.
     """
     for name in key.split("."):
-        if isinstance(settings, dict):
-            known = {str(known): value for known, value in settings.items()}
-            if name not in known:
+        if isinstance(unresolved, dict):
+            entries = {str(entry): value for entry, value in unresolved.items()}
+            if name not in entries:
                 return True
-            settings = known[name]
-        else:  # an interpolation leads elsewhere, and a list has its own names
-            return not isinstance(settings, str | list)
+            unresolved = entries[name]
+        else:  # the rest of the key may lie behind an interpolation, or index a list
+            return not isinstance(unresolved, str | list)
     return False
 
 
-def _absent(key: str, value: Any, settings: Any) -> Iterator[str]:
-    """The settings of an override that a composed config does not have."""
+def _absent_keys(key: str, value: Any, unresolved: Any) -> Iterator[str]:
+    """The settings that an override gives a value and a config lacks."""
     if isinstance(value, dict) and value:
         for name, inner in value.items():
-            yield from _absent(f"{key}.{name}", inner, settings)
-    elif is_absent(key, settings):
+            yield from _absent_keys(f"{key}.{name}", inner, unresolved)
+    elif is_absent(key, unresolved):
         yield key
 
 
+def force_add(overrides: Sequence[str], added: Collection[str]) -> list[str]:
+    """Prefix the overrides whose keys no config file has: `a.b=c` → `++a.b=c`."""
+    return [f"++{o}" if o.partition("=")[0] in added else o for o in overrides]
+
+
 def choose_none(argument: str) -> str:
-    """`logger=null` → `logger=none`, where there is such a file; `experiment=null` → `[]`."""
+    """Replace null as the choice of a group: `logger=null` → `logger=none`, if that file exists.
+
+    The groups in `PRESETS` take an empty list: `experiment=null` → `experiment=[]`.
+    """
     group, _, value = argument.partition("=")
     none = "[]" if group in PRESETS else "none"
     if none == "none" and not (the_project().configs / group / "none.yaml").is_file():
@@ -145,9 +153,9 @@ def choose_none(argument: str) -> str:
 
 
 def _set(config: DictConfig, override: Any) -> str | None:
-    """Set a value in a config; what is wrong, if it does not fit there."""
+    """Set a value in a config; return what is wrong if it does not fit there."""
     if override.is_sweep_override():
-        return several(override)
+        return several_values(override)
     key, value = override.key_or_group, hydra_adapter.value_of(override)
     try:
         hydra_adapter.set_value(config, override)
@@ -155,7 +163,7 @@ def _set(config: DictConfig, override: Any) -> str | None:
         node = OmegaConf.select(config, key, throw_on_missing=False)
         if isinstance(node, DictConfig) and not isinstance(value, dict | type(None)):
             return "should be a mapping"
-        return reason(error)
+        return compose_message(error)
     except (AssertionError, AttributeError, TypeError, ValueError):
         return "does not fit there"
     return None

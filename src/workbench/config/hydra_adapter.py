@@ -1,6 +1,6 @@
-"""All that is used of Hydra's inside: undocumented names, which a new Hydra may move or change.
+"""The only use of Hydra's internals, which another version of Hydra may move or change.
 
-`tests/workbench/test_hydra_adapter.py` says of each function here what it counts on.
+`tests/workbench/test_hydra_adapter.py` tests the behaviour of Hydra that each function relies on.
 """
 
 import math
@@ -27,59 +27,59 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, flag_override
 
 MULTIRUN = "hydra.mode=MULTIRUN"
-"""By this each job of a sweep knows that it is one."""
+"""The override that marks each job of a sweep."""
 
 
 @contextmanager
-def opened(configs: Path, script: str, more: str | None = None) -> Iterator[None]:
-    """Set up the Hydra that the other functions here use, for as long as it is open.
+def opened(configs: Path, script: str, config_dir: str | None = None) -> Iterator[None]:
+    """Initialize Hydra for the other functions of this module, until the context ends.
 
     Args:
         configs: the folder of the config files.
         script: the name of the script.
-        more: another folder, that of `--config-dir`, which may hold the primary config.
+        config_dir: the folder of `--config-dir`, which may hold the primary config.
     """
     before, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
     try:
         with initialize_config_dir(str(configs), job_name=script, version_base="1.3"):
-            if more:
+            if config_dir:
                 loader = _loader()
-                place = f"file://{Path(more).absolute()}"
-                loader.config_search_path.prepend("command-line", place, "schema")
+                folder = f"file://{Path(config_dir).absolute()}"
+                loader.config_search_path.prepend("command-line", folder, "schema")
                 loader.repository.initialize_sources(loader.config_search_path)
             yield
     finally:
         GlobalHydra.instance().hydra = before
 
 
-def read(text: str) -> Override:
-    """An override, as Hydra's grammar reads it.
+def parse_override(text: str) -> Override:
+    """Parse an override by Hydra's grammar.
 
     Raises:
-        HydraException: if it does not.
-        ValueError: for a function with arguments that it does not take.
+        HydraException: if it cannot be parsed.
+        ValueError: if a function in it is given wrong arguments.
     """
-    parser = OverridesParser.create(_loader())  # the loader for `glob`, which looks for files
+    parser = OverridesParser.create(_loader())  # `glob` needs the loader to look for files
     return parser.parse_overrides([text])[0]
 
 
 def is_listed(override: Override) -> bool:
-    """Whether an override is written `a,b`, which may be meant as a list or as a text."""
+    """Whether an override is written `a,b`, which the user may mean as a list or as a text."""
     return override.value_type == ValueType.SIMPLE_CHOICE_SWEEP
 
 
 def is_of_hydra(override: Override) -> bool:
-    """Whether an override is for Hydra itself, and not for the job."""
+    """Whether an override is for Hydra's own settings, not for the job."""
     return override.is_hydra_override()
 
 
 def value_of(override: Override) -> Any:
-    """The value that an override gives, as a plain one."""
+    """The value of an override, as a plain value."""
     return override.value()
 
 
 def strings_of(override: Override) -> Iterator[str]:
-    """The overrides of single jobs that one with several values stands for; or the one it is.
+    """The overrides of single jobs that an override expands to: one for each of its values.
 
     Raises:
         ValueError: for a range without a step.
@@ -96,7 +96,7 @@ def strings_of(override: Override) -> Iterator[str]:
 
 
 class Numbers(NamedTuple):
-    """Numbers from `low` to `high`, both included: all, or those in steps; and their tags."""
+    """Numbers from `low` to `high`, both included, in steps if `step` is not None; and tags."""
 
     low: float
     high: float
@@ -105,10 +105,10 @@ class Numbers(NamedTuple):
 
 
 def numbers_of(override: Override) -> Numbers | None:
-    """The numbers that an interval or a range stands for; None for an override of another kind.
+    """The numbers of an interval or a range; None for an override of another kind.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if a range holds no number.
     """
     sweep: Any = override.value()
     if override.is_interval_sweep():
@@ -125,7 +125,7 @@ def numbers_of(override: Override) -> Numbers | None:
 
 
 def choices_of(override: Override) -> list[Any]:
-    """The values of an override that lists them: numbers as such, others as an override's texts."""
+    """The values that an override lists: numbers as they are, others as text of an override."""
 
     def plain(value: Any) -> Any:
         return value if isinstance(value, int | float) else Transformer.str(value)
@@ -134,46 +134,46 @@ def choices_of(override: Override) -> list[Any]:
 
 
 def folder_settings(hydra: Any) -> list[str]:
-    """Hydra's settings that name the folder of a job of a sweep, as they are written."""
-    written = OmegaConf.to_container(hydra.sweep)
-    return [str(value) for value in written.values()]  # type: ignore[union-attr]
+    """Hydra's settings that name the folder of a sweep's job, with their interpolations."""
+    unresolved = OmegaConf.to_container(hydra.sweep)
+    return [str(value) for value in unresolved.values()]  # type: ignore[union-attr]
 
 
-def groups_of(config_name: str, searched: Sequence[str]) -> Callable[[str], list[str]]:
-    """A function that lists the files of a group: none, if there is no such group.
+def groups_of(config_name: str, searchpath: Sequence[str]) -> Callable[[str], list[str]]:
+    """A function that lists the files of a group; empty if there is no such group.
 
     Args:
-        config_name: the config whose search path counts; it is read here, and once.
-        searched: the override of `hydra.searchpath`, if there is one.
+        config_name: the primary config, which is read once, for its search path.
+        searchpath: the override of `hydra.searchpath`, if there is one.
     """
-    _, repository = _loader()._parse_overrides_and_create_caching_repo(config_name, [*searched])
+    _, repository = _loader()._parse_overrides_and_create_caching_repo(config_name, [*searchpath])
     return repository.get_group_options
 
 
 def defaults_of(config_name: str, overrides: Sequence[str]) -> list[tuple[str, str]]:
-    """The files that are composed, in their order: the path of each, and its package."""
+    """The files that are composed, in order, each as its path and its package."""
     listed = _loader().compute_defaults_list(config_name, [*overrides], RunMode.RUN).defaults
     return [(str(file.config_path), file.package or "") for file in listed]
 
 
 def roots_of(config: DictConfig) -> list[Path]:
-    """The folders in which the files of a composed config were looked for."""
+    """The folders in which Hydra looked for the files of a composed config."""
     sources = config.hydra.runtime.config_sources
     return [Path(source.path) for source in sources if source.schema == "file"]
 
 
 def set_value(config: DictConfig, override: Override) -> None:
-    """Set a value in a composed config, as Hydra does after it has merged all files.
+    """Set a value in a composed config, as Hydra does once all files are merged.
 
     Raises:
-        HydraException: if it does not fit there.
+        HydraException: if the value does not fit there.
         OmegaConfBaseException: likewise.
     """
     ConfigLoaderImpl._apply_overrides_to_config([override], config)
 
 
-def is_fixed(config: DictConfig, key: str) -> bool:
-    """Whether a setting would be new in a part of Hydra's own settings that takes no new ones."""
+def is_closed(config: DictConfig, key: str) -> bool:
+    """Whether a new setting would lie in a part of Hydra's own settings that takes no new ones."""
     while key.startswith("hydra."):
         key = key.rpartition(".")[0]
         node = OmegaConf.select(config, key, throw_on_resolution_failure=False)
@@ -182,13 +182,13 @@ def is_fixed(config: DictConfig, key: str) -> bool:
     return False
 
 
-def record(config: DictConfig, overrides: Iterable[Override], number: int | None) -> None:
-    """Write into a composed config what Hydra writes there of the overrides of a job.
+def record_overrides(config: DictConfig, overrides: Iterable[Override], number: int | None) -> None:
+    """Record the overrides of a job in its composed config, as Hydra does.
 
     Args:
-        config: composed of some of them, with the values of the others set.
-        overrides: all of them.
-        number: of the job in its sweep.
+        config: composed, with all values set.
+        overrides: all overrides of the job.
+        number: the job's number in its sweep; None for a single job.
     """
     hydra = config.hydra
     own = [override for override in overrides if is_of_hydra(override)]
@@ -208,21 +208,21 @@ def record(config: DictConfig, overrides: Iterable[Override], number: int | None
             hydra.job.num = hydra.job.id = number
 
 
-def use(config: DictConfig) -> None:
-    """Let `${hydra:...}` mean this composed config, without the copy that Hydra makes."""
+def set_hydra_config(config: DictConfig) -> None:
+    """Make `${hydra:...}` refer to this composed config, without the copy that Hydra makes."""
     HydraConfig.instance().cfg = config  # type: ignore[assignment]
 
 
 def is_sweep(hydra: Any) -> bool:
-    """Whether Hydra's settings are those of a job of a sweep."""
+    """Whether Hydra's settings belong to a job of a sweep."""
     return hydra.mode == RunMode.MULTIRUN
 
 
-def is_place_there(place: str) -> bool:
-    """Whether there is a folder or package of config files, such as `file:///mine`."""
-    scheme = place.partition("://")[0] if "://" in place else "file"
+def source_exists(source: str) -> bool:
+    """Whether an entry of `hydra.searchpath`, such as `file:///mine`, exists."""
+    scheme = source.partition("://")[0] if "://" in source else "file"
     try:
-        return SourcesRegistry.instance().resolve(scheme)("searchpath", place).available()
+        return SourcesRegistry.instance().resolve(scheme)("searchpath", source).available()
     except (ImportError, ValueError):
         return False
 
@@ -230,15 +230,15 @@ def is_place_there(place: str) -> bool:
 def launcher_of(
     config: DictConfig, context: HydraContext, task: Callable[[DictConfig], Any]
 ) -> Launcher:
-    """The launcher that a sweep's settings choose, ready to launch."""
+    """The launcher that the settings of a sweep choose, set up to launch `task`."""
     return Plugins.instance().instantiate_launcher(
         config=config, hydra_context=context, task_function=task
     )
 
 
 def is_serial(launcher: Launcher) -> bool:
-    """Whether a launcher does its jobs one after the other."""
-    kind = type(launcher)  # Hydra imports its plugins anew, so the class is not the one above
+    """Whether a launcher runs its jobs one after the other."""
+    kind = type(launcher)  # compared by name: Hydra imports its plugins a second time
     return (kind.__module__, kind.__name__) == (BasicLauncher.__module__, BasicLauncher.__name__)
 
 
@@ -247,9 +247,9 @@ class _SweepLoader:
         self.compose = compose
 
     def load_sweep_config(self, sweep: DictConfig, overrides: Sequence[str]) -> DictConfig:
-        """The config of a job, whose `${hydra:...}` is read only when the launcher says so."""
+        """Compose a job and leave `${hydra:...}` as it is: the launcher sets it for each job."""
         before = HydraConfig.instance().cfg
-        own: Any = OmegaConf.to_container(sweep.hydra.overrides.hydra)  # what is `${...}` stays so
+        own: Any = OmegaConf.to_container(sweep.hydra.overrides.hydra)  # unresolved
         config = self.compose([*own, *overrides])
         OmegaConf.copy_cache(from_config=sweep, to_config=config)
         HydraConfig.instance().cfg = before
@@ -257,13 +257,13 @@ class _SweepLoader:
 
 
 def compose_by(compose: Callable[[Sequence[str]], DictConfig], launcher: Any) -> None:
-    """Let a serial launcher get the configs of its jobs from `compose`.
+    """Make a serial launcher compose its jobs with `compose`.
 
     Hydra would read all files again for each job, which takes as long as a job of a few steps.
 
     Args:
-        compose: overrides of a job → its config with Hydra's own settings.
-        launcher: does one job after the other.
+        compose: overrides of a job → its config, with Hydra's own settings.
+        launcher: one for which `is_serial` holds.
     """
     loader: Any = _SweepLoader(compose)
     launcher.hydra_context = HydraContext(loader, launcher.hydra_context.callbacks)
@@ -276,14 +276,14 @@ def start(
     parser: ArgumentParser,
     composed: DictConfig | None = None,
 ) -> Any:
-    """Do what a command line asks for, as `hydra.main` would; what the sweeper returns.
+    """Carry out a command line, as `hydra.main` would; return the sweeper's result for a sweep.
 
     Args:
-        options: of the command line, with overrides that fit.
-        config_name: the config that is composed.
-        task: does one job.
+        options: the parsed command line, with overrides that fit.
+        config_name: the primary config.
+        task: runs one job.
         parser: of the options, for `--help`.
-        composed: what the overrides of a single job compose, which is not done again.
+        composed: the config of a single job, if it is composed already.
     """
     hydra: Any = GlobalHydra.instance().hydra
     named = {"config_name": config_name, "overrides": options.overrides}
@@ -302,11 +302,12 @@ def start(
     elif MULTIRUN in options.overrides:
         return hydra.multirun(**named, task_function=task)
     else:
-        if composed is not None and not composed.hydra.verbose:  # which prints how it composes
+        # With `hydra.verbose`, Hydra prints how it composes, so it has to compose again.
+        if composed is not None and not composed.hydra.verbose:
             configure_log(composed.hydra.hydra_logging, composed.hydra.verbose)
 
             def once(**_: Any) -> DictConfig:
-                del hydra.compose_config  # what the task composes is another config
+                del hydra.compose_config  # the task may compose other configs
                 return composed
 
             hydra.compose_config = once
@@ -314,12 +315,12 @@ def start(
     return None
 
 
-def written(config: DictConfig, *, hydra: bool = True) -> Any:
-    """A composed config as plain values, with interpolations as they are written.
+def unresolved(config: DictConfig, *, hydra: bool = True) -> Any:
+    """A composed config as plain values, with its interpolations.
 
     Args:
         config: composed.
-        hydra: whether Hydra's own settings are in it.
+        hydra: whether to include Hydra's own settings.
     """
     if hydra:
         return OmegaConf.to_container(config)
@@ -334,7 +335,7 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     """A composed config as plain values, without Hydra's own settings.
 
     Raises:
-        OmegaConfBaseException: if an interpolation leads nowhere.
+        OmegaConfBaseException: if an interpolation cannot be resolved.
     """
     values: dict[str, Any] = {str(key): config[key] for key in config if key != "hydra"}
     return {
@@ -344,10 +345,10 @@ def resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def sweeper_of(hydra: Any) -> Any:
-    """The sweeper's settings in Hydra's, as plain values, resolved.
+    """The settings of the sweeper, resolved, as plain values.
 
     Raises:
-        OmegaConfBaseException: if an interpolation leads nowhere.
+        OmegaConfBaseException: if an interpolation cannot be resolved.
     """
     return OmegaConf.to_container(hydra.sweeper, resolve=True)
 

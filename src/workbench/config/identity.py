@@ -1,4 +1,4 @@
-"""The identity of a job: its settings apart from where and how it is recorded."""
+"""The identity of a job: a hash of the settings that may change its metrics."""
 
 import functools
 import hashlib
@@ -26,35 +26,35 @@ CHANGES_NOTHING = (
     "trainer.log_every_n_steps",
     "trainer.profiler*",
 )
-"""Settings, as patterns of dotted names, that leave a run's metrics as they are; a project adds its
-own."""
+"""Settings that do not change a run's metrics, as patterns of dotted names; projects add others."""
 
-
-NEW = ("init_from", "init_from_parts", "freeze", "monitor")
-"""Settings that were not there once: null, they leave the identity of a job as it was."""
+ADDED_LATER = ("init_from", "init_from_parts", "freeze", "monitor")
+"""Settings that older versions did not have; where they are null, the identity is as it was."""
 
 
 def identity(config: Mapping[str, Any]) -> str:
-    """A hash of what a resolved config says about a run's metrics: 8 hexadecimal digits."""
+    """A hash of the settings that may change a run's metrics: 8 hexadecimal digits."""
     settings = {
         name: value
-        for name, value in said(config).items()
-        if changes_metrics(name) and not (value is None and name in NEW)
+        for name, value in explicit_settings(config).items()
+        if changes_metrics(name) and not (value is None and name in ADDED_LATER)
     }
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def said(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by their dotted names, without those that older versions did not write."""
+def explicit_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted name, without those at the value that older configs imply."""
     former = the_project().former_values
     return {
-        n: value for n, value in flatten(config).items() if n not in former or former[n] != value
+        name: value
+        for name, value in flatten(config).items()
+        if name not in former or former[name] != value
     }
 
 
 def changes_metrics(name: str) -> bool:
-    """Whether a setting, by its dotted name, may change a run's metrics."""
+    """Whether a setting, given by its dotted name, may change a run's metrics."""
     return not _any_of((*CHANGES_NOTHING, *the_project().changes_nothing)).match(name)
 
 
@@ -64,7 +64,7 @@ def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their dotted names; lists stay whole."""
+    """Settings by dotted name; lists are not flattened."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):

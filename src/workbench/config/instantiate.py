@@ -1,4 +1,4 @@
-"""From config to objects, each of the class that its place wants."""
+"""Build objects from a config, each of the type that its place asks for."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -13,21 +13,21 @@ from workbench.errors import ConfigError, UserError
 from workbench.ranges import in_our_words
 
 
-def instantiate(config: Any, hint: Any, place: str, **more: Any) -> Any:
-    """Build what `config` describes.
+def instantiate(config: Any, hint: Any, place: str, **extra: Any) -> Any:
+    """Build the object that `config` describes.
 
-    A mapping with `_target_` becomes an instance of that class, made of the other entries, or
-    with `_partial_: true` a recipe for one. Which class it may be is decided by `hint`, and for
-    each entry by the signature that it is an argument of, before any of its own entries is built.
+    A mapping with `_target_` becomes an instance of that class, with the other entries as
+    arguments; with `_partial_: true`, a `functools.partial` that makes one. The class is checked
+    against `hint`, and those of the arguments against the signature, before an argument is built.
 
     Args:
-        config: plain values, as `OmegaConf.to_container(..., resolve=True)` gives them.
-        hint: the type that is wanted.
-        place: where in the config this is, for messages.
-        more: further arguments of the outermost call.
+        config: plain values, resolved.
+        hint: the expected type.
+        place: the dotted name of `config`, for messages.
+        extra: further arguments of the outermost call.
 
     Raises:
-        ConfigError: if a target is unknown or not wanted there, or refuses its arguments.
+        ConfigError: if a target is unknown, of another type, or refuses its arguments.
     """
     if isinstance(config, Mapping) and "_target_" in config:
         target = target_of(config, hint, place)
@@ -38,8 +38,8 @@ def instantiate(config: Any, hint: Any, place: str, **more: Any) -> Any:
             if name not in ("_target_", "_partial_")
         }
         if is_recipe(hint):
-            return functools.partial(target, **arguments, **more)
-        return _call(target, {**arguments, **more}, place)
+            return functools.partial(target, **arguments, **extra)
+        return _call(target, {**arguments, **extra}, place)
     if isinstance(config, Mapping):
         inner = hint_of_items(hint, Mapping)
         return {key: instantiate(value, inner, f"{place}.{key}") for key, value in config.items()}
@@ -55,9 +55,10 @@ def _call(target: type, arguments: dict[str, Any], place: str) -> Any:
     except UserError:
         raise
     except ValidationError as error:
-        faults = (
-            f"{'.'.join(map(str, e['loc']))}: {in_our_words(e['msg'])}" for e in error.errors()
+        messages = (
+            f"{'.'.join(map(str, (place, *e['loc'])))}: {in_our_words(e['msg'])}"
+            for e in error.errors()
         )
-        raise ConfigError("\n".join(f"{place}.{fault}" for fault in faults)) from error
+        raise ConfigError("\n".join(messages)) from error
     except (ImportError, TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
         raise ConfigError(f"{place}: {error}") from error

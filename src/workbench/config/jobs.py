@@ -1,4 +1,4 @@
-"""Checks of jobs before the first of them starts, all faults at once."""
+"""Check jobs before the first of them starts, and collect all problems at once."""
 
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
@@ -8,12 +8,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from workbench.config import hydra_adapter
-from workbench.config.alike import Pattern
 from workbench.config.compose import Composed, Composer
-from workbench.config.faults import find_file, key_of, shortened
+from workbench.config.derived import JobTemplate
 from workbench.config.files import PRESETS
-from workbench.config.hydra_settings import OF_A_SWEEP, find_problems_of_hydra, find_typed
+from workbench.config.hydra_settings import SWEEP_ONLY, find_problems_of_hydra, refuse
 from workbench.config.launch import Launch, launch_of
+from workbench.config.locate import find_file, key_of, shorten_path
+from workbench.config.messages import first_line
 from workbench.config.problem import Problem
 from workbench.config.search import find_problems_of_search
 from workbench.config.sources import source_of
@@ -24,39 +25,49 @@ from workbench.project import Config, the_project
 
 
 class CheckedJob(NamedTuple):
-    """The result of the check of a job.
+    """A job that was checked.
 
     Args:
-        added: the settings that no config file has.
-        problems: what is wrong.
-        launch: the job, if nothing is and it trains.
+        added: keys of its overrides that no config file has.
+        problems: messages about what is wrong.
+        launch: the job, if nothing is wrong and it trains a new run.
         arguments: its overrides, for a launcher.
-        composed: its config as Hydra has it, unless it is one of a sweep: a thousand are too many.
+        composed: the config of a single job, with Hydra's own settings; None in a sweep, as the
+            configs of a thousand jobs take too much memory.
     """
 
     added: set[str]
     problems: list[str]
     launch: Launch | None = None
-    arguments: list[str] = []  # noqa: RUF012
+    arguments: Sequence[str] = ()
     composed: DictConfig | None = None
 
 
 class Checks:
-    """Checks the jobs of one command line; what several of them share is checked once."""
+    """Checks the jobs of one command line; what several jobs share is checked once.
+
+    Args:
+        script: the name of the script.
+        config_name: the primary config.
+    """
 
     def __init__(self, script: str, config_name: str) -> None:
         self.script, self.config_name = script, config_name
         self.composer = Composer(config_name)
-        self._of_hydra: dict[tuple[str, ...], list[Problem]] = {}
+        self._hydra_problems: dict[tuple[str, ...], list[Problem]] = {}
         self._sweeper: Any = None
         self._rules: Any = None
-        self._pattern: Pattern | None = None
+        self._template: JobTemplate | None = None
         self._added: set[str] = set()
 
-    def show(self, options: Namespace) -> set[str]:
-        """Check that a config can be shown; the settings of it that no config file has."""
+    def check_shown(self, options: Namespace) -> set[str]:
+        """Check that a config can be shown; return the keys of overrides that no file has.
+
+        Raises:
+            ConfigError: lists everything that is wrong.
+        """
         composed = self.composer.compose(options.overrides)
-        raise_all([*composed.problems, *map(str, self._problems_of_hydra(composed))])
+        raise_all([*composed.problems, *map(str, self._check_hydra(composed))])
         config = composed.config
         if options.package not in (None, "_global_") and (
             OmegaConf.select(config, options.package, throw_on_resolution_failure=False) is None
@@ -66,25 +77,29 @@ class Checks:
             try:
                 hydra_adapter.resolved(config)
             except OmegaConfBaseException as error:
-                raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+                raise ConfigError(f"{error.full_key}: {first_line(error)}") from error
         return composed.added
 
-    def sweep(self, overrides: Sequence[str]) -> Sweep:
-        """The jobs of a sweep, none of which is checked yet."""
+    def read_sweep(self, overrides: Sequence[str]) -> Sweep:
+        """The jobs of a sweep, before any of them is checked.
+
+        Raises:
+            ConfigError: if the settings that they share are wrong, or one cannot be varied.
+        """
         parsed = self.composer.parse(overrides)
-        fixed = [o.input_line for o in parsed if not o.is_sweep_override()]
-        composed = self.composer.compose(fixed)
-        raise_all(map(str, self._problems_of_hydra(composed)))
-        self._sweeper = hydra_adapter.written(composed.config)["hydra"]["sweeper"]
+        shared = [o.input_line for o in parsed if not o.is_sweep_override()]
+        composed = self.composer.compose(shared)
+        raise_all(map(str, self._check_hydra(composed)))
+        self._sweeper = hydra_adapter.unresolved(composed.config)["hydra"]["sweeper"]
         return read_sweep(self.composer, composed, parsed)
 
     def find_problems_of_search(self, sweep: Sweep) -> list[str]:
-        """The faults in the settings of a search, whose jobs have been checked."""
+        """Messages about the settings of a search, once its jobs are checked."""
         composed = self.composer.compose(sweep.jobs[0], 0)
         try:
             settings = hydra_adapter.sweeper_of(composed.config.hydra)
         except OmegaConfBaseException as error:
-            return [f"{error.full_key}: {str(error).splitlines()[0]}"]
+            return [f"{error.full_key}: {first_line(error)}"]
         metric = composed.config.get("optimized_metric")
         found = find_problems_of_search(settings, sweep.space, metric)
         return [self._with_source(problem, composed) for problem in found]
@@ -94,85 +109,85 @@ class Checks:
 
         Args:
             overrides: the job's.
-            number: of the job in its sweep.
+            number: the job's number in its sweep; None for a single job.
         """
-        if number is not None and (checked := self._check_alike(overrides)):
+        if number is not None and (checked := self._check_derived(overrides)):
             return checked
         composed = self.composer.compose(overrides, number)
         config, problems = composed.config, list(composed.problems)
-        written = hydra_adapter.written(config, hydra=False)
-        found = self._problems_of_hydra(composed)
-        for name in ("name", "log_dir", "resume"):
-            if written.get(name) == "":
-                found.append(Problem(f"{name}=", ": is empty; give it a value, or leave it out"))
-        if resumes := bool(written.get("resume")):
-            found += _find_folder_of_resumed(composed)
+        unresolved = hydra_adapter.unresolved(config, hydra=False)
+        found = self._check_hydra(composed)
+        found += [
+            Problem(f"{name}=", ": is empty; give it a value, or leave it out")
+            for name in ("name", "log_dir", "resume")
+            if unresolved.get(name) == ""
+        ]
+        if resumes := bool(unresolved.get("resume")):
+            found += _refuse_folder(composed)
         if number is None:
             if hydra_adapter.is_sweep(config.hydra):
                 found.append(Problem("hydra.mode", "=MULTIRUN: type -m instead"))
-            found += [] if found else find_typed(composed.fitting, OF_A_SWEEP)
+            found += [] if found else refuse(composed.applied, SWEEP_ONLY)
         job: dict[str, Any] = {}
         if not resumes:  # a run that is resumed has a config of its own
-            faults, job = self._check_rules(written, config)
-            found += faults
+            wrong, job = self._check_rules(unresolved, config)
+            found += wrong
             if self.script == "train" and job and not found:
-                found += find_typed(
-                    [*composed.choices, *composed.fitting], the_project().unused(job)
-                )
+                found += refuse([*composed.choices, *composed.applied], the_project().unused(job))
         problems += [self._with_source(problem, composed) for problem in found]
-        alone = config if number is None else None
+        single = config if number is None else None
         if problems or self.script != "train" or resumes:
-            return CheckedJob(composed.added, problems, composed=alone)
+            return CheckedJob(composed.added, problems, composed=single)
         launch = launch_of(job, config.hydra)
-        arguments = [text for text in composed.fitting if not _is_of_hydra(text)]
+        arguments = [text for text in composed.applied if not _is_of_hydra(text)]
         folder = hydra_adapter.folder_settings(config.hydra)
         parsed = self.composer.parse(overrides)
-        self._pattern = Pattern(parsed, arguments, written, folder, launch)
+        self._template = JobTemplate(parsed, arguments, unresolved, folder, launch)
         self._added = composed.added
-        return CheckedJob(composed.added, [], launch, arguments, alone)
+        return CheckedJob(composed.added, [], launch, arguments, single)
 
-    def _check_alike(self, overrides: Sequence[str]) -> CheckedJob | None:
-        """A job without a fault that differs in values from the last that was composed."""
-        job = self._pattern and self._pattern.job(self.composer.parse(overrides))
-        if not job or self._rules.find(job.written, job.config):
+    def _check_derived(self, overrides: Sequence[str]) -> CheckedJob | None:
+        """A job derived from the last one composed; None if that is not possible or it is wrong."""
+        job = self._template and self._template.derive(self.composer.parse(overrides))
+        if not job or self._rules.find_problems(job.unresolved, job.launch.config):
             return None
         return CheckedJob(self._added, [], job.launch, job.arguments)
 
-    def _problems_of_hydra(self, composed: Composed) -> list[Problem]:
-        overrides = (*composed.choices, *filter(_is_of_hydra, composed.fitting))
-        if overrides not in self._of_hydra:
-            settings = hydra_adapter.written(composed.config)["hydra"]
+    def _check_hydra(self, composed: Composed) -> list[Problem]:
+        overrides = (*composed.choices, *filter(_is_of_hydra, composed.applied))
+        if overrides not in self._hydra_problems:
+            settings = hydra_adapter.unresolved(composed.config)["hydra"]
             found = [*find_problems_of_hydra(self.script, settings)]
             if self._sweeper not in (None, settings["sweeper"]):
-                fault = ": has to be the same for all jobs of a sweep; choose one file for all"
-                found.append(Problem("hydra.sweeper", fault))
-            self._of_hydra[overrides] = found
-        return [*self._of_hydra[overrides]]
+                message = ": has to be the same for all jobs of a sweep; choose one file for all"
+                found.append(Problem("hydra.sweeper", message))
+            self._hydra_problems[overrides] = found
+        return [*self._hydra_problems[overrides]]
 
     def _with_source(self, problem: Problem, composed: Composed) -> str:
-        """A fault with what it came from; advice, if a preset's settings got its group's name."""
-        if problem.place in PRESETS:
+        """The message about a problem, with the override or file that it comes from."""
+        if problem.place in PRESETS:  # the preset's settings were put under its group's name
             chosen = composed.config.hydra.runtime.choices[problem.place]
-            file = shortened(find_file(f"{problem.place}/{chosen}", composed.choices))
+            file = shorten_path(find_file(f"{problem.place}/{chosen}", composed.choices))
             return f"{file}: should begin with the line `# @package _global_`"
         source = source_of(problem.place, self.composer, composed)
         return f"{problem}  ({source})" if source else str(problem)
 
-    def _check_rules(self, written: Config, config: DictConfig) -> tuple[list[Problem], Config]:
+    def _check_rules(self, unresolved: Config, config: DictConfig) -> tuple[list[Problem], Config]:
         import_torchmetrics()
         from workbench.config.rules import Rules  # imports torch
 
         self._rules = self._rules or Rules(self.script)
-        return self._rules.check(written, config)
+        return self._rules.check(unresolved, config)
 
 
-def _find_folder_of_resumed(composed: Composed) -> list[Problem]:
-    """A folder that is typed for a run that has one; the processes that Lightning starts may."""
+def _refuse_folder(composed: Composed) -> list[Problem]:
+    """Refuse a folder for a run that is resumed, except in the processes that Lightning starts."""
     from workbench.distributed import folder_to_join  # imports torch
 
     if folder_to_join():
         return []
-    return find_typed(composed.fitting, {"hydra.run.": "a run that is resumed has its folder"})
+    return refuse(composed.applied, {"hydra.run.": "a run that is resumed has its folder"})
 
 
 def _is_of_hydra(override: str) -> bool:
@@ -180,10 +195,10 @@ def _is_of_hydra(override: str) -> bool:
 
 
 def raise_all(problems: Iterable[str]) -> None:
-    """Raise what is wrong, each fault once.
+    """Raise one error for all problems, each listed once.
 
     Raises:
-        ConfigError: if anything is.
+        ConfigError: if there is any.
     """
     if text := "\n".join(dict.fromkeys(problems)):
         raise ConfigError(text)

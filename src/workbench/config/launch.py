@@ -1,5 +1,6 @@
-"""A job as it is launched: its config, and the folder of its run."""
+"""A job ready to launch: its config, and the name and place of its run folder."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,15 +10,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from workbench.config import hydra_adapter
+from workbench.config.messages import first_line
 from workbench.config.naming import name_of_job, run_name
 from workbench.config.search import SEARCHER
 from workbench.errors import ConfigError
 
 LONGEST_PART = 255
-"""Bytes of a name that a file system takes."""
+"""Bytes that file systems allow in the name of a file or folder."""
 
-NOT_SAID = "."
-"""`hydra.run.dir` and `hydra.sweep.subdir` in `configs/hydra/default.yaml`: a run names itself."""
+AUTOMATIC = "."
+"""The default of `hydra.run.dir` and `hydra.sweep.subdir`, for which a run names itself."""
 
 
 class Trial(NamedTuple):
@@ -28,16 +30,16 @@ class Trial(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """One job, as plain values.
+    """A job, as plain values.
 
     Args:
         config: the resolved config.
-        overrides: this job's overrides, as typed or as the sweep chose them.
-        parent: the folder that the run's folder goes into.
+        overrides: the job's overrides, as typed or as chosen by the sweep.
+        parent: the folder in which the run folder is made.
         name: the readable part of the run folder's name.
-        in_sweep: whether it is one of many.
-        is_named: whether the user said what the folder is called, with Hydra's own settings.
-        trial: of a search, which it is.
+        in_sweep: whether the job is one of a sweep.
+        is_named: whether the user chose the folder's name, with Hydra's own settings.
+        trial: the trial of a search that the job is, if any.
     """
 
     config: dict[str, Any]
@@ -50,16 +52,16 @@ class Launch(NamedTuple):
 
 
 def read_launch(cfg: DictConfig) -> Launch:
-    """The job that `HydraConfig` is set to.
+    """The job that Hydra is running, as given by `HydraConfig`.
 
     Raises:
-        ConfigError: if a value is missing, an interpolation leads nowhere, or a folder is
-            named that a run or sweep cannot have.
+        ConfigError: if a value is missing, an interpolation cannot be resolved, or a folder cannot
+            be used.
     """
     try:
         config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{error.full_key}: {first_line(error)}") from error
     return launch_of(config, HydraConfig.get())
 
 
@@ -67,76 +69,77 @@ def launch_of(config: dict[str, Any], hydra: Any) -> Launch:
     """A job, from its resolved config and Hydra's settings for it.
 
     Raises:
-        ConfigError: if a folder is named that a run or sweep cannot have.
+        ConfigError: if the folder of the run or the sweep cannot be used.
     """
     overrides = [override.removeprefix("++") for override in hydra.overrides.task]
     if hydra_adapter.is_sweep(hydra):
         return _job_of_sweep(config, overrides, hydra)
-    chosen = _place(hydra, "run.dir")
-    if chosen != NOT_SAID:
-        folder = check_place(f"hydra.run.dir={chosen}", Path(chosen).absolute())
+    chosen = _folder_setting(hydra, "run.dir")
+    if chosen != AUTOMATIC:
+        folder = check_folder(f"hydra.run.dir={chosen}", Path(chosen).absolute())
         return Launch(config, overrides, folder.parent, folder.name, is_named=True)
-    parent = check_place(f"log_dir={config['log_dir']}", Path(config["log_dir"]) / "runs")
+    parent = check_folder(f"log_dir={config['log_dir']}", Path(config["log_dir"]) / "runs")
     return Launch(config, overrides, parent, run_name(config))
 
 
-def _place(hydra: Any, setting: str) -> str:
-    """One of Hydra's own settings that name a folder."""
+def _folder_setting(hydra: Any, setting: str) -> str:
+    """The value of one of Hydra's settings that name a folder, resolved."""
     try:
-        place = OmegaConf.select(hydra, setting)
+        folder = OmegaConf.select(hydra, setting)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"hydra.{setting}: {str(error).splitlines()[0]}") from error
-    if not place.strip():
+        raise ConfigError(f"hydra.{setting}: {first_line(error)}") from error
+    if not folder.strip():
         raise ConfigError(f"hydra.{setting}: is empty; name a folder, or leave it out")
-    return str(place)
+    return str(folder)
 
 
-def check_place(setting: str, folder: Path) -> Path:
-    """The folder, if it is one or can be made.
+def check_folder(setting: str, folder: Path) -> Path:
+    """Return a folder that exists or can be made.
 
     Args:
-        setting: what named it.
-        folder: it need not be there.
+        setting: the override that names it, for the message.
+        folder: the path.
 
     Raises:
-        ConfigError: if a file is in its way, or its name is too long.
+        ConfigError: if there is a file in its place or above it, or a name in it is too long.
     """
     if any(len(part.encode()) > LONGEST_PART for part in folder.parts):
-        raise ConfigError(f"{setting}: is too long for the name of a folder; take a shorter one")
-    above = (folder.absolute(), *folder.absolute().parents)
-    there = next(path for path in above if path.exists())
-    if not there.is_dir():
-        raise ConfigError(f"{setting}: {there} is a file; name another folder")
+        raise ConfigError(f"{setting}: is too long for the name of a folder; choose a shorter one")
+    path = folder.absolute()
+    existing = next(parent for parent in (path, *path.parents) if os.path.exists(parent))
+    if not existing.is_dir():
+        raise ConfigError(f"{setting}: {existing} is a file; name another folder")
     return folder
 
 
 def _job_of_sweep(config: dict[str, Any], overrides: list[str], hydra: Any) -> Launch:
-    folder, subdir = Path(_place(hydra, "sweep.dir")), _place(hydra, "sweep.subdir")
+    folder = Path(_folder_setting(hydra, "sweep.dir"))
+    subdir = _folder_setting(hydra, "sweep.subdir")
     is_default = folder == Path(config["log_dir"]) / "sweeps" / config["sweep"]
-    said = f"sweep={config['sweep']}" if is_default else f"hydra.sweep.dir={folder}"
-    check_place(said, folder)
+    setting = f"sweep={config['sweep']}" if is_default else f"hydra.sweep.dir={folder}"
+    check_folder(setting, folder)
     trial = None
     if hydra.sweeper.get("_target_") == SEARCHER:
         trial = Trial(hydra_adapter.sweeper_of(hydra), hydra.job.num)
     if "/" in subdir or subdir == "..":
-        raise ConfigError(f"hydra.sweep.subdir={subdir}: the name of a run's folder holds no /")
-    if subdir != NOT_SAID:
-        check_place(f"hydra.sweep.subdir={subdir}", folder / subdir)
-        return Launch(config, overrides, folder, subdir, True, True, trial)
-    name = name_of_job(config, overrides)
-    return Launch(config, overrides, folder, name, in_sweep=True, trial=trial)
+        raise ConfigError(f"hydra.sweep.subdir={subdir}: the name of a run's folder has no /")
+    is_named = subdir != AUTOMATIC
+    if is_named:
+        check_folder(f"hydra.sweep.subdir={subdir}", folder / subdir)
+    name = subdir if is_named else name_of_job(config, overrides)
+    return Launch(config, overrides, folder, name, True, is_named, trial)
 
 
-def check_folders(jobs: Sequence[Launch], subdir: str, *, is_search: bool) -> None:
+def check_distinct_folders(jobs: Sequence[Launch], subdir: str, *, is_search: bool) -> None:
     """Check that each job of a sweep has a folder of its own.
 
     Args:
-        jobs: all of them, or an example of those that a search will choose.
-        subdir: `hydra.sweep.subdir`, as it is written.
-        is_search: whether they are an example.
+        jobs: all jobs of a grid, or examples of a search's trials.
+        subdir: `hydra.sweep.subdir`, with its interpolations.
+        is_search: whether the jobs are examples.
 
     Raises:
-        ConfigError: if `hydra.sweep.subdir` names the same folder for two.
+        ConfigError: if `hydra.sweep.subdir` names the same folder for several jobs.
     """
     named = [job.name for job in jobs if job.is_named]
     if len(set(named)) < len(named) or (is_search and named and "${hydra." not in subdir):

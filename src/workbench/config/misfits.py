@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
@@ -31,27 +31,32 @@ from workbench.module import reports_of
 from workbench.project import Config, lazy, the_project
 
 SMALL = 10_000_000
-"""The most weights of a module that is called small."""
+"""The most weights of a small module."""
 
-NO_SHAPE = ("trainer", "callbacks", "logger", "name", "seed", "optimizer", "scheduler")
-"""Entries that do not say how large a module is."""
+NOT_IN_SHAPE = ("trainer", "callbacks", "logger", "name", "seed", "optimizer", "scheduler")
+"""Entries that do not change the shapes of a module's weights."""
 
-OF_A_SERVER = ("artifact_location", "tracking_uri", "cache_dir")
-"""Arguments of loggers that name places of a server or a data base, which may be anywhere."""
+SERVER_PLACES = ("artifact_location", "tracking_uri", "cache_dir")
+"""Arguments of loggers that name places of a server or a database, which may be anywhere."""
 
-Tried = dict[str, tuple[str, list[str], list[str]]]
-"""Results of trying a batch of small modules, by the shape of the module."""
+
+class TrialBatch(NamedTuple):
+    """What a module reports of a batch: its word for examples, and names of terms and settings."""
+
+    examples: str
+    terms: list[str]
+    settings: list[str]
 
 
 def find_misfits(
-    config: dict[str, Any], small: Tried | None = None, *, begins: bool = False
+    config: dict[str, Any], trials: dict[str, TrialBatch] | None = None, *, is_new: bool = False
 ) -> Iterator[Problem]:
-    """The first part that does not fit another.
+    """Find the first part of a run that does not fit the others.
 
     Args:
         config: resolved.
-        small: keeps what was found of small modules, for the next config.
-        begins: whether it is a run that begins, if need be with another's weights.
+        trials: a cache of what small modules report, by their shapes.
+        is_new: whether the run is a new one, to which `init_from` applies.
     """
     try:
         trainer = config["trainer"]
@@ -62,12 +67,12 @@ def find_misfits(
         check_written_places(config)
         the_project().rules(config)
         data = build_data(config)
-        tried = _try_out(config, data, {} if small is None else small, begins)
+        trial = _try_batch(config, data, {} if trials is None else trials, is_new)
         check_schedule(config)
         callbacks = build_callbacks(config)
-        if tried is None:  # it is seen in the rehearsal
+        if trial is None:  # the rehearsal checks the rest
             return
-        examples, terms, settings = tried
+        examples, terms, settings = trial
         measured = {f"{stage}/{name}" for stage in ("train", "val", "test") for name in terms}
         others = (*settings, "lr", f"{examples}_per_second")
         reported = measured | {f"train/{name}" for name in others}
@@ -81,64 +86,65 @@ def find_misfits(
         yield Problem(place, message)
 
 
-def _try_out(
-    config: Config, data: L.LightningDataModule, small: Tried, begins: bool
-) -> tuple[str, list[str], list[str]] | None:
-    """The word for examples, and the names of the terms and settings that a batch reports.
+def _try_batch(
+    config: Config, data: L.LightningDataModule, trials: dict[str, TrialBatch], is_new: bool
+) -> TrialBatch | None:
+    """Build the module and compute the loss of a batch.
 
-    None if that is not known before data have been read, or the module is foreign.
+    None if the module cannot be built before data are read, or is of the user's own class.
 
-    The module is built without memory for its weights; on the CPU where it needs their values,
-    where anything is wrong, so that the fault is one that a run would have, and where one of its
-    shape was small, as that is faster. Then no batch is tried again: numbers that are not whole
-    give a batch no other shape, and no other terms unless they are 0.
+    The module is built on the device "meta", without memory for its weights. It is built again on
+    the CPU if that fails, as it may need their values, and the error should be one that a run
+    would raise. If a module of the same shape was small, it is built on the CPU at once, which is
+    faster, and no batch is tried: floats change neither the shapes of a batch nor its terms,
+    except by their sign.
     """
     if not the_project().can_assemble(data):
         return None
 
-    def tried(device: str) -> tuple[str, list[str], list[str]] | None:
+    def build_and_try(device: str) -> TrialBatch | None:
         with torch.device(device):
             module = build_module({**config, "compile": False}, data)
-        if begins:
+        if is_new:
             lazy("workbench.init_from.check_fits")(module, config)
         if is_foreign(type(module)):
             return None
         if any(map(is_lazy, module.parameters())):
             raise ConfigError("model: has lazy layers, whose shapes are not known; give them")
-        if shape in small:
-            return small[shape]
-        found = reports_of(module).examples, *the_project().try_batch(module, data)
+        if shape in trials:
+            return trials[shape]
+        trial = TrialBatch(reports_of(module).examples, *the_project().try_batch(module, data))
         if sum(weight.numel() for weight in module.parameters()) <= SMALL:
-            small[shape] = found
-        return found
+            trials[shape] = trial
+        return trial
 
-    shape = repr(_without_floats({k: v for k, v in config.items() if k not in NO_SHAPE}))
-    if shape not in small:
+    shape = repr(_without_floats({k: v for k, v in config.items() if k not in NOT_IN_SHAPE}))
+    if shape not in trials:
         with suppress(Exception):
-            return tried("meta")
-    return tried("cpu")
+            return build_and_try("meta")
+    return build_and_try("cpu")
 
 
 def _without_floats(node: Any) -> Any:
-    """A config with the signs of its floats."""
+    """A config with the sign of each float in its place."""
     if isinstance(node, Mapping):
         return {key: _without_floats(value) for key, value in node.items()}
     return (node > 0) - (node < 0) if isinstance(node, float) else node
 
 
 def check_monitors(callbacks: Mapping[str, L.Callback], known: Collection[str]) -> None:
-    """Check the names of the metrics that callbacks look at.
+    """Check the names of the metrics that callbacks monitor.
 
     Args:
         callbacks: by their places in the config.
-        known: the metrics that are reported in training.
+        known: the names of the metrics that a run reports while it trains.
 
     Raises:
-        ConfigError: if there is no metric of such a name.
+        ConfigError: if there is no such metric.
     """
     for place, callback in callbacks.items():
         monitor = getattr(callback, "monitor", None)
-        # The best is chosen when a validation ends, before an epoch of training has metrics.
+        # The best checkpoint is chosen after a validation, before the epoch has train/ metrics.
         stages = ("val/",) if isinstance(callback, BestAndLast) else ("train/", "val/")
         names = [name for name in known if name.startswith(stages)]
         if isinstance(monitor, str) and monitor not in names:
@@ -146,69 +152,67 @@ def check_monitors(callbacks: Mapping[str, L.Callback], known: Collection[str]) 
 
 
 def check_unvalidated(config: Mapping[str, Any], monitor: str) -> None:
-    """Check that nothing goes by a metric of the validation, where there is none.
+    """Check that nothing monitors a metric of the validation in a run that has none.
 
     Args:
         config: resolved.
-        monitor: the module's own.
+        monitor: the metric that the module monitors, without its stage.
 
     Raises:
         ConfigError: names the setting that does.
     """
-    asked = {f"{place}.monitor": c for place, c in build_callbacks(dict(config)).items()}
-    monitors = {place: getattr(callback, "monitor", None) for place, callback in asked.items()}
-    monitors |= {"optimized_metric": config.get("optimized_metric")}
+    monitors = {
+        f"{place}.monitor": getattr(callback, "monitor", None)
+        for place, callback in build_callbacks(dict(config)).items()
+    }
+    monitors["optimized_metric"] = config.get("optimized_metric")
     if (schedule := schedule_in(config)) and schedule.by_metric:
         monitors["scheduler.monitor"] = schedule.monitor or f"val/{monitor}"
     for place, name in monitors.items():
         if isinstance(name, str) and name.startswith("val/"):
             raise ConfigError(
                 f"{place}={name}: there is no validation; set data.val_size and "
-                "trainer.limit_val_batches above 0, or take a metric of train/"
+                "trainer.limit_val_batches above 0, or choose a metric of train/"
             )
 
 
 def check_written_places(config: Mapping[str, Any]) -> None:
-    """Check that what a run writes stays in its folder.
+    """Check that a run writes into its own folder only.
 
-    What a logger is told of a server or a data base of its own is its own affair.
+    Loggers may write to a server or a database elsewhere.
 
     Raises:
-        ConfigError: for a path out of it, and for a folder of a profiler, which would be taken
-            from the working directory.
+        ConfigError: for a path that leads out of the folder, and for a folder of a profiler, which
+            would be relative to the working directory.
     """
     groups = {name: config.get(name) or {} for name in ("callbacks", "logger", "trainer")}
     for place, path in outside(groups):
         argument = place.rpartition(".")[2]
-        if "://" not in path and argument not in OF_A_SERVER:
-            raise ConfigError(f"{place}={path}: a run writes into its own folder only; take a name")
+        if "://" not in path and argument not in SERVER_PLACES:
+            raise ConfigError(f"{place}={path}: a run writes into its own folder only; give a name")
     profiler = groups["trainer"].get("profiler")
     if isinstance(profiler, Mapping) and profiler.get("dirpath") is not None:
         raise ConfigError("trainer.profiler.dirpath: is the run folder; leave it out")
 
 
 def check_optimized(config: Config, measured: Collection[str]) -> None:
-    """Check the name of the metric that a search goes by.
+    """Check the name of the metric that a search optimizes.
 
     Args:
         config: resolved.
-        measured: the metrics of a run that is tested.
+        measured: the names of the metrics of a run, including those of its test.
 
     Raises:
-        ConfigError: if there is no such metric, or the run is not tested and it is one of the test.
+        ConfigError: if there is no such metric, or it is one of test/ in a run without a test.
     """
-    asked = config.get("optimized_metric")
-    if asked is None:
+    metric = config.get("optimized_metric")
+    if metric is None:
         return
-    if str(asked).startswith("test/") and not is_tested(config):
+    limit = config["trainer"].get("limit_test_batches")
+    if str(metric).startswith("test/") and (limit == 0 or not config.get("test", True)):
         raise ConfigError(
-            f"optimized_metric={asked}: there is no test; set test=true and "
-            "trainer.limit_test_batches above 0, or take a metric of val/"
+            f"optimized_metric={metric}: there is no test; set test=true and "
+            "trainer.limit_test_batches above 0, or choose a metric of val/"
         )
-    if asked not in measured:
-        raise ConfigError(f"optimized_metric={asked}: {no_such_metric(measured)}")
-
-
-def is_tested(config: Config) -> bool:
-    """Whether the best checkpoint is measured on the test set."""
-    return bool(config.get("test", True) and config["trainer"].get("limit_test_batches") != 0)
+    if metric not in measured:
+        raise ConfigError(f"optimized_metric={metric}: {no_such_metric(measured)}")

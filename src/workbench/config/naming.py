@@ -1,4 +1,4 @@
-"""The names of runs and sweeps, which are those of their folders."""
+"""The names of runs and sweeps, and so of their folders."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,23 +12,23 @@ from workbench.config.identity import identity
 from workbench.errors import ConfigError
 
 LONGEST_NAME = 100
-"""Bytes of a job's name."""
+"""The most bytes in the name of a job."""
 
 LONGEST_NUMBER = 8
-"""Characters of a number in a name; longer ones, as a search draws, are rounded."""
+"""The most characters of a number in a name; longer ones, which a search draws, are rounded."""
 
 
 def run_name(config: Mapping[str, Any]) -> str:
-    """The name of a single run that starts now: its time, name and seed."""
+    """The name of a single run that starts now: the time, its name and its seed."""
     started = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     return f"{started}_{config['name']}_seed{config['seed']}"
 
 
 def sweep_name(cfg: DictConfig, varied: Sequence[str]) -> str:
-    """The name of a sweep and of its folder: by default the settings that it varies.
+    """The name of a sweep and of its folder, made by default of the settings that it varies.
 
     Raises:
-        ConfigError: if it was given a name that is not a folder's.
+        ConfigError: if `sweep` is not the name of a folder.
     """
     try:
         name = cfg.sweep
@@ -37,16 +37,16 @@ def sweep_name(cfg: DictConfig, varied: Sequence[str]) -> str:
     if name is None:
         return cut(",".join(short_names(varied)).replace("/", ".") or "single", 2 * LONGEST_NAME)
     if not isinstance(name, str) or not name.strip() or "/" in name or name in (".", ".."):
-        known = Path(cfg.log_dir) / "sweeps"
+        sweeps = Path(cfg.log_dir) / "sweeps"
         raise ConfigError(
-            f"sweep={name}: should be the name of a folder in {known}, without a /; to write "
+            f"sweep={name}: should be the name of a folder in {sweeps}, without a /; to write "
             "elsewhere, set hydra.sweep.dir"
         )
     return name
 
 
 def name_of_job(config: dict[str, Any], overrides: Sequence[str]) -> str:
-    """The readable part of the name of the folder of a job of a sweep."""
+    """The readable part of the folder name of a sweep's job."""
     name = job_name(overrides, config["varied"] or [])
     if len(name.encode()) > LONGEST_NAME:
         name = f"{cut(name, LONGEST_NAME)}_{identity(config)}"
@@ -56,10 +56,10 @@ def name_of_job(config: dict[str, Any], overrides: Sequence[str]) -> str:
 def job_name(overrides: Sequence[str], varied: Sequence[str]) -> str:
     """The name of a job, made of the settings that vary: `model=vae,beta=4,seed=1`.
 
-    Two jobs may share one: `job_path` keeps them apart.
+    Two jobs may have the same name: `job_path` keeps their folders apart.
 
     Args:
-        overrides: the job's.
+        overrides: of the job.
         varied: the names of the settings that the sweep varies.
     """
     short = dict(zip(varied, short_names(varied), strict=True))
@@ -69,7 +69,7 @@ def job_name(overrides: Sequence[str], varied: Sequence[str]) -> str:
 
 
 def short_names(settings: Sequence[str]) -> list[str]:
-    """`model.objective.beta` → `beta`, where no other setting ends so."""
+    """Shorten `model.objective.beta` to `beta`, unless another setting ends in `beta` too."""
     last = [name.replace("/", ".").rpartition(".")[2] for name in settings]
     return [
         short if last.count(short) == 1 else name
@@ -78,12 +78,12 @@ def short_names(settings: Sequence[str]) -> list[str]:
 
 
 def cut(name: str, most: int) -> str:
-    """The beginning of a name, in so many bytes, as file systems count."""
+    """Cut a name to a number of bytes, in which file systems limit the length of names."""
     return name.encode()[:most].decode(errors="ignore")
 
 
 def _rounded(value: str) -> str:
-    """A number that a search drew, to four digits; other values as they are."""
+    """A long number, as a search draws, to four digits; other values as they are."""
     try:
         return f"{float(value):.4g}" if len(value) > LONGEST_NUMBER else value
     except ValueError:

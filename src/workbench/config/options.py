@@ -1,4 +1,4 @@
-"""The options of a command line: each of Hydra's is obeyed or refused in a line."""
+"""The options of a command line: each option of Hydra's is obeyed or refused."""
 
 import itertools
 from argparse import ArgumentParser, Namespace
@@ -12,16 +12,16 @@ from workbench.errors import ConfigError
 from workbench.project import the_project
 
 REFUSED = {
-    "experimental_rerun": "runs what a pickle says; take resume=<run folder>",
-    "config_path": "takes the place of all of configs; add a folder of yours with --config-dir",
+    "experimental_rerun": "runs code from a pickle; use resume=<run folder>",
+    "config_path": "replaces the whole folder configs; add a folder of yours with --config-dir",
 }
-"""Options that are not obeyed, each with the reason."""
+"""Options that are refused, each with the reason."""
 
 COMMANDS = ("run", "multirun", "cfg", "info", "shell_completion", "help", "hydra_help")
-"""Options of which a command line has one at most."""
+"""Options of which a command line may have one."""
 
 ONLY_SHOWS = COMMANDS[2:]
-"""Options that run no job."""
+"""Options that print something and run no job."""
 
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 SHELLS = [
@@ -30,18 +30,18 @@ SHELLS = [
 
 
 def read_options(script: str, arguments: Sequence[str]) -> Namespace:
-    """The options and overrides among the arguments, in any order.
+    """Parse the options and overrides among the arguments, which come in any order.
 
     Raises:
-        ConfigError: if an option is not known, not obeyed or does not go with the others.
+        ConfigError: if an option is unknown, refused, or cannot be combined with the others.
     """
-    options = Parser().parse_intermixed_args(_with_what_info_shows(arguments))
+    options = Parser().parse_intermixed_args(_with_default_info(arguments))
     for name, reason in REFUSED.items():
         if getattr(options, name):
-            raise ConfigError(f"{_typed(name)} {reason}")
-    given = [_typed(name) for name in COMMANDS if getattr(options, name)]
+            raise ConfigError(f"{_flag(name)} {reason}")
+    given = [_flag(name) for name in COMMANDS if getattr(options, name)]
     if len(given) > 1:
-        raise ConfigError(f"{' and '.join(given)} do not go together: take one of them")
+        raise ConfigError(f"{' and '.join(given)} cannot be combined: use one of them")
     if options.package and not options.cfg:
         raise ConfigError(f"--package {options.package} is for --cfg: add --cfg job")
     if options.resolve and not (options.cfg or options.help):
@@ -51,51 +51,48 @@ def read_options(script: str, arguments: Sequence[str]) -> Namespace:
     if options.config_dir is not None and not Path(options.config_dir or "?").is_dir():
         raise ConfigError(f"--config-dir {options.config_dir}: there is no such folder")
     if options.config_dir and any("hydra.searchpath=" in o for o in options.overrides):
-        raise ConfigError("--config-dir and hydra.searchpath do not go together: take one of them")
+        raise ConfigError("--config-dir and hydra.searchpath cannot be combined: use one of them")
     name = options.config_name
-    if (
-        name is not None
-        and name != script
-        and (the_project().root / f"scripts/{name}.py").is_file()
-    ):
+    if name not in (None, script) and (the_project().root / f"scripts/{name}.py").is_file():
         raise ConfigError(f"--config-name {name}: is the config of scripts/{name}.py")
     return options
 
 
-def _typed(name: str) -> str:
+def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _with_what_info_shows(arguments: Sequence[str]) -> list[str]:
-    """`--info a=b` → `--info=all a=b`, as the parser would take `a=b` for what to show."""
+def _with_default_info(arguments: Sequence[str]) -> list[str]:
+    """Replace `--info a=b` by `--info=all a=b`: the parser would read `a=b` as its value."""
     return [
-        "--info=all" if this in ("--info", "-i") and then not in INFO else this
-        for this, then in itertools.pairwise([*arguments, ""])
+        "--info=all" if argument in ("--info", "-i") and following not in INFO else argument
+        for argument, following in itertools.pairwise([*arguments, ""])
     ]
 
 
 class Parser(ArgumentParser):
-    """Hydra's options, whose faults are ConfigErrors."""
+    """A parser of Hydra's options that raises ConfigError."""
 
     def __init__(self) -> None:
         super().__init__(add_help=False)
         add = self.add_argument
-        add("overrides", nargs="*", help="name=value for each setting that is another")
+        add("overrides", nargs="*", help="name=value for each setting that you change")
         add("--help", "-h", action="store_true", help="show what can be chosen")
-        add("--hydra-help", action="store_true", help="show what Hydra has to choose")
-        add("--version", action="version", version=f"Hydra {hydra.__version__}", help="Hydra's")
+        add("--hydra-help", action="store_true", help="show the options of Hydra")
+        version = f"Hydra {hydra.__version__}"
+        add("--version", action="version", version=version, help="show the version of Hydra")
         add("--cfg", "-c", choices=("job", "hydra", "all"), help="show the config and stop")
-        add("--resolve", action="store_true", help="with --cfg: interpolations resolved")
-        add("--package", "-p", help="with --cfg: the part that is shown")
-        add("--run", "-r", action="store_true", help="run one job, as without it")
+        add("--resolve", action="store_true", help="with --cfg: resolve interpolations")
+        add("--package", "-p", help="with --cfg: show this part only")
+        add("--run", "-r", action="store_true", help="run one job, as by default")
         add("--multirun", "-m", action="store_true", help="run every combination of values")
-        shell = "complete in a shell: install=bash and so on"
+        shell = "complete overrides in a shell: install=bash and so on"
         add("--shell-completion", "-sc", action="store_true", help=shell)
         add("--config-path", "-cp", help="refused")
         add("--config-name", "-cn", help="compose another config")
         add("--config-dir", "-cd", help="look for config files in this folder too")
         add("--experimental-rerun", help="refused")
-        add("--info", "-i", nargs="?", const="all", choices=INFO, help="show how it is composed")
+        add("--info", "-i", nargs="?", const="all", choices=INFO, help="show how Hydra composes")
 
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments.

@@ -1,11 +1,11 @@
-"""Folders and servers that a config names; of somebody else's config they are not acted on.
+"""Paths and addresses that a config names; those of somebody else's config are not used.
 
-A place counts as named by this machine's user once they have typed it, or once a run trained with
-it here. Those are kept in a file of the user's, one a line.
+The user of this machine accepts a place by typing it, or by training a run with it here. Accepted
+places are kept in a file in the user's home folder, one a line.
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,22 @@ from workbench.config.signatures import arguments_of
 from workbench.config.targets import find_class, members
 from workbench.project import the_project
 
-NOT_ACTED_ON = ("log_dir", "name", "resume", "sweep", "varied")
-"""Settings that a run which is opened does not go by."""
+UNUSED_WHEN_OPENED = ("log_dir", "name", "resume", "sweep", "varied")
+"""Settings of a run that have no effect when it is opened."""
 
 
 def places_of(config: Mapping[str, Any]) -> dict[str, str]:
-    """The places that a config names, by dotted name.
+    """The places that a config names, by the dotted names of the settings.
 
-    A place is a text that is an address or a path out of the working directory, and any argument
-    of a data module that its signature calls a path.
+    A place is an address, a path that leads out of the working directory, or an argument of a data
+    module that its signature types as a path.
     """
-    found = dict(outside({k: v for k, v in config.items() if k not in NOT_ACTED_ON}, ""))
-    return found | dict(_paths_in(config.get("data") or {}, "data"))
+    used = {name: value for name, value in config.items() if name not in UNUSED_WHEN_OPENED}
+    return dict(outside(used)) | dict(_paths_in(config.get("data") or {}, "data"))
 
 
 def path_arguments(data: Mapping[str, Any], place: str = "data") -> set[str]:
-    """The arguments of a described data module, or a part of it, that its signature calls paths."""
+    """The arguments that the `_target_` of a data module, or of a part of it, types as paths."""
     if "_target_" not in data:
         return set()
     known, _ = arguments_of(find_class(data["_target_"], place))
@@ -45,33 +45,37 @@ def _paths_in(data: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:
 
 
 def unnamed_places(
-    config: Mapping[str, Any], folder: Path, said: Collection[str] = ()
+    config: Mapping[str, Any], folder: Path, typed: Collection[str] = ()
 ) -> str | None:
-    """Why a config that is opened is not acted on: the places that the user has not named.
+    """A message about the places in a run's config that the user has not accepted; None if all are.
 
     Args:
-        config: what was read from a run folder, with what was typed set in it.
+        config: from the run folder, with the settings that the user typed.
         folder: the run folder.
-        said: the dotted names of the settings that are given now; their places are kept as named.
+        typed: the dotted names of the settings that the user typed, whose places are accepted now.
     """
-    places, known = places_of(config), _known()
-    now = {name for name in places if name.partition("[")[0] in said}
-    remember(places[name] for name in now)
-    unknown = [n for n, place in places.items() if n not in now and _line(place) not in known]
+    places, accepted = places_of(config), _accepted()
+    typed_places = {name for name in places if name.partition("[")[0] in typed}
+    remember(places[name] for name in typed_places)
+    unknown = {
+        name: place
+        for name, place in places.items()
+        if name not in typed_places and _line(place) not in accepted
+    }
     if not unknown:
         return None
-    named = ", ".join(f"{name}={places[name]}" for name in unknown)
+    named = ", ".join(f"{name}={place}" for name, place in unknown.items())
     settings = dict.fromkeys(name.partition("[")[0] for name in unknown)
     return (
         f"{folder} comes from elsewhere: its config.yaml names {named}, which nobody has typed on "
-        "this machine.\nNothing is read or asked for there. Type where it is here, be it the same "
-        f"place: {' '.join(f'{name}=...' for name in settings)}"
+        "this machine.\nNothing is read or requested from there. Type the place here, even if it "
+        f"is the same: {' '.join(f'{name}=...' for name in settings)}"
     )
 
 
-def remember(places: Iterator[str] | Collection[str]) -> None:
-    """Count places as named by the user; where that cannot be kept, they will be asked again."""
-    lines = {_line(place) for place in places} - _known()
+def remember(places: Iterable[str]) -> None:
+    """Record places as accepted; if the file cannot be written, the user is asked again."""
+    lines = {_line(place) for place in places} - _accepted()
     if not lines:
         return
     try:
@@ -83,7 +87,7 @@ def remember(places: Iterator[str] | Collection[str]) -> None:
 
 
 def outside(node: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Texts in a config that are addresses, or paths out of the working directory."""
+    """The texts in a config that are addresses or lead out of the working directory, by name."""
     if isinstance(node, Mapping):
         for key, value in node.items():
             yield from outside(value, f"{place}.{key}" if place else str(key))
@@ -101,7 +105,7 @@ def _line(place: str) -> str:
     return " ".join(path.splitlines())
 
 
-def _known() -> set[str]:
+def _accepted() -> set[str]:
     try:
         return set(_file().read_text("utf-8").splitlines())
     except (OSError, UnicodeDecodeError):

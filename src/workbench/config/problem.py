@@ -1,14 +1,14 @@
-"""A fault of a config."""
+"""A problem found in a config."""
 
 from typing import NamedTuple
 
 
 class Problem(NamedTuple):
-    """Something that cannot be right.
+    """A setting that cannot be right.
 
     Args:
-        place: where in the config it is, dotted.
-        message: what is wrong and what would be right.
+        place: its dotted name, such as `model.width`.
+        message: what is wrong and how to fix it, starting with the punctuation after the name.
     """
 
     place: str

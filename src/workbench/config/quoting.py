@@ -1,4 +1,4 @@
-"""Quotes that Hydra's grammar needs and a person at a shell does not expect to write."""
+"""Add the quotes that Hydra's grammar needs and that nobody expects to type in a shell."""
 
 import os
 import re
@@ -9,18 +9,18 @@ BARE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^,\[\](){}'"]+""")
 
 
 def quote(argument: str) -> str:
-    """An override as Hydra reads it.
+    """Quote the value of an override where Hydra's grammar needs it.
 
-    `resume=a/b=c,d` → `resume='a/b=c,d'`, as run folders have names that are grammar to Hydra, and
-    `name=ünï` → `name='ünï'`, as its grammar knows the letters of ASCII alone; likewise a path with
-    parentheses. A `~/` after the `=`, which shells leave as it is, is the home folder.
+    That is the case for paths of run folders, whose names contain `=` and `,`
+    (`resume=a/b=c,d` → `resume='a/b=c,d'`), for paths with parentheses, and for letters beyond
+    ASCII (`name=ünï` → `name='ünï'`). A `~/` at the start of the value, which shells do not expand
+    there, is replaced by the home folder.
     """
     name, equals, value = argument.partition("=")
     if value.startswith("~/"):
         value = os.path.expanduser(value)
-    if name in PATHS and value not in ("", "null") and value[0] not in "[\"'":
-        return f"{name}={quoted(value)}"
-    if PATH_WITH_PARENTHESES.fullmatch(value):
+    is_path = name in PATHS and value not in ("", "null") and value[0] not in "[\"'"
+    if is_path or PATH_WITH_PARENTHESES.fullmatch(value):
         return f"{name}={quoted(value)}"
     if value.isascii():
         return f"{name}{equals}{value}"
@@ -37,15 +37,12 @@ def _quote_letters(match: re.Match[str]) -> str:
 
 
 def _is_entry(match: re.Match[str]) -> bool:
-    """Whether it stands in a mapping, `{a: b}`."""
+    """Whether a match lies in a mapping, `{a: b}`."""
     before = match.string[: match.start()]
     return before.count("{") > before.count("}")
 
 
 def quoted(text: str) -> str:
-    """A text in quotes of Hydra's grammar, in which a backslash escapes before a quote alone."""
-    return "'{}'".format(re.sub(r"(\\*)('|\Z)", _escaped, text))
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return match[1] * 2 + match[2].replace("'", "\\'")
+    """Quote a text for Hydra's grammar, where a backslash escapes only in front of a quote."""
+    escaped = re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), text)
+    return f"'{escaped}'"

@@ -6,9 +6,9 @@ from workbench.project import the_project
 
 
 def register_resolvers() -> None:
-    """Register all resolvers; none of them changes anything.
+    """Register all resolvers, which may be done more than once.
 
-    `${in_repository:path}` is that path in the repository, wherever the script runs.
+    `${in_repository:path}` is a path in the repository, whatever the working directory.
     """
     OmegaConf.register_new_resolver(
         "in_repository", lambda path: str(the_project().root / path), replace=True

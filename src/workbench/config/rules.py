@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a job, found before it starts."""
+"""Check a composed job before it starts: first each setting, then how the parts fit one another."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,72 +7,71 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from workbench.config import hydra_adapter
-from workbench.config.check import find_problems
-from workbench.config.misfits import find_misfits
+from workbench.config.check import MISSING, find_problems
+from workbench.config.messages import first_line
+from workbench.config.misfits import TrialBatch, find_misfits
 from workbench.config.problem import Problem
 from workbench.project import Config, the_project
 
 
 class Rules:
-    """Checks the jobs of a script; what several of them share is checked once.
+    """Checks the jobs of a script; what several jobs share is checked once.
 
     Args:
-        script: whose jobs they are: `train` and so on.
+        script: the name of the script, such as `train`.
     """
 
     def __init__(self, script: str) -> None:
         self.script = script
-        self._checked: dict[str, list[Problem]] = {}
+        self._entries: dict[str, list[Problem]] = {}
         self._misfits: dict[str, list[Problem]] = {}
-        self._small: dict[str, Any] = {}
+        self._trials: dict[str, TrialBatch] = {}
 
-    def check(self, written: Config, job: DictConfig) -> tuple[list[Problem], Config]:
-        """The faults of a composed job, and its resolved config.
-
-        Whether its parts fit one another is checked last.
+    def check(self, unresolved: Config, job: DictConfig) -> tuple[list[Problem], Config]:
+        """The problems of a composed job, and its resolved config, empty if it cannot be resolved.
 
         Args:
-            written: the job, with interpolations as they are written.
-            job: composed; Hydra's own settings in it are left out.
+            unresolved: the job as plain values, with its interpolations.
+            job: the composed config; Hydra's own settings in it are ignored.
         """
-        if missing := list(_missing(written, "")):
+        if missing := list(_missing(unresolved, "")):
             return missing, {}
         try:
             config = hydra_adapter.resolved(job)
         except OmegaConfBaseException as error:
-            return [Problem(error.full_key or "", f": {str(error).splitlines()[0]}")], {}
-        return self.find(written, config), config
+            return [Problem(error.full_key or "", f": {first_line(error)}")], {}
+        return self.find_problems(unresolved, config), config
 
-    def find(self, written: Config, config: Config) -> list[Problem]:
-        """The faults of a job that misses no value and whose interpolations lead somewhere.
+    def find_problems(self, unresolved: Config, config: Config) -> list[Problem]:
+        """The problems of a job that misses no value and whose interpolations were resolved.
 
         Args:
-            written: the job, with interpolations as they are written.
-            config: the job, resolved.
+            unresolved: the job as plain values, with its interpolations.
+            config: the same, resolved.
         """
         settings = the_project().settings()[self.script]
-        problems = find_problems(config, settings, self._checked)
+        problems = find_problems(config, settings, self._entries)
         if problems or self.script != "train":
             return problems
-        same = repr(_without_seed(config, {**written, "seed": "${seed}"}))
-        if same not in self._misfits:
-            self._misfits[same] = list(find_misfits(config, self._small, begins=True))
-        return self._misfits[same]
+        key = repr(_without_seed(config, {**unresolved, "seed": "${seed}"}))
+        if key not in self._misfits:
+            self._misfits[key] = list(find_misfits(config, self._trials, is_new=True))
+        return self._misfits[key]
 
 
-def _without_seed(config: Any, written: Any) -> Any:
-    """A config without its seed and without the copies of that."""
-    if not isinstance(config, Mapping) or not isinstance(written, Mapping):
+def _without_seed(config: Any, unresolved: Any) -> Any:
+    """A config without its seed and the copies of it."""
+    if not isinstance(config, Mapping) or not isinstance(unresolved, Mapping):
         return config
     return {
-        name: _without_seed(value, written[name])
+        name: _without_seed(value, unresolved[name])
         for name, value in config.items()
-        if written[name] != "${seed}"
+        if unresolved[name] != "${seed}"
     }
 
 
 def _missing(node: Any, place: str) -> Iterator[Problem]:
-    if node == "???":
+    if node == MISSING:
         yield Problem(place, " is missing: it has no default, so give it a value")
     for key, value in node.items() if isinstance(node, Mapping) else []:
         yield from _missing(value, f"{place}.{key}" if place else key)

@@ -1,4 +1,4 @@
-"""Rules for the scheduler of a run: its steps, and the metric that it goes by."""
+"""Check the scheduler of a run: that it can be stepped, and that its metric exists."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -15,42 +15,43 @@ from workbench.parameter_groups import OptimizerRecipe
 from workbench.project import Config
 from workbench.schedules import Length, Schedule, SchedulerRecipe, schedule_of
 
-MOST_EPOCHS = 1000
-"""The most steps of a scheduler that are tried."""
+MOST_STEPS = 1000
+"""The most steps for which a scheduler is tried."""
 
 
 def check_schedule(config: Config, length: Length | None = None) -> None:
-    """Step the scheduler as often as training will, on weights of its own.
+    """Step the scheduler as often as the training will, on weights of its own.
 
     Args:
         config: resolved.
-        length: of the training; None as long as only its epochs are known.
+        length: of the training; None before the data are read, when only the epochs are known.
 
     Raises:
-        ConfigError: if it cannot be stepped so, or the learning rate is no longer one.
+        ConfigError: if it cannot be stepped, or makes the learning rate negative or not finite.
     """
     schedule = schedule_in(config)
     if schedule is None:
         return
-    epochs = config["trainer"].get("max_epochs") or MOST_EPOCHS
+    epochs = config["trainer"].get("max_epochs") or MOST_STEPS
     has_end = epochs > 0 or config["trainer"].get("max_steps", -1) > 0
-    steps_at_most = MOST_EPOCHS if has_end else math.inf
-    known = length or Length(epochs if epochs > 0 else steps_at_most, steps_at_most)
-    # As many groups as its lists have numbers: whether they fit the module was checked before.
-    given = getattr(schedule.recipe, "keywords", {}).values()
-    count = max([1, *(len(value) for value in given if isinstance(value, list))])
+    limit = MOST_STEPS if has_end else math.inf
+    assumed = length or Length(epochs if epochs > 0 else limit, limit)
+    # As many parameter groups as its lists have numbers: build_module checked that they fit.
+    keywords = getattr(schedule.recipe, "keywords", {}).values()
+    count = max([1, *(len(value) for value in keywords if isinstance(value, list))])
     groups: Any = [{"params": [nn.Parameter(torch.zeros(1))]} for _ in range(count)]
     optimizer = instantiate(config["optimizer"], OptimizerRecipe, "optimizer")(groups)
-    scheduler: Any = schedule.make(optimizer, known)
-    # Without the length of an epoch it is not known how often one is stepped that has its own.
+    scheduler: Any = schedule.make(optimizer, assumed)
+    # A scheduler with a length of its own may end before `limit` steps: until the number of steps
+    # is known, it is stepped once.
     is_known = schedule.interval == "epoch" or schedule.lasts_the_training or length is not None
-    steps = schedule.steps(known) if is_known else 1
-    most = getattr(scheduler, "total_steps", steps)
-    if isinstance(scheduler, OneCycleLR) and MOST_EPOCHS < most < steps:
+    steps = schedule.steps(assumed) if is_known else 1
+    total = getattr(scheduler, "total_steps", steps)
+    if isinstance(scheduler, OneCycleLR) and MOST_STEPS < total < steps:
         raise ConfigError(
-            f"scheduler.total_steps={most}: the run has {steps}; leave it out to follow the run"
+            f"scheduler.total_steps={total}: the run has {steps}; leave it out to follow the run"
         )
-    for number in range(1, int(min(steps, MOST_EPOCHS)) + 1):
+    for number in range(1, int(min(steps, MOST_STEPS)) + 1):
         after = f"after {schedule.interval} {number * schedule.frequency}"
         with blaming(f"scheduler: cannot be stepped {after}"):
             optimizer.step(lambda: torch.zeros(()))
@@ -61,10 +62,10 @@ def check_schedule(config: Config, length: Length | None = None) -> None:
 
 
 def check_monitor_of_schedule(config: Config, known: Collection[str]) -> None:
-    """Check the name of the metric that a scheduler goes by.
+    """Check the name of the metric that a scheduler monitors.
 
     Raises:
-        ConfigError: if there is no such metric in training.
+        ConfigError: if no such metric is reported in training.
     """
     schedule = schedule_in(config)
     names = [name for name in known if name.startswith(("train/", "val/"))]
@@ -73,12 +74,12 @@ def check_monitor_of_schedule(config: Config, known: Collection[str]) -> None:
 
 
 def schedule_in(config: Mapping[str, Any]) -> Schedule | None:
-    """The scheduler of a config and when it is stepped; None if it has none."""
+    """The scheduler of a config and when it is stepped; None if the config has none."""
     if not config.get("scheduler"):
         return None
     return schedule_of(instantiate(config["scheduler"], SchedulerRecipe, "scheduler"))
 
 
 def no_such_metric(known: Collection[str]) -> str:
-    """The fault, and the names that there are."""
+    """The message about an unknown metric, with the names of the known ones."""
     return f"there is no such metric; there are {', '.join(sorted(known))}"

@@ -1,4 +1,4 @@
-"""The JSON schema of the config files, for editors that complete and underline while one types."""
+"""The JSON schema of the config files, with which editors complete entries and mark mistakes."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ INTERPOLATION = {"type": "string", "pattern": r"^\$\{"}
 
 
 def json_schema(configs: Path) -> dict[str, Any]:
-    """The schema of the files of `configs`: the settings that each `_target_` in them takes."""
+    """The schema of the files in `configs`: the settings that each of their `_target_` takes."""
     files = sorted(configs.rglob("*.yaml"))
     names = {name for file in files for name in _targets(yaml.safe_load(file.read_text("utf-8")))}
     cases = [
@@ -31,7 +31,7 @@ def json_schema(configs: Path) -> dict[str, Any]:
             "then": {"properties": _settings_of(name), "additionalProperties": False},
         }
         for name in sorted(names)
-        if not _is_extra(name)  # the same schema with and without them
+        if not _is_extra(name)  # so that the schema does not depend on what is installed
     ]
     node = {"type": ["object", "null"], "additionalProperties": NESTED, "allOf": cases}
     return {
@@ -53,19 +53,20 @@ def _targets(node: Any) -> Iterator[str]:
 
 
 def _settings_of(name: str) -> dict[str, Any]:
-    """A schema for every entry that a mapping with this target may hold."""
-    known, _ = arguments_of(find_class(name, "schema"))
-    extra = {entry: NESTED for entries in the_project().extra_nodes().values() for entry in entries}
+    """The schema of each entry that a mapping with this target may have."""
+    target = find_class(name, "schema")
+    known, _ = arguments_of(target)
+    nodes = {entry: NESTED for entries in the_project().extra_nodes().values() for entry in entries}
     hydra = {"_target_": {"type": "string"}, "_partial_": {"type": "boolean"}, "defaults": {}}
-    is_scheduler = issubclass(find_class(name, "schema"), LRScheduler)
-    timing = {entry: _of(hint) for entry, hint in (TIMING if is_scheduler else {}).items()}
-    return {**hydra, **extra, **timing} | {entry: _of(known[entry].hint) for entry in known}
+    timing = TIMING if issubclass(target, LRScheduler) else {}
+    hints = timing | {entry: argument.hint for entry, argument in known.items()}
+    return {**hydra, **nodes} | {entry: _schema_of(hint) for entry, hint in hints.items()}
 
 
-def _of(hint: Any) -> dict[str, Any]:
+def _schema_of(hint: Any) -> dict[str, Any]:
     try:
         schema = TypeAdapter(hint, config=CHECKED).json_schema()
-    except (PydanticInvalidForJsonSchema, PydanticUserError):  # described with a `_target_`
+    except (PydanticInvalidForJsonSchema, PydanticUserError):  # a class: a mapping with `_target_`
         return NESTED
-    # What refers to definitions of its own would need them beside the node.
+    # A schema with definitions of its own would need them at the top level.
     return NESTED if "$defs" in schema else {"anyOf": [schema, INTERPOLATION]}

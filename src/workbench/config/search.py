@@ -1,12 +1,12 @@
-"""The settings that a search may choose, and Hydra's settings by which it chooses."""
+"""A search's settings: what it may choose, and Optuna's sampler and pruner, which choose."""
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from workbench.config import hydra_adapter
-from workbench.config.faults import needs
+from workbench.config.messages import needs_extra
 from workbench.config.problem import Problem
 from workbench.errors import ConfigError, one_line
 from workbench.project import Config
@@ -15,26 +15,26 @@ SEARCHER = "hydra_plugins.workbench.search_sweeper.SearchSweeper"
 """The sweeper of searches."""
 
 PLACE = "hydra.sweeper"
-DESCRIBED = ("sampler", "pruner")
-"""Its settings that are classes of Optuna's, or of trusted packages."""
+OPTUNA_OBJECTS = ("sampler", "pruner")
+"""Settings of the sweeper that describe objects of Optuna, or of a trusted package."""
 
-TRIED = 3
-"""So many trials of nothing show whether a sampler and a pruner work: some need more packages."""
+TRIALS = 3
+"""Empty trials by which a sampler and a pruner are tried: some need packages that are missing."""
 
 
 class Search(NamedTuple):
-    """A search: the settings that its trials have in common.
+    """What the trials of a search have in common.
 
     Args:
-        arguments: the overrides of one of them.
-        space: Optuna's distribution of each setting that is chosen, by the setting's name.
+        arguments: the overrides of one trial, for a launcher.
+        space: Optuna's distribution of each setting that the search chooses, by its name.
     """
 
-    arguments: list[str]
+    arguments: Sequence[str]
     space: dict[str, Any]
 
     def arguments_of(self, chosen: Mapping[str, Any]) -> list[str]:
-        """The overrides of the trial for which these values were chosen."""
+        """The overrides of the trial with the chosen values."""
         keys = [text.partition("=")[0] for text in self.arguments]
         names = [key.lstrip("+") for key in keys]
         return [
@@ -44,26 +44,26 @@ class Search(NamedTuple):
 
 
 def optuna() -> Any:
-    """Optuna, imported, without the lines that it logs of each trial.
+    """Import Optuna, without its log line for each trial.
 
     Raises:
-        ConfigError: if there is none, or one that keeps no studies in journals.
+        ConfigError: if it is not installed, or too old to keep studies in journals.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # an old one's about its data base
+        with warnings.catch_warnings(action="ignore"):  # an old Optuna warns about its database
             import optuna
             import optuna.storages.journal
     except ImportError as error:
-        raise ConfigError(f"hydra/sweeper=search: {needs('optuna')}") from error
+        raise ConfigError(f"hydra/sweeper=search: {needs_extra('optuna')}") from error
     optuna.logging.set_verbosity(logging.WARNING)
     return optuna
 
 
 def examples_of(override: Any) -> list[str]:
-    """Overrides of single jobs by which a search is checked: each choice, the ends of numbers.
+    """Overrides of single jobs by which a search is checked: all choices, the ends of a range.
 
     Raises:
-        ValueError: if there is no value.
+        ValueError: if a range holds no number.
     """
     if not override.is_sweep_override():
         return [*hydra_adapter.strings_of(override)]
@@ -73,12 +73,12 @@ def examples_of(override: Any) -> list[str]:
 
 
 def distribution_of(override: Any) -> Any:
-    """Optuna's distribution of the values that an override stands for.
+    """Optuna's distribution of the values of an override.
 
-    A range is what it is in a grid: its end is not among its values.
+    The end of a `range` is not among its values, as in a grid.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if it has no such distribution.
     """
     distributions = optuna().distributions
     numbers = hydra_adapter.numbers_of(override)
@@ -87,7 +87,7 @@ def distribution_of(override: Any) -> Any:
         return distributions.CategoricalDistribution(tuple(choices))
     low, high, step, tags = numbers
     if unknown := tags - {"log"}:
-        raise ValueError(f"a search knows the tag log, and not {', '.join(sorted(unknown))}")
+        raise ValueError(f"a search knows the tag log, but not {', '.join(sorted(unknown))}")
     if low > high:
         raise ValueError("begins above its end")
     is_log = "log" in tags
@@ -103,12 +103,12 @@ def distribution_of(override: Any) -> Any:
 def find_problems_of_search(
     sweeper: Config, space: Mapping[str, Any], optimized_metric: str | None
 ) -> Iterator[Problem]:
-    """The faults in the settings of a search; its sampler and pruner are tried.
+    """The problems of the settings of a search, whose sampler and pruner are tried.
 
     Args:
         sweeper: `hydra.sweeper`, resolved.
-        space: Optuna's distributions, by the names of settings.
-        optimized_metric: by default a metric of the validation.
+        space: Optuna's distribution of each setting that the search chooses, by its name.
+        optimized_metric: the setting; None for the default, a metric of the validation.
     """
     from workbench.config.check import find_problems
 
@@ -120,35 +120,36 @@ def find_problems_of_search(
     if sweeper["pruner"] and not (optimized_metric or "val/").startswith("val/"):
         yield Problem(
             "optimized_metric",
-            f"={optimized_metric}: a pruner goes by a metric of val/, which every epoch has",
+            f"={optimized_metric}: a pruner needs a metric of val/, which every epoch has",
         )
     try:
         _try_out(sweeper, space)
     except ConfigError as error:
         yield Problem(str(error), "")
-    except Exception as error:  # of any kind, as samplers and pruners may be anybody's
+    except Exception as error:  # samplers and pruners of other packages may raise anything
         yield Problem(PLACE, f": {type(error).__name__}: {one_line(error)}")
 
 
 def _try_out(sweeper: Config, space: Mapping[str, Any]) -> None:
     study = optuna().create_study(direction=sweeper["direction"], pruner=make(sweeper, "pruner"))
-    teller = study.sampler
-    for number in range(TRIED):
+    default = study.sampler
+    for number in range(TRIALS):
         study.sampler = make(sweeper, "sampler")
         trial = study.ask(space)
         trial.report(float(number), 0)
         trial.should_prune()
-        study.sampler = teller  # one that has no more to propose would stop what is not running
+        # A sampler that has no more to propose would stop the study, which is not running.
+        study.sampler = default
         study.tell(trial, float(number))
 
 
-def make(sweeper: Config, name: Literal["sampler", "pruner"], **more: Any) -> Any:
-    """The sampler or the pruner of a search.
+def make(sweeper: Config, name: Literal["sampler", "pruner"], **changes: Any) -> Any:
+    """Make the sampler or the pruner of a search.
 
     Args:
         sweeper: `hydra.sweeper`, resolved.
-        name: which of them.
-        more: arguments that replace those in the settings.
+        name: which of the two.
+        changes: arguments that replace those in the settings.
 
     Raises:
         ConfigError: if it refuses its arguments.
@@ -160,7 +161,7 @@ def make(sweeper: Config, name: Literal["sampler", "pruner"], **more: Any) -> An
     hint = _settings().__annotations__[f"{PLACE}.{name}"]
     experimental = optuna().exceptions.ExperimentalWarning
     with warnings.catch_warnings(action="ignore", category=experimental):
-        return instantiate({**sweeper[name], **more}, hint, f"{PLACE}.{name}")
+        return instantiate({**sweeper[name], **changes}, hint, f"{PLACE}.{name}")
 
 
 def _settings() -> Any:
@@ -178,5 +179,5 @@ def _settings() -> Any:
         "pruner": optuna().pruners.BasePruner | None,
         "params": dict[str, Any],
     }
-    named: Any = TypedDict  # for names with dots
-    return named("Search", {f"{PLACE}.{name}": hint for name, hint in entries.items()})
+    typed_dict: Any = TypedDict  # mypy accepts literal names only
+    return typed_dict("Search", {f"{PLACE}.{name}": hint for name, hint in entries.items()})

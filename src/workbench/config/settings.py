@@ -1,4 +1,4 @@
-"""The types of a config's entries: of a value, or of the object that an entry builds."""
+"""The types of the entries of a config: of plain values, and of the objects that entries build."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
@@ -15,12 +15,12 @@ from workbench.schedules import TIMING, SchedulerRecipe
 
 Name = Annotated[str, Field(min_length=1)]
 
-OfAPart = dict[str, Any | dict[str, Any | dict[str, Any]]]
-"""Settings of the optimizer for a part, or for parts in it."""
+PartSettings = dict[str, Any | dict[str, Any | dict[str, Any]]]
+"""Settings of the optimizer for a part of the module, or for the parts inside it."""
 
 
 class RunSettings(TypedDict):
-    """`configs/train.yaml`, composed, but for `data` and the parts of the project's module."""
+    """The entries of the composed `configs/train.yaml`, except those that a project defines."""
 
     name: str
     seed: Seed
@@ -38,14 +38,14 @@ class RunSettings(TypedDict):
     log_dir: str
     optimizer: OptimizerRecipe
     scheduler: SchedulerRecipe | None
-    parameter_groups: NotRequired[dict[str, OfAPart] | None]
+    parameter_groups: NotRequired[dict[str, PartSettings] | None]
     trainer: L.Trainer
     callbacks: dict[str, L.Callback | None]
     logger: dict[str, Logger | None]
 
 
 class ReportSettings(TypedDict):
-    """`configs/report.yaml`."""
+    """The entries of `configs/report.yaml`."""
 
     sweep: Name
     metric: Name | None
@@ -58,13 +58,13 @@ GIVEN_LATER = {
     "trainer": {"callbacks", "logger", "default_root_dir", "enable_checkpointing"},
     "logger.*": {"save_dir"},
 }
-"""Arguments that the run itself supplies, by the place of their target; a project adds its own."""
+"""Arguments that the run supplies itself, by the place of their target; a project adds its own."""
 
-BESIDE = {"scheduler": TIMING}
-"""Settings that may stand beside a target's own arguments, by its place, with their types."""
+EXTRA_SETTINGS = {"scheduler": TIMING}
+"""Settings besides the arguments of a target, with their types, by the place of the target."""
 
 Limit = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, le=1)]
-"""So many batches, or such a share of an epoch's."""
+"""A number of batches (int), or a share of those in an epoch (float)."""
 
 RANGES = {
     "trainer.max_epochs": Annotated[int, Field(ge=-1)] | None,
@@ -83,7 +83,7 @@ RANGES = {
     "trainer.overfit_batches": Limit,
     "trainer.num_sanity_val_steps": Annotated[int, Field(ge=-1)] | None,
 }
-"""Ranges of a library's arguments that the library itself does not hold them to."""
+"""Ranges of arguments that Lightning does not check itself."""
 
 
 def _wandb_init() -> Callable[..., Any]:
@@ -92,12 +92,12 @@ def _wandb_init() -> Callable[..., Any]:
     return wandb.init
 
 
-PASSED_ON: dict[Any, Callable[[], Callable[..., Any]]] = {
+KWARGS_RECEIVERS: dict[Any, Callable[[], Callable[..., Any]]] = {
     TensorBoardLogger: lambda: SummaryWriter,
     TensorBoard: lambda: SummaryWriter,
     WandbLogger: _wandb_init,
 }
-"""The callable that gets the arguments which a target does not name itself."""
+"""The callable, found by a function, to which a class of a library passes its `**kwargs`."""
 
 EXTRAS: dict[type, str] = {WandbLogger: "wandb", MLFlowLogger: "mlflow"}
-"""The extra, and its package, that a target needs."""
+"""The extra, which has the name of its package, that a target needs."""

@@ -1,4 +1,4 @@
-"""The jobs of a sweep, from its settings and from what was typed."""
+"""Expand the overrides of a sweep into its jobs."""
 
 import itertools
 import math
@@ -7,34 +7,32 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from workbench.config import hydra_adapter
-from workbench.config.compose import Composed, Composer, is_absent
-from workbench.config.faults import key_of
+from workbench.config.compose import Composed, Composer, force_add, is_absent
 from workbench.config.hydra_settings import SWEEPER
+from workbench.config.locate import key_of
 from workbench.config.naming import sweep_name
 from workbench.config.quoting import quoted
 from workbench.config.search import SEARCHER, distribution_of, examples_of
 from workbench.errors import ConfigError
 
 MOST_JOBS = 5_000
-"""The jobs of a sweep are all checked before the first starts, some hundred a second."""
+"""The most jobs of a sweep. All are checked before the first starts, some hundred a second."""
 
-
-NUMBER = re.compile(r"\bjob\.(num|id)\b")
+JOB_NUMBER = re.compile(r"\bjob\.(num|id)\b")
 
 
 class Sweep(NamedTuple):
     """The jobs of a sweep.
 
     Args:
-        jobs: the overrides of each; of a search, some that it may choose.
-        is_grid: whether these are all there are.
-        space: of a search of the workbench's, Optuna's distribution of each setting that it
-            chooses.
-        names: the overrides that name the sweep.
-        added: what was typed that no config file has.
-        params: what a config file varies.
-        subdir: `hydra.sweep.subdir`, as it is written.
-        is_numbered: whether a setting tells a job's number.
+        jobs: the overrides of each job; of a search, examples of its trials.
+        is_grid: whether `jobs` are all there are.
+        space: Optuna's distribution of each setting that a search of the workbench's chooses.
+        names: overrides that name the sweep and what it varies, for every job.
+        added: keys of overrides that no config file has.
+        params: the settings that a config file varies.
+        subdir: `hydra.sweep.subdir`, with its interpolations.
+        is_numbered: whether any setting depends on the number of the job.
     """
 
     jobs: list[list[str]]
@@ -47,52 +45,52 @@ class Sweep(NamedTuple):
     is_numbered: bool
 
 
-def read_sweep(composer: Composer, composed: Composed, typed: Sequence[Any]) -> Sweep:
-    """The jobs of a sweep, none of which is checked yet.
+def read_sweep(composer: Composer, composed: Composed, overrides: Sequence[Any]) -> Sweep:
+    """The jobs of a sweep, before any of them is checked.
 
     Args:
-        composer: of its config.
-        composed: with what was typed that all jobs share.
-        typed: all that was, parsed.
+        composer: composes its jobs.
+        composed: the config of the overrides that all jobs share.
+        overrides: all overrides, parsed.
 
     Raises:
-        ConfigError: if what is varied cannot be, or names no job.
+        ConfigError: if a setting cannot be varied, or has no value.
     """
-    settings = hydra_adapter.written(composed.config)
-    sweeper = settings["hydra"]["sweeper"]
+    unresolved = hydra_adapter.unresolved(composed.config)
+    hydra = unresolved["hydra"]
+    sweeper = hydra["sweeper"]
     params = {str(key): value for key, value in (sweeper.get("params") or {}).items()}
-    swept = [o.key_or_group for o in typed if o.is_sweep_override()]
+    swept = [o.key_or_group for o in overrides if o.is_sweep_override()]
     for key in swept:
         if swept.count(key) > 1:
             raise ConfigError(f"{key}: is varied twice; write all its values in one list")
         if key.startswith("hydra"):
             raise ConfigError(f"{key}: is the same for all jobs of a sweep; give it one value")
     varied = list(dict.fromkeys([*map(key_of, params), *swept]))
-    ours = ["sweep", "varied"]  # in `${hydra.job.override_dirname}` nobody asked for them
-    hidden = [*settings["hydra"]["job"]["config"]["override_dirname"]["exclude_keys"], *ours]
+    # `sweep` and `varied` are not typed by the user, so they do not belong in `override_dirname`.
+    hidden = [*hydra["job"]["config"]["override_dirname"]["exclude_keys"], "sweep", "varied"]
     names = [
         f"sweep={quoted(sweep_name(composed.config, varied))}",
         f"varied=[{','.join(map(quoted, varied))}]",
         f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(quoted, hidden))}]",
     ]
-    added = composed.added | {key for key in swept if "." in key and is_absent(key, settings)}
-    texts = [o.input_line for o in typed]
-    texts = [f"++{text}" if text.partition("=")[0] in added else text for text in texts]
-    overrides = composer.parse([*(f"{key}={values}" for key, values in params.items()), *texts])
+    added = composed.added | {key for key in swept if "." in key and is_absent(key, unresolved)}
+    texts = force_add([o.input_line for o in overrides], added)
+    parsed = composer.parse([*(f"{key}={values}" for key, values in params.items()), *texts])
     is_grid, is_search = (sweeper.get("_target_") == name for name in (SWEEPER, SEARCHER))
-    values = {o.get_key_element(): _values(o, is_grid) for o in overrides}
+    values = {o.get_key_element(): _single_overrides(o, is_grid) for o in parsed}
     if is_grid and math.prod(map(len, values.values())) > MOST_JOBS:
         raise ConfigError(f"-m: asks for more than {MOST_JOBS:,} jobs; list fewer values")
-    combined = itertools.product(*values.values()) if is_grid else _one_by_one([*values.values()])
-    jobs = [[*job, *names] for job in combined]
-    space = _space_of(overrides) if is_search else {}
-    subdir = settings["hydra"]["sweep"]["subdir"]
-    is_numbered = bool(NUMBER.search(f"{settings} {texts}"))
+    combine = itertools.product if is_grid else _vary_one_at_a_time
+    jobs = [[*job, *names] for job in combine(*values.values())]
+    space = _search_space(parsed) if is_search else {}
+    subdir = hydra["sweep"]["subdir"]
+    is_numbered = bool(JOB_NUMBER.search(f"{unresolved} {texts}"))
     return Sweep(jobs, is_grid, space, names, added, list(params), subdir, is_numbered)
 
 
-def _values(override: Any, is_grid: bool) -> list[str]:
-    """The overrides that one stands for, one for each of its values; of a search, examples."""
+def _single_overrides(override: Any, is_grid: bool) -> list[str]:
+    """An override for each value of a swept one; for a search, for some of its values."""
     text = override.input_line
     if is_grid and override.is_interval_sweep():
         raise ConfigError(f"{text}: is for a search: add hydra/sweeper=search")
@@ -106,25 +104,25 @@ def _values(override: Any, is_grid: bool) -> list[str]:
     return values
 
 
-def _one_by_one(values: Sequence[list[str]]) -> Iterator[list[str]]:
-    """The first value of each setting, and every other value of one with the first of the rest."""
-    first = [known[0] for known in values]
+def _vary_one_at_a_time(*values: list[str]) -> Iterator[list[str]]:
+    """Combine the first value of each setting, then replace one of them by each other value."""
+    first = [options[0] for options in values]
     yield first
-    for place, known in enumerate(values):
-        for value in known[1:]:
-            yield [*first[:place], value, *first[place + 1 :]]
+    for i, options in enumerate(values):
+        for value in options[1:]:
+            yield [*first[:i], value, *first[i + 1 :]]
 
 
-def _space_of(overrides: Sequence[Any]) -> dict[str, Any]:
-    space, faults = {}, []
+def _search_space(overrides: Sequence[Any]) -> dict[str, Any]:
+    space, problems = {}, []
     for override in overrides:
         if override.is_sweep_override():
             try:
                 space[key_of(override.get_key_element())] = distribution_of(override)
             except ValueError as error:
-                faults.append(f"{override.input_line}: {error}")
+                problems.append(f"{override.input_line}: {error}")
     if not space:
-        faults.append("-m: nothing is left to a search: add a setting such as a=interval(0,1)")
-    if faults:
-        raise ConfigError("\n".join(faults))
+        problems.append("-m: a search has nothing to choose: add a setting, a=interval(0,1)")
+    if problems:
+        raise ConfigError("\n".join(problems))
     return space

@@ -1,4 +1,4 @@
-"""The classes that a config may name: those that the place of their `_target_` wants."""
+"""Find the class that a `_target_` names, and check that a config may name it at that place."""
 
 import importlib
 import inspect
@@ -17,57 +17,59 @@ from workbench.errors import ConfigError, one_line
 from workbench.project import the_project
 
 LIBRARIES = ("torch.nn", "torch.optim", "lightning.pytorch")
-AT = {"hydra.sweeper.sampler": "optuna.samplers", "hydra.sweeper.pruner": "optuna.pruners"}
-"""Packages whose classes may be named at one place only; a project adds its own."""
+LIBRARIES_AT = {
+    "hydra.sweeper.sampler": "optuna.samplers",
+    "hydra.sweeper.pruner": "optuna.pruners",
+}
+"""Packages whose classes may be named at one place only, by that place; a project adds its own."""
 
 
 def target_of(node: Mapping[str, Any], hint: Any, place: str) -> type:
-    """The class that a mapping with a `_target_` names; nothing of it has been built yet.
+    """The class that the `_target_` of a mapping names, before anything is built.
 
     Args:
         node: the mapping.
-        hint: the type of the argument or entry that it stands for. A `Callable[..., T]` wants a
-            recipe: a T with `_partial_: true`.
-        place: where in the config it stands, for messages.
+        hint: the expected type. `Callable[..., T]` asks for a recipe: a T with `_partial_: true`.
+        place: the dotted name of the mapping, for messages.
 
     Raises:
         ConfigError: unless `_target_` is a public class of the project, of `LIBRARIES` or of a
-            trusted package, and of a type that the hint wants. Any and plain types want none.
+            trusted package, and of a type that the hint allows. Any and plain types allow none.
     """
     name = node["_target_"]
-    wanted = described(hint)
-    if not wanted:
-        raise ConfigError(f"{place}._target_={name}: {in_words(hint)}")
+    allowed = classes_in(hint)
+    if not allowed:
+        raise ConfigError(f"{place}._target_={name}: {describe_hint(hint)}")
     target = find_class(name, place)
-    if getattr(target, "_is_protocol", False) or not any(_is_a(target, kind) for kind in wanted):
-        raise ConfigError(f"{place}._target_={name}: {in_words(hint)}")
+    if getattr(target, "_is_protocol", False) or not any(_is_a(target, kind) for kind in allowed):
+        raise ConfigError(f"{place}._target_={name}: {describe_hint(hint)}")
     is_partial = node.get("_partial_", False)
     if not isinstance(is_partial, bool) or is_partial != is_recipe(hint):
-        right = "true" if is_recipe(hint) else "false, or left out"
-        raise ConfigError(f"{place}._partial_={is_partial!r}: should be {right} here")
+        expected = "true" if is_recipe(hint) else "false, or left out"
+        raise ConfigError(f"{place}._partial_={is_partial!r}: should be {expected} here")
     return target
 
 
 def find_class(name: Any, place: str) -> type:
     """The class called `name`, such as `torch.nn.Linear`.
 
-    What counts is where it is defined, not the path by which it is reached.
+    The package that defines the class has to be an allowed one, not only the one in its name.
 
     Raises:
-        ConfigError: if there is none, or configs may not name it.
+        ConfigError: if there is no such class, or configs may not name it.
     """
-    libraries = {**AT, **the_project().libraries}
-    here = [package for at, package in libraries.items() if re.match(rf"{at}([.[]|$)", place)]
-    packages = (the_project().package, "workbench", *LIBRARIES, *here, *trusted_packages())
+    libraries_at = {**LIBRARIES_AT, **the_project().libraries}
+    local = [package for at, package in libraries_at.items() if re.match(rf"{at}([.[]|$)", place)]
+    packages = (the_project().package, "workbench", *LIBRARIES, *local, *trusted_packages())
     parts = str(name).split(".")
     is_public = not any(part.startswith("_") for part in parts)
     if not is_public or not any(_within(str(name), home) for home in (*packages, "lightning")):
-        raise _refused(name, place, here)
+        raise _refused(name, place, local)
     found = _look_up(parts, place)
     if found is None:
         raise ConfigError(f"{place}._target_: there is no {name}")
     if not inspect.isclass(found) or not any(_within(found.__module__, p) for p in packages):
-        raise _refused(name, place, here)
+        raise _refused(name, place, local)
     return found
 
 
@@ -77,13 +79,13 @@ def trusted_variable() -> str:
 
 
 def trusted_packages() -> list[str]:
-    """The packages that this machine's user trusts, whose classes configs may name.
+    """The packages whose classes configs may name because the user of this machine trusts them.
 
-    They are those in the environment variable (`mylab,bitsandbytes`) and in the list in the file.
-    No config that is composed or opened can add to them.
+    They come from the environment variable (`mylab,bitsandbytes`) and from a file,
+    `configs/local/trusted.yaml`. A config cannot add to them.
 
     Raises:
-        ConfigError: if the file holds anything but a list of names.
+        ConfigError: if the file does not hold a list of names.
     """
     names = [name.strip() for name in os.environ.get(trusted_variable(), "").split(",")]
     file = the_project().configs / "local" / "trusted.yaml"
@@ -96,7 +98,7 @@ def trusted_packages() -> list[str]:
 
 
 def members(hint: Any) -> list[Any]:
-    """The members of a union, or the one hint, each without its annotations."""
+    """The types in a union, or the hint itself, without annotations."""
     if typing.get_origin(hint) is typing.Annotated:
         return members(typing.get_args(hint)[0])
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
@@ -104,19 +106,19 @@ def members(hint: Any) -> list[Any]:
     return [Any if hint is inspect.Parameter.empty else hint]
 
 
-def described(hint: Any) -> list[type]:
-    """The classes that a hint wants an instance of, or a recipe for."""
-    made = [_made(kind) for kind in members(hint)]
-    return [kind for kind in made if inspect.isclass(kind) and not _is_plain(kind)]
+def classes_in(hint: Any) -> list[type]:
+    """The classes of which a hint allows an instance, or a recipe for one."""
+    results = [_result(kind) for kind in members(hint)]
+    return [kind for kind in results if inspect.isclass(kind) and not _is_plain(kind)]
 
 
 def is_recipe(hint: Any) -> bool:
-    """Whether a callable is wanted that makes something later."""
+    """Whether a hint asks for a callable, which makes an object later."""
     return any(typing.get_origin(kind) is Callable for kind in members(hint))
 
 
 def hint_of_items(hint: Any, container: Any) -> Any:
-    """The type of the items of a list (`Sequence`) or of a mapping's values; Any if unknown."""
+    """The type of the items of a `Sequence` or of the values of a `Mapping`; Any if unknown."""
     for kind in members(hint):
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)
         if inspect.isclass(origin) and issubclass(origin, container) and arguments:
@@ -124,9 +126,9 @@ def hint_of_items(hint: Any, container: Any) -> Any:
     return Any
 
 
-def in_words(hint: Any) -> str:
-    """A type hint in words, for messages."""
-    kinds = [_made(kind) for kind in members(hint) if kind is not type(None)]
+def describe_hint(hint: Any) -> str:
+    """The words for what a hint allows, such as `should be a mapping`."""
+    kinds = [_result(kind) for kind in members(hint) if kind is not type(None)]
     if Any in kinds:
         return "should be a plain value, without a _target_"
     names = [
@@ -137,32 +139,32 @@ def in_words(hint: Any) -> str:
         else str(kind).replace("typing.", "")
         for kind in kinds
     ]
-    how = ", described with a _target_" if described(hint) else ""
+    how = ", described with a _target_" if classes_in(hint) else ""
     return f"should be {' or '.join(names)}{how}"
 
 
 def _is_plain(kind: type) -> bool:
-    """Whether it is a value that is written as it is: a number, text, path or tensor."""
+    """Whether a class is one of plain values, such as numbers, texts, paths and tensors."""
     module = kind.__module__
     return module == "torch" or module.partition(".")[0] in {"builtins", *sys.stdlib_module_names}
 
 
-def _made(kind: Any) -> Any:
-    """A bare Callable makes anything."""
+def _result(kind: Any) -> Any:
+    """The return type of a Callable, Any if it has none; other types as they are."""
     if kind is Callable or kind is typing.Callable:
         return Any
     return typing.get_args(kind)[1] if typing.get_origin(kind) is Callable else kind
 
 
 def _is_a(target: type, kind: Any) -> bool:
-    """Whether instances of a class are of a kind; of a protocol, whether it has all its members."""
+    """Whether a class is a subclass of another, or has all members of a protocol."""
     if not getattr(kind, "_is_protocol", False):
         return issubclass(target, kind)
-    wanted = {name for name in vars(kind) if name == "__call__" or not name.startswith("_")}
-    has = {
+    required = {name for name in vars(kind) if name == "__call__" or not name.startswith("_")}
+    present = {
         name for base in target.__mro__ for name in (*vars(base), *inspect.get_annotations(base))
     }
-    return wanted <= has
+    return required <= present
 
 
 def _look_up(parts: Sequence[str], place: str) -> Any:
@@ -174,7 +176,7 @@ def _look_up(parts: Sequence[str], place: str) -> Any:
                 found = getattr(found, attribute, None)
         except Exception as error:
             if isinstance(error, ModuleNotFoundError) and _within(module, str(error.name)):
-                continue  # it is a class, or not there
+                continue  # the last part is a class, or there is no such module
             raise _not_imported(module, place, error) from error
         if found is not None:
             return found
@@ -182,19 +184,20 @@ def _look_up(parts: Sequence[str], place: str) -> Any:
 
 
 def _not_imported(module: str, place: str, error: Exception) -> ConfigError:
-    """An error in the code of a module, or of one that it imports, with its place."""
+    """The error of a module whose import fails, with the file and line of the failure."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    known = "" if isinstance(error, SyntaxError) else f" ({frame.filename}, line {frame.lineno})"
-    what = f"{type(error).__name__}: {one_line(error)}{known}"
-    return ConfigError(f"{place}._target_: {module} cannot be imported: {what}")
+    # The message of a SyntaxError has both already.
+    where = "" if isinstance(error, SyntaxError) else f" ({frame.filename}, line {frame.lineno})"
+    reason = f"{type(error).__name__}: {one_line(error)}{where}"
+    return ConfigError(f"{place}._target_: {module} cannot be imported: {reason}")
 
 
 def _within(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
-def _refused(name: Any, place: str, here: Sequence[str]) -> ConfigError:
-    libraries = ", ".join([*LIBRARIES, *here])
+def _refused(name: Any, place: str, local: Sequence[str]) -> ConfigError:
+    libraries = ", ".join([*LIBRARIES, *local])
     return ConfigError(
         f"{place}._target_: {name} is not allowed; a config may only name public classes of "
         f"{the_project().package}, of workbench, of {libraries}, and of packages listed in "

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.config.build import build_data, build_module
-from workbench.config.kept import check_kept, kept
+from workbench.config.module_config import check_module_config, module_config
 from workbench.config.targets import find_class
 from workbench.errors import ConfigError, RunError
 from workbench.foreign import is_foreign
@@ -33,7 +33,7 @@ def load_module(kind: type[ReportingModule], path: Path) -> ReportingModule:
     checkpoint = load_checkpoint(path)
     config = _config_of(checkpoint, path)
     try:
-        check_kept(config)
+        check_module_config(config)
         own = (config.get("module") or {}).get("_target_")
         if own and is_foreign(find_class(own, "module")):
             raise _of_another_class(path, own)
@@ -66,7 +66,7 @@ def _config_of(checkpoint: dict[str, Any], path: Path) -> Config:
         return config
     files = [folder / "config.yaml" for folder in [*path.absolute().parents][:PARENTS]]
     for file in filter(Path.is_file, files):
-        return kept(read_config_file(file))
+        return module_config(read_config_file(file))
     raise RunError(
         f"{path} has no config to build its module from, and no folder above it has a config.yaml: "
         "put it back into its run folder, or give the arguments of the constructor"

@@ -1,4 +1,4 @@
-"""Configs are held against signatures before anything is built, and all faults are named."""
+"""Configs are checked against signatures before anything is built; all problems are reported."""
 
 import copy
 from contextlib import nullcontext
@@ -62,7 +62,7 @@ def test_every_shipped_config_passes(option, compose_launch):
         ("model.likelihood._target_=os.system", ": os.system is not allowed"),
     ],
 )
-def test_a_fault_is_named_with_its_place(override, message, compose_launch):
+def test_a_problem_is_reported_with_its_setting(override, message, compose_launch):
     with pytest.raises(ConfigError) as error:
         check_config(compose_launch("model=vae", override).config)
     place = override.strip("+~").partition("=")[0]
@@ -71,14 +71,14 @@ def test_a_fault_is_named_with_its_place(override, message, compose_launch):
 
 
 @pytest.mark.parametrize(("degrees", "fault"), [("5", None), ("[0,5]", None), ("few", "number")])
-def test_an_argument_that_is_any_number_takes_a_number(degrees, fault, compose_launch):
+def test_an_argument_typed_as_number_takes_any_number(degrees, fault, compose_launch):
     rotation = f"{{_target_: torchvision.transforms.v2.RandomRotation, degrees: {degrees}}}"
     config = compose_launch(f"data.augment=[{rotation}]").config
     with pytest.raises(ConfigError, match=fault) if fault else nullcontext():
         check_config(config)
 
 
-def test_all_faults_are_named_at_once(compose_launch):
+def test_all_problems_are_reported_at_once(compose_launch):
     launch = compose_launch("model.latent_dim=eight", "+data.roots=x", "optimizer.lr=fast")
     with pytest.raises(ConfigError) as error:
         check_config(launch.config)
@@ -87,7 +87,7 @@ def test_all_faults_are_named_at_once(compose_launch):
 
 
 def test_renamed_and_retyped_settings_never_pass(compose_launch):
-    """Every setting of ours, under another name or with a mapping for a value, is noticed."""
+    """Every setting is refused under another name, and with a list of lists as its value."""
     config = compose_launch("model=vae").config
     for group in ("data", "model", "callbacks"):
         for path in _settings(config[group]):
@@ -118,7 +118,7 @@ def _copy_at(config, group, path):
 
 
 @pytest.mark.parametrize("override", ["optimizer.lr=-1", "+optimizer.eps=-1"])
-def test_values_that_the_optimizer_refuses_are_refused_at_once(override, compose_launch):
+def test_values_that_the_optimizer_refuses_are_config_errors(override, compose_launch):
     from workbench.config.build import build_data, build_module
 
     config = compose_launch(override).config
@@ -127,7 +127,7 @@ def test_values_that_the_optimizer_refuses_are_refused_at_once(override, compose
 
 
 @pytest.mark.parametrize("text", ["''", "abc"])
-def test_text_is_no_list(text, compose_launch):
-    """Not even where torch takes anything that it can go through."""
+def test_text_is_not_a_list(text, compose_launch):
+    """A text is refused even where torch accepts any iterable."""
     with pytest.raises(ConfigError, match=r"scheduler.milestones='\w*': should be a list"):
         check_config(compose_launch("scheduler=multistep", f"scheduler.milestones={text}").config)

@@ -20,7 +20,7 @@ def _resolvers():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_passes_whole(experiment):
+def test_every_experiment_passes_all_checks(experiment):
     read_command_line("train", [f"experiment={experiment}"])
 
 
@@ -36,15 +36,15 @@ def test_every_experiment_passes_whole(experiment):
         ("+model.latent_dim=3", "Could not append to config. An item is already at"),
         ("~model.foo", "Could not delete from config. 'model.foo' does not exist."),
         ("model.latent_dim=[1", "cannot be read: close each bracket and quote"),
-        ("latent_dim", "is no setting: write name=value"),
-        ("+experiment=binary_vae", "leave out the +, as there is one to choose already"),
+        ("latent_dim", "is not a setting: write name=value"),
+        ("+experiment=binary_vae", "leave out the +, as the config has this group already"),
         ("model=vae,beta_vae", "add -m to run each of these; a list is [a,b], and a text 'a,b'"),
         ("seed=1,2", "add -m to run each of these"),
         ("model=3", "should be one of "),
         ("hydra.foo=3", "Hydra has no such setting"),
     ],
 )
-def test_an_override_that_does_not_compose_is_named(argument, fault):
+def test_an_override_that_does_not_compose_is_reported(argument, fault):
     (line,) = faults_of(argument)
     assert line.startswith(f"{argument}: {fault}")
 
@@ -81,7 +81,7 @@ def test_an_override_that_does_not_compose_is_named(argument, fault):
         ("optimizer._target_=torch.nn.Linear", "optimizer._target_=torch.nn.Linear: should be Op"),
     ],
 )
-def test_a_setting_that_cannot_be_right_is_named_with_its_override(argument, fault):
+def test_a_wrong_setting_is_reported_with_its_override(argument, fault):
     lines = [line for line in faults_of(argument) if not line.startswith("data.seed")]
     assert lines[0].startswith(fault)
     if not argument.startswith(("optimizer.lr", "model.network")):
@@ -93,17 +93,17 @@ def test_a_setting_that_cannot_be_right_is_named_with_its_override(argument, fau
     [
         (["model/likelihood=bernoulli"], "Bernoulli is a density of binary pixels, and data"),
         (["model=vae", "model.posterior=point"], "the objective ELBO weighs a rate, and a point"),
-        (["trainer=cpu", "trainer.precision=16-mixed"], "16-mixed is for GPUs; on the CPU take"),
+        (["trainer=cpu", "trainer.precision=16-mixed"], "16-mixed is for GPUs; on the CPU use"),
         (["trainer.precision=bf16-true"], "bf16-true would keep weights in 16 bits too"),
         (["model/network=conv", "model.network.channels=[8,8,8,8,8]"], "cannot be halved 5 times"),
         (["data.dataset=KMNIST", "data.source=sample"], "it cannot stand for KMNIST"),
     ],
 )
-def test_pairs_that_do_not_fit_are_named(arguments, fault):
+def test_pairs_that_do_not_fit_are_reported(arguments, fault):
     assert any(fault in line for line in faults_of(*arguments))
 
 
-def test_arguments_that_no_file_names_are_set_like_the_others():
+def test_arguments_that_no_file_names_can_be_set():
     given = ["optimizer.betas=[0.5,0.9]", "trainer.gradient_clip_val=1.0", "model.latent_dim=3"]
     (job,) = read_command_line("train", ["-m", "model=vae", *given, "seed=0"]).jobs
     assert job.config["optimizer"]["betas"] == [0.5, 0.9]
@@ -111,7 +111,7 @@ def test_arguments_that_no_file_names_are_set_like_the_others():
     assert job.overrides[1:4] == given
 
 
-def test_arguments_that_no_file_names_are_swept_like_the_others():
+def test_arguments_that_no_file_names_can_be_swept():
     command = read_command_line("train", ["-m", "trainer.gradient_clip_val=0.1,1.0", "seed=0,1"])
     assert [job.config["trainer"]["gradient_clip_val"] for job in command.jobs] == [0.1, 0.1, 1, 1]
     assert command.jobs[0].name == "gradient_clip_val=0.1,seed=0"
@@ -121,7 +121,7 @@ def test_arguments_that_no_file_names_are_swept_like_the_others():
 
 
 @pytest.mark.slow
-def test_a_sweep_takes_hydras_ways_to_list_values():
+def test_a_sweep_takes_glob_range_and_choice():
     command = ["-m", "model=glob([vae,beta*])", "seed=range(1,3)", "data=choice(mnist,kmnist)"]
     names = {job.name for job in read_command_line("train", command).jobs}
     assert names == {
@@ -142,19 +142,19 @@ def test_a_sweep_takes_hydras_ways_to_list_values():
         ("modle=choice(vae,beta_vae)", "modle: the config has no argument modle"),
     ],
 )
-def test_what_a_search_may_choose_is_checked_by_examples(argument, fault):
+def test_a_search_is_checked_by_examples_of_its_trials(argument, fault):
     line, *_ = faults_of("-m", "hydra/sweeper=search", argument)
     assert line.startswith(fault)
 
 
 @pytest.mark.parametrize("sweeper", [[], SEARCH])
 @pytest.mark.parametrize("argument", ["model=glob(zzz*)", "seed=range(3,3)"])
-def test_what_holds_no_value_is_named(argument, sweeper):
+def test_an_override_without_values_is_reported(argument, sweeper):
     (line,) = faults_of("-m", *sweeper, argument)
     assert line == f"{argument}: holds no value"
 
 
-def test_what_is_typed_with_two_plus_signs_is_nothing_new():
+def test_two_plus_signs_may_set_what_a_file_has():
     read_command_line("train", ["-m", "study=latent_dim", "++model.latent_dim=3", "seed=0"])
 
 
@@ -164,7 +164,7 @@ def test_an_interval_needs_a_search():
 
 
 @pytest.mark.slow
-def test_a_study_says_itself_that_it_varies_what_no_file_names(tmp_path):
+def test_a_study_that_varies_what_no_file_names_needs_plus_signs(tmp_path):
     mine = tmp_path / "study" / "mine.yaml"
     mine.parent.mkdir()
     text = "# @package _global_\nhydra:\n  sweeper:\n    params:\n      {}trainer.min_epochs: 1,2\n"
@@ -180,10 +180,10 @@ def test_a_config_is_shown_with_arguments_that_no_file_names():
     shown = ["--cfg=job", "trainer.min_epochs=2", "model=vae"]
     assert read_command_line("train", shown).overrides == [f"++{shown[1]}", shown[2]]
     (line,) = faults_of("--cfg=job", "-m", "seed=0,1")
-    assert line == "--multirun and --cfg do not go together: take one of them"
+    assert line == "--multirun and --cfg cannot be combined: use one of them"
 
 
-def test_a_fault_in_a_file_is_named_with_the_file(tmp_path):
+def test_a_problem_in_a_file_is_reported_with_the_file(tmp_path):
     mine = tmp_path / "experiment" / "mine.yaml"
     mine.parent.mkdir()
     mine.write_text("# @package _global_\nmodel:\n  latent_dims: 3\noptimizer:\n  lr: fast\n")
@@ -193,7 +193,7 @@ def test_a_fault_in_a_file_is_named_with_the_file(tmp_path):
     assert "(from model.posterior=point;" in line
 
 
-def test_all_faults_are_named_at_once():
+def test_all_problems_are_reported_at_once():
     lines = faults_of("model.latent_dm=3", "model=vea", "+data.roots=x", "optimizer.lr=fast")
     assert len(lines) == 4
 
@@ -251,7 +251,7 @@ def test_what_could_run_code_is_refused_before_anything_is_built(argument):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("asked", ["0", "1"])
-def test_a_fault_is_exit_status_2_and_a_traceback_only_if_asked_for(asked):
+def test_a_config_error_exits_with_2_and_prints_a_traceback_only_on_request(asked):
     env = {"PATH": "", "HYDRA_FULL_ERROR": asked}
     done = python("scripts/train.py", "model.latent_dm=3", env=env)
     assert "did you mean latent_dim?" in done.stderr
@@ -282,10 +282,10 @@ def test_every_job_of_every_study_passes(study):
         ("hydra/launcher=slurm_local", "hydra_plugins.hydra_submitit_launcher", "submitit"),
     ],
 )
-def test_what_a_plugin_brings_passes_or_names_its_extra(argument, plugin, extra):
+def test_a_plugins_config_passes_or_its_extra_is_named(argument, plugin, extra):
     command = ["-m", argument, "seed=0"]
     if is_here(plugin):
         read_command_line("train", command)
     else:
         (line,) = faults_of(*command)
-        assert line.endswith(f"needs what is not installed here: pip install -e '.[{extra}]'")
+        assert line.endswith(f"needs an extra that is not installed: pip install -e '.[{extra}]'")

@@ -1,4 +1,4 @@
-"""Every shipped config composes, and builds what it says."""
+"""Every shipped config composes and builds."""
 
 import functools
 import inspect
@@ -25,8 +25,8 @@ def _options(group):
     return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
 
 
-def test_what_a_file_offers_to_change_begins_as_the_signature_has_it():
-    """`model=vae` is `ELBO()`; only presets, which have no target of their own, change things."""
+def test_values_in_files_are_the_defaults_of_the_signatures():
+    """`model=vae` is `ELBO()`: only presets, which have no target, change defaults."""
     compared = 0
     for path in CONFIGS.rglob("*.yaml"):
         content = yaml.safe_load(path.read_text("utf-8")) or {}
@@ -58,7 +58,7 @@ DATA = sorted({*_options("data")} - {"own"})  # of the user's own class, which i
 
 
 def _each_with_the_default(models, data, default_model="vae", default_data="mnist"):
-    """Pairs of a model and a data set; those of which neither is the default are exhaustive."""
+    """Pairs of a model and a data set; marked exhaustive if neither is the default."""
     for model, source in itertools.product(models, data):
         is_plain = default_model == model or default_data == source
         yield pytest.param(model, source, marks=[] if is_plain else pytest.mark.exhaustive)
@@ -192,7 +192,7 @@ def test_a_rate_needs_a_distribution(compose_launch):
         build_module(config, build_data(config))
 
 
-def test_runs_are_compared_by_their_settings_and_not_by_how_they_are_recorded(compose_launch):
+def test_compared_settings_leave_out_how_a_run_is_recorded(compose_launch):
     settings = compared_settings(compose_launch("model=vae", "model.latent_dim=5").config)
     assert settings["model.latent_dim"] == 5
     assert settings["model.likelihood"] == "Laplace"

@@ -1,4 +1,4 @@
-"""Each of Hydra's own settings is obeyed or refused in a line; its targets are a list of names."""
+"""Each of Hydra's own settings is obeyed or refused in a line; only listed classes are built."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def _fault(*arguments, script="train"):
         ("hydra/hydra_logging=default", "hydra.hydra_logging: cannot be set here"),
         ("hydra.verbose=true", "hydra.verbose: cannot be set here"),
         ("hydra.verbose=[musigma]", "hydra.verbose: cannot be set here"),
-        ("hydra.job.chdir=true", "hydra.job.chdir: cannot be set here, as a run stays where it"),
+        ("hydra.job.chdir=true", "hydra.job.chdir: cannot be set here, as a run does not change"),
         ("hydra.sweep.dir=/x", "hydra.sweep.dir=/x: cannot be set here, as a single run has"),
         ("+hydra.job.env_set.GIT_CONFIG_COUNT=1", "hydra.job.env_set.GIT_CONFIG_COUNT: may not be"),
         ("+hydra.job.env_set.PATH=/x", "hydra.job.env_set.PATH: may not be set by a config"),
@@ -40,7 +40,7 @@ def _fault(*arguments, script="train"):
         ("hydra.runtime.cwd=/x", "hydra.runtime.cwd=/x: cannot be set here, as Hydra writes it"),
     ],
 )
-def test_what_a_run_would_not_do_is_refused(argument, fault):
+def test_settings_that_a_run_would_ignore_are_refused(argument, fault):
     assert _fault(argument).startswith(fault)
     if not argument.startswith("hydra.sweep"):
         assert _fault("resume=anything", argument).startswith(fault)
@@ -60,12 +60,12 @@ def test_what_a_run_would_not_do_is_refused(argument, fault):
     ],
 )
 @pytest.mark.parametrize("more", [[], ["resume=anything"], ["--cfg", "job"]])
-def test_a_target_of_hydras_own_is_one_of_a_list(argument, more):
+def test_only_listed_targets_are_allowed_in_hydras_settings(argument, more):
     assert "is not allowed; Hydra's settings may only name" in _fault(*more, argument)
 
 
-def test_a_pickle_is_not_run_again():
-    assert "--experimental-rerun runs what a pickle says" in _fault("--experimental-rerun", "x")
+def test_no_job_is_run_from_a_pickle():
+    assert "--experimental-rerun runs code from a pickle" in _fault("--experimental-rerun", "x")
 
 
 @pytest.mark.parametrize("script", ["evaluate", "predict", "export", "report"])
@@ -77,13 +77,13 @@ def _jobs(*arguments) -> list[Launch]:
     return read_command_line("train", ["-m", *arguments]).jobs
 
 
-def test_the_folder_of_a_sweep_and_of_its_jobs_are_those_asked_for():
+def test_hydras_settings_name_the_folders_of_a_sweep_and_its_jobs():
     jobs = _jobs("hydra.sweep.dir=/x/y", "hydra.sweep.subdir=${hydra.job.num}", "seed=3,4")
     assert [(job.parent, job.name) for job in jobs] == [(Path("/x/y"), "0"), (Path("/x/y"), "1")]
 
 
 @pytest.mark.parametrize("typed", [["seed=3,4", "-m"], ["model=vae", "--multirun", "seed=3,4"]])
-def test_a_sweep_is_asked_for_anywhere_on_the_line(typed):
+def test_the_option_for_a_sweep_may_stand_anywhere(typed):
     assert [job.name for job in read_command_line("train", typed).jobs] == ["seed=3", "seed=4"]
 
 
@@ -94,7 +94,7 @@ def test_a_subdir_may_be_made_of_overrides():
         assert [job.name for job in jobs] == ["seed=3", "seed=4"]
 
 
-def test_what_a_sweep_varies_is_the_same_for_all_of_its_jobs():
+def test_the_study_of_a_sweep_cannot_be_varied():
     lines = faults_of("-m", "study=beta,seeds")
     assert [line.rpartition("  ")[2] for line in lines] == [
         "(from configs/study/beta.yaml)",
@@ -108,16 +108,16 @@ def test_by_default_a_sweep_is_named_by_what_it_varies():
 
 
 @pytest.mark.parametrize("name", ["../../..", "..", ".", "a/b", "/tmp/x", "''", "[a]"])
-def test_a_sweep_lies_among_the_sweeps(name):
+def test_the_name_of_a_sweep_has_to_be_a_folder_name(name):
     assert "should be the name of a folder in" in _fault("-m", f"sweep={name}", "seed=0,1")
 
 
 @pytest.mark.parametrize("group", ["logger", "scheduler"])
-def test_nothing_of_a_group_is_its_choice_none(group):
+def test_null_chooses_the_file_none_of_a_group(group):
     assert read_command_line("train", [f"{group}=null"]).overrides == [f"{group}=none"]
 
 
-def test_nothing_of_a_preset_is_the_default():
+def test_null_chooses_no_preset():
     assert read_command_line("train", ["experiment=null", "resume=null"]).overrides == [
         "experiment=[]",
         "resume=null",
@@ -131,7 +131,7 @@ def test_nothing_of_a_preset_is_the_default():
 
 
 @pytest.mark.parametrize("group", ["model", "data", "optimizer", "trainer", "callbacks"])
-def test_nothing_of_what_a_run_needs_names_the_choices(group):
+def test_null_for_a_required_group_is_refused_with_its_choices(group):
     assert _fault(f"{group}=null").startswith(f"{group}=null: should be one of ")
 
 
@@ -151,13 +151,13 @@ def test_nothing_of_what_a_run_needs_names_the_choices(group):
         ("resume=a/b=c,d", "resume='a/b=c,d'"),
     ],
 )
-def test_quotes_that_only_hydra_needs_are_added(typed, read):
+def test_quotes_that_hydras_grammar_needs_are_added(typed, read):
     assert quote(typed) == read
 
 
 @pytest.fixture
 def config_file():
-    """Write a file of `configs`, which goes with the test."""
+    """Write a file into `configs`, which is deleted after the test."""
     from musigma.paths import CONFIGS
 
     written = []
@@ -192,12 +192,12 @@ def config_file():
         ),
     ],
 )
-def test_a_fault_of_a_config_file_names_the_file(text, fault, config_file):
+def test_a_problem_of_a_config_file_names_the_file(text, fault, config_file):
     config_file("experiment/zz_fault.yaml", text)
     assert _fault("experiment=zz_fault").startswith(f"configs/experiment/zz_fault.yaml{fault}")
 
 
-def test_a_target_in_a_config_file_is_not_run_when_it_is_checked(config_file, tmp_path):
+def test_checking_a_config_file_does_not_run_its_target(config_file, tmp_path):
     witness = tmp_path / "witness"
     config_file(
         "experiment/zz_target.yaml",
@@ -209,7 +209,7 @@ def test_a_target_in_a_config_file_is_not_run_when_it_is_checked(config_file, tm
     assert not witness.exists()
 
 
-def test_the_name_that_lightning_gives_a_process_that_it_starts_is_its_own(monkeypatch):
+def test_a_process_that_lightning_starts_may_have_its_name(monkeypatch):
     assert "hydra.job.name" in _fault("hydra.job.name=train_ddp_process_1")
     monkeypatch.setenv("LOCAL_RANK", "1")
     read_command_line("train", ["hydra.job.name=train_ddp_process_1", "hydra.output_subdir=null"])

@@ -1,4 +1,4 @@
-"""A config builds what each place wants, and names what is wrong with its place."""
+"""A config builds the objects that each place asks for, and reports problems with their place."""
 
 import functools
 from typing import Any
@@ -56,7 +56,7 @@ def test_other_targets_are_refused_before_anything_runs(target):
             instantiate({"inner": config}, Any, "place")
 
 
-def test_unknown_target_is_named_with_its_place():
+def test_an_unknown_target_is_reported_with_its_place():
     with pytest.raises(ConfigError, match=r"model.network._target_: there is no musigma.models.ML"):
         instantiate({"network": {"_target_": "musigma.models.ML"}}, dict[str, Network], "model")
 

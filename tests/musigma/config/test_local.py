@@ -1,4 +1,4 @@
-"""Settings of one machine, in configs/local: for every script, or for training alone."""
+"""Settings of one machine, in configs/local: for all scripts, or only for training."""
 
 import dataclasses
 import shutil
@@ -17,7 +17,7 @@ SCRIPTS = ("train", "evaluate", "export", "predict", "report", "benchmark")
 
 @pytest.fixture
 def configs(tmp_path, monkeypatch):
-    """A copy of all configs, without those of this machine."""
+    """A copy of all configs, without configs/local."""
     copy = shutil.copytree(CONFIGS, tmp_path / "configs", ignore=shutil.ignore_patterns("local"))
     (copy / "local").mkdir()
     here = dataclasses.replace(project.the_project(), root=tmp_path)
@@ -33,14 +33,14 @@ def composed(configs, script, *overrides):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_every_script_takes_the_settings_of_this_machine_if_there_are_any(script, configs):
+def test_every_script_uses_the_settings_of_this_machine(script, configs):
     assert composed(configs, script).log_dir.endswith("logs")
     (configs / "local" / "default.yaml").write_text("log_dir: /scratch/logs\n")
     assert composed(configs, script).log_dir == "/scratch/logs"
     assert composed(configs, script, "log_dir=here").log_dir == "here"
 
 
-def test_training_has_settings_of_its_own_and_may_choose_files(configs):
+def test_training_has_local_settings_that_may_choose_files(configs):
     text = "defaults:\n  - override /trainer: cpu\ndata:\n  root: /scratch/data\n"
     (configs / "local" / "train.yaml").write_text(text)
     config = composed(configs, "train", "experiment=notebook")
@@ -51,7 +51,7 @@ def test_training_has_settings_of_its_own_and_may_choose_files(configs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_fault_in_them_is_named_with_the_file(script, configs):
+def test_a_problem_in_local_settings_is_reported_with_the_file(script, configs):
     path = configs / "local" / "default.yaml"
     path.write_text("log_dirs: /scratch/logs\n")
     with pytest.raises(ConfigError) as error:

@@ -1,4 +1,4 @@
-"""What does not fit is found when a command line is checked, and not while a run trains."""
+"""Parts that do not fit one another are found by the checks, not while a run trains."""
 
 import signal
 
@@ -14,6 +14,8 @@ from workbench.runs.folder import RunFolder
 from workbench.training import run
 
 PANEL = "{_target_:musigma.callbacks.LatentPanel}"
+CALLBACK = "+callbacks.x._target_=lightning.pytorch.callbacks."
+DDP = "+trainer.strategy._target_=lightning.pytorch.strategies.DDPStrategy"
 EARLY = "+callbacks.stop._target_=lightning.pytorch.callbacks.EarlyStopping"
 
 
@@ -32,8 +34,8 @@ def _fault(*arguments):
         (["scheduler=plateau", "scheduler.monitor=val/nope"], "there is no such metric"),
         (["scheduler=multistep", "scheduler.gamma=-1"], "makes the learning rate -0.001 after ep"),
         (["trainer.val_check_interval=0"], "trainer.val_check_interval=0: should be "),
-        (["trainer.strategy=ddp_spawn"], "trainer.strategy: the processes of ddp_spawn keep their"),
-        (["trainer.strategy=ddp_fork"], "take ddp"),
+        (["trainer.strategy=ddp_spawn"], "trainer.strategy: the processes of ddp_spawn do not"),
+        (["trainer.strategy=ddp_fork"], "use ddp"),
         (
             [EARLY, "+callbacks.stop.monitor=val_loss"],
             "callbacks.stop.monitor=val_loss: there is",
@@ -53,119 +55,6 @@ def _fault(*arguments):
         (["optimizer.lr=inf"], "optimizer.lr=inf: should be a finite number"),
         (["model.objective.samples=nan"], "should be a finite number"),
         (["trainer.limit_train_batches=1.5"], "trainer.limit_train_batches=1.5: should be"),
-    ],
-)
-def test_it_is_one_line(arguments, fault):
-    assert fault in _fault(*arguments)
-
-
-@pytest.mark.parametrize("monitor", ["val/elbo", "val/loss", "train/lr", "train/beta", "val/rate"])
-def test_metrics_that_there_are_can_be_monitored(monitor):
-    register_resolvers()
-    read_command_line("train", ["model=vae", EARLY, f"+callbacks.stop.monitor={monitor}"])
-
-
-@pytest.mark.parametrize("devices", [99, "99"])
-def test_more_processes_than_cores_are_refused_on_a_cpu(devices):
-    with pytest.raises(ConfigError, match="would start 99 processes, and this machine has"):
-        check_devices({"accelerator": "cpu", "devices": devices})
-    check_devices({"accelerator": "cpu", "devices": 2})
-    check_devices({"devices": "auto"})
-
-
-@pytest.mark.parametrize(
-    ("override", "fault"),
-    [
-        ("+trainer.val_check_interval=1000", "an epoch has 5 batches, so take at most that"),
-        ("+trainer.limit_val_batches=0.5", "of 1 batches that is none"),
-        ("+trainer.overfit_batches=0.1", "trainer.overfit_batches=0.1: of 1 batches that is none"),
-    ],
-)
-def test_what_only_the_data_can_tell_is_found_before_there_is_a_folder(
-    override, fault, run_here, tmp_path
-):
-    with pytest.raises(ConfigError, match=fault):
-        run_here(override)
-    assert not [*tmp_path.glob("logs/runs/*")]
-
-
-def test_images_that_cannot_be_read_leave_no_folder(compose_launch, tmp_path):
-    (tmp_path / "images" / "a").mkdir(parents=True)
-    for i in range(20):
-        (tmp_path / "images" / "a" / f"{i}.png").write_bytes(b"not an image")
-    command = compose_launch("data=image_folder", f"data.path={tmp_path}/images")
-    with pytest.raises(DataError, match=r"\.png cannot be read as an image"):
-        run(command)
-    assert not [*tmp_path.glob("logs/runs/*")]
-
-
-@pytest.mark.slow
-def test_a_run_folder_of_its_own_name_is_made_and_not_taken_twice(run_script, tmp_path):
-    small = ["trainer=cpu", "data.source=sample", "trainer.fast_dev_run=true"]
-    folder = f"hydra.run.dir={tmp_path}/mine"
-    assert run_script(*small, folder).returncode == 0
-    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "mine").iterdir()}
-    assert (tmp_path / "mine" / "config.yaml").is_file()
-    again = run_script(*small, folder)
-    assert again.returncode == 2
-    assert f"{tmp_path}/mine holds a run already: resume it" in again.stderr
-    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "mine").iterdir()} == before
-
-
-CALLBACK = "+callbacks.x._target_=lightning.pytorch.callbacks."
-DDP = "+trainer.strategy._target_=lightning.pytorch.strategies.DDPStrategy"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "fault"),
-    [
-        ([DDP, "+trainer.strategy.start_method=spawn", "+trainer.devices=2"], "start_method=spawn"),
-        (["+trainer.num_nodes=2"], "the processes of this run were not started together"),
-        (
-            [f"{CALLBACK}EarlyStopping", "+callbacks.x.monitor=val/loss", "+data.val_size=0"],
-            "no va",
-        ),
-        (["+optimized_metric=val/loss", "+trainer.limit_val_batches=0"], "there is no validation"),
-        (["+trainer.limit_test_batches=0.0001"], "trainer.limit_test_batches=0.0001: of 1 batches"),
-        (["+trainer.limit_train_batches=0"], "trainer.limit_train_batches=0: should be more"),
-        (["+optimizer.differentiable=true", "optimizer.fused=false"], "optimizer: a leaf Variable"),
-        (
-            ["optimizer._target_=torch.optim.SparseAdam", "~optimizer.fused"],
-            "optimizer: SparseAdam",
-        ),
-        ([f"{CALLBACK}WeightAveraging", "+callbacks.x.avg_fn=foo"], "callbacks.x: 'str' object is"),
-        ([f"{CALLBACK}LearningRateMonitor", "logger=none"], "callbacks.x: Cannot use `LearningRat"),
-        (["logger=csv", "+logger.csv.flush_logs_every_n_steps=0"], "logger.csv: integer modulo by"),
-    ],
-)
-def test_what_fails_at_the_first_steps_is_one_line_and_leaves_nothing(
-    arguments, fault, compose_small, tmp_path
-):
-    with pytest.raises(ConfigError) as error:
-        run(compose_small(*(a.replace("+", "++", 1) if a[0] == "+" else a for a in arguments)))
-    (line,) = str(error.value).splitlines()
-    assert fault in line
-    assert not [*tmp_path.glob("logs/runs/*")]
-
-
-def test_a_bug_in_a_users_own_callback_keeps_its_traceback(compose_small, monkeypatch, tmp_path):
-    monkeypatch.setenv("MUSIGMA_TRUSTED", __name__)
-    with pytest.raises(ZeroDivisionError):
-        run(compose_small(f"+callbacks.x._target_={__name__}.Faulty"))
-    assert not [*tmp_path.glob("logs/runs/*")]
-
-
-class Faulty(L.Callback):
-    """Somebody's."""
-
-    def on_train_batch_end(self, *_):
-        """Fail."""
-        return 1 / 0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "fault"),
-    [
         (["scheduler=multistep", "scheduler.milestones=[a,b]"], "scheduler.milestones=['a', 'b']"),
         (["+scheduler={_target_:torch.optim.lr_scheduler.LRScheduler,_partial_:true}"], "NotImpl"),
         (["callbacks.checkpoint.monitor=train/loss"], "there is no such metric; there are val/"),
@@ -196,16 +85,114 @@ class Faulty(L.Callback):
         ),
     ],
 )
-def test_it_is_one_line_before_any_job(arguments, fault):
+def test_a_misfit_is_reported_in_one_line_by_the_check(arguments, fault):
     assert fault in _fault(*arguments)
 
 
-def test_what_a_library_leaves_without_an_annotation_can_be_set():
+@pytest.mark.parametrize("monitor", ["val/elbo", "val/loss", "train/lr", "train/beta", "val/rate"])
+def test_reported_metrics_can_be_monitored(monitor):
+    register_resolvers()
+    read_command_line("train", ["model=vae", EARLY, f"+callbacks.stop.monitor={monitor}"])
+
+
+@pytest.mark.parametrize("devices", [99, "99"])
+def test_more_processes_than_cores_are_refused_on_a_cpu(devices):
+    with pytest.raises(ConfigError, match="would start 99 processes, and this machine has"):
+        check_devices({"accelerator": "cpu", "devices": devices})
+    check_devices({"accelerator": "cpu", "devices": 2})
+    check_devices({"devices": "auto"})
+
+
+@pytest.mark.parametrize(
+    ("override", "fault"),
+    [
+        ("+trainer.val_check_interval=1000", "an epoch has 5 batches, so set at most that"),
+        ("+trainer.limit_val_batches=0.5", "leaves none of 1 batches"),
+        ("+trainer.overfit_batches=0.1", "trainer.overfit_batches=0.1: leaves none of 1 batches"),
+    ],
+)
+def test_limits_that_do_not_fit_the_data_leave_no_folder(override, fault, run_here, tmp_path):
+    with pytest.raises(ConfigError, match=fault):
+        run_here(override)
+    assert not [*tmp_path.glob("logs/runs/*")]
+
+
+def test_images_that_cannot_be_read_leave_no_folder(compose_launch, tmp_path):
+    (tmp_path / "images" / "a").mkdir(parents=True)
+    for i in range(20):
+        (tmp_path / "images" / "a" / f"{i}.png").write_bytes(b"not an image")
+    command = compose_launch("data=image_folder", f"data.path={tmp_path}/images")
+    with pytest.raises(DataError, match=r"\.png cannot be read as an image"):
+        run(command)
+    assert not [*tmp_path.glob("logs/runs/*")]
+
+
+@pytest.mark.slow
+def test_a_named_run_folder_is_made_and_not_used_twice(run_script, tmp_path):
+    small = ["trainer=cpu", "data.source=sample", "trainer.fast_dev_run=true"]
+    folder = f"hydra.run.dir={tmp_path}/mine"
+    assert run_script(*small, folder).returncode == 0
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "mine").iterdir()}
+    assert (tmp_path / "mine" / "config.yaml").is_file()
+    again = run_script(*small, folder)
+    assert again.returncode == 2
+    assert f"{tmp_path}/mine holds a run already: resume it" in again.stderr
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "mine").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ([DDP, "+trainer.strategy.start_method=spawn", "+trainer.devices=2"], "start_method=spawn"),
+        (["+trainer.num_nodes=2"], "the processes of this run were not started together"),
+        (
+            [f"{CALLBACK}EarlyStopping", "+callbacks.x.monitor=val/loss", "+data.val_size=0"],
+            "no va",
+        ),
+        (["+optimized_metric=val/loss", "+trainer.limit_val_batches=0"], "there is no validation"),
+        (["+trainer.limit_test_batches=0.0001"], "trainer.limit_test_batches=0.0001: leaves none"),
+        (["+trainer.limit_train_batches=0"], "trainer.limit_train_batches=0: should be more"),
+        (["+optimizer.differentiable=true", "optimizer.fused=false"], "optimizer: a leaf Variable"),
+        (
+            ["optimizer._target_=torch.optim.SparseAdam", "~optimizer.fused"],
+            "optimizer: SparseAdam",
+        ),
+        ([f"{CALLBACK}WeightAveraging", "+callbacks.x.avg_fn=foo"], "callbacks.x: 'str' object is"),
+        ([f"{CALLBACK}LearningRateMonitor", "logger=none"], "callbacks.x: Cannot use `LearningRat"),
+        (["logger=csv", "+logger.csv.flush_logs_every_n_steps=0"], "logger.csv: integer modulo by"),
+    ],
+)
+def test_an_error_of_the_first_steps_is_one_line_and_leaves_no_folder(
+    arguments, fault, compose_small, tmp_path
+):
+    with pytest.raises(ConfigError) as error:
+        run(compose_small(*(a.replace("+", "++", 1) if a[0] == "+" else a for a in arguments)))
+    (line,) = str(error.value).splitlines()
+    assert fault in line
+    assert not [*tmp_path.glob("logs/runs/*")]
+
+
+def test_a_bug_in_a_users_own_callback_keeps_its_traceback(compose_small, monkeypatch, tmp_path):
+    monkeypatch.setenv("MUSIGMA_TRUSTED", __name__)
+    with pytest.raises(ZeroDivisionError):
+        run(compose_small(f"+callbacks.x._target_={__name__}.Faulty"))
+    assert not [*tmp_path.glob("logs/runs/*")]
+
+
+class Faulty(L.Callback):
+    """A user's callback."""
+
+    def on_train_batch_end(self, *_):
+        """Fail."""
+        return 1 / 0
+
+
+def test_arguments_without_annotations_can_be_set():
     register_resolvers()
     read_command_line("train", ["logger.tensorboard.max_queue=20", "logger.tensorboard.comment=x"])
 
 
-def test_many_samples_are_not_drawn_by_the_check():
+def test_the_check_draws_few_samples():
     register_resolvers()
     read_command_line("train", ["model=vae", "model.objective.samples=1000000000"])
 

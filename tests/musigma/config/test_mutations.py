@@ -46,7 +46,7 @@ def _composed(option):
 
 def _problems(option, config):
     job = OmegaConf.create(config)
-    problems, _ = RULES.check(hydra_adapter.written(job), job)
+    problems, _ = RULES.check(hydra_adapter.unresolved(job), job)
     return [str(problem) for problem in problems]
 
 
@@ -77,7 +77,7 @@ def _dotted(path):
 
 
 @given(_place_in_a_config(), st.sampled_from(["{}x", "{}_", "X{}", "unknown"]))
-def test_a_renamed_key_is_named(place, pattern):
+def test_a_renamed_key_is_reported(place, pattern):
     option, path = place
     config, node = _copy_at(option, path)
     name = pattern.format(path[-1])
@@ -91,11 +91,11 @@ def test_a_renamed_key_is_named(place, pattern):
 
 
 ARGUMENTS = {("data", "test"), ("data", "val")}
-"""Mappings of any names: the arguments of a class that is not imported while jobs are checked."""
+"""Mappings with any names: arguments of a class that the check does not import."""
 
 
 @given(_place_in_a_config(), st.sampled_from([{"a": 1}, [["b"]], [{"c": 2}]]))
-def test_a_mapping_or_a_list_of_lists_is_named_wherever_it_stands(place, value):
+def test_a_mapping_or_a_list_of_lists_is_reported_everywhere(place, value):
     option, path = place
     assume(not (path in ARGUMENTS and isinstance(value, dict)))
     config, node = _copy_at(option, path)
@@ -104,7 +104,7 @@ def test_a_mapping_or_a_list_of_lists_is_named_wherever_it_stands(place, value):
 
 
 @given(_place_in_a_config(), st.sampled_from(["text", "8", "1e-3", "true", ""]))
-def test_text_in_place_of_a_number_or_a_description_is_named(place, text):
+def test_text_in_place_of_a_number_or_a_mapping_is_reported(place, text):
     option, path = place
     config, node = _copy_at(option, path)
     before = node[path[-1]]
@@ -115,7 +115,7 @@ def test_text_in_place_of_a_number_or_a_description_is_named(place, text):
 
 
 @given(_place_in_a_config(), st.sampled_from([3.5, True, -7, []]))
-def test_a_value_that_may_fit_ends_in_no_traceback(place, value):
+def test_a_plausible_value_ends_in_no_traceback(place, value):
     option, path = place
     config, node = _copy_at(option, path)
     node[path[-1]] = value
@@ -130,7 +130,7 @@ NO_DEFAULT = {"network", "likelihood", "objective", "steps", "milestones", "T_ma
 
 
 @given(_place_in_a_config())
-def test_a_dropped_value_is_missed_where_it_has_no_default(place):
+def test_a_missing_value_without_a_default_is_reported(place):
     option, path = place
     config, node = _copy_at(option, path)
     del node[path[-1]]
@@ -140,7 +140,7 @@ def test_a_dropped_value_is_missed_where_it_has_no_default(place):
 
 
 @given(_place_in_a_config())
-def test_a_missing_mark_is_missed_everywhere(place):
+def test_question_marks_are_reported_everywhere(place):
     option, path = place
     config, node = _copy_at(option, path)
     node[path[-1]] = "???"
@@ -148,7 +148,7 @@ def test_a_missing_mark_is_missed_everywhere(place):
 
 
 @given(_place_in_a_config(), st.sampled_from(["unknown", "latent_dims", "_targets_", "lr2"]))
-def test_an_added_key_is_named(place, name):
+def test_an_added_key_is_reported(place, name):
     option, path = place
     config, node = _copy_at(option, path)
     node[name] = 1

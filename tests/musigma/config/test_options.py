@@ -1,6 +1,7 @@
-"""Each option and setting of Hydra's, and each odd override, is obeyed or refused in a line."""
+"""Every option and setting of Hydra, and every odd override, is obeyed or refused in a line."""
 
 import json
+import os
 
 import pytest
 from hydra.conf import HydraConf
@@ -8,6 +9,7 @@ from omegaconf import OmegaConf
 
 from faults import faults_of
 from workbench.config.command_line import read_command_line
+from workbench.config.launch import check_folder
 from workbench.config.naming import cut
 from workbench.config.options import Parser
 from workbench.config.quoting import quoted
@@ -33,8 +35,11 @@ OBEYED = {
     "--shell-completion": ["--shell-completion", "install=bash"],
 }
 REFUSED = {
-    "--config-path": (["--config-path=/tmp"], "--config-path takes the place of all of configs"),
-    "--experimental-rerun": (["--experimental-rerun=x"], "--experimental-rerun runs what a pickle"),
+    "--config-path": (["--config-path=/tmp"], "--config-path replaces the whole folder configs"),
+    "--experimental-rerun": (
+        ["--experimental-rerun=x"],
+        "--experimental-rerun runs code from a pickle",
+    ),
 }
 
 
@@ -56,7 +61,7 @@ def test_each_option_is_obeyed_or_refused():
         (["--package", "model"], "--package model is for --cfg: add --cfg job"),
         (["--cfg", "job", "--package", "nope"], "--package nope: the config has no such part"),
         (["--shell-completion"], "--shell-completion: add one of install=bash, "),
-        (["--run", "-m"], "--run and --multirun do not go together: take one of them"),
+        (["--run", "-m"], "--run and --multirun cannot be combined: use one of them"),
         (["--config-name", "nope"], "--config-name nope: there is no such file"),
         (["--config-name", "evaluate"], "--config-name evaluate: is the config of scripts/eval"),
         (["--config-dir", "/nope"], "--config-dir /nope: there is no such folder"),
@@ -95,7 +100,7 @@ SETTINGS = {
     "hydra_help": ("hydra.hydra_help.template=x", "as it is what --help shows"),
     "job": ("hydra.job.nope=x", "Hydra has no such setting"),
     "job.name": ("hydra.job.name=x", "as the settings name= and sweep= name runs"),
-    "job.chdir": ("hydra.job.chdir=true", "as a run stays where it was started"),
+    "job.chdir": ("hydra.job.chdir=true", "as a run does not change directory"),
     "job.override_dirname": ("hydra.job.override_dirname=x", "as Hydra writes it"),
     "job.id": ("hydra.job.id=x", "as Hydra writes it"),
     "job.num": ("hydra.job.num=3", "as Hydra writes it"),
@@ -129,7 +134,7 @@ def test_each_of_hydras_settings_is_obeyed_or_refused(setting):
         ("seed = 5", "leave out the spaces around the =: write name=value"),
         (".seed=5", ".seed is not the name of a setting: write name=value"),
         ("=5", "names no setting: write name=value"),
-        ("name=$(ls)", "cannot be read: close each bracket and quote, and quote a text"),
+        ("name=$(ls)", "cannot be read: close each bracket and quote, and quote texts"),
         ("seed=choice(1,2)", "add -m to run each of these"),
         ("hydra.run.dir=null", "cannot be null; leave it out"),
         ("resume=", "is empty; give it a value, or leave it out"),
@@ -137,7 +142,7 @@ def test_each_of_hydras_settings_is_obeyed_or_refused(setting):
         ("model.network.encoder_sizes._target_=x", "does not fit there"),
     ],
 )
-def test_an_odd_override_is_named_with_its_fault(typed, fault):
+def test_an_odd_override_is_reported_with_its_problem(typed, fault):
     (line, *_) = faults_of("model=vae", typed)
     assert line.startswith(f"{typed}: {fault}")
 
@@ -163,15 +168,15 @@ def test_a_tilde_after_the_equals_sign_is_the_home_folder(monkeypatch, tmp_path)
         ("hydra.sweep.dir=${x}", "hydra.sweep.dir: Interpolation key 'x' not found"),
         ("hydra.sweep.dir=a,b", "hydra.sweep.dir: is the same for all jobs of a sweep"),
         ("hydra.sweep.subdir=x", "hydra.sweep.subdir=x: would be the folder of several jobs"),
-        ("hydra.sweep.subdir=..", "hydra.sweep.subdir=..: the name of a run's folder holds no /"),
-        ("hydra.launcher=joblib", "hydra.launcher: is chosen by its file's name"),
-        ("hydra.sweeper=null", "hydra.sweeper: is chosen by its file's name"),
+        ("hydra.sweep.subdir=..", "hydra.sweep.subdir=..: the name of a run's folder has no /"),
+        ("hydra.launcher=joblib", "hydra.launcher: choose one with hydra/launcher=..."),
+        ("hydra.sweeper=null", "hydra.sweeper: choose one with hydra/sweeper=..."),
         ("hydra.sweeper.max_batch_size=0", "hydra.sweeper.max_batch_size=0: should be 1 or more"),
         ("hydra/launcher=nope", "hydra/launcher=nope: there is no hydra/launcher of that name"),
-        ("hydra.mode=RUN", "hydra.mode=RUN: -m asks for a sweep; take one of them"),
+        ("hydra.mode=RUN", "hydra.mode=RUN: -m asks for a sweep; use one of them"),
         ("model=vae,beta_vae", None),
         ("seed=2,3", "seed: is varied twice; write all its values in one list"),
-        ("varied=x", "varied=x: cannot be set here, as a sweep says itself what it varies"),
+        ("varied=x", "varied=x: cannot be set here, as it is derived from the overrides"),
         ("resume=latest", "resume='latest': cannot be set here, as a sweep resumes its own runs"),
     ],
 )
@@ -191,11 +196,28 @@ def test_a_sweep_may_have_any_name_that_a_folder_has(name):
 
 
 @pytest.mark.parametrize("place", ["file", "file/g", "${nope}", "a" * 300])
-def test_a_run_folder_that_cannot_be_is_refused(place, tmp_path):
+def test_an_impossible_run_folder_is_refused(place, tmp_path):
     (tmp_path / "file").touch()
     (line,) = faults_of(f"hydra.run.dir={tmp_path}/{place}")
     assert line.startswith("hydra.run.dir")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.fixture
+def private_folder(tmp_path):
+    """A folder that this process may not look into."""
+    folder = tmp_path / "private"
+    folder.mkdir(mode=0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    yield folder
+    os.seteuid(user)
+    folder.chmod(0o700)
+
+
+def test_a_folder_that_may_not_be_looked_into_is_no_config_error(private_folder):
+    assert check_folder("log_dir", private_folder / "logs") == private_folder / "logs"
 
 
 def test_names_are_cut_by_bytes():
@@ -217,7 +239,7 @@ def test_names_are_cut_by_bytes():
         ("hydra:\n  job:\n    name: x\n", "hydra.job.name: cannot be set here"),
     ],
 )
-def test_a_fault_of_a_file_elsewhere_is_named(text, fault, tmp_path):
+def test_a_problem_of_a_file_in_another_folder_is_reported(text, fault, tmp_path):
     file = tmp_path / "experiment" / "mine.yaml"
     file.parent.mkdir()
     file.write_text(f"# @package _global_\n{text}")
@@ -225,7 +247,7 @@ def test_a_fault_of_a_file_elsewhere_is_named(text, fault, tmp_path):
     assert line.startswith(fault.replace("{file}", str(file)))
 
 
-def test_a_config_of_ones_own_may_lie_in_the_folder_of_ones_own(tmp_path):
+def test_config_dir_may_hold_the_primary_config(tmp_path):
     (tmp_path / "mine.yaml").write_text("defaults:\n  - train\n  - _self_\nseed: 9\n")
     typed = ["--config-dir", str(tmp_path), "--config-name", "mine", "-m", "model=vae,beta_vae"]
     jobs = read_command_line("train", typed).jobs
@@ -233,7 +255,7 @@ def test_a_config_of_ones_own_may_lie_in_the_folder_of_ones_own(tmp_path):
     assert named == [("model=vae", 9), ("model=beta_vae", 9)]
 
 
-def test_a_quoted_text_is_read_as_it_is():
+def test_a_quoted_text_is_read_unchanged():
     for text in ("a", "it's", "a\\b", "a\\", "a\\'b", json.dumps("x")):
         shown = read_command_line("train", ["-m", "seed=0,1", f"name={quoted(text)}"])
         assert shown.jobs[0].config["name"] == text

@@ -1,4 +1,4 @@
-"""An editor that knows the schema says of the shipped configs that they are right."""
+"""The JSON schema accepts the shipped configs and points at mistakes."""
 
 import pytest
 import yaml
@@ -16,7 +16,7 @@ def validator():
     return Draft7Validator(schema)
 
 
-def test_every_shipped_file_is_right(validator):
+def test_every_shipped_file_is_valid(validator):
     for path in CONFIGS.rglob("*.yaml"):
         content = OmegaConf.to_container(OmegaConf.load(path))  # PyYAML reads 1e-3 as text
         assert not list(validator.iter_errors(content)), path
@@ -34,11 +34,11 @@ def test_every_shipped_file_is_right(validator):
         ("- a list", []),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_underlined(validator, text, place):
+def test_a_mistake_is_found_at_its_place(validator, text, place):
     (error,) = validator.iter_errors(yaml.safe_load(text))
     assert list(error.absolute_path) == place
 
 
-def test_interpolations_are_right_everywhere(validator):
+def test_interpolations_are_valid_everywhere(validator):
     text = "_target_: lightning.pytorch.Trainer\nmax_epochs: ${epochs}"
     assert validator.is_valid(yaml.safe_load(text))

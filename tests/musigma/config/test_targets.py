@@ -36,7 +36,7 @@ SETTINGS = typing.get_type_hints(TrainSettings)
 
 
 def _hint(place: str) -> Any:
-    """The type of a dotted place of a config with the default classes."""
+    """The type hint of a dotted place in a config with the default classes."""
     owners = {
         "data": MNISTDataModule,
         "model": Autoencoder,
@@ -139,7 +139,7 @@ def test_every_place_accepts_the_public_classes_of_its_type_and_nothing_else(pla
 
 
 @pytest.mark.slow
-def test_the_place_of_an_objective_accepts_what_has_all_that_an_objective_has():
+def test_the_place_of_an_objective_accepts_classes_with_all_its_members():
     accepted = {thing for name, thing in _everything().items() if _is_accepted(name, Objective)}
     assert accepted >= {ELBO, Reconstruction} | {type(o) for o in OBJECTIVES.values()}
     assert all(Objective in thing.__mro__ for thing in accepted)
@@ -147,13 +147,13 @@ def test_the_place_of_an_objective_accepts_what_has_all_that_an_objective_has():
 
 @pytest.fixture
 def witness(tmp_path):
-    """A shell command, and whether it has been run."""
+    """A shell command, and a function that tells whether it was run."""
     path = tmp_path / "witness"
     return ["/bin/sh", "-c", f"touch {path}"], path.exists
 
 
 @pytest.mark.parametrize("place", ["network", "likelihood", "objective", "latent_dim", "posterior"])
-def test_a_function_of_the_project_is_not_called_from_any_place(place, witness, compose_launch):
+def test_no_place_calls_a_function_of_the_project(place, witness, compose_launch):
     command, has_run = witness
     config = compose_launch("model=vae").config
     config["model"][place] = {
@@ -165,7 +165,7 @@ def test_a_function_of_the_project_is_not_called_from_any_place(place, witness, 
     assert not has_run()
 
 
-def test_arguments_of_a_class_that_is_not_wanted_are_not_built(witness, compose_launch):
+def test_arguments_of_a_refused_class_are_not_built(witness, compose_launch):
     command, has_run = witness
     config = compose_launch("model=vae").config
     inner = {"_target_": "workbench.runs.environment._git", "command": command}
@@ -194,9 +194,7 @@ def mylab(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("how", ["environment", "file"])
-def test_a_package_that_this_machine_trusts_may_be_named_where_its_class_fits(
-    how, mylab, monkeypatch
-):
+def test_a_trusted_package_may_be_named_where_its_class_fits(how, mylab, monkeypatch):
     foo = {"_target_": "mylab.callbacks.Foo"}
     with pytest.raises(ConfigError, match="mylab.callbacks.Foo is not allowed.*MUSIGMA_TRUSTED"):
         target_of(foo, L.Callback, "callbacks.foo")
@@ -218,7 +216,7 @@ def test_a_config_cannot_trust_a_package(mylab):
         build_callbacks(config)
 
 
-def test_a_list_of_trusted_packages_that_is_not_one_is_named(mylab):
+def test_a_malformed_list_of_trusted_packages_is_reported(mylab):
     (mylab / "configs" / "local" / "trusted.yaml").write_text("mylab: true\n")
     with pytest.raises(ConfigError, match=r"trusted\.yaml: should be a list of packages"):
         target_of({"_target_": "mylab.callbacks.Foo"}, L.Callback, "callbacks.foo")
@@ -233,7 +231,7 @@ def test_a_list_of_trusted_packages_that_is_not_one_is_named(mylab):
         ("1 / 0", "ZeroDivisionError: division by zero .*, line 2"),
     ],
 )
-def test_what_is_wrong_in_a_module_is_said_and_not_that_it_has_no_such_class(
+def test_an_error_in_a_module_is_reported_rather_than_a_missing_class(
     code, said, tmp_path, monkeypatch
 ):
     (tmp_path / "mistaken.py").write_text(f"class Mine: ...\n{code}\n")

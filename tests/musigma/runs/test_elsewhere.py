@@ -77,7 +77,7 @@ def test_a_strangers_servers_and_folders_are_left_alone(trained, tmp_path, asked
 def test_places_that_are_typed_are_used_and_known_from_then_on(trained, undrawn, tmp_path):
     folder = trained()
     _edit(folder, root=str(tmp_path / "theirs"))
-    with pytest.raises(RunError, match=r"be it the same place: data\.root=\.\.\."):
+    with pytest.raises(RunError, match=r"even if it is the same: data\.root=\.\.\."):
         _evaluated(folder)
     _evaluated(folder, data={"root": str(tmp_path / "mine")})
     _edit(folder, root=str(tmp_path / "mine"))

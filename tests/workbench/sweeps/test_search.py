@@ -107,7 +107,7 @@ def runs_in(tmp_path, logs="logs"):
 )
 def test_words_of_a_sweep_are_what_a_search_may_choose(values, found):
     with adapter.opened(PROJECT.configs, "train"):
-        assert str(distribution_of(adapter.read(f"x={values}"))) == found
+        assert str(distribution_of(adapter.parse_override(f"x={values}"))) == found
 
 
 @needs("optuna")
@@ -121,7 +121,7 @@ def test_words_of_a_sweep_are_what_a_search_may_choose(values, found):
         ("data.noise=tag(log,interval(0,1))", "data.noise=tag(log,interval(0,1)): the tag log is"),
         ("data.noise=tag(lgo,interval(0,1))", "data.noise=tag(lgo,interval(0,1)): a search knows"),
         ("data.noise=range(1,1)", "data.noise=range(1,1): holds no value"),
-        ("data.noise=0.1", "-m: nothing is left to a search"),
+        ("data.noise=0.1", "-m: a search has nothing to choose"),
         ("hydra.sweeper.n_trials=0", "hydra.sweeper.n_trials=0: should be 1 or more"),
         ("hydra.sweeper.direction=up", "hydra.sweeper.direction='up': should be 'minimize' or"),
         ("hydra.sweeper.storage=no://x", None),
@@ -154,7 +154,7 @@ def test_what_is_wrong_with_a_search_is_said_before_it_starts(override, fault, c
 def test_a_pruner_that_refuses_its_arguments_or_has_no_curve_is_named(command_of):
     with pytest.raises(ConfigError, match=r"hydra.sweeper.pruner: .* negative"):
         command_of(LR, MEDIAN[0], "hydra.sweeper.pruner.n_startup_trials=-1")
-    with pytest.raises(ConfigError, match="optimized_metric=test/loss: a pruner goes by a metric"):
+    with pytest.raises(ConfigError, match="optimized_metric=test/loss: a pruner needs a metric"):
         command_of(LR, *MEDIAN, "optimized_metric=test/loss")
 
 

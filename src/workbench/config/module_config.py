@@ -1,4 +1,4 @@
-"""The part of a run's config that its checkpoints keep: what its module is built of."""
+"""The part of a run's config that its checkpoints keep: all that building its module needs."""
 
 from typing import Any, TypedDict
 
@@ -7,11 +7,11 @@ from workbench.config.places import path_arguments
 from workbench.config.settings import RunSettings
 from workbench.project import Config, the_project
 
-OF_THE_MODULE = ("seed", "optimizer", "scheduler", "parameter_groups", "freeze", "monitor")
-"""The kept ones among the settings that every project's runs have."""
+MODULE_SETTINGS = ("seed", "optimizer", "scheduler", "parameter_groups", "freeze", "monitor")
+"""The workbench's settings that belong to the module; all settings of a project do."""
 
 
-def kept(config: Config) -> Config:
+def module_config(config: Config) -> Config:
     """The settings of the module and the data, the same wherever a run lies.
 
     The paths of the data, which no module needs, are replaced by `.`.
@@ -23,17 +23,17 @@ def kept(config: Config) -> Config:
     return {**found, "data": {**data, **paths}}
 
 
-def check_kept(config: Config) -> None:
-    """Check a kept config, which may be a stranger's.
+def check_module_config(config: Config) -> None:
+    """Check the config in a checkpoint, which may come from somebody else.
 
     Raises:
         ConfigError: lists everything that is wrong.
     """
-    settings: Any = TypedDict("Kept", _entries())  # type: ignore[misc]
+    settings: Any = TypedDict("ModuleConfig", _entries())  # type: ignore[misc]
     check_config(config, settings)
 
 
 def _entries() -> dict[str, Any]:
     entries = the_project().settings()["train"].__annotations__
-    left_out = RunSettings.__annotations__.keys() - {*OF_THE_MODULE}
+    left_out = RunSettings.__annotations__.keys() - {*MODULE_SETTINGS}
     return {name: hint for name, hint in entries.items() if name not in left_out}

@@ -1,9 +1,9 @@
-"""Jobs whose values are set in the result of the first are those that Hydra would compose."""
+"""Jobs that are derived from a composed one are those that Hydra would compose."""
 
 import pytest
 
-from workbench.config import alike
 from workbench.config.command_line import read_command_line
+from workbench.config.derived import JobTemplate
 from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError
 
@@ -14,18 +14,18 @@ def _resolvers(_toy):
 
 
 @pytest.fixture
-def counted(monkeypatch):
-    """How many jobs were made after a pattern."""
-    made = []
-    known = alike.Pattern.job
+def derived(monkeypatch):
+    """The jobs that were derived."""
+    jobs = []
+    derive = JobTemplate.derive
 
-    def job(pattern, overrides):
-        found = known(pattern, overrides)
-        made.extend([found] if found else [])
-        return found
+    def noting(template, overrides):
+        job = derive(template, overrides)
+        jobs.extend([job] if job else [])
+        return job
 
-    monkeypatch.setattr(alike.Pattern, "job", job)
-    return made
+    monkeypatch.setattr(JobTemplate, "derive", noting)
+    return jobs
 
 
 def asked(*arguments):
@@ -37,7 +37,7 @@ def asked(*arguments):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "made"),
+    ("arguments", "count"),
     [
         (["seed=range(0,4)"], 3),
         (["seed=1,2", "optimizer.lr=0.1,0.2,0.3", "data.noise=0.5"], 5),
@@ -63,10 +63,10 @@ def asked(*arguments):
         (["modle=1,2", "seed=0,1"], None),
     ],
 )
-def test_jobs_are_those_that_are_composed(arguments, made, counted, monkeypatch):
+def test_derived_jobs_are_those_that_are_composed(arguments, count, derived, monkeypatch):
     ours = asked(*arguments)
-    if made is not None:
-        assert len(counted) == made
+    if count is not None:
+        assert len(derived) == count
         assert isinstance(ours, str) or len(ours[0]) >= 2
-    monkeypatch.setattr(alike.Pattern, "job", lambda *_: None)
+    monkeypatch.setattr(JobTemplate, "derive", lambda *_: None)
     assert ours == asked(*arguments)
