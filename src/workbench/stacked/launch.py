@@ -16,7 +16,7 @@ from workbench.errors import one_line
 from workbench.runs.folder import RunFolder
 from workbench.stacked.member import Member
 from workbench.stacked.training import train
-from workbench.sweeps.job import begin, job_path, run_job, take_one_gpu
+from workbench.sweeps.job import job_path, mark_running, run_job, take_one_gpu
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def _member(job: Launch, first: Member | None) -> Member | None:
     folder = RunFolder.at(job_path(job))
     try:
         folder.claim()
-        begin(folder, job)
+        mark_running(folder, job)
         return Member(job, folder, first)
     except Exception as error:  # run alone, it says what is wrong
         log.info("%s   is trained alone: %s", job.name, one_line(error))

@@ -507,8 +507,8 @@ def test_a_report_does_not_compare_it_with_a_model_of_p_of_x(trained, tmp_path):
         folder.path.rename(sweep / folder.path.name)
     for metric in ("test/elbo", "test/distortion", "test/rate", "test/loss", "test/l1"):
         compared = compare(collect(sweep), metric)
-        assert len(compared.winners) == 2, metric
-        assert not compared.crowned()
+        assert len(compared.rankings) == 2, metric
+        assert not compared.contested()
         assert set(compared.mixed(metric)) == {"log p(x)", "log p(x|y)"}
 
 
