@@ -428,7 +428,7 @@ def test_images_of_others_need_a_label(conditional, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "a.png")
     for task in ("encode", "reconstruct", "traverse"):
-        with pytest.raises(DataError, match=r"no labels, and this model is told them: set label"):
+        with pytest.raises(DataError, match=r"no labels, and this model needs them: set label"):
             _predict(conditional, task, input=str(folder))
         path = _predict(conditional, task, input=str(folder), label=3)
         assert path.exists()
@@ -464,7 +464,7 @@ def test_the_prior_is_traversed_for_a_label(conditional):
 
 
 def test_a_model_that_is_told_nothing_takes_no_label(trained):
-    with pytest.raises(ConfigError, match="label=3: this model is told nothing"):
+    with pytest.raises(ConfigError, match="label=3: this model is not conditioned on labels"):
         _predict(trained("model=vae"), "sample", label=3)
 
 
