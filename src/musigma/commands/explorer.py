@@ -11,7 +11,7 @@ from musigma.evaluation.latent import spread
 from musigma.loading import Run
 from musigma.plots.sprites import sprite
 from musigma.plots.style import name_of, viewable
-from workbench.pages.render import address
+from workbench.pages.render import data_url
 
 POINTS = 1000
 """The most images shown."""
@@ -48,7 +48,7 @@ def latent_explorer(run: Run, test: Encoded) -> dict[str, Any] | None:
         "classes": test.y[rows].tolist() if len(test.y.unique()) > 1 else None,
         "images": _sprite(run.data.normalization.shown(test.x[rows])),
         "plane": None,
-        "told": "",
+        "condition": "",
     }
     if d == 2:
         side = min(SIDE, math.isqrt(_tiles(test.x)))
@@ -56,7 +56,7 @@ def latent_explorer(run: Run, test: Encoded) -> dict[str, Any] | None:
         centres = (torch.arange(side) + 0.5) / side
         across = (low[0] + centres * (high[0] - low[0])).expand(side, side)
         down = (high[1] - centres * (high[1] - low[1])).unsqueeze(1).expand(side, side)
-        values["told"], view = next(iter(run.model.views().items()))
+        values["condition"], view = next(iter(run.model.views().items()))
         plane = run.decoded(torch.stack([across, down], 2), view)
         values["plane"] = _sprite(plane.flatten(0, 1))
     return values
@@ -86,7 +86,7 @@ def _sprite(images: Tensor) -> dict[str, Any]:
     kind, content = sprite(images)
     height, width = images.shape[-2:]
     side = math.ceil(math.sqrt(len(images)))
-    return {"source": address(kind, content), "side": side, "width": width, "height": height}
+    return {"source": data_url(kind, content), "side": side, "width": width, "height": height}
 
 
 def _rounded(code: Tensor) -> list[float]:

@@ -56,8 +56,8 @@ def plots_of(run: Run, test: Encoded, curves: Curves) -> Iterator[NamedPlot]:
         latent_dims=run.model.latent_dims,
     )
     if len(test.y) > 1:
-        classes = "the same class" if run.model.told else "different classes, if there are any"
-        caption = f"Decoded along straight lines between the μ of two images of {classes}."
+        ends = "the same class" if run.model.told else "different classes, if there are any"
+        caption = f"Decoded along straight lines between the μ of two images of {ends}."
         yield NamedPlot("interpolations", caption, partial(_interpolations, run, test))
     else:
         yield NamedPlot("interpolations", ONE_IMAGE)

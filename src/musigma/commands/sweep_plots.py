@@ -16,7 +16,7 @@ from musigma.plots.rate_distortion import Point, plot_rate_distortion
 from musigma.plots.sprites import png_of
 from musigma.plots.style import viewable
 from musigma.seeding import FIXED_SEED, normal_noise
-from workbench.pages.render import address, embedded
+from workbench.pages.render import data_url, figure_url
 from workbench.sweeps.compare import Comparison, Group
 from workbench.sweeps.plots import Plot, spot_at
 from workbench.sweeps.varied import label_of, text_of
@@ -65,7 +65,7 @@ def rate_distortion_plots(compared: Comparison) -> Iterator[Plot]:
             if g.scale(metric) == scale
         ]
         figure = plot_rate_distortion(points)
-        source = embedded(figure)
+        source = figure_url(figure)
         spots = [spot_at(figure.axes[0], p.rate, p.distortion, _words(p)) for p in points]
         yield Plot(source, ", ".join(scale), spots)
 
@@ -125,5 +125,5 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
 
 
 def _pixels(image: Tensor) -> str:
-    """An image `[3, H, W]` in [0, 1] as a `data:` address, pixel by pixel."""
-    return address("png", png_of(image))
+    """An image `[3, H, W]` in [0, 1] as a `data:` URL of a PNG file."""
+    return data_url("png", png_of(image))

@@ -21,7 +21,7 @@ class Spot(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """A plot as a `data:` address with a caption, or no address and the reason as the caption."""
+    """A plot as a `data:` URL with a caption; empty if it cannot be made, with the reason."""
 
     source: str
     caption: str

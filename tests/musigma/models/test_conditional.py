@@ -346,7 +346,7 @@ def test_it_is_measured_as_what_it_is(conditional, unrendered, capsys):
         assert "log p(x|y), importance weights" in text
         assert f"Probes of the codes are left out: {metrics['no_classes']}" in text
         assert "log p(x)" not in text.replace("log p(x|y)", "")
-    assert "told the classes" in metrics["no_classes"]
+    assert "conditioned on the classes" in metrics["no_classes"]
     assert "; class 0." in page
     plots = {path.stem for path in (conditional.path / "figures").glob("*.png")}
     assert {"samples", "traversals", "interpolations", "reconstructions"} <= plots
@@ -514,5 +514,5 @@ def test_a_report_does_not_compare_it_with_a_model_of_p_of_x(trained, tmp_path):
 
 def test_a_run_without_its_prior_has_no_samples(trained):
     folder = trained(CONDITIONAL, "model/objective=reconstruction")
-    with pytest.raises(RunError, match="samples from it mean nothing"):
+    with pytest.raises(RunError, match="samples from the prior and its mean are meaningless"):
         _predict(folder, "sample", label=2)
