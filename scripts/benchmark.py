@@ -1,4 +1,4 @@
-"""Measure how fast training is. `--help` shows what can be chosen."""
+"""Measure the speed of training. `--help` lists the settings."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Say whether this machine is ready to train and, where it is not, what to do."""
+"""Check whether this machine is ready to train, and say what to do if it is not."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""Measure and plot trained runs. `--help` shows what can be chosen."""
+"""Measure and plot trained runs. `--help` lists the settings."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Write a trained model as files that others open. `--help` shows what can be chosen."""
+"""Export a trained model to files for other programs. `--help` lists the settings."""
 
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ def main(cfg: Any) -> None:
     place = output_folder(cfg.output, folder / "export", NAMES[cfg.format])
     run = load_run(folder, cfg.checkpoint, device=cfg.device)
     written = export_run(run, place, cfg.format)
-    for path, opening in written.items():
-        print(f"{path.name:<18} {opening}")
-    print("x and x_mean are images [B, C, H, W] in the model's own pixels (data.normalization)")
+    for path, usage in written.items():
+        print(f"{path.name:<18} {usage}")
+    print("x and x_mean are images [B, C, H, W] with normalised pixels (data.normalization)")
     print(f"written to  {display_path(place)}")
 
 

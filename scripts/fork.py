@@ -1,8 +1,8 @@
-"""Make this template a project of your own: another name, version 0.1.0, a new changelog.
+"""Turn this template into a project of your own: a new name, version 0.1.0, a new changelog.
 
-Works in place, in a clean git checkout of the template, on tracked files only. Everything is
-checked and worked out before the first file is changed. The result is one commit, without this
-script, what it imports, and their tests.
+Works in place, on the tracked files of a clean git checkout. Everything is checked and all new
+contents are computed before the first file changes. The result is one commit, which no longer has
+this script, its modules and their tests.
 """
 
 import argparse
@@ -38,46 +38,46 @@ Plan = dict[str, bytes | None]
 
 
 class ForkError(Exception):
-    """The reason why this cannot be forked; nothing has been changed."""
+    """The reason why the template cannot be forked; nothing has been changed."""
 
 
 def main() -> int:
-    """Fork as the command line says; return the exit status."""
+    """Fork as the command line asks; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("name", help="of the package and the project, such as my_project")
     parser.add_argument("--new-history", action="store_true", help="begin with a single commit")
     parser.add_argument(
         "--without-examples",
         action="store_true",
-        help="drop configs/experiment but for notebook.yaml",
+        help="remove configs/experiment except notebook.yaml",
     )
     parser.add_argument(
         "--minimal",
         action="store_true",
-        help=f"keep, of the models, {', '.join(KEPT)}, and what these need",
+        help=f"keep only the models {', '.join(KEPT)}, and the code that they need",
     )
     parser.add_argument("--no-check", action="store_true", help="do not lint and test at the end")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     try:
         files = tracked_files()
         version = check_template(files)
-        check_name(asked.name, files)
-        plan = without_zoo(files) if asked.minimal else {}
+        check_name(options.name, files)
+        plan = without_zoo(files) if options.minimal else {}
         left = {path: content for path, content in (files | plan).items() if content is not None}
-        plan |= worked_out(left, asked.name, version, asked.without_examples)
+        plan |= renamed(left, options.name, version, options.without_examples)
     except ForkError as error:
         print(f"\n{error}\nNothing has been changed.", file=sys.stderr)
         return 2
     try:
-        carry_out(plan, asked.name)
-        commit(f"{asked.name}, made from {TEMPLATE} {version}", asked.new_history)
+        carry_out(plan, options.name)
+        commit(f"{options.name}, made from {TEMPLATE} {version}", options.new_history)
     except BaseException:
-        print("\nUndo it with: git reset --hard && git clean -fd src tests", file=sys.stderr)
+        print("\nUndo with: git reset --hard && git clean -fd src tests", file=sys.stderr)
         raise
-    print(f"{TEMPLATE} {version} is now {asked.name} 0.1.0, in one commit; its code is in src/.")
-    print("What is left to you: the git remote, and words of your own in README and CITATION.cff.")
-    print(f"Runs made before, in logs/, open with {TEMPLATE} only.")
-    return 0 if asked.no_check else checked()
+    print(f"{TEMPLATE} {version} is now {options.name} 0.1.0, in one commit; its code is in src/.")
+    print("Left to do: set the git remote, and rewrite README.md and CITATION.cff.")
+    print(f"Runs in logs/ that were made before can be opened with {TEMPLATE} only.")
+    return 0 if options.no_check else run_checks()
 
 
 def git(*arguments: str) -> str:
@@ -90,11 +90,11 @@ def git(*arguments: str) -> str:
 
 
 def tracked_files() -> dict[str, bytes]:
-    """Tracked path → content, of a clean checkout in which git knows who commits."""
+    """Tracked path → content; a ForkError unless the checkout is clean and git can commit."""
     try:
         root = Path(git("rev-parse", "--show-toplevel"))
     except (ForkError, OSError) as error:
-        text = f"{ROOT} is not a git checkout, so nothing could be undone: {error}"
+        text = f"{ROOT} is not a git checkout, so a fork could not be undone: {error}"
         raise ForkError(text) from error
     if root.resolve() != ROOT:
         raise ForkError(f"{ROOT} is a part of the checkout {root}; fork a clone of the template")
@@ -120,11 +120,11 @@ def check_template(files: dict[str, bytes]) -> str:
 
 
 def check_name(name: str, files: dict[str, bytes]) -> None:
-    """Check the new name against everything that it could be mistaken for."""
+    """Raise a ForkError if the new name is invalid or already means something else."""
     project = tomllib.loads(files["pyproject.toml"].decode())["project"]
     extras = project["optional-dependencies"]
-    needed = [*project["dependencies"], *extras, *itertools.chain(*extras.values())]
-    packages = {re.split(r"[^\w.-]", one)[0].lower().replace("-", "_") for one in needed}
+    requirements = [*project["dependencies"], *extras, *itertools.chain(*extras.values())]
+    packages = {re.split(r"[^\w.-]", text)[0].lower().replace("-", "_") for text in requirements}
     folders = {path.partition("/")[0] for path in files}
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
         reason = "is not a package name: lower-case letters, digits and single _, such as my_vae"
@@ -148,7 +148,7 @@ def check_name(name: str, files: dict[str, bytes]) -> None:
 
 
 def used_words(files: dict[str, bytes]) -> set[str]:
-    """Every name in the code: a package of that name would hide it, or be hidden by it."""
+    """Every name in the code; a package with one of these names would hide it or be hidden."""
     return {
         token.string
         for path, content in files.items()
@@ -159,19 +159,19 @@ def used_words(files: dict[str, bytes]) -> set[str]:
 
 
 def without_zoo(files: dict[str, bytes]) -> Plan:
-    """The new contents of the tracked files that change where the zoo is left out."""
+    """The new contents of the files that change if the zoo is removed."""
     texts = {path: content.decode() for path, content in files.items() if is_text(content)}
     uses = uses_of(texts)
     gone = belongings(zoo(uses), uses)
     changed = texts_without(gone, texts, uses)
     for path in sorted(texts.keys() - gone - changed.keys()):
-        if named := uses[path] & gone:
-            raise ForkError(f"{path} needs what --minimal leaves out: {', '.join(sorted(named))}")
+        if used := uses[path] & gone:
+            raise ForkError(f"{path} needs files that --minimal removes: {', '.join(sorted(used))}")
     return dict.fromkeys(gone) | {path: text.encode() for path, text in changed.items()}
 
 
-def worked_out(files: dict[str, bytes], name: str, version: str, without_examples: bool) -> Plan:
-    """The new contents of the tracked files that change."""
+def renamed(files: dict[str, bytes], name: str, version: str, without_examples: bool) -> Plan:
+    """The new contents of the files that change under the new name."""
     plan: Plan = {}
     for path, content in files.items():
         if path in LEFT_BEHIND or (without_examples and EXAMPLES.match(path)):
@@ -180,23 +180,22 @@ def worked_out(files: dict[str, bytes], name: str, version: str, without_example
             text = content.decode()
             if TEMPLATE in CONSTANTS.sub("", WORDS.sub("", text)).lower():
                 raise ForkError(f"{path} holds {TEMPLATE} as a part of another word.")
-            renamed = CONSTANTS.sub(name.upper(), WORDS.sub(name, text))
-            renamed = edited(path, renamed, name, version)
-            if renamed != text:
-                plan[path] = renamed.encode()
+            new = edited(path, CONSTANTS.sub(name.upper(), WORDS.sub(name, text)), version)
+            if new != text:
+                plan[path] = new.encode()
     return plan
 
 
 def is_text(content: bytes) -> bool:
-    """True for text in UTF-8."""
+    """True if a file's content is text in UTF-8."""
     try:
         return "\0" not in content.decode()
     except UnicodeDecodeError:
         return False
 
 
-def edited(path: str, text: str, name: str, version: str) -> str:
-    """The text with its version reset, an empty changelog, and without what is the template's."""
+def edited(path: str, text: str, version: str) -> str:
+    """The text with its version reset, and without what only the template needs."""
     if path == "CHANGELOG.md":
         return f"# Changelog\n\n## 0.1.0\n\nMade from {TEMPLATE} {version}.\n"
     edits = {
@@ -211,9 +210,9 @@ def edited(path: str, text: str, name: str, version: str) -> str:
         ],
     }.get(path, [])
     for pattern, replacement in edits:
-        text, found = re.subn(pattern, replacement, text, flags=re.MULTILINE)
-        if found != 1:
-            raise ForkError(f"{path} holds {pattern} {found} times, and should once.")
+        text, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)
+        if count != 1:
+            raise ForkError(f"{path} holds {pattern} {count} times, and should once.")
     return text
 
 
@@ -224,13 +223,13 @@ def carry_out(plan: Plan, name: str) -> None:
             (ROOT / path).unlink()
         else:
             (ROOT / path).write_bytes(content)
-    git("add", "--all")  # as git moves no folder that has lost a file
+    git("add", "--all")  # git does not move a folder in which files are missing
     for place in ("src", "tests"):
         git("mv", f"{place}/{TEMPLATE}", f"{place}/{name}")
     shutil.rmtree(ROOT / "src" / f"{TEMPLATE}.egg-info", ignore_errors=True)
     ruff("check", "--fix", "--exit-zero")
     ruff("format")
-    ruff("check", "--select", "E501", "--add-noqa")  # text that a longer name made too long
+    ruff("check", "--select", "E501", "--add-noqa")  # lines that a longer name made too long
 
 
 def ruff(*arguments: str) -> None:
@@ -241,19 +240,19 @@ def ruff(*arguments: str) -> None:
 
 
 def commit(message: str, new_history: bool) -> None:
-    """Commit everything, after the template's last commit or as the first one."""
+    """Commit everything, on top of the template's last commit or as the first commit."""
     git("add", "--all")
     parents = [] if new_history else ["-p", "HEAD"]
     git("update-ref", "HEAD", git("commit-tree", git("write-tree"), *parents, "-m", message))
 
 
-def checked() -> int:
+def run_checks() -> int:
     """Run lint and the quick tests of the new project; return the exit status."""
     if Path(sys.prefix) == ROOT / ".venv":
         uninstall = ["-m", "pip", "uninstall", "--quiet", "--yes", TEMPLATE]
         subprocess.run([sys.executable, *uninstall], check=False)
-    print("Its own check: make lint test-quick", flush=True)
-    # Where make runs this script, its ARGS are this script's.
+    print("Checking the new project: make lint test-quick", flush=True)
+    # If make runs this script, its environment has ARGS, which are meant for this script.
     make = ["make", "lint", "test-quick", "ARGS="]
     return subprocess.run(make, cwd=ROOT, check=False).returncode
 

@@ -1,4 +1,4 @@
-"""Encode, reconstruct, decode, traverse or sample with a trained model. `--help` shows how."""
+"""Encode, reconstruct, decode, traverse or sample with a trained model. See `--help`."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Write one page that says which run of a sweep was best. `--help` shows what can be chosen."""
+"""Write a page that compares the runs of a sweep. `--help` lists the settings."""
 
 from pathlib import Path
 from typing import Any

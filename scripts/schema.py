@@ -1,4 +1,4 @@
-"""Write `configs/schema.json`, by which an editor checks the config files while one types."""
+"""Write `configs/schema.json`, with which editors check config files as they are typed."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Train one model, or many with --multirun. `--help` shows what can be chosen."""
+"""Train one model, or many with --multirun. `--help` lists the settings."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from workbench.script import script
 
 @script("train", PROJECT)
 def main(cfg: Any) -> float | None:
-    """Read one job and run it."""
+    """Read the config of a job and run it."""
     from workbench.config.launch import read_launch
 
     launch = read_launch(cfg)

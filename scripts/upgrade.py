@@ -1,9 +1,9 @@
 """Take a newer workbench from the template: `make upgrade FROM=<path or git address>[@ref]`.
 
-Replaces `src/workbench`, its tests, its guide to Lightning's callbacks and this script, and in
-`pyproject.toml` the layers of the workbench. Shows what the template's changelog says in between,
-and runs the checks. Nothing is replaced unless the checkout is clean and its workbench is one that
-the template has had, so that no change of yours is lost.
+Replaces `src/workbench`, its tests, its guide to Lightning's callbacks, this script, and the layers
+of the workbench in `pyproject.toml`. Prints the additions to the template's changelog and runs the
+checks. Refuses if the checkout is not clean, or if its workbench equals no version of the template,
+because changes made to it would be lost.
 """
 
 import argparse
@@ -21,7 +21,7 @@ REPLACED = (
     *("docs/lightning.md", "scripts/upgrade.py"),
 )
 LAYERS = re.compile(r'^containers = \["workbench"\]\n(?s:.*?)^\]$', re.MULTILINE)
-"""Of the workbench's modules, in `pyproject.toml`, where import-linter looks for them."""
+"""The layers of the workbench's modules in `pyproject.toml`, which import-linter checks."""
 
 CHECKS = (
     ("ruff", "check", "."),
@@ -32,40 +32,40 @@ CHECKS = (
 
 
 class UpgradeError(Exception):
-    """The reason why there is no upgrade; nothing has been changed."""
+    """The reason why the workbench cannot be upgraded; nothing has been changed."""
 
 
 def main() -> int:
-    """Upgrade as the command line says; return the exit status."""
+    """Upgrade as the command line asks; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("source", help="the template: a path or git address, with @ref or without")
     parser.add_argument("--no-check", action="store_true", help="do not run the checks at the end")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         template = Path(folder, "template")
         try:
             check_clean()
-            newer = fetch(asked.source, template)
-            known = known_version(template)
+            newer = fetch(options.source, template)
+            current = current_version(template)
         except UpgradeError as error:
             print(f"\n{error}\nNothing has been changed.", file=sys.stderr)
             return 2
         if all(tree(f"HEAD:{path}") == tree(f"{newer}:{path}", template) for path in REPLACED):
-            print(f"The workbench is that of {asked.source} already.")
+            print(f"The workbench is already that of {options.source}.")
             return 0
-        for line in said_since(known, newer, template):
+        for line in additions(current, newer, template):
             print(line)
         replace(newer, template)
-    git("commit", "--quiet", "--message", f"Workbench {newer[:10]} of {asked.source}")
-    print(f"src/workbench is that of {newer[:10]} now, in one commit; undo: git revert HEAD")
-    return 0 if asked.no_check else checked()
+    git("commit", "--quiet", "--message", f"Workbench {newer[:10]} of {options.source}")
+    print(f"src/workbench is now that of {newer[:10]}, in one commit; undo: git revert HEAD")
+    return 0 if options.no_check else run_checks()
 
 
-def git(*arguments: str, cwd: Path = ROOT, typed: str | None = None) -> str:
-    """The output of git, to which something may be typed; an UpgradeError if it fails."""
+def git(*arguments: str, cwd: Path = ROOT, stdin: str | None = None) -> str:
+    """The output of git; an UpgradeError if it fails."""
     command = ["git", *arguments]
     done = subprocess.run(
-        command, cwd=cwd, input=typed, capture_output=True, text=True, check=False
+        command, cwd=cwd, input=stdin, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise UpgradeError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
@@ -73,14 +73,14 @@ def git(*arguments: str, cwd: Path = ROOT, typed: str | None = None) -> str:
 
 
 def check_clean() -> None:
-    """Check that there are no uncommitted changes, and that git knows who commits."""
+    """Raise an UpgradeError if there are uncommitted changes, or git does not know who commits."""
     if changes := git("status", "--porcelain"):
         raise UpgradeError(f"There are changes that are not committed; commit them:\n{changes}")
     git("var", "GIT_COMMITTER_IDENT")
 
 
 def fetch(source: str, folder: Path) -> str:
-    """Clone the template with its history; return the commit of its ref."""
+    """Clone the template with its history; return the commit of the requested ref."""
     address, _, ref = source.rpartition("@")
     if not address or Path(source).exists() or "/" in ref or ":" in ref:  # git@host:path
         address, ref = source, "HEAD"
@@ -105,34 +105,34 @@ def tree(name: str, checkout: Path = ROOT) -> str:
         return ""
 
 
-def known_version(template: Path) -> str:
-    """The newest commit of the template whose workbench is that here.
+def current_version(template: Path) -> str:
+    """The newest commit of the template that has the same workbench as this project.
 
     Raises:
-        UpgradeError: if the template never had it, or one of the other places.
+        UpgradeError: if a path in `REPLACED` differs from all versions in the template.
     """
     commits = git("rev-list", "--all", cwd=template).splitlines()
-    known = ""
+    current = ""
     for path in reversed(REPLACED):
-        mine = tree(f"HEAD:{path}")
+        own = tree(f"HEAD:{path}")
         names = "".join(f"{commit}:{path}\n" for commit in commits)
-        found = git("cat-file", "--batch-check=%(objectname)", cwd=template, typed=names)
-        hashes = ["" if " " in line else line for line in found.splitlines()]  # "... missing"
-        known = next((c for c, one in zip(commits, hashes, strict=True) if one == mine), "")
-        if not known:
+        output = git("cat-file", "--batch-check=%(objectname)", cwd=template, stdin=names)
+        hashes = ["" if " " in line else line for line in output.splitlines()]  # "... missing"
+        current = next((c for c, found in zip(commits, hashes, strict=True) if found == own), "")
+        if not current:
             raise UpgradeError(
                 f"{path} is not that of any version of the template: it was changed here, and "
-                "an upgrade would lose that.\nMove the change into the project's own package, or "
+                "an upgrade would lose the change.\nMove it into the project's own package, or "
                 f"propose it to the template; git log -- {path} shows where it was made."
             )
-    return known
+    return current
 
 
-def said_since(known: str, newer: str, template: Path) -> list[str]:
+def additions(current: str, newer: str, template: Path) -> list[str]:
     """The lines added to the changelog and to the dependencies, for printing."""
     lines = []
     for path in ("CHANGELOG.md", "pyproject.toml"):
-        before, after = (git("show", f"{c}:{path}", cwd=template) for c in (known, newer))
+        before, after = (git("show", f"{c}:{path}", cwd=template) for c in (current, newer))
         if path == "pyproject.toml":
             before, after = ("\n".join(_dependencies(text)) for text in (before, after))
         added = [
@@ -141,33 +141,33 @@ def said_since(known: str, newer: str, template: Path) -> list[str]:
             if line.startswith("+ ")
         ]
         if added:
-            title = "In between" if path == "CHANGELOG.md" else "Take over into pyproject.toml"
+            title = "Changes" if path == "CHANGELOG.md" else "Copy into pyproject.toml"
             lines += [f"{title}:", *(f"  {line}" for line in added), ""]
     return lines
 
 
 def _dependencies(text: str) -> list[str]:
-    """The dependencies, and those of each extra with its name."""
+    """All dependencies, those of extras with the name of the extra."""
     project = tomllib.loads(text)["project"]
     extras = project.get("optional-dependencies", {})
     return sorted(
         project.get("dependencies", [])
-        + [f"{one} (extra {name})" for name, needed in extras.items() for one in needed]
+        + [f"{package} (extra {name})" for name, needed in extras.items() for package in needed]
     )
 
 
 def replace(newer: str, template: Path) -> None:
-    """Replace the workbench by the newer one, and stage that."""
-    there = [path for path in REPLACED if tree(f"{newer}:{path}", template)]
-    git("checkout", "--quiet", newer, "--", *there, cwd=template)
+    """Replace the workbench by the newer one, and stage the change."""
+    existing = [path for path in REPLACED if tree(f"{newer}:{path}", template)]
+    git("checkout", "--quiet", newer, "--", *existing, cwd=template)
     for path in REPLACED:
         git("rm", "-r", "--quiet", "--ignore-unmatch", path)
         for file in git("ls-tree", "-r", "--name-only", newer, path, cwd=template).splitlines():
-            place = ROOT / file
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes((template / file).read_bytes())
-            place.chmod((template / file).stat().st_mode)
-        if path in there:
+            target = ROOT / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((template / file).read_bytes())
+            target.chmod((template / file).stat().st_mode)
+        if path in existing:
             git("add", "--", path)
     project = ROOT / "pyproject.toml"
     if layers := LAYERS.search(git("show", f"{newer}:pyproject.toml", cwd=template)):
@@ -176,16 +176,16 @@ def replace(newer: str, template: Path) -> None:
         git("add", "--", "pyproject.toml")
 
 
-def checked() -> int:
+def run_checks() -> int:
     """Run the checks; return the exit status."""
     for command in CHECKS:
         print(" ".join(command), flush=True)
         program, *arguments = command
-        found = Path(sys.executable).parent / program
-        if subprocess.run([found, *arguments], cwd=ROOT, check=False).returncode:
+        path = Path(sys.executable).parent / program
+        if subprocess.run([path, *arguments], cwd=ROOT, check=False).returncode:
             print(
-                f"\n{program} fails with the newer workbench: fix the project, or undo with "
-                "git revert HEAD",
+                f"\n{program} fails with the newer workbench: fix the project, or undo the upgrade "
+                "with git revert HEAD",
                 file=sys.stderr,
             )
             return 1

@@ -1,4 +1,4 @@
-"""Texts of the project without what names files that are gone."""
+"""Remove mentions of removed files from the texts of the project."""
 
 import ast
 import re
@@ -11,11 +11,12 @@ ALTERNATIVES = re.compile(r"\b([a-z/]+)=(\w+(?:\|\w+)+)")
 
 
 def texts_without(gone: Set[str], files: Files, uses: Uses) -> dict[str, str]:
-    """The files that are left and change, with their new texts.
+    """The remaining files that change, with their new texts.
 
-    A package no longer passes on the classes. In Markdown, table rows, list items, paragraphs and
-    lines of code go that name them; of alternatives (`study=beta|seeds`) only the name goes. Extras
-    go that nothing imports any more.
+    - Packages no longer re-export classes of removed modules.
+    - Markdown loses each table row, list item, paragraph and line of code that names a removed
+      file; in a list of alternatives (`study=beta|seeds`) only the name is removed.
+    - `pyproject.toml` and the Makefile lose extras that nothing imports any more.
     """
     changed = {}
     for path, text in files.items():
@@ -30,26 +31,26 @@ def texts_without(gone: Set[str], files: Files, uses: Uses) -> dict[str, str]:
 def _markdown_without(gone: Set[str], text: str) -> str:
     names = "|".join(PurePosixPath(path).stem for path in gone if group_of(path) in KINDS)
 
-    def shorter(match: re.Match[str]) -> str:
+    def shortened(match: re.Match[str]) -> str:
         left = [n for n in match[2].split("|") if f"configs/{match[1]}/{n}.yaml" not in gone]
         return f"{match[1]}={'|'.join(left)}" if left else match[0]
 
-    def goes(unit: str) -> bool:
+    def is_removed(unit: str) -> bool:
         is_named = re.search(rf"`(?:{names})`", unit) or any(path in unit for path in gone)
         return bool(is_named or gone & {*chosen("", unit)})
 
-    kept, cut = [""], False
-    for unit in _units(ALTERNATIVES.sub(shorter, text)):
-        if goes(unit):
-            cut = True
-        elif not (cut and unit == kept[-1] == "\n"):
+    kept, after_removal = [""], False
+    for unit in _units(ALTERNATIVES.sub(shortened, text)):
+        if is_removed(unit):
+            after_removal = True
+        elif not (after_removal and unit == kept[-1] == "\n"):  # leaves one blank line, not two
             kept.append(unit)
-            cut = False
+            after_removal = False
     return "".join(kept)
 
 
 def _units(text: str) -> Iterator[str]:
-    """Table rows, list items, paragraphs, and lines of code."""
+    """Split Markdown into table rows, list items, paragraphs, and lines of code."""
     unit, in_code = "", False
     for line in text.splitlines(keepends=True):
         fence = line.startswith("```")
@@ -65,7 +66,7 @@ def _units(text: str) -> Iterator[str]:
 
 
 def _package_without(gone: Set[str], text: str) -> str:
-    """An `__init__.py` that does not pass on what these modules define."""
+    """The text of an `__init__.py` without the names that it re-exports from removed modules."""
     lines, names = text.splitlines(keepends=True), list[str]()
     for node in reversed(ast.parse(text).body):
         if isinstance(node, ast.ImportFrom) and _path(str(node.module)) in gone:
@@ -79,7 +80,7 @@ def _path(module: str) -> str:
 
 
 def _without_extras(gone: Set[str], files: Files) -> dict[str, str]:
-    """`pyproject.toml` and the Makefile without the extras that only these files import."""
+    """`pyproject.toml` and the Makefile without the extras that only removed files import."""
     project, makefile = files["pyproject.toml"], files["Makefile"]
     for extra, package in re.findall(r'^(\w+) = \["(\w+)>=[^"]*"\]', project, re.MULTILINE):
         import_of = re.compile(rf"^\s*(?:import|from) {package}\b", re.MULTILINE)

@@ -1,8 +1,9 @@
-"""The zoo: what a project can do without, found by its configs.
+"""Find the zoo, the models that a project can do without, and the files that belong to it.
 
-It is every model, prior, posterior and objective in `configs/model` that the models in `KEPT` do
-not choose. No list says which files belong to one: a config names its class and is chosen by
-others; the tests that use these go with them, and so do modules that nothing else uses.
+The zoo is every model, prior, posterior and objective in `configs/model` that the models in `KEPT`
+do not use. The files that belong to it follow from their uses: configs name classes and choose
+other configs; tests that use these are removed with them, and so are modules that nothing else
+uses.
 """
 
 import ast
@@ -14,58 +15,61 @@ KEPT = ("stochastic_autoencoder", "autoencoder", "vae", "beta_vae")
 """The notebook's two models, and the VAE at two weights β."""
 
 KINDS = ("model", "model/prior", "model/posterior", "model/objective")
-"""The config groups with a zoo; networks and likelihoods go with any model."""
+"""The config groups that belong to the zoo; networks and likelihoods fit any model."""
 
 CHOICE = re.compile(r"\b([a-z]+(?:/[a-z]+)*)=([\w,|]+)")
-"""A group and the configs that are chosen from it, or may be: `model=vae`, `data=mnist|kmnist`."""
+"""A config group and one or more choices from it: `model=vae`, `data=mnist|kmnist`."""
 
 Files = Mapping[str, str]
 """Path in the repository → text."""
 
 Uses = Mapping[str, Set[str]]
-"""Path → the files that it uses: modules, and configs that it chooses."""
+"""Path → the files that the file uses: modules that it imports, and configs that it chooses."""
 
 
 def zoo(uses: Uses) -> set[str]:
     """The configs of the zoo."""
-    kept, more = set[str](), {f"configs/model/{name}.yaml" for name in KEPT}
-    while more:
-        kept |= more
-        used = {used for path in more for used in uses.get(path, ())}
-        more = {path for path in used if path.endswith(".yaml")} - kept
+    kept, new = set[str](), {f"configs/model/{name}.yaml" for name in KEPT}
+    while new:
+        kept |= new
+        used = {used for path in new for used in uses.get(path, ())}
+        new = {path for path in used if path.endswith(".yaml")} - kept
     return {path for path in uses if path.endswith(".yaml") and group_of(path) in KINDS} - kept
 
 
 def belongings(configs: Set[str], uses: Uses) -> set[str]:
-    """These configs, and all that means nothing without them: configs, modules and tests."""
-    gone, more = set[str](), {*configs}
-    while more:
-        gone |= more
+    """These configs, and the configs, modules and tests that are useless without them."""
+    gone, new = set[str](), {*configs}
+    while new:
+        gone |= new
         left = {path: used for path, used in uses.items() if path not in gone}
-        more = {p for p in left if p.startswith(("configs/", "tests/")) and left[p] & gone}
+        new = {p for p in left if p.startswith(("configs/", "tests/")) and left[p] & gone}
         for module in {used for path in gone for used in uses[path]} - gone:
-            named = any(module in uses[config] for config in gone if config.endswith(".yaml"))
+            is_target = any(module in uses[config] for config in gone if config.endswith(".yaml"))
             users = [user for user, used in left.items() if module in used]
-            if module.endswith(".py") and not any(_keeps(user, module, named) for user in users):
-                more.add(module)
+            if module.endswith(".py") and not any(
+                _needs(user, module, is_target) for user in users
+            ):
+                new.add(module)
     return gone
 
 
-def _keeps(user: str, module: str, named: bool) -> bool:
-    """Whether a user of a module is a reason to keep it.
+def _needs(user: str, module: str, is_target: bool) -> bool:
+    """True if a user of a module is a reason to keep the module.
 
-    A test of it is none, and no more is a package that passes on a class that configs name.
+    Tests are no reason, except for modules of tests; packages that re-export the module are no
+    reason if it `is_target`: if the removed configs name its class.
     """
     if user.endswith("/__init__.py"):
-        return not named
+        return not is_target
     return module.startswith("tests/") or not user.startswith("tests/")
 
 
 def uses_of(files: Files) -> Uses:
-    """What each file uses of the others."""
+    """The other files that each file uses."""
     trees = {path: ast.parse(text) for path, text in files.items() if path.endswith(".py")}
     paths = {_dotted(path): path for path in trees}
-    passed_on = {
+    re_exports = {
         (_dotted(path), alias.asname or alias.name): f"{node.module}.{alias.name}"
         for path, tree in trees.items()
         if path.endswith("/__init__.py")
@@ -75,25 +79,25 @@ def uses_of(files: Files) -> Uses:
     }
 
     def module_of(name: str) -> str | None:
-        """The path of the module that a dotted name is, or is defined in."""
+        """The path of a module by its dotted name, or of the module that defines a name."""
         module, _, last = name.rpartition(".")
-        passed = passed_on.get((module, last))
-        return paths.get(name) or (module_of(passed) if passed else paths.get(module))
+        original = re_exports.get((module, last))
+        return paths.get(name) or (module_of(original) if original else paths.get(module))
 
-    found = {}
+    uses = {}
     for path, text in files.items():
         if path in trees:
             names = {*_imported(trees[path])}
         else:
-            named = re.findall(r"_target_: ([\w.]+)|^from (\S+) import (\w+)", text, re.MULTILINE)
-            names = {target or f"{module}.{name}" for target, module, name in named}
+            found = re.findall(r"_target_: ([\w.]+)|^from (\S+) import (\w+)", text, re.MULTILINE)
+            names = {target or f"{module}.{name}" for target, module, name in found}
         modules = {module for name in names if (module := module_of(name))}
-        found[path] = modules | {config for config in chosen(path, text) if config in files}
-    return found
+        uses[path] = modules | {config for config in chosen(path, text) if config in files}
+    return uses
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
-    """The dotted names that a module imports, also by `lazy`."""
+    """The dotted names that a module imports, by `import` or by `lazy(...)`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
@@ -104,18 +108,19 @@ def _imported(tree: ast.Module) -> Iterator[str]:
 
 
 def _dotted(path: str) -> str:
+    """The dotted name of a module, from its path."""
     inside = re.sub(r"^(src|scripts|tests/workbench|tests)/|(/__init__)?\.py$", "", path)
     return inside.replace("/", ".")
 
 
 def group_of(path: str) -> str:
-    """The group of a config."""
+    """The config group of a config file."""
     return str(PurePosixPath(path).parent).removeprefix("configs/")
 
 
 def chosen(path: str, text: str) -> Iterator[str]:
-    """The configs that a text chooses, as `model=vae`, and those that a config builds on."""
-    import yaml  # which a Python without the project's packages need not have
+    """The configs that a text chooses, such as `model=vae`, and the defaults of a config."""
+    import yaml  # here, so that `fork.py --help` works before the project is installed
 
     for group, names in CHOICE.findall(text):
         yield from (f"configs/{group}/{name}.yaml" for name in re.split("[,|]", names))

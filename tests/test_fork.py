@@ -388,7 +388,9 @@ def test_what_needs_the_zoo_is_named_and_refused(template, tmp_path):
     git(copy, "commit", "--quiet", "--all", "--message", "changed")
     done = run(copy, "scripts/fork.py", MINIMAL, "--minimal")
     assert done.returncode == 2
-    assert "src/musigma/shapes.py needs what --minimal leaves out: configs/model/vq_" in done.stderr
+    assert (
+        "src/musigma/shapes.py needs files that --minimal removes: configs/model/vq_" in done.stderr
+    )
     assert git(copy, "status", "--porcelain") == ""
 
 

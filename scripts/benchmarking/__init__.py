@@ -1,1 +1,1 @@
-"""How fast training is, beside what it could be."""
+"""Measure the speed of training, and compare it with other loops and with its limits."""

@@ -1,4 +1,4 @@
-"""The time and the memory of whole commands."""
+"""Measure the time and memory of whole commands."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from workbench.config.targets import trusted_variable
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 
-# A process is charged with the memory of the one that started it, so that one must be small.
+# The peak memory of a process includes that of its parent at the fork, so the parent must be small.
 STOPWATCH = """
 import resource, subprocess, sys, time
 start = time.perf_counter()
@@ -26,23 +26,23 @@ print(time.perf_counter() - start, used.ru_maxrss, used.ru_utime + used.ru_stime
 
 
 class EndAtFirstStep(L.Callback):
-    """Ends the process after its first training step, of which the rehearsal before it has none."""
+    """Ends the process after its first training step; the rehearsal does not call it."""
 
     only_shows: ClassVar[bool] = True
 
     def on_train_batch_end(self, *_: object) -> None:
-        """Exit at once; only the time to the first step is measured."""
+        """Exit at once: only the time to the first step is measured."""
         os._exit(0)
 
 
-class Took(NamedTuple):
+class Cost(NamedTuple):
     """The cost of a command.
 
     Args:
-        seconds: by the clock.
-        memory: at its peak, in MiB.
-        cpu: seconds of all its threads and processes, which other load moves less.
-        size: of what it wrote, in MiB, where that is asked for.
+        seconds: wall time.
+        memory: peak memory in MiB.
+        cpu: CPU seconds of all threads and processes, which depend less on other load.
+        size: size of the file that it wrote, in MiB; None if not measured.
     """
 
     seconds: float
@@ -52,39 +52,38 @@ class Took(NamedTuple):
 
 
 def trust_this_package() -> None:
-    """Let configs name the classes of this package, here and in the processes that it starts."""
+    """Let configs name the classes of this package, here and in child processes."""
     trusted, path = trusted_variable(), "PYTHONPATH"
     os.environ[trusted] = ",".join([os.environ.get(trusted, ""), __package__ or ""])
     os.environ[path] = os.pathsep.join(filter(None, [str(SCRIPTS), os.environ.get(path)]))
 
 
-def time_commands(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, list[Took]]:
-    """The cost of each command, `rounds` times each, in turns; the first turn does not count.
+def time_commands(commands: Mapping[str, Sequence[str]], rounds: int) -> dict[str, list[Cost]]:
+    """Run commands in turns, and return the costs of each; the first turn is a warm-up.
 
     Args:
-        commands: Python's arguments by a name; `{turn}` in them is the number of the turn.
-        rounds: turns that count.
+        commands: arguments of Python, by name; `{turn}` in them is replaced by the turn's number.
+        rounds: the number of turns after the warm-up.
 
     Raises:
         CalledProcessError: if a command fails.
     """
-    took: dict[str, list[Took]] = {name: [] for name in commands}
+    costs: dict[str, list[Cost]] = {name: [] for name in commands}
     for turn in range(rounds + 1):
         for name, arguments in commands.items():
-            here = [argument.replace("{turn}", str(turn)) for argument in arguments]
-            one = time_command(here)
+            cost = time_command([argument.replace("{turn}", str(turn)) for argument in arguments])
             if turn > 0:
-                took[name].append(one)
-    return took
+                costs[name].append(cost)
+    return costs
 
 
-def time_command(arguments: Sequence[str]) -> Took:
-    """The cost of `python` with these arguments.
+def time_command(arguments: Sequence[str]) -> Cost:
+    """Run `python` with some arguments and return the cost.
 
     Raises:
-        CalledProcessError: if it fails.
+        CalledProcessError: if the command fails.
     """
     stopwatch = [sys.executable, "-c", STOPWATCH, sys.executable, *arguments]
     done = subprocess.run(stopwatch, cwd=PROJECT_ROOT, check=True, capture_output=True, text=True)
     seconds, kibibytes, cpu = map(float, done.stdout.split())
-    return Took(seconds, kibibytes / 2**10, cpu)
+    return Cost(seconds, kibibytes / 2**10, cpu)

@@ -1,4 +1,4 @@
-"""Loops of Lightning's that are raced: the least that it can do, and training as it is here."""
+"""Loops with Lightning: the bare minimum, and training as `scripts/train.py` does it."""
 
 import math
 import time
@@ -24,9 +24,9 @@ from workbench.training import train
 
 
 def minimal(pace: Pace, config: Config) -> None:
-    """The bare loop's network, images and optimizer under a Trainer with everything switched off.
+    """Train the bare loop's network, images and optimizer with a Trainer, everything switched off.
 
-    Nothing is validated, no callback or logger is called, and the module has no hook.
+    There are no validation, no callbacks, no loggers and no hooks.
     """
     data, model, grey, device = set_up(config)
     x = data.normalization(grey).to(device)
@@ -56,7 +56,7 @@ class _Minimal(L.LightningModule):
 
 
 class _Paced:
-    """Batches of images in memory, each epoch at its turn."""
+    """Batches of images in memory; each epoch waits for its turn."""
 
     def __init__(self, pace: Pace, x: Tensor, batch_size: int) -> None:
         self.pace = pace
@@ -72,7 +72,7 @@ class _Paced:
 
 
 def training(pace: Pace, config: Config) -> None:
-    """What scripts/train.py does: validation, checkpoints, loggers and callbacks."""
+    """Train as scripts/train.py does, with validation, checkpoints, loggers and callbacks."""
     with TemporaryDirectory() as folder:
         data = build_data(config)
         module = assemble(config, data)
@@ -100,7 +100,7 @@ class _EpochByEpoch(L.Callback):
 
 
 def _time_hooks(callback: Any, parts: dict[str, float]) -> None:
-    """Let a callback add the seconds spent in its hooks to `parts`, under its class's name."""
+    """Add the seconds spent in a callback's hooks to `parts`, under the name of its class."""
     name = type(callback).__name__
     hooks = [hook for hook in dir(L.Callback) if hook.startswith("on_")]
     for hook in hooks:

@@ -1,7 +1,7 @@
-"""Plain loops that are raced: the notebook, a bare one, our step in one, the arithmetic alone.
+"""Loops without Lightning: the notebook's, a bare one, one with our step, the arithmetic alone.
 
-The first two minimise what the default model does, the mean absolute error, whatever the config
-says; each takes its network, batch size and learning rate from it.
+The notebook's and the bare loop minimise the default model's loss, the mean absolute error,
+whatever the config says; all take network, batch size and learning rate from the config.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,7 +24,7 @@ from workbench.trainer import spare_driver_lookups
 
 
 def notebook(pace: Pace, config: Config) -> None:
-    """Torchvision transforms of each image, a DataLoader, and a plain loop."""
+    """Train with torchvision transforms of each image, a DataLoader, and a plain loop."""
     data, model, grey, device = set_up(config)
     loader = DataLoader(_Transformed(grey), batch_size=data.batch_size, shuffle=True)
     optimizer = torch.optim.Adam(model.parameters(), lr=config["optimizer"]["lr"])
@@ -32,7 +32,7 @@ def notebook(pace: Pace, config: Config) -> None:
 
 
 def bare_loop(pace: Pace, config: Config) -> None:
-    """The fastest plain loop that we know: normalised images in memory, and fused Adam."""
+    """Train with the fastest plain loop that we know: normalised images in memory, fused Adam."""
     data, model, grey, device = set_up(config)
     x = data.normalization(grey).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=config["optimizer"]["lr"], fused=True)
@@ -40,7 +40,7 @@ def bare_loop(pace: Pace, config: Config) -> None:
 
 
 def our_step(pace: Pace, config: Config) -> None:
-    """What scripts/train.py computes of a batch, its noise and metrics too, without Lightning."""
+    """Compute what scripts/train.py does for a batch, with noise and metrics, without Lightning."""
     data, _, grey, device = set_up(config)
     module: Any = assemble(config, data).to(device)
     optimizer: Any = module.configure_optimizers()
@@ -63,41 +63,42 @@ def our_step(pace: Pace, config: Config) -> None:
 
 
 def products(pace: Pace, config: Config) -> None:
-    """The matrix products of the network's linear layers, forwards and backwards, alone."""
+    """Compute only the matrix products of the network's linear layers, forward and backward."""
     data, model, grey, device = set_up(config)
     layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     sizes = [(layer.in_features, layer.out_features) for layer in layers]
     dtype = torch.bfloat16 if config["trainer"]["precision"] == "bf16-mixed" else torch.float32
 
     def step(batch_size: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-        todo = []
+        """The factors and outputs of all products of a step."""
+        factors = []
         for number, (before, after) in enumerate(sizes):
             x, y, w = (
                 torch.randn(*shape, device=device, dtype=dtype)
                 for shape in ((batch_size, before), (batch_size, after), (before, after))
             )
-            todo += [(x, w, torch.empty_like(y)), (x.T, y, torch.empty_like(w))]
-            if number > 0:  # nobody asks for the gradient of the images
-                todo.append((y, w.T, torch.empty_like(x)))
-        return todo
+            factors += [(x, w, torch.empty_like(y)), (x.T, y, torch.empty_like(w))]
+            if number > 0:  # the gradient of the images is not needed
+                factors.append((y, w.T, torch.empty_like(x)))
+        return factors
 
     full, rest = divmod(len(grey), data.batch_size)
     steps = [step(data.batch_size)] * full + [step(rest)] * bool(rest)
     while True:
         pace.next_epoch(len(grey))
-        for todo in steps:
-            for a, b, out in todo:
+        for factors in steps:
+            for a, b, out in factors:
                 torch.mm(a, b, out=out)
 
 
 class SetUp(NamedTuple):
-    """What a loop trains, and on what.
+    """The data, model and device of a loop.
 
     Args:
-        data: for its settings.
-        model: of the config, on `device`.
-        grey: the training images as they are kept, uint8 `[N, C, H, W]`.
-        device: the GPU, if there is one.
+        data: the data module, for its settings.
+        model: the config's model, on `device`.
+        grey: the training images as they are stored, uint8 `[N, C, H, W]`.
+        device: the GPU, or the CPU if there is none.
     """
 
     data: ImageDataModule
@@ -107,7 +108,7 @@ class SetUp(NamedTuple):
 
 
 def set_up(config: Config) -> SetUp:
-    """The data and the model of a config, and torch as a run has it."""
+    """Build the data and model of a config, with torch set up as in a run."""
     torch.manual_seed(config["seed"])
     torch.set_float32_matmul_precision(config["matmul_precision"])
     spare_driver_lookups()
@@ -122,7 +123,7 @@ def set_up(config: Config) -> SetUp:
 
 
 def in_memory(x: Tensor, batch_size: int) -> Iterable[Tensor]:
-    """Batches of an epoch in a random order."""
+    """The batches of an epoch, in random order."""
     order = torch.randperm(len(x), device=x.device)
     return (x.index_select(0, rows) for rows in order.split(batch_size))
 
@@ -134,6 +135,7 @@ def _loop(
     batches: Callable[[], Iterable[Tensor]],
     images: int,
 ) -> None:
+    """Minimise the mean absolute error, epoch after epoch."""
     while True:
         pace.next_epoch(images)
         for x in batches():
@@ -144,7 +146,7 @@ def _loop(
 
 
 class _Transformed(Dataset[Tensor]):
-    """Images as torchvision's MNIST hands them out."""
+    """Images, transformed one by one as by torchvision's MNIST."""
 
     def __init__(self, images: Tensor) -> None:
         self.images = images.cpu()

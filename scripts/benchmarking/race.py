@@ -1,4 +1,4 @@
-"""Pipelines that take turns, an epoch each, in processes of their own."""
+"""Run pipelines in turns of one epoch, each in a process of its own."""
 
 import multiprocessing
 import os
@@ -13,21 +13,21 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
-import musigma  # noqa: F401  its project is handed over in each process
+import musigma  # noqa: F401  hands over its project, in each process
 from workbench.console import set_up_logging
 
 
 @dataclass
 class Epoch:
-    """What an epoch took.
+    """The cost of an epoch.
 
     Args:
-        seconds: from its beginning to that of the next.
-        cpu: seconds of all threads of the process, which other load moves less.
-        images: trained on.
-        memory: the process's peak so far over what its imports took, in MiB; of a GPU's memory
-            where there is one. Of streamed data that of its workers too.
-        parts: seconds that went into named parts of it.
+        seconds: wall time from the start of the epoch to the start of the next.
+        cpu: CPU seconds of all threads of the process, which depend less on other load.
+        images: the number of images trained on.
+        memory: the process's peak so far, without its imports, in MiB: of the GPU if there is one,
+            else of the process, with its workers if data are streamed.
+        parts: seconds spent in parts of the epoch, by name.
     """
 
     seconds: float
@@ -38,10 +38,10 @@ class Epoch:
 
 
 class Pace:
-    """Where a pipeline waits for its turn.
+    """Lets a pipeline wait for its turns, and reports its epochs.
 
     Args:
-        pipe: to the process that gives the turns.
+        pipe: the connection to the process that gives the turns.
     """
 
     def __init__(self, pipe: Connection) -> None:
@@ -52,7 +52,11 @@ class Pace:
         self._start: tuple[float, float] | None = None
 
     def next_epoch(self, images: int) -> None:
-        """Report the epoch that has ended, with its images, and wait until the next may begin."""
+        """Report the epoch that has ended, and wait for the turn of the next.
+
+        Args:
+            images: the number of images of the epoch that has ended.
+        """
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         if self._start is not None:
@@ -65,11 +69,11 @@ class Pace:
 
 Key = TypeVar("Key", bound=Hashable)
 Pipeline = Callable[[Pace], None]
-"""Trains for ever, and calls `Pace.next_epoch` before each epoch."""
+"""Trains without end, and calls `Pace.next_epoch` before each epoch."""
 
 
 class Spread(NamedTuple):
-    """Of several turns."""
+    """The smallest, the median and the largest value of several turns."""
 
     least: float
     median: float
@@ -77,48 +81,48 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Iterable[float]) -> "Spread":
-        """The spread of values, of which there is at least one."""
-        known = sorted(values)
-        return cls(known[0], median(known), known[-1])
+        """The spread of one or more values."""
+        ordered = sorted(values)
+        return cls(ordered[0], median(ordered), ordered[-1])
 
 
 @dataclass
 class Row:
-    """What a pipeline did in all its turns."""
+    """The epochs of a pipeline in all of its turns."""
 
     epochs: list[Epoch] = field(default_factory=list)
 
     @property
     def seconds(self) -> Spread:
-        """Of an epoch, by the clock."""
+        """Wall time per epoch."""
         return Spread.of(epoch.seconds for epoch in self.epochs)
 
     @property
     def cpu(self) -> Spread:
-        """Of an epoch, seconds of all threads."""
+        """CPU seconds per epoch."""
         return Spread.of(epoch.cpu for epoch in self.epochs)
 
     @property
     def images_per_second(self) -> Spread:
-        """Of an epoch."""
+        """Images per second of wall time."""
         return Spread.of(epoch.images / epoch.seconds for epoch in self.epochs)
 
     def ratios(self, base: "Row") -> Spread:
-        """To another's epochs, turn by turn.
+        """Wall times as ratios to another pipeline's, turn by turn.
 
-        A machine that others use changes its pace from minute to minute; in a turn it is the same.
+        On a shared machine the speed changes from minute to minute, and hardly within a turn.
         """
         turns = zip(self.epochs, base.epochs, strict=True)
-        return Spread.of(ours.seconds / theirs.seconds for ours, theirs in turns)
+        return Spread.of(epoch.seconds / other.seconds for epoch, other in turns)
 
     @property
     def memory(self) -> float:
-        """The peak, in MiB."""
+        """Peak memory in MiB."""
         return max(epoch.memory for epoch in self.epochs)
 
     @property
     def parts(self) -> dict[str, float]:
-        """Seconds an epoch, medians by name."""
+        """Median seconds per epoch of each part."""
         names = {name for epoch in self.epochs for name in epoch.parts}
         return {
             name: median(epoch.parts.get(name, 0.0) for epoch in self.epochs)
@@ -127,24 +131,24 @@ class Row:
 
 
 def race(pipelines: Mapping[Key, Pipeline], rounds: int) -> dict[Key, Row]:
-    """Let pipelines take turns, so that whatever else the machine does meets all of them.
+    """Run pipelines in turns, so that other load on the machine affects all of them.
 
-    The first turn of each, which warms it up, does not count. One that is not at its turn sleeps.
+    The first turn of each is a warm-up. Pipelines sleep until their turn.
 
     Args:
-        pipelines: by name; they are pickled.
-        rounds: turns that count.
+        pipelines: the pipelines by name; they are pickled.
+        rounds: the number of turns after the warm-up.
     """
     context = multiprocessing.get_context("spawn")
     rows = {name: Row() for name in pipelines}
     pipes, processes = {}, []
-    folder = tempfile.TemporaryDirectory()  # of processes that never end by themselves
+    folder = tempfile.TemporaryDirectory()  # the processes are killed, and clean up nothing
     try:
         for name, pipeline in pipelines.items():
-            pipes[name], theirs = context.Pipe()
-            processes.append(context.Process(target=_run, args=(pipeline, theirs, folder.name)))
+            pipes[name], other_end = context.Pipe()
+            processes.append(context.Process(target=_run, args=(pipeline, other_end, folder.name)))
             processes[-1].start()
-            theirs.close()
+            other_end.close()
         for turn in range(rounds + 1):
             for name, row in rows.items():
                 pipes[name].send("go")
@@ -160,11 +164,12 @@ def race(pipelines: Mapping[Key, Pipeline], rounds: int) -> dict[Key, Row]:
 
 
 def _run(pipeline: Pipeline, pipe: Connection, folder: str) -> None:
+    """Run a pipeline in this process, without output, with temporary files in `folder`."""
     tempfile.tempdir = folder
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
     set_up_logging(first_process=False)
-    multiprocessing.set_start_method(None, force=True)  # a script's, for workers of a loader
+    multiprocessing.set_start_method(None, force=True)  # workers start as those of a script do
     pipeline(Pace(pipe))
 
 

@@ -1,4 +1,4 @@
-"""Data that do not fit into memory: streamed training beside a bare DataLoader loop."""
+"""Training on streamed data, and a bare loop with a DataLoader on the same files."""
 
 import os
 import threading
@@ -19,12 +19,12 @@ from musigma.assemble import build_data, build_model
 from musigma.data.image_files import read_file
 from workbench.project import Config
 
-EVERY = 0.25
-"""Seconds between two looks at the memory."""
+INTERVAL = 0.25
+"""Seconds between two measurements of memory."""
 
 
 def make_images(folder: Path, count: int, side: int) -> Path:
-    """A folder of PNG files in colour, `side` × `side`, nine in ten of them to train on."""
+    """Write PNG files in colour, `side` × `side` pixels, nine in ten of them for training."""
     generator = np.random.default_rng(0)
     for number in range(count):
         name = "test" if number % 10 == 9 else "train"
@@ -37,8 +37,8 @@ def make_images(folder: Path, count: int, side: int) -> Path:
 
 
 def bare_loader(pace: Pace, config: Config) -> None:
-    """A DataLoader that reads the same files, and a plain loop that trains the same model."""
-    pace.measure = Resident().peak
+    """Train the same model on the same files with a DataLoader and a plain loop."""
+    pace.measure = MemoryMonitor().peak
     data: Any = build_data(config)
     data.prepare_data()
     model = build_model(config, data)
@@ -57,31 +57,31 @@ def bare_loader(pace: Pace, config: Config) -> None:
 
 
 def streamed(pace: Pace, config: Config) -> None:
-    """What scripts/train.py does of the same files with data.stream=true."""
-    pace.measure = Resident().peak
+    """Train as scripts/train.py does with data.stream=true."""
+    pace.measure = MemoryMonitor().peak
     training(pace, config)
 
 
-class Resident:
-    """The memory of a process and its children above what it had at first, in MiB."""
+class MemoryMonitor:
+    """Measures the peak memory of a process and its children, without the initial memory."""
 
     def __init__(self) -> None:
-        self._idle = _resident()
-        self._peak = self._idle
-        threading.Thread(target=self._look, daemon=True).start()
+        self._initial = _memory()
+        self._peak = self._initial
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def peak(self) -> float:
-        """The most so far."""
-        return self._peak - self._idle
+        """The peak so far, in MiB."""
+        return self._peak - self._initial
 
-    def _look(self) -> None:
+    def _watch(self) -> None:
         while True:
-            self._peak = max(self._peak, _resident())
-            time.sleep(EVERY)
+            self._peak = max(self._peak, _memory())
+            time.sleep(INTERVAL)
 
 
-def _resident() -> float:
-    """Each page counts once, as a share of it for each process that has it."""
+def _memory() -> float:
+    """Memory of this process and its children in MiB; pages that they share count once."""
     total = 0.0
     for process in _family(os.getpid()):
         try:
@@ -93,15 +93,15 @@ def _resident() -> float:
 
 
 def _family(process: int) -> list[int]:
-    """A process and those that it started."""
-    found = [process]
+    """The ids of a process and its descendants."""
+    members = [process]
     for file in Path(f"/proc/{process}/task").glob("*/children"):
         try:
             children = file.read_text().split()
         except OSError:
             continue
-        found += [member for child in children for member in _family(int(child))]
-    return found
+        members += [member for child in children for member in _family(int(child))]
+    return members
 
 
 class _Files(Dataset[Tensor]):

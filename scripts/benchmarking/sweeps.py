@@ -1,14 +1,14 @@
-"""Sweeps of many small jobs: what each costs before its first step, while it runs, and done."""
+"""Measure the cost of a job in large sweeps: before the first step, as a whole, once done."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarking.commands import EndAtFirstStep, Took, time_command
+from benchmarking.commands import Cost, EndAtFirstStep, time_command
 
 FEW, MANY = 20, 220
-"""The jobs of sweeps by whose difference the cost of one is measured."""
+"""The numbers of jobs of two sweeps whose difference gives the cost of a job."""
 
 SMALL = (
     "data.source=sample",
@@ -24,69 +24,67 @@ SMALL = (
 )
 
 
-def measure_sweeps(overrides: Sequence[str], jobs: int) -> dict[str, Took]:
-    """The cost of whole commands by what they do, for sweeps of up to so many jobs.
+def measure_sweeps(overrides: Sequence[str], jobs: int) -> dict[str, Cost]:
+    """The costs of commands on sweeps of several sizes, by what the command does.
 
     Args:
-        overrides: of the config that `scripts/train.py` composes.
-        jobs: of the largest sweep.
+        overrides: overrides of the config of `scripts/train.py`.
+        jobs: the number of jobs of the largest sweep.
     """
-    took: dict[str, Took] = {}
+    costs: dict[str, Cost] = {}
     with TemporaryDirectory() as folder:
         train = ["scripts/train.py", "-m", *SMALL, *overrides, f"log_dir={folder}"]
         ends = f"+callbacks.end._target_={EndAtFirstStep.__module__}.{EndAtFirstStep.__qualname__}"
         for count in (FEW, MANY):
             betas = ",".join(f"{0.01 * (n + 1):.2f}" for n in range(count))
             sweep = f"sweep=first{count}"
-            took[f"to the first step, {count} seeds"] = time_command(
+            costs[f"to the first step, {count} seeds"] = time_command(
                 [*train, ends, sweep, f"seed=range({count})"]
             )
-            took[f"to the first step, {count} β"] = time_command(
+            costs[f"to the first step, {count} β"] = time_command(
                 [*train, ends, f"{sweep}b", "model=vae", f"model.objective.beta={betas}"]
             )
         for count in _sizes(jobs):
             command = [*train, f"sweep={count}", f"seed=range({count})"]
             report = ["scripts/report.py", f"sweep={count}", f"log_dir={folder}"]
-            took[f"{count} jobs"] = time_command(command)
-            took[f"{count} jobs, all done"] = time_command(command)
+            costs[f"{count} jobs"] = time_command(command)
+            costs[f"{count} jobs, all done"] = time_command(command)
             page = Path(folder, "sweeps", str(count), "report.html")
-            took[f"{count} jobs, report"] = time_command(report)
-            took[f"{count} jobs, report"] = took[f"{count} jobs, report"]._replace(
-                size=page.stat().st_size / 2**20
-            )
-    return took
-
-
-def costs_of_a_job(took: Mapping[str, Took]) -> dict[str, float]:
-    """Milliseconds of CPU that one more job costs, by what is done with it.
-
-    Args:
-        took: as `measure_sweeps` gives it.
-    """
-    costs = {}
-    for what in ("seeds", "β"):
-        few, many = (took[f"to the first step, {count} {what}"] for count in (FEW, MANY))
-        costs[f"before the first step, {what}"] = _each(few, many, MANY - FEW)
-    sizes = sorted({int(name.split()[0]) for name in took if name[0].isdigit()})
-    smallest, largest = sizes[0], sizes[-1]
-    for what in ("", ", all done", ", report"):
-        few, many = (took[f"{count} jobs{what}"] for count in (smallest, largest))
-        name = what.removeprefix(", ") or "done whole"
-        costs[name] = _each(few, many, largest - smallest)
+            cost = time_command(report)
+            costs[f"{count} jobs, report"] = cost._replace(size=page.stat().st_size / 2**20)
     return costs
 
 
-def _each(few: Took, many: Took, more: int) -> float:
-    return 1000 * (many.cpu - few.cpu) / max(more, 1)
+def costs_per_job(costs: Mapping[str, Cost]) -> dict[str, float]:
+    """The CPU milliseconds of one more job, by what is done with it.
+
+    Args:
+        costs: the result of `measure_sweeps`.
+    """
+    per_job = {}
+    for varied in ("seeds", "β"):
+        few, many = (costs[f"to the first step, {count} {varied}"] for count in (FEW, MANY))
+        per_job[f"before the first step, {varied}"] = _per_job(few, many, MANY - FEW)
+    sizes = sorted({int(name.split()[0]) for name in costs if name[0].isdigit()})
+    smallest, largest = sizes[0], sizes[-1]
+    for suffix in ("", ", all done", ", report"):
+        few, many = (costs[f"{count} jobs{suffix}"] for count in (smallest, largest))
+        name = suffix.removeprefix(", ") or "as a whole"
+        per_job[name] = _per_job(few, many, largest - smallest)
+    return per_job
+
+
+def _per_job(few: Cost, many: Cost, jobs: int) -> float:
+    return 1000 * (many.cpu - few.cpu) / max(jobs, 1)
 
 
 def _sizes(jobs: int) -> list[int]:
     return sorted({max(2, jobs // 100), max(3, jobs // 10), jobs})
 
 
-def plain(took: Mapping[str, Took]) -> dict[str, Any]:
+def plain(costs: Mapping[str, Cost]) -> dict[str, Any]:
     """The costs of commands and of a job, for JSON."""
     return {
-        "commands": {name: one._asdict() for name, one in took.items()},
-        "ms_a_job": costs_of_a_job(took),
+        "commands": {name: cost._asdict() for name, cost in costs.items()},
+        "ms_a_job": costs_per_job(costs),
     }

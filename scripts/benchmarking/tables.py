@@ -1,4 +1,4 @@
-"""The tables of a benchmark: what is measured, and how it is shown."""
+"""The tables of a benchmark: measure them, show them, write them to a file."""
 
 import json
 import os
@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarking import lightning_loops, pipelines, streamed
-from benchmarking.commands import EndAtFirstStep, Took, time_commands, trust_this_package
+from benchmarking.commands import Cost, EndAtFirstStep, time_commands, trust_this_package
 from benchmarking.race import Row, race
 from benchmarking.repeated import RepeatedMNIST
-from benchmarking.sweeps import costs_of_a_job, measure_sweeps, plain
+from benchmarking.sweeps import costs_per_job, measure_sweeps, plain
 from workbench.console import set_up_logging
 from workbench.doctor import cpu_name
 from workbench.project import Config
@@ -45,7 +45,7 @@ TableName = Literal[
 
 
 class Entry(NamedTuple):
-    """A setting in words, the overrides of `scripts/train.py`'s config, and who takes part."""
+    """A setting in words, its overrides of the config of `scripts/train.py`, and its pipelines."""
 
     setting: str
     overrides: tuple[str, ...]
@@ -69,53 +69,54 @@ def benchmark(
     stream_images: int,
     stream_side: int,
 ) -> None:
-    """Measure, show, and write to a JSON file.
+    """Measure and show tables, and write them to a JSON file.
 
     Args:
-        tables: which.
-        overrides: of the config that `scripts/train.py` composes.
-        rounds: how often everything is measured, but for `many_jobs`, which is measured once.
-        jobs: of the largest sweep in `many_jobs`.
+        tables: the names of the tables.
+        overrides: overrides of the config of `scripts/train.py`.
+        rounds: the number of measurements; `many_jobs` is measured once.
+        jobs: the number of jobs of the largest sweep in `many_jobs`.
         output: the file.
-        stream_images: image files that are made, in a temporary folder, to be streamed.
-        stream_side: their height and width.
+        stream_images: the number of image files made in a temporary folder for `stream`.
+        stream_side: height and width of these images.
     """
     set_up_logging(first_process=False)
     trust_this_package()
     console = Console(highlight=False, width=WIDTH)
-    found: dict[str, Any] = {"machine": _machine(), "overrides": list(overrides), "rounds": rounds}
-    console.print(found["machine"])
+    result: dict[str, Any] = {"machine": _machine(), "overrides": list(overrides), "rounds": rounds}
+    console.print(result["machine"])
     output.parent.mkdir(parents=True, exist_ok=True)
     for name in tables:
         if name == "many_jobs":
             many = measure_sweeps(overrides, jobs)
-            found[name] = plain(many)
-            console.print(_table_of_many(name, many))
-            for what, cost in costs_of_a_job(many).items():
-                console.print(f"  {what:<40} {cost:8.1f} ms of CPU for each job more")
+            result[name] = plain(many)
+            console.print(_table_of_sweeps(name, many))
+            for label, milliseconds in costs_per_job(many).items():
+                console.print(f"  {label:<40} {milliseconds:8.1f} ms of CPU per job")
         elif name in ("sweeps", "commands"):
             with TemporaryDirectory() as folder:
                 commands = _sweeps if name == "sweeps" else _commands
-                took = time_commands(commands(overrides, folder), rounds)
-            found[name] = {key: [one._asdict() for one in turns] for key, turns in took.items()}
-            console.print(_table_of_commands(name, took))
+                costs = time_commands(commands(overrides, folder), rounds)
+            result[name] = {key: [c._asdict() for c in turns] for key, turns in costs.items()}
+            console.print(_table_of_commands(name, costs))
         else:
             with TemporaryDirectory() as folder:
                 if name == "stream":
                     streamed.make_images(Path(folder), stream_images, stream_side)
                 entries = list(_entries(name, folder, stream_side))
                 rows = _race(entries, overrides, rounds)
-            found[name] = [
+            result[name] = [
                 {**key._asdict(), "epochs": [asdict(epoch) for epoch in row.epochs]}
                 for key, row in rows.items()
             ]
             console.print(_table(name, rows))
             console.print(*_parts(rows), sep="\n")
-        output.write_text(json.dumps(found, indent=2) + "\n")
+        output.write_text(json.dumps(result, indent=2) + "\n")
     console.print(f"written to {output}")
 
 
 def _entries(table: TableName, folder: str = "", side: int = 0) -> Iterator[Entry]:
+    """The rows of a table, except for the two tables of commands."""
     if table == "epoch":
         yield Entry("", (), (NOTEBOOK, BARE, STEP, MINIMAL, OURS, PRODUCTS))
     elif table == "batch_sizes":
@@ -128,7 +129,7 @@ def _entries(table: TableName, folder: str = "", side: int = 0) -> Iterator[Entr
             "trainer.precision=bf16-mixed",
         ):
             yield Entry(setting, (setting,), (OURS, PRODUCTS))
-        yield Entry("compile=true", ("compile=true",))  # compiles before its first turn ends
+        yield Entry("compile=true", ("compile=true",))  # compiles during the warm-up
     elif table == "stream":
         data = (
             "data=image_folder",
@@ -162,27 +163,27 @@ def _race(entries: Sequence[Entry], overrides: Sequence[str], rounds: int) -> di
 
 
 def _config(*overrides: str) -> Config:
-    composed = compose("train", ["name=benchmark", *overrides])  # by the script's own Hydra
+    composed = compose("train", ["name=benchmark", *overrides])  # Hydra was set up by the script
     config: Any = OmegaConf.to_container(composed, resolve=True)
     return config
 
 
 def _table(title: str, rows: Mapping[Contestant, Row]) -> Table:
-    """Medians, and in brackets the least; of ratios turn by turn also the most."""
+    """A table of medians, with the smallest value in brackets; for ratios the range."""
     table = Table(title=title, title_justify="left")
     table.add_column("", no_wrap=True)
     bases = {
-        f"to {others[0]}": others
-        for others in ((BARE, LOADER), (MINIMAL,), (PRODUCTS,))
-        if any(key.pipeline in others for key in rows)
+        f"to {names[0]}": names
+        for names in ((BARE, LOADER), (MINIMAL,), (PRODUCTS,))
+        if any(key.pipeline in names for key in rows)
     }
     for column in ("s/epoch", "s of CPU", "images/s", *bases, "MiB"):
         table.add_column(column, justify="right")
     for key, row in rows.items():
         ratios = []
-        for others in bases.values():
-            known = [rows.get(Contestant(key.setting, other)) for other in others]
-            ratios.append(_ratio(row, next(filter(None, known), None)))
+        for names in bases.values():
+            base = (rows.get(Contestant(key.setting, name)) for name in names)
+            ratios.append(_ratio(row, next(filter(None, base), None)))
         table.add_row(
             f"{key.pipeline}  {key.setting}",
             *("{1:.2f} ({0:.2f})".format(*spread) for spread in (row.seconds, row.cpu)),
@@ -194,15 +195,15 @@ def _table(title: str, rows: Mapping[Contestant, Row]) -> Table:
 
 
 def _ratio(row: Row, base: Row | None) -> str:
-    """By the clock, turn by turn; and below it by the least CPU time."""
+    """The ratio of wall times, turn by turn, and below it the ratio of the least CPU times."""
     if base is None:
         return ""
-    clock = "{1:.2f} ({0:.2f}–{2:.2f})".format(*row.ratios(base))
-    return f"{clock}\nCPU {row.cpu.least / base.cpu.least:.3f}"
+    wall = "{1:.2f} ({0:.2f}–{2:.2f})".format(*row.ratios(base))
+    return f"{wall}\nCPU {row.cpu.least / base.cpu.least:.3f}"
 
 
 def _parts(rows: Mapping[Contestant, Row]) -> Iterator[str]:
-    """Of the default setting, what each callback costs."""
+    """A line for the cost of each callback, in the default setting."""
     if (row := rows.get(Contestant("", OURS))) is None:
         return
     for name, seconds in row.parts.items():
@@ -210,7 +211,7 @@ def _parts(rows: Mapping[Contestant, Row]) -> Iterator[str]:
 
 
 def _sweeps(overrides: Sequence[str], folder: str) -> dict[str, list[str]]:
-    """Sweeps of runs of one epoch of 4,000 digits, one after the other in one process."""
+    """Sweeps of runs with one epoch of 4,000 digits each, one after the other in one process."""
     short = ("data.source=sample", "trainer.max_epochs=1")
     sweep = ["scripts/train.py", "-m", *overrides, *short, f"log_dir={folder}/{{turn}}"]
     return {
@@ -220,7 +221,7 @@ def _sweeps(overrides: Sequence[str], folder: str) -> dict[str, list[str]]:
 
 
 def _commands(overrides: Sequence[str], folder: str) -> dict[str, list[str]]:
-    """Single commands; a run for the last of them to evaluate is trained first."""
+    """Single commands, after a run has been trained for the last of them to evaluate."""
     ends = f"+callbacks.end._target_={EndAtFirstStep.__module__}.{EndAtFirstStep.__qualname__}"
     train, place = ["scripts/train.py", *overrides], f"log_dir={folder}"
     time_commands({"": [*train, place, "trainer.max_epochs=1"]}, 0)
@@ -233,29 +234,29 @@ def _commands(overrides: Sequence[str], folder: str) -> dict[str, list[str]]:
     }
 
 
-def _table_of_commands(title: str, took: Mapping[str, Sequence[Took]]) -> Table:
+def _table_of_commands(title: str, costs: Mapping[str, Sequence[Cost]]) -> Table:
     table = Table("", title=title, title_justify="left")
     for column in ("s", "lowest", "highest", "MiB"):
         table.add_column(column, justify="right")
-    for name, all_ in took.items():
-        seconds = [one.seconds for one in all_]
+    for name, turns in costs.items():
+        seconds = [cost.seconds for cost in turns]
         cells = [f"{value:.2f}" for value in (median(seconds), min(seconds), max(seconds))]
-        table.add_row(name, *cells, f"{max(one.memory for one in all_):,.0f}")
+        table.add_row(name, *cells, f"{max(cost.memory for cost in turns):,.0f}")
     return table
 
 
-def _table_of_many(title: str, took: Mapping[str, Took]) -> Table:
+def _table_of_sweeps(title: str, costs: Mapping[str, Cost]) -> Table:
     table = Table("", title=title, title_justify="left")
     for column in ("s", "s of CPU", "MiB", "MiB written"):
         table.add_column(column, justify="right")
-    for name, one in took.items():
-        size = "" if one.size is None else f"{one.size:.2f}"
-        table.add_row(name, f"{one.seconds:.1f}", f"{one.cpu:.1f}", f"{one.memory:,.0f}", size)
+    for name, cost in costs.items():
+        size = "" if cost.size is None else f"{cost.size:.2f}"
+        table.add_row(name, f"{cost.seconds:.1f}", f"{cost.cpu:.1f}", f"{cost.memory:,.0f}", size)
     return table
 
 
 def _machine() -> str:
-    """In words: processor, threads, torch, and the GPU where there is one."""
+    """The machine in words: processor, threads, torch, and GPU."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU: not measured"
     threads = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
     return f"{cpu_name()}, {threads}; torch {torch.__version__}; {gpu}"

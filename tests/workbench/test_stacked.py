@@ -10,10 +10,10 @@ from torch.utils._pytree import tree_map
 from hydra_plugins.workbench.stacked_launcher import StackedLauncher
 from toy import Line
 from workbench.errors import ConfigError
-from workbench.stacked.graph import Replayed
-from workbench.stacked.leaves import put_together, take_apart
-from workbench.stacked.member import UNUSED, check_uncalled
-from workbench.stacked.stack import Stack, own_parts
+from workbench.stacked.graph import GraphedFunction
+from workbench.stacked.leaves import rebuild, split
+from workbench.stacked.member import SKIPPED_HOOKS, check_hooks
+from workbench.stacked.stack import Stack, own_attributes
 from workbench.stacked.training import check_unchanged
 
 
@@ -194,14 +194,14 @@ class OwnStep(StackedLine):
 
 
 def test_a_step_or_a_hook_that_a_stack_would_leave_out_is_none_of_a_derived_class():
-    check_uncalled(StackedLine(1.0), "terms", UNUSED)  # wrote its methods for stacks beside it
+    check_hooks(StackedLine(1.0), "terms", SKIPPED_HOOKS)  # wrote its methods for stacks beside it
     with pytest.raises(ConfigError, match=r"OwnStep\.training_step"):
-        check_uncalled(OwnStep(1.0), "terms", UNUSED)
+        check_hooks(OwnStep(1.0), "terms", SKIPPED_HOOKS)
 
 
 def test_what_differs_in_numbers_and_weights_alone_is_alike():
-    alike = [take_apart(own_parts(StackedLine(weight)))[0] for weight in (0.5, 1.0)]
-    others = [take_apart(own_parts(StackedLine(0.5, power)))[0] for power in (2, 3)]
+    alike = [split(own_attributes(StackedLine(weight)))[0] for weight in (0.5, 1.0)]
+    others = [split(own_attributes(StackedLine(0.5, power)))[0] for power in (2, 3)]
     assert alike[0] == alike[1] == others[0]
     assert others[0] != others[1]
 
@@ -209,31 +209,31 @@ def test_what_differs_in_numbers_and_weights_alone_is_alike():
 def test_settings_of_training_are_no_parts_of_a_model():
     module, other = StackedLine(1.0), StackedLine(1.0)
     module.optimizer, other.seed, other.config = torch.optim.SGD, 3, {"name": "other"}
-    assert take_apart(own_parts(module))[0] == take_apart(own_parts(other))[0]
+    assert split(own_attributes(module))[0] == split(own_attributes(other))[0]
 
 
 def test_numbers_that_are_equal_in_one_and_differ_in_another_are_alike():
     number = 1.5
-    assert take_apart([number, number])[0] == take_apart([2.5, 3.5])[0]
+    assert split([number, number])[0] == split([2.5, 3.5])[0]
 
 
 def test_a_tensor_in_two_places_stays_one():
     tensor = torch.zeros(2)
-    rest, leaves = take_apart([tensor, tensor, 1.0])
+    structure, leaves = split([tensor, tensor, 1.0])
     assert len(leaves) == 2
-    first, second, number = put_together(rest, [torch.ones(2), 3.0])
+    first, second, number = rebuild(structure, [torch.ones(2), 3.0])
     assert first is second
     assert number == 3.0
 
 
-def test_a_function_within_a_function_cannot_be_taken_apart():
+def test_a_local_function_cannot_be_split():
     with pytest.raises(Exception, match="local"):
-        take_apart({"scale": lambda x: 2.0 * x})
+        split({"scale": lambda x: 2.0 * x})
 
 
 def test_without_a_gpu_a_function_is_called_each_time():
     seen = []
-    function = Replayed(lambda x: seen.append(copy.copy(x)), is_on=False)
+    function = GraphedFunction(lambda x: seen.append(copy.copy(x)), is_on=False)
     for i in range(5):
         function(torch.tensor(i))
     assert [int(x) for x in seen] == [0, 1, 2, 3, 4]

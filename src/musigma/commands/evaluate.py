@@ -1,4 +1,4 @@
-"""Evaluating trained runs: metrics, plots and a page for each."""
+"""Evaluate trained runs: metrics, plots and a page for each."""
 
 import logging
 import shlex
@@ -57,82 +57,82 @@ def evaluate(
     data: Mapping[str, Any] | None = None,
     device: str = "auto",
 ) -> list[Metrics]:
-    """Evaluate runs one after the other; returns what each `evaluation/metrics.json` holds.
+    """Evaluate runs one after the other; return the contents of each `evaluation/metrics.json`.
 
-    Of several runs those that do not open are named and left out.
+    If there are several runs, an error is logged for each that cannot be evaluated.
 
     Args:
-        runs: run folders, folders of such, or `latest`.
-        known: where `latest` looks.
+        runs: run folders, folders of run folders, or `latest`.
+        known: the folder in which `latest` is looked up.
         checkpoint: `best`, `last`, or another; see `load_run`.
-        images: test images for log p(x), chosen by a fixed seed; None for all.
+        images: the number of test images for log p(x), chosen by a fixed seed; None for all.
         samples: K, the importance samples for each image.
-        seed: of those samples.
-        output: the folder to write into, with one for each run inside if there are several; by
-            default each run's own, or `evaluations/<checkpoint>` in there for another checkpoint
-            than the best and the last. With it nothing is written into the runs.
+        seed: the seed of the importance samples.
+        output: a folder to write to instead of the run folders, with a subfolder for each run if
+            there are several. By default results are written into the run folder, or into its
+            `evaluations/<checkpoint>` for a checkpoint other than the best and the last.
         data: where the data are; see `load_run`.
-        device: where the models are, see `load_run`; the draws are the same on every device.
+        device: the device of the models, see `load_run`; draws are the same on every device.
 
     Raises:
         ConfigError: if this machine does not have the device.
-        RunError: if a folder is not a run, or results cannot be written; nothing has been measured
-            then. At the end, if one of several runs could not be measured.
+        RunError: before anything is measured, if a folder is not a run, or results cannot be
+            written; at the end, if one of several runs could not be measured.
     """
     set_up_logging()
     device = str(exact_device(device))
-    named = {f.path.resolve(): f for which in runs for f in find_runs(which, known)}
-    if not named:
-        raise ConfigError("run names no run.")
-    folders = [*named.values()]
-    names = _unique([folder.path.resolve().name for folder in folders])
-    inside = names if len(folders) > 1 else [""]
+    by_path = {f.path.resolve(): f for which in runs for f in find_runs(which, known)}
+    if not by_path:
+        raise ConfigError("run=[] names no run; name a run folder, or run=latest.")
+    folders = [*by_path.values()]
+    names = _unique([path.name for path in by_path])
+    subfolders = names if len(folders) > 1 else [""]
     places = [
-        output_folder(output and str(Path(output) / name), _place(folder, checkpoint), FILES)
-        for folder, name in zip(folders, inside, strict=True)
+        output_folder(output and str(Path(output) / name), _own_place(folder, checkpoint), FILES)
+        for folder, name in zip(folders, subfolders, strict=True)
     ]
-    defaults = _or_none("what differs from the defaults", compose)
-    opened, found = 0, []
+    defaults = _or_none("the comparison with the defaults", compose)
+    opened, results = 0, []
     for folder, place in zip(folders, places, strict=True):
         try:
             run = load_run(folder.path, checkpoint, data, device)
             opened += 1
-            run.data.device = torch.device("cpu")  # whatever the model's: its draws are the same
+            run.data.device = torch.device("cpu")  # so that its draws are the same on every device
             about = describe_run(folder, run.config, folder.checkpoint_name(checkpoint))
             if (before := evaluated_checkpoint(place)) not in (None, about.checkpoint):
                 log.warning(
-                    "%s: what was measured of the %s checkpoint is replaced; output=... keeps both",
+                    "%s: the evaluation of the %s checkpoint is replaced; output=... keeps both",
                     place,
                     before,
                 )
             settings = {"images": images, "samples": samples, "seed": seed}
             metrics = _evaluate(run, folder, place, about, settings=settings, defaults=defaults)
-            found.append(metrics)
+            results.append(metrics)
         except UserError as error:
             if len(folders) == 1:
                 raise
             log.error("%s is left out: %s", folder.path, error)
     if not opened:
-        raise RunError("run names no run that opens.")
-    if len(found) < opened:
-        raise RunError(f"{opened - len(found)} of {opened} runs were not measured.")
-    return found
+        raise RunError("None of the runs can be opened.")
+    if len(results) < opened:
+        raise RunError(f"{opened - len(results)} of {opened} runs could not be measured.")
+    return results
 
 
-def _place(folder: RunFolder, checkpoint: str) -> Path:
-    """The folder of a checkpoint's results in a run."""
+def _own_place(folder: RunFolder, checkpoint: str) -> Path:
+    """The folder, inside the run's, for the results of a checkpoint."""
     name = folder.checkpoint_name(checkpoint)
-    known = name in ("best", "last")
-    return folder.path if known else folder.path / "evaluations" / name.replace("/", "_")
+    is_default = name in ("best", "last")
+    return folder.path if is_default else folder.path / "evaluations" / name.replace("/", "_")
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    """The names; repeated ones get a number."""
-    taken: list[str] = []
+    """The names, with numbers appended to repeated ones."""
+    unique: list[str] = []
     for name in names:
         numbered = (f"{name}_{number}" for number in range(2, len(names) + 2))
-        taken.append(name if name not in taken else next(n for n in numbered if n not in taken))
-    return taken
+        unique.append(name if name not in unique else next(n for n in numbered if n not in unique))
+    return unique
 
 
 def _evaluate(
@@ -144,6 +144,7 @@ def _evaluate(
     settings: dict[str, Any],
     defaults: Config | None,
 ) -> Metrics:
+    """Measure a run, print its metrics, and write them with plots and a page."""
     start = time.perf_counter()
     for note in about.notes:
         log.warning("%s", note)
@@ -154,15 +155,15 @@ def _evaluate(
     loader: Any = run.data.evaluation_loader("test")
     if isinstance(loader, list):
         raise DataError(f"{folder.path}: its data have no test set")
-    seed_noise(run.model.device, FIXED_SEED)  # of what a model draws beside the noise it is given
+    seed_noise(run.model.device, FIXED_SEED)  # for models that also use torch's global generator
     test = encoded(run.model, loader.images(), run.data.normalization.to_unit)
     if not all(torch.isfinite(part).all() for part in (test.mu, test.std, test.errors.mse)):
         raise RunError(
             f"{folder.path}: the {about.weights()} gives codes or images that are not finite: "
-            "training had diverged. Take the other checkpoint, or an earlier run."
+            "training had diverged. Choose another checkpoint or an earlier run."
         )
-    found = measure(run, test, **settings)
-    published = beside_published(run.config, found)
+    measurements = measure(run, test, **settings)
+    published = beside_published(run.config, measurements)
     plots = [plot_files(plot) for plot in plots_of(run, test, about.curves)]
     metrics: Metrics = finite(
         {
@@ -174,13 +175,13 @@ def _evaluate(
             "measured_by": PROJECT.version,
             "device": str(run.model.device),
             "data_source": run.data.source,
-            **found,
+            **measurements,
             **({"published": published} if published else {}),
             "figures": sorted(name for plot in plots for name in plot.files),
         }
     )
     rows = list(rows_of(metrics))
-    _show(rows, metrics, about)  # first, so that a full disk costs files and no numbers
+    _show(rows, metrics, about)  # before writing, so that a full disk loses no numbers
     explorer = _or_none("the latent space", latent_explorer, run, test)
     page = render(
         "run.html.jinja",
@@ -198,7 +199,7 @@ def _evaluate(
         explorer=explorer,
         changed=None
         if defaults is None
-        else _or_none("what differs from the defaults", changed_settings, run.config, defaults),
+        else _or_none("the comparison with the defaults", changed_settings, run.config, defaults),
         measured=measured(metrics, about.weights()),
         notes=[*about.notes, *_left_out(metrics)],
         rows=rows,
@@ -219,7 +220,7 @@ def _evaluate(
 
 
 def _or_none(name: str, make: Callable[..., T], *arguments: Any) -> T | None:
-    """A part of the page; None if it fails, which must not cost what was measured."""
+    """Make a part of the page; None if that fails, so that the measurements are not lost."""
     try:
         return make(*arguments)
     except Exception as error:
@@ -228,16 +229,19 @@ def _or_none(name: str, make: Callable[..., T], *arguments: Any) -> T | None:
 
 
 def _left_out(metrics: Metrics) -> list[str]:
-    no_log_p = f"No log {metrics['speaks_of']}: {metrics.get('no_log_p')}"
-    reasons = [no_log_p] if "no_log_p" in metrics else []
+    """The metrics that were left out, with the reasons."""
+    reasons = []
+    if "no_log_p" in metrics:
+        reasons.append(f"No log {metrics['speaks_of']}: {metrics['no_log_p']}")
     if reason := metrics["latent"].get("for_normal_posteriors"):
         reasons.append(f"Left out: {reason}")
     if "left_out" in metrics:
-        reasons += [f"Left out, as they are not finite numbers: {', '.join(metrics['left_out'])}"]
+        reasons.append(f"Left out because not finite: {', '.join(metrics['left_out'])}")
     return reasons
 
 
 def _show(rows: Sequence[Row], metrics: Metrics, about: RunDescription) -> None:
+    """Print the metrics, what was left out, and the comparison with published values."""
     title = f"{about.weights()}, data source: {metrics['data_source']}"
     print(wrapped(measured(metrics, about.weights())))
     cells = [(row.name, row.value, row.error, row.unit) for row in rows]
@@ -255,7 +259,7 @@ def _show(rows: Sequence[Row], metrics: Metrics, about: RunDescription) -> None:
         for text in dict.fromkeys(row.differs for row in beside):
             names = [row.name for row in beside if row.differs == text]
             print(wrapped(f"what differs ({'; '.join(names)}): {text}"))
-        typed = " ".join(own_overrides(about.overrides)) or "nothing"
-        print(wrapped(f"typed for this run: {typed}"))
-    if left := metrics.get("log_p_exact_not_converged"):
-        print(f"The integral did not converge for {left} of {metrics['images']} images.")
+        overrides = " ".join(own_overrides(about.overrides)) or "none"
+        print(wrapped(f"overrides of this run: {overrides}"))
+    if count := metrics.get("log_p_exact_not_converged"):
+        print(f"The integral did not converge for {count} of {metrics['images']} images.")

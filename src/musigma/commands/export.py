@@ -1,4 +1,4 @@
-"""A trained model as files that others open: its weights, its encoder and its decoder."""
+"""Export a trained model to files for other programs: weights, encoder and decoder."""
 
 import copy
 from importlib.util import find_spec
@@ -31,27 +31,27 @@ NAMES: dict[Format, tuple[str, ...]] = {
 
 
 def export_run(run: Run, folder: Path, format: Format = "torch") -> dict[Path, str]:
-    """The files of an exported model, each with the line of Python that opens it.
+    """Write a model's files; return each with the line of Python that opens it.
 
-    Of the format `onnx` they are `encode.onnx` and `decode.onnx`, which onnxruntime opens. Of
-    `torch` they are four. `config.yaml` and `model.safetensors` make a folder that `load_run`
-    opens. The other two need nothing but torch, of the version that wrote them, and take float32
-    rows, any number of them:
+    The format `onnx` has two files, `encode.onnx` and `decode.onnx`, for onnxruntime. The format
+    `torch` has four: `config.yaml` and `model.safetensors`, which `load_run` opens, and two
+    programs that need only torch, in the version that wrote them. These take float32 tensors with
+    any batch size B:
 
     - `encode.pt2`: images `[B, C, H, W]` → `(mu, std)`, each `[B, d]`; the `std` of a point is 0.
     - `decode.pt2`: codes `[B, d]` → the mean images of p(x|z), `[B, C, H, W]`.
 
-    Of a model that is told labels both take those as a second input, int64 `[B]`, and give NaN for
-    one that there is not.
+    For a model conditioned on labels both take labels as a second input, int64 `[B]`, and give NaN
+    for a label that does not exist.
 
-    Images are in the model's own pixels, going in and coming out: what `data.normalization`
-    makes of grey levels. Files get their names once all have opened as what they were made from,
-    on the CPU, from which they are written, and on the device of the run's model.
+    Images, as inputs and as outputs, have normalised pixels, as `data.normalization` makes them.
+    All files are opened and compared with the model, on the CPU and on the device of the run's
+    model, before they are moved into the folder.
 
     Raises:
-        ConfigError: if the format needs packages that are not here.
-        RunError: if torch.export cannot trace the model, or a file cannot be written or does not
-            open as the model, or its weights are not finite.
+        ConfigError: if the format needs packages that are not installed.
+        RunError: if torch.export cannot trace the model, a file cannot be written or differs from
+            the model when it is opened, or weights are not finite.
     """
     check_format(format)
     model = copy.deepcopy(run.model).cpu().eval()
@@ -69,18 +69,18 @@ def export_run(run: Run, folder: Path, format: Format = "torch") -> dict[Path, s
     except Exception as error:
         raise RunError(f"The model cannot be exported into {folder}: {error}") from error
     if format == "onnx":
-        return onnx_files.opening(folder, run.model)
-    told = ", y" if run.model.told else ""
+        return onnx_files.usage(folder, run.model)
+    y = ", y" if run.model.told else ""
     return {
         folder / CONFIG: f"model, data, config = musigma.load_run({str(folder)!r})",
         folder / WEIGHTS: f"weights = safetensors.torch.load_file({str(folder / WEIGHTS)!r})",
-        folder / ENCODE: f"mu, std = torch.export.load({str(folder / ENCODE)!r}).module()(x{told})",
-        folder / DECODE: f"x_mean = torch.export.load({str(folder / DECODE)!r}).module()(z{told})",
+        folder / ENCODE: f"mu, std = torch.export.load({str(folder / ENCODE)!r}).module()(x{y})",
+        folder / DECODE: f"x_mean = torch.export.load({str(folder / DECODE)!r}).module()(z{y})",
     }
 
 
 def check_format(format: Format) -> None:
-    """Raise a ConfigError if the format needs packages that are not here."""
+    """Raise a ConfigError if the format needs packages that are not installed."""
     if format == "onnx" and (missing := [*filterfalse(find_spec, onnx_files.PACKAGES)]):
         raise ConfigError(
             f"format=onnx needs the extra onnx (not installed: {', '.join(missing)}): "
@@ -89,61 +89,63 @@ def check_format(format: Format) -> None:
 
 
 class _Encode(nn.Module):
-    """Images, and labels where the model is told them → `(mu, std)`."""
+    """Images, and labels if the model is conditioned on them → `(mu, std)`."""
 
     def __init__(self, model: LatentVariableModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        posterior = _told(self.model, y).encode(x)
+        posterior = _conditioned(self.model, y).encode(x)
         return posterior.mu, posterior.std
 
 
 class _Decode(nn.Module):
-    """Codes, and labels likewise → mean images."""
+    """Codes, and labels if the model is conditioned on them → mean images."""
 
     def __init__(self, model: LatentVariableModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        return _told(self.model, y).images_of(z)
+        return _conditioned(self.model, y).images_of(z)
 
 
-def _told(model: LatentVariableModel, y: Tensor | None) -> LatentVariableModel:
+def _conditioned(model: LatentVariableModel, y: Tensor | None) -> LatentVariableModel:
     return model if y is None else of_labels(model, y)
 
 
 def _write(folder: Path, model: LatentVariableModel, config: dict[str, Any]) -> None:
+    """Write the files of the format `torch`."""
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     (folder / CONFIG).write_text(text, encoding="utf-8")
-    # Copies, because safetensors refuses weights that share memory, as tied ones do.
+    # Copies, because safetensors refuses weights that share memory, such as tied ones.
     weights = {name: value.clone().contiguous() for name, value in model.state_dict().items()}
     # Not with save_file, which makes a file that only its owner can read.
     (folder / WEIGHTS).write_bytes(safetensors.torch.save(weights, {"format": "pt"}))
-    # Not of one row, which would make its number a constant.
+    # Two rows, because torch.export treats a batch size of 1 as a constant.
     _trace(folder / ENCODE, _Encode(model), inputs_of(model, torch.zeros(2, *model.image_shape)))
     _trace(folder / DECODE, _Decode(model), inputs_of(model, torch.zeros(2, model.latent_dim)))
 
 
 def _trace(path: Path, part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Write a module as a program, without weights that it does not use."""
     part = copy.deepcopy(part)
-    for name in _unused(part, _traced(part, inputs)):  # the decoder's in the encoder, for example
+    for name in _unused(part, _traced(part, inputs)):  # such as the decoder's in the encoder
         owner, _, attribute = name.rpartition(".")
         delattr(part.get_submodule(owner), attribute)
     torch.export.save(_traced(part, inputs), path)
 
 
 def _unused(part: nn.Module, program: torch.export.ExportedProgram) -> list[str]:
-    """The weights and buffers of a module that a program of it does without."""
+    """The names of a module's weights and buffers that its program does not use."""
     signature = program.graph_signature
-    held = signature.inputs_to_parameters | signature.inputs_to_buffers
-    named: dict[str, Tensor] = dict(part.named_parameters(remove_duplicate=False))
-    named |= dict(part.named_buffers(remove_duplicate=False))
-    used = {held[node.name] for node in program.graph.nodes if node.name in held and node.users}
-    kept = {id(named[name]) for name in used if name in named}
-    return [name for name, value in named.items() if id(value) not in kept]
+    inputs = signature.inputs_to_parameters | signature.inputs_to_buffers
+    tensors: dict[str, Tensor] = dict(part.named_parameters(remove_duplicate=False))
+    tensors |= dict(part.named_buffers(remove_duplicate=False))
+    used = {inputs[node.name] for node in program.graph.nodes if node.name in inputs and node.users}
+    used_ids = {id(tensors[name]) for name in used if name in tensors}  # tied ones share an id
+    return [name for name, value in tensors.items() if id(value) not in used_ids]
 
 
 def _traced(part: nn.Module, inputs: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
@@ -154,9 +156,9 @@ def _traced(part: nn.Module, inputs: tuple[Tensor, ...]) -> torch.export.Exporte
 
 @torch.no_grad()
 def _check(folder: Path, model: LatentVariableModel, config: dict[str, Any]) -> None:
-    """Raise an exception where a file opens as anything but what it was made from."""
+    """Open the files of the format `torch`; raise an exception if one differs from the model."""
     if yaml.safe_load((folder / CONFIG).read_text("utf-8")) != config:
-        raise ValueError(f"{CONFIG} opens as another config")
+        raise ValueError(f"{CONFIG} differs from the run's config")
     weights = load_weights(folder / WEIGHTS)
     _check_equal(WEIGHTS, weights, dict(model.state_dict()), rtol=0, atol=0)
     _check_parts(folder, model)
@@ -164,7 +166,7 @@ def _check(folder: Path, model: LatentVariableModel, config: dict[str, Any]) -> 
 
 @torch.no_grad()
 def _check_parts(folder: Path, model: LatentVariableModel) -> None:
-    """The same of encoder and decoder, on the model's device."""
+    """Compare the outputs of encoder and decoder with the model's, on its device."""
     encode = torch.export.load(folder / ENCODE).module().to(model.device)
     decode = torch.export.load(folder / DECODE).module().to(model.device)
     for rows in (1, 5):
@@ -172,13 +174,13 @@ def _check_parts(folder: Path, model: LatentVariableModel) -> None:
         x = torch.randn(rows, *model.image_shape, generator=generator).to(model.device)
         z = torch.randn(rows, model.latent_dim, generator=generator).to(model.device)
         images, codes = inputs_of(model, x), inputs_of(model, z)
-        given = _told(model, images[1] if model.told else None)
-        _check_equal(ENCODE, encode(*images), tuple(given.encode(x)))
-        _check_equal(DECODE, decode(*codes), given.images_of(z))
+        conditioned = _conditioned(model, images[1] if model.told else None)
+        _check_equal(ENCODE, encode(*images), tuple(conditioned.encode(x)))
+        _check_equal(DECODE, decode(*codes), conditioned.images_of(z))
 
 
 def _check_equal(name: str, opened: Any, original: Any, **tolerances: Any) -> None:
-    differs = f"{name} gives other numbers than the model"
+    fault = f"{name} gives other numbers than the model"
     if name in (ENCODE, DECODE):
-        differs += ": if it draws some, make them in the constructor and keep them in a buffer"
-    assert_close(opened, original, msg=lambda text: f"{differs}. {text}", **tolerances)
+        fault += ": if it draws random numbers, draw them in the constructor and register a buffer"
+    assert_close(opened, original, msg=lambda text: f"{fault}. {text}", **tolerances)

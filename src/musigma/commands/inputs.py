@@ -1,4 +1,4 @@
-"""Images and codes that are given to a trained model."""
+"""Read the images and codes that a trained model is applied to."""
 
 import zipfile
 from collections.abc import Mapping
@@ -21,26 +21,27 @@ from workbench.errors import DataError
 from workbench.links import is_special
 
 NAMES = ("images", "x")
-"""The array of a file that holds its images, if it holds several arrays."""
+"""Names of the array of images in a file with several arrays."""
+
 LABELS = ("labels", "label")
-"""The array that holds their labels."""
+"""Names of the array of labels."""
 
 
 def images_of(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any]]:
-    """Images `[N, C, H, W]` as the model takes them, and what is known: `label` or `name`, `[N]`.
+    """Normalised images `[N, C, H, W]`, and their `label` or `name`, `[N]`, as far as known.
 
-    The labels of a file of tensors are its `labels` or `label`, if they are whole numbers.
+    The labels of a file of tensors are its array `labels` or `label`, if these are whole numbers.
 
     Args:
-        data: of the run; says how pixels are normalised, and whether image files are made to fit.
+        data: the run's data, which define the normalisation and whether image files are resized.
         source: `test` or `val`, a folder of image files, an image file, or a file of tensors.
 
     Raises:
-        DataError: if it is none of these, is damaged, or is not of the model's shape.
+        DataError: if the source is none of these, is damaged, or has images of another shape.
     """
     if source in ("test", "val"):
         return _own_images(data, source)
-    path, known = Path(source), dict[str, Any]()
+    path, about = Path(source), dict[str, Any]()
     if source and path.is_dir():
         paths = sorted(filter(is_image_file, path.iterdir()))
         if not paths:
@@ -57,30 +58,31 @@ def images_of(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any
         pixels = _pixels(path, arrays, data.image_shape)
         labels = next((arrays[name] for name in LABELS if name in arrays), None)
         y = _whole_numbers(labels, len(pixels))
-        known = {} if y is None else {"label": y.numpy()}
+        about = {} if y is None else {"label": y.numpy()}
     else:
         pixels = read_files(paths, data.image_shape, resize=data.resizes)
-        known = {"name": [path.name for path in paths]}
+        about = {"name": [path.name for path in paths]}
     generator = torch.Generator().manual_seed(FIXED_SEED)
-    return data.normalization(data.normalization.prepare(pixels), generator), known
+    return data.normalization(data.normalization.prepare(pixels), generator), about
 
 
 def _own_images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any]]:
+    """The run's test or validation images and their labels."""
     data.prepare_data()
     data.setup("test" if source == "test" else "fit")
     loader: Any = data.evaluation_loader("test" if source == "test" else "val")
     if isinstance(loader, list) and source == "test":
         raise DataError("the data of this run have no test set")
     if isinstance(loader, list):
-        raise DataError("this run held no images out for validation: data.val_size is 0")
+        raise DataError("this run has no validation images: data.val_size is 0")
     x, y = loader.images().tensors()
     return x, {"label": y.numpy()} if NO_LABEL not in y else {}
 
 
 def _pixels(path: Path, arrays: Mapping[str, Tensor], shape: ImageShape) -> Tensor:
-    """Grey levels 0 … 255 of the images in a file, `[N, C, H, W]`, uint8 or whatever lies between.
+    """Grey levels 0 … 255 of the images in a file, `[N, C, H, W]`, as uint8 or floats.
 
-    The file holds uint8, or floats on the [0, 1] scale as `task=decode` writes them.
+    The file has uint8, or floats on the [0, 1] scale as `task=decode` writes them.
     """
     name = next((name for name in NAMES if name in arrays), None)
     if name is None and len(arrays) == 1:
@@ -99,23 +101,23 @@ def _pixels(path: Path, arrays: Mapping[str, Tensor], shape: ImageShape) -> Tens
         return images
     if not images.is_floating_point():
         raise DataError(
-            f"{path}: {name} is {images.dtype}, and should be uint8, grey levels 0 to 255, or "
+            f"{path}: {name} is {images.dtype}, and should be uint8 (grey levels 0 to 255) or "
             "floats from 0 to 1"
         )
     images = images.float()
     if found := outside_unit(images):
         raise DataError(
-            f"{path}: {name} holds floats {found}, and should hold those from 0 to 1, which are "
-            "normalised here, or uint8"
+            f"{path}: {name} holds floats {found}, and should hold uint8 or floats from 0 to 1; "
+            "predict normalises them"
         )
     return images * 255
 
 
 def codes_of(path: Path, model: LatentVariableModel) -> tuple[Tensor, Tensor | None]:
-    """Codes `[N, d]`, float32: the array `z` or `mu` of an `.npz`. And their labels `[N]`, `label`.
+    """Codes `[N, d]`, float32, and labels `[N]` or None: the arrays `z` or `mu`, and `label`.
 
     Raises:
-        DataError: if it is not there, is damaged, or not of the model's latent space.
+        DataError: if the `.npz` is missing or damaged, or its codes do not fit the model.
     """
     try:
         if is_special(path):
@@ -128,7 +130,7 @@ def codes_of(path: Path, model: LatentVariableModel) -> tuple[Tensor, Tensor | N
                 raise ValueError(f"it holds {', '.join(arrays) or 'nothing'}")
             codes = np.asarray(arrays["z" if "z" in arrays else "mu"])
             labels = arrays.get("label")
-    except Exception as error:  # archives are damaged in many ways
+    except Exception as error:  # damaged archives raise many kinds
         raise DataError(f"{path} cannot be read as an .npz with z or mu: {error}") from error
     if codes.dtype.kind not in "fiu":
         raise DataError(f"{path} holds codes of type {codes.dtype}, and the model takes floats")
@@ -137,7 +139,7 @@ def codes_of(path: Path, model: LatentVariableModel) -> tuple[Tensor, Tensor | N
             f"{path} holds codes of shape {list(codes.shape)}, and the model takes "
             f"[N, {model.latent_dim}]"
         )
-    with np.errstate(over="ignore"):  # of what is too large for 32 bits, and not finite then
+    with np.errstate(over="ignore"):  # values too large for 32 bits become infinite, checked below
         z = torch.from_numpy(codes.astype(np.float32))
     finite = z.isfinite().all(1)
     if not finite.all():
@@ -146,7 +148,7 @@ def codes_of(path: Path, model: LatentVariableModel) -> tuple[Tensor, Tensor | N
 
 
 def _whole_numbers(labels: Any, count: int) -> Tensor | None:
-    """Labels `[N]`, if they are whole numbers from 0, one for each of N; None if they are not."""
+    """Labels as int64 `[count]`; None unless they are that many whole numbers from 0 on."""
     array = np.asarray(labels)
     if array.dtype.kind not in "iu" or array.shape != (count,) or (array < 0).any():
         return None

@@ -1,4 +1,4 @@
-"""The metrics of a trained model on test images."""
+"""Measure a trained model on test images."""
 
 import math
 from typing import Any
@@ -43,27 +43,27 @@ from musigma.words import NATS
 
 IMAGES_AT_ONCE = 100
 GAP_IMAGES = 50
-"""The images whose own best posterior is searched for."""
+"""The number of images for which the best posterior is searched."""
 
 NOT_NORMAL = (
     "I(x; z), the covariance of q(z), its distance from the prior and the parts of the gap between "
-    "log p(x) and the ELBO, as these are computed of diagonal normal posteriors"
+    "log p(x) and the ELBO, because these are computed from diagonal normal posteriors"
 )
 
 Metrics = dict[str, Any]
 
 
 def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: int) -> Metrics:
-    """All metrics that mean something for this model.
+    """All metrics that mean something for a run's model.
 
     A metric over images is `{"mean": ..., "error": ...}`, with the standard error of the mean.
 
     Args:
         run: an opened run, its data prepared and set up.
-        test: its test images.
-        images: those of them for log p(x), chosen by a fixed seed; None for all.
+        test: its encoded test images.
+        images: the number of test images for log p(x), chosen by a fixed seed; None for all.
         samples: K, the importance samples for each image.
-        seed: of those samples.
+        seed: the seed of the importance samples.
     """
     objective = run.objective()
     metrics: Metrics = {
@@ -82,6 +82,7 @@ def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: 
 
 
 def _reconstruction(run: Run, test: Encoded) -> Metrics:
+    """Reconstruction errors, D, R and the model's own terms."""
     values = {**test.errors._asdict(), "distortion": -test.log_likelihood}
     if test.rate is not None:
         values["rate"] = test.rate
@@ -93,7 +94,7 @@ def _reconstruction(run: Run, test: Encoded) -> Metrics:
 
 
 def _latent(model: LatentVariableModel, objective: Objective, test: Encoded) -> Metrics:
-    """Properties of the codes: against the prior if they are held to it, else in themselves."""
+    """Statistics of the codes; those that compare with the prior only if the loss has a rate."""
     mu, std = test.mu, test.std
     own = model.latent_metrics(mu.to(model.device))
     metrics: Metrics = {"spread": spread(mu).tolist(), **own, "of_model": [*own]}
@@ -125,23 +126,23 @@ def _latent(model: LatentVariableModel, objective: Objective, test: Encoded) -> 
 
 @torch.no_grad()
 def _is_normal(model: LatentVariableModel, images: LabelledImages) -> bool:
-    """Whether mu and std say all about the posteriors."""
+    """True if the posteriors are diagonal normal distributions."""
     first = LabelledImages(*(part[:1].to(model.device) for part in images))
     return isinstance(model.given(first).encode(first.x), NormalPosterior)
 
 
 def _classes(run: Run, test: Encoded) -> Metrics:
-    """Probes and clusters of the codes, fitted on training and chosen on validation images.
+    """Probes and clusters of the codes, fitted on training images, tuned on validation images.
 
-    None where they would say nothing, and the reason.
+    Without meaningful ones `classes` is empty, and `no_classes` is the reason.
     """
     if "y" in run.model.told:
-        reason = "the model is told the classes, so its codes need not hold them"
+        reason = "the model is conditioned on the classes, so its codes need not contain them"
         return {"classes": {}, "no_classes": reason}
     train, held_out = (labelled(Codes(*run.codes(name))) for name in ("train", "val"))
     tested = labelled(Codes(test.mu, test.y))
     if len(fitted_on(train).y.unique()) < 2:
-        return {"classes": {}, "no_classes": "the training images are of one class, or of none"}
+        return {"classes": {}, "no_classes": "the training images have fewer than two classes"}
     if not len(tested.y):
         return {"classes": {}, "no_classes": "the test images have no classes"}
     clusters = cluster_agreement(train, tested)
@@ -155,7 +156,7 @@ def _classes(run: Run, test: Encoded) -> Metrics:
 def _density(
     run: Run, objective: Objective, images: LabelledImages, samples: int, seed: int
 ) -> Metrics:
-    """ELBO and log p(x) on the same images, and the gap between them."""
+    """ELBO and log p(x) on the same images, and the parts of the gap between them."""
     model = run.model
     images = LabelledImages(*(part.to(model.device) for part in images))
     reason = why_no_importance_weights(model, objective)
@@ -181,27 +182,27 @@ def _density(
             "log_p_exact_largest_change": exact.change.max().item(),
         }
         if reason is None and _is_normal(model, images):
-            chosen = _chosen(len(images.x), GAP_IMAGES)
-            few = LabelledImages(*(part[chosen.to(part.device)] for part in images))
+            rows = _chosen(len(images.x), GAP_IMAGES)
+            few = LabelledImages(*(part[rows.to(part.device)] for part in images))
             generator = _generator(derive_seed(seed, len(images.x)))
             best = best_elbo(model.given(few), few.x, generator=generator)
             metrics |= {
                 "gap_images": len(few.x),
-                "gap_of_family": _mean(exact.log_p[chosen] - best),
-                "gap_of_amortization": _mean(best - estimate.elbo[chosen]),
+                "gap_of_family": _mean(exact.log_p[rows] - best),
+                "gap_of_amortization": _mean(best - estimate.elbo[rows]),
             }
-    if not model.likelihood.is_probability:
-        gain = run.data.normalization.log_unit_volume() * math.prod(run.data.image_shape)
+    if not model.likelihood.is_probability:  # densities also on the common [0, 1] scale
+        shift = run.data.normalization.log_unit_volume() * math.prod(run.data.image_shape)
         for name in {"elbo", "log_p", "log_p_exact"} & metrics.keys():
-            metrics[f"{name}_unit"] = {**metrics[name], "mean": metrics[name]["mean"] + gain}
+            metrics[f"{name}_unit"] = {**metrics[name], "mean": metrics[name]["mean"] + shift}
     return metrics
 
 
 def _integrals(model: LatentVariableModel, images: LabelledImages) -> QuadratureEstimate:
-    """Log p(x) of all images, those together that decode alike."""
+    """Log p(x) by integration; images for which the decoder is the same share its outputs."""
     groups = list(model.alike(images))
     parts = [
-        quadrature_estimate(alike, images.x[rows.to(images.x.device)]) for rows, alike in groups
+        quadrature_estimate(given, images.x[rows.to(images.x.device)]) for rows, given in groups
     ]
     order = torch.cat([rows for rows, _ in groups]).argsort().cpu()
     return QuadratureEstimate(*(torch.cat(part)[order] for part in zip(*parts, strict=True)))
@@ -210,6 +211,7 @@ def _integrals(model: LatentVariableModel, images: LabelledImages) -> Quadrature
 def _importance(
     model: LatentVariableModel, images: LabelledImages, samples: int, seed: int
 ) -> ImportanceEstimate:
+    """ELBO and log p(x) by importance weighting, with a progress bar."""
     console = Console(stderr=True)
     chunks = [
         LabelledImages(*rows)
@@ -235,12 +237,12 @@ def _importance(
 
 
 def _chosen(count: int, most: int | None) -> Tensor:
-    """So many of `count` places, in order: by a fixed seed, as the first ones may be easier."""
+    """Sorted indices of `most` of `count` images, drawn because the first ones may be easier."""
     return torch.randperm(count, generator=_generator(FIXED_SEED))[:most].sort().values
 
 
 def _mean(values: Tensor) -> dict[str, float]:
-    """The mean over images, and its standard error as an estimate for all; NaN for one image."""
+    """The mean over images and its standard error, which is NaN for one image."""
     values = values.double()
     error = values.std() / len(values) ** 0.5 if len(values) > 1 else torch.tensor(math.nan)
     return {"mean": values.mean().item(), "error": error.item()}

@@ -1,4 +1,4 @@
-"""Encoder and decoder as ONNX files."""
+"""Write encoder and decoder as ONNX files."""
 
 import warnings
 from collections.abc import Callable
@@ -16,68 +16,73 @@ ENCODE, DECODE = "encode.onnx", "decode.onnx"
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 """The packages of the extra `onnx`."""
 TOLERANCE = 1e-4
-"""Between onnxruntime and torch: of the value, or in units of codes and of the model's pixels."""
+"""The largest difference, relative or absolute, between the outputs of onnxruntime and torch."""
 
 
 def write(folder: Path, encode: nn.Module, decode: nn.Module, model: LatentVariableModel) -> None:
-    """Write both files, open them with onnxruntime, and compare with torch.
+    """Write both files, run them with onnxruntime, and compare the outputs with torch.
 
-    They take float32 rows, any number of them, and give what `encode` and `decode` give:
+    The files take float32 tensors with any batch size B:
 
     - `encode.onnx`: `x` `[B, C, H, W]` → `mu` and `std`, each `[B, d]`.
     - `decode.onnx`: `z` `[B, d]` → `x_mean`, `[B, C, H, W]`.
 
-    Of a model that is told labels both take them as well, `y` `[B]`, int64.
+    For a model conditioned on labels both also take `y`, int64 `[B]`.
 
     Args:
-        folder: takes the files.
+        folder: the folder of the files.
         encode: images → `(mu, std)`.
         decode: codes → mean images.
-        model: says the shapes.
+        model: the model of both, from which shapes are taken.
 
     Raises:
-        AssertionError: if a file does not give what torch gives, within `TOLERANCE`.
+        AssertionError: if outputs differ by more than `TOLERANCE`.
     """
-    rows = partial(_rows, model)
-    _write(folder / ENCODE, encode.eval(), partial(rows, model.image_shape, "x"), ["mu", "std"])
-    _write(folder / DECODE, decode.eval(), partial(rows, (model.latent_dim,), "z"), ["x_mean"])
+    images = partial(_inputs, model, model.image_shape, "x")
+    codes = partial(_inputs, model, (model.latent_dim,), "z")
+    _write(folder / ENCODE, encode.eval(), images, ["mu", "std"])
+    _write(folder / DECODE, decode.eval(), codes, ["x_mean"])
 
 
-def opening(folder: Path, model: LatentVariableModel) -> dict[Path, str]:
-    """The files, each with the line of Python that opens it."""
+def usage(folder: Path, model: LatentVariableModel) -> dict[Path, str]:
+    """The files, each with the line of Python that runs it."""
     session = "onnxruntime.InferenceSession({!r}).run(None, {{{!r}: {}{}}})"
     encode, decode = folder / ENCODE, folder / DECODE
-    told = ", 'y': y" if model.told else ""
+    y = ", 'y': y" if model.told else ""
     return {
-        encode: f"mu, std = {session.format(str(encode), 'x', 'x', told)}",
-        decode: f"x_mean, = {session.format(str(decode), 'z', 'z', told)}",
+        encode: f"mu, std = {session.format(str(encode), 'x', 'x', y)}",
+        decode: f"x_mean, = {session.format(str(decode), 'z', 'z', y)}",
     }
 
 
-def _rows(
+def _inputs(
     model: LatentVariableModel, shape: tuple[int, ...], name: str, count: int
 ) -> dict[str, Tensor]:
-    """So many random images or codes by their name, with labels where the model is told them."""
+    """`count` random images or codes, with labels if the model is conditioned on them, by name."""
     x = torch.randn(count, *shape, generator=torch.Generator().manual_seed(count))
     return dict(zip((name, "y"), inputs_of(model, x), strict=False))
 
 
 @torch.no_grad()
 def _write(
-    path: Path, part: nn.Module, rows: Callable[[int], dict[str, Tensor]], gives: list[str]
+    path: Path,
+    part: nn.Module,
+    inputs_of_size: Callable[[int], dict[str, Tensor]],
+    names: list[str],
 ) -> None:
+    """Write one file and compare it with torch; `names` are those of its outputs."""
     import onnxruntime
 
-    taken = rows(2)  # not one row, which would make its number a constant
+    inputs = inputs_of_size(2)  # torch.export treats a batch size of 1 as a constant
     batch = torch.export.Dim("batch")
-    with warnings.catch_warnings():  # that two inputs have one batch is what is meant
+    with warnings.catch_warnings():  # two inputs share a batch dimension on purpose
         warnings.filterwarnings("ignore", ".*shares the same shape constraints")
         program = torch.onnx.export(
             part,
-            tuple(taken.values()),
-            input_names=[*taken],
-            output_names=gives,
-            dynamic_shapes=tuple({0: batch} for _ in taken),
+            tuple(inputs.values()),
+            input_names=[*inputs],
+            output_names=names,
+            dynamic_shapes=tuple({0: batch} for _ in inputs),
             dynamo=True,
             verbose=False,
         )
@@ -86,11 +91,11 @@ def _write(
     program.save(path)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     for count in (1, 5):
-        taken = rows(count)
-        arrays = session.run(None, {name: value.numpy() for name, value in taken.items()})
+        inputs = inputs_of_size(count)
+        arrays = session.run(None, {name: value.numpy() for name, value in inputs.items()})
         opened = [torch.from_numpy(array) for array in arrays]
-        given = part(*taken.values())
-        expected = [given] if isinstance(given, Tensor) else list(given)
+        outputs = part(*inputs.values())
+        expected = [outputs] if isinstance(outputs, Tensor) else list(outputs)
         assert_close(
             opened,
             expected,

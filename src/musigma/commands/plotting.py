@@ -1,4 +1,4 @@
-"""The plots of a trained model, each with its caption, or the reason why it is left out."""
+"""The plots of a trained model, each with a caption or the reason why it is left out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -24,27 +24,27 @@ from musigma.plots.style import class_name
 SHOWN = 10
 STEPS = 9
 WORST = 8
-NO_CLASSES = "left out: the test images are of one class, or of none"
-ONE_IMAGE = "left out: there is one test image only"
-NO_CURVES = "left out: TensorBoard's files hold no curves of this run"
+NO_CLASSES = "left out: the test images have fewer than two classes"
+ONE_IMAGE = "left out: there is only one test image"
+NO_CURVES = "left out: this run's TensorBoard files have no curves"
 
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
 def plots_of(run: Run, test: Encoded, curves: Curves) -> Iterator[NamedPlot]:
-    """Every plot of a run, always of the same images and the same draws.
+    """The plots of a run, which show the same images and the same draws in every run.
 
     Args:
         run: the opened run.
-        test: its test images.
-        curves: its training curves, `train/loss` and so on → steps and values.
+        test: its encoded test images.
+        curves: its training curves: tag, such as `train/loss`, → steps and values.
     """
     shown = run.data.normalization.shown
     x, mu, x_hat = test.x[:SHOWN], test.mu[:SHOWN], test.x_hat[:SHOWN]
     from_mu = run.decoded(mu, _given(run, test, range(len(x))))
     yield NamedPlot(
         "reconstructions",
-        "Test images, what is decoded of their μ, and of one draw of z.",
+        "Test images, their reconstructions from μ, and from one draw of z.",
         partial(plot_reconstructions, shown(x), from_mu, shown(x_hat)),
     )
     yield from latent_plots(
@@ -56,8 +56,8 @@ def plots_of(run: Run, test: Encoded, curves: Curves) -> Iterator[NamedPlot]:
         latent_dims=run.model.latent_dims,
     )
     if len(test.y) > 1:
-        caption = "Decoded along straight lines between the μ of two images, of "
-        caption += "one class each." if run.model.told else "two classes if there are."
+        ends = "the same class" if run.model.told else "different classes, if there are any"
+        caption = f"Decoded along straight lines between the μ of two images of {ends}."
         yield NamedPlot("interpolations", caption, partial(_interpolations, run, test))
     else:
         yield NamedPlot("interpolations", ONE_IMAGE)
@@ -77,35 +77,36 @@ def plots_of(run: Run, test: Encoded, curves: Curves) -> Iterator[NamedPlot]:
         partial(plot_worst, shown(test.x[rows]), shown(test.x_hat[rows]), names),
     )
     if any(f"{stage}/{name}" in curves for stage in COLOURS for name in PANELS):
-        caption = "Training and validation, D and R apart."
+        caption = "Curves of training and validation, with D and R separately."
         yield NamedPlot("training_curves", caption, partial(plot_training_curves, curves))
     else:
         yield NamedPlot("training_curves", NO_CURVES)
 
 
 def _interpolations(run: Run, test: Encoded) -> Figure:
-    """Between the first images of classes 0 and 1, 2 and 3, and so on; without classes, of all.
+    """Interpolate between the first images of classes 0 and 1, 2 and 3, and so on.
 
-    Of a model that is told the class, between two images of class 0, of class 1, and so on.
+    Without classes, between the first images of all; with a conditional model, between two images
+    of class 0, two of class 1, and so on.
     """
     labels = test.y.unique()[:SHOWN]
-    of_each = [(test.y == label).nonzero().flatten().tolist() for label in labels]
+    by_class = [(test.y == label).nonzero().flatten().tolist() for label in labels]
     if run.model.told:
-        chosen = [row for rows in of_each[: SHOWN // 2] for row in (rows[0], rows[-1])]
-    elif len(of_each) > 1:
-        chosen = [rows[0] for rows in of_each]
+        chosen = [row for rows in by_class[: SHOWN // 2] for row in (rows[0], rows[-1])]
+    elif len(by_class) > 1:
+        chosen = [rows[0] for rows in by_class]
     else:
         chosen = [*range(min(SHOWN, len(test.y)))]
     starts, ends = chosen[0:-1:2], chosen[1::2]
     codes = interpolation_codes(test.mu[starts], test.mu[ends], STEPS)
-    # Its images come last but one in what a model decodes.
+    # A model conditioned on N images decodes codes [..., N, d].
     decoded = run.decoded(codes.transpose(0, 1), _given(run, test, starts)).transpose(0, 1)
     shown = run.data.normalization.shown
     return plot_interpolations(decoded, shown(test.x[starts]), shown(test.x[ends]))
 
 
 def _given(run: Run, test: Encoded, rows: Sequence[int]) -> LatentVariableModel:
-    """The model, given some of the test images."""
+    """The model conditioned on some of the test images."""
     images = (part[list(rows)].to(run.model.device) for part in (test.x, test.y))
     return run.model.given(LabelledImages(*images))
 

@@ -1,4 +1,4 @@
-"""Uses of a trained model: codes, reconstructions, images of codes, traversals, new images."""
+"""Apply a trained model: encode, decode, sample, reconstruct, traverse."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -27,9 +27,10 @@ USES = {
     "reconstruct": {"input", "z", "seed"},
     "traverse": {"input", "image", "offsets"},
 }
-"""The settings that each task uses, of those that not every task does."""
+"""The settings that each task uses, besides those that all tasks use."""
+
 DEFAULTS = {"input": "test", "count": 64, "seed": 0, "z": "draw", "image": 0, "offsets": OFFSETS}
-"""Their values where none is given, as in `configs/predict.yaml`."""
+"""The defaults of these settings, as in `configs/predict.yaml`."""
 
 
 def predict(
@@ -49,68 +50,69 @@ def predict(
     data: Mapping[str, Any] | None = None,
     device: str = "auto",
 ) -> Path:
-    """Do a task with a run's model and write the results; returns the file.
+    """Apply a run's model and write the results; return the path of the file.
 
-    `encode` writes `mu` and `std` `[N, d]` and, if known, `label` or `name` `[N]`; `decode` writes
-    `x` `[N, C, H, W]` on the [0, 1] scale and a grid of the first; `sample` writes a grid alone.
-    `reconstruct` writes `x` and `x_hat` `[N, C, H, W]` on the [0, 1] scale, the code `z` `[N, d]`
-    that was decoded, and `l1` and `mse` `[N]` per pixel in the data's own scale, with a picture of
-    the first. `traverse` writes `x` `[d, K, C, H, W]` and its codes `z` `[d, K, d]`: a code with
-    each dimension in turn moved by each of K `offsets`, of several stochastic layers those of the
-    one that is decoded; and a picture, a row a dimension.
+    - `encode` writes `mu` and `std` `[N, d]` and, if known, `label` or `name` `[N]`.
+    - `decode` writes `x` `[N, C, H, W]` on the [0, 1] scale, and a picture of the first images.
+    - `sample` writes a picture only.
+    - `reconstruct` writes `x` and `x_hat` `[N, C, H, W]` on the [0, 1] scale, the decoded code `z`
+      `[N, d]`, `l1` and `mse` `[N]` per pixel in the data's own scale, and a picture of the first.
+    - `traverse` writes `x` `[d, K, C, H, W]` and the decoded codes `z` `[d, K, d]`, in which one
+      dimension at a time is moved by each of K `offsets`, and a picture with a row for each. With
+      several stochastic layers only the dimensions of the decoded one are moved.
 
     Args:
         task: what to do.
         run: a run folder, or `latest`.
-        runs: where `latest` looks.
+        runs: the folder in which `latest` is looked up.
         checkpoint: `best`, `last`, or another; see `load_run`.
-        input: images: `test`, `val`, a folder of image files, one, or a file of tensors; for
-            `traverse` also `prior`, the prior's mean. To decode, an `.npz` with `z` or `mu`.
-        count: how many images to sample.
-        seed: of their codes, or of the draws that are reconstructed from; 0 draws as `evaluate`.
-        output: a new file to write, whose folder exists; by default one in `predictions/` in the
-            run folder, where it may replace an earlier one.
-        z: the code that is reconstructed from, a draw or the posterior's mean.
-        image: the one of the input's images whose mu is traversed around, counted from 0.
-        offsets: the moves of a traversal, in units of the codes.
-        label: for a model that is told labels, that of all images or codes that have none of their
-            own; to decode, and to sample instead of each in turn, in any case.
+        input: images: `test`, `val`, a folder of image files, an image file, or a file of tensors;
+            for `traverse` also `prior`, its mean; for `decode` an `.npz` with `z` or `mu`.
+        count: the number of images to sample.
+        seed: the seed of samples, or of the draws in reconstructions; 0 draws as `evaluate` does.
+        output: a new file in an existing folder; by default a file in the run's `predictions/`,
+            which is replaced if it exists.
+        z: the code to reconstruct from: a draw from the posterior, or its mean.
+        image: the index, from 0, of the image whose mu is the centre of a traversal.
+        offsets: the steps of a traversal, in standard deviations of the prior.
+        label: for a model conditioned on labels, the label of all images that have none of their
+            own, of all codes to decode, or of all samples, which otherwise take turns.
         data: where the run's data are; see `load_run`.
-        device: where the model is, see `load_run`; the draws are the same on every device.
+        device: the device of the model, see `load_run`; draws are the same on every device.
 
     Raises:
         ConfigError: if this machine lacks the device, the task or the model does not use a setting,
-            `output` has the wrong ending, or a grid would hold too many images.
-        RunError: if the folder is not a run, or has no prior to sample from, or the output cannot
-            be written.
-        DataError: if the input is missing, damaged, of another shape, or without the labels that
-            the model is told.
+            `output` has the wrong ending, or a picture would have too many images.
+        RunError: if the folder is not a run, the model has no prior to sample from, or the output
+            cannot be written.
+        DataError: if the input is missing or damaged, has another shape, or lacks labels that the
+            model needs.
     """
     set_up_logging()
     _check_used(task, input=input, count=count, seed=seed, z=z, image=image, offsets=offsets)
     device = str(exact_device(device))
     folder = find_run(run, runs).path
-    path = _file(task, output, folder / "predictions")
+    path = _output_file(task, output, folder / "predictions")
     opened = load_run(folder, checkpoint, data, device)
-    opened.data.device = torch.device("cpu")  # whatever the model's: its draws are the same
+    opened.data.device = torch.device("cpu")  # so that its draws are the same on every device
     if label is not None and not opened.model.told:
-        raise ConfigError(f"label={label}: this model is told nothing of an image; leave it out")
+        raise ConfigError(f"label={label}: this model is not conditioned on labels; leave it out")
     if task == "encode":
-        done = tasks.encode(opened, input, label)
+        result = tasks.encode(opened, input, label)
     elif task == "decode":
-        done = tasks.decode(opened, input, label)
+        result = tasks.decode(opened, input, label)
     elif task == "sample":
-        done = tasks.sample(opened, count, seed, label)
+        result = tasks.sample(opened, count, seed, label)
     elif task == "reconstruct":
-        done = tasks.reconstruct(opened, input, z, seed, label)
+        result = tasks.reconstruct(opened, input, z, seed, label)
     else:
-        done = tasks.traverse(opened, input, image, offsets, label)
-    _write(path, done)
+        result = tasks.traverse(opened, input, image, offsets, label)
+    _write(path, result)
     return path
 
 
 def _check_used(task: Task, **given: Any) -> None:
-    """Raise a ConfigError if the task does not use what is given."""
+    """Raise a ConfigError if a setting that the task does not use differs from its default."""
     if given["input"] == "prior" and task != "traverse":
         raise ConfigError(f"input=prior is for task=traverse, and not for task={task}")
     if given["input"] == "prior" and given["image"]:
@@ -121,12 +123,12 @@ def _check_used(task: Task, **given: Any) -> None:
             raise ConfigError(f"{name}={value} is for {users}, and not for task={task}")
 
 
-def _file(task: str, output: str | None, own: Path) -> Path:
-    """The file to write, which can be written.
+def _output_file(task: str, output: str | None, own: Path) -> Path:
+    """The path of the file to write, checked to be writable; by default in the folder `own`.
 
     Raises:
         ConfigError: if `output` has the wrong ending.
-        RunError: if it cannot be written, is there already, or is in another run's folder.
+        RunError: if it cannot be written, exists already, or is in another run's folder.
     """
     ending = ".png" if task == "sample" else ".npz"
     path = Path(output) if output else own / f"{task}{ending}"
@@ -137,15 +139,15 @@ def _file(task: str, output: str | None, own: Path) -> Path:
     check_no_other_run(path, own)
     if output and not path.parent.is_dir():
         raise RunError(f"output={output}: there is no folder {path.parent}: make it first.")
-    if there := [str(one) for one in paths if output and os.path.lexists(one)]:
-        raise RunError(f"output={output}: {there[0]} is there already: remove it, or name another.")
+    if existing := [str(file) for file in paths if output and os.path.lexists(file)]:
+        raise RunError(f"output={output}: {existing[0]} exists: remove it or name another file.")
     return path
 
 
-def _write(path: Path, done: tasks.TaskResult) -> None:
+def _write(path: Path, result: tasks.TaskResult) -> None:
     with written_together(path.parent) as beside:
-        if done.arrays:
-            np.savez(beside / path.name, **done.arrays)
-        if done.picture is not None:
-            pixels = (done.picture * 255).round().byte().permute(1, 2, 0).numpy()
+        if result.arrays:
+            np.savez(beside / path.name, **result.arrays)
+        if result.picture is not None:
+            pixels = (result.picture * 255).round().byte().permute(1, 2, 0).numpy()
             Image.fromarray(pixels).save(beside / path.with_suffix(".png").name)

@@ -1,4 +1,4 @@
-"""Plots of a sweep's page: rate and distortion, and thumbnails of models."""
+"""Plots on a sweep's page: rate and distortion, and thumbnails of the models."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -16,37 +16,42 @@ from musigma.plots.rate_distortion import Point, plot_rate_distortion
 from musigma.plots.sprites import png_of
 from musigma.plots.style import viewable
 from musigma.seeding import FIXED_SEED, normal_noise
-from workbench.pages.render import address, embedded
+from workbench.pages.render import data_url, figure_url
 from workbench.sweeps.compare import Comparison, Group
 from workbench.sweeps.plots import Plot, spot_at
 from workbench.sweeps.varied import label_of, text_of
 
 SIDE = 12
 """Images along each side of a latent plane."""
+
 COLUMNS = 8
 """Samples in a row."""
+
 IMAGES = 1000
-"""Test images that a thumbnail is made of."""
+"""Test images encoded for a thumbnail."""
 
 
 def sweep_plots(compared: Comparison) -> dict[str, Iterator[Plot]]:
     """The plots of a sweep's page, by title."""
-    return {"Rate and distortion": rate_distortion_planes(compared)}
+    return {"Rate and distortion": rate_distortion_plots(compared)}
 
 
-def rate_distortion_planes(compared: Comparison) -> Iterator[Plot]:
-    """A plane for each kind of distortion, on the common scale where that brings more together."""
+def rate_distortion_plots(compared: Comparison) -> Iterator[Plot]:
+    """A rate-distortion plot for each scale of the distortion.
+
+    The distortion is the one on the [0, 1] scale if that makes fewer plots.
+    """
     stage = (compared.metric or "").partition("/")[0]
     rate = f"{stage}/rate"
     groups = [group for group in compared.groups if group.has(rate)]
-    kinds = {
+    scales = {
         name: dict.fromkeys(group.scale(name) for group in groups)
         for name in (f"{stage}/distortion", f"{stage}/distortion_unit")
         if all(group.has(name) for group in groups)
     }
-    metric = min(kinds, key=lambda name: len(kinds[name]), default="")
-    joined = _fewest_values(groups)
-    for scale in kinds.get(metric, ()):
+    metric = min(scales, key=lambda name: len(scales[name]), default="")
+    joined = _joined_setting(groups)
+    for scale in scales.get(metric, ()):
         points = [
             Point(
                 label_of({compared.varied[n]: v for n, v in g.settings.items() if n != joined}),
@@ -60,18 +65,18 @@ def rate_distortion_planes(compared: Comparison) -> Iterator[Plot]:
             if g.scale(metric) == scale
         ]
         figure = plot_rate_distortion(points)
-        source = embedded(figure)
+        source = figure_url(figure)
         spots = [spot_at(figure.axes[0], p.rate, p.distortion, _words(p)) for p in points]
         yield Plot(source, ", ".join(scale), spots)
 
 
 def _words(point: Point) -> str:
-    about = ", ".join(filter(None, (point.label, point.series)))
-    return f"{about}: rate {point.rate:.2f}, distortion {point.distortion:.2f} nats per image"
+    label = ", ".join(filter(None, (point.label, point.series)))
+    return f"{label}: rate {point.rate:.2f}, distortion {point.distortion:.2f} nats per image"
 
 
-def _fewest_values(groups: Sequence[Group]) -> str | None:
-    """The setting that joins a plane's points: of those that varied, the one with fewest values."""
+def _joined_setting(groups: Sequence[Group]) -> str | None:
+    """The setting by which points are joined to lines: the varied one with the fewest values."""
     names = list(groups[0].settings) if groups else []
     values = {name: {text_of(group.settings[name]) for group in groups} for name in names}
     return min(names, key=lambda name: len(values[name])) if len(names) > 1 else None
@@ -79,14 +84,14 @@ def _fewest_values(groups: Sequence[Group]) -> str | None:
 
 @torch.no_grad()
 def thumbnails(folder: Path) -> list[Plot]:
-    """Samples and latent plane of a run's best checkpoint; reconstructions where it has no prior.
+    """Samples of a run's best checkpoint, or reconstructions without a prior; a plane if d = 2.
 
-    The plane, of d = 2, is decoded at the quantiles of the prior, or where codes are held to
-    none, at those of the codes of test images.
+    The latent plane is decoded at quantiles of the prior, or without one, at quantiles of the codes
+    of test images.
     """
     try:
         return list(_thumbnails(load_run(folder, device="cpu")))
-    except Exception as error:  # one model that does not open must not cost the page
+    except Exception as error:  # the page must not fail because of one model
         return [Plot("", f"no plot: {error}")]
 
 
@@ -95,11 +100,11 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
     mu, views = None, run.views()
     told, view = next(iter(views.items()))
     if view.prior is not None:
-        several = len(views) > 1
+        is_conditional = len(views) > 1
         shown = dict(islice(views.items(), MOST_VIEWS))
-        samples = samples_of(shown, COLUMNS if several else COLUMNS**2).flatten(0, 1)
+        samples = samples_of(shown, COLUMNS if is_conditional else COLUMNS**2).flatten(0, 1)
         grid = make_grid(viewable(samples), nrow=COLUMNS, padding=0)
-        yield Plot(_pixels(grid), "means of samples" + ", a row a class" * several)
+        yield Plot(_pixels(grid), "means of samples" + ", a row for each class" * is_conditional)
     else:
         data.setup("test")
         images = LabelledImages(*next(data.evaluation_loader("test").images().batches(IMAGES)))
@@ -120,5 +125,5 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
 
 
 def _pixels(image: Tensor) -> str:
-    """An image `[3, H, W]` in [0, 1] as a `data:` address, pixel by pixel."""
-    return address("png", png_of(image))
+    """An image `[3, H, W]` in [0, 1] as a `data:` URL of a PNG file."""
+    return data_url("png", png_of(image))

@@ -1,4 +1,4 @@
-"""The tasks of a trained model: each gives arrays, and a picture where one is meant."""
+"""The tasks of `predict`: each returns arrays, a picture, or both."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,13 +23,14 @@ from workbench.errors import ConfigError, DataError, RunError
 Code = Literal["draw", "mu"]
 
 MOST_PIXELS = 50_000_000
-"""The most pixels of a grid of images, about 7,000 a side."""
+"""The most pixels of a picture, about 7,000 on each side."""
+
 PAIRS = 80
-"""The most images beside their reconstructions in a picture."""
+"""The most images that a picture shows with their reconstructions."""
 
 
 class TaskResult(NamedTuple):
-    """The result of a task: arrays by their names, and an image `[3, H, W]` in [0, 1] or None."""
+    """The result of a task: arrays by name, and a picture `[3, H, W]` in [0, 1] or None."""
 
     arrays: dict[str, Any]
     picture: Tensor | None
@@ -37,7 +38,7 @@ class TaskResult(NamedTuple):
 
 @torch.no_grad()
 def encode(run: Run, source: str, label: int | None = None) -> TaskResult:
-    """`mu` and `std` of images, `[N, d]` each, with what is known about them."""
+    """Encode images: `mu` and `std`, `[N, d]` each, and labels or file names."""
     x, y, about = _images(run, source, label)
     model = run.model
 
@@ -51,19 +52,19 @@ def encode(run: Run, source: str, label: int | None = None) -> TaskResult:
 
 
 def decode(run: Run, source: str, label: int | None = None) -> TaskResult:
-    """The mean images `x` `[N, C, H, W]` of codes in a file, and a grid of the first.
+    """Decode the codes in a file: mean images `x` `[N, C, H, W]`, and a picture of the first.
 
-    A model that is told labels is told those in the file, or `label` of all codes.
+    A model conditioned on labels takes the labels in the file, or `label` for all codes.
     """
-    codes, known = codes_of(Path(source), run.model)
-    x = _decoded(run, codes, _labels(run, len(codes), known, label, f"{source} holds"))
+    codes, labels = codes_of(Path(source), run.model)
+    x = _decoded(run, codes, _labels(run, len(codes), labels, label, f"{source} holds"))
     return TaskResult({"x": x.numpy()}, _grid(x[: most_in_a_grid(run.model.image_shape)]))
 
 
 def sample(run: Run, count: int, seed: int, label: int | None = None) -> TaskResult:
-    """A grid of the mean images of draws from the prior.
+    """Decode draws from the prior: a picture of mean images.
 
-    A model that is told labels is told `label`, or each label in turn: a column for each.
+    A model conditioned on labels takes `label`, or each label in turn, with a column for each.
     """
     check_fits(run, count, f"count={count:,}")
     views = [*run.views().values()]
@@ -75,7 +76,7 @@ def sample(run: Run, count: int, seed: int, label: int | None = None) -> TaskRes
 
 @torch.no_grad()
 def reconstruct(run: Run, source: str, z: Code, seed: int, label: int | None = None) -> TaskResult:
-    """Images `x` and their reconstructions `x_hat`, with codes, errors and a picture of some."""
+    """Reconstruct images: `x`, `x_hat`, codes, errors, and a picture of the first."""
     x, y, about = _images(run, source, label)
     model, normalization = run.model, run.data.normalization
 
@@ -102,11 +103,11 @@ def reconstruct(run: Run, source: str, z: Code, seed: int, label: int | None = N
 def traverse(
     run: Run, source: str, image: int, offsets: Sequence[float], label: int | None = None
 ) -> TaskResult:
-    """Images `x` `[d, K, C, H, W]` of a code with one dimension moved at a time, a row for each.
+    """Move a code along one dimension at a time: images `x` `[d, K, C, H, W]`, and a picture.
 
-    Of several stochastic layers the dimensions of the one that is decoded are moved. Offsets are in
-    standard deviations of the prior; without one, in units of the codes. A model that is told
-    labels is told the image's, or `label`.
+    With several stochastic layers only the dimensions of the decoded one are moved. Offsets are in
+    standard deviations of the prior, or without a prior in units of the codes. A model conditioned
+    on labels takes the image's label, or `label`.
     """
     moved = run.model.latent_dims[0]
     check_fits(run, moved * len(offsets), f"offsets: {len(offsets)} for each of {moved} dimensions")
@@ -123,7 +124,7 @@ def traverse(
 
 
 def _center(run: Run, source: str, image: int, label: int | None) -> tuple[Tensor | None, Tensor]:
-    """An image's mu `[d]` to traverse around, or None for the prior's mean; and its label `[1]`."""
+    """The centre of a traversal: an image's mu `[d]`, or None for the prior; its label `[1]`."""
     if source == "prior":
         return None, _labels(run, 1, None, label, "the prior has")
     x, y, _ = _images(run, source, label)
@@ -137,25 +138,33 @@ def _center(run: Run, source: str, image: int, label: int | None) -> tuple[Tenso
 
 
 def _images(run: Run, source: str, label: int | None) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """Images, their labels, and what is known about them or said of them."""
+    """Images, the labels that the model takes, and the arrays `label` or `name` to write."""
     x, about = images_of(run.data, source)
-    known = torch.as_tensor(about["label"]) if "label" in about else None
-    if known is not None and label is not None:
+    labels = torch.as_tensor(about["label"]) if "label" in about else None
+    if labels is not None and label is not None:
         raise ConfigError(f"label={label}: the images of input={source} have labels of their own")
-    y = _labels(run, len(x), known, label, f"input={source} holds")
+    y = _labels(run, len(x), labels, label, f"input={source} holds")
     return x, y, {**about, "label": y.numpy()} if run.model.told else about
 
 
 def _labels(
-    run: Run, count: int, known: Tensor | None, label: int | None, whose: str = ""
+    run: Run, count: int, labels: Tensor | None, label: int | None, subject: str = ""
 ) -> Tensor:
-    """The labels `[count]` that are known, or `label` for all; −1 where nobody needs them."""
+    """`label` for all `[count]`, or else `labels`; −1 if there are none and none are needed.
+
+    Args:
+        run: the opened run.
+        count: the number of images or codes.
+        labels: their own labels; None if unknown.
+        label: the label that the user set; None if not set.
+        subject: the source of the labels with a verb, for an error message.
+    """
     if label is not None:
         y = torch.full((count,), label)
-    elif known is not None:
-        y = known
+    elif labels is not None:
+        y = labels
     elif run.model.told:
-        raise DataError(f"{whose} no labels, and this model is told them: set label=...")
+        raise DataError(f"{subject} no labels, and this model needs them: set label=...")
     else:
         y = torch.full((count,), NO_LABEL)
     run.model.check(y)
@@ -163,7 +172,7 @@ def _labels(
 
 
 def _decoded(run: Run, codes: Tensor, y: Tensor) -> Tensor:
-    """The mean images of codes `[N, d]` of labels `[N]`, on the [0, 1] scale."""
+    """The mean images of codes `[N, d]` with labels `[N]`, on the [0, 1] scale."""
 
     def rows_of(codes: Tensor, y: Tensor) -> tuple[Tensor]:
         return (run.decoded(codes, of_labels(run.model, y)),)
@@ -174,35 +183,36 @@ def _decoded(run: Run, codes: Tensor, y: Tensor) -> Tensor:
 
 
 def check_fits(run: Run, count: int, setting: str) -> None:
-    """Raise a ConfigError if that many images are more than a grid holds."""
+    """Raise a ConfigError if a picture cannot hold that many images."""
     if count > (most := most_in_a_grid(run.model.image_shape)):
         raise ConfigError(
-            f"{setting}: a grid of images of this size holds at most {most:,}. Ask for fewer at "
+            f"{setting}: a grid of images of this size holds at most {most:,}. Make fewer at "
             "once, with another seed or other offsets each time."
         )
 
 
 def _required(prior: Prior | None) -> Prior:
+    """The prior; raises a RunError if there is none."""
     if prior is None:
         raise RunError(
-            "this model was trained without a rate: nothing holds its codes to the prior, so "
-            "samples from it mean nothing, and neither does its mean"
+            "this model was trained without a rate, so nothing ties its codes to the prior: "
+            "samples from the prior and its mean are meaningless"
         )
     return prior
 
 
 def most_in_a_grid(image_shape: Sequence[int]) -> int:
-    """The most images in a grid that viewers open without asking."""
+    """The number of images in a picture of `MOST_PIXELS`, which viewers open without asking."""
     _, height, width = image_shape
     return max(1, MOST_PIXELS // ((height + 1) * (width + 1)))
 
 
-def _check_finite(what: str, values: Tensor) -> None:
+def _check_finite(name: str, values: Tensor) -> None:
     if not values.isfinite().all():
-        raise RunError(f"The model gives {what} that are not finite: training had diverged.")
+        raise RunError(f"The model gives {name} that are not finite: training had diverged.")
 
 
 def _grid(x: Tensor, columns: int | None = None) -> Tensor:
-    """Images `[N, C, H, W]` in [0, 1] as one, `[3, H, W]`; about as many rows as columns."""
+    """Images `[N, C, H, W]` in [0, 1] as one picture, `[3, H, W]`; by default about square."""
     columns = columns or max(1, round(len(x) ** 0.5))
     return make_grid(viewable(x), nrow=columns, padding=1, pad_value=0.5)

@@ -1,1 +1,1 @@
-"""Pages that a browser opens without a network: one of a run, one of a sweep."""
+"""The page of a run, which a browser opens without a network."""

@@ -1,4 +1,4 @@
-// The latent space under the pointer: the nearest test image, and what the place decodes to.
+// The latent space: at the pointer it shows the nearest test image and a decoded image.
 "use strict";
 
 {
@@ -6,10 +6,10 @@
   const svg = document.getElementById("explorer"), NAMESPACE = "http://www.w3.org/2000/svg";
   const SIZE = 520, LEFT = 46, TOP = 22, BOTTOM = 32, TILE = 168;
   const node = (tag, attributes, ...children) => {
-    const made = document.createElementNS(NAMESPACE, tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    made.append(...children);
-    return made;
+    const element = document.createElementNS(NAMESPACE, tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
   };
   const [low, high] = [data.low, data.high];
   const x = value => LEFT + (value - low[0]) / (high[0] - low[0]) * (SIZE - LEFT);
@@ -21,13 +21,13 @@
   svg.setAttribute("viewBox", `0 0 ${SIZE} ${SIZE}`);
   if (data.plane) svg.append(node("image", { href: data.plane.source, x: LEFT, y: TOP, width: SIZE - LEFT, height: SIZE - TOP - BOTTOM,
     preserveAspectRatio: "none", class: data.plane.source.startsWith("data:image/png") ? "plane grey" : "plane" }));
-  const round = axis => { // up to eight round numbers along an axis
+  const ticksOf = axis => { // up to eight round numbers along an axis
     const raw = (high[axis] - low[axis]) / 8, power = 10 ** Math.floor(Math.log10(raw));
     const step = [1, 2, 5, 10].find(factor => factor * power >= raw) * power, first = Math.ceil(low[axis] / step);
     return Array.from({ length: Math.floor(high[axis] / step) - first + 1 }, (_, n) => (first + n) * step);
   };
-  for (const a of round(0)) svg.append(node("text", { class: "tick", x: x(a), y: SIZE - BOTTOM + 15, "text-anchor": "middle" }, words(a)));
-  for (const b of round(1)) svg.append(node("text", { class: "tick", x: LEFT - 4, y: y(b) + 4, "text-anchor": "end" }, words(b)));
+  for (const a of ticksOf(0)) svg.append(node("text", { class: "tick", x: x(a), y: SIZE - BOTTOM + 15, "text-anchor": "middle" }, words(a)));
+  for (const b of ticksOf(1)) svg.append(node("text", { class: "tick", x: LEFT - 4, y: y(b) + 4, "text-anchor": "end" }, words(b)));
   svg.append(node("text", { x: (LEFT + SIZE) / 2, y: SIZE - 2, "text-anchor": "middle" }, `μ of ${data.names[0]}`));
   svg.append(node("text", { x: 0, y: 12 }, `μ of ${data.names[1]}`));
   const dots = data.codes.map((code, n) => node("circle", { cx: x(code[0]), cy: y(code[1]), r: 3, class: "dot", style: `fill: ${colour(n)}` }));
@@ -43,7 +43,7 @@
     });
   };
   const clamp = (value, most) => Math.min(most, Math.max(0, value));
-  const lookAt = (a, b) => { // a place in the latent space
+  const lookAt = (a, b) => { // show the images at a point of the latent space
     let nearest = 0, least = Infinity;
     data.codes.forEach((code, n) => {
       const distance = (code[0] - a) ** 2 + (code[1] - b) ** 2;
@@ -77,7 +77,7 @@
       const entry = document.createElement("li"), dot = document.createElement("i");
       dot.style.background = colourOf(label);
       entry.append(dot, nameOf(label));
-      const mark = on => dots.forEach((one, n) => one.classList.toggle("faded", on && data.classes[n] !== label));
+      const mark = on => dots.forEach((dot, n) => dot.classList.toggle("faded", on && data.classes[n] !== label));
       entry.onpointerenter = () => mark(true);
       entry.onpointerleave = () => mark(false);
       list.append(entry);

@@ -1,4 +1,4 @@
-"""The metrics of a run in words, for its page and the terminal."""
+"""A run's metrics and facts as text, for its page and the terminal."""
 
 import functools
 import inspect
@@ -13,7 +13,10 @@ ABSENT = "–"
 
 
 class Row(NamedTuple):
-    """A line of the table; `metric` is its name in `evaluation/metrics.json`, where it has one."""
+    """A row of the table of metrics.
+
+    `metric` is its key in `evaluation/metrics.json`; empty if the row has none.
+    """
 
     name: str
     value: str
@@ -23,7 +26,7 @@ class Row(NamedTuple):
 
 
 class PublishedCell(NamedTuple):
-    """A published value of a metric, its source, and what differs from this run."""
+    """A published value of a metric, its source, and how the published run differs."""
 
     value: str
     source: str
@@ -40,8 +43,8 @@ SHOWN = {
     "elbo_unit": ("ELBO on the [0, 1] scale", NATS),
     "log_p_unit": ("log p(x) on the [0, 1] scale, importance weights", NATS),
     "log_p_exact_unit": ("log p(x) on the [0, 1] scale, quadrature", NATS),
-    "gap_of_family": ("log p(x) − ELBO: the family's part", NATS),
-    "gap_of_amortization": ("log p(x) − ELBO: amortisation's part", NATS),
+    "gap_of_family": ("log p(x) − ELBO, part of the posterior family", NATS),
+    "gap_of_amortization": ("log p(x) − ELBO, part of amortisation", NATS),
     "l1": ("l1", UNITS["l1"]),
     "mse": ("mse", UNITS["mse"]),
     "psnr": ("PSNR", "dB"),
@@ -49,7 +52,7 @@ SHOWN = {
 
 
 def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
-    """The lines of the metrics; a dash for what could not be measured."""
+    """The rows of the table of metrics, with a dash for values that are missing."""
     for name in dict.fromkeys([*SHOWN, *metrics]):
         metric = metrics.get(name)
         if isinstance(metric, dict) and "mean" in metric:
@@ -66,11 +69,11 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
         value = _text(information.get("mean"), ".2f", "≥ ")
         yield Row("I(x; z)", value, _text(information.get("error"), ".2f"), NATS)
         kl = _text(latent.get("aggregate_kl_at_least"), ".2f", "≥ ")
-        yield Row("KL(q(z) ‖ p(z)), by the moments", kl, "", "nats")
+        yield Row("KL(q(z) ‖ p(z)), from moments", kl, "", "nats")
     elif "share_of_std_at_floor" in latent:
-        if noise := latent.get("signal_to_noise"):
-            mean = f"{sum(noise) / len(noise):.3g}"
-            yield Row("signal to noise of the codes", mean, "", "mean over dimensions")
+        if ratios := latent.get("signal_to_noise"):
+            mean = f"{sum(ratios) / len(ratios):.3g}"
+            yield Row("signal-to-noise ratio of codes", mean, "", "mean over dimensions")
         yield Row("std at its floor", f"{latent['share_of_std_at_floor']:.1%}", "", "of all")
     for name in latent.get("of_model", ()):
         yield Row(name.replace("_", " "), _text(latent[name], ".4g"), "", "of the codes", name)
@@ -87,7 +90,7 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def title_of(name: str, metrics: Mapping[str, Any]) -> tuple[str, str]:
-    """A metric in words, of the density that the model speaks of, and its unit."""
+    """A metric's title, which names the density that the model defines, and its unit."""
     title, unit = SHOWN.get(name, (name.replace("_", " "), _unit_of(metrics.get(name))))
     speaks_of = metrics["speaks_of"]
     if title.startswith("ELBO") and speaks_of != "p(x)":
@@ -96,42 +99,42 @@ def title_of(name: str, metrics: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _unit_of(metric: Any) -> str:
-    """The unit that a metric of the model's own is written with."""
+    """The unit recorded with a metric of the model's own; empty if there is none."""
     return str(metric.get("unit", "")) if isinstance(metric, dict) else ""
 
 
 def published_of(config: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, PublishedCell]:
     """Published values by metric, from `published: {metric: {value, source, differs}}`.
 
-    A run's config may hold anything there: what is not of that form is left out.
+    Entries of another form, which the config of an old run may have, are ignored.
     """
     entries = config.get("published")
-    known = {row.metric for row in rows}
+    measured_metrics = {row.metric for row in rows}
     return {
         str(metric).removeprefix("test/"): PublishedCell(
-            str(one["value"]).replace("-", "−"),
-            str(one.get("source") or ""),
-            str(one.get("differs") or ""),
-            str(metric).removeprefix("test/") in known,
+            str(entry["value"]).replace("-", "−"),
+            str(entry.get("source") or ""),
+            str(entry.get("differs") or ""),
+            str(metric).removeprefix("test/") in measured_metrics,
         )
-        for metric, one in (entries.items() if isinstance(entries, Mapping) else ())
-        if isinstance(one, Mapping) and "value" in one
+        for metric, entry in (entries.items() if isinstance(entries, Mapping) else ())
+        if isinstance(entry, Mapping) and "value" in entry
     }
 
 
 def facts_of(lines: Mapping[str, str], objective: object, about: RunDescription) -> dict[str, str]:
-    """The summary of a run, a line each.
+    """The summary of a run: a line of text by label.
 
     Args:
-        lines: about data, model and objective.
-        objective: with all of its settings, those too that are defaults of its signature.
-        about: the run.
+        lines: the lines of `describe`.
+        objective: the objective, shown with all of its settings, including defaults.
+        about: the description of the run.
     """
     facts = {**lines, "objective": _with_settings(objective)}
-    of = about.facts.get("epochs trained", "unknown")
+    total = about.facts.get("epochs trained", "unknown")
     if about.epoch is not None:
-        chosen = "best epoch" if about.checkpoint == "best" and about.is_best_by_metric else "epoch"
-        facts[chosen] = f"{about.epoch} of {of} (step {about.step:,})"
+        label = "best epoch" if about.checkpoint == "best" and about.is_best_by_metric else "epoch"
+        facts[label] = f"{about.epoch} of {total} (step {about.step:,})"
     return {**facts, "status": about.status}
 
 
@@ -144,31 +147,31 @@ def _with_settings(thing: Any) -> str:
     if isinstance(thing, functools.partial):
         name, settings = thing.func.__name__, thing.keywords
     else:
-        known = inspect.signature(type(thing)).parameters
+        parameters = inspect.signature(type(thing)).parameters
         name = type(thing).__name__
-        settings = {one: getattr(thing, one) for one in known if hasattr(thing, one)}
-    inside = ", ".join(f"{one}={_with_settings(value)}" for one, value in settings.items())
+        settings = {key: getattr(thing, key) for key in parameters if hasattr(thing, key)}
+    inside = ", ".join(f"{key}={_with_settings(value)}" for key, value in settings.items())
     return f"{name}({inside})" if inside else name
 
 
 def measured(metrics: Mapping[str, Any], weights: str) -> str:
-    """The weights and the images that were measured, in a sentence or two."""
+    """The weights and images that were measured, in a few sentences."""
     text = (
         f"The {weights} on {metrics['test_images']:,} test images, each decoded from one draw of "
         "z; errors are over images."
     )
     if "images" in metrics:
-        text += f" ELBO and log {metrics['speaks_of']} on {metrics['images']:,} of them, "
-        text += f"{metrics['samples']} samples each, seed {metrics['seed']}."
+        text += f" ELBO and log {metrics['speaks_of']} on {metrics['images']:,} of them, with "
+        text += f"{metrics['samples']} samples each (seed {metrics['seed']})."
     if "no_classes" in metrics:
         text += f" Probes of the codes are left out: {metrics['no_classes']}."
     if "gap_images" in metrics:
-        text += f" The parts of the gap on {metrics['gap_images']}."
+        text += f" The parts of the gap on {metrics['gap_images']} of these."
     return text
 
 
 def text_of(value: float | None, unit: str) -> str:
-    """A value with as many decimals as its unit is given with; a dash for none."""
+    """A value with two decimals for nats and dB, else four; a dash for None."""
     return _text(value, ".2f" if unit in (NATS, "dB") else ".4f")
 
 

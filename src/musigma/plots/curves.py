@@ -16,14 +16,14 @@ COLOURS = {"train": BLUE, "val": VERMILLION}
 def plot_training_curves(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
 ) -> Figure:
-    """Loss, distortion and rate over training, each in a panel of its own, train beside val.
+    """Loss, distortion and rate over training, one panel each, with train and val curves.
 
     Args:
-        curves: `train/loss`, `val/loss`, `train/distortion` and so on → steps and values; other
-            names are passed over, and a metric without curves has no panel.
+        curves: tag, such as `train/loss`, → steps and values. Other metrics are ignored, and a
+            metric without curves has no panel.
 
     Raises:
-        ValueError: if nothing is left to plot.
+        ValueError: if no curve is left.
     """
     panels = [name for name in PANELS if any(f"{stage}/{name}" in curves for stage in COLOURS)]
     if not panels:
@@ -39,24 +39,24 @@ def plot_training_curves(
 
 
 def plot_rates(rate: Tensor, active: Tensor) -> Figure:
-    """The rate of each dimension, `[d]` in nats per image, falling, with the active ones marked.
+    """The rate of each dimension in decreasing order, with active dimensions marked.
 
-    For a model trained without a rate it shows only what nothing has held down.
+    It says nothing about a model that was trained without a rate.
 
     Args:
-        rate: of each dimension.
-        active: a mask of the active ones, `[d]`.
+        rate: the rate of each dimension, `[d]`, in nats per image.
+        active: a mask of the active dimensions, `[d]`.
     """
     order = rate.argsort(descending=True, stable=True)
     width = max(6, len(rate))  # so that bars stay narrow for small d
     figure = new_figure(max(5, 0.25 * len(rate) + 1.5), 3.5)
     axes = figure.subplots()
     kinds = (("active", BLUE, "", active[order]), ("inactive", PALE, "///", ~active[order]))
-    for name, colour, hatch, chosen in kinds:
-        places = chosen.nonzero().squeeze(1).tolist()
-        if places:
-            heights = rate[order][places].tolist()
-            axes.bar(places, heights, color=colour, hatch=hatch, edgecolor="white", label=name)
+    for name, colour, hatch, mask in kinds:
+        positions = mask.nonzero().squeeze(1).tolist()
+        if positions:
+            heights = rate[order][positions].tolist()
+            axes.bar(positions, heights, color=colour, hatch=hatch, edgecolor="white", label=name)
     axes.set_xticks(range(len(rate)), [name_of(j) for j in order.tolist()])
     axes.set_xlim((len(rate) - 1 - width) / 2, (len(rate) - 1 + width) / 2)
     figure.legend(loc="outside right upper", frameon=False)
@@ -68,20 +68,20 @@ def plot_rates(rate: Tensor, active: Tensor) -> Figure:
 def plot_class_errors(
     mean: Tensor, error: Tensor, *, quantity: str, classes: Sequence[str]
 ) -> Figure:
-    """An error by class, `[C]`, with its standard error, `[C]`; over 50 classes have no names.
+    """The reconstruction error of each of C classes; more than 50 classes have no names.
 
     Args:
-        mean: of the error, for each class.
-        error: of that mean.
-        quantity: the error's name, with its unit.
-        classes: their names.
+        mean: the mean error of each class, `[C]`.
+        error: the standard error of that mean, `[C]`.
+        quantity: the name of the error with its unit.
+        classes: the names of the classes.
     """
     figure = new_figure(max(6, 0.25 * min(len(classes), 40)), 3)
     axes = figure.subplots()
-    places = range(len(classes))
+    positions = range(len(classes))
     values, errors = mean.tolist(), error.tolist()
-    axes.errorbar(places, values, errors, fmt="o", color=BLUE, markersize=4, capsize=4)
+    axes.errorbar(positions, values, errors, fmt="o", color=BLUE, markersize=4, capsize=4)
     if len(classes) <= MOST_CLASSES:
-        axes.set_xticks(places, classes)
+        axes.set_xticks(positions, classes)
     plot_axes(axes, "class", quantity, f"{quantity} by class, mean ± standard error")
     return figure

@@ -1,4 +1,4 @@
-"""Images side by side: reconstructions, samples, and ways through the latent space."""
+"""Plots of images: reconstructions, samples, interpolations, traversals, the latent plane."""
 
 from collections.abc import Sequence
 
@@ -21,11 +21,11 @@ from workbench.plots.style import new_figure
 COLUMNS = 10
 
 TRAVERSED = 12
-"""The dimensions shown at the most."""
+"""The most dimensions shown."""
 
 
 def pair_rows(above: Tensor, below: Tensor, columns: int = 8) -> Tensor:
-    """Two sets of images `[B, C, H, W]` in [0, 1] → one image, rows of the two in turn."""
+    """One image of two sets of images `[B, C, H, W]` in [0, 1], in alternating rows."""
     above, below = viewable(above), viewable(below)
     blank = above.new_zeros(-len(above) % columns, *above.shape[1:])
     rows = [torch.cat([images, blank]).split(columns) for images in (above, below)]
@@ -34,11 +34,11 @@ def pair_rows(above: Tensor, below: Tensor, columns: int = 8) -> Tensor:
 
 
 def plot_reconstructions(x: Tensor, from_mu: Tensor, from_sample: Tensor) -> Figure:
-    """Originals, and what is decoded of μ and of one draw of z; `[B, C, H, W]` in [0, 1] each.
+    """Originals and reconstructions from μ and from a draw of z; `[B, C, H, W]` in [0, 1] each.
 
-    The two differ by what the posterior's noise costs; for a point posterior they are the same.
+    The reconstructions differ by the effect of the posterior's noise, and not for a point.
     """
-    # Ten images a block, and three rows in each: [R, 3, K, C, H, W].
+    # Blocks of three rows of ten images: [R, 3, K, C, H, W].
     blocks = torch.stack([in_columns(images, COLUMNS) for images in (x, from_mu, from_sample)], 1)
     width, height = image_size(blocks.flatten(0, 1))
     figure = new_figure(width + 1.1, height + 0.2 * len(blocks) + 0.2)
@@ -50,12 +50,12 @@ def plot_reconstructions(x: Tensor, from_mu: Tensor, from_sample: Tensor) -> Fig
 
 
 def plot_worst(x: Tensor, x_hat: Tensor, captions: Sequence[str]) -> Figure:
-    """The images that are reconstructed worst, above their reconstructions.
+    """The worst-reconstructed images, above their reconstructions.
 
     Args:
         x: originals, `[B, C, H, W]` in [0, 1].
         x_hat: their reconstructions.
-        captions: a few words under each of them, such as its class and its error.
+        captions: a short text under each image, such as its class and its error.
     """
     return image_figure(
         torch.stack([x, x_hat]),
@@ -66,40 +66,37 @@ def plot_worst(x: Tensor, x_hat: Tensor, captions: Sequence[str]) -> Figure:
 
 
 def image_grid(images: Tensor, title: str, columns: int = 10) -> Figure:
-    """Images `[B, C, H, W]` in [0, 1], row by row.
-
-    Decoded draws from the prior mean nothing for a model that was trained without a rate.
-    """
+    """Images `[B, C, H, W]` in [0, 1], row by row."""
     return image_figure(in_columns(images, columns), title)
 
 
 def interpolation_codes(start: Tensor, end: Tensor, steps: int) -> Tensor:
-    """Straight lines between codes `[B, d]` in even steps, both ends included: `[B, steps, d]`."""
+    """Codes on straight lines between codes `[B, d]`, ends included: `[B, steps, d]`."""
     weights = torch.linspace(0, 1, steps).to(start).unsqueeze(1)
     return start.unsqueeze(1).lerp(end.unsqueeze(1), weights)
 
 
 def plot_interpolations(images: Tensor, start: Tensor, end: Tensor) -> Figure:
-    """The decoded `interpolation_codes`, between the images whose μ are the ends.
+    """The decoded `interpolation_codes` between the μ of two images, with the images at the ends.
 
     Args:
-        images: decoded, `[B, K, C, H, W]` in [0, 1].
-        start: originals, `[B, C, H, W]`.
-        end: originals, `[B, C, H, W]`.
+        images: decoded images, `[B, K, C, H, W]` in [0, 1].
+        start: originals on the left, `[B, C, H, W]`.
+        end: originals on the right, `[B, C, H, W]`.
     """
     shares = [f"{share:.0%}" for share in torch.linspace(0, 1, images.shape[1]).tolist()]
     return image_figure(
         torch.cat([start.unsqueeze(1), images, end.unsqueeze(1)], 1),
         "From one image to another along a straight line of codes",
         columns=["original", *shares, "original"],
-        x="share of the way from μ of the left image to μ of the right one",
+        x="position between μ of the left image and μ of the right one",
     )
 
 
-def traversal_codes(around: Tensor, values: Sequence[float]) -> Tensor:
-    """The code `around`, `[d]`, with each of its dimensions at each of K values, `[d, K, d]`."""
-    codes = around.expand(len(around), len(values), -1).clone()
-    codes.diagonal(dim1=0, dim2=2).copy_(around.new_tensor(values).unsqueeze(1))
+def traversal_codes(center: Tensor, values: Sequence[float]) -> Tensor:
+    """Copies of a code `[d]` with one dimension at a time set to each of K values: `[d, K, d]`."""
+    codes = center.expand(len(center), len(values), -1).clone()
+    codes.diagonal(dim1=0, dim2=2).copy_(center.new_tensor(values).unsqueeze(1))
     return codes
 
 
@@ -107,21 +104,17 @@ def plot_traversals(
     images: Tensor,
     values: Sequence[float],
     rate: Tensor | None,
-    told: str = "",
+    condition: str = "",
     size: Tensor | None = None,
 ) -> Figure:
-    """The decoded `traversal_codes`, `[d, K, C, H, W]` in [0, 1], by falling rate.
-
-    The values are standard deviations of the prior, so for a model trained without a rate they
-    mean nothing.
+    """The decoded `traversal_codes`, by decreasing rate, of at most twelve dimensions.
 
     Args:
-        images: of all dimensions; the twelve with the largest rates are shown.
-        values: of the moved dimension, K of them.
-        rate: of each dimension, `[d]`, in nats per image; without it those with the largest `size`
-            are shown, and else the first twelve.
-        told: what the decoder was told, in words.
-        size: of each dimension in another way, `[d]`.
+        images: decoded images, `[d, K, C, H, W]` in [0, 1].
+        values: the K values of the moved dimension, in standard deviations of the prior.
+        rate: the rate of each dimension, `[d]`, in nats per image; None if unknown.
+        condition: the label that the decoder was given, in words.
+        size: orders the dimensions if their rates are unknown, `[d]`; by default their number does.
     """
     title = "One latent dimension at a time"
     if rate is None:
@@ -134,7 +127,7 @@ def plot_traversals(
         rows = [f"{name_of(j)}  {rate[j]:.2f} nats" for j in order]
     return image_figure(
         images[order],
-        _titled(title, told),
+        _titled(title, condition),
         rows=rows,
         columns=[tick_of(value) for value in values],
         x="value, in standard deviations of the prior",
@@ -142,14 +135,13 @@ def plot_traversals(
 
 
 def plane_codes(n: int, codes: Tensor | None = None) -> Tensor:
-    """The quantiles (i + ½) / n in both dimensions, `[n, n, 2]`: of N(0, I), or of codes.
+    """A grid of codes, `[n, n, 2]`, at the quantiles (i + ½) / n of both dimensions.
 
-    Each of the prior stands for 1/n² of its mass. z₀ rises from left to right, z₁ from the bottom
-    row to the top one, as in a plot.
+    z₀ increases from left to right, z₁ from the bottom row to the top one, as in a plot.
 
     Args:
-        n: how many in each dimension.
-        codes: `[N, 2]`, where another prior holds them, or none.
+        n: the number of quantiles in each dimension.
+        codes: take the quantiles of these codes, `[N, 2]`, instead of those of N(0, I).
     """
     levels = (torch.arange(n, dtype=torch.float64) + 0.5) / n
     if codes is None:
@@ -160,24 +152,24 @@ def plane_codes(n: int, codes: Tensor | None = None) -> Tensor:
 
 
 def plot_latent_plane(
-    images: Tensor, codes: Tensor | None = None, of: str = "the prior", told: str = ""
+    images: Tensor, codes: Tensor | None = None, of: str = "the prior", condition: str = ""
 ) -> Figure:
-    """The decoded `plane_codes(n, codes)`, `[n, n, C, H, W]` in [0, 1], for d = 2.
+    """The decoded `plane_codes(n, codes)`, for d = 2.
 
     Args:
-        images: decoded.
-        codes: at whose quantiles.
-        of: what they are.
-        told: what the decoder was told, in words.
+        images: decoded images, `[n, n, C, H, W]` in [0, 1].
+        codes: the `codes` of `plane_codes`.
+        of: the distribution of these codes, in words.
+        condition: the label that the decoder was given, in words.
     """
     n = len(images)
-    places = plane_codes(n, codes)
+    grid = plane_codes(n, codes)
     title = f"The latent plane, decoded at {n} × {n} quantiles of {of.partition(',')[0]}"
     return image_figure(
         images,
-        _titled(title, told),
-        rows=[tick_of(value) for value in places[:, 0, 1].tolist()],
-        columns=[tick_of(value) for value in places[0, :, 0].tolist()],
+        _titled(title, condition),
+        rows=[tick_of(value) for value in grid[:, 0, 1].tolist()],
+        columns=[tick_of(value) for value in grid[0, :, 0].tolist()],
         x=name_of(0),
         y=name_of(1),
         gap=0,
@@ -185,5 +177,5 @@ def plot_latent_plane(
     )
 
 
-def _titled(title: str, told: str) -> str:
-    return f"{title}; {told}" if told else title
+def _titled(title: str, condition: str) -> str:
+    return f"{title}; {condition}" if condition else title

@@ -1,4 +1,4 @@
-"""The plots of a latent space: those that mean something for a model, and why not the others."""
+"""The plots of a latent space, each with a caption or the reason why it is left out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -26,12 +26,12 @@ from musigma.seeding import FIXED_SEED
 PLANE = 20
 SAMPLES = 100
 TRAVERSED = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
-NO_PRIOR = "left out: trained without a rate, so nothing holds the codes to the prior"
-NO_RATE = "left out: no rate is paid, so it says nothing"
+NO_PRIOR = "left out: trained without a rate, so nothing ties the codes to the prior"
+NO_RATE = "left out: the loss has no rate"
 NO_RATES = "left out: the rate is not a sum over dimensions"
 PLANE_DRAWS = 10_000
 MOST_VIEWS = 20
-"""The rows of samples shown, of a model that is told one of more labels."""
+"""The most labels for which a conditional model's samples are shown."""
 
 
 def latent_plots(
@@ -43,28 +43,29 @@ def latent_plots(
     *,
     latent_dims: Sequence[int] | None = None,
 ) -> Iterator[NamedPlot]:
-    """Every plot of a latent space, always of the same draws.
+    """The plots of a latent space, which show the same draws in every run.
 
     Args:
         mu: posterior means of N images, `[N, d]`, on the CPU.
-        std: posterior standard deviations, likewise; None for a point posterior.
-        rates: of each dimension, likewise; None where the rate is not a sum over dimensions.
+        std: posterior standard deviations, `[N, d]`; None for a point posterior.
+        rates: rates of the dimensions, `[N, d]`; None if the rate is not a sum over dimensions.
         y: labels, `[N]`.
-        views: the model, once for each thing that it may be told, by captions. Plots of one are of
-            the first.
-        latent_dims: the sizes of the stochastic layers, the one that is decoded first; one layer
-            by default.
+        views: the model's views, one for each label that it can be conditioned on, by caption.
+            Plots of a single view show the first.
+        latent_dims: the sizes of the stochastic layers, the decoded one first; by default `[d]`.
     """
     d = mu.shape[1]
-    told, view = next(iter(views.items()))
+    condition, view = next(iter(views.items()))
     decoded, prior, _ = view
     yield from _scatters(mu, std, y)
     if d == 2:
-        within, of = plane_of(view, mu)
-        plane = decoded(plane_codes(PLANE, within))
-        caption = f"The latent plane{f' of {told}' if told else ''}, decoded at quantiles of {of}."
-        plot = partial(plot_latent_plane, plane, within, of, told)
-        yield NamedPlot("latent_plane", caption, plot)
+        codes, of = plane_of(view, mu)
+        plane = decoded(plane_codes(PLANE, codes))
+        plot = partial(plot_latent_plane, plane, codes, of, condition)
+        where = f" of {condition}" if condition else ""
+        yield NamedPlot(
+            "latent_plane", f"The latent plane{where}, decoded at quantiles of {of}.", plot
+        )
     if prior is not None:
         yield _samples(views)
     else:
@@ -74,20 +75,20 @@ def latent_plots(
         yield NamedPlot("rates", NO_RATE)
         return
     rate = None if rates is None else rates.double().mean(0).float()
-    layer = d if latent_dims is None else latent_dims[0]
-    steps = traversal_codes(torch.zeros(d), TRAVERSED)[:layer]
+    moved_dims = d if latent_dims is None else latent_dims[0]
+    steps = traversal_codes(torch.zeros(d), TRAVERSED)[:moved_dims]
     moved = decoded(prior.mean() + steps * prior.std())
-    size = (spread(mu) / prior.std())[:layer]
+    size = (spread(mu) / prior.std())[:moved_dims]
     yield NamedPlot(
         "traversals",
-        f"One dimension{' of z₁' if layer < d else ''} at a time from −3 to 3 standard deviations "
-        f"of {view.of} around its mean, the others there, by falling "
-        f"{'rate' if rate is not None else 'spread of μ in those units'}"
-        f"{f'; {told}' if told else ''}.",
-        partial(plot_traversals, moved, TRAVERSED, rate, told, size),
+        f"One dimension{' of z₁' if moved_dims < d else ''} at a time moved by −3 to 3 standard "
+        f"deviations from the mean of {view.of}, ordered by "
+        f"{'rate' if rate is not None else 'the spread of μ in these units'}"
+        f"{f'; {condition}' if condition else ''}.",
+        partial(plot_traversals, moved, TRAVERSED, rate, condition, size),
     )
     if rate is not None:
-        caption = "The rate of each dimension, over the images."
+        caption = "The rate of each dimension, averaged over the images."
         active = active_units(mu, prior.std())
         yield NamedPlot("rates", caption, partial(plot_rates, rate, active))
     else:
@@ -95,34 +96,35 @@ def latent_plots(
 
 
 def samples_of(views: Mapping[str, View], count: int) -> Tensor:
-    """Decoded draws from the priors of V views, `[V, count, C, H, W]`, of the same seed."""
+    """Decoded draws from the priors of V views, `[V, count, C, H, W]`, with one fixed seed."""
     codes = [view.prior.sample(count, seed=FIXED_SEED) for view in views.values() if view.prior]
     return torch.stack([view.decoded(z) for view, z in zip(views.values(), codes, strict=True)])
 
 
 def _samples(views: Mapping[str, View]) -> NamedPlot:
     of = next(iter(views.values())).of
-    caption = f"Mean images of draws from {of}, always of the same seed"
+    caption = f"Mean images of draws from {of}, with the same seed in every run"
     title = f"Decoded draws from {of}"
     if len(views) == 1:
         (samples,) = samples_of(views, SAMPLES)
         return NamedPlot("samples", f"{caption}.", partial(image_grid, samples, title))
     shown = dict(islice(views.items(), MOST_VIEWS))
     plot = partial(image_figure, samples_of(shown, COLUMNS), title, rows=[*shown])
-    return NamedPlot("samples", f"{caption}, which is the same in each row.", plot)
+    return NamedPlot("samples", f"{caption} and in each row.", plot)
 
 
 def plane_of(view: View, mu: Tensor | None) -> tuple[Tensor | None, str]:
-    """The codes at whose quantiles a plane is decoded, and what they are; None for N(0, I)'s."""
+    """The codes at whose quantiles the plane is decoded, and their name; None for N(0, I)."""
     prior = view.prior
     if prior is None:
-        return mu, "μ, as nothing holds the codes to the prior"
+        return mu, "μ, because nothing ties the codes to the prior"
     if prior.is_standard_normal:
         return None, view.of
     return prior.sample(PLANE_DRAWS, seed=FIXED_SEED), f"{view.of} in each dimension"
 
 
 def _scatters(mu: Tensor, std: Tensor | None, y: Tensor) -> Iterator[NamedPlot]:
+    """Scatter plots of μ in two dimensions and in two principal components, for d > 1."""
     d = mu.shape[1]
     if d == 1:
         return
@@ -137,5 +139,5 @@ def _scatters(mu: Tensor, std: Tensor | None, y: Tensor) -> Iterator[NamedPlot]:
         partial(plot_latent_scatter, mu, y, std, (first, second)),
     )
     if d > 2 and len(mu) > 1:
-        caption = f"μ{by_class}, along their two principal components."
+        caption = f"μ{by_class}, along the first two principal components."
         yield NamedPlot("latent_pca", caption, partial(plot_latent_pca, mu, y))

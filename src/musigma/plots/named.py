@@ -6,18 +6,18 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from workbench.pages.render import image_files, smaller
+from workbench.pages.render import image_files, image_url
 
 log = logging.getLogger(__name__)
 
 
 class NamedPlot(NamedTuple):
-    """A plot that is made when it is wanted.
+    """A plot that is made on demand, or the reason why it is left out.
 
     Args:
-        name: of its files.
-        caption: the content; of a plot that would mean nothing for this model, the reason.
-        plot: makes it; None if it would mean nothing.
+        name: the name of its files, without an ending.
+        caption: the content; the reason if the plot is left out.
+        plot: makes the plot; None if it is left out.
     """
 
     name: str
@@ -26,13 +26,13 @@ class NamedPlot(NamedTuple):
 
 
 class PlotFiles(NamedTuple):
-    """A plot as pages and folders hold it; if it is left out the caption says why.
+    """The files of a plot.
 
     Args:
-        name: of its files.
-        caption: the content.
-        source: the `data:` address of the page; empty if left out.
-        files: contents by file name; none if left out.
+        name: the name of the files, without an ending.
+        caption: the content; the reason if the plot is left out.
+        source: the plot as a `data:` URL for a page; empty if it is left out.
+        files: contents by file name; empty if it is left out.
     """
 
     name: str
@@ -42,13 +42,13 @@ class PlotFiles(NamedTuple):
 
 
 def plot_files(named: NamedPlot) -> PlotFiles:
-    """Make a plot; one that fails is left out."""
+    """Make a plot; if that fails, it is left out."""
     if named.plot is None:
         return PlotFiles(named.name, named.caption, "", {})
     try:
         files = image_files(named.plot())
-    except Exception as error:  # one plot must not cost what was measured
+    except Exception as error:  # measurements must not be lost because of a plot
         log.warning("%s cannot be plotted: %s", named.name, error)
         return PlotFiles(named.name, f"left out: it cannot be plotted: {error}", "", {})
-    endings = {f"{named.name}.{ending}": content for ending, content in files.items()}
-    return PlotFiles(named.name, named.caption, smaller(files), endings)
+    by_name = {f"{named.name}.{ending}": content for ending, content in files.items()}
+    return PlotFiles(named.name, named.caption, image_url(files), by_name)

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from workbench.plots.axes import add_legend, colours, named, one_plot, plain
+from workbench.plots.axes import add_legend, colours, escaped, legend_label, one_plot
 from workbench.plots.style import PALE
 
 LABEL = 34.0, 12.0
@@ -15,9 +15,9 @@ LABEL = 34.0, 12.0
 
 
 class Point(NamedTuple):
-    """A model's rate and distortion with their standard errors, in nats per image.
+    """A model's rate and distortion with standard errors, in nats per image; NaN if unknown.
 
-    Points of one series have one colour. An unknown error is NaN.
+    Points with the same `series` have the same colour and are joined by lines.
     """
 
     label: str
@@ -29,25 +29,25 @@ class Point(NamedTuple):
 
 
 def plot_rate_distortion(points: Sequence[Point]) -> Figure:
-    """Distortion over rate, with lines of equal ELBO = −(D + R).
+    """Distortion over rate, with lines of equal ELBO = −(D + R), as in Alemi et al. 2018, figure 1.
 
-    A label that would cover another one is left out. After Alemi et al. 2018, figure 1.
+    Labels that would overlap are left out.
     """
     figure, axes = one_plot("rate R (nats per image)", "distortion D (nats per image)")
     names = list(dict.fromkeys(point.series for point in points))
     for name, colour in zip(names, colours(len(names)), strict=True):
-        mine = sorted((p for p in points if p.series == name), key=lambda point: point.rate)
+        series = sorted((p for p in points if p.series == name), key=lambda point: point.rate)
         axes.errorbar(
-            [point.rate for point in mine],
-            [point.distortion for point in mine],
-            xerr=np.nan_to_num([point.rate_error for point in mine]),
-            yerr=np.nan_to_num([point.distortion_error for point in mine]),
+            [point.rate for point in series],
+            [point.distortion for point in series],
+            xerr=np.nan_to_num([point.rate_error for point in series]),
+            yerr=np.nan_to_num([point.distortion_error for point in series]),
             fmt="o-" if name else "o",
             color=colour,
             capsize=2,
             linewidth=1,
             markersize=4,
-            label=named(name),
+            label=legend_label(name),
         )
     axes.margins(0.15)
     right, top = axes.get_xlim(), axes.get_ylim()
@@ -56,22 +56,22 @@ def plot_rate_distortion(points: Sequence[Point]) -> Figure:
         *grid, -(grid[0] + grid[1]), colors=PALE, linewidths=0.8, linestyles="solid"
     )
     axes.clabel(lines, fmt=lambda elbo: f"ELBO {elbo:.0f}".replace("-", "−"), fontsize="x-small")
-    _name(axes, points)
+    _add_labels(axes, points)
     add_legend(figure, names)
     return figure
 
 
-def _name(axes: Axes, points: Sequence[Point]) -> None:
-    """Label the points, in their order, unless labels would overlap."""
-    places = axes.transData.transform([(point.rate, point.distortion) for point in points])
-    places *= 72 / axes.figure.dpi
-    taken: list[np.ndarray] = []
-    for point, place in zip(points, places, strict=True):
-        if any((abs(place - other) < LABEL).all() for other in taken):
+def _add_labels(axes: Axes, points: Sequence[Point]) -> None:
+    """Label points unless a label would overlap an earlier one."""
+    positions = axes.transData.transform([(point.rate, point.distortion) for point in points])
+    positions *= 72 / axes.figure.dpi
+    labelled: list[np.ndarray] = []
+    for point, position in zip(points, positions, strict=True):
+        if any((abs(position - other) < LABEL).all() for other in labelled):
             continue
-        taken.append(place)
+        labelled.append(position)
         axes.annotate(
-            plain(point.label),
+            escaped(point.label),
             (point.rate, point.distortion),
             (4, 4),
             textcoords="offset points",

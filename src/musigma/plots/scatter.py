@@ -1,4 +1,4 @@
-"""Codes in a plane, coloured by class."""
+"""Scatter plots of codes, coloured by class."""
 
 import math
 
@@ -13,19 +13,19 @@ from musigma.plots.style import MOST_CLASSES, class_name, name_of
 from workbench.plots.style import CLASS_COLOURS, INK, PALE, new_figure, plot_axes
 
 ELLIPSES = 100
-"""Posteriors that are plotted, evenly spaced among the images."""
+"""The number of posteriors shown as ellipses, evenly spaced among the images."""
 
 
 def plot_latent_scatter(
     mu: Tensor, y: Tensor, std: Tensor | None = None, dimensions: tuple[int, int] = (0, 1)
 ) -> Figure:
-    """The posterior means `[N, d]` in two dimensions, with their classes.
+    """The posterior means in two dimensions, coloured by class.
 
     Args:
-        mu: posterior means.
-        y: labels, `[N]`; if all are the same, it is as if there were none.
-        std: `[N, d]`, for ellipses of one standard deviation; None for a point posterior.
-        dimensions: which two are the axes; the most active ones, where d is over 2.
+        mu: posterior means, `[N, d]`.
+        y: labels, `[N]`; equal ones count as no labels.
+        std: posterior standard deviations, `[N, d]`, for ellipses; None for a point posterior.
+        dimensions: the two dimensions that are the axes.
     """
     pair = list(dimensions)
     points, y = mu[:, pair].detach().cpu(), y.cpu()
@@ -54,9 +54,9 @@ def plot_latent_scatter(
 
 
 def plot_latent_pca(mu: Tensor, y: Tensor) -> Figure:
-    """The posterior means `[N, d]`, d at least 2, along their two principal components, by class.
+    """The posterior means `[N, d]`, d ≥ 2, along the first two principal components, by class.
 
-    A component points to where its largest weight is positive.
+    The sign of a component is chosen so that its largest weight is positive.
     """
     codes = mu.detach().cpu().double()
     centred = codes - codes.mean(0)
@@ -75,9 +75,9 @@ def plot_latent_pca(mu: Tensor, y: Tensor) -> Figure:
 
 
 def _scatter(axes: Axes, points: Tensor, y: Tensor) -> None:
-    """Points `[N, 2]`, and the name of each class at its median, or close to it.
+    """Plot points `[N, 2]`, with the name of each class near the median of its points.
 
-    Over 50 classes have no names, and share colours.
+    More than 50 classes have no names; more than ten share colours.
     """
     across, upwards = points.T.numpy()
     size = min(max(20_000 / len(points), 4), 16)
@@ -88,12 +88,12 @@ def _scatter(axes: Axes, points: Tensor, y: Tensor) -> None:
         return
     medians = torch.stack([points[y == label].median(0).values for label in labels])
     extent = (points.amax(0) - points.amin(0)).max().item()
-    places = _apart(medians, 0.055 * extent).tolist()
-    axes.update_datalim(places)
-    for label, (left, up), colour in zip(labels.tolist(), places, _colours(labels), strict=True):
+    positions = _apart(medians, 0.055 * extent).tolist()
+    axes.update_datalim(positions)
+    for label, (x, up), colour in zip(labels.tolist(), positions, _colours(labels), strict=True):
         ring = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": colour}
         name = class_name(label)
-        text = axes.text(left, up, name, color=INK, ha="center", va="center", bbox=ring)
+        text = axes.text(x, up, name, color=INK, ha="center", va="center", bbox=ring)
         text.set_fontweight("bold")
         axes.scatter([], [], 30, colour, label=name)
     columns = math.ceil(len(labels) / 16)
@@ -103,7 +103,7 @@ def _scatter(axes: Axes, points: Tensor, y: Tensor) -> None:
 
 
 def _apart(points: Tensor, distance: float) -> Tensor:
-    """Points `[C, 2]`, those nearer to one another than `distance` pushed away by turns."""
+    """Move points `[C, 2]` until they are at least `distance` apart, approximately."""
     for _ in range(100):
         offsets = points.unsqueeze(1) - points
         gaps = offsets.norm(dim=2, keepdim=True).clamp(min=1e-12)
@@ -116,9 +116,9 @@ def _by_class(y: Tensor) -> str:
 
 
 def _colours(y: Tensor) -> list[str]:
-    """That of each class; pale for images without one, if others have one."""
-    count, is_bare = len(CLASS_COLOURS), bool((y < 0).all())
+    """The colours of labels; pale for images without one, if other images have labels."""
+    count, has_labels = len(CLASS_COLOURS), bool((y >= 0).any())
     return [
-        PALE if label < 0 and not is_bare else CLASS_COLOURS[max(0, label) % count]
+        PALE if label < 0 and has_labels else CLASS_COLOURS[max(0, label) % count]
         for label in y.tolist()
     ]

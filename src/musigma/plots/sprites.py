@@ -1,4 +1,4 @@
-"""Images as the bytes of image files, one alone or many as tiles of a sprite."""
+"""Encode an image, or many images as tiles of a sprite, as the bytes of an image file."""
 
 import io
 import math
@@ -11,14 +11,14 @@ from musigma.plots.style import viewable
 
 
 def png_of(image: Tensor) -> bytes:
-    """An image `[C, H, W]` in [0, 1] as a PNG file, pixel by pixel; grey ones in grey."""
+    """An image `[C, H, W]` in [0, 1] as a PNG file, in grey if its channels are equal."""
     return _encoded(image, "PNG")
 
 
 def sprite(images: Tensor) -> tuple[str, bytes]:
-    """Images `[N, C, H, W]` in [0, 1] as the tiles of a square, row by row: its kind and bytes.
+    """Images `[N, C, H, W]` in [0, 1] as the tiles of a square, row by row: format and bytes.
 
-    Grey ones as PNG, and those in colour as JPEG, which is smaller.
+    Grey images become a PNG file, images in colour a JPEG file, which is smaller.
     """
     images = viewable(images)
     side = math.ceil(math.sqrt(len(images)))

@@ -1,1 +1,1 @@
-"""Pages that a browser opens without a network."""
+"""HTML pages that a browser opens without a network."""

@@ -1,14 +1,14 @@
-// Charts as plain SVG: scales, axes, dots and lines, a tooltip for all of them.
+// Charts in plain SVG: scales, axes, colours, legends and tooltips.
 "use strict";
 
 const charts = (() => {
-  const COLOURS = 10, WIDE = 20, NAMESPACE = "http://www.w3.org/2000/svg";
+  const COLOURS = 10, LOG_RATIO = 20, NAMESPACE = "http://www.w3.org/2000/svg";
 
   const node = (tag, attributes = {}, ...children) => {
-    const made = document.createElementNS(NAMESPACE, tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    made.append(...children);
-    return made;
+    const element = document.createElementNS(NAMESPACE, tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
   };
 
   const isNumber = value => typeof value === "number" && isFinite(value);
@@ -16,16 +16,16 @@ const charts = (() => {
     : (Math.abs(value) >= 1e6 || (value && Math.abs(value) < 1e-3) ? value.toExponential(2).replace(/\.?0+e/, "e")
       : String(Number(value.toPrecision(6)))).replace("-", "−");
 
-  const round = (low, high, count) => { // round numbers between two
+  const roundNumbers = (low, high, count) => { // about `count` round numbers in an interval
     const raw = (high - low) / count || 1, power = 10 ** Math.floor(Math.log10(raw));
     const step = [1, 2, 5, 10].find(m => m * power >= raw) * power;
-    const found = [];
-    for (let n = Math.ceil(low / step); n * step <= high + step * 1e-9; n++) found.push(Number((n * step).toPrecision(12)));
-    return found;
+    const numbers = [];
+    for (let n = Math.ceil(low / step); n * step <= high + step * 1e-9; n++) numbers.push(Number((n * step).toPrecision(12)));
+    return numbers;
   };
 
-  // From the values of an axis to places in [0, 1]: names side by side, numbers linearly, or
-  // logarithmically if they are a setting's and span decades.
+  // Map the values of an axis to [0, 1]: names at equal distances, numbers linearly, or
+  // logarithmically if they are values of a setting with a ratio of at least LOG_RATIO.
   const scale = (values, { setting = false, ticks = 5 } = {}) => {
     const known = values.filter(value => value !== null && value !== undefined);
     const distinct = [...new Set(known)];
@@ -35,8 +35,8 @@ const charts = (() => {
       return { place, ticks: names.map(name => [name, place(name)]), numeric: false };
     }
     const sorted = distinct.sort((a, b) => a - b), positive = sorted.filter(value => value > 0);
-    const isLog = setting && sorted[0] >= 0 && positive.length > 1 && positive.at(-1) >= WIDE * positive[0];
-    const zero = isLog && sorted[0] === 0 ? positive[0] / 10 : positive[0]; // 0 stands left of the rest
+    const isLog = setting && sorted[0] >= 0 && positive.length > 1 && positive.at(-1) >= LOG_RATIO * positive[0];
+    const zero = isLog && sorted[0] === 0 ? positive[0] / 10 : positive[0]; // 0 is left of the other values
     const to = value => isLog ? Math.log10(value || zero) : value;
     let [low, high] = [to(sorted[0]), to(sorted.at(-1))];
     if (low === high) [low, high] = [low - (Math.abs(low) || 1) * 0.1, high + (Math.abs(high) || 1) * 0.1];
@@ -44,11 +44,11 @@ const charts = (() => {
     [low, high] = [low - margin, high + margin];
     const place = value => (to(value) - low) / (high - low);
     const shown = setting && sorted.length <= 8 ? sorted
-      : isLog ? round(low, high, ticks).filter(Number.isInteger).map(power => 10 ** power) : round(low, high, ticks);
+      : isLog ? roundNumbers(low, high, ticks).filter(Number.isInteger).map(power => 10 ** power) : roundNumbers(low, high, ticks);
     return { place, ticks: shown.map(value => [text(value), place(value)]), numeric: true };
   };
 
-  // An empty chart with its axes; gives back where values are.
+  // Draw an empty chart with axes; return the functions from values to coordinates, and its size.
   const frame = (svg, xs, ys, xName, yName) => {
     const width = Math.max(300, Math.min(960, svg.clientWidth || 720)), height = width < 500 ? 320 : 400;
     const [left, right, top, bottom] = [66, 14, 24, 46];
@@ -60,7 +60,7 @@ const charts = (() => {
     for (const [name, place] of xs.ticks) {
       const at = left + place * (width - left - right), length = name.length * 6.2;
       svg.append(node("line", { class: "grid", x1: at, x2: at, y1: top, y2: height - bottom }));
-      if (at - length / 2 < last + 4) continue; // no name over another
+      if (at - length / 2 < last + 4) continue; // names must not overlap
       last = at + length / 2;
       svg.append(node("text", { class: "tick", x: at, y: height - bottom + 16, "text-anchor": "middle" }, name));
     }
@@ -74,17 +74,17 @@ const charts = (() => {
     return { x, y, width, height };
   };
 
-  // Colours by key, few as distinct as can be, many as steps from blue to yellow.
+  // Colours by key: distinct ones for few keys, steps from blue to yellow for many.
   const colours = keys => {
     const step = n => `hsl(${240 - 190 * n / Math.max(1, keys.length - 1)} 65% ${42 + 16 * n / keys.length}%)`;
     return new Map(keys.map((key, n) => [key, keys.length <= COLOURS ? `var(--c${n})` : step(n)]));
   };
 
-  // A legend whose entries bring out what is of their key in the charts.
-  const legend = (list, found, scope) => {
+  // A legend; pointing at an entry fades everything in the charts that has another key.
+  const legend = (list, colourOf, scope) => {
     list.replaceChildren();
-    if (found.size < 2 || found.size > 24) return;
-    for (const [key, colour] of found) {
+    if (colourOf.size < 2 || colourOf.size > 24) return;
+    for (const [key, colour] of colourOf) {
       const entry = document.createElement("li"), dot = document.createElement("i");
       dot.style.background = colour;
       entry.append(dot, key);
@@ -110,19 +110,19 @@ const charts = (() => {
   };
   const hideTip = () => { tip.hidden = true; };
 
-  // Whatever has a text in `made.tip` shows it under the pointer and on focus.
+  // Elements with a tip, a function that returns a text, show it at the pointer and on focus.
   const tips = new WeakMap();
-  const withTip = (made, words) => { tips.set(made, words); return made; };
-  const found = event => {
+  const withTip = (element, words) => { tips.set(element, words); return element; };
+  const tipOf = event => {
     for (let at = event.target; at && at !== document; at = at.parentNode) if (tips.has(at)) return tips.get(at);
     return null;
   };
   document.addEventListener("pointermove", event => {
-    const words = found(event);
+    const words = tipOf(event);
     if (words) showTip(words(), event.clientX, event.clientY); else if (!event.target.closest?.("[data-own-tip]")) hideTip();
   });
   document.addEventListener("focusin", event => {
-    const words = found(event), box = event.target.getBoundingClientRect();
+    const words = tipOf(event), box = event.target.getBoundingClientRect();
     if (words) showTip(words(), box.right, box.bottom); else hideTip();
   });
 

@@ -1,11 +1,11 @@
-// What all pages share: commands are copied, tables sorted, plots enlarged, all by a click.
+// Shared by all pages: clicks copy commands, sort tables and enlarge plots.
 "use strict";
 
 for (const button of document.querySelectorAll(".command button")) button.onclick = async () => {
   const text = button.previousElementSibling.textContent;
   try {
     await navigator.clipboard.writeText(text);
-  } catch { // without a permission, or from a file in some browsers
+  } catch { // some browsers deny access to pages opened from a file
     getSelection().selectAllChildren(button.previousElementSibling);
     document.execCommand("copy");
   }
@@ -35,7 +35,7 @@ for (const button of document.querySelectorAll("th button")) button.onclick = ()
     const copy = image.cloneNode();
     copy.className = "";
     copy.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight || 1);
-    copy.style.setProperty("--width", `${Math.min(image.naturalWidth, 900)}px`); // on a phone it scrolls
+    copy.style.setProperty("--width", `${Math.min(image.naturalWidth, 900)}px`); // wider than a phone, where it scrolls
     copy.style.imageRendering = getComputedStyle(image).imageRendering;
     dialog.replaceChildren(copy);
     dialog.showModal();

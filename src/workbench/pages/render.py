@@ -21,23 +21,23 @@ def _environment(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # Of `tojson`, which escapes what could end a script element.
+    # For the filter `tojson`, which also escapes text that could end a script element.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     return environment
 
 
 def render(template: str, package: str = "workbench", **values: Any) -> str:
-    """A page, from a template of the workbench or of a package; text in the values is escaped."""
+    """Render a template of the workbench or of a package; text in the values is escaped."""
     return _environment(package).get_template(template).render(**values)
 
 
-def embedded(figure: Figure) -> str:
-    """A plot as a `data:` address, SVG or PNG, whichever is smaller."""
-    return smaller(image_files(figure))
+def figure_url(figure: Figure) -> str:
+    """A plot as a `data:` URL."""
+    return image_url(image_files(figure))
 
 
-MOST_BYTES_OF_SVG = 500_000
-"""Up to this an SVG is embedded even if the PNG is smaller: it is sharp at every size."""
+MOST_SVG_BYTES = 500_000
+"""An SVG below this size is embedded even if the PNG is smaller: it is sharp at every zoom."""
 
 DARK = """<style>@media (prefers-color-scheme: dark) {
 svg { fill: #dddddd }
@@ -48,29 +48,29 @@ svg { fill: #dddddd }
 [style*="stroke: #222222"] { stroke: #bbbbbb !important }
 [style*="stroke: #dddddd"] { stroke: #444444 !important }
 }</style>"""
-"""For an SVG file of `image_files` on a page in the dark: light ink on the page's ground."""
+"""Colours of an SVG file from `image_files` on a dark page: light ink on a dark background."""
 
 
 def image_files(figure: Figure) -> dict[str, bytes]:
-    """A plot as PNG and SVG, by their endings; it is laid out once, which takes the time."""
+    """A plot as PNG and SVG, by file ending. The layout, which is slow, is done only once."""
     if layout := figure.get_layout_engine():
         layout.execute(figure)
     figure.set_layout_engine("none")
     figure.set_dpi(150)
     png, svg = io.BytesIO(), io.BytesIO()
-    FigureCanvasAgg(figure).print_png(png)  # `savefig` draws each twice
+    FigureCanvasAgg(figure).print_png(png)  # `savefig` would draw the plot twice
     FigureCanvasSVG(figure).print_svg(svg)
     return {"png": png.getvalue(), "svg": svg.getvalue()}
 
 
-def smaller(files: dict[str, bytes]) -> str:
-    """The smaller of the files of `image_files`, as a `data:` address; SVG up to 500 kB."""
+def image_url(files: dict[str, bytes]) -> str:
+    """The files of `image_files` as one `data:` URL: the SVG unless it is large and the PNG not."""
     svg = re.sub(rb"(<svg\b[^>]*>)", lambda m: m[1] + DARK.encode(), files["svg"], count=1)
-    if len(svg) < MOST_BYTES_OF_SVG or len(svg) < len(files["png"]):
-        return address("svg+xml", svg)
-    return address("png", files["png"])
+    if len(svg) < MOST_SVG_BYTES or len(svg) < len(files["png"]):
+        return data_url("svg+xml", svg)
+    return data_url("png", files["png"])
 
 
-def address(kind: str, content: bytes) -> str:
-    """An image file as a `data:` address."""
+def data_url(kind: str, content: bytes) -> str:
+    """An image file as a `data:` URL; `kind` is a subtype of `image/`."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

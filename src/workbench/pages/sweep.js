@@ -1,4 +1,4 @@
-// The page of a sweep: filter, metric, charts, and two runs side by side.
+// The page of a sweep: filter, choice of the metric, charts, two runs side by side.
 "use strict";
 
 {
@@ -7,7 +7,7 @@
   const $ = id => document.getElementById(id);
   const KEY = `sweep page ${location.pathname}`, GROUP = "setting (seeds together)";
 
-  // What can be on an axis: varied settings, metrics, seconds.
+  // The quantities of the axes: varied settings, metrics, seconds.
   const fields = new Map();
   data.settings.forEach((setting, n) => fields.set(setting.short, { setting: true, seed: setting.seed, of: run => run.settings[n] }));
   data.metrics.forEach((metric, n) => fields.set(metric.name, { unit: metric.unit, better: metric.better, mixed: metric.mixed, of: run => run.metrics[n] }));
@@ -17,42 +17,41 @@
   const named = name => fields.get(name)?.unit ? `${name} (${fields.get(name).unit})` : name;
   const labelOf = run => data.groups[run.group] ?? `${run.name} (${run.status})`;
 
-  // --- the state: what was chosen, kept over a reload ---
+  // --- the state of all controls, kept when the page is reloaded ---
   const state = {
     filter: "", metric: data.metric ?? "", x: unseeded[0] ?? settings[0] ?? "seconds", y: data.metric ?? "seconds",
     colour: data.groups.length <= 10 ? GROUP : unseeded[0] ?? GROUP, tag: Object.keys(data.curves)[0] ?? "",
     a: data.runs[0]?.name ?? "", b: data.runs.find(run => run.group !== data.runs[0]?.group)?.name ?? data.runs[1]?.name ?? "", all: false,
   };
-  try { Object.assign(state, JSON.parse(sessionStorage.getItem(KEY) ?? "{}")); } catch { /* a browser that keeps nothing */ }
-  const keep = () => { try { sessionStorage.setItem(KEY, JSON.stringify(state)); } catch { /* as above */ } };
-  const fits = (name, ...others) => fields.has(name) || others.includes(name);
-  if (!fits(state.x)) state.x = settings[0] ?? "seconds";
-  if (!fits(state.y)) state.y = data.metric ?? "seconds";
-  if (!fits(state.colour, GROUP)) state.colour = GROUP;
+  try { Object.assign(state, JSON.parse(sessionStorage.getItem(KEY) ?? "{}")); } catch { /* storage is disabled */ }
+  const saveState = () => { try { sessionStorage.setItem(KEY, JSON.stringify(state)); } catch { /* storage is disabled */ } };
+  if (!fields.has(state.x)) state.x = settings[0] ?? "seconds";
+  if (!fields.has(state.y)) state.y = data.metric ?? "seconds";
+  if (!fields.has(state.colour)) state.colour = GROUP;
   if (!(state.tag in data.curves)) state.tag = Object.keys(data.curves)[0] ?? "";
 
   // --- filter: words, and comparisons such as beta>=1 ---
-  const COMPARED = { "=": (a, b) => a === b, "<": (a, b) => a < b, ">": (a, b) => a > b, "<=": (a, b) => a <= b, ">=": (a, b) => a >= b };
+  const COMPARISONS = { "=": (a, b) => a === b, "<": (a, b) => a < b, ">": (a, b) => a > b, "<=": (a, b) => a <= b, ">=": (a, b) => a >= b };
   const test = token => {
     const [, name, sign, value] = token.match(/^([^<>=]+)(<=|>=|=|<|>)(.+)$/) ?? [];
     if (name && fields.has(name)) return run => {
-      const mine = fields.get(name).of(run), number = Number(value.replace("−", "-"));
-      if (isNumber(mine) && !isNaN(number)) return COMPARED[sign](mine, number);
-      return sign === "=" && String(mine ?? "–").toLowerCase() === value.toLowerCase();
+      const ofRun = fields.get(name).of(run), number = Number(value.replace("−", "-"));
+      if (isNumber(ofRun) && !isNaN(number)) return COMPARISONS[sign](ofRun, number);
+      return sign === "=" && String(ofRun ?? "–").toLowerCase() === value.toLowerCase();
     };
     return run => `${run.name} ${labelOf(run)} ${run.status}`.toLowerCase().includes(token.toLowerCase());
   };
   let shown = data.runs;
   const filterRows = () => {
     const tests = state.filter.split(/\s+/).filter(Boolean).map(test);
-    shown = data.runs.filter(run => tests.every(one => one(run)));
-    const names = new Set(shown), groups = new Set(shown.map(run => run.group));
-    for (const row of document.querySelectorAll("tr[data-run]")) row.hidden = !names.has(data.runs[row.dataset.run]);
+    shown = data.runs.filter(run => tests.every(passes => passes(run)));
+    const runs = new Set(shown), groups = new Set(shown.map(run => run.group));
+    for (const row of document.querySelectorAll("tr[data-run]")) row.hidden = !runs.has(data.runs[row.dataset.run]);
     for (const row of document.querySelectorAll("tr[data-group]")) row.hidden = !groups.has(Number(row.dataset.group));
     $("shown").textContent = shown.length < data.runs.length ? `${shown.length} of ${data.runs.length} runs` : "";
   };
 
-  // --- the gaps to the best by the metric that was chosen ---
+  // --- the column of gaps to the best, for the chosen metric ---
   const showGaps = () => {
     const gaps = data.gaps[state.metric] ?? {};
     for (const cell of document.querySelectorAll("td[data-gap]")) {
@@ -181,7 +180,7 @@
 
   // --- controls ---
   const drawAll = () => { explore(); parallel(); curves(); };
-  const refresh = () => { filterRows(); showGaps(); drawAll(); compare(); keep(); };
+  const refresh = () => { filterRows(); showGaps(); drawAll(); compare(); saveState(); };
   const offer = (id, options, name) => {
     const select = $(id);
     if (!select) return;
@@ -199,12 +198,12 @@
   $("filter").value = state.filter;
   $("filter").oninput = () => { state.filter = $("filter").value; refresh(); };
   $("all").checked = state.all;
-  $("all").onchange = () => { state.all = $("all").checked; compare(); keep(); };
+  $("all").onchange = () => { state.all = $("all").checked; compare(); saveState(); };
   for (const button of document.querySelectorAll("button[data-pick]")) button.onclick = () => {
     [state.b, state.a] = [state.a, data.runs[button.dataset.pick].name];
     [$("a").value, $("b").value] = [state.a, state.b];
     compare();
-    keep();
+    saveState();
     $("side-by-side").scrollIntoView({ behavior: "smooth" });
   };
   addEventListener("resize", drawAll);

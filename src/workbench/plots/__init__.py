@@ -1,1 +1,1 @@
-"""The axes and the style of all plots."""
+"""Axes and style of all plots."""

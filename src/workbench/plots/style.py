@@ -1,4 +1,4 @@
-"""The style of all plots: colours, an empty page and quiet axes."""
+"""The style of all plots: colours, an empty figure, plain axes."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,15 +9,15 @@ CLASS_COLOURS = (
     *(BLUE, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", VERMILLION, "#F0E442", "#6644FF"),
     *(PALE, "#DD0044"),
 )
-"""Seven of Okabe and Ito, distinct to colour-blind eyes, then violet, grey and crimson.
+"""Seven colours of Okabe and Ito, distinct to colour-blind readers, then violet, grey and crimson.
 
-Their eighth is black, whose points, which are pixels, are lost on a dark page. Violet and crimson
-are those that are farthest from the others, to colour-blind eyes too, and seen on both grounds.
+Their eighth colour is black, which is invisible on a dark page. Violet and crimson are the colours
+farthest from the others, also to colour-blind readers, that are visible on light and dark pages.
 """
 
 
 def new_figure(width: float, height: float, title: str = "") -> Figure:
-    """An empty white figure of that size in inches, not registered with pyplot."""
+    """An empty white figure of a size in inches, not registered with pyplot."""
     figure = Figure((width, height), layout="constrained", facecolor="white", dpi=150)
     if title:
         figure.suptitle(title, fontsize="medium", color=INK)
@@ -25,7 +25,7 @@ def new_figure(width: float, height: float, title: str = "") -> Figure:
 
 
 def plot_axes(axes: Axes, x: str, y: str, title: str = "") -> None:
-    """Label `axes`, and leave of their frame only the left and the bottom."""
+    """Label axes, and remove the top and right side of their frame."""
     axes.set_title(title, fontsize="medium", color=INK)
     axes.set(xlabel=x, ylabel=y)
     axes.spines[["top", "right"]].set_visible(False)

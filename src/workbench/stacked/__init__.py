@@ -1,1 +1,1 @@
-"""Runs that differ in numbers only, trained as one model."""
+"""Train runs that differ only in numbers as one model with stacked weights."""

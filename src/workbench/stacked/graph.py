@@ -1,4 +1,4 @@
-"""A function that a GPU replays."""
+"""Record a function as a CUDA graph and replay it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,17 +7,17 @@ import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
 WARM_UP = 3
-"""The number of ordinary calls before the recorded one, in which libraries set themselves up."""
+"""The number of ordinary calls before the recorded one, in which libraries initialise."""
 
 
-class Replayed:
-    """A function of tensors that returns nothing; a GPU replays it as one CUDA graph.
+class GraphedFunction:
+    """A function of tensors without a result, recorded as a CUDA graph and then replayed.
 
-    The first calls, those of other shapes than the first, and all on a CPU are ordinary calls.
+    The first calls are ordinary ones, and so are calls with other shapes than the first had.
 
     Args:
         function: changes tensors in place, and never makes the host wait for a value.
-        is_on: false to make ordinary calls only.
+        is_on: False if all calls are to be ordinary, as on a CPU.
     """
 
     def __init__(self, function: Callable[..., None], is_on: bool) -> None:
@@ -47,6 +47,6 @@ class Replayed:
             self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph):
                 self.function(*self._inputs)
-        for kept, given in zip(tree_leaves(self._inputs), tree_leaves(inputs), strict=True):
-            kept.copy_(given)
+        for recorded, given in zip(tree_leaves(self._inputs), tree_leaves(inputs), strict=True):
+            recorded.copy_(given)
         self._graph.replay()

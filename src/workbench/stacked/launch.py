@@ -1,4 +1,4 @@
-"""Do the jobs of a sweep, with as many as possible trained in stacks."""
+"""Do the jobs of a sweep, training as many as possible in stacks."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -16,64 +16,64 @@ from workbench.errors import one_line
 from workbench.runs.folder import RunFolder
 from workbench.stacked.member import Member
 from workbench.stacked.training import train
-from workbench.sweeps.job import begin, job_path, run_job, take_one_gpu
+from workbench.sweeps.job import job_path, mark_running, run_job, take_one_gpu
 
 log = logging.getLogger(__name__)
 
-NUMBERS = ("optimizer.*", "parameter_groups.*", "model.*", "seed", "*.seed")
+MAY_DIFFER = ("optimizer.*", "parameter_groups.*", "model.*", "seed", "*.seed")
 """Settings in which the runs of a stack may differ, if they are numbers."""
 
-OBEYED = ("_target_", "accelerator", "devices", "precision", "max_epochs", "log_every_n_steps")
-"""Settings of the trainer that a stack obeys; others have to be unset or change no metric."""
+TRAINER = ("_target_", "accelerator", "devices", "precision", "max_epochs", "log_every_n_steps")
+"""Settings of the trainer that a stack supports; others must be unset or change no metric."""
 
-REFUSED = ("init_from", "freeze", "compile", "scheduler")
+UNSUPPORTED = ("init_from", "freeze", "compile", "scheduler")
 """Settings that must be unset."""
 
 CALLBACKS = (BestAndLast, GracefulStop, Progress, StopWhenNotFinite, Throughput)
-"""Callbacks whose work a stack does itself or leaves out, as it does those with `only_shows`."""
+"""Callbacks that a stack replaces; it also accepts callbacks with `only_shows`, and skips them."""
 
 
 def run_jobs(jobs: Sequence[Launch], at_once: int) -> None:
-    """Train jobs in stacks, then finish each alone, which also trains those that were in no stack.
+    """Train jobs in stacks, then finish each alone, which trains those that were in no stack.
 
     Args:
-        jobs: checked; those that are done are left as they are.
-        at_once: the most that are trained as one.
+        jobs: checked jobs; those that are done are not trained again.
+        at_once: the most runs in a stack.
     """
     set_up_logging()
     take_one_gpu(jobs[0])
     with interruptible():
         for group in _groups(jobs):
             for start in range(0, len(group), at_once):
-                _train(group[start : start + at_once])
+                _train_group(group[start : start + at_once])
     for job in jobs:
         run_job(job)
 
 
 def _groups(jobs: Sequence[Launch]) -> Iterator[list[Launch]]:
-    """Jobs that are to be trained, where several differ in numbers only."""
+    """Groups of two or more jobs that are not done and differ only in numbers."""
     groups: dict[str, list[Launch]] = {}
     for job in jobs:
         if RunFolder(job_path(job)).read_metrics().get("status") == "completed":
             continue
-        if reason := next(_reasons(job.config), None):
+        if reason := next(_obstacles(job.config), None):
             log.info("%s   is trained alone: %s", job.name, reason)
             continue
-        groups.setdefault(str(_common(job.config)), []).append(job)
+        groups.setdefault(str(_without_numbers(job.config)), []).append(job)
     yield from (group for group in groups.values() if len(group) > 1)
 
 
-def _reasons(config: dict[str, Any]) -> Iterator[str]:
-    """The reasons in its settings why a run cannot be in a stack."""
+def _obstacles(config: dict[str, Any]) -> Iterator[str]:
+    """The reasons why a run with these settings cannot be in a stack."""
     trainer = config["trainer"]
     for name, value in trainer.items():
-        if name not in OBEYED and changes_metrics(f"trainer.{name}") and value is not None:
+        if name not in TRAINER and changes_metrics(f"trainer.{name}") and value is not None:
             yield f"trainer.{name}={value}"
     if (trainer.get("devices"), trainer.get("precision", "32-true")) != (1, "32-true"):
         yield "trainer.devices is not 1, or trainer.precision not 32-true"
     if trainer.get("max_epochs", -1) < 1:
-        yield "trainer.max_epochs is not 1 or more"
-    yield from (f"{name} is set" for name in REFUSED if config.get(name))
+        yield "trainer.max_epochs is less than 1"
+    yield from (f"{name} is set" for name in UNSUPPORTED if config.get(name))
     nodes = [node for node in config["callbacks"].values() if node is not None]
     kinds = [find_class(node["_target_"], "callbacks") for node in nodes]
     if kinds.count(BestAndLast) != 1:
@@ -82,8 +82,8 @@ def _reasons(config: dict[str, Any]) -> Iterator[str]:
     yield from (f"a stack calls no {kind.__name__}" for kind in others)
 
 
-def _common(config: dict[str, Any]) -> dict[str, Any]:
-    """All settings but the numbers in which the runs of a stack may differ."""
+def _without_numbers(config: dict[str, Any]) -> dict[str, Any]:
+    """A flat config in which "number" replaces the numbers in which runs may differ."""
     return {
         name: "number" if type(value) in (int, float) and _may_differ(name) else value
         for name, value in flatten(config).items()
@@ -91,40 +91,42 @@ def _common(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _may_differ(name: str) -> bool:
-    return any(fnmatch(name, pattern) for pattern in NUMBERS)
+    return any(fnmatch(name, pattern) for pattern in MAY_DIFFER)
 
 
-def _train(jobs: Sequence[Launch]) -> None:
-    """Train jobs in stacks of those that are alike and have done as many epochs."""
-    with ExitStack() as kept:
+def _train_group(jobs: Sequence[Launch]) -> None:
+    """Train jobs in stacks of those with the same structure and the same number of epochs done."""
+    with ExitStack() as opened:
         stacks: dict[Any, list[Member]] = {}
         first: Member | None = None
         for job in jobs:
-            if member := _member(job, first):
-                kept.callback(member.close)
+            if member := _open_member(job, first):
+                opened.callback(member.close)
                 first = first or member
-                stacks.setdefault((member.epochs, member.alike), []).append(member)
+                stacks.setdefault((member.epochs, member.structure), []).append(member)
         for members in stacks.values():
             if len(members) > 1:
                 _train_stack(members)
             else:
-                log.info("%s   is trained alone: no other run is like it", members[0].launch.name)
+                name = members[0].launch.name
+                log.info("%s   is trained alone: no other run has its structure", name)
 
 
-def _member(job: Launch, first: Member | None) -> Member | None:
-    """The run of a job, with its folder claimed; None if it is left to be run alone."""
+def _open_member(job: Launch, first: Member | None) -> Member | None:
+    """Claim a job's folder and build its run; None if the run has to be trained alone."""
     folder = RunFolder.at(job_path(job))
     try:
         folder.claim()
-        begin(folder, job)
+        mark_running(folder, job)
         return Member(job, folder, first)
-    except Exception as error:  # run alone, it says what is wrong
+    except Exception as error:  # a real fault is reported when the run is trained alone
         log.info("%s   is trained alone: %s", job.name, one_line(error))
         folder.release()
         return None
 
 
 def _train_stack(members: Sequence[Member]) -> None:
+    """Train a stack; if it cannot be trained, its runs are left to be trained alone."""
     try:
         train(members)
     except KeyboardInterrupt:

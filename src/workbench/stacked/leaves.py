@@ -1,4 +1,7 @@
-"""Take the tensors and floats out of an object, and put others in their places."""
+"""Split an object into its structure and its leaves, and rebuild it with other leaves.
+
+Leaves are tensors and floats; all other values are part of the structure.
+"""
 
 import io
 import pickle
@@ -7,24 +10,24 @@ from typing import Any
 from torch import Tensor
 
 
-def take_apart(thing: Any) -> tuple[bytes, list[Any]]:
-    """The rest of an object, pickled without its tensors and floats, and these, its leaves.
+def split(thing: Any) -> tuple[bytes, list[Any]]:
+    """The structure of an object, pickled without its leaves, and the leaves.
 
-    Objects that differ only in their leaves have the same rest.
+    Objects that differ only in their leaves have the same structure.
 
     Raises:
-        Exception: of several kinds, if something in it cannot be pickled, such as a local function.
+        Exception: of several kinds, if a part cannot be pickled, such as a local function.
     """
     file = io.BytesIO()
     leaves: list[Any] = []
-    places: dict[int, int] = {}
+    indices: dict[int, int] = {}
 
     class Pickler(pickle.Pickler):
         def persistent_id(self, part: Any) -> int | None:
-            if isinstance(part, Tensor) and id(part) in places:
-                return places[id(part)]
+            if isinstance(part, Tensor) and id(part) in indices:  # one tensor in two places
+                return indices[id(part)]
             if isinstance(part, Tensor) or type(part) is float:
-                places[id(part)] = len(leaves)
+                indices[id(part)] = len(leaves)
                 leaves.append(part)
                 return len(leaves) - 1
             return None
@@ -33,11 +36,11 @@ def take_apart(thing: Any) -> tuple[bytes, list[Any]]:
     return file.getvalue(), leaves
 
 
-def put_together(rest: bytes, leaves: list[Any]) -> Any:
-    """A new object of a rest and leaves."""
+def rebuild(structure: bytes, leaves: list[Any]) -> Any:
+    """A new object with a structure from `split` and other leaves."""
 
     class Unpickler(pickle.Unpickler):
-        def persistent_load(self, place: int) -> Any:
-            return leaves[place]
+        def persistent_load(self, index: int) -> Any:
+            return leaves[index]
 
-    return Unpickler(io.BytesIO(rest)).load()
+    return Unpickler(io.BytesIO(structure)).load()

@@ -1,10 +1,10 @@
-"""A run of a stack: its objects and its folder, as if it were trained alone."""
+"""A run of a stack: the objects and the folder that it would have if it were trained alone."""
 
 import copy
 import functools
 import math
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch.core.hooks import DataHooks, ModelHooks
@@ -21,11 +21,11 @@ from workbench.preparing import check_and_rehearse, prepare_data
 from workbench.runs.folder import RunFolder
 from workbench.runs.restorable import check_restorable
 from workbench.runs.resume import newest_checkpoint
-from workbench.stacked.leaves import take_apart
-from workbench.stacked.stack import own_parts
+from workbench.stacked.leaves import split
+from workbench.stacked.stack import own_attributes
 from workbench.trainer import build_trainer
 
-UNUSED = {
+SKIPPED_HOOKS = {
     *(
         name
         for name in (*vars(DataHooks), *vars(ModelHooks))
@@ -34,32 +34,51 @@ UNUSED = {
     *("training_step", "validation_step", "backward", "optimizer_step", "optimizer_zero_grad"),
     *("configure_gradient_clipping", "transfer_batch_to_device"),
 } - {"on_train_batch_start"}
-"""Methods of modules and data that Lightning calls for each step or epoch, and a stack does not."""
+"""Methods of modules and data that Lightning calls in each step or epoch, and a stack does not."""
+
+
+class EpochSums(NamedTuple):
+    """The terms of an epoch, summed over examples.
+
+    Args:
+        batches: the number of batches.
+        sums: a sum for each run and term, `[N, T]`, or `[T]` for one run.
+        examples: the number of examples.
+    """
+
+    batches: int
+    sums: Tensor
+    examples: int
+
+    def of(self, run: int) -> "EpochSums":
+        """The sums of one run."""
+        return self._replace(sums=self.sums[run])
 
 
 class Member:
-    """A run of a stack, at the end of one of its epochs.
+    """A run of a stack, between two epochs.
 
-    Its checkpoints are like those of a run that was trained alone, and can be resumed alone.
+    Its checkpoints equal those of a run that is trained alone, and can be resumed alone.
 
     Args:
         launch: the job.
-        folder: its folder, claimed; a run that was begun there is resumed.
-        first: another run of the stack, which has rehearsed and whose data are used; or None.
+        folder: its claimed folder; a run that was begun there is resumed.
+        first: a run of the stack that has been rehearsed, whose data are shared; None if this is
+            the first.
 
     Raises:
         UserError: if the job is wrong, or cannot be trained in a stack.
     """
 
-    def __init__(self, launch: Launch, folder: RunFolder, first: Any) -> None:
+    def __init__(self, launch: Launch, folder: RunFolder, first: "Member | None") -> None:
         self.launch, self.folder = launch, folder
-        config = copy.deepcopy(launch.config)  # data may decide some of it
+        config = copy.deepcopy(launch.config)  # reading data may change it
         data: Any = prepare_data(config, Processes())
         module: Any = build_module(config, data)
         self.data, self.module = data, module
-        weights = {name for name, one in module.named_parameters() if one.requires_grad}
+        weights = {name for name, weight in module.named_parameters() if weight.requires_grad}
         if others := sorted(module.state_dict().keys() - weights):
-            raise ConfigError(f"{others[0]} is no weight that is trained, as all have to be")
+            raise ConfigError(f"{others[0]} is in the state_dict but is not a trained weight")
         checkpoint, first_step = None, None
         if folder.was_begun():
             check = functools.partial(check_restorable, module=module)
@@ -70,57 +89,58 @@ class Member:
         else:
             data.share(first.data)
         self.trainer: Any = build_trainer(config, folder.path, first_step)
-        self.alike, _ = take_apart(own_parts(module))
+        self.structure, _ = split(own_attributes(module))
         self._connect()
         if checkpoint:
             self._restore(checkpoint)
-        self.new: dict[Name, dict[str, Any]] = {}
+        self._unwritten: dict[Name, dict[str, Any]] = {}
 
     @property
     def epochs(self) -> int:
-        """How many are done."""
+        """The number of epochs done."""
         return int(self.trainer.current_epoch)
 
-    def end_epoch(self, batches: tuple[int, int], train: Any, val: Any) -> bool:
-        """Report an epoch and judge its weights; False if its losses are not finite.
+    def end_epoch(self, names: tuple[str, ...], train: EpochSums, val: EpochSums) -> bool:
+        """Log an epoch's metrics and take checkpoints; False if a metric of training is not finite.
 
         Args:
-            batches: of training and of validation.
-            train: names, sums over examples and number of examples, as `EpochMeans` keeps them.
-            val: the same of the validation; it counts if there is any.
+            names: the names of the terms.
+            train: the sums of training.
+            val: the sums of validation; without batches there is none.
         """
-        module, keeper = self.module, self._keeper
-        epochs = self._count_epoch(*batches)
-        module.set_means("train", *train)
+        module, checkpoints = self.module, self._checkpoints
+        epochs = self._count_epoch(train.batches, val.batches)
+        module.set_means("train", names, train.sums, train.examples)
         metrics = {f"train/{k}": v for k, v in (module.metrics("train") | module.settings).items()}
         if not all(map(math.isfinite, metrics.values())):
             return False
-        if batches[1]:
-            module.set_means("val", *val)
+        if val.batches:
+            module.set_means("val", names, val.sums, val.examples)
             metrics |= {f"val/{name}": value for name, value in module.validation().items()}
         for logger in self.trainer.loggers:
             logger.log_metrics(metrics, step=self.trainer.global_step - 1)
-        is_best = bool(batches[1]) and keeper.judge(metrics[keeper.metric])
-        names: list[Name] = ["best", "last"] if is_best or keeper.best is None else ["last"]
-        self.new |= dict.fromkeys(names, self._checkpoint())  # at once, as Ctrl-C may come
-        for progress in epochs:  # as Lightning does, after it has written its checkpoints
+        is_best = bool(val.batches) and checkpoints.judge(metrics[checkpoints.metric])
+        files: list[Name] = ["best", "last"] if is_best or checkpoints.best is None else ["last"]
+        # One statement, so that Ctrl-C cannot separate the two.
+        self._unwritten |= dict.fromkeys(files, self._checkpoint())
+        for progress in epochs:  # Lightning too counts an epoch after writing its checkpoints
             progress.completed += 1
         return True
 
     def write(self) -> None:
-        """Write the checkpoints that are new."""
-        for name, checkpoint in sorted(self.new.items()):
-            self._keeper.replace(self.trainer, name, functools.partial(torch.save, checkpoint))
-        self.new = {}
+        """Write the checkpoints taken since the last call."""
+        for name, checkpoint in sorted(self._unwritten.items()):
+            self._checkpoints.replace(self.trainer, name, functools.partial(torch.save, checkpoint))
+        self._unwritten = {}
 
     def close(self) -> None:
-        """Close what it logs to, and give its folder back."""
+        """Close the loggers and release the folder."""
         for logger in self.trainer.loggers:
             logger.finalize("success")
         self.folder.release()
 
     def _connect(self) -> None:
-        """Set up what Lightning sets up before the first step."""
+        """Connect trainer, module and data as Lightning does before the first step."""
         trainer, module, data = self.trainer, self.module, self.data
         trainer.state.fn = TrainerFn.FITTING
         trainer.strategy.connect(module)
@@ -131,14 +151,14 @@ class Member:
         module.to(trainer.strategy.root_device)
         trainer.strategy.setup_optimizers(trainer)
         (self.optimizer,) = trainer.optimizers
-        (self._keeper,) = [one for one in trainer.callbacks if isinstance(one, BestAndLast)]
-        self._keeper.setup(trainer, module, "fit")
+        (self._checkpoints,) = [c for c in trainer.callbacks if isinstance(c, BestAndLast)]
+        self._checkpoints.setup(trainer, module, "fit")
         self.loader = data.train_dataloader()
         if not (hasattr(module, "training_noise") and hasattr(self.loader, "take")):
             kinds = f"{type(module).__name__} with {type(self.loader).__name__}"
             raise ConfigError(f"{kinds} lacks training_noise or take, the methods for stacks")
-        check_uncalled(module, "training_noise", UNUSED)
-        check_uncalled(data, "share", {*UNUSED, "setup"})
+        check_hooks(module, "training_noise", SKIPPED_HOOKS)
+        check_hooks(data, "share", {*SKIPPED_HOOKS, "setup"})
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         loops = checkpoint["loops"]["fit_loop"]
@@ -147,13 +167,13 @@ class Member:
         self.module.load_state_dict(checkpoint["state_dict"])
         self.module.on_load_checkpoint(checkpoint)
         self.optimizer.load_state_dict(checkpoint["optimizer_states"][0])
-        self._keeper.load_state_dict(checkpoint["callbacks"][self._keeper.state_key])
+        self._checkpoints.load_state_dict(checkpoint["callbacks"][self._checkpoints.state_key])
         self.trainer.fit_loop.load_state_dict(loops)
         progress = self.trainer.fit_loop.epoch_progress.current
         progress.completed = progress.processed
 
     def _count_epoch(self, batches: int, val_batches: int) -> list[Any]:
-        """Count an epoch as Lightning's loops do, and return those counts that are of epochs."""
+        """Count an epoch in all of Lightning's loops; return its counters of epochs."""
         loop, epochs = self.trainer.fit_loop, self.epochs + 1
         inner, steps = loop.epoch_loop, epochs * batches
         optimized = inner.automatic_optimization.optim_progress.optimizer
@@ -169,30 +189,33 @@ class Member:
         inner.batch_progress.is_last_batch = True
         inner.val_loop.batch_progress.is_last_batch = val_batches > 0
         inner._batches_that_stepped = steps
-        counts = [loop.epoch_progress.current, loop.epoch_progress.total]
-        for progress in counts:
+        counters = [loop.epoch_progress.current, loop.epoch_progress.total]
+        for progress in counters:
             progress.completed -= 1
-        return counts
+        return counters
 
     def _checkpoint(self) -> dict[str, Any]:
-        """A checkpoint of the present state, with tensors of its own."""
+        """A checkpoint of the present state, whose tensors are copies."""
         checkpoint = self.trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
         (optimizer,) = checkpoint["optimizer_states"]
-        for group, own in zip(optimizer["param_groups"], self.module._numbers, strict=True):
-            group.update(own)  # without what a CUDA graph needs, `capturable`
-        kept: dict[str, Any]
-        kept = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, checkpoint)
-        return kept
+        for group, numbers in zip(optimizer["param_groups"], self.module._numbers, strict=True):
+            group.update(numbers)  # resets `capturable`, which only a CUDA graph needs
+        copied: dict[str, Any]
+        copied = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, checkpoint)
+        return copied
 
 
-def check_uncalled(thing: Any, method: str, unused: Collection[str]) -> None:
-    """Check that no class derived from the one with a method for stacks has one that they skip.
+def check_hooks(thing: Any, method: str, skipped: Collection[str]) -> None:
+    """Check that no class derived from the one that defines `method` overrides a skipped hook.
+
+    The class that defines the method for stacks takes the place of its own hooks and of those above
+    it, but cannot know those of derived classes.
 
     Raises:
-        ConfigError: if one has.
+        ConfigError: if a derived class does.
     """
     for kind in type(thing).mro():
         if method in vars(kind):
             return
-        if own := sorted(vars(kind).keys() & unused):
-            raise ConfigError(f"a stack does not call {kind.__name__}.{own[0]}")
+        if hooks := sorted(vars(kind).keys() & skipped):
+            raise ConfigError(f"a stack does not call {kind.__name__}.{hooks[0]}")

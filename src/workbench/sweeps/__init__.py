@@ -1,1 +1,1 @@
-"""Many runs: jobs of a sweep, their plan, and the report on their metrics."""
+"""Sweeps and searches: their jobs, the plan, and the report that compares the runs."""

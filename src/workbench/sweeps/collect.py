@@ -1,4 +1,4 @@
-"""Read the run folders of a sweep, in whatever state they are."""
+"""Read the run folders of a sweep, including those that are unfinished or damaged."""
 
 import difflib
 import math
@@ -21,19 +21,19 @@ FAILURE = "failure.txt"
 
 @dataclass(frozen=True)
 class SweepRun:
-    """A run of a sweep, as far as its folder can be read.
+    """The contents of a run folder, as far as they can be read.
 
     Args:
-        path: its folder.
-        status: as `status_of` gives it, or `damaged` if the folder cannot be read.
-        error: of a run that failed, in a line.
-        traceback: of that error.
-        settings: those by which runs are compared, by dotted name.
-        asked: the names of the settings that its sweep was asked to vary.
-        metrics: by name.
-        meanings: of the metrics; None if unknown.
-        seconds: its duration; NaN if unknown.
-        written_by: the version of the project that made it.
+        path: the run folder.
+        status: the result of `status_of`, or `damaged` if the folder cannot be read.
+        error: why the run failed, in one line.
+        traceback: the traceback of that error.
+        settings: the settings by which runs are compared, by dotted name.
+        swept: dotted names of the settings that the command line varied.
+        metrics: values by metric name.
+        meanings: the meanings of the metrics; None if unknown.
+        seconds: the duration; NaN if unknown.
+        written_by: the version of the project that made the run.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class SweepRun:
     error: str = ""
     traceback: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
-    asked: tuple[str, ...] = ()
+    swept: tuple[str, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
     meanings: Meanings | None = None
     seconds: float = math.nan
@@ -49,16 +49,16 @@ class SweepRun:
 
     @property
     def is_done(self) -> bool:
-        """True if it was completed."""
+        """True if the run is completed."""
         return self.status == "completed"
 
     def has_model(self) -> bool:
-        """True if there is a checkpoint of its best weights."""
+        """True if the run has a checkpoint of its best weights."""
         return RunFolder(self.path).checkpoint("best").exists()
 
 
 def find_sweep(which: str, sweeps: Path) -> Path:
-    """The sweep folder that `which` names: a path, a name in `sweeps`, or `latest`."""
+    """The sweep folder called `which`: a path, the name of a folder in `sweeps`, or `latest`."""
     if which == "latest":
         configs = list(sweeps.glob("*/*/config.yaml"))
         if not configs:
@@ -69,18 +69,18 @@ def find_sweep(which: str, sweeps: Path) -> Path:
             return path
     known = [path.name for path in sweeps.glob("*") if path.is_dir()]
     nearest = difflib.get_close_matches(which, known, 1)
-    meant = f"Did you mean {nearest[0]}?" if nearest else "Name a folder of run folders."
-    raise RunError(f"There is no sweep {which}, nor is one of that name in {sweeps}. {meant}")
+    advice = f"Did you mean {nearest[0]}?" if nearest else "Name a folder of run folders."
+    raise RunError(f"There is no sweep {which}, and none of that name in {sweeps}. {advice}")
 
 
 def collect(sweep: Path) -> list[SweepRun]:
-    """The runs of a sweep, ordered by name; a RunError if there are none."""
+    """The runs of a sweep, ordered by name; raises a RunError if there are none."""
     paths = sorted(path.parent for path in sweep.glob("*/config.yaml"))
     runs = [_read(RunFolder(path), sweep) for path in paths if not path.name.startswith(".")]
     if not runs:
         raise RunError(
             f"{sweep} holds no runs: no folder in it has a config.yaml.\n"
-            "A sweep folder is what a multirun names at its start, such as logs/sweeps/..."
+            "Name a sweep folder; a sweep prints its own as it starts, such as logs/sweeps/..."
         )
     return runs
 
@@ -91,40 +91,40 @@ def _read(folder: RunFolder, sweep: Path) -> SweepRun:
         check_inside(folder.path, sweep)
         failure = folder.path / FAILURE
         traceback = failure.read_text("utf-8", errors="replace") if failure.exists() else ""
-        return _whole(folder, traceback)
+        return _read_whole(folder, traceback)
     except (UserError, OSError) as error:
         return SweepRun(folder.path, "damaged", str(error), traceback)
-    except Exception as error:  # one damaged run must not cost the page
-        text = f"config.yaml or metrics.json is not what it was: {type(error).__name__}: {error}"
+    except Exception as error:  # the page must not fail because of one damaged run
+        text = f"config.yaml or metrics.json is damaged: {type(error).__name__}: {error}"
         return SweepRun(folder.path, "damaged", text, traceback)
 
 
-def _whole(folder: RunFolder, traceback: str) -> SweepRun:
+def _read_whole(folder: RunFolder, traceback: str) -> SweepRun:
     config = folder.read_config()
     settings = compared_settings(config)
     project = the_project()
-    for name in project.by_last_part:  # the same data may lie elsewhere on another machine
+    for name in project.by_last_part:  # another machine may keep the same data elsewhere
         if name in settings:
             settings[name] = Path(settings[name]).name
-    known = folder.read_metrics()
-    metrics = _numbers(known.get("metrics", {}))
+    record = folder.read_metrics()
+    metrics = _numbers(record.get("metrics", {}))
     meanings = None
-    if "meanings" in known:
-        meanings = read_meanings(known["meanings"])
+    if "meanings" in record:
+        meanings = read_meanings(record["meanings"])
     elif project.older_meanings:
-        source = known.get("data_source") or config["data"].get("source", "unknown")
-        meanings, more = project.older_meanings(config, source, metrics)
-        metrics |= more
+        source = record.get("data_source") or config["data"].get("source", "unknown")
+        meanings, derived = project.older_meanings(config, source, metrics)
+        metrics |= derived
     return SweepRun(
         folder.path,
-        status_of(folder, known),
-        str(known.get("error", "")),
+        status_of(folder, record),
+        str(record.get("error", "")),
         traceback,
         settings,
-        tuple(config.get("varied") or ()),
+        tuple(name.replace("/", ".") for name in config.get("varied") or ()),
         metrics,
         meanings,
-        _number(known.get("seconds")),
+        _number(record.get("seconds")),
         str(folder.written_by()),
     )
 
@@ -135,5 +135,5 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 def _number(value: Any) -> float:
     """The value, or NaN if it is not a finite number."""
-    known = isinstance(value, int | float) and math.isfinite(value)
-    return float(value) if known else math.nan
+    is_finite = isinstance(value, int | float) and math.isfinite(value)
+    return float(value) if is_finite else math.nan

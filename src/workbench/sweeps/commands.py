@@ -1,4 +1,4 @@
-"""The commands that ask for the runs of a sweep, from the overrides of its jobs."""
+"""Reconstruct the command lines of a sweep from the overrides of its runs."""
 
 import itertools
 import shlex
@@ -9,26 +9,25 @@ from workbench.runs.folder import RunFolder
 from workbench.sweeps.collect import SweepRun
 
 Overrides = dict[str, str]
-"""The values of a job's overrides, by their names as typed."""
+"""The values of a run's overrides, by their names as typed."""
 
 
 def commands_of(runs: Sequence[SweepRun]) -> list[str]:
-    """The command lines that ask for these runs, as far as they are grids; other runs have none.
+    """The command lines that gave these runs; runs that do not form a full grid give none.
 
-    Jobs that share the names of their overrides and the values of what was not varied belong to
-    one command, if they are all combinations of what was.
+    Runs belong to one command if their overrides have the same names and the same fixed values, and
+    the runs are all combinations of the varied values.
     """
-    batches: dict[str, list[Overrides]] = {}
+    grids: dict[str, list[Overrides]] = {}
     for run in runs:
         if overrides := _overrides(run):
-            asked = {name.replace("/", ".") for name in run.asked}
-            fixed = {n: v for n, v in overrides.items() if _plain(n) not in asked}
-            batches.setdefault(str((list(overrides), fixed)), []).append(overrides)
-    return [command for jobs in batches.values() if (command := _command(jobs))]
+            fixed = {n: v for n, v in overrides.items() if _dotted(n) not in run.swept}
+            grids.setdefault(str((list(overrides), fixed)), []).append(overrides)
+    return [command for grid in grids.values() if (command := _command(grid))]
 
 
 def _overrides(run: SweepRun) -> Overrides:
-    if not run.asked:  # nor is a damaged run, in whose folder nothing more is read
+    if not run.swept:  # includes damaged runs, of which no further file is read
         return {}
     try:
         typed = RunFolder(run.path).read_overrides()
@@ -38,16 +37,17 @@ def _overrides(run: SweepRun) -> Overrides:
     return {name: value for name, _, value in pairs if name != "varied"}
 
 
-def _command(jobs: Sequence[Overrides]) -> str:
-    values = {name: list(dict.fromkeys(job[name] for job in jobs)) for name in jobs[0]}
-    asked = {tuple(job.values()) for job in jobs}
-    if asked != set(itertools.islice(itertools.product(*values.values()), len(asked) + 1)):
+def _command(grid: Sequence[Overrides]) -> str:
+    """The command line of a grid, empty if combinations are missing."""
+    values = {name: list(dict.fromkeys(job[name] for job in grid)) for name in grid[0]}
+    jobs = {tuple(job.values()) for job in grid}
+    if jobs != set(itertools.islice(itertools.product(*values.values()), len(jobs) + 1)):
         return ""
     texts = (f"{name}={','.join(options)}" for name, options in values.items())
     return "python scripts/train.py -m " + " ".join(map(_quoted, texts))
 
 
-def _plain(name: str) -> str:
+def _dotted(name: str) -> str:
     return name.lstrip("+").replace("/", ".")
 
 

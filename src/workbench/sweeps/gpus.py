@@ -1,4 +1,4 @@
-"""Distribute the GPUs of a machine among the processes of its sweeps."""
+"""Share the GPUs of a machine evenly among processes that train jobs of sweeps."""
 
 import functools
 import os
@@ -10,22 +10,22 @@ from filelock import FileLock, Timeout
 
 
 def take_gpu(locks: Path) -> None:
-    """Restrict this process to one GPU, one that the fewest others have.
+    """Restrict this process to one GPU, the least used by other processes.
 
-    Has no effect if there is at most one, or once this process has used CUDA.
+    Has no effect if there is at most one GPU, or once this process has used CUDA.
 
     Args:
-        locks: the folder of the locks by which processes see which GPUs others have.
+        locks: the folder of the lock files that show which GPUs are in use.
     """
     if (gpus := torch.cuda.device_count()) > 1:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         names = visible.split(",") if visible else map(str, range(gpus))
-        os.environ["CUDA_VISIBLE_DEVICES"], _ = deal(tuple(names), locks)
+        os.environ["CUDA_VISIBLE_DEVICES"], _ = lock_gpu(tuple(names), locks)
 
 
-@functools.cache  # a process that asks again keeps what it has
-def deal(gpus: tuple[str, ...], locks: Path) -> tuple[str, FileLock]:
-    """One of `gpus`, and the lock by which this process has it until it ends."""
+@functools.cache  # a process that asks again keeps its GPU
+def lock_gpu(gpus: tuple[str, ...], locks: Path) -> tuple[str, FileLock]:
+    """The least used of `gpus`, and a lock that marks it as used until this process ends."""
     locks.mkdir(parents=True, exist_ok=True)
     others = 0
     while True:

@@ -1,4 +1,4 @@
-"""One job of a sweep: done once, resumed where it stopped, and no trouble to the others."""
+"""Do one job of a sweep: once, resumed if it was interrupted, without stopping other jobs."""
 
 import logging
 import traceback
@@ -20,19 +20,19 @@ log = logging.getLogger(__name__)
 
 
 def run_job(launch: Launch) -> float | None:
-    """Do a job, or resume it, unless it is done; return its `optimized_metric`.
+    """Do or resume a job unless it is done; return its `optimized_metric`.
 
-    A job that fails leaves its traceback in `failure.txt` and returns nothing; one that another
-    process is doing is left to that and returns nothing. A trial of a search tells its study how it
-    ended; it waits for another trial of the same settings, as both have one run.
+    Returns None if the job fails, which writes the traceback to `failure.txt`, or if another
+    process is doing it. A trial of a search reports its result to the study; it waits for any other
+    trial of the same settings, because the two share a run folder.
 
     Raises:
-        RunError: if its folder cannot be written.
+        RunError: if the run folder cannot be written.
     """
     set_up_logging()
     take_one_gpu(launch)
     launch = with_weights_file(launch)
-    trial = _trial_of(launch)
+    trial = _running_trial(launch)
     folder = RunFolder.at(job_path(launch))
     try:
         folder.claim(-1) if trial else folder.claim()
@@ -46,25 +46,25 @@ def run_job(launch: Launch) -> float | None:
 
 
 def take_one_gpu(launch: Launch) -> None:
-    """Restrict this process to one GPU of several, if the job takes one."""
+    """Restrict this process to one GPU if the job trains on one device."""
     trainer = launch.config["trainer"]
     if trainer.get("devices") == 1 and trainer.get("accelerator") != "cpu":
         take_gpu(Path(launch.config["log_dir"]) / ".gpus")
 
 
-def begin(folder: RunFolder, launch: Launch, trial: int | None = None) -> None:
-    """Note in its folder, which is claimed, that a job is being done."""
+def mark_running(folder: RunFolder, launch: Launch, trial: int | None = None) -> None:
+    """Write a job's config and the status `running` into its claimed folder."""
     folder.remove_failure()
     folder.write_config(launch.config, launch.overrides)
-    mine = identity(launch.config)
-    folder.write_metrics(status="running", error=None, identity=mine, trial=trial)
+    of_job = identity(launch.config)
+    folder.write_metrics(status="running", error=None, identity=of_job, trial=trial)
 
 
-def _trial_of(launch: Launch) -> Any:
-    """The trial of a search that a job is, if it is one; Optuna is imported for no other."""
+def _running_trial(launch: Launch) -> Any:
+    """The trial of a search to which the job belongs, or None."""
     if launch.trial is None:
         return None
-    from workbench.sweeps.study import RunningTrial
+    from workbench.sweeps.study import RunningTrial  # imports Optuna, an extra
 
     return RunningTrial(launch.trial)
 
@@ -73,16 +73,15 @@ def _run_in(folder: RunFolder, launch: Launch, judge: Judge | None = None) -> fl
     number = launch.trial.number if launch.trial else None
     done = ("completed", "pruned") if launch.trial else ("completed",)
     try:
-        known = folder.read_metrics()
-        if known.get("status") in done:
+        record = folder.read_metrics()
+        if record.get("status") in done:
             log.info("%s   is done already", launch.name)
-            return optimized_value(
-                launch.config["optimized_metric"], known["metrics"], known["monitor"]
-            )
+            name = launch.config["optimized_metric"]
+            return optimized_value(name, record["metrics"], record["monitor"])
         log.info("\njob         %s", launch.name)
-        begin(folder, launch, number)
+        mark_running(folder, launch, number)
         return run(launch, folder, judge)
-    except KeyboardInterrupt:  # before its first step
+    except KeyboardInterrupt:  # before the first step
         folder.write_metrics(status="interrupted")
         if not folder.was_begun():
             folder.discard()
@@ -91,10 +90,10 @@ def _run_in(folder: RunFolder, launch: Launch, judge: Judge | None = None) -> fl
         try:
             folder.write_failure(traceback.format_exc())
             folder.write_metrics(status="failed", error=f"{type(error).__name__}: {error}")
-        except OSError as fault:  # a full disk, on which the next job would fail too
+        except OSError as fault:  # such as a full disk, on which the next job would fail too
             raise RunError(
                 f"{folder.path} could not be written: {fault}\n"
-                "What was whole there still is. Free some space; the same command resumes it."
+                "Files written before are intact. Free some space; the same command resumes it."
             ) from error
         log.error("%s   failed: %s", launch.name, error)
         return None
@@ -103,16 +102,15 @@ def _run_in(folder: RunFolder, launch: Launch, judge: Judge | None = None) -> fl
 
 
 def job_path(launch: Launch) -> Path:
-    """The folder of a job of a sweep; a job of that name with other settings has its own.
+    """The run folder of a job; another one if a job with other settings has taken its name.
 
     Raises:
-        RunError: if what is there is not a run folder, or leads out of the sweep.
+        RunError: if the path exists and is not a run folder, or leads out of the sweep.
     """
     path = launch.parent / launch.name
-    mine = identity(launch.config)
+    of_job = identity(launch.config)
     check_own(path, launch.parent)
-    known = RunFolder(path).read_metrics().get("identity", mine)
-    if known != mine:
-        path = path.with_name(f"{path.name}_{mine}")
+    if RunFolder(path).read_metrics().get("identity", of_job) != of_job:
+        path = path.with_name(f"{path.name}_{of_job}")
         check_own(path, launch.parent)
     return path

@@ -1,4 +1,4 @@
-"""A sweep as plain values, for the script of its page."""
+"""The data of a sweep's page, as plain values for its script."""
 
 import math
 import os
@@ -14,22 +14,22 @@ from workbench.sweeps.compare import Comparison, Scale, scale_of
 from workbench.sweeps.varied import SEEDS, text_of
 
 MOST_CURVES = 60
-"""Runs whose curves are read and shown."""
+"""The number of runs whose curves are read and shown."""
 
 MOST_POINTS = 200
-"""The most points of one curve."""
+"""The number of points of a curve."""
 
 
 def page_data(
     compared: Comparison, unfinished: Sequence[SweepRun], place: Path, reload: float | None
 ) -> dict[str, Any]:
-    """The data of charts, filter and comparison; values that are not known are None.
+    """The data of charts, filter and side-by-side table; unknown values are None.
 
     Args:
-        compared: the sweep.
-        unfinished: its other runs, shown after the completed ones.
-        place: the folder of the page, from which links lead to the runs.
-        reload: seconds after which the page is to be read anew; None for never.
+        compared: the completed runs.
+        unfinished: the other runs, shown after the completed ones.
+        place: the folder of the page, to which links are relative.
+        reload: seconds after which the browser reloads the page; None for never.
     """
     group_of = {run.path: n for n, group in enumerate(compared.groups) for run in group.runs}
     runs = [*compared.runs(), *unfinished]
@@ -58,8 +58,8 @@ def page_data(
                 "link": link_to(run, place),
                 "group": group_of.get(run.path, -1),
                 "settings": [_plain(run.settings.get(name)) for name in compared.varied],
-                "metrics": [_known(run.metrics.get(name)) for name in compared.metrics],
-                "seconds": _known(run.seconds),
+                "metrics": [_rounded(run.metrics.get(name)) for name in compared.metrics],
+                "seconds": _rounded(run.seconds),
                 "differing": [text_of(run.settings.get(name)) for name in differing],
             }
             for run in runs
@@ -71,45 +71,45 @@ def page_data(
 
 
 def link_to(run: SweepRun, place: Path) -> str:
-    """The address of a run's page, or of its folder if it was not evaluated, from `place`."""
+    """The address of a run's page relative to `place`, or of its folder if there is no page."""
     page = run.path / PAGE
     try:
         relative = os.path.relpath(run.path.absolute(), place.absolute())
-    except ValueError:  # on another drive of Windows
+    except ValueError:  # on another Windows drive
         return ""
     return quote(Path(relative).as_posix()) + (f"/{PAGE}" if page.is_file() else "/")
 
 
 def curve_tags(compared: Comparison, runs: Sequence[SweepRun]) -> list[str]:
-    """The curves to show: of the metrics that may decide and of those of the table."""
-    named = [name for run in runs if run.meanings for name in run.meanings.deciding]
+    """The tags of curves to show: deciding metrics of all runs, then metrics of the table."""
+    chosen = (compared.metric or "loss").rpartition("/")[2]
+    deciding = [name for run in runs if run.meanings for name in run.meanings.deciding]
     shown = [metric.rpartition("/")[2] for metric in compared.metrics]
-    decider = [(compared.metric or "loss").rpartition("/")[2]]
-    names = dict.fromkeys([*decider, *named, *shown])
+    names = dict.fromkeys([chosen, *deciding, *shown])
     return [f"{stage}/{name}" for stage in ("val", "train") for name in names]
 
 
 def _curves(compared: Comparison, runs: Sequence[SweepRun]) -> dict[str, list[list[Any]]]:
-    """Tag → [place of the run, steps, values] for each run that logged it."""
+    """Tag → [index of the run, steps, values] of each run that logged it."""
     tags = curve_tags(compared, runs)
-    found: dict[str, list[list[Any]]] = {tag: [] for tag in tags}
+    curves: dict[str, list[list[Any]]] = {tag: [] for tag in tags}
     for n, run in enumerate(runs[:MOST_CURVES]):
         logged = read_curves(run.path)
         for tag in tags:
             if tag in logged:
-                found[tag].append([n, *_thinned(*logged[tag])])
-    return {tag: curves for tag, curves in found.items() if curves}
+                curves[tag].append([n, *_thinned(*logged[tag])])
+    return {tag: curves_of_tag for tag, curves_of_tag in curves.items() if curves_of_tag}
 
 
 def _thinned(steps: Sequence[int], values: Sequence[float]) -> tuple[list[int], list[Any]]:
-    """At most `MOST_POINTS` of them, the last one included, to seven digits."""
+    """At most `MOST_POINTS` evenly spaced points, including the last."""
     every = math.ceil(len(steps) / MOST_POINTS)
-    chosen = [*range(len(steps) - 1, -1, -every)][::-1]
-    return [steps[n] for n in chosen], [_known(values[n]) for n in chosen]
+    kept = range(len(steps) - 1, -1, -every)[::-1]
+    return [steps[n] for n in kept], [_rounded(values[n]) for n in kept]
 
 
 def _differing(runs: Sequence[SweepRun]) -> list[str]:
-    """The settings in which any two runs differ, those too that do not count as varied."""
+    """All settings in which any two runs differ, including those that do not count as varied."""
     readable = [run.settings for run in runs if run.settings]
     first: Mapping[str, Any] = readable[0] if readable else {}
     names = dict.fromkeys(name for settings in readable for name in settings)
@@ -118,22 +118,21 @@ def _differing(runs: Sequence[SweepRun]) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """A number or None as it is, anything else as text."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number:
+    """A finite number or None as it is, anything else as text."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return value if math.isfinite(value) else str(value)
     return None if value is None else text_of(value)
 
 
-def _known(value: float | None) -> float | None:
-    """A metric to eight digits, None if it is not a finite number."""
+def _rounded(value: float | None) -> float | None:
+    """A metric to eight significant digits, None if it is not a finite number."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.8g}")
 
 
 def best_groups(compared: Comparison) -> dict[str, set[int]]:
-    """The places of the groups with the best mean of each metric, among others of its scale.
+    """For each metric the indices of the groups with the best mean on their scale.
 
-    Of a metric of several scales only if it decides, as then each scale has its winner.
+    If a metric has several scales, only the deciding metric has best groups.
     """
     return {
         name: _best(
@@ -150,7 +149,7 @@ def best_groups(compared: Comparison) -> dict[str, set[int]]:
 
 
 def best_runs(compared: Comparison) -> dict[str, set[int]]:
-    """The places of the runs with the best value of each metric, among others of its scale."""
+    """For each metric the indices of the runs with the best value on their scale."""
     runs = compared.runs()
     return {
         name: _best(
@@ -166,21 +165,22 @@ def best_runs(compared: Comparison) -> dict[str, set[int]]:
     }
 
 
-def _best(compared: Comparison, name: str, found: Sequence[tuple[int, Scale, float]]) -> set[int]:
+def _best(compared: Comparison, name: str, values: Sequence[tuple[int, Scale, float]]) -> set[int]:
+    """The index of the best value on each scale, from (index, scale, value); none if all tie."""
     better = compared.meaning(name).better
     if better == "neither" or (name != compared.metric and compared.mixed(name)):
         return set()
     by_scale: dict[Scale, list[tuple[float, int]]] = {}
-    for n, scale, value in found:
+    for n, scale, value in values:
         by_scale.setdefault(scale, []).append((-value if better == "higher" else value, n))
-    return {min(values)[1] for values in by_scale.values() if min(values)[0] < max(values)[0]}
+    return {min(pairs)[1] for pairs in by_scale.values() if min(pairs)[0] < max(pairs)[0]}
 
 
 def progress_of(data: Mapping[str, Any], runs: Sequence[SweepRun]) -> dict[Path, str]:
-    """The progress of runs that are not completed: the last point of their first curve."""
-    found: dict[Path, str] = {}
+    """The last point of the first curve of each run that is not completed, by run folder."""
+    progress: dict[Path, str] = {}
     for tag, curves in data["curves"].items():
         for n, steps, values in curves:
             if not runs[n].is_done and steps and values[-1] is not None:
-                found.setdefault(runs[n].path, f"{tag} {values[-1]:.5g} at step {steps[-1]:,}")
-    return found
+                progress.setdefault(runs[n].path, f"{tag} {values[-1]:.5g} at step {steps[-1]:,}")
+    return progress

@@ -1,4 +1,4 @@
-"""The plan of a sweep, printed before it starts, and its failures, printed at its end."""
+"""Print the plan of a sweep before it starts, and its failures at its end."""
 
 import shlex
 from collections import Counter
@@ -16,7 +16,7 @@ MOST_LINES = 60
 
 
 def show_plan(jobs: Sequence[Launch]) -> list[str]:
-    """Print the jobs of a sweep and what is left to do of each; return their states."""
+    """Print the states of a sweep's jobs and return them; see `state_of`."""
     states = [state_of(job) for job in jobs]
     counts = Counter(states)
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
@@ -35,14 +35,14 @@ def show_plan(jobs: Sequence[Launch]) -> list[str]:
 
 
 def state_of(job: Launch) -> str:
-    """`new`, `done`, `running` in another process, or that an earlier attempt is resumed."""
+    """A job's state: `new`, `done`, `running` (in another process), or how it is tried again."""
     path = job_path(job)
     if not path.exists():
         return "new"
     folder = RunFolder(path)
     status = status_of(folder, folder.read_metrics())
-    known = {"completed": "done", "failed": "failed before, tried again", "running": "running"}
-    return known.get(status, "is resumed")
+    states = {"completed": "done", "failed": "failed before, tried again", "running": "running"}
+    return states.get(status, "is resumed")
 
 
 def show_failures(jobs: Sequence[Launch]) -> int:
@@ -61,7 +61,7 @@ def show_failures(jobs: Sequence[Launch]) -> int:
 
 
 def show_report_command(sweep: Path) -> None:
-    """Print the command that compares the runs of a sweep, if the project has that script."""
+    """Print the command that compares the runs, if the project has a script for it."""
     if (the_project().root / "scripts" / "report.py").is_file():
         print(
             f"{'report':<12}python scripts/report.py sweep={shlex.quote(str(display_path(sweep)))}"

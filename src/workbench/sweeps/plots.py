@@ -1,4 +1,4 @@
-"""A plot of a sweep's page, as projects give them."""
+"""A plot on a sweep's page, with tooltips."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,9 +7,12 @@ from matplotlib.axes import Axes
 
 
 class Spot(NamedTuple):
-    """A place in a plot that says something under the pointer.
+    """A point of a plot that shows a text under the pointer.
 
-    `left` and `top` are fractions of the plot's width and height.
+    Args:
+        left: distance from the left edge, as a fraction of the plot's width.
+        top: distance from the top edge, as a fraction of its height.
+        words: the text.
     """
 
     left: float
@@ -18,7 +21,7 @@ class Spot(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """A plot as a `data:` address, empty if there is none, and its caption or why there is none."""
+    """A plot as a `data:` URL with a caption; empty if it cannot be made, with the reason."""
 
     source: str
     caption: str
@@ -26,6 +29,6 @@ class Plot(NamedTuple):
 
 
 def spot_at(axes: Axes, x: float, y: float, words: str) -> Spot:
-    """The spot at a point of axes whose figure has been laid out."""
+    """A spot at a point in data coordinates; the figure must have been laid out."""
     across, up = axes.figure.transFigure.inverted().transform(axes.transData.transform((x, y)))
     return Spot(round(across, 4), round(1 - up, 4), words)

@@ -1,4 +1,4 @@
-"""The report on a sweep: collect, compare, plot, write one page."""
+"""The report on a sweep: collect and compare its runs, print a table, write a page."""
 
 import logging
 import math
@@ -27,15 +27,17 @@ from workbench.sweeps.page_data import (
 )
 from workbench.sweeps.paired import gaps_to_best
 from workbench.sweeps.plots import Plot
-from workbench.sweeps.varied import ABSENT, SEEDS, table_of, text_of, what_is_common
+from workbench.sweeps.varied import ABSENT, SEEDS, common_settings, table_of, text_of
 from workbench.sweeps.words import MIXED, find_notes, find_verdicts, gap_cell, number
 
 log = logging.getLogger(__name__)
 
 PAGE, TABLE = "report.html", "report.csv"
 MOST_THUMBNAILS = 24
+"""The number of runs whose plots are shown."""
+
 MOST_PLOTS = 8
-"""With one title."""
+"""The number of plots under one title."""
 
 
 def report(
@@ -46,17 +48,17 @@ def report(
     output: str | None = None,
     every: float | None = None,
 ) -> Path:
-    """Print a sweep's table; write `report.html` and `report.csv` into its folder.
+    """Print a table of a sweep's runs; write `report.html` and `report.csv` into its folder.
 
     Args:
         sweep: a sweep folder, its name, or `latest`.
-        sweeps: where names and `latest` look.
-        metric: decides which run is best; see `deciding_metric`.
-        output: the folder to write into instead of the sweep's.
-        every: seconds after which page and table are written again, until no run is running.
+        sweeps: the folder in which names and `latest` are looked up.
+        metric: the metric that ranks runs; by default the choice of `deciding_metric`.
+        output: a folder to write to instead of the sweep's.
+        every: seconds after which the files are written again, until no run is running.
 
     Returns:
-        the page.
+        The path of the page.
 
     Raises:
         RunError: if there is no such sweep, it holds no runs, none of them has the metric, or the
@@ -65,16 +67,16 @@ def report(
     set_up_logging()
     folder = find_sweep(sweep, sweeps)
     place = output_folder(output, folder, (PAGE, TABLE))
-    seen: dict[Path, list[Plot]] = {}
+    thumbnails: dict[Path, list[Plot]] = {}
     while True:
         runs = collect(folder)
         compared = compare(runs, metric)
-        goes_on = every is not None and any(run.status == "running" for run in runs)
-        _write(folder, place, runs, compared, seen=seen, reload=every if goes_on else None)
+        reload = every if any(run.status == "running" for run in runs) else None
+        _write(folder, place, runs, compared, thumbnails=thumbnails, reload=reload)
         log.info("page        %s", display_path(place / PAGE))
-        if every is None or not goes_on:
+        if reload is None:
             return place / PAGE
-        time.sleep(every)
+        time.sleep(reload)
 
 
 def _write(
@@ -83,7 +85,7 @@ def _write(
     runs: Sequence[SweepRun],
     compared: Comparison,
     *,
-    seen: dict[Path, list[Plot]],
+    thumbnails: dict[Path, list[Plot]],
     reload: float | None,
 ) -> None:
     unfinished = [run for run in runs if not run.is_done]
@@ -94,8 +96,8 @@ def _write(
     with_model = [run for run in [*compared.runs(), *unfinished] if run.is_done or run.has_model()]
     data = page_data(compared, unfinished, place, reload)
     data["gaps"] = {
-        name: {n: gap_cell(gap, compared.meaning(name).places) for n, gap in found.items()}
-        for name, found in gaps.items()
+        name: {n: gap_cell(gap, compared.meaning(name).places) for n, gap in by_group.items()}
+        for name, by_group in gaps.items()
     }
     page = render(
         "sweep.html.jinja",
@@ -116,17 +118,17 @@ def _write(
         commands=commands_of(runs),
         verdicts=verdicts,
         notes=notes,
-        common=what_is_common(runs),
+        common=common_settings(runs),
         compared=compared,
         best_groups=best_groups(compared),
         best_runs=best_runs(compared),
         page_data=data,
         progress=progress_of(data, [*compared.runs(), *unfinished]),
         plots={
-            title: list(islice(some, MOST_PLOTS))
-            for title, some in the_project().sweep_plots(compared).items()
+            title: list(islice(plots, MOST_PLOTS))
+            for title, plots in the_project().sweep_plots(compared).items()
         },
-        thumbnails=[(run, _thumbnails(run, seen)) for run in with_model[:MOST_THUMBNAILS]],
+        thumbnails=[(run, _thumbnails(run, thumbnails)) for run in with_model[:MOST_THUMBNAILS]],
         without_thumbnails=len(with_model[MOST_THUMBNAILS:]),
         unfinished=unfinished,
     )
@@ -135,19 +137,20 @@ def _write(
         table_of(runs, compared.varied).to_csv(beside / TABLE, index=False, errors="replace")
 
 
-def _thumbnails(run: SweepRun, seen: dict[Path, list[Plot]]) -> list[Plot]:
-    """The plots of a run; those of a completed one are made once."""
-    if run.path in seen:
-        return seen[run.path]
+def _thumbnails(run: SweepRun, cache: dict[Path, list[Plot]]) -> list[Plot]:
+    """The plots of a run; those of completed runs are cached."""
+    if run.path in cache:
+        return cache[run.path]
     plots = the_project().thumbnails(run.path)
     if run.is_done:
-        seen[run.path] = plots
+        cache[run.path] = plots
     return plots
 
 
 def _show(
     compared: Comparison, verdicts: list[str], notes: list[str], unfinished: Sequence[SweepRun]
 ) -> None:
+    """Print the groups as a table, then notes, verdicts and the runs that are not completed."""
     names = [name for name in compared.varied if name not in SEEDS]
     mixed = [name for name in compared.metrics if compared.mixed(name)]
     everywhere = [n for n in compared.metrics if all(group.has(n) for group in compared.groups)]

@@ -1,4 +1,4 @@
-"""A search: Optuna chooses the settings of one job after another, given to a launcher."""
+"""A search: Optuna chooses the settings of one job after another; a launcher runs the jobs."""
 
 import itertools
 import os
@@ -15,84 +15,86 @@ from filelock import FileLock, Timeout
 from workbench.config.search import Search, optuna
 from workbench.errors import ConfigError
 from workbench.project import Config
-from workbench.sweeps.study import note, open_study, sampler_for
+from workbench.sweeps.study import open_study, sampler_for, set_attribute
 
 SEARCHER = "searcher"
-"""The attribute of a trial that names the process which chose it."""
+"""The attribute of a trial with the name of the process that chose it."""
 
 LOCKS = ".search"
-"""The folder, in that of a sweep, of the locks of processes that search there."""
+"""The folder, inside the sweep's, with the locks of the processes that search."""
 
 
 def search_all(search: Search, launcher: Any, settings: Config, folder: Path) -> int:
-    """Launch trials until the study has as many as are wanted; how many of these failed.
+    """Launch trials until the study is complete; return how many trials of this process failed.
 
-    A trial that a killed process left is taken up again, and its run is resumed. Processes that
-    search side by side share the trials; none is done twice.
+    Several processes may search at once: they share the trials, and none is done twice. Trials
+    that a killed process left running are launched again, which resumes their runs.
 
     Args:
-        search: what the trials have in common.
-        launcher: Hydra's.
-        settings: of the sweeper, resolved.
-        folder: of the sweep.
+        search: the search space and the overrides that all trials share.
+        launcher: a launcher of Hydra's.
+        settings: `hydra.sweeper`, resolved.
+        folder: the sweep folder.
 
     Raises:
-        ConfigError: if the study is one of another search.
+        ConfigError: if the study belongs to another search.
     """
     study = open_study(settings)
     _check_space(study, search.space)
-    mine: list[int] = []
+    launched: list[int] = []
     with _searching(folder) as (choosing, name):
-        tries = _show_start(study, settings, folder)
+        missing = _show_start(study, settings, folder)
         while True:
             with choosing:
-                trials = _next_trials(study, search, settings, folder, tries - len(mine))
+                trials = _next_trials(study, search, settings, folder, missing - len(launched))
                 for trial in trials:
-                    note(settings, trial.number, **{SEARCHER: name})
+                    set_attribute(settings, trial.number, SEARCHER, name)
             if not trials:
                 break
-            mine += [trial.number for trial in trials]
+            launched += [trial.number for trial in trials]
             for batch in _consecutive(trials):
                 jobs = [search.arguments_of(trial.params) for trial in batch]
-                # The number of a job is that of its trial.
-                for done in launcher.launch(jobs, initial_job_idx=batch[0].number):
-                    _ = done.return_value  # raises what the job raised
-    return _show_end(study, mine)
+                # A job has the number of its trial.
+                for result in launcher.launch(jobs, initial_job_idx=batch[0].number):
+                    _ = result.return_value  # raises the job's exception
+    return _show_end(study, launched)
 
 
 def _next_trials(
-    study: Any, search: Search, settings: Config, folder: Path, tries: int
+    study: Any, search: Search, settings: Config, folder: Path, most: int
 ) -> list[Any]:
-    """The trials that are next: those that nobody is at any more, then new ones."""
-    running = optuna().trial.TrialState.RUNNING
+    """At most `most` trials to launch together: abandoned ones first, then new ones."""
+    state = optuna().trial.TrialState.RUNNING
     trials = study.get_trials(deepcopy=False)
-    begun = [trial for trial in trials if trial.state == running]
-    most = min(settings["n_jobs"], tries)
-    found = [t.number for t in begun if _is_left(folder, t.user_attrs.get(SEARCHER))][:most]
-    missing = settings["n_trials"] - _count_finished(study) - len(begun)
-    for number in range(len(trials), len(trials) + min(most - len(found), missing)):
+    running = [trial for trial in trials if trial.state == state]
+    most = min(settings["n_jobs"], most)
+    chosen = [t.number for t in running if _is_abandoned(folder, t.user_attrs.get(SEARCHER))][:most]
+    missing = settings["n_trials"] - _count_finished(study) - len(running)
+    for number in range(len(trials), len(trials) + min(most - len(chosen), missing)):
         study.sampler = sampler_for(settings, number)
-        found.append(study.ask(search.space).number)
+        chosen.append(study.ask(search.space).number)
     trials = study.get_trials(deepcopy=False)
-    return [trials[number] for number in sorted(found)]
+    return [trials[number] for number in sorted(chosen)]
 
 
 def _count_finished(study: Any) -> int:
+    """The number of trials that were completed or pruned."""
     states = optuna().trial.TrialState
     return len(study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED)))
 
 
 def _consecutive(trials: Sequence[Any]) -> Iterator[list[Any]]:
-    """Trials 1, 2 and 5 → trials 1 and 2, and trial 5."""
+    """Split trials into runs of consecutive numbers: 1, 2, 5 → [1, 2], [5]."""
     for _, pairs in itertools.groupby(enumerate(trials), lambda pair: pair[1].number - pair[0]):
         yield [trial for _, trial in pairs]
 
 
 @contextmanager
 def _searching(folder: Path) -> Iterator[tuple[FileLock, str]]:
-    """The lock under which trials are chosen, and the name of this process's own lock.
+    """The lock under which trials are chosen, and the name of this process.
 
-    The own lock says to others that this process is there, until it ends, however it does.
+    The process also holds a lock of that name, by which others see that it is alive: the system
+    releases it if the process is killed.
     """
     locks = folder / LOCKS
     locks.mkdir(parents=True, exist_ok=True)
@@ -102,9 +104,9 @@ def _searching(folder: Path) -> Iterator[tuple[FileLock, str]]:
     (locks / name).unlink(missing_ok=True)
 
 
-def _is_left(folder: Path, searcher: str | None) -> bool:
-    """Whether the process that chose a trial is no more."""
-    if searcher is None:  # it was killed before it could say so
+def _is_abandoned(folder: Path, searcher: str | None) -> bool:
+    """True if the process that chose a trial has ended."""
+    if searcher is None:  # it was killed before it set the attribute
         return True
     lock = FileLock(folder / LOCKS / searcher)
     try:
@@ -116,6 +118,7 @@ def _is_left(folder: Path, searcher: str | None) -> bool:
 
 
 def _check_space(study: Any, space: dict[str, Any]) -> None:
+    """Raise a ConfigError if earlier trials searched other values of a setting."""
     check = optuna().distributions.check_distribution_compatibility
     for trial in study.get_trials(deepcopy=False):
         for name in trial.distributions.keys() & space.keys():
@@ -123,28 +126,28 @@ def _check_space(study: Any, space: dict[str, Any]) -> None:
                 check(trial.distributions[name], space[name])
             except ValueError as error:
                 raise ConfigError(
-                    f"{name}: the trials of the study {study.study_name} chose of other values; "
-                    "list the same ones as then, or take another sweep="
+                    f"{name}: the study {study.study_name} already has trials that searched other "
+                    "values; list the same values as before, or set another sweep="
                 ) from error
 
 
 def _show_start(study: Any, settings: Config, folder: Path) -> int:
-    """Print how far the study is; how many trials are missing."""
-    done, wanted = _count_finished(study), settings["n_trials"]
-    print(f"search      {folder}\n{f'{wanted} trials':<12}{done} done", flush=True)
-    return max(0, wanted - done)
+    """Print how many trials are done; return how many are missing."""
+    done, total = _count_finished(study), settings["n_trials"]
+    print(f"search      {folder}\n{f'{total} trials':<12}{done} done", flush=True)
+    return max(0, total - done)
 
 
-def _show_end(study: Any, mine: Sequence[int]) -> int:
-    """Print what was found; how many of this process's trials failed."""
+def _show_end(study: Any, launched: Sequence[int]) -> int:
+    """Print the best trial; return how many of the launched trials failed."""
     trials = study.get_trials(deepcopy=False)
     counts = Counter(trial.state.name.lower() for trial in trials)
     print(f"\n{len(trials)} trials: {', '.join(f'{n} {state}' for state, n in counts.items())}")
     if counts["complete"]:
         best = study.best_trial
-        found = " ".join(f"{name}={value}" for name, value in best.params.items())
-        print(f"best of {study.study_name}: {best.value:.6g} with {found}")
-    failed = [n for n in mine if trials[n].state == optuna().trial.TrialState.FAIL]
+        settings = " ".join(f"{name}={value}" for name, value in best.params.items())
+        print(f"best of {study.study_name}: {best.value:.6g} with {settings}")
+    failed = [n for n in launched if trials[n].state == optuna().trial.TrialState.FAIL]
     if failed:
         print(f"{len(failed)} trials failed; the same command tries others in their place.")
     return len(failed)

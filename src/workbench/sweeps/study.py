@@ -1,4 +1,4 @@
-"""The study of a search: Optuna's record of its trials, which several processes share."""
+"""The study of a search: Optuna's record of its trials, shared by several processes."""
 
 import functools
 import os
@@ -15,13 +15,13 @@ from workbench.project import Config
 
 
 def open_study(search: Config) -> Any:
-    """The study of that name, made if it is not there.
+    """Open the study of a search, or create it.
 
     Args:
         search: `hydra.sweeper`, resolved.
 
     Raises:
-        ConfigError: if it has another direction, or its storage cannot be opened.
+        ConfigError: if the study has another direction, or its storage cannot be opened.
     """
     pruner = make(search, "pruner")
     try:
@@ -32,24 +32,24 @@ def open_study(search: Config) -> Any:
             pruner=pruner,
             load_if_exists=True,
         )
-    except Exception as error:  # of the data base's own kinds
+    except Exception as error:  # each kind of database has exceptions of its own
         raise ConfigError(
             f"hydra.sweeper.storage={search['storage']}: {one_line(error)}"
         ) from error
     if (known := study.direction.name.lower()) != search["direction"]:
         raise ConfigError(
-            f"hydra.sweeper.direction={search['direction']}: the study {study.study_name} is "
-            f"there already, to {known}; take another sweep="
+            f"hydra.sweeper.direction={search['direction']}: the study {study.study_name} exists "
+            f"already, to {known}; set another sweep="
         )
     return study
 
 
 def sampler_for(search: Config, number: int) -> Any:
-    """The sampler that proposes a trial, with a seed of the trial's own.
+    """The sampler that proposes a trial, seeded by the trial's number.
 
-    So a search that is resumed, or shared by processes, proposes no trial twice, and the same
-    trials as one that was never stopped. The scrambled sequences of QMCSampler are one sequence
-    only under one seed, which they keep.
+    A search that is resumed or shared by processes thus proposes the same trials as an
+    uninterrupted one, and none twice. A scrambled QMCSampler keeps the given seed: its points
+    belong to one sequence only if all of them have the same seed.
     """
     node = search["sampler"]
     if node.get("seed") is None or node.get("scramble"):
@@ -59,21 +59,19 @@ def sampler_for(search: Config, number: int) -> Any:
 
 
 def trial_id(search: Config, number: int) -> int:
-    """The storage's name for the trial of that number."""
+    """The storage's identifier of the trial with that number."""
     storage = _storage(search["storage"])
     study = storage.get_study_id_from_name(search["study_name"])
     return int(storage.get_trial_id_from_study_id_trial_number(study, number))
 
 
-def note(search: Config, number: int, **attributes: Any) -> None:
-    """Keep attributes with a trial that is running."""
-    for name, value in attributes.items():
-        storage = _storage(search["storage"])
-        storage.set_trial_user_attr(trial_id(search, number), name, value)
+def set_attribute(search: Config, number: int, name: str, value: Any) -> None:
+    """Set a user attribute of a running trial."""
+    _storage(search["storage"]).set_trial_user_attr(trial_id(search, number), name, value)
 
 
 class RunningTrial:
-    """A trial, as the process that trains it sees it."""
+    """A trial in the process that trains it."""
 
     def __init__(self, trial: Trial) -> None:
         self.search, self.number = trial
@@ -82,9 +80,9 @@ class RunningTrial:
         self._id = trial_id(self.search, self.number)
 
     def judge(self, value: float, epoch: int) -> bool:
-        """Report an epoch's metric; whether the pruner calls the trial hopeless.
+        """Report an epoch's metric; return True if the pruner wants to stop the trial.
 
-        An epoch that was reported before the run was killed and resumed is not reported again.
+        An epoch that was reported before the run was killed is not reported again when it resumes.
         """
         if epoch not in self._storage.get_trial(self._id).intermediate_values:
             self._storage.set_trial_intermediate_value(self._id, epoch, value)
@@ -103,23 +101,24 @@ class RunningTrial:
             self.study.tell(self.number, state=states.FAIL)
 
 
-@functools.cache  # a journal is read once, and then what is new in it
-def _storage(place: str) -> Any:
-    """The storage at an address of a data base, or the journal at a path."""
+@functools.cache  # one object reads a journal once, and then only what is new
+def _storage(address: str) -> Any:
+    """The database at an address such as `sqlite:///x.db`, or the journal at a path."""
     storages = optuna().storages
-    if "://" in place:
-        return storages.RDBStorage(place)
-    path = Path(place).absolute()
+    if "://" in address:
+        return storages.RDBStorage(address)
+    path = Path(address).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     backend = storages.journal.JournalFileBackend(str(path), lock_obj=_JournalLock(path))
     return storages.JournalStorage(backend)
 
 
 class _JournalLock:
-    """The lock by which one process at a time writes into a journal.
+    """A lock that lets one process at a time write to a journal.
 
-    The system releases it when the process is killed. Half a line, which is what a process leaves
-    that was killed as it wrote or found the disk full, would make the journal unreadable.
+    The system releases it when the process is killed. Acquiring it removes an incomplete last
+    line, left by a process that was killed or found the disk full: it would make the journal
+    unreadable.
     """
 
     def __init__(self, journal: Path) -> None:
@@ -130,8 +129,7 @@ class _JournalLock:
         self._lock.acquire()
         with self.journal.open("rb+") as file:
             if file.seek(0, os.SEEK_END) and not _ends_with_a_line(file):
-                whole = self.journal.read_bytes().rpartition(b"\n")
-                file.truncate(len(whole[0]) + len(whole[1]))
+                file.truncate(self.journal.read_bytes().rfind(b"\n") + 1)
         return True
 
     def release(self) -> None:

@@ -1,4 +1,4 @@
-"""The jobs of a sweep, given to a launcher."""
+"""Give the jobs of a sweep to a launcher."""
 
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,16 @@ from workbench.sweeps.plan import show_failures, show_plan, show_report_command
 
 
 def launch_all(command: CommandLine, launcher: Any, at_once: int | None) -> int:
-    """Launch those jobs of a sweep that are not done; how many of all failed.
+    """Launch the jobs that are not done; return how many jobs of the sweep have failed.
 
-    Where a job's settings tell its number, all are launched, as a launcher numbers what it is
-    given; a job that is done says so itself.
+    If settings refer to the job's number, jobs that are done are launched too and end at once:
+    launchers number the jobs that they are given.
 
     Args:
         command: the checked command line.
-        launcher: Hydra's.
-        at_once: so many jobs it is given at once; by default all, or one if it does one at a time.
+        launcher: a launcher of Hydra's.
+        at_once: the number of jobs given to the launcher at a time; by default all of them, or one
+            if it is a serial launcher.
     """
     jobs = [with_weights_file(job) for job in command.jobs]
     for path in {job.config["init_from"] for job in jobs if job.config.get("init_from")}:
@@ -37,17 +38,17 @@ def launch_all(command: CommandLine, launcher: Any, at_once: int | None) -> int:
     is_serial = hydra_adapter.is_serial(launcher)
     if is_serial and (composer := command.composer):
         hydra_adapter.compose_by(lambda overrides: composer.compose(overrides).config, launcher)
-    # What a launcher returns of a job takes memory until all that it was given are done.
+    # A launcher keeps the results of all jobs that it was given until the last of them is done.
     size = at_once or (1 if is_serial else len(left) or 1)
     try:
         for start in range(0, len(left), size):
             numbers = left[start : start + size]
-            if hasattr(launcher, "run_jobs"):  # it takes them as they were checked
+            if hasattr(launcher, "run_jobs"):  # our own, which takes checked jobs
                 launcher.run_jobs([jobs[n] for n in numbers])
                 continue
             batch = [command.arguments[n] for n in numbers]
-            for done in launcher.launch(batch, initial_job_idx=start):
-                _ = done.return_value  # raises what the job raised
+            for result in launcher.launch(batch, initial_job_idx=start):
+                _ = result.return_value  # raises the job's exception
     finally:
         failed = show_failures(jobs)
         if failed < len(jobs):

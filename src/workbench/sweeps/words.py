@@ -1,27 +1,27 @@
-"""A report in words: winners, caveats, numbers with their errors."""
+"""The sentences and formatted numbers of a report."""
 
 import math
 from collections.abc import Iterator, Mapping
 
-from workbench.sweeps.compare import Comparison, told_apart
+from workbench.sweeps.compare import Comparison, describe_differences
 from workbench.sweeps.paired import Gap
 from workbench.sweeps.varied import ABSENT
 
 MIXED = "≠"
-"""Marks a metric that does not compare all runs."""
+"""Marks a metric that cannot compare all runs."""
 
 HUGE = 1e9
-"""From here on a metric is one of a run that diverged, and its decimals say nothing."""
+"""Metrics from here on belong to runs that diverged; their decimals mean nothing."""
 
 
 def find_verdicts(compared: Comparison, gaps: Mapping[int, Gap]) -> Iterator[str]:
-    """The winners, their margins, and whether these may be chance."""
+    """A sentence for each ranking: the winner, its margin, and whether that may be chance."""
     metric = compared.metric or ""
     meaning = compared.meaning(metric)
     places = meaning.places
-    among = told_apart([winner.scale for winner in compared.winners])
-    for winner in compared.crowned():
-        best, *others = winner.groups
+    scopes = describe_differences([ranking.scale for ranking in compared.rankings])
+    for ranking in compared.contested():
+        best, *others = ranking.groups
         text = f"{best.label}: {metric} {number(best.means[metric], places, best.errors[metric])}"
         text += f" ({meaning.better} is better)" if meaning.better != "neither" else ""
         if len(best.runs) > 1:
@@ -32,10 +32,9 @@ def find_verdicts(compared: Comparison, gaps: Mapping[int, Gap]) -> Iterator[str
             if not math.isnan(gap.error):
                 chance = ", which may be chance" if gap.may_be_chance else ""
                 text += f"{chance} ({gap_in_words(gap, places)})"
-        scope = among[compared.winners.index(winner)]
-        yield f"{text}. Best single run: {winner.run.path.name}." + (
-            f" Among {scope}." * bool(scope)
-        )
+        scope = scopes[compared.rankings.index(ranking)]
+        text += f". Best single run: {ranking.best_run.path.name}."
+        yield f"{text} Among {scope}." if scope else text
 
 
 def find_notes(compared: Comparison) -> Iterator[str]:
@@ -52,15 +51,15 @@ def find_notes(compared: Comparison) -> Iterator[str]:
         )
     mixed = [name for name in compared.metrics if compared.mixed(name)]
     if metric in mixed:
-        whole = [
+        unmixed = [
             m for m in compared.metrics if m not in mixed and all(m in r.metrics for r in runs)
         ]
-        has_single = len(compared.crowned()) < len(compared.winners)
+        has_single = len(compared.contested()) < len(compared.rankings)
         yield (
-            f"{metric} does not compare all of these runs: they are of {len(compared.winners)} "
-            "kinds, each with a winner of its own"
+            f"{metric} does not compare all of these runs: they are of {len(compared.rankings)} "
+            "kinds, each with its own winner"
             + (" if it has several settings" if has_single else "")
-            + (f". What does compare all: metric={' or '.join(whole)}" if whole else "")
+            + (f". To compare all runs: metric={' or '.join(unmixed)}" if unmixed else "")
             + "."
         )
     if mixed:
@@ -69,7 +68,7 @@ def find_notes(compared: Comparison) -> Iterator[str]:
 
 
 def number(value: float, places: int, error: float = math.nan) -> str:
-    """A metric with that many decimals, and its standard error; of a huge one, a few digits."""
+    """A metric and its standard error, with `places` decimals; huge numbers with four digits."""
     if math.isnan(value):
         return ABSENT
     texts = [f"{n:.{places}f}" if abs(n) < HUGE else f"{n:.4g}" for n in (value, error)]
@@ -77,21 +76,21 @@ def number(value: float, places: int, error: float = math.nan) -> str:
 
 
 def gap_in_words(gap: Gap, places: int) -> str:
-    """The standard error of a gap and what it is over."""
-    over = []
+    """The standard error of a gap and its parts, over examples and over seeds."""
+    parts = []
     if not math.isnan(gap.over_examples):
         error = number(gap.over_examples, places)
-        over.append(f"{error} over the same {gap.examples:,} test examples")
+        parts.append(f"{error} over the same {gap.examples:,} test examples")
     if not math.isnan(gap.over_seeds):
         kind = "the same " if gap.same_seeds else ""
-        over.append(f"{number(gap.over_seeds, places)} over {kind}{gap.seeds} seeds")
-    elif over:
-        over.append("unknown over seeds")
-    return f"standard error {number(gap.error, places)}: {', '.join(over)}" if over else ""
+        parts.append(f"{number(gap.over_seeds, places)} over {kind}{gap.seeds} seeds")
+    elif parts:
+        parts.append("unknown over seeds")
+    return f"standard error {number(gap.error, places)}: {', '.join(parts)}" if parts else ""
 
 
 def gap_cell(gap: Gap, places: int) -> tuple[str, float, str]:
-    """A gap in a table: its text, the key it sorts by, and where its error comes from."""
+    """A gap's cell in a table: text, sorting key, and an explanation of its standard error."""
     if gap.value == 0:
         return "best", 0.0, ""
     text = number(gap.value, places, gap.error)

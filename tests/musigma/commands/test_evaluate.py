@@ -332,7 +332,7 @@ def test_each_checkpoint_is_measured_as_itself_and_replaces_no_other_unsaid(copi
     } == before
     assert "is replaced" not in capsys.readouterr().out
     last = _measure(copied, checkpoint="last")
-    assert "what was measured of the best checkpoint is replaced" in capsys.readouterr().out
+    assert "the evaluation of the best checkpoint is replaced" in capsys.readouterr().out
     assert _measure(copied, checkpoint=str(copied.checkpoint("last"))) == last
     assert "is replaced" not in capsys.readouterr().out
     with pytest.raises(RunError, match="has no checkpoint epoch=9; it has: best, epoch=3-step=12"):

@@ -396,8 +396,8 @@ def test_codes_of_any_real_kind_decode_to_the_same_images(kind, opened, tmp_path
         ("encode", "nowhere/codes.npz", RunError, "there is no folder .*nowhere: make it first"),
         ("encode", "file/codes.npz", RunError, "file cannot be written: it is not a folder"),
         ("encode", "folder.npz", RunError, r"folder\.npz cannot be written: it is a folder"),
-        ("encode", "there.npz", RunError, r"there\.npz is there already"),
-        ("decode", "codes.npz", RunError, r"codes\.png is there already"),
+        ("encode", "there.npz", RunError, r"there\.npz exists"),
+        ("decode", "codes.npz", RunError, r"codes\.png exists"),
     ],
 )
 def test_an_output_that_cannot_be_is_named_before_anything_is_computed(

@@ -346,7 +346,7 @@ def test_it_is_measured_as_what_it_is(conditional, unrendered, capsys):
         assert "log p(x|y), importance weights" in text
         assert f"Probes of the codes are left out: {metrics['no_classes']}" in text
         assert "log p(x)" not in text.replace("log p(x|y)", "")
-    assert "told the classes" in metrics["no_classes"]
+    assert "conditioned on the classes" in metrics["no_classes"]
     assert "; class 0." in page
     plots = {path.stem for path in (conditional.path / "figures").glob("*.png")}
     assert {"samples", "traversals", "interpolations", "reconstructions"} <= plots
@@ -428,7 +428,7 @@ def test_images_of_others_need_a_label(conditional, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "a.png")
     for task in ("encode", "reconstruct", "traverse"):
-        with pytest.raises(DataError, match=r"no labels, and this model is told them: set label"):
+        with pytest.raises(DataError, match=r"no labels, and this model needs them: set label"):
             _predict(conditional, task, input=str(folder))
         path = _predict(conditional, task, input=str(folder), label=3)
         assert path.exists()
@@ -464,7 +464,7 @@ def test_the_prior_is_traversed_for_a_label(conditional):
 
 
 def test_a_model_that_is_told_nothing_takes_no_label(trained):
-    with pytest.raises(ConfigError, match="label=3: this model is told nothing"):
+    with pytest.raises(ConfigError, match="label=3: this model is not conditioned on labels"):
         _predict(trained("model=vae"), "sample", label=3)
 
 
@@ -507,12 +507,12 @@ def test_a_report_does_not_compare_it_with_a_model_of_p_of_x(trained, tmp_path):
         folder.path.rename(sweep / folder.path.name)
     for metric in ("test/elbo", "test/distortion", "test/rate", "test/loss", "test/l1"):
         compared = compare(collect(sweep), metric)
-        assert len(compared.winners) == 2, metric
-        assert not compared.crowned()
+        assert len(compared.rankings) == 2, metric
+        assert not compared.contested()
         assert set(compared.mixed(metric)) == {"log p(x)", "log p(x|y)"}
 
 
 def test_a_run_without_its_prior_has_no_samples(trained):
     folder = trained(CONDITIONAL, "model/objective=reconstruction")
-    with pytest.raises(RunError, match="samples from it mean nothing"):
+    with pytest.raises(RunError, match="samples from the prior and its mean are meaningless"):
         _predict(folder, "sample", label=2)

@@ -26,7 +26,7 @@ from workbench.sweeps.collect import collect, find_sweep
 from workbench.sweeps.compare import compare, deciding_metric
 from workbench.sweeps.job import run_job
 from workbench.sweeps.report import report
-from workbench.sweeps.varied import what_is_common, what_varied
+from workbench.sweeps.varied import common_settings, varied_settings
 
 pytestmark = pytest.mark.slow
 
@@ -154,9 +154,9 @@ def verdicts_of(page: str) -> list[str]:
 def test_settings_that_differ_are_what_varied_without_their_copies(tmp_path):
     beta_sweep(tmp_path, beta_1=[-800, -801], beta_4=[-820, -821])
     runs = collect(tmp_path)
-    assert what_varied(runs) == {"model.objective.beta": "beta", "seed": "seed"}
-    assert what_is_common(runs)["model.latent_dim"] == "2"
-    assert "seed" not in what_is_common(runs)
+    assert varied_settings(runs) == {"model.objective.beta": "beta", "seed": "seed"}
+    assert common_settings(runs)["model.latent_dim"] == "2"
+    assert "seed" not in common_settings(runs)
 
 
 def test_runs_from_another_machine_do_not_differ_by_where_things_lie(tmp_path):
@@ -168,7 +168,7 @@ def test_runs_from_another_machine_do_not_differ_by_where_things_lie(tmp_path):
     synthetic_run(tmp_path, "theirs", seed=1, **own)
     synthetic_run(tmp_path, "mine", data__root=None)
     runs = collect(tmp_path)
-    assert what_varied(runs) == {"seed": "seed"}
+    assert varied_settings(runs) == {"seed": "seed"}
     (group,) = compare(runs).groups
     assert len(group.runs) == 2
 
@@ -178,7 +178,7 @@ def test_of_runs_put_together_by_hand_all_that_differs_is_shown(tmp_path):
     synthetic_run(tmp_path, "mine", varied=None, model__latent_dim=3, model__likelihood=laplace)
     gaussian = {"_target_": f"{LIKELIHOODS}.Gaussian", "scale": 1.0}
     synthetic_run(tmp_path, "theirs", varied=None, model__likelihood=gaussian)
-    assert set(what_varied(collect(tmp_path))) == {
+    assert set(varied_settings(collect(tmp_path))) == {
         *("model.latent_dim", "model.likelihood", "model.likelihood.scale")
     }
 
@@ -195,7 +195,7 @@ def test_data_of_one_name_are_one_data_set_wherever_they_lie(tmp_path):
 def test_what_a_preset_sets_does_not_count_as_varied(tmp_path):
     synthetic_run(tmp_path, "a", varied=["model"], name="vae")
     synthetic_run(tmp_path, "b", varied=["model"], name="beta_vae", model__objective__beta=4.0)
-    assert list(what_varied(collect(tmp_path))) == ["name"]
+    assert list(varied_settings(collect(tmp_path))) == ["name"]
 
 
 def test_what_a_search_draws_anew_for_each_run_all_counts_as_varied(tmp_path):
@@ -203,7 +203,7 @@ def test_what_a_search_draws_anew_for_each_run_all_counts_as_varied(tmp_path):
     for number in range(3):
         draw = {"optimizer__lr": 10.0**-number, "model__objective__beta": 1.5 * number}
         synthetic_run(tmp_path, str(number), varied=asked, **draw)
-    assert set(what_varied(collect(tmp_path))) == set(asked)
+    assert set(varied_settings(collect(tmp_path))) == set(asked)
 
 
 def test_means_and_standard_errors_over_seeds_are_numpys(tmp_path):
@@ -234,7 +234,7 @@ def test_losses_of_different_objectives_do_not_decide_and_are_marked(tmp_path):
     assert deciding_metric(runs, None) == "test/elbo"
     page = page_of(tmp_path, metric="test/loss")
     assert "test/loss does not compare all of these runs: they are of 2 kinds" in notes_of(page)
-    assert "a winner of its own if it has several settings" in notes_of(page)
+    assert "its own winner if it has several settings" in notes_of(page)
     assert "metric=test/elbo or test/distortion" in notes_of(page)
     assert "No two of these compare by test/loss." in page
     assert verdicts_of(page) == []
@@ -247,7 +247,7 @@ def test_a_metric_that_only_some_runs_go_by_decides_nothing(tmp_path):
     by_loss = replace(second.meanings, deciding=("loss",))
     runs = [replace(first, meanings=by_distortion), replace(second, meanings=by_loss)]
     assert deciding_metric(runs, None) == "test/loss"
-    assert not any(len(won.groups) > 1 for won in compare(runs).winners)
+    assert not any(len(ranking.groups) > 1 for ranking in compare(runs).rankings)
 
 
 def test_where_no_metric_compares_all_the_one_that_compares_most_decides(tmp_path):
@@ -256,7 +256,7 @@ def test_where_no_metric_compares_all_the_one_that_compares_most_decides(tmp_pat
     compared = compare(collect(tmp_path))
     assert len(compared.mixed("test/loss")) == 3
     assert compared.metric == "test/elbo"
-    assert [group.label for group in compared.crowned()[0].groups] == [
+    assert [group.label for group in compared.contested()[0].groups] == [
         "standardize, beta=1",
         "standardize, beta=4",
     ]
@@ -277,7 +277,7 @@ def test_losses_of_one_objective_decide_and_less_is_better(tmp_path):
         synthetic_run(tmp_path, f"lr={lr}", elbo=elbo, optimizer__lr=lr)
     compared = compare(collect(tmp_path))
     assert compared.metric == "test/loss"
-    assert compared.winners[0].run.path.name == "lr=0.01"
+    assert compared.rankings[0].best_run.path.name == "lr=0.01"
     assert notes_of(page_of(tmp_path)) == ""
 
 
@@ -292,8 +292,8 @@ def test_densities_of_scaled_pixels_compare_on_the_common_scale(tmp_path):
     compared = compare(collect(tmp_path))
     gain = -784 * math.log(0.3081)
     assert compared.metric == "test/elbo_unit"
-    assert len(compared.winners) == 1
-    assert compared.winners[0].run.path.name == "unit"
+    assert len(compared.rankings) == 1
+    assert compared.rankings[0].best_run.path.name == "unit"
     by_name = {run.path.name: run.metrics for run in compared.runs()}
     assert by_name["standardize"]["test/elbo_unit"] == pytest.approx(-780 + gain)
     assert by_name["standardize"]["test/distortion_unit"] == pytest.approx(775 - gain)
@@ -327,7 +327,7 @@ def test_each_of_what_does_not_compare_has_a_winner_of_its_own(tmp_path, other):
     first, second = verdicts_of(page)
     assert "Best single run: one, lr=0.1. Among" in first
     assert "Best single run: other, lr=0.1. Among" in second
-    assert "2 kinds, each with a winner of its own" in notes_of(page)
+    assert "2 kinds, each with its own winner" in notes_of(page)
     assert ("not likelihoods" in notes_of(page)) == ("grey_levels" in str(other))
     assert ("different data" in notes_of(page)) == ("data__source" in other)
 

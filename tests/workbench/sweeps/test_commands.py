@@ -12,11 +12,11 @@ from workbench.sweeps.commands import commands_of
 VARIED = ("optimizer.lr", "seed")
 
 
-def job(parent, *overrides, asked=VARIED):
+def job(parent, *overrides, swept=VARIED):
     folder = RunFolder.create(parent, "job")
-    named = [*overrides, "sweep='rates'", f"varied=[{','.join(map(repr, asked))}]"]
+    named = [*overrides, "sweep='rates'", f"varied=[{','.join(map(repr, swept))}]"]
     folder.write_config({}, named)
-    return SweepRun(folder.path, "completed", settings={"a": 1}, asked=asked)
+    return SweepRun(folder.path, "completed", settings={"a": 1}, swept=swept)
 
 
 def test_a_grid_is_one_command(tmp_path):
@@ -31,14 +31,14 @@ def test_a_grid_is_one_command(tmp_path):
 
 
 def test_a_shell_reads_the_command_as_it_was_typed(tmp_path):
-    runs = [job(tmp_path, "note='a b'", f"seed={seed}", asked=("seed",)) for seed in (0, 1)]
+    runs = [job(tmp_path, "note='a b'", f"seed={seed}", swept=("seed",)) for seed in (0, 1)]
     (command,) = commands_of(runs)
     assert "'note='\"'\"'a b'\"'\"''" in command
 
 
 def test_two_commands_of_one_sweep_are_two(tmp_path):
-    runs = [job(tmp_path, "epochs=1", f"seed={n}", asked=("seed",)) for n in (0, 1)]
-    runs += [job(tmp_path, "epochs=2", f"seed={n}", asked=("seed",)) for n in (2, 3)]
+    runs = [job(tmp_path, "epochs=1", f"seed={n}", swept=("seed",)) for n in (0, 1)]
+    runs += [job(tmp_path, "epochs=2", f"seed={n}", swept=("seed",)) for n in (2, 3)]
     assert commands_of(runs) == [
         "python scripts/train.py -m epochs=1 seed=0,1 sweep=rates",
         "python scripts/train.py -m epochs=2 seed=2,3 sweep=rates",
@@ -55,7 +55,7 @@ def test_of_what_is_not_a_grid_no_command_is_made_up(tmp_path, lost):
 
 
 def test_nothing_is_read_of_a_damaged_run(tmp_path):
-    run = job(tmp_path, "seed=0", asked=())
+    run = job(tmp_path, "seed=0", swept=())
     (run.path / "overrides.yaml").unlink()
     os.mkfifo(run.path / "overrides.yaml")  # reading it would never end
     assert commands_of([SweepRun(run.path, "damaged")]) == []

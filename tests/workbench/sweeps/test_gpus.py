@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from warm import Started
-from workbench.sweeps.gpus import deal, take_gpu
+from workbench.sweeps.gpus import lock_gpu, take_gpu
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from workbench.sweeps.gpus import deal
-gpu, lock = deal(("0", "1"), Path(sys.argv[1]))
-assert deal(("0", "1"), Path(sys.argv[1]))[0] == gpu
+from workbench.sweeps.gpus import lock_gpu
+gpu, lock = lock_gpu(("0", "1"), Path(sys.argv[1]))
+assert lock_gpu(("0", "1"), Path(sys.argv[1]))[0] == gpu
 print(gpu, flush=True)
 time.sleep(600)
 """
@@ -40,7 +40,7 @@ def test_processes_share_gpus_evenly_and_leave_them_when_killed(holder, tmp_path
     _, gpu_of_second = holder()
     assert {gpu_of_first, gpu_of_second} == {"0", "1"}
     _, gpu_of_third = holder()
-    assert deal(("0", "1"), tmp_path)[0] != gpu_of_third  # two on each
+    assert lock_gpu(("0", "1"), tmp_path)[0] != gpu_of_third  # two on each
     first.process.kill()
     first.finish()
     _, gpu_of_last = holder()

@@ -33,7 +33,7 @@ def run_of(folder, name, values, *, width=1, seed=0, kept=True, shift=0.0):
         path,
         "completed",
         settings={"width": width, "seed": seed},
-        asked=("width", "seed"),
+        swept=("width", "seed"),
         metrics={f"test/{name}": mean, "test/scaled": mean + shift},
         meanings=MEANINGS,
     )

@@ -283,7 +283,7 @@ def test_a_study_of_another_search_is_not_continued(search, settings_of):
     search("data.noise=choice(0.1,0.2)", "hydra.sweeper.n_trials=1")
     with pytest.raises(ConfigError, match="data.noise: the trials of the study mine chose of"):
         search("data.noise=choice(0.1,0.3)", "hydra.sweeper.n_trials=2")
-    with pytest.raises(ConfigError, match="direction=maximize: the study mine is there already"):
+    with pytest.raises(ConfigError, match="direction=maximize: the study mine exists already"):
         search("data.noise=choice(0.1,0.2)", "hydra.sweeper.direction=maximize")
     with pytest.raises(ConfigError, match="hydra.sweeper.storage=no://x: "):
         open_study(settings_of(storage="no://x"))
