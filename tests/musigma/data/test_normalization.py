@@ -15,7 +15,7 @@ from musigma.data.normalization import (
     Dequantize,
     Standardize,
     Unit,
-    normalized_by_place,
+    normalized_by_index,
 )
 
 GREYS = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
@@ -114,5 +114,5 @@ def test_training_pixels_are_a_function_of_seed_epoch_and_step(name):
 
 def test_no_images_are_normalised_to_none():
     none = torch.zeros(0, 1, 4, 4, dtype=torch.uint8)
-    found = normalized_by_place(BinarizeDynamic(), none, torch.arange(0))
+    found = normalized_by_index(BinarizeDynamic(), none, torch.arange(0))
     assert found.shape == none.shape

@@ -1,4 +1,4 @@
-"""Images that the workers of a DataLoader read one by one."""
+"""Images that the worker processes of a DataLoader read one by one."""
 
 import contextlib
 import ctypes
@@ -12,33 +12,33 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data import DataLoader
 
 from musigma.data.normalization import Normalization
 from musigma.seeding import FIXED_SEED, derive_seed
 from workbench.errors import DataError
 
 NO_EPOCH = -1
-"""The epoch of images that are not augmented."""
+"""The epoch of images that are evaluated, and so not augmented."""
 
 MOST_WORKERS = 8
-"""More read images no faster."""
+"""More workers read images no faster."""
 
-DIES_WITH_PARENT = 1
-"""Linux's PR_SET_PDEATHSIG."""
+PR_SET_PDEATHSIG = 1
+"""Linux's option of `prctl` for a signal to a process whose parent ends."""
 
-Read = tuple[Tensor, int] | DataError
-"""An image with its label, or the error that a worker met."""
+Item = tuple[Tensor, int] | DataError
+"""An image with its label, or a worker's error."""
 
 
 @dataclass(eq=False, kw_only=True)
-class OneByOne:
-    """The base of sets of images that workers read one by one, `[C, H, W]` uint8 with a label each.
+class Stream:
+    """The base of sets whose images, uint8 `[C, H, W]`, are read one by one, each with a label.
 
     Args:
         normalization: prepares images.
-        augment: transforms of training images, of their shape again and uint8.
-        seed: of what is random in training images.
+        augment: transforms of training images, which keep their shape and type.
+        seed: the seed of augmentation.
     """
 
     normalization: Normalization
@@ -46,7 +46,7 @@ class OneByOne:
     seed: int = 0
 
     def prepared(self, image: Tensor, is_training: bool, *place: int) -> Tensor:
-        """An image, augmented; static random pixels are drawn by its place in the source.
+        """Augment a training image; draw static random pixels as a function of its place.
 
         Raises:
             DataError: if a transform changes its shape or type.
@@ -59,27 +59,35 @@ class OneByOne:
         return image
 
 
-def with_workers(images: Any, num_workers: int, seed: int, **settings: Any) -> DataLoader[Any]:
-    """A DataLoader whose batches `opened` opens."""
+def worker_loader(images: Any, num_workers: int, seed: int, **settings: Any) -> DataLoader[Any]:
+    """A DataLoader whose workers return errors in place of batches; see `raise_errors`."""
     return DataLoader(
         images,
         num_workers=num_workers,
-        collate_fn=together,
-        worker_init_fn=_begin_worker,
-        # Its own generator: seeds of workers are not drawn from torch's.
+        collate_fn=collate,
+        worker_init_fn=_init_worker,
+        # Its own generator, so that it draws the workers' seeds from no other.
         generator=torch.Generator().manual_seed(seed),
         **settings,
     )
 
 
-def opened(found: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
-    """The images `[B, C, H, W]` and labels `[B]` that workers read.
+def collate(items: list[Item]) -> tuple[Tensor, Tensor] | DataError:
+    """The images `[B, C, H, W]` and labels `[B]` of a batch, or the first error among its items."""
+    if error := next((item for item in items if isinstance(item, DataError)), None):
+        return error
+    images, labels = zip(*items, strict=True)
+    return torch.stack(images), torch.tensor(labels)
+
+
+def raise_errors(batches: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of `collate`, and raise the errors among them.
 
     Raises:
-        DataError: if one met an error, or was killed.
+        DataError: if a worker returned one, or was killed.
     """
     try:
-        for batch in found:
+        for batch in batches:
             if isinstance(batch, DataError):
                 raise batch
             yield batch
@@ -87,7 +95,7 @@ def opened(found: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
         if "DataLoader worker" not in str(error):
             raise
         raise DataError(
-            f"a worker that reads images was killed ({error}), maybe for want of memory: set "
+            f"a worker that reads images was killed ({error}), perhaps for lack of memory: set "
             "data.num_workers or data.eval_batch_size lower"
         ) from error
 
@@ -106,32 +114,23 @@ def _augmented(image: Tensor, augment: Sequence[Callable[[Tensor], Tensor]]) -> 
         image = transform(image)
     if image.shape != shape or image.dtype != torch.uint8:
         raise DataError(
-            f"data.augment makes images of {shape[0]} × {shape[1]} × {shape[2]} ones of "
-            f"{' × '.join(map(str, image.shape))}, {image.dtype}; they should keep their "
-            "shape and stay uint8: data.normalization comes after it"
+            f"data.augment turns images of {shape[0]} × {shape[1]} × {shape[2]} into "
+            f"{' × '.join(map(str, image.shape))}, {image.dtype}; it should keep their shape and "
+            "uint8: data.normalization comes after it"
         )
     return image
 
 
-def together(items: list[Read]) -> tuple[Tensor, Tensor] | DataError:
-    """A batch of what a worker has read, or the error that it met."""
-    if error := next((item for item in items if isinstance(item, DataError)), None):
-        return error
-    images, labels = zip(*items, strict=True)
-    return torch.stack(images), torch.tensor(labels)
+def _init_worker(_: int) -> None:
+    """Leave signals to the main process, and end when it does.
 
-
-def _begin_worker(_: int) -> None:
-    """Let the main process decide when to stop, and do not outlive it.
-
-    Garbage of the main process is not collected here: there may be other workers in it, which only
-    their parent can end, and collecting it would copy its memory.
+    The main process's garbage is not collected here: it may hold the workers of other loaders,
+    which only their parent can end, and collecting it would copy its memory.
     """
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])):
         signal.signal(number, signal.SIG_DFL)
-    assert get_worker_info() is not None
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
