@@ -14,7 +14,7 @@ from musigma.data.arrays import check_arrays
 from musigma.data.batch import Batch
 from musigma.data.iterable import IterableStream
 from musigma.data.loader import InMemory
-from musigma.data.normalization import NORMALIZATIONS, Means, NormalizationName, Stds
+from musigma.data.normalization import Means, NormalizationName, Stds, normalization_called
 from musigma.data.splits import Size, holding_out
 from musigma.data.steps import BatchLoader
 from musigma.data.streaming import IndexedStream, StreamLoader
@@ -91,7 +91,7 @@ class ImageDataModule(L.LightningDataModule):
                 )
         self.name = type(self).__name__
         self.source = "files"
-        self.normalization = NORMALIZATIONS[normalization](mean, std)
+        self.normalization = normalization_called(normalization, mean, std)
         self.image_shape = image_shape
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size

@@ -71,7 +71,7 @@ class IterableLoader(BatchLoader):
     """
 
     def __init__(self, images: IterableStream, *, num_workers: int, **settings: Any) -> None:
-        super().__init__(dataset=images, count=0, normalization=images.normalization, **settings)
+        super().__init__(dataset=images, normalization=images.normalization, **settings)
         self.num_workers = max(1, num_workers)  # only a worker has random generators of its own
 
     def __iter__(self) -> Iterator[Batch]:

@@ -113,7 +113,6 @@ class TensorLoader(StepLoader):
     ) -> None:
         super().__init__(
             dataset=TensorDataset(images, labels),
-            count=len(images),
             normalization=normalization,
             is_training=is_training,
             device=device or images.device,

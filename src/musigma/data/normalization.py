@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Annotated, ClassVar, Literal
@@ -133,24 +133,30 @@ class BinarizeStatic(Normalization):
 NormalizationName = Literal[
     "standardize", "unit", "dequantize", "binarize_dynamic", "binarize_static"
 ]
+WITHOUT_SETTINGS: dict[NormalizationName, type[Normalization]] = {
+    "unit": Unit,
+    "dequantize": Dequantize,
+    "binarize_dynamic": BinarizeDynamic,
+    "binarize_static": BinarizeStatic,
+}
 
 
-def _standardize(mean: Means | None, std: Stds | None) -> Standardize:
+def normalization_called(
+    name: NormalizationName, mean: Means | None, std: Stds | None
+) -> Normalization:
+    """The normalisation of that name; `mean` and `std` are for `standardize`.
+
+    Raises:
+        ValueError: if `standardize` lacks one of them.
+    """
+    if name != "standardize":
+        return WITHOUT_SETTINGS[name]()
     if mean is None or std is None:
         raise ValueError(
             "normalization standardize needs the mean and std of the training pixels on the "
             "[0, 1] scale, one number or one per channel; unit needs neither"
         )
     return Standardize(mean, std)
-
-
-NORMALIZATIONS: dict[NormalizationName, Callable[[Means | None, Stds | None], Normalization]] = {
-    "standardize": _standardize,
-    "unit": lambda mean, std: Unit(),
-    "dequantize": lambda mean, std: Dequantize(),
-    "binarize_dynamic": lambda mean, std: BinarizeDynamic(),
-    "binarize_static": lambda mean, std: BinarizeStatic(),
-}
 
 
 def normalized_by_index(normalization: Normalization, images: Tensor, rows: Tensor) -> Tensor:

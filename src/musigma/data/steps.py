@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import SequentialSampler
 
-from musigma.data.batch import Batch
+from musigma.data.batch import Batch, size_of
 from musigma.data.lazy_images import LazyImages
 from musigma.data.memory import to_device
 from musigma.data.normalization import Normalization, normalized_by_index
@@ -49,7 +49,6 @@ class BatchLoader:
 
     Args:
         dataset: the images.
-        count: the number of images; 0 if unknown.
         normalization: converts a batch of uint8 pixels to float32; None if they are float32.
         is_training: makes random pixels a function of (seed, rank, epoch, step); otherwise they are
             one of the image's index, the same in every evaluation.
@@ -62,7 +61,6 @@ class BatchLoader:
     """
 
     dataset: Any
-    count: int
     normalization: Normalization | None
     is_training: bool
     batch_size: int
@@ -75,6 +73,7 @@ class BatchLoader:
     batch_sampler = None  # Lightning reads it
 
     def __post_init__(self) -> None:
+        self.count = size_of(self) or 0
         self.step_size = self.batch_size * self.world_size
         self.sampler = Order(self.count, self.seed if self.shuffle else None)
         self.generator = torch.Generator(self.device)

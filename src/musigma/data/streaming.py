@@ -87,7 +87,6 @@ class StreamLoader(StepLoader):
     ) -> None:
         super().__init__(
             dataset=images,
-            count=len(images),
             normalization=images.normalization,
             is_training=is_training,
             **settings,

@@ -51,8 +51,15 @@ class Stream:
         Raises:
             DataError: if a transform changes its shape or type.
         """
-        if is_training:
-            image = _augmented(image, self.augment)
+        shape = image.shape
+        for transform in self.augment if is_training else ():
+            image = transform(image)
+        if image.shape != shape or image.dtype != torch.uint8:
+            raise DataError(
+                f"data.augment turns images of {shape[0]} × {shape[1]} × {shape[2]} into "
+                f"{' × '.join(map(str, image.shape))}, {image.dtype}; it should keep their shape "
+                "and uint8: data.normalization comes after it"
+            )
         if self.normalization.is_drawn_once:
             seed = derive_seed(FIXED_SEED, *place)
             image = self.normalization.prepare(image.unsqueeze(0), seed)[0]
@@ -106,19 +113,6 @@ def default_workers() -> int:
         os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     )
     return min(len(cores), MOST_WORKERS)
-
-
-def _augmented(image: Tensor, augment: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
-    shape = image.shape
-    for transform in augment:
-        image = transform(image)
-    if image.shape != shape or image.dtype != torch.uint8:
-        raise DataError(
-            f"data.augment turns images of {shape[0]} × {shape[1]} × {shape[2]} into "
-            f"{' × '.join(map(str, image.shape))}, {image.dtype}; it should keep their shape and "
-            "uint8: data.normalization comes after it"
-        )
-    return image
 
 
 def _init_worker(_: int) -> None:
