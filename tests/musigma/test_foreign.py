@@ -242,7 +242,7 @@ def test_without_validation_and_test_the_last_weights_are_the_result(train):
 
 def test_both_foreign_and_what_other_commands_say_of_it(train, tmp_path):
     done = train(*MODULE, *DATA)
-    said = r"is a run of theirs.LitAutoEncoder, which is none of musigma's models.*Open it with"
+    said = r"is a run of theirs.LitAutoEncoder, not of a model of musigma, .*Open it with"
     for use in (
         lambda: load_run(done.path),
         lambda: evaluate(

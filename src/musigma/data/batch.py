@@ -123,7 +123,7 @@ def size_of(loader: Any) -> int | None:
         return None
 
 
-def has_places(loader: Any) -> bool:
+def has_indices(loader: Any) -> bool:
     """True if a loader's data set is map-style and has a length, so that images have indices."""
     return size_of(loader) is not None and not isinstance(loader.dataset, IterableDataset)
 
