@@ -262,8 +262,14 @@ class ImageDataModule(L.LightningDataModule):
                 arrays["val"] = validation
         for name, (images, labels) in arrays.items():
             check_arrays(images, labels, self.image_shape, f"{self.name}: {name} ")
+        keeps_grey = bool(self.augment) and self.normalization.is_drawn_once
         return {
-            name: InMemory(self.normalization.prepare(images), labels, self.normalization)
+            name: InMemory(
+                self.normalization.prepare(images),
+                labels,
+                self.normalization,
+                images if keeps_grey else None,
+            )
             for name, (images, labels) in arrays.items()
         }
 

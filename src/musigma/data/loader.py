@@ -22,20 +22,25 @@ SHARE_HELD_ON_DEVICE = 0.5
 
 @dataclass(frozen=True)
 class InMemory:
-    """A set of images in memory, `[N, C, H, W]`, with their labels, `[N]`.
+    """A set of images in memory.
 
-    `normalization` converts uint8 pixels to float32; it is None if they are float32 already.
+    Args:
+        images: `[N, C, H, W]`, uint8 or float32.
+        labels: `[N]`.
+        normalization: converts uint8 images to float32; None if they are float32.
+        grey: the grey levels that uint8 images were drawn from, if these are to be augmented.
     """
 
     images: Tensor
     labels: Tensor
     normalization: Normalization | None = None
+    grey: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, row: int) -> tuple[Tensor, int]:
-        return self.images[row], int(self.labels[row])
+        return (self.images if self.grey is None else self.grey)[row], int(self.labels[row])
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in order, `size` at once, with their labels."""
@@ -52,8 +57,9 @@ class InMemory:
     def only(self, mask: Tensor) -> "InMemory":
         """The set of the images that a mask `[N]` selects."""
         rows = mask.nonzero().squeeze(1)  # several times faster than indexing with the mask
+        grey = None if self.grey is None else self.grey.index_select(0, rows)
         images = self.images.index_select(0, rows)
-        return InMemory(images, self.labels[rows], self.normalization)
+        return InMemory(images, self.labels[rows], self.normalization, grey)
 
     def first(self, count: int) -> "InMemory":
         """The set of its first images."""
