@@ -18,7 +18,6 @@ from musigma.data.batch import Batch, as_batch, parts_of
 from musigma.data.datamodule import ImageDataModule, SetName
 from musigma.data.lazy_images import LazyImages
 from musigma.data.normalization import Normalization
-from musigma.objectives.likelihoods import Pixels
 from musigma.seeding import FIXED_SEED, seed_everything
 from musigma.shapes import ImageShape
 from workbench.errors import DataError, one_line
@@ -28,8 +27,8 @@ log = logging.getLogger(__name__)
 SOURCE = "data module of your own"
 
 
-class AsTheyCome(Normalization):
-    """An unknown normalisation: pixels are used as a loader returns them.
+class UnknownNormalization(Normalization):
+    """Pixels as a loader returns them, normalised in an unknown way.
 
     For pixels outside [0, 1], metrics on the [0, 1] scale (PSNR, densities on the common scale) are
     NaN, and images are shown with the range of the first batch mapped to [0, 1].
@@ -39,19 +38,14 @@ class AsTheyCome(Normalization):
     """
 
     def __init__(self, x: Tensor) -> None:
-        self.low, self.high = x.min().item(), x.max().item()
-        is_unit = self.low >= 0 and self.high <= 1
+        self._low, self._high = x.min().item(), x.max().item()
+        is_unit = self._low >= 0 and self._high <= 1
         is_binary = bool(((x == 0) | (x == 1)).all())
-        self.kind: Pixels = "binary" if is_binary else "unit" if is_unit else "real"
-
-    @property
-    def pixels(self) -> Pixels:  # type: ignore[override]
-        """The kind of the pixels in the first batch."""
-        return self.kind
+        self.pixels = "binary" if is_binary else "unit" if is_unit else "real"
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Scale grey levels of other images to [0, 1], if the pixels of the data are there."""
-        if self.kind == "unit":
+        if self.pixels == "unit":
             return images.float().div_(255)
         raise DataError(
             "your data module normalises its images in an unknown way, so other images cannot be "
@@ -59,15 +53,15 @@ class AsTheyCome(Normalization):
         )
 
     def to_unit(self, x: Tensor) -> Tensor:
-        return torch.full_like(x, math.nan) if self.kind == "real" else x
+        return torch.full_like(x, math.nan) if self.pixels == "real" else x
 
     def shown(self, x: Tensor) -> Tensor:
-        if self.kind == "real":
-            x = (x - self.low) / max(self.high - self.low, 1e-12)
+        if self.pixels == "real":
+            x = (x - self._low) / max(self._high - self._low, 1e-12)
         return x.clamp(0, 1)
 
     def log_unit_volume(self) -> float:
-        return math.nan if self.kind == "real" else 0.0
+        return math.nan if self.pixels == "real" else 0.0
 
 
 def _forward(hook: str) -> Any:
@@ -134,10 +128,10 @@ class ForeignDataModule(ImageDataModule):
     @property
     def normalization(self) -> Normalization:  # type: ignore[override]
         """Unknown: pixels as the loader returns them."""
-        return AsTheyCome(self.first_batch().x)
+        return UnknownNormalization(self.first_batch().x)
 
     def first_batch(self) -> Batch:
-        """The first batch of the training loader, on the CPU.
+        """The first batch of the training loader, on the CPU, the same in every run.
 
         Raises:
             DataError: if there is none, or it does not hold images.
@@ -146,6 +140,7 @@ class ForeignDataModule(ImageDataModule):
             self.prepare_data()
             self.setup("fit")
             with isolate_rng():
+                seed_everything(FIXED_SEED)
                 batch = next(self._raw_batches("train"), None)
             if batch is None:
                 raise DataError(f"{self.name}: its training loader gives no batch")
@@ -185,8 +180,8 @@ class ForeignDataModule(ImageDataModule):
 
     def evaluation_loader(self, name: SetName) -> Any:
         """The batches of a set, in the order of its loader; an empty list if it has none."""
-        is_there = name == "train" or self._defines(f"{name}_dataloader")
-        return LazyImages(partial(self._batches, name)) if is_there else []
+        has_loader = name == "train" or self._defines(f"{name}_dataloader")
+        return LazyImages(partial(self._batches, name)) if has_loader else []
 
     def first_images(self, count: int) -> tuple[Literal["train", "val"], Tensor, Tensor]:
         # A loader without a length does not have the length 0.

@@ -23,7 +23,7 @@ Stds = Positive | Annotated[list[Positive], Field(min_length=1)]
 class Normalization(ABC):
     """A map, perhaps random, from grey levels 0 … 255 to the model's pixels."""
 
-    pixels: ClassVar[Pixels]
+    pixels: Pixels
     """The range of the model's pixels: `real`, `unit` ([0, 1]) or `binary` ({0, 1})."""
 
     is_random: ClassVar[bool] = False
