@@ -100,7 +100,9 @@ class MNISTDataModule(ImageDataModule):
                 try:
                     download(self.dataset, self.root, self.mirrors)
                 except NoFilesError as error:
-                    self._fall_back(error)
+                    if self.fallback is None or self.name != "MNIST":
+                        raise DataError(self._advice(error)) from error
+                    self._use_sample(error)
                     return
             check_raw_files(self.raw_folder, self.dataset.__name__)
 
@@ -117,21 +119,21 @@ class MNISTDataModule(ImageDataModule):
             images, labels = read_set(self.raw_folder, split, self.dataset.__name__)
         return images.unsqueeze(1), labels
 
-    def _fall_back(self, error: DataError) -> None:
-        is_mnist = self.dataset is datasets.MNIST
-        if self.fallback is None or not is_mnist:
-            instead = (
-                "\nor train on the 5,000 MNIST digits that come with a package: "
-                "data.fallback=sample"
-            )
-            raise DataError(
-                f"{error}\n"
-                f"Put these files into {self.raw_folder}, as they are or as .gz:\n"
-                f"  {'  '.join(FILES)}\n"
-                f"{self._misnamed()}"
-                "or name another server with data.mirrors=[http://.../], or another folder with "
-                f"DATA_DIR or data.root=...{instead if is_mnist else ''}."
-            ) from error
+    def _advice(self, error: DataError) -> str:
+        """The error of a download, with the ways to get the files."""
+        alternative = (
+            "\nor train on the 5,000 MNIST digits that come with a package: data.fallback=sample"
+        )
+        return (
+            f"{error}\n"
+            f"Put these files into {self.raw_folder}, as they are or as .gz:\n"
+            f"  {'  '.join(FILES)}\n"
+            f"{self._misnamed()}"
+            "or name another server with data.mirrors=[http://.../], or another folder with "
+            f"DATA_DIR or data.root=...{alternative if self.name == 'MNIST' else ''}."
+        )
+
+    def _use_sample(self, error: DataError) -> None:
         log.warning(
             "%s\n%s\nNO MNIST HERE: training on a SAMPLE of 5,000 digits.\n"
             "These metrics do not compare with MNIST's.\n"
@@ -144,7 +146,7 @@ class MNISTDataModule(ImageDataModule):
         self._limit_val_size()
 
     def _misnamed(self) -> str:
-        """Advice on files with the names of another distribution, if there are any."""
+        """Advice on files that are named as in another distribution, if there are any."""
         found = [name.replace("-idx", ".idx") for name in missing_files(self.raw_folder)]
         found = [name for name in found if (self.raw_folder / name).exists()]
         return f"(rename {', '.join(found)}: -idx in place of .idx)\n" if found else ""
