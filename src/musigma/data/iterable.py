@@ -40,7 +40,7 @@ class IterableStream(Stream, IterableDataset):  # type: ignore[type-arg]
 
     def loader(self, **settings: Any) -> "IterableLoader":
         """A loader of the set."""
-        return IterableLoader(self, **settings)
+        return IterableLoader(dataset=self, normalization=self.normalization, **settings)
 
     def __iter__(self) -> Iterator[Item]:
         """Yield images with labels, and an error instead of raising it, as workers wrap those."""
@@ -58,21 +58,18 @@ class IterableStream(Stream, IterableDataset):  # type: ignore[type-arg]
             yield error
 
 
+@dataclass(eq=False, kw_only=True)
 class IterableLoader(BatchLoader):
     """Iterates over an `IterableStream` with worker processes; it has no length.
 
     Resumed in the middle of an epoch, it reads the images before that point again and drops them.
 
     Args:
-        images: the set.
         num_workers: the number of processes; one is used for 0. Each iterates over the data set,
             which has to give each its share.
-        settings: further arguments of `BatchLoader`.
     """
 
-    def __init__(self, images: IterableStream, *, num_workers: int, **settings: Any) -> None:
-        super().__init__(dataset=images, normalization=images.normalization, **settings)
-        self.num_workers = max(1, num_workers)  # only a worker has random generators of its own
+    num_workers: int
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in super().__iter__():
@@ -83,7 +80,8 @@ class IterableLoader(BatchLoader):
     def read(self, first: int) -> Iterator[Parts]:
         epoch = self.sampler.epoch if self.is_training else NO_EPOCH
         images = replace(self.dataset, epoch=epoch)
-        workers = 1 if images.limit else self.num_workers  # each would stop at the limit
+        # Each worker would stop at the limit, and only a worker has random generators of its own.
+        workers = 1 if images.limit else max(1, self.num_workers)
         loader = worker_loader(images, workers, self.seed, batch_size=self.step_size)
         row = 0
         for step, (x, y) in enumerate(raise_errors(loader)):

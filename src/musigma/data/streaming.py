@@ -47,7 +47,7 @@ class IndexedStream(Stream, Dataset):  # type: ignore[type-arg]
 
     def loader(self, **settings: Any) -> "StreamLoader":
         """A loader of the set."""
-        return StreamLoader(self, **settings)
+        return StreamLoader(dataset=self, normalization=self.normalization, **settings)
 
     def __getitems__(self, keys: Sequence[Key]) -> list[Item]:
         """Images with labels, or an error: not raised, as workers wrap raised ones."""
@@ -67,37 +67,27 @@ class IndexedStream(Stream, Dataset):  # type: ignore[type-arg]
         return self.prepared(image, is_training, row), label
 
 
+@dataclass(eq=False, kw_only=True)
 class StreamLoader(StepLoader):
     """Iterates over an `IndexedStream` with worker processes.
 
     Order, pixels and the step to resume at do not depend on the number of workers.
 
     Args:
-        images: the set.
-        is_training: as in `BatchLoader`; training images are also augmented.
         num_workers: the number of processes; 0 to read in this one.
-        settings: further arguments of `BatchLoader`.
-
-    Raises:
-        ValueError: if there are fewer images than ranks.
     """
 
-    def __init__(
-        self, images: IndexedStream, *, is_training: bool, num_workers: int, **settings: Any
-    ) -> None:
-        super().__init__(
-            dataset=images,
-            normalization=images.normalization,
-            is_training=is_training,
-            **settings,
-        )
+    num_workers: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._keys = _KeySampler(self)
         self._loader = worker_loader(
-            images,
-            num_workers,
+            self.dataset,
+            self.num_workers,
             self.seed,
             batch_sampler=self._keys,
-            persistent_workers=is_training and num_workers > 0,
+            persistent_workers=self.is_training and self.num_workers > 0,
         )
 
     def read(self, first: int) -> Iterator[Parts]:
