@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from musigma.data.access import as_data_error
 from musigma.data.datamodule import ImageDataModule
-from musigma.data.image_files import EIGHT_BITS, check_channels, fitted
+from musigma.data.image_files import EIGHT_BITS, check_channels, scale_and_crop
 from musigma.data.iterable import IterableStream
 from musigma.data.splits import NO_LABEL, TEST_SHARE, holding_out
 from musigma.data.streaming import IndexedStream
@@ -182,7 +182,7 @@ class DatasetSource:
     def _image(self, image: Any, row: int) -> Tensor:
         if isinstance(image, Image.Image) and image.mode in EIGHT_BITS:
             check_channels(self.image_shape)
-            return fitted(image, self.image_shape)
+            return scale_and_crop(image, self.image_shape)
         if isinstance(image, np.ndarray):
             image = torch.from_numpy(image)
         if not isinstance(image, Tensor) or image.dtype != torch.uint8:

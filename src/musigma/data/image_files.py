@@ -101,10 +101,10 @@ def read_file(path: Path | str, image_shape: tuple[int, int, int], resize: bool)
             f"{path} has {image.height} × {image.width} pixels, and the model takes "
             f"{height} × {width}: resize it"
         )
-    return fitted(image, image_shape)
+    return scale_and_crop(image, image_shape)
 
 
-def fitted(image: Image.Image, image_shape: tuple[int, int, int]) -> Tensor:
+def scale_and_crop(image: Image.Image, image_shape: tuple[int, int, int]) -> Tensor:
     """Scale an image to cover the shape, and crop it centrally: `[C, H, W]` uint8."""
     channels, height, width = image_shape
     if image.mode != MODES[channels]:
