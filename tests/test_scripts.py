@@ -31,7 +31,7 @@ def test_multirun_gives_a_readable_folder_for_every_job(run_script, tmp_path):
     ("override", "message"),
     [
         ("model.latent_dim=0", "model.latent_dim=0: should be 1 or more"),
-        ("model.posterior=point", "objective ELBO weighs a rate"),
+        ("model.posterior=point", "objective ELBO needs a rate"),
         ("trainer=gpu", "trainer: No supported gpu backend found"),
         ("resume=nowhere", "nowhere is not a run folder"),
         ("resume=latest", "There is no run in"),

@@ -1,4 +1,4 @@
-"""What training computes of a batch, compiled by torch."""
+"""Compile the computation of a training step with torch."""
 
 import functools
 from collections.abc import Callable
@@ -11,35 +11,35 @@ from workbench.errors import ConfigError, one_line
 
 
 @functools.cache
-def compiled(terms: Callable[..., Loss], in_one: bool) -> Callable[..., Loss]:
-    """The function that computes loss and terms of a batch, compiled.
+def compiled(terms: Callable[..., Loss], fullgraph: bool) -> Callable[..., Loss]:
+    """Compile the function that computes loss and terms of a batch.
 
     Args:
         terms: the function, unbound.
-        in_one: in one graph or not at all, so that hooks of tensors are kept.
+        fullgraph: compile it to one graph or fail, as hooks of tensors need.
 
     Raises:
-        ConfigError: when it is called, if it cannot be compiled.
+        ConfigError: at a call, if the function cannot be compiled.
     """
-    # Draws of random numbers are those of a module that is not compiled.
+    # The second option keeps random numbers equal to those of a module that is not compiled.
     options: dict[str, Any] = {"triton.cudagraphs": True, "fallback_random": True}
-    faster: Callable[..., Loss] = torch.compile(terms, fullgraph=in_one, options=options)
+    compiled_terms: Callable[..., Loss] = torch.compile(terms, fullgraph=fullgraph, options=options)
 
-    def called(*arguments: Any) -> Loss:
+    def call(*arguments: Any) -> Loss:
         try:
-            return faster(*arguments)
+            return compiled_terms(*arguments)
         except torch._dynamo.exc.Unsupported as error:
             raise ConfigError(
-                "compile: torch cannot compile this model as a whole, and in parts the gradient "
-                "of the objective, which hooks of tensors change, would be another: set "
-                "compile=false, or take an objective without hooks"
+                "compile: torch cannot compile this model to one graph, without which the tensor "
+                "hooks of the objective would not change its gradient: set compile=false, or "
+                "choose an objective without hooks"
             ) from error
         except torch._dynamo.exc.BackendCompilerFailed as error:
             inner = error.inner_exception
-            what = f"{type(inner).__name__}: {one_line(inner)[:200]}"
+            reason = f"{type(inner).__name__}: {one_line(inner)[:200]}"
             raise ConfigError(
-                f"compile: torch's compiler failed ({what}): set compile=false, or look with "
-                "scripts/doctor.py whether there is a C++ compiler, which it needs"
+                f"compile: torch's compiler failed ({reason}): set compile=false, or check with "
+                "scripts/doctor.py that the C++ compiler that it needs is installed"
             ) from error
 
-    return called
+    return call

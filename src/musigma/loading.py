@@ -1,4 +1,4 @@
-"""Opening a run again."""
+"""Open a trained run."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -29,7 +29,7 @@ FITTED = "a density fitted to the codes"
 
 
 class Run(NamedTuple):
-    """A run that was opened again: its model, its data and its config."""
+    """A trained run: its model, its data and its config."""
 
     model: LatentVariableModel
     data: ImageDataModule
@@ -40,7 +40,7 @@ class Run(NamedTuple):
         return build_objective(self.config)
 
     def _fitted_prior(self) -> Prior:
-        from musigma.evaluation.probes import Codes, fitted_on  # import scikit-learn
+        from musigma.evaluation.probes import Codes, fitted_on  # it imports scikit-learn
         from musigma.models.priors.fitted_mixture import FittedMixture
 
         mu = fitted_on(Codes(*self.codes("train"))).mu
@@ -48,7 +48,7 @@ class Run(NamedTuple):
 
     @torch.no_grad()
     def codes(self, name: Literal["train", "val"]) -> tuple[Tensor, Tensor]:
-        """Mu `[N, d]` and labels `[N]` of training or validation images, on the CPU."""
+        """The codes mu `[N, d]` and labels `[N]` of training or validation images, on the CPU."""
         self.data.prepare_data()
         self.data.setup("fit")
         loader = self.data.evaluation_loader(name)
@@ -56,26 +56,25 @@ class Run(NamedTuple):
             return torch.empty(0, self.model.latent_dim), torch.empty(0)
         mus, labels = [], []
         for batch in loader:
-            shown = LabelledImages(batch.x.to(self.model.device), batch.y.to(self.model.device))
-            mus.append(self.model.given(shown).encode(shown.x).mu.cpu())
+            images = LabelledImages(batch.x.to(self.model.device), batch.y.to(self.model.device))
+            mus.append(self.model.given(images).encode(images.x).mu.cpu())
             labels.append(batch.y.cpu())
         return torch.cat(mus), torch.cat(labels)
 
     @torch.no_grad()
     def decoded(self, z: Tensor, model: LatentVariableModel | None = None) -> Tensor:
-        """Codes `[..., d]` → the model's `images_of` them, `[..., C, H, W]` on the [0, 1] scale.
+        """Decode codes `[..., d]` to images `[..., C, H, W]` on the [0, 1] scale, on the CPU.
 
-        Both on the CPU, whatever device the model is on. Of a model that is told something, `model`
-        is that given the images of the codes, or one of its views.
+        For a model that is conditioned on something, pass `model.given(batch)` or one of its views.
         """
         images = (self.model if model is None else model).images_of(z.to(self.model.device))
         return self.data.normalization.shown(images).cpu()
 
     def views(self) -> dict[str, View]:
-        """The model's views by captions, each with `decoded`, and with what codes are drawn from.
+        """The model's views by caption: how each decodes, and the density of its new codes.
 
-        That is p(z), or a density that is fitted now to the codes of training images, or None if
-        nothing held the codes to a prior.
+        The density is p(z), or one that is fitted to the codes of training images in this call, or
+        None if the objective did not use a prior.
         """
         objective, views = self.objective(), self.model.views()
         is_fitted = objective.fits_prior or self.model.fits_prior
@@ -96,41 +95,41 @@ def load_run(
     data: Mapping[str, Any] | None = None,
     device: str = "auto",
 ) -> Run:
-    """The trained model of a run folder, in evaluation mode, with its data and config.
+    """Open the trained model of a run folder, in evaluation mode, with its data and config.
 
-    Opening runs no code of the folder's, and reads nothing outside of it. The data's loaders give
+    This runs no code of the folder, and reads nothing outside of it. The data's loaders return
     batches on the model's device.
 
     Args:
-        folder: the run folder, or what was exported of one.
-        checkpoint: `best`, `last`, `previous`, or another by its name or file; an export holds one
-            state only.
-        data: where its data are here, such as `{"root": "/scratch/data"}` or `{"path": ...}`; by
-            default where they were, if the run was trained on this machine.
+        folder: the run folder, or an export of one.
+        checkpoint: `best`, `last`, `previous`, or the name or path of another checkpoint; an export
+            holds only one.
+        data: the location of the data, such as `{"root": "/scratch/data"}` or `{"path": ...}`; by
+            default that in the config, if the run was trained on this machine.
         device: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto` for the first GPU, or the CPU without one.
 
     Raises:
         ConfigError: if this machine does not have the device.
-        RunError: if the folder or the checkpoint is not there, cannot be read, or was written by
-            a version whose models are not this one's. Data of a run from elsewhere raise it when
-            they are read, unless `data` says where they are.
+        RunError: if the folder or the checkpoint does not exist, cannot be read, or was written by
+            an incompatible version. The data of a run from another machine raise it when they are
+            read, unless `data` gives their location.
     """
-    place = find_device(device)
+    torch_device = find_device(device)
     run = RunFolder.open(Path(folder))
     config = run.read_config()
     exported = run.path / WEIGHTS
     if exported.exists() and checkpoint not in ("best", "last"):
         raise RunError(f"{run.path} is an export, which has no checkpoint {checkpoint}")
-    weights = load_weights(exported) if exported.exists() else _weights_of(run, checkpoint)
-    _check_is_ours(config, run.path)
+    weights = load_weights(exported) if exported.exists() else _model_weights(run, checkpoint)
+    _check_not_foreign(config, run.path)
     try:
-        _check_opened(config)
-        _set_places(config, data or {})
-        built = build_data(config)
-        said = {f"data.{name}" for name in data or {}}
-        if reason := unnamed_places({"data": config["data"]}, run.path, said):
-            _keep_from_reading(built, reason)
-        model = build_model(config, built)
+        _check_settings(config)
+        _set_paths(config, data or {})
+        datamodule = build_data(config)
+        given = {f"data.{name}" for name in data or {}}
+        if reason := unnamed_places({"data": config["data"]}, run.path, given):
+            _forbid_reading(datamodule, reason)
+        model = build_model(config, datamodule)
         load_into(model, weights, run.path)
     except ConfigError as error:
         raise RunError(
@@ -138,56 +137,56 @@ def load_run(
             f"It was written by {PROJECT.package} {run.written_by()}; environment.txt names the "
             "commit."
         ) from error
-    built.device = place
-    return Run(model.eval().to(place), built, config)
+    datamodule.device = torch_device
+    return Run(model.eval().to(torch_device), datamodule, config)
 
 
-def _check_is_ours(config: Mapping[str, Any], folder: Path) -> None:
-    """Raise a RunError if the run's module is none that holds a model of this project."""
+def _check_not_foreign(config: Mapping[str, Any], folder: Path) -> None:
+    """Raise a RunError if the run's module is foreign, without a model of this project."""
     name = (config.get("module") or {}).get("_target_", DEFAULT)
     try:
-        is_ours = not is_foreign(find_class(name, "module"))
-    except ConfigError:  # of a package that is not trusted here: the weights will tell
+        foreign = is_foreign(find_class(name, "module"))
+    except ConfigError:  # its package is not trusted here; loading the weights will tell
         return
-    if not is_ours:
+    if foreign:
         best = folder / "checkpoints" / "best.ckpt"
         raise RunError(
-            f"{folder} is a run of {name}, which is none of {PROJECT.package}'s models: evaluate, "
-            f"predict and export are for those. Open it with {name.rpartition('.')[2]}."
+            f"{folder} is a run of {name}, not of a model of {PROJECT.package}, and evaluate, "
+            f"predict and export do not apply. Open it with {name.rpartition('.')[2]}."
             f"load_from_checkpoint({str(best)!r})"
         )
 
 
-def _set_places(config: dict[str, Any], given: Mapping[str, Any]) -> None:
-    places = {*path_arguments(config["data"]), "mirrors"}
-    if others := set(given).difference(places):
+def _set_paths(config: dict[str, Any], given: Mapping[str, Any]) -> None:
+    paths = {*path_arguments(config["data"]), "mirrors"}
+    if others := set(given).difference(paths):
         raise RunError(
-            f"data.{others.pop()} is the run's own; what can be given is where its data are: "
-            f"{', '.join(f'data.{name}=...' for name in sorted(places))}"
+            f"data.{others.pop()} cannot be changed for a trained run; only the location of its "
+            f"data can: {', '.join(f'data.{name}=...' for name in sorted(paths))}"
         )
     config["data"] |= given
     try:
-        _check_opened(config)
+        _check_settings(config)
     except ConfigError as error:
         raise RunError(str(error)) from error
 
 
-def _check_opened(config: Mapping[str, Any]) -> None:
+def _check_settings(config: Mapping[str, Any]) -> None:
     parts = {name: config[name] for name in ("data", "model") if name in config}
     check_config(parts, OpenedSettings)
 
 
-def _keep_from_reading(data: ImageDataModule, reason: str) -> None:
+def _forbid_reading(data: ImageDataModule, reason: str) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise RunError(reason)
 
     data.prepare_data = data.setup = data.read = refuse  # type: ignore[method-assign,assignment]
 
 
-def _weights_of(run: RunFolder, checkpoint: str) -> dict[str, Tensor]:
+def _model_weights(run: RunFolder, checkpoint: str) -> dict[str, Tensor]:
     path = run.checkpoint(checkpoint)
     weights = load_checkpoint(path).get("state_dict")
     if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
         raise RunError(f"{path} is damaged: it holds no weights")
-    inside = "model."  # beside it an objective may have weights of its own
-    return {key[len(inside) :]: v for key, v in weights.items() if key.startswith(inside)}
+    prefix = "model."  # there may be weights of the objective too
+    return {key[len(prefix) :]: v for key, v in weights.items() if key.startswith(prefix)}

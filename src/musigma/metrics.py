@@ -1,4 +1,4 @@
-"""The meaning of each metric of a run: unit, direction, and what it compares with."""
+"""The meaning of each metric of a run: its unit, its direction, and when it is comparable."""
 
 import math
 from collections.abc import Mapping
@@ -18,17 +18,17 @@ from workbench.module import reports_of
 from workbench.project import Config
 
 SIGN_OF_DENSITY = {"elbo": 1, "iwae": 1, "distortion": -1}
-"""Metrics that hold a log-density of pixels, and its sign."""
+"""Metrics that contain a log-density of pixels, with its sign."""
 
 GREY = "cross-entropy of grey levels, which is not a likelihood"
 UNSTATED = "not stated"
 NO_LIKELIHOODS = "Among these are cross-entropies of grey levels, which are not likelihoods."
 
 
-def older(
+def older_meanings(
     config: Config, source: str, metrics: Mapping[str, float]
 ) -> tuple[Meanings, dict[str, float]]:
-    """The meanings, and the metrics on the common scale, of a run from before version 0.3."""
+    """The meanings, and the metrics on the common scale, of a run older than version 0.3."""
     data, objective = build_data(config), build_objective(config)
     data.source = source
     likelihood = instantiate(config["model"]["likelihood"], Likelihood, "model.likelihood")
@@ -40,37 +40,38 @@ def older(
 def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> Meanings:
     """The meanings of the metrics of a run.
 
-    All compare only among models that speak of the same density: p(x), or p(x|y) of one that is
-    told labels. Losses compare where data, pixels, likelihood and objective are the same, and if
-    the objective estimates something of a batch the sizes of batches too;
-    log-densities (ELBO, distortion) where data and pixels are, whatever the model, and bounds of
-    several draws where these are as many. Those of `on_common_scale` compare on differently
-    normalised pixels too, and what an objective estimates of the codes if the estimator and the
-    sizes of batches are the same.
+    Metrics of two runs are comparable only if data and modelled density (p(x), or p(x|y) of
+    conditional models) are the same, and
+
+    - losses: pixels, likelihood and objective, and batch sizes if it estimates terms of a batch;
+    - `l1` and `mse`: pixels;
+    - log-densities (ELBO, distortion): pixels, and the number of draws of an IWAE bound;
+    - log-densities of `on_common_scale`: the number of draws of an IWAE bound;
+    - estimates of a batch: the estimator and the batch sizes.
     """
     dataset = f"{data.name} ({data.source})"
     if is_foreign(type(module)):
-        return _of_foreign(config, module, dataset)
+        return _foreign_meanings(config, module, dataset)
     likelihood, objective = module.model.likelihood, module.objective
-    density, common = _densities(data, likelihood)
+    density, common_density = _densities(data, likelihood)
     speaks_of = f"log {module.model.speaks_of}"
-    sizes = [getattr(data, f"{what}batch_size", "unknown") for what in ("", "eval_")]
+    sizes = [getattr(data, name, "unknown") for name in ("batch_size", "eval_batch_size")]
     batches = f" in batches of {sizes[0]} and {sizes[1]}"
-    minimised = in_words(objective, config["model"]["objective"])
+    description = in_words(objective, config["model"]["objective"])
     if objective.estimators:
-        minimised += batches
-    whole = (
+        description += batches
+    conditions = (
         dataset,
         speaks_of,
         f"{_pixels(data)} pixels",
         in_words(likelihood, config["model"]["likelihood"]) + " likelihood",
-        f"objective {minimised}{_paid(config, module)}",
+        f"objective {description}{_penalties(config, module)}",
     )
-    metrics = {OTHERS: Meaning(NATS, whole, places=2)}
+    metrics = {OTHERS: Meaning(NATS, conditions, places=2)}
     for name, unit in UNITS.items():
-        metrics[name] = Meaning(unit, whole[:3] if name in ("l1", "mse") else whole)
+        metrics[name] = Meaning(unit, conditions[:3] if name in ("l1", "mse") else conditions)
     for name, meaning in {**objective.meanings, **module.model.meanings}.items():
-        metrics[name] = replace(meaning, of=(*whole, *meaning.of))
+        metrics[name] = replace(meaning, of=(*conditions, *meaning.of))
     metrics["rate"] = Meaning(NATS, (dataset, speaks_of), "neither", 2)
     for name, estimator in objective.estimators.items():
         of = (dataset, speaks_of, f"{estimator}{batches}")
@@ -80,33 +81,32 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
         better: Literal["higher", "lower"] = "higher" if sign > 0 else "lower"
         bound = (f"bound by {objective.samples} draws",) if name == "iwae" else ()
         metrics[name] = Meaning(NATS, (dataset, speaks_of, density, *bound), better, 2)
-        if common:
-            on_common = (dataset, speaks_of, common, *bound)
+        if common_density:
+            on_common = (dataset, speaks_of, common_density, *bound)
             metrics[f"{name}_unit"] = replace(metrics[name], of=on_common, repeats=name)
     notes = () if likelihood.is_density else (NO_LIKELIHOODS,)
     return Meanings(metrics, dataset, (objective.monitor, "elbo", "elbo_unit"), notes)
 
 
-def _of_foreign(config: Mapping[str, Any], module: Any, dataset: str) -> Meanings:
-    """Metrics of a class of the user's own: they compare where data and class are the same.
+def _foreign_meanings(config: Mapping[str, Any], module: Any, dataset: str) -> Meanings:
+    """Metrics of a foreign module, which are comparable if data and class are the same.
 
-    Which is better of two values is said by the checkpoint callback's `mode` for its monitor; less
-    is better in all others.
+    Lower is better, except for the checkpoint callback's monitor if its `mode` is `max`.
     """
-    whole = (dataset, f"as {type(module).__name__} logs it")
+    conditions = (dataset, f"as {type(module).__name__} logs it")
     checkpoint = (config.get("callbacks") or {}).get("checkpoint") or {}
     chosen = str(checkpoint.get("monitor") or reports_of(module).monitor).rpartition("/")[2]
     better: Literal["lower", "higher"] = "higher" if checkpoint.get("mode") == "max" else "lower"
-    metrics = {OTHERS: Meaning(UNSTATED, whole), chosen: Meaning(UNSTATED, whole, better)}
+    metrics = {OTHERS: Meaning(UNSTATED, conditions), chosen: Meaning(UNSTATED, conditions, better)}
     return Meanings(metrics, dataset, (chosen,))
 
 
 def on_common_scale(
     metrics: Mapping[str, float], module: Any, data: ImageDataModule
 ) -> dict[str, float]:
-    """Log-densities once more, as densities of [0, 1] pixels: `test/elbo` as `test/elbo_unit`.
+    """Log-densities converted to those of [0, 1] pixels: `test/elbo` as `test/elbo_unit`.
 
-    None if there is no density.
+    Empty if the model has no density.
     """
     if is_foreign(type(module)) or not _densities(data, module.model.likelihood)[1]:
         return {}
@@ -118,8 +118,8 @@ def on_common_scale(
     }
 
 
-def _paid(config: Mapping[str, Any], module: Any) -> str:
-    """The penalties that the model itself adds to the loss, in words, with its settings."""
+def _penalties(config: Mapping[str, Any], module: Any) -> str:
+    """The penalties that the model itself adds to the loss, with its settings."""
     if not module.model.pays:
         return ""
     settings = {
@@ -131,7 +131,7 @@ def _paid(config: Mapping[str, Any], module: Any) -> str:
 
 
 def _densities(data: ImageDataModule, likelihood: Likelihood) -> tuple[str, str]:
-    """The names of exp(log p(x|z)) in the model's own pixels, and on the common scale."""
+    """The names of the density p(x|z) of the model's pixels, and of that on the common scale."""
     normalization = data.normalization
     if not likelihood.is_density:
         return GREY, ""

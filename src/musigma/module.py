@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 
 
 class Prediction(NamedTuple):
-    """The predictions that `Trainer.predict` gives for a batch.
+    """The predictions of `Trainer.predict` for a batch.
 
     Args:
         mu: the codes, `[B, d]`.
-        std: of the posterior, `[B, d]`; that of a point is 0.
-        x_mean: the mean images of p(x|z) at z = mu, `[B, C, H, W]`, in the data's own pixels.
+        std: the standard deviations of the posterior, `[B, d]`; 0 for a point.
+        x_mean: the mean images of p(x|z) at z = mu, `[B, C, H, W]`, in normalised pixels.
     """
 
     mu: Tensor
@@ -52,25 +52,25 @@ class AutoencoderModule(SeededDraws, ReportingModule):
     `l1` and `mse` are mean errors per pixel of the reconstruction from a sampled z.
 
     The noise of a training batch is a function of (seed, rank, epoch, batch). That of an evaluated
-    image is a function of its place in the data set, so that runs differ by their models alone; of
-    a stream without places, of (rank, batch).
+    image is a function of its index in the data set, the same in all runs; if it has no index, of
+    (rank, batch).
 
-    Any loader will do, of batches `x`, `(x, y)`, `{"x": x, "y": y}` or `Batch`; metrics of several
+    Batches of any loader may be `x`, `(x, y)`, `{"x": x, "y": y}` or `Batch`; metrics of several
     validation or test loaders are means over all of their images. A run resumes to the same bits
-    from the end of an epoch, as all that a DataLoader draws is a function of (seed, rank, epoch),
-    and from the middle of one if the loader has a `state_dict`, as this project's have.
+    from the end of an epoch, as the draws of a DataLoader are a function of (seed, rank, epoch),
+    and from the middle of one if the loader has a `state_dict`, as those of `musigma.data` have.
 
     Args:
-        model: is trained.
-        objective: is minimised.
+        model: the model to train.
+        objective: the objective to minimise.
         optimizer: parameters → optimizer, such as a partial of a class in `torch.optim`.
-        scheduler: optimizer → scheduler, stepped once an epoch; a partial may hold `interval`,
-            `frequency` and `monitor` too.
+        scheduler: optimizer → scheduler, stepped once an epoch; a partial may also hold `interval`,
+            `frequency` and `monitor`.
         parameter_groups: settings of the optimizer by part: `{"decoder": {"lr": 1e-4}}`.
-        seed: of the noise in training.
+        seed: the seed of the noise in training.
 
     Raises:
-        ValueError: if model and objective do not go together; see `musigma.pairing`.
+        ValueError: if model and objective do not fit together; see `musigma.pairing`.
     """
 
     examples: ClassVar[str] = "images"
@@ -100,40 +100,39 @@ class AutoencoderModule(SeededDraws, ReportingModule):
         self._is_compiled = False
 
     def compile_training(self) -> None:
-        """Have torch compile what training computes of a batch, from the encoder to the loss.
+        """Compile the training step from the encoder to the loss; evaluation is not compiled.
 
-        A GPU then replays its launches as CUDA graphs. Evaluation is not compiled. What was
-        compiled before is forgotten, as torch compiles a function for a few modules only.
+        On a GPU it is replayed as CUDA graphs. Earlier compilations are discarded, because torch
+        limits how often it compiles one function.
         """
         torch.compiler.reset()
         compiled.cache_clear()
         self._is_compiled = True
 
     def on_after_backward(self) -> None:
-        """Keep gradients that the next batch adds to, as the next replay overwrites its own."""
+        """Copy gradients that are accumulated, as replaying a CUDA graph overwrites its outputs."""
         if self._is_compiled and self.trainer.accumulate_grad_batches > 1:
             for weight in self.parameters():
                 if weight.grad is not None:
                     weight.grad = weight.grad.clone()
 
     def setup(self, stage: str) -> None:
-        """Check labels, and start decoder and prior at the mean image if they want to.
+        """Check labels, and initialise decoder and prior with the mean image if they ask for it.
 
-        Those whose weights were taken from another run stay as they are. A checkpoint is loaded
-        after this.
+        Parts whose weights came from another run stay unchanged. Checkpoints are loaded later.
         """
-        data = self._own_data()
+        data = self._image_data()
         for labels in data.labels.values() if data else ():
             self.model.check(labels)
         if stage == "fit":
             start_at_mean_image(self.model, data, self.transferred)
 
     def learners(self) -> dict[str, OptimizerRecipe]:
-        """The learners of the model and of the objective."""
+        """The optimizers of the model's and the objective's own learners, by part."""
         return {
-            f"{part}.{name}": own
-            for part, of in (("model", self.model), ("objective", self.objective))
-            for name, own in of.learners().items()
+            f"{prefix}.{name}": recipe
+            for prefix, part in (("model", self.model), ("objective", self.objective))
+            for name, recipe in part.learners().items()
         }
 
     def forward(self, x: Tensor) -> Posterior:
@@ -141,9 +140,9 @@ class AutoencoderModule(SeededDraws, ReportingModule):
         return self.model.encode(x)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        ours = self._batch(batch, batch_idx)
+        batch = self._as_batch(batch, batch_idx)
         loader: Any = self.trainer.train_dataloader
-        loss = self._step("train", ours, self.training_noise(len(ours.x)), loader)
+        loss = self._step("train", batch, self.training_noise(len(batch.x)), loader)
         if not isinstance(loader, StepLoader):
             return loss
         trainer: Any = self.trainer
@@ -157,68 +156,67 @@ class AutoencoderModule(SeededDraws, ReportingModule):
         self._evaluate("test", batch, batch_idx, self.trainer.test_dataloaders, dataloader_idx)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Prediction:
-        ours = self._batch(batch, batch_idx)
-        model = self.model.given(ours)
-        posterior = model.encode(ours.x)
+        batch = self._as_batch(batch, batch_idx)
+        model = self.model.given(batch)
+        posterior = model.encode(batch.x)
         return Prediction(posterior.mu, posterior.std, model.images_of(posterior.mu))
 
-    def _batch(self, batch: Any, batch_idx: int) -> Batch:
-        """A batch of any loader as ours; the first is checked."""
+    def _as_batch(self, batch: Any, batch_idx: int) -> Batch:
+        """Convert a batch of any loader; labels and pixels of the first are checked."""
         dtype = next(self.model.parameters()).dtype
-        ours = as_batch(batch, self.model.image_shape, dtype)
+        converted = as_batch(batch, self.model.image_shape, dtype)
         if batch_idx == 0:
-            self.model.check(ours.y)
-            if not self._own_data():
-                check_pixels(ours.x, self.model.likelihood.pixels)
-        return ours
+            self.model.check(converted.y)
+            if not self._image_data():
+                check_pixels(converted.x, self.model.likelihood.pixels)
+        return converted
 
-    def _own_data(self) -> ImageDataModule | None:
-        """The data module, if it is one of this project."""
+    def _image_data(self) -> ImageDataModule | None:
+        """The data module, if it is an `ImageDataModule`."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         return data if isinstance(data, ImageDataModule) else None
 
     def training_noise(self, count: int) -> Tensor:
-        """The noise of so many images, `[K, B, n]`; `on_train_batch_start` has seeded it."""
+        """Noise for `count` images, `[K, B, n]`; `on_train_batch_start` seeds the generator."""
         shape = (self.objective.samples, count, self.model.noise_dim)
         return torch.randn(shape, dtype=torch.float32, device=self.device)
 
     def evaluation_noise(self, batch: Batch, batch_idx: int, loader: Any) -> Tensor:
-        """The noise of images that are evaluated, `[K, B, n]`."""
-        place = EvaluatedBatch(batch_idx, self.trainer.world_size, self.global_rank, loader)
-        shape = (self.objective.samples, self.model.noise_dim)
-        return self._evaluation_noise(batch, place, *shape)
+        """Noise for evaluated images, `[K, B, n]`."""
+        at = EvaluatedBatch(batch_idx, self.trainer.world_size, self.global_rank, loader)
+        return self._evaluation_noise(batch, at, self.objective.samples, self.model.noise_dim)
 
     def _evaluate(
         self, stage: Stage, batch: Any, batch_idx: int, loaders: Any, loader_idx: int
     ) -> None:
         loader = loaders[loader_idx] if isinstance(loaders, list | tuple) else loaders
-        ours = self._batch(batch, batch_idx)
-        noise = self.evaluation_noise(ours, batch_idx, loader)
-        # What a model or an objective draws beside that noise is the same in every evaluation too,
-        # and changes nothing of what others draw next, such as the transforms of a loader.
+        batch = self._as_batch(batch, batch_idx)
+        noise = self.evaluation_noise(batch, batch_idx, loader)
+        # Further draws of a model or an objective are the same in every evaluation too, and leave
+        # the generators unchanged for others, such as the transforms of a loader.
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             seed_noise(self.device, derive_seed(FIXED_SEED, self.global_rank, batch_idx))
-            self._step(stage, ours, noise, loader)
+            self._step(stage, batch, noise, loader)
 
     def _step(self, stage: Stage, batch: Batch, noise: Tensor, loader: Any) -> Tensor:
-        noise = noise.to(batch.x.dtype)  # drawn in 32 bits, as in 64 it would be other noise
+        noise = noise.to(batch.x.dtype)  # drawn in 32 bits, because in 64 its values would differ
         tested = self.tested_step if stage == "test" else None
         step = self.global_step if tested is None else tested
-        # Not a bound method, which a copy of this module would share with it.
-        terms_of: Callable[..., Loss] = type(self).terms
+        # Unbound, because a copy of this module would share a bound method with it.
+        compute: Callable[..., Loss] = type(self).terms
         if stage == "train" and self._is_compiled:
-            terms_of = compiled(terms_of, self.objective.has_hooks)
-        loss, terms, settings = terms_of(self, batch, noise, size_of(loader), step)
+            compute = compiled(compute, self.objective.has_hooks)
+        loss, terms, settings = compute(self, batch, noise, size_of(loader), step)
         self.add(stage, terms, **settings)
         return loss
 
     def terms(self, batch: Batch, noise: Tensor, dataset_size: int | None, step: int) -> Loss:
-        """The loss of a batch, in nats per pixel, and the terms of each image, `[B]` each.
+        """The loss of a batch, in nats per pixel, its terms, `[B]` each, and reported settings.
 
         Args:
-            batch: B images with what is known of them.
-            noise: of the K draws, `[K, B, n]`.
-            dataset_size: how many images the batch was taken from; None if that is not known.
+            batch: B images and their labels.
+            noise: the noise of the K draws, `[K, B, n]`.
+            dataset_size: the number of images in the data set; None if unknown.
             step: the optimizer step, counted from 0.
         """
         draw = self.model.given(batch).draw(batch.x, noise, dataset_size)
@@ -227,9 +225,9 @@ class AutoencoderModule(SeededDraws, ReportingModule):
         loss = objective / math.prod(self.model.image_shape) - self.model.likelihood.constant
         for name, term in {**draw.own_terms, **self.objective.own_terms(draw, step)}.items():
             terms[name] = term.detach()
-            loss = loss + (term.mean() - term.mean().detach())  # of its gradient, and not its value
+            loss = loss + (term.mean() - term.mean().detach())  # adds the gradient, not the value
         check_shapes(self.objective, objective, terms, len(batch.x))
         with torch.no_grad():
             errors = pixel_errors(batch.x, self.model.likelihood.mean(draw.decoded()))
-        of_each = loss.detach().expand(len(batch.x))
-        return Loss(loss, {"loss": of_each, **terms, **errors}, settings)
+        per_image = loss.detach().expand(len(batch.x))
+        return Loss(loss, {"loss": per_image, **terms, **errors}, settings)

@@ -1,4 +1,4 @@
-"""Default places of configs and data."""
+"""Paths of the repository, its configs and the data."""
 
 import os
 from pathlib import Path
@@ -8,5 +8,5 @@ CONFIGS = PROJECT_ROOT / "configs"
 
 
 def default_data_root() -> Path:
-    """The folder of the data sets: `$DATA_DIR`, else `data/` in the repository."""
+    """The folder of the data sets: `$DATA_DIR`, or else `data/` in the repository."""
     return Path(os.environ.get("DATA_DIR") or PROJECT_ROOT / "data")

@@ -1,4 +1,4 @@
-"""This project, as the workbench knows it: the one seam between the two packages."""
+"""The project as the workbench sees it: the only interface between the two packages."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,26 +11,26 @@ V2 = "torchvision.transforms.v2"
 
 
 def data_facts(data: Any) -> Mapping[str, Any]:
-    """The source of the images, and whether they are streamed, once the data are prepared."""
+    """The source of prepared data, and whether its images are streamed."""
     stream = getattr(data, "stream", None)
     return {"source": data.source} | ({} if stream is None else {"stream": stream})
 
 
 def describe(config: Config, module: Any, data: Any) -> dict[str, str]:
-    """The lines about data, model and objective with which a run starts."""
+    """Lines on data, model and objective that are logged at the start of a run."""
     if not hasattr(module, "objective") or not hasattr(module, "model"):
         return words.describe_foreign(config, module, data)
     return words.describe(config, module.model, module.objective, data)
 
 
 def can_assemble(data: Any) -> bool:
-    """True if the shape of the images is known before they have been read."""
+    """True if the shape of the images is known before they are read."""
     return data.known_shape is not None
 
 
 def shorten(data: Any) -> Any:
-    """Eight images of each set."""
-    return data.some(8)
+    """The data with eight images in each set."""
+    return data.shortened(8)
 
 
 PROJECT = hand_over(
@@ -47,7 +47,7 @@ PROJECT = hand_over(
         describe=describe,
         meanings=lazy("musigma.metrics.meanings"),
         derive=lazy("musigma.metrics.on_common_scale"),
-        older_meanings=lazy("musigma.metrics.older"),
+        older_meanings=lazy("musigma.metrics.older_meanings"),
         data_facts=data_facts,
         shorten=shorten,
         given_later={
@@ -57,7 +57,7 @@ PROJECT = hand_over(
                 *("model", "objective", "optimizer", "scheduler", "parameter_groups", "seed"),
             },
         },
-        extra_nodes=lazy("musigma.settings.beside"),
+        extra_nodes=lazy("musigma.settings.extra_nodes"),
         libraries={"data.dataset": "torchvision.datasets", "data.augment": V2},
         changes_nothing=(
             "data.num_workers",
@@ -69,14 +69,14 @@ PROJECT = hand_over(
             "data.fallback",
         ),
         may_change={
-            "published*": "it stands beside the run's own metrics, and changes none",
-            "data.root": "the same images may lie elsewhere",
-            "data.path": "the same images may lie elsewhere",
-            "data.mirrors": "the same images may come from elsewhere",
-            "data.fallback": "it says what to do without the images",
-            "data.num_workers": "images are the same whoever reads them",
-            "data.dataset.root": "the same images may lie elsewhere",
-            "data.eval_batch_size": "evaluation is the same in batches of any size",
+            "published*": "it is shown beside the run's own metrics, and changes none",
+            "data.root": "the same images may have moved",
+            "data.path": "the same images may have moved",
+            "data.mirrors": "the same images may come from another server",
+            "data.fallback": "it matters only if the images are missing",
+            "data.num_workers": "images are the same for any number of workers",
+            "data.dataset.root": "the same images may have moved",
+            "data.eval_batch_size": "metrics are the same for any batch size",
         },
         former_values={
             "module._target_": "musigma.module.AutoencoderModule",

@@ -1,4 +1,4 @@
-"""Published values beside a run's own."""
+"""Compare the metrics of a run with published values."""
 
 import difflib
 from collections.abc import Iterator, Mapping
@@ -11,13 +11,13 @@ from workbench.project import Config
 from workbench.ranges import Finite, Weight
 
 OF_CODES = ("active_units", "perplexity")
-"""Metrics of the codes of all images, which have no error over images."""
+"""Metrics of all codes together, which have no standard error over images."""
 
 
 class Published(TypedDict):
-    """A published value of a metric, and its source; it changes nothing of a run.
+    """A published value of a metric, which is shown beside the run's own.
 
-    `error` is as published. `differs` says what is not the same here: the budget, say, or the data.
+    `error` is as published. `differs` says how the published run differs, in data or budget say.
     """
 
     value: Finite
@@ -27,7 +27,7 @@ class Published(TypedDict):
 
 
 class PublishedRow(NamedTuple):
-    """A line of the table that compares."""
+    """A row of the table that compares obtained and published values."""
 
     name: str
     obtained: str
@@ -38,10 +38,10 @@ class PublishedRow(NamedTuple):
 
 
 def check_published(config: Config) -> None:
-    """Check that what was published is a metric that evaluation measures.
+    """Check that published values are of metrics that evaluation measures.
 
     Raises:
-        ConfigError: for another name.
+        ConfigError: if one is not.
     """
     for name in config.get("published") or {}:
         known = [*SHOWN, *OF_CODES]
@@ -52,22 +52,22 @@ def check_published(config: Config) -> None:
 
 
 def beside_published(config: Config, metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The published values of a run's config, each with the one that was `obtained`, if it was.
+    """The published values of a run's config, each with the `obtained` one if it was measured.
 
-    `obtained` is as `metrics` has it: `{"mean": ..., "error": ...}`, with the standard error over
-    images.
+    `obtained` is the entry of `metrics`, `{"mean": ..., "error": ...}`, with the standard error
+    over images.
     """
     of_codes = {name: {"mean": value} for name, value in metrics["latent"].items()}
     known = {**of_codes, **metrics}
     return {
         name: {**entry, **({"obtained": known[name]} if name in known else {})}
         for name, entry in (config.get("published") or {}).items()
-        if entry is not None  # an experiment has taken back what the one that it is made of says
+        if entry is not None  # an experiment removes a value of the one that it extends with null
     }
 
 
 def published_rows(metrics: Mapping[str, Any]) -> Iterator[PublishedRow]:
-    """The lines of the table; a dash for what was not measured."""
+    """The rows of the table; a dash for values that were not measured."""
     for name, entry in metrics.get("published", {}).items():
         title, unit = title_of(name, metrics)
         obtained = entry.get("obtained", {})

@@ -1,4 +1,4 @@
-"""Random numbers as functions of where they are used, so that nothing needs to be remembered."""
+"""Random numbers as functions of where they are used, so that no generator state is kept."""
 
 import torch
 from torch import Tensor
@@ -16,13 +16,13 @@ __all__ = [
 ]
 
 FIXED_SEED = 0
-"""The seed of draws that all runs share: images held out, static pixels, noise in evaluation."""
+"""The seed of draws that are the same in all runs: splits, static pixels, noise in evaluation."""
 
 PIXELS, CODES = 1, 2
-"""Last parts of the seeds of two draws at one place, which from one seed would be dependent."""
+"""Last parts of two seeds that are equal otherwise, so that their draws are independent."""
 
 
 def normal_noise(*shape: int, seed: int) -> Tensor:
-    """Standard normal float32 noise on the CPU, the same whatever device it is for."""
+    """Standard normal float32 noise, drawn on the CPU to be the same for any device."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(shape, generator=generator, dtype=torch.float32)

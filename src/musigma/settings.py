@@ -1,4 +1,4 @@
-"""The types of the entries of each script's config."""
+"""The type of each script's config."""
 
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
@@ -16,7 +16,7 @@ Output = Name | None
 
 
 class TrainSettings(RunSettings):
-    """`configs/train.yaml`, composed: settings, and descriptions of the objects of a run."""
+    """`configs/train.yaml`, composed: settings, and configs of the objects of a run."""
 
     data: L.LightningDataModule
     model: LatentVariableModel
@@ -25,7 +25,7 @@ class TrainSettings(RunSettings):
 
 
 class OpenedSettings(TypedDict):
-    """The part of a run's config that it is opened with."""
+    """The part of a run's config that is needed to open it."""
 
     data: L.LightningDataModule
     model: LatentVariableModel
@@ -98,7 +98,7 @@ class BenchmarkSettings(TrainSettings):
 
 
 def settings() -> dict[str, type]:
-    """The settings of each script, by its name."""
+    """The config type of each script, by its name."""
     return {
         "train": TrainSettings,
         "evaluate": EvaluateSettings,
@@ -109,6 +109,6 @@ def settings() -> dict[str, type]:
     }
 
 
-def beside() -> dict[str, dict[str, Any]]:
-    """The objective stands in the model's group, as presets choose the two together."""
+def extra_nodes() -> dict[str, dict[str, Any]]:
+    """Place the objective in the model's group, as presets choose the two together."""
     return {"model": {"objective": Objective}}

@@ -1,4 +1,4 @@
-"""A batch of random images that a job is tried on before it starts."""
+"""Try a batch of random images before a job starts."""
 
 import copy
 
@@ -14,31 +14,31 @@ from workbench.config.blame import blaming
 from workbench.errors import ConfigError
 from workbench.parts import is_within
 
-FEW_SAMPLES = 2
-"""Samples of an image that are tried; many of them could take a lot of memory."""
+MOST_SAMPLES = 2
+"""The largest number of samples per image to try; more could take a lot of memory."""
 
 
 def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[str], list[str]]:
-    """The terms and the objective's settings that a batch of two random images reports.
+    """Compute the loss of two random images; return the names of its terms and settings.
 
     Raises:
-        ConfigError: if they cannot be computed, or the objective compares the images of a batch
-            and batches are of one.
+        ConfigError: if it cannot be computed, gradients reach weights of other optimizers, the
+            model uses labels without declaring it, or batches of one image give no finite terms.
     """
     generator = torch.Generator().manual_seed(0)
     sizes = {name: getattr(data, name, 2) for name in ("batch_size", "eval_batch_size")}
     smallest = min(sizes, key=lambda name: sizes[name])
     count = min(2, sizes[smallest])
     x = _random_images(data, count, generator)
-    samples = min(module.objective.samples, FEW_SAMPLES)
+    samples = min(module.objective.samples, MOST_SAMPLES)
     noise = torch.randn(samples, count, module.model.noise_dim, generator=generator)
     device = next(module.parameters()).device  # "meta" while jobs are checked
     y = torch.zeros(count, dtype=torch.long, device=device)
     with blaming(f"model: the loss of {count} images cannot be computed"):
         batch = Batch(x.to(device), y, None)
         _, terms, settings = module.terms(batch, noise.to(device), count, 0)
-        _check_apart(module, batch, noise.to(device))
-        _check_told(module.model, batch, noise.to(device))
+        _check_gradients(module, batch, noise.to(device))
+        _check_labels(module.model, batch, noise.to(device))
     if count == 1 and (undefined := [n for n, term in terms.items() if not term.isfinite().all()]):
         raise ConfigError(
             f"data.{smallest}=1: {undefined[0]} compares the images of a batch: take 2 or more"
@@ -47,19 +47,20 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
 
 
 def _random_images(data: ImageDataModule, count: int, generator: torch.Generator) -> torch.Tensor:
-    if isinstance(data, ForeignDataModule):  # 0 and 1 are pixels of every kind
+    if isinstance(data, ForeignDataModule):  # 0 and 1 are valid pixels of every kind
         return torch.rand(count, *data.image_shape, generator=generator).round()
     grey = torch.randint(0, 256, (count, *data.image_shape), generator=generator)
     return data.normalization(data.normalization.prepare(grey.to(torch.uint8)), generator)
 
 
-def _check_apart(module: AutoencoderModule, batch: Batch, noise: Tensor) -> None:
-    """Raise a ConfigError if what one optimizer minimises reaches the weights of another.
+def _check_gradients(module: AutoencoderModule, batch: Batch, noise: Tensor) -> None:
+    """Raise a ConfigError if a term has gradients for weights of another optimizer than its own.
 
-    The objective and the penalties are for the model's weights, and each own term for one learner.
+    The objective and the penalties train the weights of the model, and each own term those of one
+    learner.
     """
-    parts = module.learners()
-    if not parts:
+    learners = module.learners()
+    if not learners:
         return
     weights = {n: p for n, p in module.named_parameters() if p.requires_grad}
     draw = module.model.given(batch).draw(batch.x, noise, len(batch.x))
@@ -68,43 +69,44 @@ def _check_apart(module: AutoencoderModule, batch: Batch, noise: Tensor) -> None
     for name, value in {"loss": loss, **draw.penalties, **own_terms}.items():
         if not value.requires_grad:
             continue
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             value.mean(), [*weights.values()], retain_graph=True, allow_unused=True
         )
         reached = {
-            next((part for part in parts if is_within(weight, part)), "the model"): weight
-            for weight, one in zip(weights, found, strict=True)
-            if one is not None
+            next((part for part in learners if is_within(weight, part)), "the model"): weight
+            for weight, gradient in zip(weights, gradients, strict=True)
+            if gradient is not None
         }
-        first = next((part for part in reached if part in parts), "a learner")
+        first = next((part for part in reached if part in learners), "a learner")
         trained = first if name in own_terms else "the model"
         if wrong := [weight for part, weight in reached.items() if part != trained]:
             raise ConfigError(
                 f"model: the gradient of {name}, which is for {trained}, reaches {wrong[0]}, which "
-                "another optimizer trains: detach the codes in what learners minimise, their "
-                "own_terms, and the learners' weights in all else"
+                "another optimizer trains: detach the codes in own_terms, which learners minimise, "
+                "and the learners' weights in all other terms"
             )
 
 
-def _check_told(model: LatentVariableModel, batch: Batch, noise: Tensor) -> None:
-    """Raise a ConfigError if labels are told that the model does not say it is told or speaks of.
+def _check_labels(model: LatentVariableModel, batch: Batch, noise: Tensor) -> None:
+    """Raise a ConfigError if the model uses labels without declaring it.
 
-    That is, if its evaluation depends on labels that `told` does not name, or p(x|z) p(z) on ones
-    that `speaks_of` does not. Also on the device "meta", so that a model that may is tried on the
-    CPU instead. What it reports may depend on them, an accuracy for example.
+    Evaluation may depend on labels only if `told` names them, and p(x|z) p(z) only if `speaks_of`
+    is a density given them; other reported values, such as an accuracy, may always. The check is
+    of values, which a model on the device "meta" lacks: the error there has the CPU tried.
     """
-    is_given = type(model).given is not LatentVariableModel.given
-    if not is_given or ("y" in model.told and model.speaks_of != LatentVariableModel.speaks_of):
+    overrides_given = type(model).given is not LatentVariableModel.given
+    is_declared = "y" in model.told and model.speaks_of != LatentVariableModel.speaks_of
+    if not overrides_given or is_declared:
         return
     if model.device.type == "meta":
-        raise ConfigError("model: without its values nobody sees what it does with labels")
-    kind, tried = type(model).__name__, copy.deepcopy(model).eval()
-    views = [tried.given(batch._replace(y=y)) for y in (batch.y, batch.y + 1)]
+        raise ConfigError("model: its use of labels cannot be checked without values")
+    kind, trial = type(model).__name__, copy.deepcopy(model).eval()
+    views = [trial.given(batch._replace(y=y)) for y in (batch.y, batch.y + 1)]
     draws: list[Draw] = []
     joint = []
     for view in views:
         with torch.no_grad(), torch.random.fork_rng([]):
-            torch.manual_seed(FIXED_SEED)  # of what the model draws beside the noise
+            torch.manual_seed(FIXED_SEED)  # for values that the model draws beside the noise
             draws.append(view.draw(batch.x, noise, len(batch.x)))
             z = draws[0].z
             log_p = view.likelihood.log_prob(batch.x, view.decode(z))
@@ -112,13 +114,13 @@ def _check_told(model: LatentVariableModel, batch: Batch, noise: Tensor) -> None
     parts = [(d.z, d.log_likelihood, *([d.log_weights()] * model.has_density)) for d in draws]
     if "y" not in model.told and not all(map(torch.equal, *parts)):
         raise ConfigError(
-            f"model: {kind} is evaluated with labels, and `told` does not name "
-            "them: its numbers would be compared with those of models that know none. State "
-            'told = {"y"} and what it speaks of, or use labels in training only'
+            f"model: {kind} uses labels in evaluation, and `told` does not name them, so that its "
+            "metrics would be compared with those of models without labels. Set "
+            'told = {"y"} and speaks_of in the class, or use labels only in training'
         )
     if "y" in model.told and not torch.equal(*joint):
         raise ConfigError(
-            f"model: {kind} decodes by labels, or has a prior that goes by them, so that its ELBO "
-            f"bounds no log {model.speaks_of}, and would be compared with those that do: say what "
-            'it speaks of, speaks_of = "p(x|y)"'
+            f"model: the decoder or prior of {kind} depends on labels, so that its ELBO bounds no "
+            f"log {model.speaks_of}, and would be compared with those that do: set in the class "
+            'speaks_of = "p(x|y)"'
         )

@@ -49,7 +49,10 @@ def test_one_job_of_a_sweep_after_another_is_compiled_whole(monkeypatch):
             lambda: torch._dynamo.exc.BackendCompilerFailed("", RuntimeError("no g++"), None),
             "compile: torch's compiler failed .RuntimeError: no g",
         ),
-        (lambda: torch._dynamo.exc.Unsupported(""), "compile: torch cannot compile .* as a whole"),
+        (
+            lambda: torch._dynamo.exc.Unsupported(""),
+            "compile: torch cannot compile .* to one graph",
+        ),
     ],
     ids=["no compiler", "not whole"],
 )

@@ -1,6 +1,7 @@
 """Modules and data modules that know nothing of this project train, sweep, resume and report."""
 
 import json
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -13,7 +14,11 @@ from musigma.commands.export import export_run
 from musigma.commands.predict import predict
 from musigma.data import ForeignDataModule
 from musigma.loading import load_run
+from musigma.metrics import meanings
+from musigma.models import MLP, Autoencoder
 from musigma.module import AutoencoderModule
+from musigma.objectives import ELBO
+from musigma.objectives.likelihoods import Laplace
 from resuming import stop_at
 from workbench.config.misfits import find_misfits
 from workbench.config.quoting import quote
@@ -242,7 +247,7 @@ def test_without_validation_and_test_the_last_weights_are_the_result(train):
 
 def test_both_foreign_and_what_other_commands_say_of_it(train, tmp_path):
     done = train(*MODULE, *DATA)
-    said = r"is a run of theirs.LitAutoEncoder, which is none of musigma's models.*Open it with"
+    said = r"is a run of theirs.LitAutoEncoder, not of a model of musigma, .*Open it with"
     for use in (
         lambda: load_run(done.path),
         lambda: evaluate(
@@ -285,6 +290,29 @@ def test_loaders_may_have_no_length():
     assert (name, len(images), len(labels)) == ("val", 3, 3)
 
 
+class _Noise(L.LightningDataModule):
+    def __init__(self, batch_size):
+        super().__init__()
+        self.batch_size = batch_size
+
+    def train_dataloader(self):
+        images = torch.randn(40, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+        return torch.utils.data.DataLoader(images, batch_size=self.batch_size, shuffle=True)
+
+
+def test_metrics_on_foreign_data_compare_whatever_seed_and_batches_are():
+    config = {"model": {"likelihood": {}, "objective": {}}}
+    module = SimpleNamespace(model=Autoencoder(MLP((8,), (8,)), Laplace()), objective=ELBO())
+    found, firsts = [], []
+    for seed, size in ((0, 10), (1, 10), (1, 20)):
+        torch.manual_seed(seed)
+        data = ForeignDataModule(_Noise(size))
+        found.append(meanings(config, module, data).of("test/loss"))
+        firsts.append(data.first_batch().x)
+    assert len({*found}) == 1
+    assert torch.equal(firsts[0], firsts[1])
+
+
 class _Flat(L.LightningDataModule):
     def train_dataloader(self):
         return torch.utils.data.DataLoader(torch.rand(4, 784))
@@ -303,8 +331,8 @@ class _Missing(_Flat):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (_Flat, r"_Flat: a batch holds images of the shape \[1, 784\]"),
-        (_Nothing, "_Nothing.train_dataloader gives no loader"),
+        (_Flat, r"_Flat: a batch holds images of shape \[1, 784\]"),
+        (_Nothing, "_Nothing.train_dataloader returns no loader"),
         (_Missing, "_Missing.setup: FileNotFoundError: no /data/x.npz"),
     ],
 )

@@ -139,7 +139,7 @@ def test_scheduler_is_stepped_once_an_epoch(run_here):
 
 def test_a_point_has_no_rate_to_weigh():
     model = Autoencoder(MLP(), Laplace(), posterior="point")
-    with pytest.raises(ValueError, match="weighs a rate"):
+    with pytest.raises(ValueError, match="needs a rate"):
         AutoencoderModule(model, ELBO())
     AutoencoderModule(model, Reconstruction())
 

@@ -1,10 +1,10 @@
-"""Pixels in: data sets, normalisation, loaders and LightningDataModules.
+"""Data sets, normalisation, loaders and LightningDataModules.
 
-A data module, such as that of `mnist` or `image_folder`, is a subclass of `ImageDataModule`. It has
-a set for each of training, validation and test: images that are held (`loader`), read one by one by
-worker processes (`streaming`), or readable in one order only (`iterated`). A set makes its loader.
-What workers do is in `one_by_one`. The base of all loaders (`steps`) draws what is random in a
-batch, and resumes at any step. Data modules of the user's own class are wrapped in `foreign`.
+A data module, such as those of `mnist` and `image_folder`, is a subclass of `ImageDataModule`. It
+has a training, a validation and a test set, each of which is in memory (`loader`), read image by
+image by worker processes (`streaming`, `workers`), or read from an IterableDataset (`iterable`).
+A set makes its loader. The base of all loaders (`steps`) draws random pixels and resumes at any
+step. LightningDataModules of other classes are wrapped by `foreign`.
 """
 
 from musigma.data.batch import Batch

@@ -1,4 +1,4 @@
-"""Errors of places on disk, and of somebody else's data sets, as ours."""
+"""Turn errors of the file system and of other people's data sets into DataErrors."""
 
 import os
 from collections.abc import Iterator
@@ -10,40 +10,40 @@ from workbench.errors import DataError, UserError, one_line
 
 @contextmanager
 def readable(path: Path, setting: str) -> Iterator[None]:
-    """Turn errors of reading a place into a DataError with its name.
+    """Turn errors of reading a path into a DataError that names it and the setting to change.
 
     Args:
-        path: the place.
-        setting: the settings that name it.
+        path: the path, for errors that do not name one themselves.
+        setting: the settings that determine it.
     """
     try:
         yield
-    except (OSError, ValueError) as error:  # the latter of a NUL in a name
+    except (OSError, ValueError) as error:  # a ValueError if there is a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
-        place = str(getattr(error, "filename", None) or path).removesuffix("/.")
+        name = str(getattr(error, "filename", None) or path).removesuffix("/.")
         raise DataError(
-            f"{place!r} cannot be read: {reason}.\n"
+            f"{name!r} cannot be read: {reason}.\n"
             f"Check its path and permissions, or name another place with {setting}."
         ) from error
 
 
 @contextmanager
-def blamed(place: str) -> Iterator[None]:
-    """Turn errors of somebody else's class into a DataError that begins with a place."""
+def as_data_error(prefix: str) -> Iterator[None]:
+    """Turn any exception of foreign code into a DataError whose message starts with `prefix`."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        raise DataError(f"{place}: {type(error).__name__}: {one_line(error)}") from error
+        raise DataError(f"{prefix}: {type(error).__name__}: {one_line(error)}") from error
 
 
-def is_there(folder: Path) -> bool:
-    """True if there is such a folder.
+def folder_exists(folder: Path) -> bool:
+    """True if the folder exists; unlike `Path.is_dir`, False means nothing but absence.
 
     Raises:
-        OSError: if something else has its name, or it may not be read.
-        ValueError: if it cannot be a name.
+        OSError: if the path is not a folder, is a broken link or may not be accessed.
+        ValueError: if it is not a valid path.
     """
     try:
         os.stat(f"{folder}/.")

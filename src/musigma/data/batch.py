@@ -1,4 +1,4 @@
-"""Batches: ours, and those of any other loader."""
+"""The `Batch` of this project, and the conversion of any other loader's batches to it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,12 +15,12 @@ ACCEPTED = "x, (x, y), a mapping with x and perhaps y, or a musigma.data.Batch"
 
 
 class Batch(NamedTuple):
-    """B images, their labels, and their places in the set they were taken from.
+    """B images, their labels, and their indices in the data set.
 
     Args:
         x: normalised images, `[B, C, H, W]`, float32.
         y: class labels, `[B]`; −1 where there are none.
-        row: places in the loader's data set, `[B]`; None where they are not known.
+        row: indices in the loader's data set, `[B]`; None if unknown.
     """
 
     x: Tensor
@@ -29,19 +29,19 @@ class Batch(NamedTuple):
 
 
 def as_batch(batch: Any, image_shape: Sequence[int], dtype: Any) -> Batch:
-    """A batch of any loader as ours: `x`, `(x, y)`, a mapping with `x` and perhaps `y`, a `Batch`.
+    """Convert `x`, `(x, y)`, a mapping with `x` and perhaps `y`, or a `Batch` to a `Batch`.
 
-    Its images get the model's `dtype`. Labels that are not one whole number an image, such as lists
-    of attributes, are left out.
+    Images are cast to the model's `dtype`. Labels that are not one integer per image, such as lists
+    of attributes, are dropped.
 
     Raises:
-        DataError: if it is none of these, or its images are not what a model of that shape takes.
+        DataError: if it is none of these, or its images are not floats of the model's shape.
         ConfigError: if the weights have 16 bits.
     """
     if dtype.itemsize < 4:
         raise ConfigError(
-            f"the model's weights are {dtype}, and codes and densities need 32 bits: leave "
-            "them so, and let the trainer compute with precision='bf16-mixed'"
+            f"the model's weights are {dtype}, and codes and densities need 32 bits: keep "
+            "float32 weights and train with precision='bf16-mixed'"
         )
     x, y, row = parts_of(batch)
     if x.shape == torch.Size(image_shape):
@@ -51,7 +51,7 @@ def as_batch(batch: Any, image_shape: Sequence[int], dtype: Any) -> Batch:
         )
     if x.shape[1:] != torch.Size(image_shape) or not len(x):
         raise DataError(
-            f"a batch of the loader holds images of the shape {list(x.shape)}, and the model takes "
+            f"a batch of the loader holds images of shape {list(x.shape)}, and the model takes "
             f"[B, {', '.join(map(str, image_shape))}]: change the data set's transform, or the "
             "model's image_shape"
         )
@@ -66,7 +66,7 @@ def as_batch(batch: Any, image_shape: Sequence[int], dtype: Any) -> Batch:
 
 
 def parts_of(batch: Any) -> tuple[Tensor, Any, Tensor | None]:
-    """The images of a batch of any loader, their labels and their places, where it has such.
+    """The images of a batch of any loader, and its labels and indices, None where it has none.
 
     Raises:
         DataError: if there are no images.
@@ -83,52 +83,52 @@ def parts_of(batch: Any) -> tuple[Tensor, Any, Tensor | None]:
     else:
         x, y = batch, None
     if not isinstance(x, Tensor):
-        raise DataError(f"a batch of the loader is {_in_words(batch)}; it should be {ACCEPTED}")
+        raise DataError(f"a batch of the loader is {_describe(batch)}; it should be {ACCEPTED}")
     return x, y, row
 
 
 def check_pixels(x: Tensor, pixels: Sequence[Pixels]) -> None:
-    """Check that images are of the pixels that a likelihood speaks of; the device must wait.
+    """Check that pixels are of a kind that a likelihood is for; synchronises with the device.
 
     Raises:
-        DataError: if they are not.
+        DataError: if they are not, or not finite.
     """
     if "real" not in pixels and (found := outside_unit(x)):
         raise DataError(
-            f"the loader's pixels lie {found}, and the likelihood is one of "
-            f"{' or '.join(pixels)} pixels: leave out Normalize, or take another likelihood"
+            f"the loader's pixels lie {found}, and the likelihood is for "
+            f"{' or '.join(pixels)} pixels: leave out Normalize, or choose another likelihood"
         )
     if "real" not in pixels and "unit" not in pixels and not ((x == 0) | (x == 1)).all():
         raise DataError(
-            "the loader's pixels are grey, and the likelihood is one of binary pixels: round "
-            "them, or take another likelihood"
+            "the loader's pixels are grey, and the likelihood is for binary pixels: round "
+            "them, or choose another likelihood"
         )
     if not x.isfinite().all():
-        raise DataError("the loader's pixels are not all finite numbers: look at its transform")
+        raise DataError("the loader's pixels are not all finite: check its transform")
 
 
 def outside_unit(x: Tensor) -> str | None:
-    """`between -0.42 and 2.82`, if not all numbers lie in [0, 1]; the device must wait."""
+    """The range, as `between -0.42 and 2.82`, unless it is within [0, 1]; synchronises."""
     low, high = x.min().item(), x.max().item()
-    if low >= 0 and high <= 1:  # which NaN is not
+    if low >= 0 and high <= 1:  # false for NaN
         return None
     return f"between {low:.3g} and {high:.3g}"
 
 
 def size_of(loader: Any) -> int | None:
-    """The number of images of a loader's data set; None where it is not known."""
+    """The number of images of a loader's data set; None if unknown."""
     try:
         return len(loader.dataset)
     except (AttributeError, TypeError, NotImplementedError):
         return None
 
 
-def has_places(loader: Any) -> bool:
-    """True if a loader's data set is a numbered one, which is read in the order of its samples."""
+def has_indices(loader: Any) -> bool:
+    """True if a loader's data set is map-style and has a length, so that images have indices."""
     return size_of(loader) is not None and not isinstance(loader.dataset, IterableDataset)
 
 
-def _in_words(batch: Any) -> str:
+def _describe(batch: Any) -> str:
     name = type(batch).__name__
     if isinstance(batch, Mapping):
         return f"a {name} with the keys {', '.join(map(str, batch))}"

@@ -1,4 +1,4 @@
-"""The check of the data sets, for `scripts/doctor.py`."""
+"""Check the downloaded data sets, for `scripts/doctor.py`."""
 
 import os
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from musigma.paths import default_data_root
 from workbench.errors import DataError
 from workbench.project import Finding
 
-GET_DATA = "The first run that needs them downloads them; or put them there by hand."
+GET_DATA = "The first run that needs them downloads them, or copy them there yourself."
 
 
 def data_sets() -> Iterator[Finding]:
-    """The state of each data set: here and whole, missing, or damaged."""
+    """The state of each data set: complete, missing or damaged."""
     root = Path(os.path.expanduser(default_data_root()))
     for name in get_args(Dataset):
         folder = root / name / "raw"
@@ -33,7 +33,7 @@ def data_sets() -> Iterator[Finding]:
             continue
         if missing:
             what = f"{len(missing)} of {len(FILES)} files are not in {folder}"
-            sample = "\nOr train on 5,000 digits that are here: data.fallback=sample"
+            sample = "\nOr train on the 5,000 digits of a package: data.fallback=sample"
             yield Finding("note", name, what, GET_DATA + sample * (name == "MNIST"))
         else:
             yield Finding("ok", name, str(folder))

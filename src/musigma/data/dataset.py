@@ -1,4 +1,4 @@
-"""Any data set of PyTorch's, streamed."""
+"""Any `torch.utils.data.Dataset`, streamed."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +12,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from musigma.data.access import blamed
+from musigma.data.access import as_data_error
 from musigma.data.datamodule import ImageDataModule
-from musigma.data.image_files import EIGHT_BITS, check_channels, fitted
-from musigma.data.iterated import Iterated
+from musigma.data.image_files import EIGHT_BITS, check_channels, scale_and_crop
+from musigma.data.iterable import IterableStream
 from musigma.data.splits import NO_LABEL, TEST_SHARE, holding_out
-from musigma.data.streaming import Streamed
+from musigma.data.streaming import IndexedStream
 from musigma.shapes import ImageShape
 from workbench.errors import DataError
 from workbench.ranges import checked
@@ -28,19 +28,19 @@ log = logging.getLogger(__name__)
 class DatasetDataModule(ImageDataModule):
     """Images of a `torch.utils.data.Dataset`, read one by one by worker processes.
 
-    An item is an image, `(image, label)` or a mapping with `x` and perhaps `y`; an image a PIL
-    image, which is scaled and cut to fit, or a uint8 tensor or array of the model's shape.
-    An IterableDataset will do: it comes in its own order, and has a validation and a test set only
-    if `val` and `test` say so.
+    An item is an image, `(image, label)` or a mapping with `x` and perhaps `y`. An image is a PIL
+    image, which is scaled and cropped, or a uint8 tensor or array of shape `image_shape`. An
+    IterableDataset is read in its own order; it has validation and test sets only if `val` and
+    `test` are given.
 
     Args:
-        dataset: makes the training set, such as a class in `torchvision.datasets`.
+        dataset: a function or class that returns the training set, such as one of
+            `torchvision.datasets`.
         image_shape: C, H and W.
-        test: the arguments by which the test set differs, such as `{"train": False}` or
-            `{"split": "test"}`; without them a tenth of the images, chosen by a fixed seed, is the
-            test set.
-        val: likewise of the validation set; without them `val_size` images are held out.
-        settings: the others of `ImageDataModule`.
+        test: its arguments for the test set, such as `{"train": False}` or `{"split": "test"}`; by
+            default the test set is a tenth of the images, chosen by a fixed seed.
+        val: its arguments for the validation set; by default `val_size` images are held out.
+        settings: further arguments of `ImageDataModule`.
     """
 
     resizes = True
@@ -61,10 +61,10 @@ class DatasetDataModule(ImageDataModule):
         if is_iterable and settings.get("num_workers") is None:
             self.num_workers = 1
         self.dataset = dataset
-        self.others = {"test": test, "val": val}
+        self.arguments = {"dataset": {}, "test": test or {}, "val": val or {}}
         self.name = f"{_name_of(dataset)} {' × '.join(map(str, image_shape))}"
         self.source = "dataset"
-        self._opened: dict[str, Source] = {}
+        self._sources: dict[str, DatasetSource] = {}
 
     def prepare_data(self) -> None:
         """Open the data sets, which may download them, and read the first item of each.
@@ -72,29 +72,28 @@ class DatasetDataModule(ImageDataModule):
         Raises:
             DataError: if one cannot be opened, has no length, or its items are not images.
         """
-        if self._opened:
+        if self._sources:
             return
-        sets = {"dataset": {}, **{name: more for name, more in self.others.items() if more}}
-        opened = {
-            name: Source(partial(self.dataset, **more), self.image_shape, f"data.{name}")
-            for name, more in sets.items()
+        sources = {
+            name: DatasetSource(partial(self.dataset, **given), self.image_shape, f"data.{name}")
+            for name, given in self.arguments.items()
+            if given or name == "dataset"
         }
-        for source in opened.values():
+        for source in sources.values():
             source.check_first()
-        if iterated := [name for name, source in opened.items() if source.is_iterable]:
-            self._say_what_lacks(iterated)
-        self._opened = opened
+        if iterable := [source.place for source in sources.values() if source.is_iterable]:
+            self._log_limits(iterable)
+        self._sources = sources
 
-    def _say_what_lacks(self, iterated: Sequence[str]) -> None:
-        """Say before training what an IterableDataset cannot do."""
+    def _log_limits(self, places: Sequence[str]) -> None:
+        """Log the limits of training on an IterableDataset."""
         log.info(
-            "no length and no places: %s. Such data come in\n"
-            "their own order, resume by reading again what was read, and no images of them\n"
-            "are held out",
-            ", ".join(f"data.{name}" for name in iterated),
+            "IterableDataset: %s. It is read in its own order, is\n"
+            "read again from the start when a run resumes, and no images of it are held out",
+            ", ".join(places),
         )
-        if lacking := [name for name in ("val", "test") if not self.others[name]]:
-            log.info("no %s images: name them with data.%s={...}", lacking[0], lacking[0])
+        if missing := [name for name in ("val", "test") if not self.arguments[name]]:
+            log.info("no %s images: name them with data.%s={...}", missing[0], missing[0])
         if self.num_workers > 1:
             log.info(
                 "each of data.num_workers=%d iterates over it: it must give each its share\n"
@@ -102,41 +101,42 @@ class DatasetDataModule(ImageDataModule):
                 self.num_workers,
             )
 
-    def streams(self) -> dict[str, Streamed | Iterated]:
-        """The sets as they are streamed; nothing but the first images is read yet."""
+    def streams(self) -> dict[str, IndexedStream | IterableStream]:
+        """The sets of the data; only their first images are read yet."""
         self.prepare_data()
         streams = {
-            name.replace("dataset", "train"): source.streamed(self.one_by_one)
-            for name, source in self._opened.items()
+            name.replace("dataset", "train"): source.stream(self.stream_settings)
+            for name, source in self._sources.items()
         }
         return holding_out(streams, "test", TEST_SHARE, f"{self.name}, a test set")
 
 
-class Source:
-    """A data set as a source of rows.
+class DatasetSource:
+    """A data set whose items are converted to images and labels.
 
     Args:
-        make: opens it.
+        make: returns the data set.
         image_shape: C, H and W.
-        place: the setting that it comes from.
+        place: its setting, for messages.
 
     Raises:
-        DataError: if it cannot be opened, or has neither a length nor an order of its own.
+        DataError: if it cannot be opened, or has no length and is no IterableDataset.
     """
 
     def __init__(self, make: Callable[[], Any], image_shape: ImageShape, place: str) -> None:
         self.image_shape = image_shape
         self.place = place
-        with blamed(place):
+        with as_data_error(place):
             self.dataset = make()
             self.is_iterable = isinstance(self.dataset, IterableDataset)
             self.count = 0 if self.is_iterable else len(self.dataset)
 
-    def streamed(self, settings: Mapping[str, Any]) -> Streamed | Iterated:
-        """It, as a set of images."""
+    def stream(self, settings: Mapping[str, Any]) -> IndexedStream | IterableStream:
+        """The data set as a set of images."""
         if self.is_iterable:
-            return Iterated(dataset=self.dataset, read=self.read, **settings)
-        return Streamed(get=self, rows=torch.arange(self.count), is_random=True, **settings)
+            return IterableStream(dataset=self.dataset, read=self.convert, **settings)
+        rows = torch.arange(self.count)
+        return IndexedStream(read=self, rows=rows, is_random=True, **settings)
 
     def check_first(self) -> None:
         """Read the first item.
@@ -149,30 +149,30 @@ class Source:
             return
         first = None
         if self.is_iterable:
-            unreadable = f"{self.place}: item 0 cannot be read"
-            with isolate_rng(include_cuda=False), blamed(unreadable):
+            prefix = f"{self.place}: item 0 cannot be read"
+            with isolate_rng(include_cuda=False), as_data_error(prefix):
                 first = next(iter(self.dataset), None)
         if first is None:
             raise DataError(f"{self.place}: {type(self.dataset).__name__} holds no images")
-        self.read(first, 0)
+        self.convert(first, 0)
 
     def __call__(self, row: int) -> tuple[Tensor, int]:
-        with blamed(f"{self.place}: item {row} cannot be read"):
+        with as_data_error(f"{self.place}: item {row} cannot be read"):
             item = self.dataset[row]
-        return self.read(item, row)
+        return self.convert(item, row)
 
-    def read(self, item: Any, row: int) -> tuple[Tensor, int]:
+    def convert(self, item: Any, row: int) -> tuple[Tensor, int]:
         """The image and the label of an item.
 
         Raises:
-            DataError: if it is not an image of the model's shape.
+            DataError: if it has no image of the model's shape.
         """
         label: Any = None
         if isinstance(item, Mapping):
             if "x" not in item:
                 raise DataError(
                     f"{self.place}: item {row} has the keys {', '.join(map(str, item))}, and "
-                    "should have its image as x, and its label, if there is one, as y"
+                    "should have its image as x and its label, if it has one, as y"
                 )
             item, label = item["x"], item.get("y")
         elif isinstance(item, tuple | list):
@@ -182,7 +182,7 @@ class Source:
     def _image(self, image: Any, row: int) -> Tensor:
         if isinstance(image, Image.Image) and image.mode in EIGHT_BITS:
             check_channels(self.image_shape)
-            return fitted(image, self.image_shape)
+            return scale_and_crop(image, self.image_shape)
         if isinstance(image, np.ndarray):
             image = torch.from_numpy(image)
         if not isinstance(image, Tensor) or image.dtype != torch.uint8:
@@ -208,5 +208,5 @@ def _label(label: Any) -> int:
     return label if isinstance(label, int) and label >= 0 else NO_LABEL
 
 
-def _name_of(recipe: Any) -> str:
-    return str(getattr(getattr(recipe, "func", recipe), "__name__", "dataset"))
+def _name_of(make: Any) -> str:
+    return str(getattr(getattr(make, "func", make), "__name__", "dataset"))

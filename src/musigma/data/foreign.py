@@ -1,4 +1,4 @@
-"""LightningDataModules of the user's own class, in the form of this project's."""
+"""Adapt LightningDataModules of any class to the interface of `ImageDataModule`."""
 
 import logging
 import math
@@ -16,9 +16,8 @@ from torch import Tensor
 
 from musigma.data.batch import Batch, as_batch, parts_of
 from musigma.data.datamodule import ImageDataModule, SetName
-from musigma.data.in_order import InOrder
+from musigma.data.lazy_images import LazyImages
 from musigma.data.normalization import Normalization
-from musigma.objectives.likelihoods import Pixels
 from musigma.seeding import FIXED_SEED, seed_everything
 from musigma.shapes import ImageShape
 from workbench.errors import DataError, one_line
@@ -28,62 +27,57 @@ log = logging.getLogger(__name__)
 SOURCE = "data module of your own"
 
 
-class AsTheyCome(Normalization):
-    """Pixels as a loader gives them: whatever made them is not known here.
+class UnknownNormalization(Normalization):
+    """Pixels as a loader returns them, normalised in an unknown way.
 
-    The scale of pixels beyond [0, 1] is not known: what speaks of [0, 1] pixels (PSNR, densities on
-    the common scale) is not a number, and they are shown from the smallest to the largest.
+    For pixels outside [0, 1], metrics on the [0, 1] scale (PSNR, densities on the common scale) are
+    NaN, and images are shown with the range of the first batch mapped to [0, 1].
 
     Args:
         x: the first batch.
     """
 
     def __init__(self, x: Tensor) -> None:
-        self.low, self.high = x.min().item(), x.max().item()
-        is_unit = self.low >= 0 and self.high <= 1
+        self._low, self._high = x.min().item(), x.max().item()
+        is_unit = self._low >= 0 and self._high <= 1
         is_binary = bool(((x == 0) | (x == 1)).all())
-        self.kind: Pixels = "binary" if is_binary else "unit" if is_unit else "real"
-
-    @property
-    def pixels(self) -> Pixels:  # type: ignore[override]
-        """The kind of the pixels in the first batch."""
-        return self.kind
+        self.pixels = "binary" if is_binary else "unit" if is_unit else "real"
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Grey levels of images from elsewhere, scaled as the data are if that is to [0, 1]."""
-        if self.kind == "unit":
+        """Scale grey levels of other images to [0, 1], if the pixels of the data are there."""
+        if self.pixels == "unit":
             return images.float().div_(255)
         raise DataError(
-            "a data module of your own normalises its images itself, in a way that is not known "
-            "here: add these images to its data"
+            "your data module normalises its images in an unknown way, so other images cannot be "
+            "normalised alike: add them to its data"
         )
 
     def to_unit(self, x: Tensor) -> Tensor:
-        return torch.full_like(x, math.nan) if self.kind == "real" else x
+        return torch.full_like(x, math.nan) if self.pixels == "real" else x
 
     def shown(self, x: Tensor) -> Tensor:
-        if self.kind == "real":
-            x = (x - self.low) / max(self.high - self.low, 1e-12)
+        if self.pixels == "real":
+            x = (x - self._low) / max(self._high - self._low, 1e-12)
         return x.clamp(0, 1)
 
     def log_unit_volume(self) -> float:
-        return math.nan if self.kind == "real" else 0.0
+        return math.nan if self.pixels == "real" else 0.0
 
 
-def _of_inner(hook: str) -> Any:
-    """A hook that calls the inner data module's hook of that name."""
+def _forward(hook: str) -> Any:
+    """A hook that calls the wrapped data module's hook of that name."""
 
-    def call(self: "ForeignDataModule", *given: Any, **named: Any) -> Any:
-        return getattr(self.inner, hook)(*given, **named)
+    def call(self: "ForeignDataModule", *args: Any, **kwargs: Any) -> Any:
+        return getattr(self.inner, hook)(*args, **kwargs)
 
     return call
 
 
 class ForeignDataModule(ImageDataModule):
-    """Wraps a LightningDataModule of any class, and passes on its loaders and hooks.
+    """Wraps a LightningDataModule of any class, and forwards its loaders and hooks.
 
-    The shape of the images is its `image_shape`, if it has one, and else that of its first training
-    batch. What it draws in `prepare_data` and `setup`, such as a split, is the same in every run.
+    The shape of the images is its `image_shape`, or else that of its first training batch. Random
+    values that it draws in `prepare_data` and `setup`, for a split say, are the same in every run.
 
     Args:
         inner: the data module.
@@ -97,14 +91,14 @@ class ForeignDataModule(ImageDataModule):
         self.device = torch.device("cpu")
         self.prepare_data_per_node = inner.prepare_data_per_node
         self._log_hyperparams = inner._log_hyperparams = False
-        self.is_prepared = False  # while jobs are checked, when its data may not be read
+        self.is_prepared = False  # data are not read while jobs are checked
         self._stages: set[str] = set()
-        self._first: Batch | None = None
-        self.labels = {}  # not known before they are read
+        self._first_batch: Batch | None = None
+        self.labels = {}  # unknown
         self._sets = {}
 
     def __getattr__(self, name: str) -> Any:
-        """An attribute of the data module itself, such as `trainer.datamodule.num_classes`."""
+        """An attribute of the wrapped data module, such as `trainer.datamodule.num_classes`."""
         if name in ("inner", "__setstate__"):
             raise AttributeError(name)
         return getattr(self.inner, name)
@@ -120,76 +114,77 @@ class ForeignDataModule(ImageDataModule):
 
     @property
     def known_shape(self) -> ImageShape | None:
-        """The shape that the data module says it has, or that of images that have been read."""
-        if self._first is not None:
-            return _shape(self._first.x)
-        said = getattr(self.inner, "image_shape", None)
-        return said if said is None else (said[0], said[1], said[2])
+        """The shape of images that have been read, or else the data module's `image_shape`."""
+        if self._first_batch is not None:
+            return _shape(self._first_batch.x)
+        declared = getattr(self.inner, "image_shape", None)
+        return declared if declared is None else (declared[0], declared[1], declared[2])
 
     @property
     def image_shape(self) -> ImageShape:  # type: ignore[override]
-        """Channels, height and width; reads a batch if the data module does not say."""
+        """Channels, height and width; reads a batch unless the data module declares them."""
         return self.known_shape or _shape(self.first_batch().x)
 
     @property
     def normalization(self) -> Normalization:  # type: ignore[override]
-        """Pixels as they come."""
-        return AsTheyCome(self.first_batch().x)
+        """Unknown: pixels as the loader returns them."""
+        return UnknownNormalization(self.first_batch().x)
 
     def first_batch(self) -> Batch:
-        """The first batch of a training loader, on the CPU.
+        """The first batch of the training loader, on the CPU, the same in every run.
 
         Raises:
             DataError: if there is none, or it does not hold images.
         """
-        if self._first is None:
+        if self._first_batch is None:
             self.prepare_data()
             self.setup("fit")
             with isolate_rng():
-                found = next(iter(self._loaders("train")), None)
-            if found is None:
+                seed_everything(FIXED_SEED)
+                batch = next(self._raw_batches("train"), None)
+            if batch is None:
                 raise DataError(f"{self.name}: its training loader gives no batch")
-            self._first = _batch(found, str(self.name))
-        return self._first
+            self._first_batch = _as_batch(batch, str(self.name))
+        return self._first_batch
 
     def prepare_data(self) -> None:
         if not self.is_prepared:
-            self._seeded(self.inner.prepare_data)
+            self._call_seeded(self.inner.prepare_data)
             self.is_prepared = True
 
     def setup(self, stage: str) -> None:
         if stage not in self._stages:
             self._stages.add(stage)
-            self._seeded(self.inner.setup, stage)
+            self._call_seeded(self.inner.setup, stage)
 
-    def some(self, count: int) -> "ForeignDataModule":
-        """The same: a trainer's limits shorten it."""
+    def shortened(self, count: int) -> "ForeignDataModule":
+        """Itself: the trainer limits the number of batches."""
         return self
 
     def train_dataloader(self) -> Any:
-        if (found := self.inner.train_dataloader()) is None:
-            raise DataError(f"{self.name}.train_dataloader gives no loader; return one")
-        return found
+        if (loader := self.inner.train_dataloader()) is None:
+            raise DataError(f"{self.name}.train_dataloader returns no loader; return one")
+        return loader
 
     def val_dataloader(self) -> Any:
-        return self._own("val_dataloader")
+        return self._optional_loader("val_dataloader")
 
     def test_dataloader(self) -> Any:
-        if not self._has("test_dataloader"):
+        if not self._defines("test_dataloader"):
             log.info("%s has no test_dataloader: nothing is tested", self.name)
-        return self._own("test_dataloader")
+        return self._optional_loader("test_dataloader")
 
     def predict_dataloader(self) -> Any:
-        own = "predict_dataloader" if self._has("predict_dataloader") else "test_dataloader"
-        return self._own(own)
+        has_own = self._defines("predict_dataloader")
+        return self._optional_loader("predict_dataloader" if has_own else "test_dataloader")
 
     def evaluation_loader(self, name: SetName) -> Any:
-        """The batches of a set, in the order of its loader; an empty list where there is none."""
-        hook = {"val": "val_dataloader", "test": "test_dataloader"}.get(name)
-        return [] if hook and not self._has(hook) else InOrder(partial(self._batches, name))
+        """The batches of a set, in the order of its loader; an empty list if it has none."""
+        has_loader = name == "train" or self._defines(f"{name}_dataloader")
+        return LazyImages(partial(self._batches, name)) if has_loader else []
 
     def first_images(self, count: int) -> tuple[Literal["train", "val"], Tensor, Tensor]:
-        # One without a length has none of 0 either.
+        # A loader without a length does not have the length 0.
         name: Literal["train", "val"] = "val" if sized_len(self.val_dataloader()) != 0 else "train"
         images, labels = [], []
         for batch in self._batches(name):
@@ -200,57 +195,57 @@ class ForeignDataModule(ImageDataModule):
         device = self._device
         return name, torch.cat(images)[:count].to(device), torch.cat(labels)[:count].to(device)
 
-    teardown = _of_inner("teardown")
-    on_exception = _of_inner("on_exception")
-    transfer_batch_to_device = _of_inner("transfer_batch_to_device")
-    on_before_batch_transfer = _of_inner("on_before_batch_transfer")
-    on_after_batch_transfer = _of_inner("on_after_batch_transfer")
-    state_dict = _of_inner("state_dict")
-    load_state_dict = _of_inner("load_state_dict")
+    teardown = _forward("teardown")
+    on_exception = _forward("on_exception")
+    transfer_batch_to_device = _forward("transfer_batch_to_device")
+    on_before_batch_transfer = _forward("on_before_batch_transfer")
+    on_after_batch_transfer = _forward("on_after_batch_transfer")
+    state_dict = _forward("state_dict")
+    load_state_dict = _forward("load_state_dict")
 
-    def _seeded(self, function: Any, *arguments: str) -> None:
+    def _call_seeded(self, function: Any, *arguments: str) -> None:
+        """Call a hook with a fixed seed; errors of files are raised as DataErrors."""
         with isolate_rng():
             seed_everything(FIXED_SEED)
             try:
                 function(*arguments)
-            except (OSError, RuntimeError) as error:  # as torchvision raises of files not there
+            except (OSError, RuntimeError) as error:  # torchvision raises it for missing files
                 what = f"{type(error).__name__}: {one_line(error)}"
                 raise DataError(f"{self.name}.{function.__name__}: {what}") from error
 
-    def _has(self, hook: str) -> bool:
+    def _defines(self, hook: str) -> bool:
         return is_overridden(hook, self.inner, L.LightningDataModule)
 
-    def _own(self, hook: str) -> Any:
-        found = getattr(self.inner, hook)() if self._has(hook) else None
-        return [] if found is None else found
+    def _optional_loader(self, hook: str) -> Any:
+        loader = getattr(self.inner, hook)() if self._defines(hook) else None
+        return [] if loader is None else loader
 
-    def _loaders(self, name: SetName) -> Iterator[Any]:
-        """The batches of a set, of all of its loaders."""
-        loaders = {"train": self.train_dataloader, "val": self.val_dataloader}
-        found = loaders.get(name, self.test_dataloader)()
+    def _raw_batches(self, name: SetName) -> Iterator[Any]:
+        """The batches of all loaders of a set, as they are returned."""
+        found = getattr(self, f"{name}_dataloader")()
         yield from chain.from_iterable(found if isinstance(found, list | tuple) else [found])
 
     def _batches(self, name: SetName) -> Iterator[Batch]:
-        """The batches of a set as ours, on the data module's device, drawn alike each time."""
+        """The batches of a set, converted, on the data module's device, and the same each time."""
         row = 0
         with isolate_rng():
             seed_everything(FIXED_SEED)
-            for found in self._loaders(name):
-                x, y, _ = _batch(found, str(self.name))
+            for batch in self._raw_batches(name):
+                x, y, _ = _as_batch(batch, str(self.name))
                 rows = torch.arange(row, row + len(x))
                 row += len(x)
                 yield Batch(x.to(self._device), y, rows)
 
 
-def _batch(found: Any, name: str) -> Batch:
-    """A batch of any loader as ours, of whatever shape its images have."""
-    x, *_ = parts_of(found)
+def _as_batch(batch: Any, name: str) -> Batch:
+    """Convert a batch of images of any shape."""
+    x, *_ = parts_of(batch)
     if x.ndim != 4:
         raise DataError(
-            f"{name}: a batch holds images of the shape {list(x.shape)}, and a model of images "
-            "takes [B, C, H, W]: channels, height, width"
+            f"{name}: a batch holds images of shape {list(x.shape)}, and should be "
+            "[B, C, H, W]: channels, height, width"
         )
-    return as_batch(found, x.shape[1:], torch.float32)
+    return as_batch(batch, x.shape[1:], torch.float32)
 
 
 def _shape(x: Tensor) -> ImageShape:

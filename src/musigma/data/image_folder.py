@@ -1,9 +1,9 @@
-"""A folder of image files as a data set."""
+"""A data set in a folder of image files."""
 
 import logging
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,10 +14,11 @@ from torch import Tensor
 
 from musigma.data.access import readable
 from musigma.data.datamodule import ImageDataModule
-from musigma.data.image_files import check_channels, is_image_file, read_file, read_files
+from musigma.data.folder_layout import files_with_classes, set_folders
+from musigma.data.image_files import check_channels, read_file, read_files
 from musigma.data.memory import free_host_memory
 from musigma.data.splits import NO_LABEL, TEST_SHARE, holding_out
-from musigma.data.streaming import Streamed
+from musigma.data.streaming import IndexedStream
 from musigma.shapes import ImageShape
 from workbench.errors import DataError
 from workbench.ranges import checked
@@ -25,34 +26,27 @@ from workbench.ranges import checked
 log = logging.getLogger(__name__)
 
 SHARE_READ_AT_ONCE = 0.25
-"""The share of the host's free memory for images read once; for a moment they are there twice."""
-
-SETS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-"""Name of a folder, in lower case → the set that it holds."""
+"""The largest fraction of free memory for images read once; while reading they take twice that."""
 
 
 class ImageFolderDataModule(ImageDataModule):
-    """Image files, made to fit; a folder for each class, or no classes.
+    """Image files of any size, scaled and cropped, with a folder per class or without classes.
 
     They are read once and held in memory, or streamed: read anew in every epoch by worker
-    processes. A file that is damaged is found before training, or when it is streamed.
+    processes. A damaged file is an error before training, or, if streamed, when it is read.
 
-    `path/<class>/...` as in torchvision's ImageFolder, or all files right in `path`; likewise in
-    `path/train`, and in `path/val` (or `valid`, `validation`) and `path/test` where there are such.
-    With a validation set of its own `val_size` is ignored. Without a test set of its own a tenth of
-    the images, chosen by a fixed seed, is the test set. Classes are numbered in the order of their
-    names. Hidden files and folders do not count.
+    Files are in `path/<class>/...`, as for torchvision's ImageFolder, or, without classes, directly
+    in `path`; or in the same way in `path/train` and optionally `path/val` (or `valid`,
+    `validation`) and `path/test`. Without a `test` folder, a tenth of the images, chosen by a fixed
+    seed, is the test set. Classes are numbered in the order of their names. Hidden files and
+    folders are ignored.
 
     Args:
         path: the folder.
-        image_shape: channels, 1 or 3, height and width; images are scaled and cut to fit.
-        stream: `true` streams, `false` reads once, and `auto` streams what would take more than a
-            quarter of the memory that is free.
-        settings: the others of `ImageDataModule`.
+        image_shape: channels (1 or 3), height and width.
+        stream: `true` streams, `false` reads once, `auto` streams if the images would take more
+            than a quarter of the free memory.
+        settings: further arguments of `ImageDataModule`.
     """
 
     resizes: ClassVar[bool] = True
@@ -70,15 +64,15 @@ class ImageFolderDataModule(ImageDataModule):
         self.stream = stream
         self.path = Path(os.path.expanduser(path))
         with readable(self.path, "data.path=..."):
-            place = os.path.realpath(self.path)
-        self.name = f"{os.path.basename(place)} {' × '.join(map(str, image_shape))}"
-        self._test: tuple[Tensor, Tensor] | None = None
+            folder = os.path.realpath(self.path)
+        self.name = f"{os.path.basename(folder)} {' × '.join(map(str, image_shape))}"
+        self._test_arrays: tuple[Tensor, Tensor] | None = None
 
     def prepare_data(self) -> None:
-        """Check the names of all files, and decide whether to stream them.
+        """List the files, and decide whether to stream them.
 
         Raises:
-            DataError: if there are no images, or those to train on lack a class.
+            DataError: if there are none, or the training images lack a class of other sets.
         """
         sets = self._files()
         if self.stream == "auto":
@@ -89,8 +83,8 @@ class ImageFolderDataModule(ImageDataModule):
             if self.stream:
                 log.info(
                     "streaming %s images from their files with %d workers: their pixels would\n"
-                    "take %.1f GiB of the %.1f GiB of memory that is free (data.stream=false\n"
-                    "reads them once all the same)",
+                    "take %.1f GiB of the %.1f GiB of memory that are free (data.stream=false\n"
+                    "reads them into memory anyway)",
                     f"{count:,}",
                     self.num_workers,
                     needed / 2**30,
@@ -98,51 +92,52 @@ class ImageFolderDataModule(ImageDataModule):
                 )
 
     def setup(self, stage: str) -> None:
-        """Read what the stage needs; before training the test images too, as one may be damaged."""
+        """Read the sets of a stage; before training also the test images, as one may be damaged."""
         if stage == "fit" and not self._sets and self.stream is not True:
-            self._test = self._files()["test"].read()
+            self._test_arrays = self._files()["test"].read()
         super().setup(stage)
         if stage == "test":
-            self._test = None
+            self._test_arrays = None
 
-    def streams(self) -> Mapping[str, Streamed] | None:
+    def streams(self) -> Mapping[str, IndexedStream] | None:
         """The sets of image files, if they are streamed."""
         if self.stream is not True:
             return None
         check_channels(self.image_shape)
         return {
-            name: Streamed(get=files, rows=torch.arange(len(files)), **self.one_by_one)
+            name: IndexedStream(read=files, rows=torch.arange(len(files)), **self.stream_settings)
             for name, files in self._files().items()
         }
 
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
-        """Images `[N, C, H, W]` uint8 and labels `[N]`, in the order of the files' names."""
-        if not train and self._test is not None:
-            return self._test
+        """Images `[N, C, H, W]` uint8 and labels `[N]`, in the order of file names."""
+        if not train and self._test_arrays is not None:
+            return self._test_arrays
         return self._files()["train" if train else "test"].read()
 
     def read_validation(self) -> tuple[Tensor, Tensor] | None:
-        """The same of the validation set, if there is a folder of it."""
+        """Images and labels of the validation set, if it has a folder."""
         files = self._files().get("val")
         return files.read() if files else None
 
-    def _files(self) -> dict[str, "Files"]:
+    def _files(self) -> dict[str, "ImageFiles"]:
         """The files of the sets `train`, `test` and, if it has a folder, `val`."""
         with readable(self.path, "data.path=..."):
             if not self.path.is_dir():
                 raise DataError(
                     f"{self.path} is not a folder of images; name one with data.path=..."
                 )
-            folders = _set_folders(self.path) or {"train": self.path}
-            found = {name: _files_in(folder) for name, folder in folders.items()}
+            folders = set_folders(self.path) or {"train": self.path}
+            found = {name: files_with_classes(folder) for name, folder in folders.items()}
         known = {class_name for _, class_name in found["train"]}
         for name, files in found.items():
             if unknown := {class_name for _, class_name in files} - known:
-                what = f"the class {unknown.pop()!r}" if unknown != {""} else "images of no class"
+                class_name = unknown.pop()
+                what = f"the class {class_name!r}" if class_name else "images without a class"
                 raise DataError(f"{folders[name]} holds {what}, and {folders['train']} does not")
         number = {class_name: i for i, class_name in enumerate(sorted(known))} | {"": NO_LABEL}
         sets = {
-            name: Files(
+            name: ImageFiles(
                 np.array([str(path) for path, _ in files]),
                 np.array([number[class_name] for _, class_name in files]),
                 self.image_shape,
@@ -153,11 +148,11 @@ class ImageFolderDataModule(ImageDataModule):
 
 
 @dataclass(frozen=True)
-class Files:
-    """Image files as a source of rows.
+class ImageFiles:
+    """The image files of a set, with their labels.
 
-    NumPy arrays hold them: reading a Python object changes its reference count, so that each worker
-    would get a copy of the memory.
+    They are in NumPy arrays, which workers share with their parent: reading lists of Python objects
+    changes reference counts, so that each worker would end up with a copy of their memory.
     """
 
     paths: np.ndarray[Any, Any]
@@ -171,85 +166,11 @@ class Files:
         image = read_file(str(self.paths[row]), self.image_shape, resize=True)
         return image, int(self.labels[row])
 
-    def only(self, mask: Tensor) -> "Files":
-        """The same with only those of its files."""
-        return Files(self.paths[mask.numpy()], self.labels[mask.numpy()], self.image_shape)
+    def only(self, mask: Tensor) -> "ImageFiles":
+        """The files that a mask `[N]` selects."""
+        return ImageFiles(self.paths[mask.numpy()], self.labels[mask.numpy()], self.image_shape)
 
     def read(self) -> tuple[Tensor, Tensor]:
         """All images, `[N, C, H, W]`, and labels, `[N]`."""
         images = read_files(self.paths.tolist(), self.image_shape, resize=True)
         return images, torch.from_numpy(self.labels)
-
-
-def _set_folders(path: Path) -> dict[str, Path]:
-    """The folders of sets in a folder, by the sets that they hold; none where it holds classes."""
-    sets: dict[str, Path] = {}
-    others = []
-    for place in sorted(path.iterdir()):
-        name = SETS.get(place.name.lower())
-        if not place.is_dir() or not name:
-            others.append(place)
-        elif name in sets:
-            raise DataError(f"{sets[name]} and {place} are both a {name} set: keep one of them")
-        else:
-            sets[name] = place
-    if "train" in sets and len(sets) > 1:
-        return sets
-    beside = next(filter(_holds_images, others), None)
-    if "train" in sets and not beside:
-        return sets
-    if sets and not beside:
-        (name, *_) = sets
-        raise DataError(f"{sets[name]} is there, and {path / 'train'} is not: add it")
-    for folder in sets.values():
-        # Where images lie right in it, it may well be a class of that name.
-        if any(place.is_dir() and _holds_images(place) for place in folder.iterdir()):
-            raise DataError(
-                f"{folder} holds folders of classes, and {beside} lies beside it: move one of the "
-                "two elsewhere"
-            )
-    return {}
-
-
-def _holds_images(place: Path) -> bool:
-    """True for an image file, or a folder with one that counts."""
-    if place.is_dir():
-        return not _is_hidden(place.name) and any(_image_files(place))
-    return is_image_file(place)
-
-
-def _image_files(folder: Path) -> Iterator[Path]:
-    """The image files in a folder, at any depth and through links, but for hidden ones."""
-    for place, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
-        here = Path(place)
-        folders[:] = [
-            name for name in folders if not _is_hidden(name) and not _leads_up(here / name)
-        ]
-        yield from filter(is_image_file, (here / name for name in names))
-
-
-def _leads_up(folder: Path) -> bool:
-    """True for a link to a folder around it."""
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"  # what macOS puts into archives
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _files_in(folder: Path) -> list[tuple[Path, str]]:
-    """The image files in a folder with the names of their classes, empty where there are none."""
-    files = []
-    for path in sorted(_image_files(folder)):
-        inside = path.relative_to(folder).parts
-        files.append((path, inside[0] if len(inside) > 1 else ""))
-    if not files:
-        raise DataError(f"{folder} and the folders in it hold no image files")
-    alone = [path for path, class_name in files if not class_name]
-    if 0 < len(alone) < len(files):
-        raise DataError(f"{alone[0]} lies beside folders of classes: move it into one of them")
-    return files

@@ -1,4 +1,4 @@
-"""Batches as rows of one tensor: no per-image work, no worker processes."""
+"""Images in memory, and batches that are rows of one tensor: no work per image, no workers."""
 
 import logging
 from collections.abc import Iterator
@@ -11,38 +11,43 @@ from torch.utils.data import TensorDataset
 
 from musigma.data.batch import Batch
 from musigma.data.memory import free_memory
-from musigma.data.normalization import Normalization, normalized_by_place
+from musigma.data.normalization import Normalization, normalized_by_index
 from musigma.data.steps import Parts, StepLoader
 
 log = logging.getLogger(__name__)
 
 SHARE_HELD_ON_DEVICE = 0.5
-"""The share of a device's free memory for the images of one set; larger sets stay on the host."""
+"""The largest fraction of a device's free memory for one set; larger sets stay on the host."""
 
 
 @dataclass(frozen=True)
 class InMemory:
-    """A set of images that are held, `[N, C, H, W]`, with their labels, `[N]`.
+    """A set of images in memory.
 
-    `normalization` makes float32 pixels of uint8 ones; it is None if they are float32 already.
+    Args:
+        images: `[N, C, H, W]`, uint8 or float32.
+        labels: `[N]`.
+        normalization: converts uint8 images to float32; None if they are float32.
+        grey: the grey levels that uint8 images were drawn from, if these are to be augmented.
     """
 
     images: Tensor
     labels: Tensor
     normalization: Normalization | None = None
+    grey: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, row: int) -> tuple[Tensor, int]:
-        return self.images[row], int(self.labels[row])
+        return (self.images if self.grey is None else self.grey)[row], int(self.labels[row])
 
-    def batches(self, most: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in order, `most` at once, with their labels."""
-        yield from zip(self.images.split(most), self.labels.split(most), strict=True)
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images in order, `size` at once, with their labels."""
+        yield from zip(self.images.split(size), self.labels.split(size), strict=True)
 
     def at(self, rows: Tensor) -> Tensor:
-        """The images at some places."""
+        """The images with these indices."""
         return self.images[rows]
 
     def tensors(self) -> tuple[Tensor, Tensor]:
@@ -50,30 +55,40 @@ class InMemory:
         return self.images, self.labels
 
     def only(self, mask: Tensor) -> "InMemory":
-        """The same with only those of its images."""
-        rows = mask.nonzero().squeeze(1)  # a mask itself takes several times as long
+        """The set of the images that a mask `[N]` selects."""
+        rows = mask.nonzero().squeeze(1)  # several times faster than indexing with the mask
+        grey = None if self.grey is None else self.grey.index_select(0, rows)
         images = self.images.index_select(0, rows)
-        return InMemory(images, self.labels[rows], self.normalization)
+        return InMemory(images, self.labels[rows], self.normalization, grey)
 
-    def some(self, count: int) -> "InMemory":
-        """The same with only its first images."""
+    def first(self, count: int) -> "InMemory":
+        """The set of its first images."""
         return InMemory(self.images[:count], self.labels[:count], self.normalization)
 
     def normalized(self) -> "InMemory":
-        """The same with float32 pixels for evaluation, of which random ones are drawn by place."""
+        """The set with float32 pixels for evaluation; random ones are drawn by index."""
         if self.normalization is None:
             return self
-        places = torch.arange(len(self))
-        pixels = normalized_by_place(self.normalization, self.images, places)
-        return InMemory(pixels, self.labels)
+        rows = torch.arange(len(self))
+        return InMemory(normalized_by_index(self.normalization, self.images, rows), self.labels)
 
     def placed(self, device: torch.device) -> "InMemory":
-        """The same on `device`, or if they would take too much of its memory, on the host."""
-        images = place(self.images, device)
-        return InMemory(images, self.labels.to(images.device), self.normalization)
+        """The set on `device`, or on the host if it would take too much of the device's memory."""
+        free = free_memory(device)
+        if free is not None and self.images.nbytes > SHARE_HELD_ON_DEVICE * free:
+            log.info(
+                "%s images take %.1f GiB of the %.1f GiB that are free on %s: they stay in\n"
+                "the host's memory, and batches are copied to the device",
+                f"{len(self):,}",
+                self.images.nbytes / 2**30,
+                free / 2**30,
+                device,
+            )
+            device = torch.device("cpu")
+        return InMemory(self.images.to(device), self.labels.to(device), self.normalization)
 
     def loader(self, *, num_workers: int, **settings: Any) -> "TensorLoader":
-        """Its loader, which needs no workers."""
+        """A loader of the set, which needs no workers."""
         return TensorLoader(*self.tensors(), normalization=self.normalization, **settings)
 
 
@@ -85,11 +100,11 @@ class TensorLoader(StepLoader):
         labels: `[N]`, on the same device.
         normalization: as in `BatchLoader`.
         is_training: likewise.
-        device: of the batches; by default that of the images.
-        settings: the others of `BatchLoader`.
+        device: the device of the batches; by default that of the images.
+        settings: further arguments of `BatchLoader`.
 
     Raises:
-        ValueError: if there are fewer images than processes.
+        ValueError: if there are fewer images than ranks.
     """
 
     def __init__(
@@ -104,7 +119,6 @@ class TensorLoader(StepLoader):
     ) -> None:
         super().__init__(
             dataset=TensorDataset(images, labels),
-            count=len(images),
             normalization=normalization,
             is_training=is_training,
             device=device or images.device,
@@ -116,7 +130,7 @@ class TensorLoader(StepLoader):
         return map(self._at, self.rows(first, device))
 
     def take(self, rows: Tensor) -> Batch:
-        """The images at some places, as a batch."""
+        """The batch of the images with these indices."""
         return self.batch(self._at(rows.to(self.dataset.tensors[0].device)), step=0)
 
     def _at(self, rows: Tensor) -> Parts:
@@ -124,22 +138,6 @@ class TensorLoader(StepLoader):
         return images.index_select(0, rows), labels[rows], rows
 
     def images(self) -> InMemory:
-        """All images, as evaluation takes them."""
+        """All images, normalised for evaluation."""
         images, labels = self.dataset.tensors
         return InMemory(images, labels, self.normalization).normalized()
-
-
-def place(images: Tensor, device: torch.device) -> Tensor:
-    """The images on `device`, or if they would take too much of its memory, on the host."""
-    free = free_memory(device)
-    if free is None or images.nbytes <= SHARE_HELD_ON_DEVICE * free:
-        return images.to(device)
-    log.info(
-        "%s images take %.1f GiB of the %.1f GiB that %s has free: they stay in\n"
-        "the host's memory, and batches travel",
-        f"{len(images):,}",
-        images.nbytes / 2**30,
-        free / 2**30,
-        device,
-    )
-    return images.cpu()

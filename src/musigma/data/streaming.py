@@ -1,4 +1,4 @@
-"""Numbered images that the workers of a DataLoader read when they are needed."""
+"""Images with indices, which worker processes read when they are needed."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,31 +8,29 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from musigma.data.image_files import strict
-from musigma.data.in_order import InOrder
-from musigma.data.normalization import normalized_by_place
-from musigma.data.one_by_one import NO_EPOCH, OneByOne, Read, opened, together, with_workers
+from musigma.data.image_files import strict_pillow
+from musigma.data.lazy_images import LazyImages
+from musigma.data.normalization import normalized_by_index
 from musigma.data.steps import Parts, StepLoader
+from musigma.data.workers import NO_EPOCH, Item, Stream, collate, raise_errors, worker_loader
 from musigma.seeding import FIXED_SEED, derive_seed, seed_everything
 from workbench.errors import DataError
 
 Key = tuple[int, int]
-"""An epoch, and the place of an image in its set."""
+"""An epoch, and the index of an image in its set."""
 
 
 @dataclass(eq=False, kw_only=True)
-class Streamed(OneByOne, Dataset):  # type: ignore[type-arg]
-    """A set of numbered images.
-
-    What is random in an image is a function of (seed, epoch, image), whoever reads it.
+class IndexedStream(Stream, Dataset):  # type: ignore[type-arg]
+    """A set of images with indices; random values are a function of (seed, epoch, image).
 
     Args:
-        get: the image and the label of a row of the source; raises DataError if there is none.
-        rows: the rows of the source that are in this set, in order.
-        is_random: true if `get` itself may draw.
+        read: row of the source → image, uint8 `[C, H, W]`, and label; may raise DataError.
+        rows: the rows of the source that form this set, in order.
+        is_random: true if `read` may draw random values.
     """
 
-    get: Callable[[int], tuple[Tensor, int]]
+    read: Callable[[int], tuple[Tensor, int]]
     rows: Tensor
     is_random: bool = False
 
@@ -40,108 +38,97 @@ class Streamed(OneByOne, Dataset):  # type: ignore[type-arg]
         return len(self.rows)
 
     def only(self, mask: Tensor) -> Self:
-        """The same with only those of its images."""
+        """The set of the images that a mask `[N]` selects."""
         return replace(self, rows=self.rows[mask])
 
-    def some(self, count: int) -> Self:
-        """The same with only its first images."""
+    def first(self, count: int) -> Self:
+        """The set of its first images."""
         return replace(self, rows=self.rows[:count])
 
     def loader(self, **settings: Any) -> "StreamLoader":
-        """Its loader."""
-        return StreamLoader(self, **settings)
+        """A loader of the set."""
+        return StreamLoader(dataset=self, normalization=self.normalization, **settings)
 
-    def __getitems__(self, keys: Sequence[Key]) -> list[Read]:
-        """Images and labels, or the error: raised, a worker would wrap it."""
+    def __getitems__(self, keys: Sequence[Key]) -> list[Item]:
+        """Images with labels, or an error: not raised, as workers wrap raised ones."""
         try:
-            with isolate_rng(include_cuda=False), strict():
+            with isolate_rng(include_cuda=False), strict_pillow():
                 return [self._item(*key) for key in keys]
         except DataError as error:
             return [error]
 
-    def _item(self, epoch: int, row: int) -> tuple[Tensor, int]:
+    def _item(self, epoch: int, index: int) -> tuple[Tensor, int]:
         is_training = epoch != NO_EPOCH
         if self.is_random or (self.augment and is_training):
-            place = (self.seed, epoch, row) if is_training else (FIXED_SEED, row)
+            place = (self.seed, epoch, index) if is_training else (FIXED_SEED, index)
             seed_everything(derive_seed(*place))
-        source = int(self.rows[row])
-        image, label = self.get(source)
-        return self.prepared(image, is_training, source), label
+        row = int(self.rows[index])
+        image, label = self.read(row)
+        return self.prepared(image, is_training, row), label
 
 
+@dataclass(eq=False, kw_only=True)
 class StreamLoader(StepLoader):
-    """Iterates over a `Streamed` set with worker processes; batches end on any device.
+    """Iterates over an `IndexedStream` with worker processes.
 
-    The order, the pixels and the place to resume at are the same for any number of workers.
+    Order, pixels and the step to resume at do not depend on the number of workers.
 
     Args:
-        images: the set.
-        is_training: augments images too.
-        num_workers: how many processes read ahead; 0 for none.
-        settings: the others of `BatchLoader`.
-
-    Raises:
-        ValueError: if there are fewer images than processes.
+        num_workers: the number of processes; 0 to read in this one.
     """
 
-    def __init__(
-        self, images: Streamed, *, is_training: bool, num_workers: int, **settings: Any
-    ) -> None:
-        super().__init__(
-            dataset=images,
-            count=len(images),
-            normalization=images.normalization,
-            is_training=is_training,
-            **settings,
-        )
-        self._keys = _Keys(self)
-        self._loader = with_workers(
-            images,
-            num_workers,
+    num_workers: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._keys = _KeySampler(self)
+        self._loader = worker_loader(
+            self.dataset,
+            self.num_workers,
             self.seed,
             batch_sampler=self._keys,
-            persistent_workers=is_training and num_workers > 0,
+            persistent_workers=self.is_training and self.num_workers > 0,
         )
 
     def read(self, first: int) -> Iterator[Parts]:
         self._keys.first = first
-        for rows, (x, y) in zip(self.rows(first), opened(self._loader), strict=True):
+        for rows, (x, y) in zip(self.rows(first), raise_errors(self._loader), strict=True):
             yield x, y, rows
 
     def close(self) -> None:
         """End the worker processes that are kept between epochs.
 
-        Garbage collection may take the queue that tells a worker to end before the worker: it then
-        waits five seconds for each and kills it.
+        Garbage collection may free a worker's queue, through which it is told to end, before the
+        worker; it would then wait five seconds for each worker and kill it.
         """
         iterator, self._loader._iterator = self._loader._iterator, None
         if iterator is not None:
             iterator._shutdown_workers()  # type: ignore[attr-defined]
 
-    def images(self) -> "Evaluated":
-        """All images, which are read as they are asked for."""
-        return Evaluated(self)
+    def images(self) -> "IndexedLazyImages":
+        """All images for evaluation, read when needed."""
+        return IndexedLazyImages(self)
 
 
-class Evaluated(InOrder):
-    """The numbered images of a loader, for evaluation."""
+class IndexedLazyImages(LazyImages):
+    """The images of a `StreamLoader`, any of which can be read by its index."""
 
     def __init__(self, loader: StreamLoader) -> None:
         super().__init__(lambda: loader)
-        self.dataset: Streamed = loader.dataset
+        self.dataset: IndexedStream = loader.dataset
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def at(self, rows: Tensor) -> Tensor:
-        """The images at some places, read in this process."""
+        """The images with these indices, read in this process."""
         items = self.dataset.__getitems__([(NO_EPOCH, row) for row in rows.tolist()])
-        ((found, _),) = opened([together(items)])
-        return normalized_by_place(self.dataset.normalization, found, rows)
+        ((found, _),) = raise_errors([collate(items)])
+        return normalized_by_index(self.dataset.normalization, found, rows)
 
 
-class _Keys:
-    """The keys of each batch of an epoch, for a DataLoader."""
+class _KeySampler:
+    """The keys of each batch of an epoch, as batch sampler of a DataLoader."""
 
     def __init__(self, loader: StreamLoader) -> None:
         self.loader = loader

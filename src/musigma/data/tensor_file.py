@@ -1,4 +1,4 @@
-"""Images in one file of tensors as a data set."""
+"""A data set in one file of tensors."""
 
 import os
 import warnings
@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from musigma.data.arrays import check_arrays
 from musigma.data.datamodule import ImageDataModule
 from musigma.data.splits import NO_LABEL, TEST_SHARE, split
 from musigma.shapes import ImageShape
@@ -29,15 +30,14 @@ class TensorFileDataModule(ImageDataModule):
 
     A `.pt` holds a dict, or the tensor of the images alone.
 
-    `images` is `[N, C, H, W]` uint8 and `labels`, if there are any, `[N]`; so are `val_images` and
-    `val_labels`, `test_images` and `test_labels`. With a validation set of its own `val_size` is
-    ignored; without a test set of its own a tenth of the images, chosen by a fixed seed, is the
-    test set. Other arrays do not count. Nothing in a file is run.
+    `images` is `[N, C, H, W]` uint8 and `labels`, which are optional, `[N]`; likewise `val_images`,
+    `val_labels`, `test_images` and `test_labels`. Without test images, a tenth of the images,
+    chosen by a fixed seed, is the test set. Other arrays are ignored. No code of a file is run.
 
     Args:
         path: the file.
         image_shape: C, H and W.
-        settings: the others of `ImageDataModule`.
+        settings: further arguments of `ImageDataModule`.
     """
 
     @checked
@@ -50,7 +50,7 @@ class TensorFileDataModule(ImageDataModule):
         """Check the arrays of the file.
 
         Raises:
-            DataError: if it cannot be read, or an array is missing, of another shape or type.
+            DataError: if it cannot be read, or an array is missing or has the wrong shape or type.
         """
         self._sets_in_file()
 
@@ -59,7 +59,7 @@ class TensorFileDataModule(ImageDataModule):
         return self._sets_in_file()["train" if train else "test"]
 
     def read_validation(self) -> tuple[Tensor, Tensor] | None:
-        """The same of `val_images` and `val_labels`, if there are such."""
+        """`val_images` and `val_labels`, if the file has them."""
         return self._sets_in_file().get("val")
 
     def _sets_in_file(self) -> dict[str, tuple[Tensor, Tensor]]:
@@ -71,8 +71,8 @@ class TensorFileDataModule(ImageDataModule):
             if name == "train" or f"{prefix}images" in arrays or f"{prefix}labels" in arrays
         }
         images, labels = sets["train"]
-        for name, (_, others) in sets.items():
-            if unknown := set(others.tolist()).difference(labels.tolist()):
+        for name, (_, set_labels) in sets.items():
+            if unknown := set(set_labels.tolist()).difference(labels.tolist()):
                 raise DataError(
                     f"{self.path}: a {name} image has the label {unknown.pop()} (−1: none), which "
                     "no training image has"
@@ -84,44 +84,25 @@ class TensorFileDataModule(ImageDataModule):
         return sets
 
     def _set(self, arrays: Mapping[str, Tensor], prefix: str) -> tuple[Tensor, Tensor]:
-        """The images and labels whose names have that prefix."""
+        """The images and labels whose names start with `prefix`."""
         name = f"{prefix}images"
         if name not in arrays:
             raise DataError(
                 f"{self.path} holds {', '.join(map(str, arrays))}, and should hold {name}"
             )
         images = arrays[name]
-        if images.dtype != torch.uint8:
-            raise DataError(
-                f"{self.path}: {name} is {images.dtype}, and should be uint8, grey levels 0 to 255"
-            )
-        if images.shape[1:] != self.image_shape or not len(images):
-            raise DataError(
-                f"{self.path}: {name} has the shape {list(images.shape)}, and should have [N, "
-                f"{', '.join(map(str, self.image_shape))}]; change it or data.image_shape, which "
-                "is channels, height, width"
-            )
-        count = len(images)
-        name = f"{prefix}labels"
-        labels = arrays.get(name, torch.full((count,), NO_LABEL))
-        if labels.shape != (count,) or labels.is_floating_point() or labels.is_complex():
-            raise DataError(
-                f"{self.path}: {name} is {labels.dtype} {list(labels.shape)}, and should be whole "
-                f"numbers [{count}]"
-            )
-        labels = labels.long()
-        if labels.min() < NO_LABEL:
-            raise DataError(
-                f"{self.path}: {name} holds {labels.min()}, and labels count from 0 (−1: none)"
-            )
-        return images, labels
+        labels = arrays.get(f"{prefix}labels", torch.full(images.shape[:1], NO_LABEL))
+        check_arrays(images, labels, self.image_shape, f"{self.path}: {prefix}")
+        if not len(images):
+            raise DataError(f"{self.path}: there are no images in {name}")
+        return images, labels.long()
 
 
 def read_arrays(path: Path) -> dict[str, Tensor]:
-    """The arrays of a file by their names; what is in it cannot run.
+    """The arrays of a file by their names, read without running code of the file.
 
     Raises:
-        DataError: if it is not there, not of a known kind, or damaged.
+        DataError: if it does not exist, is of an unknown kind or damaged.
     """
     if (suffix := path.suffix.lower()) not in READERS:
         raise DataError(f"{path} should be a file that ends in {', '.join(READERS)}")
@@ -149,7 +130,7 @@ def _tensor(name: str, array: np.ndarray[Any, Any]) -> Tensor:
 
 
 def _pt(path: Path) -> dict[str, Tensor]:
-    with warnings.catch_warnings(action="ignore"):  # of files that another torch has written
+    with warnings.catch_warnings(action="ignore"):  # about files of other versions of torch
         arrays = torch.load(path, map_location="cpu", weights_only=True)
     if isinstance(arrays, Tensor):
         arrays = {"images": arrays}
@@ -161,12 +142,12 @@ def _pt(path: Path) -> dict[str, Tensor]:
 
 
 def _is_plain(value: object) -> bool:
-    """True for a tensor whose numbers all lie in the file."""
+    """True for a dense tensor whose values are all in the file."""
     if not isinstance(value, Tensor) or value.is_nested or value.is_meta:
         return False
     if value.layout != torch.strided:
         return False
-    return value.nbytes <= value.untyped_storage().nbytes()  # and is not one that is repeated
+    return value.nbytes <= value.untyped_storage().nbytes()  # and is not expanded
 
 
 READERS: dict[str, Callable[[Path], dict[str, Tensor]]] = {

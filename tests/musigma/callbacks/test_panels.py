@@ -16,8 +16,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch import nn
 
-from musigma.callbacks import GracefulStop, ImagePanel, LatentPanel, panels
-from musigma.callbacks.panels import evaluation_mode, sprites
+from musigma.callbacks import GracefulStop, ImagePanel, LatentPanel, panel
+from musigma.callbacks.panel import evaluation_mode
+from musigma.callbacks.panels import sprites
 from musigma.data.datamodule import ImageDataModule
 from musigma.data.sample import sample_digits
 from musigma.loading import load_run
@@ -163,7 +164,7 @@ def test_histograms_are_of_mu_and_std_of_the_first_images_held_out(run_here):
 
 
 def test_images_that_would_fill_the_memory_are_fewer(run_here, monkeypatch):
-    monkeypatch.setattr(panels, "MOST_NUMBERS", 7 * 784 + 783)
+    monkeypatch.setattr(panel, "MOST_VALUES", 7 * 784 + 783)
     folder = run_here("model=vae", "trainer.max_epochs=1", _panel())
     (event,) = _events(folder.path).Histograms("val/mu")
     assert event.histogram_value.num == 7 * 2

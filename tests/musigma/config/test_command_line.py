@@ -92,11 +92,11 @@ def test_a_wrong_setting_is_reported_with_its_override(argument, fault):
     ("arguments", "fault"),
     [
         (["model/likelihood=bernoulli"], "Bernoulli is a density of binary pixels, and data"),
-        (["model=vae", "model.posterior=point"], "the objective ELBO weighs a rate, and a point"),
+        (["model=vae", "model.posterior=point"], "the objective ELBO needs a rate, and a point"),
         (["trainer=cpu", "trainer.precision=16-mixed"], "16-mixed is for GPUs; on the CPU use"),
-        (["trainer.precision=bf16-true"], "bf16-true would keep weights in 16 bits too"),
+        (["trainer.precision=bf16-true"], "bf16-true would keep weights in 16 bits"),
         (["model/network=conv", "model.network.channels=[8,8,8,8,8]"], "cannot be halved 5 times"),
-        (["data.dataset=KMNIST", "data.source=sample"], "it cannot stand for KMNIST"),
+        (["data.dataset=KMNIST", "data.source=sample"], "it cannot replace KMNIST"),
     ],
 )
 def test_pairs_that_do_not_fit_are_reported(arguments, fault):

@@ -188,7 +188,7 @@ def test_pairs_that_do_not_fit_are_refused(likelihood, normalization, compose_la
 
 def test_a_rate_needs_a_distribution(compose_launch):
     config = compose_launch("model=vae", "model.posterior=point").config
-    with pytest.raises(ConfigError, match="objective ELBO weighs a rate"):
+    with pytest.raises(ConfigError, match="objective ELBO needs a rate"):
         build_module(config, build_data(config))
 
 

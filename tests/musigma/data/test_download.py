@@ -152,7 +152,7 @@ def test_a_damaged_archive_is_named_and_nothing_half_unpacked_is_left(
     for name, data in archives.items():
         (folder / name).write_bytes(damage(data) if name.startswith(FILES[2]) else data)
     data = MNISTDataModule(root=tmp_path, mirrors=["http://127.0.0.1:9/"], fallback="sample")
-    with pytest.raises(DataError, match=f"{FILES[2]}.gz .*\n.*put a good copy there"):
+    with pytest.raises(DataError, match=f"{FILES[2]}.gz .*\n.*put an intact copy there"):
         data.prepare_data()
     assert data.source == "files"
     assert {path.name for path in folder.iterdir()} == {*FILES[:2], *archives, ".download.lock"}
@@ -165,7 +165,7 @@ def test_archives_of_other_content_are_refused(archives, raw_files, published, t
     other = raw_files[FILES[0]][:-1] + b"\7"
     for name, data in {**archives, f"{FILES[0]}.gz": gzip.compress(other, 1)}.items():
         (folder / name).write_bytes(data)
-    with pytest.raises(DataError, match=r"train-images.*\.gz .*not those that were published"):
+    with pytest.raises(DataError, match=r"train-images.*\.gz .*differs from the published file"):
         _data_without_network(tmp_path).prepare_data()
 
 

@@ -74,7 +74,7 @@ def test_one_flipped_bit_of_the_published_mnist_is_named(raw_folder, name, place
     data[place] ^= 1
     check_raw_files(raw_folder, "MNIST")
     (raw_folder / name).write_bytes(data)
-    with pytest.raises(DataError, match=f"{name} is damaged.*published.\n.*put a good copy there"):
+    with pytest.raises(DataError, match=f"{name} is damaged.*published.*\n.*an intact copy"):
         check_raw_files(raw_folder, "MNIST")
     for stage in ("fit",) if name.startswith("train") else ("test",):
         with pytest.raises(DataError, match=f"{name} is damaged"):
@@ -90,7 +90,7 @@ def test_one_flipped_bit_beside_a_downloaded_archive_is_named(raw_folder, archiv
     data = bytearray((raw_folder / name).read_bytes())
     data[100] ^= 1
     (raw_folder / name).write_bytes(data)
-    with pytest.raises(DataError, match=f"{name} is not what its .gz beside it holds"):
+    with pytest.raises(DataError, match=f"{name} differs from the .gz beside it"):
         check_raw_files(raw_folder, "KMNIST")
 
 

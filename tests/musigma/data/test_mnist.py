@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+from torchvision.transforms import v2
 
 from musigma.data.mnist import MNISTDataModule
 from musigma.data.splits import split
@@ -102,7 +103,7 @@ def test_the_sample_does_not_stand_for_another_data_set(tmp_path):
         ({"normalization": "none"}, "normalization\n  Input should be"),
         ({"source": "web"}, "source\n  Input should be"),
         ({"fallback": "random"}, "fallback\n  Input should be"),
-        ({"dataset": "KMNIST", "source": "sample"}, "cannot stand for KMNIST"),
+        ({"dataset": "KMNIST", "source": "sample"}, "cannot replace KMNIST"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):
@@ -121,6 +122,26 @@ def test_evaluated_pixels_are_drawn_once_whatever_the_seed(normalization):
         assert torch.equal(first, second)
         again = torch.cat([batch.x for batch in loaders[0]])
         assert torch.equal(first, again)
+
+
+def test_static_pixels_of_augmented_images_are_drawn_from_their_grey_levels():
+    """Once: from pixels that are 0 or 1 already, nearly all would be black."""
+    settings = {"source": "sample", "normalization": "binarize_static", "num_workers": 0}
+    grey = _ready(source="sample", normalization="unit").mean_image()
+    augmented = _ready(**settings, augment=[v2.Identity()])
+    assert augmented.mean_image().mean().item() == pytest.approx(grey.mean().item(), rel=0.01)
+    epochs = []
+    for epoch in (0, 1):
+        loader = augmented.train_dataloader()
+        loader.sampler.set_epoch(epoch)
+        batches = [*loader]
+        x, rows = (torch.cat([batch[part] for batch in batches]) for part in (0, 2))
+        epochs.append(x[rows.argsort()])
+    torch.testing.assert_close(epochs[0].mean(0), grey, rtol=0, atol=0.05)
+    assert torch.equal(*epochs)
+    plain = _ready(**settings)
+    for found, expected in zip(augmented.val_dataloader(), plain.val_dataloader(), strict=True):
+        assert torch.equal(found.x, expected.x)
 
 
 def test_mean_image_is_that_of_the_training_pixels():

@@ -1,6 +1,7 @@
 """Normalisation agrees with torchvision's and can be undone."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -9,13 +10,14 @@ from torchvision import transforms
 
 from musigma.data.loader import TensorLoader
 from musigma.data.normalization import (
-    NORMALIZATIONS,
     BinarizeDynamic,
     BinarizeStatic,
     Dequantize,
+    NormalizationName,
     Standardize,
     Unit,
-    normalized_by_place,
+    normalization_called,
+    normalized_by_index,
 )
 
 GREYS = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
@@ -92,9 +94,9 @@ def test_the_common_scale_gains_923_nats_on_standardized_images():
     assert Unit().log_unit_volume() == 0
 
 
-@pytest.mark.parametrize("name", NORMALIZATIONS)
+@pytest.mark.parametrize("name", get_args(NormalizationName))
 def test_training_pixels_are_a_function_of_seed_epoch_and_step(name):
-    normalization = NORMALIZATIONS[name](0.1307, 0.3081)
+    normalization = normalization_called(name, 0.1307, 0.3081)
     images = normalization.prepare(MANY[:32])
 
     def epoch(seed, number, start=0):
@@ -114,5 +116,5 @@ def test_training_pixels_are_a_function_of_seed_epoch_and_step(name):
 
 def test_no_images_are_normalised_to_none():
     none = torch.zeros(0, 1, 4, 4, dtype=torch.uint8)
-    found = normalized_by_place(BinarizeDynamic(), none, torch.arange(0))
+    found = normalized_by_index(BinarizeDynamic(), none, torch.arange(0))
     assert found.shape == none.shape

@@ -147,15 +147,15 @@ IMAGES, LABELS = coloured_shapes(20)
     ("arrays", "message"),
     [
         ({"x": IMAGES}, "holds x, and should hold images"),
-        ({"images": IMAGES.float()}, "images is torch.float32, and should be uint8"),
+        ({"images": IMAGES.float()}, "images are torch.float32 .*, and should be .*uint8"),
         (
             {"images": IMAGES.permute(0, 2, 3, 1).contiguous()},
-            r"images has the shape \[20, 32, 32, 3\], and should have \[N, 3, 32, 32\]",
+            r"images are torch.uint8 \[20, 32, 32, 3\], and should be .*\[N, 3, 32, 32\]",
         ),
-        ({"images": IMAGES[0, 0, 0, 0]}, r"images has the shape \[\]"),
-        ({"images": IMAGES[:0]}, r"images has the shape \[0, 3, 32, 32\]"),
-        ({"images": IMAGES, "labels": LABELS[:9]}, r"labels is .*\[9\], and should .* \[20\]"),
-        ({"images": IMAGES, "labels": LABELS.float()}, "labels is torch.float32"),
+        ({"images": IMAGES[0, 0, 0, 0]}, r"images are torch.uint8 \[\]"),
+        ({"images": IMAGES[:0]}, "images.pt: there are no images in images"),
+        ({"images": IMAGES, "labels": LABELS[:9]}, r"labels are .*\[9\], and should .* \[20\]"),
+        ({"images": IMAGES, "labels": LABELS.float()}, "labels are torch.float32"),
         (
             {"images": IMAGES, "labels": LABELS, "test_images": IMAGES, "test_labels": LABELS + 1},
             r"a test image has the label 3 \(−1: none\), which no training image has",
@@ -165,10 +165,10 @@ IMAGES, LABELS = coloured_shapes(20)
         ({"images": IMAGES.to("meta")}, "cannot be read as .pt: it should hold a dict of dense"),
         ({"images": [1, 2]}, "cannot be read as .pt: it should hold a dict of dense"),
         ({0: IMAGES}, "holds 0, and should hold images"),
-        ({"images": IMAGES, "labels": LABELS - 2}, "labels holds -2, and labels count from 0"),
-        ({"images": IMAGES, "labels": LABELS.to(torch.complex64)}, "labels is torch.complex64"),
+        ({"images": IMAGES, "labels": LABELS - 2}, "labels hold -2, and should count from 0"),
+        ({"images": IMAGES, "labels": LABELS.to(torch.complex64)}, "labels are torch.complex64"),
         ({"images": IMAGES, "test_labels": LABELS}, "images.*and should hold test_images"),
-        ({"images": IMAGES, "val_images": IMAGES.float()}, "val_images is torch.float32"),
+        ({"images": IMAGES, "val_images": IMAGES.float()}, "val_images are torch.float32"),
         (
             {"images": IMAGES, "labels": LABELS, "val_images": IMAGES, "val_labels": LABELS + 1},
             r"a val image has the label 3",
@@ -232,15 +232,15 @@ def test_a_folder_that_is_not_as_it_should_be_is_named(make, message, tmp_path):
 def test_image_files_have_one_channel_or_three(tmp_path):
     write_folder(tmp_path, IMAGES)
     data = ImageFolderDataModule(path=tmp_path, image_shape=(4, 32, 32))
-    with pytest.raises(DataError, match="1 or 3 channels, and 4 are wanted"):
+    with pytest.raises(DataError, match="1 or 3 channels, and the model takes 4"):
         data.setup("fit")
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"normalization": "standardize"}, "standardize needs mean and std"),
-        ({"normalization": "standardize", "mean": 0.5}, "standardize needs mean and std"),
+        ({"normalization": "standardize"}, "standardize needs the mean and std"),
+        ({"normalization": "standardize", "mean": 0.5}, "standardize needs the mean and std"),
         ({"mean": [0.5, 0.5], "std": 0.2}, "mean has 2 numbers, and an image 3 channels"),
         ({"mean": 0.5, "std": [0.2, 0.2, 0.0]}, "std"),
         ({"image_shape": (3, 0, 4)}, "image_shape.1\n  Input should be greater"),
@@ -385,7 +385,7 @@ def _another_class_in_val(folder):
         (_two_vals, r"val and .*valid are both a val set"),
         (_beside_train, r"train holds folders of classes, and .*extra lies beside it: move one"),
         (_file_beside_train, r"train holds folders of classes, and .*a\.png lies beside it"),
-        (_unlabelled_test, r"test holds images of no class, and .*train does not"),
+        (_unlabelled_test, r"test holds images without a class, and .*train does not"),
         (_another_class_in_val, r"val holds the class 'cat', and .*train does not"),
     ],
 )
@@ -483,10 +483,10 @@ class Given(ImageDataModule):
 @pytest.mark.parametrize(
     ("images", "labels", "fault"),
     [
-        (GREYS / 255, LABELS, r"the train images are torch.float32 \[20, 3, 32, 32\], and should"),
+        (GREYS / 255, LABELS, r"Given: train images are torch.float32 \[20, 3, 32, 32\], "),
         (GREYS[:, :1], LABELS, r"torch.uint8 \[20, 1, 32, 32\], and should .* \[N, 3, 32, 32\]"),
-        (GREYS, LABELS / 7, r"the train labels are torch.float32 \[20\], and should be whole"),
-        (GREYS, LABELS[:9], r"the train labels are torch.int64 \[9\], and should .* \[20\]"),
+        (GREYS, LABELS / 7, r"train labels are torch.float32 \[20\], and should be whole"),
+        (GREYS, LABELS[:9], r"train labels are torch.int64 \[9\], and should .* \[20\]"),
     ],
 )
 def test_what_a_class_of_one_s_own_reads_is_checked(images, labels, fault):

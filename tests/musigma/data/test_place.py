@@ -6,25 +6,30 @@ import pytest
 import torch
 
 from musigma.data import loader, memory
-from musigma.data.loader import TensorLoader
+from musigma.data.loader import InMemory, TensorLoader
 
 GPU = torch.device("meta")
 IMAGES = torch.zeros(100, 1, 10, 10, dtype=torch.uint8)  # 10,000 bytes
 
 
+def _placed(images):
+    """The device of images that should be held on the GPU."""
+    return InMemory(images, torch.zeros(0)).placed(GPU).images.device.type
+
+
 @pytest.mark.parametrize(("free", "device"), [(20_000, "meta"), (19_999, "cpu"), (None, "meta")])
 def test_images_take_half_of_the_free_memory_at_most(free, device, monkeypatch):
     monkeypatch.setattr(loader, "free_memory", lambda device: free)
-    assert loader.place(IMAGES, GPU).device.type == device
+    assert _placed(IMAGES) == device
 
 
 def test_it_is_said_where_they_stay_behind(monkeypatch, caplog):
     monkeypatch.setattr(loader, "free_memory", lambda device: 2**30)
     with caplog.at_level(logging.INFO):
-        loader.place(IMAGES, GPU)
+        _placed(IMAGES)
         assert not caplog.messages
-        loader.place(torch.zeros(2**29 + 1, dtype=torch.uint8), GPU)
-    assert "0.5 GiB of the 1.0 GiB that meta has free: they stay in\nthe host's" in caplog.text
+        _placed(torch.zeros(2**29 + 1, dtype=torch.uint8))
+    assert "0.5 GiB of the 1.0 GiB that are free on meta: they stay in\nthe host" in caplog.text
 
 
 def test_the_cpu_shares_the_hosts_memory():

@@ -92,7 +92,7 @@ def test_a_run_that_was_trained_here_needs_no_word(run_here, undrawn, tmp_path):
 
 def test_only_places_can_be_given_when_a_run_is_opened(trained):
     folder = trained()
-    with pytest.raises(RunError, match=r"data\.normalization is the run's own; what can be given"):
+    with pytest.raises(RunError, match=r"data\.normalization cannot be changed for a trained"):
         load_run(folder.path, data={"normalization": "unit"})
     with pytest.raises(RunError, match=r"^data\.root=\[1\]: [^\n]*$"):
         load_run(folder.path, data={"root": [1]})

@@ -498,7 +498,7 @@ def test_runs_record_what_their_metrics_mean_and_a_report_builds_nothing(
     assert recorded["metrics"]["test/elbo_unit"] == pytest.approx(elbo + gain)
     config, metrics = folder.read_config(), recorded["metrics"]
     before, more = older(config, "sample", metrics)
-    monkeypatch.setattr("musigma.metrics.older", None)
+    monkeypatch.setattr("musigma.metrics.older_meanings", None)
     (run,) = collect(folder.path.parent)
     assert run.meanings == before
     assert run.metrics == metrics == {**metrics, **more}

@@ -92,7 +92,7 @@ def test_a_prior_that_wants_the_mean_image_gets_it_once_before_training(monkeypa
     module = AutoencoderModule(model, ELBO())
     about = {"labels": {}, "mean_image": lambda self: torch.ones(1, 3, 4)}
     data = type("Data", (), about)()
-    monkeypatch.setattr(AutoencoderModule, "_own_data", lambda self: data)
+    monkeypatch.setattr(AutoencoderModule, "_image_data", lambda self: data)
     module.setup("test")
     assert not seen
     module.setup("fit")
