@@ -7,7 +7,7 @@ from torch import Tensor
 
 from musigma.models.model import LatentVariableModel
 from musigma.models.network import Network, check_decoder, features_of
-from musigma.models.posteriors import NAMED, HeadRecipe, PosteriorName
+from musigma.models.posteriors import NAMED_HEADS, HeadRecipe, PosteriorName
 from musigma.models.precision import at_least_float32
 from musigma.models.priors import PriorRecipe, StandardNormal
 from musigma.objectives.draw import Posterior
@@ -23,8 +23,8 @@ class Autoencoder(LatentVariableModel):
     `x` is `[B, *image_shape]`, `z` is `[B, d]` with d = `latent_dim`.
 
     Args:
-        network: makes the encoder trunk and the decoder.
-        likelihood: p(x|z), which gives the decoder's output its meaning.
+        network: builds the encoder trunk and the decoder.
+        likelihood: p(x|z), parametrised by the decoder's output.
         latent_dim: d, the size of the bottleneck.
         posterior: `normal` for N(mu, std²), `point` for a deterministic code, or another head.
         prior: p(z), N(0, I) by default.
@@ -32,7 +32,7 @@ class Autoencoder(LatentVariableModel):
         image_shape: channels, height and width.
 
     Raises:
-        ValueError: if the network's halves do not have the shapes that `Network` asks for.
+        ValueError: if encoder or decoder do not have the output shapes that `Network` asks for.
     """
 
     @checked
@@ -53,19 +53,19 @@ class Autoencoder(LatentVariableModel):
         self.image_shape = image_shape
         self.encoder = network.encoder(image_shape)
         features = features_of(self.encoder, image_shape)
-        head: HeadRecipe = NAMED[posterior] if isinstance(posterior, str) else posterior
-        self.head = head(features + self.told_dim, latent_dim)
+        head: HeadRecipe = NAMED_HEADS[posterior] if isinstance(posterior, str) else posterior
+        self.head = head(features + self.condition_dim, latent_dim)
         output_shape = likelihood.output_shape(image_shape)
-        self.decoder = network.decoder(latent_dim + self.told_dim, output_shape)
+        self.decoder = network.decoder(latent_dim + self.condition_dim, output_shape)
         self.likelihood = likelihood
-        check_decoder(self.decoder, latent_dim + self.told_dim, output_shape)
+        check_decoder(self.decoder, latent_dim + self.condition_dim, output_shape)
         self.noise_dim, self.has_density = self.head.noise_dim, self.head.has_density
         self.code_space = self.head.code_space
         self.prior = prior(self)
 
     @property
-    def told_dim(self) -> int:
-        """The numbers that stand beside the features, and beside a code, in a subclass."""
+    def condition_dim(self) -> int:
+        """The numbers that a conditional subclass appends to features and to codes; 0 here."""
         return 0
 
     def in_words(self) -> str:
@@ -88,24 +88,24 @@ class Autoencoder(LatentVariableModel):
 
     @torch.no_grad()
     def start_at(self, mean_image: Tensor) -> None:
-        """Set the decoder's last bias so that its output starts around an image, `[C, H, W]`.
+        """Set the decoder's last bias so that its output starts near an image, `[C, H, W]`.
 
-        Burda, Grosse and Salakhutdinov 2016 do so in their code. A bias for every pixel takes the
-        whole image; one for every channel takes the channel's mean.
+        As in the code of Burda, Grosse and Salakhutdinov 2016. A bias per pixel is set to the
+        image, a bias per channel to the channel's mean.
 
         Raises:
-            ConfigError: if the decoder's last layer with a bias has neither shape.
+            ConfigError: if the decoder's last bias has neither shape.
         """
         output = self.likelihood.output_of(mean_image)
-        named = self.decoder.named_parameters()
-        biases = [value for name, value in named if name.endswith("bias")]
+        parameters = self.decoder.named_parameters()
+        biases = [value for name, value in parameters if name.endswith("bias")]
         if biases and biases[-1].numel() == output.numel():
             biases[-1].copy_(output.flatten())
         elif biases and biases[-1].numel() == output.shape[0]:
             biases[-1].copy_(output.mean((1, 2)))
         else:
             raise ConfigError(
-                "model.center_output: no bias at the end of the decoder has the shape of what "
-                f"{type(self.likelihood).__name__}.output_of(mean image) gives, "
-                f"{list(output.shape)}: set it to false, or change one of the two"
+                "model.center_output: the decoder's last bias does not have the shape of "
+                f"{type(self.likelihood).__name__}.output_of(mean image), {list(output.shape)}: "
+                "set center_output to false, or change the decoder or the likelihood"
             )

@@ -1,4 +1,4 @@
-"""The set that codes lie in."""
+"""The name of the usual space of codes."""
 
-ANY_NUMBERS = "any numbers"
-"""ℝᵈ. Densities on another set, such as a sphere, compare with none on this one."""
+REAL_VECTORS = "real vectors"
+"""ℝᵈ. Densities on this set and on another, such as a sphere, do not compare."""

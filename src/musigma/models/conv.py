@@ -15,10 +15,10 @@ from workbench.ranges import CHECKED, Count
 
 @dataclass(frozen=True, config=CHECKED)
 class Conv:
-    """Strided convolutions that halve the image, one for each entry of `channels`, and back.
+    """A convolution of stride 2 for each entry of `channels`, mirrored in the decoder.
 
-    Images `[C, H, W]` → `[channels[-1], ⌊H / 2ⁿ⌋, ⌊W / 2ⁿ⌋]` → `features` → heads; the decoder is
-    the mirror image, with transposed convolutions. Kernels are 4 × 4.
+    Images `[C, H, W]` → `[channels[-1], ⌊H / 2ⁿ⌋, ⌊W / 2ⁿ⌋]` → `features` → heads, for n entries;
+    the decoder has transposed convolutions. Kernels are 4 × 4.
 
     Args:
         channels: channels after each halving.
@@ -26,7 +26,7 @@ class Conv:
         activation: the name of an activation in `torch.nn`.
 
     Raises:
-        ValueError: when the encoder is made, if the image cannot be halved that often.
+        ValueError: when the encoder is built, if the image cannot be halved that often.
     """
 
     channels: Annotated[Sequence[Count], Field(min_length=1)] = (32, 64)
@@ -37,15 +37,15 @@ class Conv:
         """Images `[B, *image_shape]` → features `[B, features]`."""
         layers: list[nn.Module] = []
         channels = image_shape[0]
-        for size in self.channels:
-            layers += [nn.Conv2d(channels, size, 4, stride=2, padding=1), self._activation()]
-            channels = size
+        for out in self.channels:
+            layers += [nn.Conv2d(channels, out, 4, stride=2, padding=1), self._activation()]
+            channels = out
         flat = channels * math.prod(self._sizes(image_shape)[-1])
-        head = [nn.Flatten(), nn.Linear(flat, self.features), self._activation()]
-        return nn.Sequential(*layers, *head)
+        dense = [nn.Flatten(), nn.Linear(flat, self.features), self._activation()]
+        return nn.Sequential(*layers, *dense)
 
     def decoder(self, latent_dim: int, image_shape: ImageShape) -> nn.Module:
-        """Codes `[B, d]` → `[B, *image_shape]`, with nothing after the last convolution."""
+        """Codes `[B, d]` → `[B, *image_shape]`, with no activation after the last convolution."""
         smallest, *larger = self._sizes(image_shape)[::-1]
         channels = self.channels[-1]
         layers: list[nn.Module] = [
@@ -54,18 +54,18 @@ class Conv:
             nn.Linear(self.features, channels * math.prod(smallest)),
             nn.Unflatten(1, (channels, *smallest)),
         ]
-        for size, after in zip((*self.channels[-2::-1], image_shape[0]), larger, strict=True):
-            odd = after[0] % 2, after[1] % 2
-            up = nn.ConvTranspose2d(channels, size, 4, stride=2, padding=1, output_padding=odd)
+        for out, size in zip((*self.channels[-2::-1], image_shape[0]), larger, strict=True):
+            odd = size[0] % 2, size[1] % 2
+            up = nn.ConvTranspose2d(channels, out, 4, stride=2, padding=1, output_padding=odd)
             layers += [self._activation(), up]
-            channels = size
+            channels = out
         return nn.Sequential(*layers)
 
     def _activation(self) -> nn.Module:
         return activation_layer(self.activation)
 
     def _sizes(self, image_shape: ImageShape) -> list[tuple[int, int]]:
-        """Height and width of the image, and after each halving."""
+        """The height and width of the image, then those after each halving."""
         _, height, width = image_shape
         sizes = [(height >> n, width >> n) for n in range(len(self.channels) + 1)]
         if 0 in sizes[-1]:

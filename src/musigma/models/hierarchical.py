@@ -1,4 +1,4 @@
-"""The hierarchical VAE: stochastic layers above one another."""
+"""The hierarchical VAE: a chain of stochastic layers."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -29,26 +29,26 @@ from workbench.meaning import Meaning
 from workbench.ranges import Count, checked
 
 Layer = Callable[[Tensor], NormalPosterior]
-"""From the codes of one stochastic layer to a diagonal Gaussian over those of the next."""
+"""Codes of one stochastic layer → a diagonal Gaussian over the codes of the next layer."""
 
 
 class HierarchicalVAE(Autoencoder):
     """q(z₁|x) q(z₂|z₁) … and p(x|z₁) p(z₁|z₂) … p(z_L), all diagonal Gaussians, p(z_L) = N(0, I).
 
-    Burda, Grosse and Salakhutdinov 2016, section 3 and Table 1 with L = 2. A code is z₁, z₂, …
-    beside one another, of which `decode` uses z₁; `rate_1`, `rate_2`, … are the rates by layer.
+    Burda, Grosse and Salakhutdinov 2016, section 3 and Table 1 with L = 2. A code concatenates z₁,
+    z₂, …, and `decode` uses only z₁; `rate_1`, `rate_2`, … are the rates of the layers.
 
     Args:
-        network: makes the encoder trunk below z₁ and the decoder from it.
-        likelihood: p(x|z₁), which gives the decoder's output its meaning.
+        network: builds the encoder trunk below z₁ and the decoder from z₁.
+        likelihood: p(x|z₁), parametrised by the decoder's output.
         latent_dims: the sizes of z₁, z₂, …, at least two of them.
-        sizes_between: widths of the hidden layers between two stochastic ones, either way.
-        activation: of those, the name of a layer in `torch.nn`.
+        sizes_between: widths of the hidden layers between two stochastic layers, up and down.
+        activation: the activation of those hidden layers, by its name in `torch.nn`.
         center_output: if true, training starts with the decoder's output at the mean image.
         image_shape: channels, height and width.
 
     Raises:
-        ValueError: if the network's halves do not have the shapes that `Network` asks for.
+        ValueError: if encoder or decoder do not have the output shapes that `Network` asks for.
     """
 
     fixed: Tensor
@@ -108,16 +108,16 @@ class HierarchicalVAE(Autoencoder):
 
 
 class HierarchicalPosterior(DensityPosterior):
-    """q(z₁|x) q(z₂|z₁) …, over codes z₁, z₂, … beside one another.
+    """q(z₁|x) q(z₂|z₁) …, over the concatenated codes z₁, z₂, ….
 
-    The moments of z₁ are known; those of z₂ and above are means over fixed draws of the layer
-    below, made when they are asked for.
+    The moments of z₁ are exact; those of z₂ and above are estimated, when first read, from draws
+    of the layer below with fixed noise.
 
     Args:
         first: q(z₁|x), `[B, d₁]`.
         layers: z₁ → q(z₂|z₁) and so on.
         sizes: d₁, d₂, …
-        fixed: the noise of those draws, `[S, d]`.
+        fixed: the fixed noise, `[S, d]`.
     """
 
     def __init__(
@@ -127,8 +127,8 @@ class HierarchicalPosterior(DensityPosterior):
 
     def conditionals(self, z: Tensor) -> list[NormalPosterior]:
         """The distributions q(z₁|x), q(z₂|z₁), … at codes `[..., B, d]`."""
-        below = z.split(self._sizes, -1)[:-1]
-        return [self._first, *(layer(of) for layer, of in zip(self._layers, below, strict=True))]
+        *below, _ = z.split(self._sizes, -1)
+        return [self._first, *(layer(z_l) for layer, z_l in zip(self._layers, below, strict=True))]
 
     @property
     def mu(self) -> Tensor:
@@ -152,10 +152,10 @@ class HierarchicalPosterior(DensityPosterior):
         if noise is None:
             noise = torch.randn(len(mu), sum(self._sizes), dtype=mu.dtype, device=mu.device)
         first, *above = noise.split(self._sizes, -1)
-        parts = [self._first.rsample(first)]
-        for layer, of in zip(self._layers, above, strict=True):
-            parts.append(layer(parts[-1]).rsample(of))
-        return torch.cat(parts, -1)
+        codes = [self._first.rsample(first)]
+        for layer, layer_noise in zip(self._layers, above, strict=True):
+            codes.append(layer(codes[-1]).rsample(layer_noise))
+        return torch.cat(codes, -1)
 
     def log_prob(self, z: Tensor) -> Tensor:
         parts = zip(self.conditionals(z), z.split(self._sizes, -1), strict=True)
@@ -175,7 +175,7 @@ class HierarchicalPosterior(DensityPosterior):
 
 
 class HierarchicalPrior(Prior):
-    """p(z₁|z₂) … p(z_L) with p(z_L) = N(0, I), over codes z₁, z₂, … beside one another.
+    """p(z₁|z₂) … p(z_L) with p(z_L) = N(0, I), over the concatenated codes z₁, z₂, ….
 
     Args:
         sizes: d₁, d₂, …
@@ -191,34 +191,34 @@ class HierarchicalPrior(Prior):
 
     def log_probs(self, z: Tensor) -> list[Tensor]:
         """Log p(z₁|z₂), …, log p(z_L) of codes `[..., d]`, `[...]` each, in nats."""
-        *parts, top = z.split(self.sizes, -1)
-        above = [*parts[1:], top]
-        layers = zip(reversed(self.downwards), above, parts, strict=True)
-        return [*(layer(of).log_prob(z_l) for layer, of, z_l in layers), log_standard_normal(top)]
+        codes = z.split(self.sizes, -1)
+        pairs = zip(reversed(self.downwards), codes[1:], codes[:-1], strict=True)
+        below = [layer(above).log_prob(z_l) for layer, above, z_l in pairs]
+        return [*below, log_standard_normal(codes[-1])]
 
     def sample(self, count: int, *, seed: int) -> Tensor:
         """Ancestral sampling: z_L, then every layer below given the one above it."""
         noise = normal_noise(count, sum(self.sizes), seed=seed).to(next(self.parameters()))
         *below, top = noise.split(self.sizes, -1)
-        parts = [top]
+        codes = [top]
         with torch.no_grad():
-            for layer, of in zip(self.downwards, reversed(below), strict=True):
-                parts.insert(0, layer(parts[0]).rsample(of))
-        return torch.cat(parts, -1).float().cpu()
+            for layer, layer_noise in zip(self.downwards, reversed(below), strict=True):
+                codes.insert(0, layer(codes[0]).rsample(layer_noise))
+        return torch.cat(codes, -1).float().cpu()
 
     def rate(self, draw: Draw) -> Tensor:
-        """The sum of the rates by layer, `[B]`, in nats."""
+        """The sum of the layers' rates, `[B]`, in nats."""
         return torch.stack(self.rates(draw)).sum(0)
 
     def rates(self, draw: Draw) -> list[Tensor]:
         """E log q(z_l|z_{l−1}) − log p(z_l|z_{l+1}) of every layer, `[B]` each, in nats.
 
-        From the draws, but for the uppermost, which is KL(q(z_L|z_{L−1}) ‖ N(0, I)) in closed
-        form at draws of z_{L−1}. That of a layer below may be negative; the sum is the rate.
+        Estimated from the draws, except that of the top layer, KL(q(z_L|z_{L−1}) ‖ N(0, I)) in
+        closed form at the draws of z_{L−1}. The rate of a lower layer may be negative.
         """
         q = cast(HierarchicalPosterior, draw.posterior)
-        of_q, of_p = q.log_probs_at(draw.noise, draw.z), self.log_probs(draw.z)
-        *below, _ = (a - b for a, b in zip(of_q, of_p, strict=True))
+        log_q, log_p = q.log_probs_at(draw.noise, draw.z), self.log_probs(draw.z)
+        *below, _ = (a - b for a, b in zip(log_q, log_p, strict=True))
         top = q.conditionals(draw.z)[-1].rate_to_standard_normal()
         return [rate.mean(0) for rate in (*below, top)]
 
@@ -226,7 +226,7 @@ class HierarchicalPrior(Prior):
 def _layer(
     inputs: int, outputs: int, hidden_sizes: Sequence[int], activation: Activation
 ) -> nn.Sequential:
-    """A `Layer`: hidden layers, then mu and std."""
+    """A `Layer`: hidden layers and a `NormalHead`."""
     parts: list[nn.Module] = []
     for size in hidden_sizes:
         parts += [nn.Linear(inputs, size), activation_layer(activation)]

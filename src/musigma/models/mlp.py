@@ -17,7 +17,7 @@ class MLP:
 
     Args:
         encoder_sizes: widths of the encoder's hidden layers, each followed by the activation;
-            none at all makes the encoder linear.
+            an empty list makes the encoder linear.
         decoder_sizes: widths of the decoder's hidden layers.
         activation: the name of an activation in `torch.nn`.
     """
@@ -33,7 +33,7 @@ class MLP:
         )
 
     def decoder(self, latent_dim: int, image_shape: ImageShape) -> nn.Module:
-        """Codes `[B, d]` → `[B, *image_shape]`, with nothing after the last linear layer."""
+        """Codes `[B, d]` → `[B, *image_shape]`, with no activation after the last layer."""
         last_size = self.decoder_sizes[-1] if self.decoder_sizes else latent_dim
         return nn.Sequential(
             *self._hidden_layers(latent_dim, self.decoder_sizes),

@@ -1,4 +1,4 @@
-"""The contract of latent variable models: what training, evaluation and plots use of one."""
+"""The base class of latent variable models: all that training, evaluation and plots rely on."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from musigma.models.code_space import ANY_NUMBERS
+from musigma.models.code_space import REAL_VECTORS
 from musigma.models.priors import Prior
 from musigma.objectives.draw import Draw, Posterior
 from musigma.objectives.likelihoods import Likelihood
@@ -18,7 +18,7 @@ from workbench.parameter_groups import OptimizerRecipe
 
 
 class Images(Protocol):
-    """B images `x` `[B, C, H, W]` with their labels `y` `[B]`; −1 where there are none."""
+    """B images `x` `[B, C, H, W]` with their labels `y` `[B]`; −1 means no label."""
 
     @property
     def x(self) -> Tensor: ...
@@ -31,9 +31,9 @@ class LatentVariableModel(nn.Module, ABC):
     """p(x|z), p(z) and q(z|x): everything with weights.
 
     `x` is `[B, *image_shape]`, `z` is `[B, d]` with d = `latent_dim`. A subclass sets the
-    attributes below in its constructor and writes `encode` and `decode`. One that is conditioned
-    on something else writes `given`, `alike`, `views` and `check` too; those who use a model ask it
-    for the model *given* a batch, or for its views, and everything of those.
+    attributes below in its constructor and defines `encode` and `decode`. A conditional model also
+    defines `given`, `alike`, `views` and `check`. Callers never encode or decode with the model
+    itself, but with `model.given(batch)` or one of its views.
     """
 
     latent_dim: int
@@ -49,16 +49,16 @@ class LatentVariableModel(nn.Module, ABC):
     """p(z)."""
 
     noise_dim: int
-    """n, the standard normal numbers that one draw of z takes."""
+    """n, the number of standard normal values that one draw of z takes."""
 
     has_density: bool
     """True if its posteriors have a density, and so a rate."""
 
-    code_space: str = ANY_NUMBERS
-    """The set of all codes, in words, if it is not ℝᵈ; the prior's has to be the same."""
+    code_space: str = REAL_VECTORS
+    """The set of all codes, in words; the prior's must be the same."""
 
     is_deterministic: bool = False
-    """True if every draw of z for an image is the same, though its codes have a probability."""
+    """True if all draws of z for an image are equal, although codes have a probability."""
 
     fits_prior: ClassVar[bool] = False
     """True if samples are drawn from a prior that is fitted to the codes after training."""
@@ -67,27 +67,23 @@ class LatentVariableModel(nn.Module, ABC):
     """If true, training starts with the decoder's output at the mean image."""
 
     speaks_of: ClassVar[str] = "p(x)"
-    """The density that its ELBO bounds; only models that speak of the same one compare."""
+    """The density that its ELBO bounds; log-densities compare only if it is the same."""
 
     told: ClassVar[frozenset[str]] = frozenset()
-    """The facts it is told of an image beside the pixels, which codes then need not hold.
+    """What the model is conditioned on: `{"y"}` for the label, which codes then need not hold.
 
-    `y` for its label; `given` asks for nothing else of images then, and `views` are in the order of
-    labels.
+    With `{"y"}`, `given` must read nothing but `images.y`, and `views` are in the order of labels.
     """
 
     pays: ClassVar[tuple[str, ...]] = ()
-    """The names of the penalties in its draws; losses compare only where these are the same."""
+    """The names of the penalties in its draws; losses compare only if these are the same."""
 
     meanings: Mapping[str, Meaning] = {}
-    """Units and directions of its own terms, if they are no costs in nats per image."""
+    """Units and directions of its own terms that are not costs in nats per image."""
 
     @property
     def latent_dims(self) -> tuple[int, ...]:
-        """The sizes of its stochastic layers, the one that `decode` uses first: d by default.
-
-        Their codes stand beside one another in z.
-        """
+        """The sizes of its stochastic layers in the order of z, the decoder's input first."""
         return (self.latent_dim,)
 
     @property
@@ -96,7 +92,7 @@ class LatentVariableModel(nn.Module, ABC):
         return next(self.parameters()).device
 
     def in_words(self) -> str:
-        """Its parts, in a few words."""
+        """A short description, for logs and pages."""
         return f"d = {self.latent_dim}, {type(self.likelihood).__name__} likelihood"
 
     @abstractmethod
@@ -105,57 +101,54 @@ class LatentVariableModel(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
-        """Codes `[..., d]` → the decoder's output `[..., *image_shape]`, p(x|z)'s parameters.
-
-        `likelihood.mean` turns that output into an image.
-        """
+        """Codes `[..., d]` → the decoder's output `[..., *image_shape]`, p(x|z)'s parameters."""
 
     def nearest(self, z: Tensor) -> Tensor:
-        """The codes nearest to `z`, `[..., d]`: those themselves, if `code_space` is ℝᵈ."""
+        """The valid codes nearest to `z`, `[..., d]`; `z` itself if `code_space` is ℝᵈ."""
         return z
 
     def images_of(self, z: Tensor) -> Tensor:
-        """The mean images of p(x|z) at the codes nearest to `z`, `[..., d]`, in the data's pixels.
+        """The mean images of p(x|z) at the valid codes nearest to `z`, `[..., d]`.
 
-        For means of codes, traversals and the like; what was drawn is a code.
+        For points that may be no codes, such as means and traversals; draws are valid codes.
         """
         return self.likelihood.mean(self.decode(self.nearest(z)))
 
     def given(self, images: Images) -> Self:
-        """This model, conditioned on what it is told of these images; itself by default.
+        """This model, conditioned on a batch; by default the model itself.
 
-        What it encodes are these images, and what it decodes codes of these, `[..., B, d]`.
+        It encodes these images only, and decodes codes of these images, `[..., B, d]`.
         """
         return self
 
     def alike(self, images: Images) -> Iterator[tuple[Tensor, Self]]:
-        """Groups of images for which any code decodes alike: their places, `[N]`, and the model.
+        """Groups of images with equal conditions: their indices, and the model that knows these.
 
-        All of them by default.
+        By default all images are one group.
         """
         yield torch.arange(len(images.x)), self
 
     def views(self) -> dict[str, Self]:
-        """This model for codes of no image, by captions: once for each thing that it is told.
+        """Caption → this model under one condition, with its prior, to decode codes of no image.
 
-        A view has the prior of such codes. By default it is told nothing, and `{"": self}`.
+        By default there is no condition, and one view: `{"": self}`.
         """
         return {"": self}
 
     def check(self, y: Tensor) -> None:
-        """Check the labels `[N]` of images that are to come; the device may have to wait.
+        """Check the labels `[N]` of images to come; this may synchronise with the device.
 
         Raises:
-            DataError: if it is told them and cannot do with these; by default never.
+            DataError: if the model cannot be conditioned on these labels; by default never.
         """
 
     def draw(self, x: Tensor, noise: Tensor, dataset_size: int | None = None) -> Draw:
-        """K draws of z for each image, and all that is known of them.
+        """K draws of z for each image, with their densities.
 
         Args:
             x: images, `[B, *image_shape]`.
             noise: standard normal, `[K, B, n]`.
-            dataset_size: how many images the batch was taken from; None if that is not known.
+            dataset_size: the number of images that the batch was taken from; None if unknown.
         """
         posterior = self.encode(x)
         z = posterior.rsample(noise)
@@ -173,21 +166,22 @@ class LatentVariableModel(nn.Module, ABC):
         )
 
     def learners(self) -> Mapping[str, OptimizerRecipe]:
-        """The parts that have optimizers of their own, by name; none by default.
+        """Name of a part that has an optimizer of its own → its recipe; none by default.
 
-        They are trained on the `own_terms` of its draws, each of which reaches one of them and
-        nothing else: detach the codes there, and their weights in all else.
+        Each is trained on one of the draw's `own_terms`, whose gradient must reach this part and
+        no other: compute the term from detached codes, and all else with the part's weights
+        detached.
         """
         return {}
 
     def latent_metrics(self, mu: Tensor) -> dict[str, float]:
-        """Metrics of its own of the codes `[N, d]` of test images; none by default."""
+        """Further metrics, of the codes `[N, d]` of test images; none by default."""
         return {}
 
     def fitted_prior(self, mu: Tensor) -> Prior:
-        """The density to sample from if `fits_prior`, of the codes `[N, d]` of training images.
+        """The density to sample from if `fits_prior`, fitted to codes `[N, d]` of training images.
 
-        By default the prior itself, as it was there in training.
+        By default the prior of training.
         """
         return self.prior
 
@@ -196,17 +190,19 @@ class LatentVariableModel(nn.Module, ABC):
         return self.likelihood.mean(self.decode(self.encode(x).rsample()))
 
     def start_at(self, mean_image: Tensor) -> None:
-        """Start training with the decoder's output at the mean image, `[C, H, W]`.
+        """Set the decoder so that its output starts near the mean image, `[C, H, W]`.
 
         Raises:
-            ConfigError: by default, as only a subclass knows how.
+            ConfigError: by default, as only a subclass knows its decoder.
         """
-        raise ConfigError(f"model.center_output: {type(self).__name__} does not know how")
+        raise ConfigError(
+            f"model.center_output: {type(self).__name__} does not define start_at: set it to false"
+        )
 
-    def conditioned(self, **given: Any) -> Self:
-        """A view of this model, which shares its weights, with other attributes."""
-        view = object.__new__(type(self))  # not copy.copy, at which torch.compile stops
+    def conditioned(self, **attributes: Any) -> Self:
+        """A copy of this model that shares its weights and has other values of attributes."""
+        view = object.__new__(type(self))  # not copy.copy, which torch.compile cannot trace
         view.__dict__.update(self.__dict__)
-        for name, value in given.items():
+        for name, value in attributes.items():
             object.__setattr__(view, name, value)
         return view

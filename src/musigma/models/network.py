@@ -1,4 +1,4 @@
-"""Networks as recipes for the two halves of an autoencoder, and the activations in them."""
+"""The protocol of networks, which build an encoder trunk and a decoder, and checks of both."""
 
 from typing import Literal, Protocol, runtime_checkable
 
@@ -13,23 +13,23 @@ Activation = Literal["LeakyReLU", "ReLU", "ELU", "GELU", "SiLU", "Tanh", "Softpl
 
 @runtime_checkable
 class Network(Protocol):
-    """A recipe for an encoder trunk and a decoder; any `nn.Module`s of these shapes will do."""
+    """Builds an encoder trunk and a decoder; any `nn.Module`s of these shapes will do."""
 
     def encoder(self, image_shape: ImageShape) -> nn.Module:
-        """Images `[B, *image_shape]` → features `[B, F]`, F for the network to choose."""
+        """Images `[B, *image_shape]` → features `[B, F]`, with any F."""
 
     def decoder(self, latent_dim: int, image_shape: ImageShape) -> nn.Module:
         """Codes `[B, d]` → the likelihood's parameters, `[B, *image_shape]`."""
 
 
 def activation_layer(name: Activation) -> nn.Module:
-    """The layer of that name in `torch.nn`, with torch's own settings."""
+    """The layer of that name in `torch.nn`, with torch's default settings."""
     layer: nn.Module = getattr(nn, name)()
     return layer
 
 
 def features_of(encoder: nn.Module, image_shape: ImageShape) -> int:
-    """F, the number of features that an encoder gives; ValueError if they are not `[B, F]`."""
+    """F, the number of an encoder's features; ValueError if its output is not `[B, F]`."""
     shape = _output_shape(encoder, image_shape)
     if len(shape) != 2 or shape[0] != 2:
         raise ValueError(
@@ -51,7 +51,7 @@ def check_decoder(decoder: nn.Module, latent_dim: int, image_shape: ImageShape) 
 
 @torch.no_grad()
 def _output_shape(module: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape for two rows, without touching running statistics or the random state."""
+    """The output shape for two rows; running statistics and the random state do not change."""
     was_training = module.training
     y: Tensor = module.eval()(torch.zeros(2, *input_shape))
     module.train(was_training)

@@ -1,4 +1,4 @@
-"""VQ-VAE: codes out of a learned code book."""
+"""VQ-VAE: codes from a learned code book."""
 
 import math
 from collections.abc import Iterator
@@ -18,26 +18,26 @@ from musigma.shapes import ImageShape
 from workbench.errors import ConfigError
 from workbench.ranges import Count, Weight, checked
 
-BOOK = "entries of a code book"
+CODE_SPACE = "entries of a code book"
 SMOOTHING = 0.5
-"""A constant added to the counts of codes before they become a fitted prior."""
+"""The pseudo-count of every entry in a fitted prior."""
 
 
 class VQVAE(LatentVariableModel):
-    """Each image is M entries of a code book of K vectors (van den Oord et al. 2017).
+    """Encodes an image as M entries of a code book of K vectors (van den Oord et al. 2017).
 
-    A code `z` `[B, d]` is those entries one after the other, d = M · `code_size`. The encoder's
-    vectors v are replaced by the nearest entries e, and gradients are passed on to them unchanged
-    (section 3.1). Beside the objective ‖sg[v] − e‖² + β‖v − sg[e]‖² is minimised (equation 3),
-    summed over the code. Every entry is as probable a priori, so the rate is M log K nats.
+    A code `z` `[B, d]` concatenates its entries, d = M · `code_size`. The encoder's vectors v are
+    replaced by the nearest entries e, and v gets the gradient of e unchanged (section 3.1). The
+    model adds ‖sg[v] − e‖² + β‖v − sg[e]‖², summed over the code, to the objective (equation 3; sg
+    stops the gradient). The prior over entries is uniform, so the rate is M log K nats.
 
     Args:
-        network: makes the encoder trunk and the decoder.
+        network: builds the encoder trunk and the decoder.
         likelihood: p(x|z).
-        codes: M, the entries of an image.
+        codes: M, the number of entries in a code.
         entries: K, the size of the code book.
         code_size: the size of an entry.
-        commitment: β, the weight that holds the encoder to its entries.
+        commitment: β, the weight of the encoder's distance from its entries.
         image_shape: channels, height and width.
     """
 
@@ -61,7 +61,7 @@ class VQVAE(LatentVariableModel):
         self.commitment, self.image_shape = commitment, image_shape
         self.latent_dim = self.noise_dim = codes * code_size
         self.has_density, self.is_deterministic = True, True
-        self.code_space = BOOK
+        self.code_space = CODE_SPACE
         self.encoder = network.encoder(image_shape)
         self.head = nn.Linear(features_of(self.encoder, image_shape), self.latent_dim)
         output_shape = likelihood.output_shape(image_shape)
@@ -77,8 +77,8 @@ class VQVAE(LatentVariableModel):
 
     def encode(self, x: Tensor) -> "ChosenCodes":
         vectors = at_least_float32(self.head(self.encoder(x)))
-        places = self.places(vectors)
-        return ChosenCodes(vectors, self.book[places].flatten(1), places)
+        indices = self.indices(vectors)
+        return ChosenCodes(vectors, self.book[indices].flatten(1), indices)
 
     def decode(self, z: Tensor) -> Tensor:
         output = at_least_float32(self.decoder(z.flatten(0, -2)))
@@ -93,25 +93,25 @@ class VQVAE(LatentVariableModel):
         return replace(draw, penalties=penalties)
 
     def nearest(self, z: Tensor) -> Tensor:
-        return self.book[self.places(z.flatten(0, -2))].reshape(z.shape)
+        return self.book[self.indices(z.flatten(0, -2))].reshape(z.shape)
 
-    def places(self, z: Tensor) -> Tensor:
-        """The entries nearest to the vectors of codes, `[N, d]` → `[N, M]`."""
+    def indices(self, z: Tensor) -> Tensor:
+        """The indices of the entries nearest to codes, `[N, d]` → `[N, M]`."""
         vectors = z.detach().unflatten(1, (self.codes, self.code_size))
         return torch.cdist(vectors, self.book.detach()).argmin(2)
 
     def latent_metrics(self, mu: Tensor) -> dict[str, float]:
-        """Perplexity of the code book, exp of its entropy in use, and the entries not in use."""
-        counts = self.places(mu).flatten().bincount(minlength=self.entries).double()
-        shares = counts / counts.sum()
+        """The perplexity of the use of entries, exp of its entropy, and the unused entries."""
+        counts = self.indices(mu).flatten().bincount(minlength=self.entries).double()
+        frequencies = counts / counts.sum()
         return {
-            "perplexity": torch.special.entr(shares).sum().exp().item(),
+            "perplexity": torch.special.entr(frequencies).sum().exp().item(),
             "unused_entries": int((counts == 0).sum()),
         }
 
     def fitted_prior(self, mu: Tensor) -> "CodeChain":
-        """The chain that samples are drawn from, fitted to the codes `[N, d]` of images."""
-        return CodeChain(self, self.places(mu.to(self.device)))
+        """The Markov chain to sample from, fitted to codes `[N, d]` of images."""
+        return CodeChain(self, self.indices(mu.to(self.device)))
 
 
 @dataclass(frozen=True)
@@ -119,23 +119,23 @@ class ChosenCodes:
     """A posterior with all its probability on one choice of entries.
 
     Args:
-        vectors: the encoder's, `[B, d]`.
+        vectors: the encoder's vectors, `[B, d]`.
         entries: the nearest entries, `[B, d]`.
-        places: theirs in the book, `[B, M]`.
+        indices: their indices in the code book, `[B, M]`.
     """
 
     vectors: Tensor
     entries: Tensor
-    places: Tensor
+    indices: Tensor
 
     @property
     def mu(self) -> Tensor:
-        """The chosen entries, whose gradient is passed on to the encoder's vectors."""
+        """The chosen entries, with a straight-through gradient to the encoder's vectors."""
         return self.vectors + (self.entries - self.vectors).detach()
 
     @property
     def std(self) -> Tensor:
-        """0."""
+        """Zeros, `[B, d]`."""
         return torch.zeros_like(self.entries)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -143,21 +143,23 @@ class ChosenCodes:
 
     @property
     def has_density(self) -> bool:
-        """True: a choice has a probability, which is 1."""
+        """True: the choice has a probability, which is 1."""
         return True
 
     def rsample(self, noise: Tensor | None = None) -> Tensor:
         return self.mu if noise is None else self.mu.expand_as(noise)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """0, the log of 1."""
+        """Zeros, the log of 1, `[..., B, d]` → `[..., B]`."""
         return z.new_zeros(z.shape[:-1])
 
     def log_prob_at(self, noise: Tensor) -> Tensor:
         return self.log_prob(noise)
 
     def log_prob_per_dimension(self, z: Tensor) -> Tensor:
-        raise ConfigError("codes out of a book have no density by dimension: take objective elbo")
+        raise ConfigError(
+            "codes from a code book have no density by dimension: take objective elbo"
+        )
 
     def rate_to_standard_normal(self) -> None:
         """None."""
@@ -170,63 +172,63 @@ class ChosenCodes:
 
 
 class UniformCodes(Prior):
-    """Every entry with probability 1 / K at each of M places."""
+    """A uniform prior: probability K⁻ᴹ for every choice of M entries."""
 
-    code_space = BOOK
+    code_space = CODE_SPACE
 
     def __init__(self, model: VQVAE) -> None:
         super().__init__()
-        self._model = (model,)  # in a tuple, so that it does not become a part
+        self._model = (model,)  # in a tuple, so that it does not become a submodule
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """−M log K, for any entries."""
+        """−M log K for every code, `[..., d]` → `[...]`, in nats."""
         (model,) = self._model
         return z.new_full(z.shape[:-1], -model.codes * math.log(model.entries))
 
     def sample(self, count: int, *, seed: int) -> Tensor:
         (model,) = self._model
         generator = torch.Generator().manual_seed(seed)
-        places = torch.randint(model.entries, (count, model.codes), generator=generator)
-        return model.book.detach().cpu()[places].flatten(1)
+        indices = torch.randint(model.entries, (count, model.codes), generator=generator)
+        return model.book.detach().cpu()[indices].flatten(1)
 
 
 class CodeChain(UniformCodes):
-    """Each entry by the one before it, with probabilities counted in the codes of images.
+    """A Markov chain over the M entries of a code, its transitions counted in codes of images.
 
-    The paper fits an autoregressive network to the codes (section 3.2); this is the least of those,
-    a Markov chain with probabilities of its own at each place.
+    The simplest of the autoregressive priors that the paper fits to the codes (section 3.2), with
+    transition probabilities of its own at each position.
 
     Args:
-        model: whose codes they are.
-        places: of the entries of images, `[N, M]`.
+        model: the model whose codes these are.
+        indices: the entries of the codes of N images, `[N, M]`.
     """
 
-    def __init__(self, model: VQVAE, places: Tensor) -> None:
+    def __init__(self, model: VQVAE, indices: Tensor) -> None:
         super().__init__(model)
-        size, places = model.entries, places.cpu()
-        self.first = self._shares(places[:, 0].bincount(minlength=size))
-        pairs = places[:, :-1] * size + places[:, 1:]
+        size, indices = model.entries, indices.cpu()
+        self.first = _smoothed_frequencies(indices[:, 0].bincount(minlength=size))
+        pairs = indices[:, :-1] * size + indices[:, 1:]
         counts = [pair.bincount(minlength=size**2).reshape(size, size) for pair in pairs.T]
-        self.following = [self._shares(count) for count in counts]
+        self.transitions = [_smoothed_frequencies(count) for count in counts]
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log p of the entries that codes `[..., d]` are, in nats."""
+        """Log p of the entries of codes, `[..., d]` → `[...]`, in nats."""
         (model,) = self._model
-        places = model.places(z.flatten(0, -2)).cpu()
-        log_p = self.first[places[:, 0]].log()
-        for i, shares in enumerate(self.following):
-            log_p = log_p + shares[places[:, i], places[:, i + 1]].log()
+        indices = model.indices(z.flatten(0, -2)).cpu()
+        log_p = self.first[indices[:, 0]].log()
+        for i, transition in enumerate(self.transitions):
+            log_p = log_p + transition[indices[:, i], indices[:, i + 1]].log()
         return log_p.to(z).reshape(z.shape[:-1])
 
     def sample(self, count: int, *, seed: int) -> Tensor:
         (model,) = self._model
         generator = torch.Generator().manual_seed(seed)
-        places = [self.first.expand(count, -1).multinomial(1, generator=generator).squeeze(1)]
-        for shares in self.following:
-            places.append(shares[places[-1]].multinomial(1, generator=generator).squeeze(1))
-        return model.book.detach().cpu()[torch.stack(places, 1)].flatten(1)
+        indices = [self.first.expand(count, -1).multinomial(1, generator=generator).squeeze(1)]
+        for transition in self.transitions:
+            indices.append(transition[indices[-1]].multinomial(1, generator=generator).squeeze(1))
+        return model.book.detach().cpu()[torch.stack(indices, 1)].flatten(1)
 
-    @staticmethod
-    def _shares(counts: Tensor) -> Tensor:
-        smooth = counts.double() + SMOOTHING
-        return smooth / smooth.sum(-1, keepdim=True)
+
+def _smoothed_frequencies(counts: Tensor) -> Tensor:
+    smooth = counts.double() + SMOOTHING
+    return smooth / smooth.sum(-1, keepdim=True)

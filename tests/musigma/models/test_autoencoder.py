@@ -211,5 +211,5 @@ def test_what_cannot_be_is_refused(make, message):
 
 
 def test_a_decoder_without_a_bias_cannot_begin_at_the_mean_image():
-    with pytest.raises(ConfigError, match="no bias at the end of the decoder"):
+    with pytest.raises(ConfigError, match="the decoder's last bias does not have"):
         _autoencoder(_WithoutBias()).start_at(torch.zeros(1, 28, 28))

@@ -146,19 +146,19 @@ def test_oracles_hold(oracle):
 def no_labels(monkeypatch):
     """It is told no label at all: a row of zeros."""
     zeros = torch.zeros(CLASSES)
-    monkeypatch.setattr(ConditionalVAE, "_of", lambda self, y: self.conditioned(_told=zeros))
+    monkeypatch.setattr(ConditionalVAE, "_given_labels", lambda m, y: m.conditioned(_labels=zeros))
 
 
 def one_label(monkeypatch):
     """Every image is taken for one of class 0."""
-    of = ConditionalVAE._of
-    monkeypatch.setattr(ConditionalVAE, "_of", lambda self, y: of(self, torch.zeros_like(y)))
+    given = ConditionalVAE._given_labels
+    monkeypatch.setattr(ConditionalVAE, "_given_labels", lambda m, y: given(m, torch.zeros_like(y)))
 
 
 def next_label(monkeypatch):
     """Labels are counted from 1 by one side and from 0 by the other."""
-    of = ConditionalVAE._of
-    monkeypatch.setattr(ConditionalVAE, "_of", lambda self, y: of(self, (y + 1) % CLASSES))
+    given = ConditionalVAE._given_labels
+    monkeypatch.setattr(ConditionalVAE, "_given_labels", lambda m, y: given(m, (y + 1) % CLASSES))
 
 
 @pytest.mark.parametrize("oracle", ORACLES)
@@ -211,7 +211,7 @@ def test_evaluated_with_labels_that_there_are_not_it_is_refused():
 def test_without_labels_nothing_is_encoded_or_decoded():
     model = LinearGaussianOfLabel().model()
     for use in (model.encode, model, AutoencoderModule(model, ELBO())):
-        with pytest.raises(ConfigError, match=r"ask model\.given\(batch\)"):
+        with pytest.raises(ConfigError, match=r"with model\.given\(batch\)"):
             use(torch.zeros(2, *SHAPE, dtype=torch.float64))
     with pytest.raises(ConfigError, match=r"one of model\.views\(\)"):
         model.decode(torch.zeros(2, 2, dtype=torch.float64))
@@ -221,8 +221,8 @@ def test_without_labels_nothing_is_encoded_or_decoded():
     ("y", "message"),
     [
         (None, "have none"),
-        (torch.tensor([0, 1, -1, 2]), "1 of 4 have none"),
-        (torch.tensor([0.0, 1.0, 2.0, 1.0]), "4 of 4 have none"),
+        (torch.tensor([0, 1, -1, 2]), "1 of 4 images have none"),
+        (torch.tensor([0.0, 1.0, 2.0, 1.0]), "4 of 4 images have none"),
         (torch.tensor([0, 1, 2, 3]), "the label 3 is not one of the 3"),
     ],
 )
@@ -277,7 +277,7 @@ def test_as_many_classes_as_the_data_have(compose_launch):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (None, "of 162 have none"),
+        (None, "of 162 images have none"),
         ([*[0, 1] * 99, 0, 2], "the label 2 is not one of the 2"),  # of one image, the last
     ],
 )

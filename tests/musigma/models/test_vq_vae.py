@@ -34,11 +34,11 @@ def test_a_code_is_the_nearest_entries():
     model = _model()
     _, draw = _draw(model)
     q = draw.posterior
-    for vectors, chosen in zip(q.vectors.unflatten(1, (2, 2)), q.places, strict=True):
+    for vectors, chosen in zip(q.vectors.unflatten(1, (2, 2)), q.indices, strict=True):
         for vector, place in zip(vectors, chosen, strict=True):
             distances = [(vector - entry).square().sum().item() for entry in model.book]
             assert place == distances.index(min(distances))
-    assert torch.allclose(q.mu, model.book[q.places].flatten(1))
+    assert torch.allclose(q.mu, model.book[q.indices].flatten(1))
 
 
 def test_the_elbo_is_a_bound_on_the_sum_over_all_codes():
@@ -106,7 +106,7 @@ def test_a_chain_of_codes_is_a_distribution_and_its_samples_are_its_own():
     every = torch.tensor([*itertools.product(range(3), repeat=3)])
     probabilities = chain.log_prob(model.book.detach()[every].flatten(1)).exp()
     assert probabilities.sum().item() == pytest.approx(1, abs=1e-5)
-    drawn = model.places(chain.sample(20_000, seed=0))
+    drawn = model.indices(chain.sample(20_000, seed=0))
     index = (drawn * torch.tensor([9, 3, 1])).sum(1)
     shares = index.bincount(minlength=27) / len(index)
     error = (probabilities * (1 - probabilities) / len(index)).sqrt()
@@ -116,7 +116,7 @@ def test_a_chain_of_codes_is_a_distribution_and_its_samples_are_its_own():
 
 def test_what_needs_a_rate_by_dimension_is_refused():
     _, draw = _draw(_model())
-    with pytest.raises(ConfigError, match="no rate by dimension"):
+    with pytest.raises(ConfigError, match="no rate per dimension"):
         FreeBits()(draw, 0)
 
 

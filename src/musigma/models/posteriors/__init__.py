@@ -8,11 +8,11 @@ from musigma.models.posteriors.point import PointHead, PointPosterior
 
 PosteriorName = Literal["normal", "point"]
 
-NAMED: dict[PosteriorName, type[Head]] = {"normal": NormalHead, "point": PointHead}
-"""The heads that configs have by name; any other is described with a `_target_`."""
+NAMED_HEADS: dict[PosteriorName, type[Head]] = {"normal": NormalHead, "point": PointHead}
+"""The heads that configs choose by a name; others are chosen by a `_target_`."""
 
 __all__ = [
-    "NAMED",
+    "NAMED_HEADS",
     "Head",
     "HeadRecipe",
     "NormalHead",

@@ -49,7 +49,7 @@ class FullNormalPosterior(DensityPosterior):
         return self.log_prob_at(noise.permute(2, 0, 1).reshape(*z.shape[:-2], *self.mean.shape))
 
     def log_prob_at(self, noise: Tensor) -> Tensor:
-        """Log N(noise; 0, I) − log det L: no digits are lost where L is small against the mean."""
+        """Log N(noise; 0, I) − log det L, accurate even where L is tiny against the mean."""
         return log_standard_normal(noise) - self._log_det()
 
     def rate_to_standard_normal(self) -> Tensor:
@@ -70,9 +70,8 @@ class FullNormalPosterior(DensityPosterior):
 class FullNormalHead(Head):
     """Features `[B, F]` → N(mu, L Lᵀ) with L = diag(s) (I + A / √d), s = `softplus(raw) + 1e-6`.
 
-    A is strictly lower triangular: each row of L has a scale of its own, as a diagonal Gaussian
-    has, and there are d (d − 1) / 2 numbers more, whose noise in training √d keeps small. A is 0
-    at first, so that training starts at a diagonal Gaussian.
+    A is strictly lower triangular and starts at 0, so that training starts at a diagonal Gaussian
+    of standard deviations s. Dividing by √d keeps the noise of A's d (d − 1) / 2 entries small.
     """
 
     def __init__(self, features: int, latent_dim: int) -> None:
@@ -88,7 +87,7 @@ class FullNormalHead(Head):
         d = mu.shape[-1]
         scale = F.softplus(raw[..., :d]) + STD_FLOOR
         scale_tril = torch.diag_embed(scale)
-        if d > 1:  # ONNX knows no empty indices
+        if d > 1:  # ONNX does not support empty indices
             row, column = torch.tril_indices(d, d, -1, device=mu.device)
             scale_tril[..., row, column] = scale[..., row] * raw[..., d:] / math.sqrt(d)
         return FullNormalPosterior(mu, scale_tril)

@@ -1,4 +1,4 @@
-"""Heads: from the encoder's features to a posterior."""
+"""The base class of heads, which turn the encoder's features into a posterior."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -6,36 +6,36 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from musigma.models.code_space import ANY_NUMBERS
+from musigma.models.code_space import REAL_VECTORS
 from musigma.objectives.draw import Posterior
 
 
 class Head(nn.Module, ABC):
-    """Predicts q(z|x) from features `[B, F]`, of a family that it stands for.
+    """Predicts q(z|x) from features `[B, F]`, in one family of posteriors.
 
-    A subclass takes `features` F and `latent_dim` d first, and settings of its own by name.
+    The constructor of a subclass takes `features` F and `latent_dim` d, then keyword settings.
     """
 
     has_density: ClassVar[bool] = True
     """False if its posteriors are points, which have no rate."""
 
-    code_space: str = ANY_NUMBERS
-    """The set of all codes, in words, if it is not ℝᵈ; the prior's has to be the same."""
+    code_space: str = REAL_VECTORS
+    """The set of all codes, in words; the prior's must be the same."""
 
     noise_dim: int
-    """n, the standard normal numbers that one draw of z takes; d unless a subclass sets it."""
+    """n, the number of standard normal values that one draw of z takes; d by default."""
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         self.noise_dim = latent_dim
 
     def nearest(self, z: Tensor) -> Tensor:
-        """The codes nearest to `z`, `[..., d]`: those themselves, if `code_space` is ℝᵈ."""
+        """The valid codes nearest to `z`, `[..., d]`; `z` itself if `code_space` is ℝᵈ."""
         return z
 
     @abstractmethod
     def forward(self, features: Tensor) -> Posterior:
-        """The posterior, in float32 at least, whatever the precision of the features."""
+        """The posterior of features `[B, F]`, in float32 at least, even under mixed precision."""
 
 
 HeadRecipe = Callable[[int, int], Head]

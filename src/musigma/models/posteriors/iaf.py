@@ -1,4 +1,4 @@
-"""The inverse autoregressive flow: a posterior with as much freedom as its steps have."""
+"""The inverse autoregressive flow: a Gaussian, transformed by autoregressive steps."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -18,17 +18,17 @@ from workbench.ranges import Count, checked
 
 
 class IAFPosterior(DensityPosterior):
-    """z = f(z₀; h(x)) with z₀ ~ N(m, s²), both of x, and log q(z|x) = log q(z₀|x) − log |∂f/∂z₀|.
+    """z = f(z₀; h(x)) with z₀ ~ N(m(x), s(x)²), and log q(z|x) = log q(z₀|x) − log |∂f/∂z₀|.
 
     Kingma et al. 2016, algorithm 1. A draw and its density take one pass through every step; the
-    density of any other code takes d of them. `mu` and `std` are those of fixed draws, made when
-    they are asked for.
+    density of any other code takes d passes. `mu` and `std` are estimated, when first read, from
+    draws with fixed noise.
 
     Args:
         start: N(m, s²), `[B, d]`.
         context: h, `[B, C]`.
         flow: f, `(z₀, h, False)` → z and log |∂f/∂z₀|; with True its inverse, from z to z₀.
-        fixed: the noise of those draws, `[S, d]`.
+        fixed: the fixed noise, `[S, d]`.
     """
 
     def __init__(
@@ -73,19 +73,19 @@ class IAFPosterior(DensityPosterior):
 
 
 class IAFHead(Head):
-    """Features `[B, F]` → N(m, s²) that is led through an inverse autoregressive flow.
+    """Features `[B, F]` → N(m, s²), transformed by an inverse autoregressive flow.
 
-    Every step is z_j ← exp(a_j) z_j + b_j, with a and b of the dimensions before j and of a
-    context, and every second step takes the dimensions the other way round. The paper's steps
-    have a sigmoid where this has an exponential, kept softly above 10⁻³. The steps are Zuko's, of
-    the extra `flows`.
+    Every step is z_j ← exp(a_j) z_j + b_j, where a_j and b_j depend on the dimensions before j and
+    on the context; every second step reverses the order of dimensions. The paper's scale is a
+    sigmoid, not an exponential (softly bounded below by 10⁻³). The steps are Zuko's, from the
+    extra `flows`.
 
     Args:
         features: F.
-        latent_dim: d.
-        steps: how many; with one dimension the posterior is a Gaussian, however many there are.
+        latent_dim: d; if it is 1, the posterior is a Gaussian whatever the steps.
+        steps: the number of steps.
         hidden_sizes: widths of the masked network of each step.
-        context_dim: C, the size of what the steps are told of x.
+        context_dim: C, the size of the context h(x).
 
     Raises:
         ImportError: if Zuko is not installed.
@@ -115,7 +115,7 @@ class IAFHead(Head):
 
 
 class AutoregressiveSteps(nn.Module):
-    """`steps` affine autoregressive transformations, one after the other."""
+    """`steps` affine autoregressive transformations in a row."""
 
     def __init__(
         self, latent_dim: int, context_dim: int, steps: int, hidden_sizes: Sequence[int]
@@ -127,9 +127,9 @@ class AutoregressiveSteps(nn.Module):
             raise ImportError(
                 f"a flow needs the extra flows ({error}): pip install -e '.[flows]'"
             ) from error
-        with torch.device("cpu"):  # where Zuko can make its masks
+        with torch.device("cpu"):  # Zuko cannot build its masks on the meta device
             order = torch.arange(latent_dim)
-            made = [
+            transforms = [
                 MaskedAutoregressiveTransform(
                     latent_dim,
                     context_dim,
@@ -139,12 +139,12 @@ class AutoregressiveSteps(nn.Module):
                 )
                 for number in range(steps)
             ]
-        self.steps = nn.ModuleList(made).to(torch.get_default_device())
+        self.steps = nn.ModuleList(transforms).to(torch.get_default_device())
 
     def forward(self, z: Tensor, context: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        """Codes `[..., B, d]` after all steps, and log |∂f/∂z| of the way there, `[..., B]`.
+        """Codes `[..., B, d]` after all steps or their inverses, and a log-determinant, `[..., B]`.
 
-        Of the inverse too it is that of the steps, at what they were inverted to.
+        It is log |∂f/∂z₀| of the forward steps in both directions.
         """
         log_det = torch.zeros_like(z[..., 0])
         with full_precision(z.device):
@@ -155,6 +155,6 @@ class AutoregressiveSteps(nn.Module):
                     log_det = log_det + transform.log_abs_det_jacobian(before, z)
                     z = before
                 else:
-                    z, of_step = transform.call_and_ladj(z)
-                    log_det = log_det + of_step
+                    z, step_log_det = transform.call_and_ladj(z)
+                    log_det = log_det + step_log_det
         return z, log_det

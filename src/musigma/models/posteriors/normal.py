@@ -41,7 +41,7 @@ class NormalPosterior(NamedTuple):
         return log_normal(z, self.mu, self.std)
 
     def log_prob_at(self, noise: Tensor) -> Tensor:
-        """Log q(z|x) of `rsample(noise)`: no digits are lost where std is small against mu."""
+        """Log q(z|x) of `rsample(noise)`, accurate even where std is tiny against mu."""
         return log_standard_normal(noise) - self.std.log().sum(-1)
 
     def log_prob_per_dimension(self, z: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class NormalPosterior(NamedTuple):
         return self.rate_per_dimension_to_standard_normal().sum(-1)
 
     def rate_per_dimension_to_standard_normal(self) -> Tensor:
-        """The same of each dimension, `[B, d]`."""
+        """KL(q(z_j|x) ‖ N(0, 1)), `[B, d]`, in nats."""
         return kl_to_standard_normal(self.mu, self.std)
 
     def detach(self) -> Self:

@@ -1,4 +1,4 @@
-"""The point posterior: the deterministic autoencoder's."""
+"""The point posterior, of the deterministic autoencoder."""
 
 from typing import ClassVar, NamedTuple, Self
 
@@ -11,7 +11,7 @@ from workbench.errors import ConfigError
 
 
 class PointPosterior(NamedTuple):
-    """All mass on `mu`, `[B, d]`: the deterministic autoencoder's code. `std` is 0."""
+    """All probability on `mu`, `[B, d]`; `std` is 0."""
 
     mu: Tensor
     std: Tensor
@@ -22,19 +22,19 @@ class PointPosterior(NamedTuple):
         return False
 
     def rsample(self, noise: Tensor | None = None) -> Tensor:
-        """`mu`, once for each draw that `noise` would have been for."""
+        """`mu`, repeated to the shape of `noise`."""
         return self.mu if noise is None else self.mu.expand_as(noise)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Raises ConfigError: a point has no density."""
+        """Raise a ConfigError: a point has no density."""
         raise ConfigError("a point posterior has no density and no rate")
 
     def log_prob_at(self, noise: Tensor) -> Tensor:
-        """Raises ConfigError likewise."""
+        """Raise a ConfigError, as `log_prob` does."""
         return self.log_prob(noise)
 
     def log_prob_per_dimension(self, z: Tensor) -> Tensor:
-        """Raises ConfigError likewise."""
+        """Raise a ConfigError, as `log_prob` does."""
         return self.log_prob(z)
 
     def rate_to_standard_normal(self) -> None:

@@ -1,4 +1,4 @@
-"""The base class of posteriors q(z|x) with a density, and what families of them share."""
+"""The base class of posteriors q(z|x) with a density, and helpers for its families."""
 
 import math
 from abc import ABC, abstractmethod
@@ -14,14 +14,14 @@ from musigma.seeding import FIXED_SEED, normal_noise
 from workbench.errors import ConfigError
 
 PAIRS = 32
-"""Antithetic pairs of draws from which moments are taken that are not known."""
+"""Antithetic pairs of draws from which moments without a closed form are estimated."""
 
 
 class DensityPosterior(ABC):
     """A posterior with a density, of any family.
 
-    A subclass writes `mu`, `std`, `rsample`, `log_prob` and `detach`. The rest has defaults for a
-    family whose dimensions depend on one another and whose rate is not known in closed form.
+    A subclass defines `mu`, `std`, `rsample`, `log_prob` and `detach`. The other methods default to
+    dependent dimensions and a rate without a closed form.
     """
 
     has_density = True
@@ -53,14 +53,14 @@ class DensityPosterior(ABC):
 
     @abstractmethod
     def detach(self) -> Self:
-        """The same distribution, from whose parameters no gradient flows back."""
+        """The same distribution with detached parameters."""
 
     def log_prob_at(self, noise: Tensor) -> Tensor:
         """Log q(z|x) of `rsample(noise)`."""
         return self.log_prob(self.rsample(noise))
 
     def log_prob_per_dimension(self, z: Tensor) -> Tensor:
-        """Raises ConfigError, as dimensions depend on one another."""
+        """Raise a ConfigError, as dimensions depend on one another."""
         raise ConfigError(
             f"the dimensions of {type(self).__name__} depend on one another, and the objective "
             "needs the density of each alone: take posterior=normal, or another objective"
@@ -76,13 +76,12 @@ class DensityPosterior(ABC):
 
 
 def fixed_noise(n: int) -> Tensor:
-    """Noise `[S, n]` that has mean 0 and variance 1 in each dimension exactly, always the same.
+    """Constant noise `[S, n]`, with mean 0 and variance 1 exactly in each dimension.
 
-    Antithetic pairs; up to `PAIRS` dimensions their columns are orthogonal too, so that the moments
-    of what is linear in the noise have no error. Made on the CPU, whatever the default device is,
-    and moved there.
+    The draws are antithetic pairs; for n up to `PAIRS` the dimensions are also uncorrelated, so
+    that moments of a linear function of the noise have no error.
     """
-    with torch.device("cpu"):
+    with torch.device("cpu"):  # for the same numbers whatever the default device
         columns = normal_noise(PAIRS, n, seed=FIXED_SEED).double()
         columns = torch.linalg.qr(columns).Q if n <= PAIRS else F.normalize(columns, dim=0)
         half = (math.sqrt(PAIRS) * columns).float()
@@ -90,8 +89,8 @@ def fixed_noise(n: int) -> Tensor:
 
 
 def with_detached_weights(module: Callable[..., Any]) -> Callable[..., Any]:
-    """The function that a module computes, without a gradient of its weights."""
+    """The function that a module computes, without gradients of its weights."""
     if not isinstance(module, nn.Module):
-        return module  # has none, as it is of this function's making
+        return module  # already the result of this function
     weights = {name: weight.detach() for name, weight in module.named_parameters()}
     return lambda *inputs: functional_call(module, weights, inputs)

@@ -1,4 +1,4 @@
-"""A density of codes, fitted after training to a model that held them to none."""
+"""A mixture of Gaussians, fitted to codes after a training without a prior."""
 
 import torch
 from sklearn.mixture import GaussianMixture
@@ -16,14 +16,14 @@ class FittedMixture(Prior):
     """A mixture of Gaussians with full covariances, float64 on the CPU (Ghosh et al. 2020, § 4).
 
     Args:
-        codes: it is fitted to, `[N, d]`.
-        components: how many Gaussians, or as many as there are codes if those are fewer.
+        codes: the codes to fit it to, `[N, d]`.
+        components: the number of Gaussians; at most N are fitted.
     """
 
     def __init__(self, codes: Tensor, components: int = COMPONENTS) -> None:
         super().__init__()
         count = min(components, len(codes))
-        with threadpool_limits(1):  # faster for so few, and the same sums every time
+        with threadpool_limits(1):  # threads are slower at this size, and add in varying order
             fit = GaussianMixture(count, random_state=FIXED_SEED).fit(codes.double().cpu().numpy())
         self.weights, means, covariances = (
             torch.from_numpy(part) for part in (fit.weights_, fit.means_, fit.covariances_)

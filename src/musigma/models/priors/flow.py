@@ -17,18 +17,18 @@ class Flow(Prior):
     """N(f(z); 0, I) |det ∂f/∂z| with a neural spline flow f that is trained with the model.
 
     Rational-quadratic splines (Durkan et al. 2019) in coupling layers, each of which transforms
-    one half of the dimensions given the other and the other half given none; of one dimension all
-    layers are splines alone. Splines reach from −5 to 5. f is the identity at the start, so that
-    training begins with N(0, I).
+    one half of the dimensions unconditionally and the other half given the first; with one
+    dimension every layer is an unconditional spline. Splines act on [−5, 5]. f starts as the
+    identity, so that training starts with N(0, I).
 
     Args:
-        model: whose codes these are.
-        transforms: coupling layers.
-        hidden_sizes: widths of the hidden layers of the network in each.
+        model: the model whose codes these are.
+        transforms: the number of coupling layers.
+        hidden_sizes: widths of the hidden layers in the network of each coupling layer.
         bins: pieces of each spline.
 
     Raises:
-        ImportError: without Zuko, the library of the flows, which is an extra.
+        ImportError: if Zuko is not installed.
     """
 
     @checked

@@ -11,18 +11,18 @@ from musigma.objectives.divergences import log_normal
 from workbench.ranges import Count, Positive, checked
 
 WIDTH = 7.0
-"""The half-width of a component, in standard deviations; the mass beyond it is below 10⁻¹¹."""
+"""Standard deviations of a component that a box must hold; the mass beyond is below 10⁻¹¹."""
 
 
 class Mixture(Prior):
     """Σ_k w_k N(z; m_k, diag s_k²), whose weights, means and scales are trained with the model.
 
-    Equal weights and standard deviations of 1 at the start.
+    Training starts with equal weights and standard deviations of 1.
 
     Args:
-        model: whose codes these are.
+        model: the model whose codes these are.
         components: K.
-        spread: the standard deviation of the first means around 0.
+        spread: the standard deviation of the initial means around 0.
     """
 
     @checked
@@ -42,12 +42,12 @@ class Mixture(Prior):
 
     @property
     def stds(self) -> Tensor:
-        """s, `[K, d]`: `softplus(raw) + 1e-6`, as those of posteriors."""
+        """s, `[K, d]`: `softplus(raw) + 1e-6`, as in posteriors."""
         return F.softplus(self.raw_stds) + STD_FLOOR
 
     def log_prob(self, z: Tensor) -> Tensor:
-        of_each = log_normal(z.unsqueeze(-2), self.means, self.stds)
-        return (self.logits.log_softmax(0) + of_each).logsumexp(-1)
+        log_components = log_normal(z.unsqueeze(-2), self.means, self.stds)
+        return (self.logits.log_softmax(0) + log_components).logsumexp(-1)
 
     @torch.no_grad()
     def sample(self, count: int, *, seed: int) -> Tensor:
@@ -62,12 +62,12 @@ class Mixture(Prior):
         return weights @ means
 
     def std(self) -> Tensor:
-        """By the law of total variance."""
+        """The standard deviation of each dimension, `[d]`, by the law of total variance."""
         weights, means, stds = self._on_the_cpu()
         return (weights @ (stds.square() + (means - weights @ means).square())).sqrt()
 
     def half_width(self) -> float:
-        """The half-width of a box that holds all components, with an eighth of it around them."""
+        """The half-width of a box that holds all components and a margin of an eighth of it."""
         _, means, stds = self._on_the_cpu()
         return 8 / 7 * (means.abs() + WIDTH * stds).max().item()
 

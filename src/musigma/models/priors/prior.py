@@ -6,27 +6,27 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from musigma.models.code_space import ANY_NUMBERS
+from musigma.models.code_space import REAL_VECTORS
 from musigma.objectives.draw import Draw, Posterior
 from musigma.seeding import FIXED_SEED
 
 DRAWS = 10_000
-"""Draws from which the moments of a prior are taken that does not know them."""
+"""Draws from which moments without a closed form are estimated."""
 
 MARGIN = 1.5
-"""The half-width of the box that is integrated over, in largest entries of that many draws."""
+"""The default half-width of the box to integrate over, relative to the largest of those draws."""
 
 
 class Prior(nn.Module, ABC):
     """A density over codes, whose parameters, if it has any, are trained with the model's.
 
-    A subclass takes the model first, which has `latent_dim`, `image_shape` and an encoder by then,
-    and settings of its own by name; it must not keep the model as a part. `log_prob` and `sample`
-    are all that it has to write.
+    The constructor of a subclass takes the model, which has all attributes but `prior` by then,
+    and keyword settings; it must not register the model as a submodule. A subclass must define
+    only `log_prob` and `sample`.
     """
 
-    code_space: str = ANY_NUMBERS
-    """The set that it is a density on, in words, if that is not all of ℝᵈ."""
+    code_space: str = REAL_VECTORS
+    """The set that it is a density on, in words."""
 
     is_standard_normal: bool = False
     """True for N(0, I)."""
@@ -43,30 +43,30 @@ class Prior(nn.Module, ABC):
         """Draws `[count, d]`, float32 on the CPU, the same on every device."""
 
     def start_at(self, mean_image: Tensor) -> None:
-        """Begin at the mean of the training images, `[C, H, W]`; by default nothing is done."""
+        """Initialise at the mean of the training images, `[C, H, W]`; by default do nothing."""
 
     def rate(self, draw: Draw) -> Tensor:
-        """KL(q(z|x) ‖ p(z)), `[B]`, in nats: E log q(z|x) − log p(z), from the draws."""
+        """KL(q(z|x) ‖ p(z)), `[B]`, in nats: the mean of log q(z|x) − log p(z) over the draws."""
         return (draw.log_posterior - draw.log_prior).mean(0)
 
     def rate_per_dimension(self, posterior: Posterior) -> Tensor | None:
-        """The same of each dimension, `[B, d]`; None, unless a subclass knows it."""
+        """KL(q(z_j|x) ‖ p(z_j)), `[B, d]`, in nats; None, unless a subclass overrides it."""
         return None
 
     def mean(self) -> Tensor:
-        """The mean, `[d]`, on the CPU; by default that of fixed draws."""
+        """The mean, `[d]`, on the CPU; by default estimated from draws with a fixed seed."""
         return self._draws().mean(0)
 
     def std(self) -> Tensor:
-        """The standard deviation of each dimension, `[d]`, on the CPU; likewise."""
+        """The standard deviation of each dimension, `[d]`, on the CPU; likewise by default."""
         return self._draws().std(0)
 
     def half_width(self) -> float | None:
-        """The box [−w, w]ᵈ that holds the prior's mass, but for what an integral can miss.
+        """The w of a box [−w, w]ᵈ outside of which the prior's mass is negligible.
 
-        None if codes do not fill space.
+        None if the codes are not all of ℝᵈ.
         """
-        if self.code_space != ANY_NUMBERS:
+        if self.code_space != REAL_VECTORS:
             return None
         return MARGIN * self._draws().abs().max().item()
 
@@ -75,4 +75,4 @@ class Prior(nn.Module, ABC):
 
 
 PriorRecipe = Callable[[Any], Prior]
-"""The `LatentVariableModel`, all but its prior → a prior."""
+"""A `LatentVariableModel` without its prior → the prior."""

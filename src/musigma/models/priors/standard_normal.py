@@ -32,7 +32,7 @@ class StandardNormal(Prior):
         return super().rate(draw) if rate is None else rate
 
     def rate_per_dimension(self, posterior: Posterior) -> Tensor | None:
-        """The rate of each dimension of the posterior, if its dimensions are independent."""
+        """KL(q(z_j|x) ‖ N(0, 1)), `[B, d]`, in nats, if the dimensions are independent."""
         return posterior.rate_per_dimension_to_standard_normal()
 
     def mean(self) -> Tensor:

@@ -222,7 +222,7 @@ def test_a_rate_is_not_the_divergence_from_the_standard_normal():
 @pytest.mark.parametrize(
     ("model", "fault"),
     [
-        ("model=free_bits_vae", "NormalPosterior has no rate by dimension to "),
+        ("model=free_bits_vae", "NormalPosterior has no rate per dimension to "),
         ("model=info_vae", "MMD compares codes with "),
         ("model=wae", "MMD compares codes with "),
     ],

@@ -127,7 +127,7 @@ def test_codes_that_do_not_fit_at_once_have_the_same_density(monkeypatch):
     _, model = linear_model()
     z = torch.randn(10, 7, 2, dtype=torch.float64)
     expected = model.prior.log_prob(z)
-    monkeypatch.setattr("musigma.models.priors.vamp.AT_ONCE", 40)
+    monkeypatch.setattr("musigma.models.priors.vamp.CHUNK", 40)
     torch.testing.assert_close(model.prior.log_prob(z), expected)
 
 
@@ -231,7 +231,7 @@ def test_a_point_or_an_encoder_that_is_told_more_is_refused():
     class Told(Autoencoder):
         told = frozenset({"y"})
 
-    with pytest.raises(ValueError, match="encoder is told y too, which they do not have"):
+    with pytest.raises(ValueError, match="encoder is conditioned on y, which they do not have"):
         Told(MLP([8], [8]), Laplace(), prior=Vamp)
 
 
