@@ -1,4 +1,4 @@
-"""Controlled capacity: a rate that is told how large to be."""
+"""Controlled capacity: the rate is pulled towards a target."""
 
 from pydantic.dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class Capacity(Objective):
 
     Args:
         capacity: C, in nats per image, or a schedule of it.
-        gamma: γ, the weight of the distance.
+        gamma: γ, the weight of |R − C|.
         samples: K, the draws of z for each image.
     """
 
@@ -24,7 +24,7 @@ class Capacity(Objective):
 
     @property
     def uses_prior(self) -> bool:
-        """True if the weight of the rate is not 0."""
+        """True if the rate has a weight."""
         return self.gamma > 0
 
     def __call__(self, draw: Draw, step: int) -> Loss:

@@ -1,4 +1,4 @@
-"""Draws of z with their distributions: all that an objective sees of a model."""
+"""Draws of z with their distributions: the interface between models and objectives."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,15 +14,15 @@ T = TypeVar("T")
 class Posterior(Protocol):
     """q(z|x) of B images.
 
-    What a kind of posterior does not have is None, or raises a ConfigError with the reason.
+    Methods that a family of posteriors cannot offer return None, or raise a ConfigError.
     """
 
     def __iter__(self) -> Iterator[Tensor]:
-        """It unpacks as `mu, std`."""
+        """Unpack as `mu, std`."""
 
     @property
     def mu(self) -> Tensor:
-        """The mean, or where that is not known a code in the middle, `[B, d]`."""
+        """The mean, or an estimate of it, `[B, d]`."""
 
     @property
     def std(self) -> Tensor:
@@ -39,22 +39,22 @@ class Posterior(Protocol):
         """Log q(z|x) of codes `[..., B, d]`, `[..., B]`, in nats; a point has none."""
 
     def log_prob_at(self, noise: Tensor) -> Tensor:
-        """Log q(z|x) of `rsample(noise)`, which in terms of the noise loses fewer digits."""
+        """Log q(z|x) of `rsample(noise)`, computed from the noise for less rounding error."""
 
     def log_prob_per_dimension(self, z: Tensor) -> Tensor:
-        """The same of each dimension, `[..., B, d]`; ConfigError unless dimensions are independent.
+        """Log q(z_j|x), `[..., B, d]`, in nats; ConfigError unless dimensions are independent.
 
-        Of `z` `[..., 1, d]` it is that of every code under the posteriors of all B images.
+        `z` may be `[..., 1, d]`, to evaluate every code under the posteriors of all B images.
         """
 
     def rate_to_standard_normal(self) -> Tensor | None:
         """KL(q(z|x) ‖ N(0, I)), `[B]`, in nats; None if it has no closed form."""
 
     def rate_per_dimension_to_standard_normal(self) -> Tensor | None:
-        """The same of each dimension, `[B, d]`; None unless dimensions are independent."""
+        """KL(q(z_j|x) ‖ N(0, 1)), `[B, d]`, in nats; None unless dimensions are independent."""
 
     def detach(self) -> Self:
-        """The same distribution, from whose parameters no gradient flows back."""
+        """The same distribution with detached parameters."""
 
 
 class Prior(Protocol):
@@ -68,10 +68,10 @@ class Prior(Protocol):
         """Log p(z) of codes, `[..., d]` → `[...]`, in nats."""
 
     def rate(self, draw: "Draw") -> Tensor:
-        """KL(q(z|x) ‖ p(z)), `[B]`, in nats: in closed form, or else from the draws."""
+        """KL(q(z|x) ‖ p(z)), `[B]`, in nats, in closed form if known, else from the draws."""
 
     def rate_per_dimension(self, posterior: Any) -> Tensor | None:
-        """The same of each dimension, `[B, d]`; None unless all dimensions are independent."""
+        """KL(q(z_j|x) ‖ p(z_j)), `[B, d]`, in nats; None unless dimensions are independent."""
 
     def sample(self, count: int, *, seed: int) -> Tensor:
         """Draws `[count, d]`, float32 on the CPU, the same on every device."""
@@ -84,11 +84,7 @@ class Prior(Protocol):
 
 
 class computed_once(Generic[T]):  # noqa: N801 (as functools.cached_property)
-    """`functools.cached_property`, whose lock before Python 3.12 torch.compile cannot see through.
-
-    Args:
-        function: of the object.
-    """
+    """`cached_property` without the lock of Python 3.11, which torch.compile cannot trace."""
 
     def __init__(self, function: Callable[[Any], T]) -> None:
         self.function = function
@@ -109,19 +105,19 @@ class Draw:
     Args:
         log_likelihood: log p(x|z), `[K, B]`, nats per image.
         z: the draws, `[K, B, d]`.
-        noise: that they were made of, `[K, B, n]`.
+        noise: the noise that z was made from, `[K, B, n]`.
         posterior: q(z|x) of the images.
         prior: p(z).
-        output: the decoder's output for z, `[K, B, C, H, W]`; None where it was not kept.
-        dataset_size: how many images the batch was taken from; None where it is not known.
-        penalties: terms of the model's own that are minimised beside the objective, by name, `[B]`
-            each, in nats per image, with their weights; a commitment loss, for example.
-        own_terms: what the model's learners minimise, by name, `[B]` each; as those of an objective
-            they are reported, and no part of the loss.
-        reported: further terms that are reported and not minimised, likewise.
-        x: the images, `[B, C, H, W]`; None where they were not kept.
-        model: the model as it was given the images, for objectives that encode or decode something
-            else; None where it was not kept.
+        output: the decoder's output for z, `[K, B, C, H, W]`; None if it was not kept.
+        dataset_size: the number of images that the batch was taken from; None if unknown.
+        penalties: name → a weighted term that the model adds to the loss, `[B]`, nats per image; a
+            commitment loss, for example.
+        own_terms: name → a term that the model's learners minimise, `[B]`; reported, and not a part
+            of the loss.
+        reported: name → a further term that is reported and not minimised, `[B]`.
+        x: the images, `[B, C, H, W]`; None if they were not kept.
+        model: the model, conditioned on the batch, for objectives that encode or decode more; None
+            if it was not kept.
     """
 
     log_likelihood: Tensor
@@ -148,13 +144,13 @@ class Draw:
         return self.prior.log_prob(self.z)
 
     def log_weights(self) -> Tensor:
-        """Log p(x|z) + log p(z) − log q(z|x), `[K, B]`, in nats: those of importance sampling."""
+        """Log w = log p(x|z) + log p(z) − log q(z|x), the importance weights, `[K, B]`, in nats."""
         return self.log_likelihood + self.log_prior - self.log_posterior
 
     def decoded(self) -> Tensor:
         """The decoder's output, `[K, B, C, H, W]`; ValueError if it was not kept."""
         if self.output is None:
-            raise ValueError("this draw was made without the decoder's output")
+            raise ValueError("this draw does not keep the decoder's output")
         return self.output
 
     def distortion(self) -> Tensor:
@@ -169,13 +165,12 @@ class Draw:
         """The rate of each dimension, `[B, d]`, in nats.
 
         Raises:
-            ConfigError: if there is none, as only a posterior and a prior whose dimensions are
-                independent have one.
+            ConfigError: if the dimensions of posterior or prior are not independent.
         """
         rates = self.prior.rate_per_dimension(self.posterior)
         if rates is None:
             raise ConfigError(
-                f"{type(self.posterior).__name__} has no rate by dimension to a prior that is "
+                f"{type(self.posterior).__name__} has no rate per dimension to the prior "
                 f"{type(self.prior).__name__}: take posterior=normal and prior=standard_normal, or "
                 "another objective"
             )
@@ -185,11 +180,11 @@ class Draw:
         """The number of images that the batch was taken from.
 
         Raises:
-            DataError: if that is not known.
+            DataError: if it is unknown.
         """
         if self.dataset_size is None:
             raise DataError(
-                "the objective needs to know how many images the batch was taken from, and the "
-                "loader's data set has no length: give it a __len__, or take another objective"
+                "the objective needs the size of the data set, and the loader's data set has no "
+                "length: give it a __len__, or take another objective"
             )
         return self.dataset_size

@@ -25,7 +25,7 @@ class ELBO(Objective):
 
     @property
     def uses_prior(self) -> bool:
-        """True if the last weight of the rate is not 0."""
+        """True if the final weight of the rate is not 0."""
         return self.beta.end > 0
 
     def __call__(self, draw: Draw, step: int) -> Loss:

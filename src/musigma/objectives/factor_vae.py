@@ -1,4 +1,4 @@
-"""FactorVAE: the total correlation of q(z) is weighed, as a discriminator sees it."""
+"""FactorVAE: a penalty on the total correlation of q(z), estimated by a discriminator."""
 
 import functools
 import itertools
@@ -17,22 +17,22 @@ from musigma.seeding import FIXED_SEED
 from workbench.parameter_groups import OptimizerRecipe
 from workbench.ranges import Count, Weight, checked
 
-own_adam = functools.partial(Adam, lr=1e-4, betas=(0.5, 0.9))
+discriminator_adam = functools.partial(Adam, lr=1e-4, betas=(0.5, 0.9))
 """The discriminator's optimizer in the paper."""
 
 
 class FactorVAE(nn.Module, Objective):
     """Minimises D + R + γ·TC, with TC = KL(q(z) ‖ Π_j q(z_j)) (Kim and Mnih 2018, equation 2).
 
-    TC is the mean of log D(z) / (1 − D(z)) over draws of z (equation 3), where a discriminator D
-    learns to tell draws from those whose dimensions were permuted over the batch (algorithm 1).
-    Both are of the same batch here, where algorithm 2 takes two. With the discriminator at its
-    best that is the true TC; before, it is an estimate of its own, which compares with no other.
+    TC is estimated as the mean of log C(z) / (1 − C(z)) over draws of z (equation 3), where a
+    discriminator C learns to tell draws from draws whose dimensions were permuted over the batch
+    (algorithm 1); both are of one batch, not of two as in algorithm 2. The estimate is exact for
+    the best C; that of a C in training compares with no other estimate.
 
     Args:
         gamma: γ, the weight of the total correlation.
         sizes: widths of the discriminator's hidden layers.
-        optimizer: of the discriminator: parameters → optimizer.
+        optimizer: the discriminator's recipe: parameters → optimizer.
         samples: K, the draws of z for each image.
     """
 
@@ -41,7 +41,7 @@ class FactorVAE(nn.Module, Objective):
         self,
         gamma: Weight = 10.0,
         sizes: Sequence[Count] = (1000, 1000, 1000, 1000, 1000),
-        optimizer: OptimizerRecipe = own_adam,
+        optimizer: OptimizerRecipe = discriminator_adam,
         samples: Count = 1,
     ) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class FactorVAE(nn.Module, Objective):
         self._samples = samples
         self.discriminator = nn.Sequential()
 
-    monitor: ClassVar[str] = "loss"  # with TC as the discriminator of the same step sees it
+    monitor: ClassVar[str] = "loss"  # with the TC estimate of the same step
     estimators: ClassVar[Mapping[str, str]] = {"total_correlation": "a discriminator's estimate"}
 
     @property
@@ -57,12 +57,12 @@ class FactorVAE(nn.Module, Objective):
         return self._samples
 
     def bind(self, model: Any) -> None:
-        """Make the discriminator: codes `[..., d]` → log D / (1 − D), `[..., 1]`."""
+        """Build the discriminator: codes `[..., d]` → log C / (1 − C), `[..., 1]`."""
         widths = [model.latent_dim, *self.sizes]
         layers = [
             layer
-            for before, after in itertools.pairwise(widths)
-            for layer in (nn.Linear(before, after), nn.LeakyReLU(0.2))
+            for inputs, outputs in itertools.pairwise(widths)
+            for layer in (nn.Linear(inputs, outputs), nn.LeakyReLU(0.2))
         ]
         self.discriminator = nn.Sequential(*layers, nn.Linear(widths[-1], 1))
 
@@ -70,23 +70,23 @@ class FactorVAE(nn.Module, Objective):
         return {"discriminator": self.optimizer}
 
     def forward(self, draw: Draw, step: int) -> Loss:
-        """D + R + γ·TC, averaged over the batch; the discriminator is taken as it is."""
+        """D + R + γ·TC, averaged over the batch, without gradients of the discriminator."""
         terms = common_terms(draw)
         fixed = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
         logits = functional_call(self.discriminator, fixed, (draw.z,)).squeeze(-1)
-        terms["total_correlation"] = logits.to(draw.z).mean(0)  # shorter under mixed precision
+        terms["total_correlation"] = logits.to(draw.z).mean(0)  # 16 bits under mixed precision
         whole = terms["distortion"] + terms["rate"] + self.gamma * terms["total_correlation"]
         return Loss(whole.mean(), terms, {})
 
     def own_terms(self, draw: Draw, step: int) -> dict[str, Tensor]:
-        """The discriminator's cross-entropy, over draws and permuted draws, in nats."""
+        """The discriminator's cross-entropy on draws and permuted draws, in nats."""
         z = draw.z.detach()
-        true, permuted = (self.discriminator(codes).to(z) for codes in (z, self._permuted(z)))
-        losses = 0.5 * (F.softplus(-true) + F.softplus(permuted))
+        joint, permuted = (self.discriminator(codes).to(z) for codes in (z, self._permuted(z)))
+        losses = 0.5 * (F.softplus(-joint) + F.softplus(permuted))
         return {"discriminator_loss": losses.squeeze(-1).mean(0)}
 
     def _permuted(self, z: Tensor) -> Tensor:
-        """Each dimension of `[K, B, d]` in an order of its own; in evaluation always the same."""
+        """`z` `[K, B, d]` with each dimension permuted over the batch; fixed in evaluation."""
         _, count, d = z.shape
         if self.training:
             keys = torch.rand(d, count, device=z.device)

@@ -1,4 +1,4 @@
-"""Free bits: a rate that is not paid for until it is large enough."""
+"""Free bits: the rate of each dimension costs nothing below a floor."""
 
 from pydantic.dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from workbench.ranges import CHECKED, Count, Weight
 class FreeBits(Objective):
     """Minimises D + Σ_j max(λ, R_j), with R_j the rate of dimension j averaged over the batch.
 
-    Kingma et al. 2016, equation 15. The reported `rate` is the whole rate.
+    Kingma et al. 2016, equation 15. The reported `rate` is R.
 
     Args:
         floor: λ, in nats per dimension.
@@ -22,7 +22,7 @@ class FreeBits(Objective):
     samples: Count = 1
 
     def __call__(self, draw: Draw, step: int) -> Loss:
-        """D averaged over the batch, plus the rates above their floor."""
+        """D averaged over the batch, plus Σ_j max(λ, R_j)."""
         terms = common_terms(draw)
-        paid = draw.rate_per_dimension().mean(0).clamp(min=self.floor).sum()
-        return Loss(terms["distortion"].mean() + paid, terms, {})
+        floored = draw.rate_per_dimension().mean(0).clamp(min=self.floor).sum()
+        return Loss(terms["distortion"].mean() + floored, terms, {})

@@ -20,8 +20,8 @@ class IWAE(Objective):
 
     Args:
         samples: K, the draws of z for each image.
-        gradient: `standard`, or `doubly_reparameterized`, an unbiased estimate of the same
-            gradient for the encoder whose signal does not vanish as K grows (IWAE-DReG: Tucker
+        gradient: `standard`, or `doubly_reparameterized`: an unbiased estimate of the encoder's
+            gradient whose signal-to-noise ratio does not vanish as K grows (IWAE-DReG: Tucker
             et al. 2019).
     """
 
@@ -37,14 +37,14 @@ class IWAE(Objective):
         """−log mean w, averaged over the batch.
 
         Raises:
-            ConfigError: if the model has penalties, and the gradient of z is weighed anew.
+            ConfigError: if the model has penalties, whose gradients DReG would reweigh too.
         """
         terms = common_terms(draw)
         if self.gradient == "doubly_reparameterized":
             if draw.penalties:
                 raise ConfigError(
-                    "gradient=doubly_reparameterized weighs anew all that flows back through z, "
-                    f"and so that of the model's {', '.join(draw.penalties)} too: take "
+                    "gradient=doubly_reparameterized reweighs all gradients that flow through z, "
+                    f"and so those of the model's {', '.join(draw.penalties)}: take "
                     "gradient=standard"
                 )
             log_posterior = draw.posterior.detach().log_prob(draw.z)
@@ -58,10 +58,13 @@ class IWAE(Objective):
 
 
 def _doubly_reparameterized(log_w: Tensor, z: Tensor) -> Tensor:
-    """The bound's value, with gradients Σ w̃ ∂log w for the decoder and Σ w̃² ∂log w for z."""
+    """−log mean w, with gradients −Σ w̃ ∂log w for the decoder and −Σ w̃² ∂log w for z.
+
+    w̃ are the normalised weights.
+    """
     weights = log_w.detach().softmax(0)
     if z.requires_grad:
-        # What flows back through z has been weighed by w̃ once; here it is weighed again.
+        # Gradients through z are already weighted by w̃; the hook multiplies by w̃ once more.
         z.register_hook(lambda gradient: weights.unsqueeze(-1) * gradient)
     surrogate = -(weights * log_w).sum(0).mean()
     value = -log_mean_exp(log_w.detach()).mean()

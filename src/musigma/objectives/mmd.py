@@ -1,4 +1,4 @@
-"""MMD: the aggregate posterior is held to the prior, and not each posterior."""
+"""MMD: a penalty on the distance of the aggregate posterior q(z) from the prior."""
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
@@ -19,12 +19,12 @@ from workbench.ranges import CHECKED, Count, Finite, Positive
 class MMD(Objective):
     """Minimises D + (1 − α)·R + (α + λ − 1)·MMD²(q(z) ‖ N(0, I)).
 
-    InfoVAE with an MMD: Zhao, Song and Ermon 2019. With α = 1 no rate is paid: that is the
+    InfoVAE with an MMD: Zhao, Song and Ermon 2019. With α = 1 the rate has no weight: that is the
     MMD-VAE, and with a point posterior the WAE-MMD (Tolstikhin et al. 2018, algorithm 2). MMD²
     has no unit and is far below 1, hence a large λ.
 
     Args:
-        alpha: α, at most 1; at α = 0 the whole rate is paid.
+        alpha: α, at most 1; 1 − α is the weight of the rate.
         weight: λ.
         squared_width: h² of the kernel exp(−|x − y|² / 2h²), as a multiple of d.
         samples: K, the draws of z for each image.
@@ -42,19 +42,19 @@ class MMD(Objective):
 
     @property
     def needs_rate(self) -> bool:
-        """True if `alpha < 1`, so that the rate has a weight."""
+        """True if the rate has a weight."""
         return self.alpha < 1
 
     @property
     def uses_prior(self) -> bool:
-        """True if the weight of the rate or of the MMD is not 0."""
+        """True if the rate or the MMD has a weight."""
         return self.needs_rate or self.alpha + self.weight > 1
 
     def __call__(self, draw: Draw, step: int) -> Loss:
         """The three terms, averaged over the batch.
 
         Raises:
-            ConfigError: if the prior is another than N(0, I).
+            ConfigError: if the prior is not N(0, I).
         """
         if not draw.prior.is_standard_normal:
             raise ConfigError(
@@ -63,9 +63,9 @@ class MMD(Objective):
             )
         terms = common_terms(draw)
         d = draw.z.shape[-1]
-        # Draw by draw: of one image they are not independent, and together they have a bias.
-        of_draws = [mmd_to_standard_normal(z, self.squared_width * d) for z in draw.z]
-        discrepancy = torch.stack(of_draws).mean()
+        # For each k alone: the K draws of an image are not independent of one another.
+        estimates = [mmd_to_standard_normal(z, self.squared_width * d) for z in draw.z]
+        discrepancy = torch.stack(estimates).mean()
         loss = terms["distortion"].mean() + (self.alpha + self.weight - 1) * discrepancy
         if self.needs_rate:
             loss = loss + (1 - self.alpha) * terms["rate"].mean()
@@ -76,18 +76,18 @@ class MMD(Objective):
 def mmd_to_standard_normal(z: Tensor, squared_width: float) -> Tensor:
     """Squared maximum mean discrepancy between draws and N(0, I), a scalar without unit.
 
-    With the kernel exp(−|x − y|² / 2h²) both expectations over the prior have closed forms, so
-    no draws of it are needed: MMD² = mean_{i≠j} k(z_i, z_j) − 2 mean_i E_y k(z_i, y) + E k(x, y)
-    (Gretton et al. 2012, equation 3; the closed forms: Rustamov 2021). Unbiased.
+    MMD² = mean_{i≠j} k(z_i, z_j) − 2 mean_i E_y k(z_i, y) + E k(x, y), an unbiased estimate
+    (Gretton et al. 2012, equation 3). With k(x, y) = exp(−|x − y|² / 2h²) the expectations over
+    N(0, I) have closed forms (Rustamov 2021).
 
     Args:
         z: independent draws, `[B, d]`, B at least 2.
         squared_width: h².
     """
     count, d = z.shape
-    between = torch.exp(-torch.cdist(z, z).square() / (2 * squared_width))
-    among = (between.sum() - between.diagonal().sum()) / (count * (count - 1))
-    to_prior = torch.exp(-z.square().sum(1) / (2 * (squared_width + 1))).mean()
+    kernel = torch.exp(-torch.cdist(z, z).square() / (2 * squared_width))
+    codes_codes = (kernel.sum() - kernel.diagonal().sum()) / (count * (count - 1))
+    codes_prior = torch.exp(-z.square().sum(1) / (2 * (squared_width + 1))).mean()
     first = (squared_width / (squared_width + 1)) ** (d / 2)
     second = (squared_width / (squared_width + 2)) ** (d / 2)
-    return among - 2 * first * to_prior + second
+    return codes_codes - 2 * first * codes_prior + second

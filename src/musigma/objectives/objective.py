@@ -1,4 +1,4 @@
-"""The base class of all objectives, and their results."""
+"""The base class of objectives, and their result."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from workbench.parameter_groups import OptimizerRecipe
 
 
 class Loss(NamedTuple):
-    """The loss of a batch, and what to report of it.
+    """The loss of a batch, with terms and settings to report.
 
     Args:
         loss: a scalar in nats per image.
-        terms: of each image, name → `[B]`, nats per image.
-        settings: of the objective itself at this step, β for example.
+        terms: name → the values of each image, `[B]`, nats per image.
+        settings: name → the value of a setting at this step, β for example.
     """
 
     loss: Tensor
@@ -28,9 +28,9 @@ class Loss(NamedTuple):
 
 @runtime_checkable
 class Objective(Protocol):
-    """An objective to minimise: an object whose attributes are its settings, or an `nn.Module`.
+    """An objective to minimise, with its settings as attributes; it may also be an `nn.Module`.
 
-    Subclasses override the defaults that are not true of them.
+    A subclass defines `__call__` and overrides the properties whose defaults do not hold.
     """
 
     @property
@@ -45,72 +45,72 @@ class Objective(Protocol):
 
     @property
     def uses_prior(self) -> bool:
-        """True if codes are held to the prior, so that log p(x) means something."""
+        """True if the loss pulls codes towards the prior, so that log p(x) is meaningful."""
         return True
 
     @property
     def estimators(self) -> Mapping[str, str]:
-        """The estimators, in words, of terms that other objectives estimate in other ways."""
+        """Name of a term → its estimator in words; values compare only if this is the same."""
         return {}
 
     @property
     def meanings(self) -> Mapping[str, Meaning]:
-        """Units and directions of its own terms, if they are no costs in nats per image."""
+        """Units and directions of its own terms that are not costs in nats per image."""
         return {}
 
     @property
     def fits_prior(self) -> bool:
-        """True if a density is meant to be fitted to the codes after training."""
+        """True if a density is to be fitted to the codes after training, to sample from."""
         return False
 
     @property
     def monitor(self) -> str:
-        """The metric, less being better, that tells which of two checkpoints is better.
+        """The metric that selects the best checkpoint; less is better.
 
-        `loss`; or where a weight changes `target`, the loss with the last value of its schedule,
-        which unlike the loss itself compares between steps. One that learns has to say it.
+        It is `loss` or, if a weight follows a schedule, `target`: the loss with the final weight,
+        which unlike `loss` compares between steps. An objective that learns must override it.
         """
         weights = [value for value in vars(self).values() if isinstance(value, Schedule)]
         return "loss" if all(isinstance(weight, Constant) for weight in weights) else "target"
 
     @property
     def has_hooks(self) -> bool:
-        """True if hooks of tensors change its gradient: torch.compile loses them between graphs."""
+        """True if tensor hooks change its gradient, which torch.compile loses at graph breaks."""
         return False
 
     def bind(self, model: Any) -> None:
-        """Make weights of its own that depend on the model, `model.latent_dim` say; none here."""
+        """Create weights that depend on the model, such as on `model.latent_dim`; none here."""
         return None
 
     def learners(self) -> Mapping[str, OptimizerRecipe]:
-        """The parts that are trained on `own_terms`, with their optimizers; none here."""
+        """Name of a part that is trained on `own_terms` → its optimizer's recipe; none here."""
         return {}
 
     def own_terms(self, draw: Draw, step: int) -> dict[str, Tensor]:
-        """Terms that its learners minimise, by name, `[B]` each: a discriminator's loss, say.
+        """Name → a term that a learner minimises, `[B]`, such as a discriminator's loss.
 
-        They are reported, and no part of the loss. The gradient of each reaches one learner and
-        nothing else, and that of the loss none: detach the codes here, and their weights there.
+        Own terms are reported, and not a part of the loss. The gradient of each must reach one
+        learner and nothing else: detach the codes here, and the learners' weights in the loss.
         """
         return {}
 
     @abstractmethod
     def __call__(self, draw: Draw, step: int) -> Loss:
-        """The loss at optimizer step `step`."""
+        """The loss of a batch at optimizer step `step`."""
 
 
 def learns(objective: Objective) -> bool:
-    """True if it has weights or other state of its own, so that it changes in training."""
+    """True if an objective has trainable weights or other state that changes in training."""
     if not isinstance(objective, nn.Module):
         return False
-    frozen = {name for name, one in objective.named_parameters() if not one.requires_grad}
+    frozen = {name for name, weight in objective.named_parameters() if not weight.requires_grad}
     return bool(objective.state_dict().keys() - frozen)
 
 
 def common_terms(draw: Draw) -> dict[str, Tensor]:
-    """Terms of every objective, `[B]` each: the distortion, and the rate if there is one.
+    """The terms of every objective, `[B]` each: the distortion, and the rate if there is one.
 
-    `elbo` is −(D + R), a bound on log p(x) whatever is being minimised.
+    `elbo` is −(D + R), a bound on log p(x) whatever is minimised.
     """
     terms = {"distortion": draw.distortion()}
     if draw.posterior.has_density:
@@ -120,13 +120,13 @@ def common_terms(draw: Draw) -> dict[str, Tensor]:
 
 
 def with_penalties(loss: Loss, draw: Draw) -> Loss:
-    """The loss with what the model itself adds to it and reports."""
+    """The loss plus the model's own penalties, with the terms that the model reports."""
     if not draw.penalties and not draw.reported:
         return loss
     terms = {**loss.terms, **draw.reported, **draw.penalties}
-    whole = loss.loss
+    total = loss.loss
     for penalty in draw.penalties.values():
-        whole = whole + penalty.mean()
+        total = total + penalty.mean()
         if "target" in terms:
             terms["target"] = terms["target"] + penalty
-    return Loss(whole, terms, loss.settings)
+    return Loss(total, terms, loss.settings)

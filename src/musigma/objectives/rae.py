@@ -1,4 +1,4 @@
-"""RAE: a deterministic autoencoder whose codes and decoder are held back."""
+"""RAE: a deterministic autoencoder with regularised codes and decoder."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -15,13 +15,13 @@ from workbench.ranges import Count, Weight, checked
 class RAE(nn.Module, Objective):
     """Minimises D + β·½‖z‖² + λ·‖θ‖², θ the decoder's weights (Ghosh et al. 2020, equation 11).
 
-    The regulariser of the decoder is the paper's L2. A density is fitted to the codes afterwards,
-    and samples are drawn from that.
+    The regulariser of the decoder is the paper's L2. Samples are drawn from a density that is
+    fitted to the codes after training.
 
     Args:
-        beta: β, the weight of the codes' squared norm.
-        decay: λ, the weight of the decoder's.
-        samples: K; codes are points, so that one draw is enough.
+        beta: β, twice the weight of the codes' squared norm.
+        decay: λ, the weight of the squared norm of the decoder's weights.
+        samples: K, the draws of z for each image; one is enough for points.
     """
 
     needs_rate: ClassVar[bool] = False
@@ -40,7 +40,7 @@ class RAE(nn.Module, Objective):
         return self._samples
 
     def bind(self, model: Any) -> None:
-        """Take note of the decoder, in a tuple, so that it does not become a part."""
+        """Keep the decoder, in a tuple, so that it does not become a submodule."""
         self._decoder = (model.decoder,)
 
     def forward(self, draw: Draw, step: int) -> Loss:

@@ -1,4 +1,4 @@
-"""Reconstruction alone: the autoencoder without a rate."""
+"""The distortion alone, without a rate."""
 
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from workbench.ranges import CHECKED, Count
 
 @dataclass(frozen=True, config=CHECKED)
 class Reconstruction(Objective):
-    """Minimises the distortion D; the rate, where there is one, is reported and not weighed.
+    """Minimises the distortion D; the rate, if there is one, is only reported.
 
     Args:
         samples: K, the draws of z for each image.
@@ -24,6 +24,5 @@ class Reconstruction(Objective):
     def __call__(self, draw: Draw, step: int) -> Loss:
         """D, averaged over the batch."""
         terms = common_terms(draw)
-        # Without a prior to hold the codes to, the ELBO means nothing.
-        terms.pop("elbo", None)
+        terms.pop("elbo", None)  # meaningless, as nothing pulls the codes towards the prior
         return Loss(terms["distortion"].mean(), terms, {})

@@ -10,11 +10,11 @@ from workbench.ranges import CHECKED, Count, Weight
 
 @runtime_checkable
 class Schedule(Protocol):
-    """A weight for each optimizer step, and the one that it ends with."""
+    """A weight as a function of the optimizer step."""
 
     @property
     def end(self) -> float:
-        """The last weight."""
+        """The final weight."""
 
     def __call__(self, step: int) -> float:
         """The weight at optimizer step `step`, which counts from 0."""
@@ -22,7 +22,7 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True, config=CHECKED)
 class Constant:
-    """The same weight always."""
+    """The same weight at every step."""
 
     end: Weight
 
@@ -44,14 +44,14 @@ class Linear:
 
 @dataclass(frozen=True, config=CHECKED)
 class Cyclical:
-    """`cycles` times from `start` to `end` (Fu et al. 2019), then constant.
+    """`cycles` rises from `start` to `end` (Fu et al. 2019), then constant.
 
     Args:
-        steps: of all cycles together.
-        cycles: how many there are.
-        ramp: the part of a cycle that the rise takes; the rest stays at `end`.
+        steps: the length of all cycles together.
+        cycles: the number of cycles.
+        ramp: the fraction of a cycle in which the weight rises; then it stays at `end`.
         start: the weight at the beginning of a cycle.
-        end: the weight at its end.
+        end: the weight at the end of a cycle.
     """
 
     steps: Count
@@ -63,12 +63,12 @@ class Cyclical:
     def __call__(self, step: int) -> float:
         if step >= self.steps:
             return self.end
-        place = step * self.cycles / self.steps % 1.0
-        return self.start + (self.end - self.start) * min(place / self.ramp, 1.0)
+        phase = step * self.cycles / self.steps % 1.0
+        return self.start + (self.end - self.start) * min(phase / self.ramp, 1.0)
 
 
 def as_schedule(weight: "float | Schedule") -> Schedule:
-    """A number as a schedule that stays there."""
+    """A schedule, or a number as a constant schedule."""
     return Constant(float(weight)) if isinstance(weight, int | float) else weight
 
 
@@ -76,4 +76,4 @@ if TYPE_CHECKING:
     ScheduledWeight = Any
 else:
     ScheduledWeight = Annotated[Weight | Schedule, AfterValidator(as_schedule)]
-"""A weight given as a number or as a schedule; a schedule either way once it is checked."""
+"""A weight, given as a number or a schedule; validation turns a number into a `Constant`."""

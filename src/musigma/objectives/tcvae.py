@@ -1,4 +1,4 @@
-"""β-TCVAE: the rate taken apart, and its total correlation weighed alone."""
+"""β-TCVAE: the rate, split into three terms with a weight each."""
 
 import math
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ TERMS = ("mutual_information", "total_correlation", "dimension_wise_rate")
 
 @dataclass(frozen=True, config=CHECKED)
 class TCVAE(Objective):
-    """Minimises D + α·MI + β·TC + γ·DW, which at 1, 1, 1 is −ELBO with R estimated from z.
+    """Minimises D + α·MI + β·TC + γ·DW; at weights of 1 that is −ELBO, with R estimated from z.
 
     MI = E log q(z|x)/q(z), the index-code mutual information; TC = E log q(z)/Π_j q(z_j), the
     total correlation; DW = E log Π_j q(z_j)/p(z), the dimension-wise rate. q(z) is estimated from
-    the batch by minibatch-weighted sampling: Chen et al. 2018, equations 2 and 4. That estimate
-    depends on the batch size, so the three compare only at the same one.
+    the batch by minibatch-weighted sampling: Chen et al. 2018, equations 2 and 4. The estimate
+    depends on the batch size, so the three terms compare only between equal batch sizes.
 
     Args:
         beta: β, the weight of the total correlation, or a schedule of it.
@@ -39,7 +39,7 @@ class TCVAE(Objective):
 
     @property
     def uses_prior(self) -> bool:
-        """True if the dimension-wise rate has a weight: only this term depends on the prior."""
+        """True if the dimension-wise rate, the only term with the prior, has a weight."""
         return self.gamma > 0
 
     def __call__(self, draw: Draw, step: int) -> Loss:
@@ -47,22 +47,21 @@ class TCVAE(Objective):
         beta = self.beta(step)
         information, correlation, dimension_wise = decompose(draw)
         terms = common_terms(draw)
-        rest = terms["distortion"] + self.alpha * information + self.gamma * dimension_wise
+        without_tc = terms["distortion"] + self.alpha * information + self.gamma * dimension_wise
         if self.monitor == "target":
-            terms["target"] = rest + self.beta.end * correlation
+            terms["target"] = without_tc + self.beta.end * correlation
         terms |= dict(zip(TERMS, (information, correlation, dimension_wise), strict=True))
-        return Loss((rest + beta * correlation).mean(), terms, {"beta": beta})
+        return Loss((without_tc + beta * correlation).mean(), terms, {"beta": beta})
 
 
 def decompose(draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
     """MI, TC and DW of each image, `[B]` each, in nats; they sum to log q(z|x) − log p(z)."""
     z, posterior = draw.z, draw.posterior
-    batch = z.shape[1]
     # [K, B, B, d]: every draw under the posterior of every image of the batch.
-    pairs = posterior.log_prob_per_dimension(z.unsqueeze(2))
-    log_count = math.log(batch * draw.size_of_dataset())
-    log_qz = pairs.sum(-1).logsumexp(2) - log_count
-    log_qz_product = (pairs.logsumexp(2) - log_count).sum(-1)
+    log_q = posterior.log_prob_per_dimension(z.unsqueeze(2))
+    log_count = math.log(z.shape[1] * draw.size_of_dataset())
+    log_qz = log_q.sum(-1).logsumexp(2) - log_count
+    log_qz_product = (log_q.logsumexp(2) - log_count).sum(-1)
     log_qz_given_x = posterior.log_prob(z)
     information = (log_qz_given_x - log_qz).mean(0)
     correlation = (log_qz - log_qz_product).mean(0)

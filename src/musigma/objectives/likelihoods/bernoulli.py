@@ -16,9 +16,9 @@ class Bernoulli(Likelihood):
     log p(x|z) = Σ_pixels x·l − log(1 + eˡ).
 
     Args:
-        grey_levels: take grey levels in [0, 1] too, as most tutorials do. The cross-entropy is
-            then no probability of anything: on MNIST's test images it cannot fall below 45.5
-            nats, and it compares with no other likelihood.
+        grey_levels: accept grey levels in [0, 1] too, as most tutorials do. The cross-entropy is
+            then not a likelihood: on MNIST's test images it cannot fall below 45.5 nats, and it
+            does not compare with any likelihood.
     """
 
     @checked

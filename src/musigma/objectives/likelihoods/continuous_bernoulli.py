@@ -1,4 +1,4 @@
-"""The continuous Bernoulli likelihood: grey levels in [0, 1], with the constant they need."""
+"""The continuous Bernoulli likelihood: a normalised density of grey levels in [0, 1]."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from musigma.objectives.likelihoods.likelihood import Likelihood, sum_over_pixels
 
 NEAR_ZERO = 0.1
-"""Below this logit, series take the place of 0 / 0; their first left-out term is under 1e-9."""
+"""Below this logit, series replace 0 / 0; their first omitted term is below 1e-9."""
 
 
 class ContinuousBernoulli(Likelihood):
@@ -26,19 +26,19 @@ class ContinuousBernoulli(Likelihood):
 
     def log_prob_of_pairs(self, x: Tensor, output: Tensor) -> Tensor:
         x, output = x.flatten(1), output.flatten(1)
-        rest = (_log_normalizer(output) - F.softplus(output)).sum(1, keepdim=True)
-        return output @ x.T + rest
+        log_scale = (_log_normalizer(output) - F.softplus(output)).sum(1, keepdim=True)
+        return output @ x.T + log_scale
 
     def mean(self, output: Tensor) -> Tensor:
         """1 / (1 − e⁻ˡ) − 1 / l, which is not λ."""
         small = output.abs() < NEAR_ZERO
         safe = torch.where(small, 1.0, output)
-        # Beyond 80 the first term is nothing, and where expm1 overflows its gradient is NaN.
+        # Beyond 80 the first term vanishes; without the clamp, expm1 overflows to a NaN gradient.
         exact = -1 / torch.expm1((-safe).clamp(max=80)) - 1 / safe
         return torch.where(small, 0.5 + output / 12 - output**3 / 720, exact)
 
     def sample(self, output: Tensor) -> Tensor:
-        """log(1 − u + u·eˡ) / l for uniform u: the inverse of the distribution function."""
+        """log(1 − u + u·eˡ) / l for uniform u, the inverse of the distribution function."""
         u = torch.rand_like(output)
         small = output.abs() < 1e-3
         safe = torch.where(small, 1.0, output)
@@ -46,7 +46,7 @@ class ContinuousBernoulli(Likelihood):
         return torch.where(small, u, exact).clamp(0, 1)
 
     def output_of(self, mean: Tensor) -> Tensor:
-        """By bisection between −20 and 20."""
+        """The logit whose mean is `mean`, by bisection between −20 and 20."""
         low, high = torch.full_like(mean, -20.0), torch.full_like(mean, 20.0)
         for _ in range(40):
             middle = (low + high) / 2

@@ -10,7 +10,7 @@ from musigma.objectives.likelihoods.likelihood import Likelihood, sum_over_pixel
 from workbench.ranges import Positive, checked
 
 MOMENTUM = 0.1
-"""The momentum of the running variance, whose first value is forgotten after a hundred batches."""
+"""The weight of a batch in the running variance."""
 
 
 class Gaussian(Likelihood):
@@ -19,11 +19,11 @@ class Gaussian(Likelihood):
     log p(x|z) = Σ_pixels −(x − x̂)² / 2σ² − log σ − ½ log 2π (720.45 nats at σ = 1 for 784).
 
     Args:
-        scale: σ, in units of the pixels; where it is learned, its first value.
-        scale_is: `fixed`; `learned` as a parameter; or `optimal`, which in training is the σ that
-            fits the batch best, the root of its mean squared error (σ-VAE: Rybkin, Daniilidis and
-            Levine 2021, section 4.2), and in evaluation the running value of training, so that
-            the density does not depend on the image that it is asked about.
+        scale: σ, in units of the pixels; the initial value if it is not fixed.
+        scale_is: `fixed`; `learned` as a parameter; or `optimal`: in training the root mean squared
+            error of the batch, the σ of highest likelihood (σ-VAE: Rybkin, Daniilidis and Levine
+            2021, section 4.2), in evaluation the running value of training, so that the density
+            does not depend on the images that it is evaluated on.
     """
 
     pixels = ("real", "unit")

@@ -13,11 +13,11 @@ from workbench.ranges import Positive, checked
 class Laplace(Likelihood):
     """Independent Laplace pixels around the decoder's output, with one scale b for all.
 
-    log p(x|z) = Σ_pixels −|x − x̂| / b − log 2b, so its negative is the L1 loss, summed over
-    pixels, divided by b, plus 784 · log 2b nats for 28 × 28 pixels (543.43 at b = 1).
+    log p(x|z) = Σ_pixels −|x − x̂| / b − log 2b: the negative of the summed L1 error over b, less
+    784 · log 2b nats for 28 × 28 pixels (543.43 at b = 1).
 
     Args:
-        scale: b, in units of the pixels; where it is learned, its first value.
+        scale: b, in units of the pixels; the initial value if it is learned.
         scale_is: `fixed`, or `learned` as a parameter.
     """
 

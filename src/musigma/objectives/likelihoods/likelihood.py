@@ -16,22 +16,22 @@ class Likelihood(nn.Module, ABC):
     """A normalised density over a whole image, given the decoder's output for it.
 
     `x` is `[B, C, H, W]`; `output` is `[..., B, *output_shape]`, with leading dimensions such as
-    the K draws of z. An instance may hold parameters of its own, a learned scale for example.
+    the K draws of z. A likelihood may have parameters, such as a learned scale.
     """
 
     pixels: ClassVar[tuple[Pixels, ...]]
     """The kinds of pixels that the density is for."""
 
     constant: float = 0.0
-    """The part of −log p(x|z) that nothing changes, in nats per pixel; the loss leaves it out."""
+    """The constant part of −log p(x|z), in nats per pixel, which the logged loss leaves out."""
 
     is_density: bool = True
-    """True if exp(log_prob) sums to one over the pixels that it is given."""
+    """True if exp(log_prob) integrates, or sums, to one over images of `pixels`."""
 
     is_probability: bool = False
-    """True if it is the probability of pixels of a few values, such as 0 and 1 or all grey levels.
+    """True if it is a probability of discrete pixels, such as 0 and 1 or all grey levels.
 
-    It compares with other probabilities, and with no density.
+    It compares with other probabilities, and not with a density.
     """
 
     @abstractmethod
@@ -47,23 +47,22 @@ class Likelihood(nn.Module, ABC):
         """One image from p(x|z) for each output, `[..., B, C, H, W]`."""
 
     def output_shape(self, image_shape: ImageShape) -> ImageShape:
-        """The shape of the decoder's output for an image, one number a pixel by default."""
+        """The shape of the decoder's output for an image; by default one number per pixel."""
         return image_shape
 
     def output_of(self, mean: Tensor) -> Tensor:
-        """The decoder output whose mean image is about `mean`; where training may begin."""
+        """A decoder output whose mean image is about `mean`, from which training may start."""
         return mean
 
     def log_prob_of_pairs(self, x: Tensor, output: Tensor) -> Tensor:
-        """Log p(x_b|z_g) of every image with every output: `[B, …]`, `[G, …]` → `[G, B]`.
+        """Log p(x_b|z_g) of every image and every output: `[B, …]`, `[G, …]` → `[G, B]`, in nats.
 
-        A likelihood that is linear in its statistics does this with one matrix product; by default
-        it is done image by image, as the pixels of all pairs could take a lot of memory.
+        By default image by image, to save memory; some likelihoods need one matrix product only.
         """
-        of_each = [self.log_prob(image, output.unsqueeze(1)) for image in x.split(1)]
-        return torch.cat(of_each, 1)
+        columns = [self.log_prob(image, output.unsqueeze(1)) for image in x.split(1)]
+        return torch.cat(columns, 1)
 
 
 def sum_over_pixels(per_pixel: Tensor) -> Tensor:
-    """`[..., C, H, W]` → `[...]`."""
+    """Sum over channels and pixels, `[..., C, H, W]` → `[...]`."""
     return per_pixel.flatten(-3).sum(-1)
