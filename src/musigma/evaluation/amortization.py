@@ -17,29 +17,31 @@ def best_elbo(
     pairs: int = 5,
     lr: float = 0.05,
 ) -> Tensor:
-    """The ELBO of each image `[B]` under the best N(mu, std²) found for it alone, in nats.
+    """The ELBO of each image under the best N(mu, std²) found for it alone, `[B]`, in nats.
 
-    mu and std start at the encoder's and follow the gradient of the image's own ELBO, with the
-    rate down to zero. What log p(x) exceeds this by is the gap of the family of posteriors, and
-    what this exceeds the encoder's ELBO by is the gap of amortisation (Cremer, Li and Duvenaud
-    2018, section 3). As a maximum that is searched for it is a lower bound of the true one.
+    mu and std start at the encoder's values and maximise the image's own ELBO. log p(x) less this
+    ELBO is the approximation gap of the Gaussian family; this ELBO less the encoder's is the
+    amortization gap (Cremer, Li and Duvenaud 2018, section 3). The search finds a lower bound of
+    the true maximum.
 
     Args:
-        model: in evaluation mode, given these images, with a normal posterior.
+        model: in evaluation mode, conditioned on these images, with a normal posterior.
         x: images, `[B, C, H, W]`, on the model's device.
         generator: of the noise, on the CPU.
-        steps: of Adam.
-        pairs: antithetic draws of z for each image and step; the value at the end takes a hundred
-            times as many.
-        lr: the first learning rate, in units of the encoder's std for mu.
+        steps: optimizer steps of Adam.
+        pairs: antithetic pairs of draws for each image and step; the final estimate takes a
+            hundred times as many.
+        lr: the initial learning rate; mu is scaled by the encoder's std.
 
     Raises:
-        ValueError: if the posterior is of another family.
+        ValueError: if the posterior is not a diagonal Gaussian.
     """
     with torch.no_grad():
         posterior = model.encode(x)
     if not isinstance(posterior, NormalPosterior):
-        raise ValueError(f"the best N(mu, std²) is no {type(posterior).__name__}")
+        raise ValueError(
+            f"the best N(mu, std²) is defined for posterior=normal, not {type(posterior).__name__}"
+        )
     start_mu, start_std = posterior
     shift = torch.zeros_like(start_mu, requires_grad=True)
     log_stretch = torch.zeros_like(start_std, requires_grad=True)
@@ -49,16 +51,16 @@ def best_elbo(
     def elbo() -> Tensor:
         mu, std = start_mu + start_std * shift, start_std * log_stretch.exp()
         half = torch.randn(pairs, *mu.shape, generator=generator).to(mu)
-        noise = torch.cat([half, -half])  # what is odd in the noise cancels
+        noise = torch.cat([half, -half])  # antithetic: odd functions of the noise cancel
         z = mu + std * noise
         log_joint = model.likelihood.log_prob(x, model.decode(z)) + model.prior.log_prob(z)
-        # Without the rate's closed form: as q nears the posterior, this varies less and less.
+        # Not the closed form of the rate: this has no variance if q is the true posterior.
         log_q = log_standard_normal(noise) - std.log().sum(-1)
         return (log_joint - log_q).mean(0)
 
     for _ in range(steps):
         loss = -elbo().sum()
-        # The model's own weights need no gradients, and are left without.
+        # Not loss.backward(), which would leave gradients in the model's weights.
         shift.grad, log_stretch.grad = torch.autograd.grad(loss, [shift, log_stretch])
         optimizer.step()
         scheduler.step()

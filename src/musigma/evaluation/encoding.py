@@ -1,4 +1,4 @@
-"""Images and codes through a model, so many rows at once that they fit into memory."""
+"""Encoding and decoding of whole data sets, in chunks that fit into memory."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -14,18 +14,18 @@ from musigma.objectives.draw import Prior
 from musigma.seeding import FIXED_SEED, normal_noise
 
 ROWS = 1000
-"""Images encoded or decoded once each; another number may change the last digits."""
+"""Images to encode, or codes to decode, at once; another number may change the last digits."""
 
 PIXELS = 8192 * 784
-"""Pixels decoded of many codes an image."""
+"""Pixels to decode at once, for many codes of each image."""
 
 
 def in_rows(
     function: Callable[..., tuple[Tensor, ...]], *inputs: Tensor, device: torch.device
 ) -> tuple[Tensor, ...]:
-    """The results of a function of rows `[n, ...]` on all rows `[N, ...]`, `ROWS` at once.
+    """Apply a function of rows `[n, ...]` to all rows `[N, ...]`, `ROWS` at a time.
 
-    Rows are moved to `device`, where the function wants them; results are on the CPU.
+    Rows are moved to `device` for the function; results are on the CPU.
     """
     chunks = zip(*(tensor.split(ROWS) for tensor in inputs), strict=True)
     parts = [[part.cpu() for part in function(*(c.to(device) for c in rows))] for rows in chunks]
@@ -33,24 +33,24 @@ def in_rows(
 
 
 def codes_at_once(model: LatentVariableModel) -> int:
-    """The codes decoded at once: 8192 for images of MNIST's size, fewer for larger outputs."""
+    """The number of codes to decode at once: 8192 for MNIST, fewer for larger outputs."""
     return max(1, PIXELS // math.prod(model.likelihood.output_shape(model.image_shape)))
 
 
 class LabelledImages(NamedTuple):
-    """Images `[N, C, H, W]` and their labels `[N]`, as a model is given them."""
+    """Images `[N, C, H, W]` and their labels `[N]`, to condition a model on."""
 
     x: Tensor
     y: Tensor
 
 
 class View(NamedTuple):
-    """A model as it decodes codes of no image: told one thing, if it is told any.
+    """Decoder and prior of a model under one condition, for codes of no image.
 
     Args:
         decoded: codes `[..., d]` → mean images `[..., C, H, W]` in [0, 1], without a gradient.
-        prior: p(z), which new codes are drawn from; None if nothing holds codes to one.
-        of: that density in words.
+        prior: p(z), to draw codes from; None if training did not tie the codes to a prior.
+        of: the name of that density.
     """
 
     decoded: Callable[[Tensor], Tensor]
@@ -59,35 +59,34 @@ class View(NamedTuple):
 
 
 def of_labels(model: LatentVariableModel, y: Tensor) -> LatentVariableModel:
-    """The model, given the labels `[B]` of codes whose images nobody has."""
-    # It asks for labels only; anything may stand for the images.
-    return model.given(LabelledImages(y, y))
+    """The model, conditioned on the labels `[B]` of codes without images."""
+    return model.given(LabelledImages(y, y))  # `given` reads labels only
 
 
 def inputs_of(model: LatentVariableModel, rows: Tensor) -> tuple[Tensor, ...]:
-    """Some images or codes `[N, ...]`, with labels in turn where the model is told labels."""
+    """Images or codes `[N, ...]`, with all labels in turn if the model is conditioned on labels."""
     labels = torch.arange(len(rows), device=rows.device) % len(model.views())
     return (rows, labels) if model.told else (rows,)
 
 
 class ImageSet(Protocol):
-    """N images that may be too many for the memory."""
+    """N images that may not fit into memory together."""
 
     def __len__(self) -> int: ...
 
     def batches(self, most: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in order, so many at once at most, with their labels."""
+        """All images in order, at most `most` at a time, with their labels."""
 
     def at(self, rows: Tensor) -> Tensor:
-        """The images at some places, `[n, C, H, W]`."""
+        """The images at indices `[n]`, `[n, C, H, W]`."""
 
 
 class Rows:
-    """N images `[N, C, H, W]`, of which those that are asked for are made.
+    """N images `[N, C, H, W]` that are read or decoded when they are indexed.
 
     Args:
         count: N.
-        at: places `[n]` → the images there, `[n, C, H, W]`, on the CPU.
+        at: indices `[n]` → their images, `[n, C, H, W]`, on the CPU.
     """
 
     def __init__(self, count: int, at: Callable[[Tensor], Tensor]) -> None:
@@ -104,19 +103,19 @@ class Rows:
 class Encoded(NamedTuple):
     """N images with their posteriors and reconstructions, all on the CPU.
 
-    Images and reconstructions are not held: `x[rows]` reads some, and `x_hat[rows]` decodes them.
+    Images and reconstructions are not kept: `x[rows]` reads some, and `x_hat[rows]` decodes them.
 
     Args:
         x: normalised images, `[N, C, H, W]`.
         y: labels, `[N]`.
         mu: posterior means, `[N, d]`.
         std: posterior standard deviations, `[N, d]`; 0 for a point posterior.
-        x_hat: the mean images decoded from one draw of z each, as in every evaluation.
+        x_hat: the mean images decoded from one draw of z each, the same in every evaluation.
         log_likelihood: log p(x|z) of that draw, `[N]`, in nats.
         rate: R of each image, `[N]`, in nats; None for a point posterior.
         rates: the rate of each dimension, `[N, d]`; None if dimensions are not independent.
-        errors: of those reconstructions.
-        own: further terms that the model has of its own, by name, `[N]` each.
+        errors: the errors of the reconstructions.
+        own: name → a term of the model's own, `[N]`.
     """
 
     x: Rows
@@ -135,15 +134,15 @@ class Encoded(NamedTuple):
 def encoded(
     model: LatentVariableModel, images: ImageSet, to_unit: Callable[[Tensor], Tensor]
 ) -> Encoded:
-    """Encode and decode images, a batch at a time, with the noise of every evaluation.
+    """Encode and decode images, a batch at a time, with the fixed noise of evaluations.
 
     Args:
         model: in evaluation mode.
-        images: are read once from the first to the last.
+        images: the images, read once in order.
         to_unit: normalised pixels → the [0, 1] scale.
 
     Raises:
-        DataError: if the model is told labels, and these are not among them.
+        DataError: if the model is conditioned on labels, and cannot use these.
     """
     names: tuple[str, ...] = ()
 
@@ -162,20 +161,20 @@ def encoded(
 
     @torch.no_grad()
     def decoded(rows: Tensor) -> Tensor:
-        given = images.at(rows).cpu(), labels[rows], noise[rows]
-        return in_rows(lambda *rows: draw_of(*rows)[1:], *given, device=model.device)[0]
+        inputs = images.at(rows).cpu(), labels[rows], noise[rows]
+        return in_rows(lambda *rows: draw_of(*rows)[1:], *inputs, device=model.device)[0]
 
     noise = normal_noise(1, len(images), model.noise_dim, seed=FIXED_SEED)[0]
-    parts, classes, first = [], [], 0
+    parts, batch_labels, first = [], [], 0
     for x, y in images.batches(min(ROWS, codes_at_once(model))):
         model.check(y)
-        of_these = noise[first : first + len(x)]
-        parts.append(in_rows(rows_of, x, y, of_these, device=model.device))
-        classes.append(y.cpu())
+        batch_noise = noise[first : first + len(x)]
+        parts.append(in_rows(rows_of, x, y, batch_noise, device=model.device))
+        batch_labels.append(y.cpu())
         first += len(x)
-    labels = torch.cat(classes)
-    mu, std, log_likelihood, rate, rates, *more = map(torch.cat, zip(*parts, strict=True))
-    kinds = len(ReconstructionErrors._fields)
+    labels = torch.cat(batch_labels)
+    mu, std, log_likelihood, rate, rates, *rest = map(torch.cat, zip(*parts, strict=True))
+    error_count = len(ReconstructionErrors._fields)
     return Encoded(
         x=Rows(len(images), lambda rows: images.at(rows).cpu()),
         y=labels,
@@ -185,14 +184,14 @@ def encoded(
         log_likelihood=log_likelihood,
         rate=rate if model.has_density else None,
         rates=rates if rates.shape[1] else None,
-        errors=ReconstructionErrors(*more[:kinds]),
-        own=dict(zip(names, more[kinds:], strict=True)),
+        errors=ReconstructionErrors(*rest[:error_count]),
+        own=dict(zip(names, rest[error_count:], strict=True)),
     )
 
 
 def _rates_of(draw: Draw) -> tuple[Tensor, Tensor]:
-    """The rate, and that of each dimension; a tensor without columns for what there is not."""
-    nothing = draw.z.new_zeros(draw.z.shape[1], 0)
+    """The rate `[B]` and that of each dimension `[B, d]`; `[B, 0]` for one that is undefined."""
+    undefined = draw.z.new_zeros(draw.z.shape[1], 0)
     rates = draw.prior.rate_per_dimension(draw.posterior)
-    rate = draw.rate() if draw.posterior.has_density else nothing
-    return rate, nothing if rates is None else rates
+    rate = draw.rate() if draw.posterior.has_density else undefined
+    return rate, undefined if rates is None else rates

@@ -16,11 +16,11 @@ class ImportanceEstimate(NamedTuple):
     """Estimates for B images, `[B]` each, in nats, from the same K draws.
 
     Args:
-        log_p: log (1/K) Σ w, which is log p(x) less a bias that vanishes as K grows.
-        standard_error: of `log_p`, by the delta method: sd(w) / (√K · mean w).
+        log_p: log (1/K) Σ w, a lower bound on log p(x) in expectation that is tight as K grows.
+        standard_error: the standard error of `log_p`, by the delta method: sd(w) / (√K · mean w).
         effective_samples: (Σ w)² / Σ w², between 1 and K.
-        pareto_k: k̂ of the weights; over 0.7 the error is understated.
-        elbo: E[log p(x|z)] − R, both from the draws, but for a rate that has a closed form.
+        pareto_k: k̂ of the weights; above 0.7 the standard error is too small.
+        elbo: E[log p(x|z)] − R, from the draws; R in closed form if there is one.
     """
 
     log_p: Tensor
@@ -37,7 +37,7 @@ def importance_estimate(
     """Log p(x) = log E_q[p(x|z) p(z) / q(z|x)] (Burda et al. 2016, section 3).
 
     Args:
-        model: in evaluation mode, given these images, with a posterior that has a density.
+        model: in evaluation mode, conditioned on these images; its posterior has a density.
         x: images, `[B, C, H, W]`, on the model's device.
         samples: K, at least 25.
         generator: of the draws, on the CPU.

@@ -1,4 +1,4 @@
-"""Measures of the codes of a data set: their rate, their spread, and q(z) as a whole."""
+"""Measures of the codes of a data set: rate, spread, and the aggregated posterior q(z)."""
 
 import math
 from typing import NamedTuple
@@ -10,13 +10,13 @@ from musigma.models.posteriors.normal import STD_FLOOR
 from musigma.objectives.divergences import kl_to_standard_normal, log_standard_normal
 
 ACTIVE_VARIANCE = 0.01
-"""The variance of mu over the data, in units of the prior's, above which a dimension is active.
+"""A dimension is active if the variance of mu is above this multiple of the prior's variance.
 
 Burda, Grosse and Salakhutdinov 2016.
 """
 
 DRAWS_AT_ONCE = 500
-"""Draws compared with the posteriors of all images at once: 40 MB for 10,000 images."""
+"""Draws to compare with the posteriors of all images at once: 40 MB for 10,000 images."""
 
 
 class GaussianMoments(NamedTuple):
@@ -40,11 +40,10 @@ def spread(mu: Tensor) -> Tensor:
 
 
 def active_units(mu: Tensor, prior_std: Tensor) -> Tensor:
-    """A mask of the active dimensions: the variance of mu exceeds 0.01 of the prior's.
+    """The mask of active dimensions, `[N, d]` → `[d]`: Var(mu_j) above 0.01 of the prior's.
 
-    `[N, d]` → a mask `[d]`, whose sum is the number of active units (Burda, Grosse and
-    Salakhutdinov 2016, of the prior N(0, I)). It means nothing for a model that was trained
-    without a rate.
+    Its sum is the number of active units (Burda, Grosse and Salakhutdinov 2016, for the prior
+    N(0, I)). It is meaningless for a model that was trained without a rate.
 
     Args:
         mu: posterior means, `[N, d]`.
@@ -56,22 +55,22 @@ def active_units(mu: Tensor, prior_std: Tensor) -> Tensor:
 def signal_to_noise(mu: Tensor, std: Tensor) -> Tensor:
     """Var(mu_j) / mean(std_j²) over N images, `[N, d]` → `[d]`, without unit.
 
-    It does not change when the codes are rescaled, so it means the same without a rate as with
-    one; infinite for a point posterior.
+    It is invariant to the scale of the codes, so it compares models with and without a rate;
+    infinite for a point posterior.
     """
     return spread(mu).square() / std.double().square().mean(0)
 
 
 def share_at_floor(std: Tensor) -> float:
-    """The share of all stds `[N, d]` that owe at least half their size to the floor of 1e-6.
+    """The share of stds `[N, d]` at their floor: at most twice 1e-6.
 
-    There a stochastic autoencoder has made itself deterministic.
+    There a stochastic autoencoder has become deterministic.
     """
     return (std <= 2 * STD_FLOOR).double().mean().item()
 
 
 def aggregated_posterior(mu: Tensor, std: Tensor) -> GaussianMoments:
-    """The moments of q(z) = (1/N) Σ q(z|x_n), the mixture over N images, `[N, d]` each.
+    """The moments of q(z) = (1/N) Σ q(z|x_n), from mu and std of N images, `[N, d]` each.
 
     By the law of total covariance Cov(z) = Cov(mu) + diag(mean std²).
     """
@@ -81,10 +80,10 @@ def aggregated_posterior(mu: Tensor, std: Tensor) -> GaussianMoments:
 
 
 def gaussian_kl_to_prior(moments: GaussianMoments) -> float:
-    """KL(N(mean, covariance) ‖ N(0, I)), in nats: how far q(z) is from the prior at the least.
+    """KL(N(m, Σ) ‖ N(0, I)) for the moments m, Σ of q(z), in nats; a lower bound of q(z)'s KL.
 
     ½ (tr Σ + |m|² − d − log det Σ). As log N(z; 0, I) is quadratic in z, KL(q(z) ‖ N(0, I)) is
-    this plus KL(q(z) ‖ N(m, Σ)), which no moment sees. Infinite where Σ is singular.
+    this plus KL(q(z) ‖ N(m, Σ)). Infinite if Σ is singular.
     """
     mean, covariance = moments
     log_det = torch.linalg.slogdet(covariance).logabsdet
@@ -95,14 +94,14 @@ def gaussian_kl_to_prior(moments: GaussianMoments) -> float:
 def mutual_information(mu: Tensor, std: Tensor, *, generator: Generator) -> Tensor:
     """Log q(z|x) − log q(z) of one draw z for each of N images, `[N, d]` → `[N]`, in nats.
 
-    Its mean estimates I_q(x; z), by which the rate exceeds KL(q(z) ‖ p(z)) (Hoffman and
-    Johnson 2016). q(z) is the mixture over the same N images, x's own among them, so no value
-    exceeds log N (9.21 for 10,000), and the expectation is a lower bound on the information
-    about all images (Poole et al. 2019): near log N it says "at least".
+    The mean estimates I_q(x; z), the rate less KL(q(z) ‖ p(z)) (Hoffman and Johnson 2016). q(z) is
+    the mixture over the same N images, including x, so no value exceeds log N (9.21 for 10,000),
+    and the expectation is a lower bound on the information about all images (Poole et al. 2019),
+    which is loose near log N.
 
     Args:
-        mu: `[N, d]`.
-        std: `[N, d]`, positive; a point posterior has no density.
+        mu: posterior means, `[N, d]`.
+        std: posterior standard deviations, `[N, d]`, positive.
         generator: of the draws, on the CPU.
 
     Raises:
@@ -114,9 +113,9 @@ def mutual_information(mu: Tensor, std: Tensor, *, generator: Generator) -> Tens
     mu, std = mu.double().cpu(), std.double().cpu()
     mu = mu - mu.mean(0)
     z = mu + std * noise
-    # In terms of the noise no digits are lost where std is small against mu.
+    # Computed from the noise, this is accurate even where std is tiny against mu.
     log_own = log_standard_normal(noise) - std.log().sum(1)
-    # log q(z|x_n) for all pairs as one matrix product: quadratic, linear and constant in z.
+    # log q(z|x_n) of all pairs is one matrix product: it is quadratic in z.
     precision = std.pow(-2)
     coefficients = torch.cat([-0.5 * precision, mu * precision], 1).T
     log_scale = -std.log().sum(1) - 0.5 * mu.shape[1] * math.log(2 * math.pi)

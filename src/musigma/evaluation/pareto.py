@@ -1,4 +1,4 @@
-"""The health of importance weights: the shape of their tail."""
+"""k̂, a diagnostic of importance weights: the shape of their tail."""
 
 import math
 
@@ -9,9 +9,9 @@ from torch import Tensor
 def pareto_k(log_weights: Tensor) -> Tensor:
     """k̂, the shape of a generalised Pareto fitted to the largest weights, `[K, B]` → `[B]`.
 
-    Below 0.7 the estimate can be trusted; above 1 the weights have no mean to estimate. The tail
-    is the largest min(K/5, 3√K) weights, the fit that of Zhang and Stephens 2009, drawn a little
-    towards ½ as ten more observations would (Vehtari et al. 2024).
+    Below 0.7 the estimate is reliable; above 1 the weights have no finite mean. The tail is the
+    largest min(K/5, 3√K) weights; the fit is that of Zhang and Stephens 2009, shrunk towards ½ with
+    the weight of ten observations (Vehtari et al. 2024).
 
     Raises:
         ValueError: if K is below 25, too few for a tail.
@@ -28,14 +28,13 @@ def pareto_k(log_weights: Tensor) -> Tensor:
 
 
 def _fit_shape(excess: Tensor) -> Tensor:
-    """The posterior mean of Zhang and Stephens 2009; `excess` ascends, `[n, B]`."""
+    """The posterior mean of Zhang and Stephens 2009; `excess` is ascending, `[n, B]`."""
     n = len(excess)
-    candidates = 30 + int(math.sqrt(n))
-    place = torch.arange(1, candidates + 1, dtype=excess.dtype).unsqueeze(1) - 0.5
+    m = 30 + int(math.sqrt(n))
+    i = torch.arange(1, m + 1, dtype=excess.dtype).unsqueeze(1)
     quartile = excess[int(n / 4 + 0.5) - 1]
-    theta = 1 / excess[-1] + (1 - (candidates / place).sqrt()) / (3 * quartile)  # [m, B]
+    theta = 1 / excess[-1] + (1 - (m / (i - 0.5)).sqrt()) / (3 * quartile)  # [m, B]
     shape = torch.log1p(-theta.unsqueeze(1) * excess).mean(1)  # [m, B]
-    profile = n * ((-theta / shape).log() - shape - 1)
-    weights = profile.softmax(0)
-    best = (theta * weights).sum(0)
-    return torch.log1p(-best * excess).mean(0)
+    log_profile = n * ((-theta / shape).log() - shape - 1)
+    mean_theta = (theta * log_profile.softmax(0)).sum(0)
+    return torch.log1p(-mean_theta * excess).mean(0)

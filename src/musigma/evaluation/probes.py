@@ -1,4 +1,4 @@
-"""Probes and clusters: the classes as read off the codes, by scikit-learn."""
+"""Probes and clusters of codes, by scikit-learn: accuracy on, and agreement with, the classes."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,11 +18,11 @@ from torch import Tensor
 from musigma.seeding import FIXED_SEED
 
 TRAINING_CODES = 10_000
-"""The training codes, chosen by a fixed seed, that probes and clusters are fitted on."""
+"""The number of training codes, chosen by a fixed seed, that probes and clusters are fitted on."""
 INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
 NEIGHBOURS = (50, 20, 10, 5, 3, 1)
 
-# Such small fits are slower with threads, which also add up in varying order.
+# Threads are slower for such small fits, and add in varying order.
 one_thread = threadpool_limits.wrap(1)
 
 
@@ -34,12 +34,12 @@ class Codes(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """The accuracy with which classes are read off the codes.
+    """The accuracy of a classifier of codes.
 
     Args:
-        accuracy: the share of test codes that are classified rightly.
+        accuracy: the share of test codes that are classified correctly.
         error: its binomial standard error, √(a (1 − a) / N).
-        chosen: the setting that did best on the validation codes: C or k.
+        chosen: the setting with the best validation accuracy, C or k.
     """
 
     accuracy: float
@@ -53,7 +53,7 @@ class ClusterAgreement(NamedTuple):
     Args:
         adjusted_rand: the adjusted Rand index (Hubert and Arabie 1985).
         normalized_information: mutual information over the mean of the two entropies.
-        clusters: how many there are, one for each class.
+        clusters: the number of clusters, as many as classes.
     """
 
     adjusted_rand: float
@@ -62,10 +62,10 @@ class ClusterAgreement(NamedTuple):
 
 
 def linear_probe(train: Codes, val: Codes, test: Codes) -> Probe:
-    """Multinomial logistic regression with an L2 penalty of weight 1/C.
+    """The accuracy of multinomial logistic regression with an L2 penalty of weight 1/C.
 
-    Codes are standardised by the training codes' statistics; fitted on at most 10,000 training
-    codes, C chosen on the validation codes, reported on the test codes.
+    Fitted on at most 10,000 training codes, standardised by their statistics; C is chosen on the
+    validation codes, the accuracy is that on the test codes.
 
     Raises:
         ValueError: if there are no validation codes.
@@ -78,10 +78,10 @@ def linear_probe(train: Codes, val: Codes, test: Codes) -> Probe:
 
 
 def neighbours_probe(train: Codes, val: Codes, test: Codes) -> Probe:
-    """The majority among the k nearest training codes, in Euclidean distance.
+    """The accuracy of the majority class of the k nearest training codes, in Euclidean distance.
 
-    Fitted, chosen and reported as `linear_probe` is, but in the codes' own scale: standardised,
-    a dimension that carries nothing would count as much as any other.
+    Fitted, chosen and reported like `linear_probe`, but in the codes' own scale: standardisation
+    would give an inactive dimension as much weight as any other.
 
     Raises:
         ValueError: if there are no validation codes.
@@ -92,10 +92,10 @@ def neighbours_probe(train: Codes, val: Codes, test: Codes) -> Probe:
 
 @one_thread
 def cluster_agreement(train: Codes, test: Codes) -> ClusterAgreement:
-    """k-means with as many clusters as classes, compared with the classes of the test codes.
+    """The agreement of k-means clusters, as many as classes, with the classes of test codes.
 
-    Fitted without labels on at most 10,000 training codes in their own scale, where distances
-    are the decoder's; the best of ten starts by a fixed seed.
+    Fitted without labels on at most 10,000 training codes, in the codes' own scale; the best of
+    ten initialisations with a fixed seed.
     """
     training, _ = _arrays(fitted_on(train))
     codes, labels = _arrays(test)
@@ -116,7 +116,7 @@ def _probe(
     val: Codes,
     test: Codes,
 ) -> Probe:
-    """The classifier whose setting did best on `val`, the earlier one where two did as well."""
+    """The probe with the best setting on `val`; of equal ones, the first."""
     if len(val.mu) == 0:
         raise ValueError("a probe chooses its setting on validation codes, and there are none")
     training = _arrays(fitted_on(train))
@@ -128,7 +128,7 @@ def _probe(
 
 
 def labelled(codes: Codes) -> Codes:
-    """Those of the images that have a class: a label of −1 is none."""
+    """The codes whose images have a class; a label of −1 is none."""
     known = codes.y >= 0
     return Codes(codes.mu[known], codes.y[known])
 

@@ -25,8 +25,8 @@ class ClassMeans(NamedTuple):
 
     Args:
         label: the classes, ascending.
-        mean: of the values.
-        error: its standard error; NaN for a class of one image.
+        mean: the mean of each class.
+        error: the standard error of the mean; NaN for a class of one image.
     """
 
     label: Tensor
@@ -37,14 +37,14 @@ class ClassMeans(NamedTuple):
 def reconstruction_errors(
     x: Tensor, x_hat: Tensor, to_unit: Callable[[Tensor], Tensor]
 ) -> ReconstructionErrors:
-    """Errors of each image, both `[B, C, H, W]` in the data's own scale.
+    """Errors of the reconstruction of each image.
 
-    PSNR is −10 log₁₀ of the mean squared error on the [0, 1] scale, of the reconstruction as it
-    is, not clipped; infinite where it is exact.
+    PSNR is −10 log₁₀ of the mean squared error on the [0, 1] scale, without clipping; infinite for
+    a perfect reconstruction.
 
     Args:
-        x: normalised images.
-        x_hat: their reconstructions.
+        x: normalised images, `[B, C, H, W]`.
+        x_hat: their reconstructions, `[B, C, H, W]`.
         to_unit: normalised pixels → the [0, 1] scale, such as `Normalization.to_unit`.
     """
     difference = (x_hat - x).flatten(1).double()
@@ -57,7 +57,7 @@ def reconstruction_errors(
 
 
 def pixel_errors(x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
-    """`l1` and `mse` of each image, `[B]` each, as means over K reconstructions and pixels.
+    """`l1` and `mse` of each image, `[B]` each, averaged over K reconstructions and pixels.
 
     Args:
         x: normalised images, `[B, C, H, W]`.
@@ -68,7 +68,7 @@ def pixel_errors(x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
 
 
 def class_means(values: Tensor, y: Tensor) -> ClassMeans:
-    """Means and standard errors by class of one value an image, `[B]`, with labels `[B]`."""
+    """Means by class of one value per image, `[B]`, with labels `[B]`."""
     labels = y.unique()
     groups = [values[y == label] for label in labels]
     means = [group.mean() for group in groups]
@@ -80,8 +80,8 @@ def class_means(values: Tensor, y: Tensor) -> ClassMeans:
 
 
 def worst(errors: Tensor, count: int) -> Tensor:
-    """The images with the largest errors `[B]`: their places `[count]`, the worst first.
+    """The indices of the `count` largest errors of `[B]`, largest first; all if B is smaller.
 
-    Of equal errors the earlier image comes first; fewer than `count` images are all of them.
+    Of equal errors the earlier image comes first.
     """
     return errors.argsort(descending=True, stable=True)[:count]
