@@ -226,7 +226,7 @@ class Undetached(LatentDiffusion):
 class Paid(LatentDiffusion):
     """The mistake: what trains the diffusion model counts in the loss."""
 
-    pays = ("denoising",)
+    penalty_names = ("denoising",)
 
     def draw(self, x, noise, dataset_size=None):
         draw = super().draw(x, noise, dataset_size)
@@ -339,7 +339,7 @@ def test_an_objective_may_encode_and_decode_anew():
 
 def test_a_model_that_is_evaluated_with_labels_has_to_say_so():
     class Unsaid(LabelPriorVAE):
-        told: ClassVar = frozenset()
+        conditioned_on: ClassVar = frozenset()
 
     class InTraining(Unsaid):
         def given(self, images):
@@ -350,7 +350,7 @@ def test_a_model_that_is_evaluated_with_labels_has_to_say_so():
             return super().draw(x, noise + torch.rand_like(noise), dataset_size)
 
     class OfImages(LabelPriorVAE):
-        speaks_of: ClassVar = "p(x)"
+        evidence: ClassVar = "p(x)"
 
     class Encoding(OfImages):  # q(z|x, y): a bound on log p(x) as any other q makes one
         def given(self, images):
@@ -369,7 +369,7 @@ def test_a_model_that_is_evaluated_with_labels_has_to_say_so():
 
 def test_a_command_line_is_refused_whose_model_is_silent_about_its_labels(monkeypatch):
     monkeypatch.setenv("MUSIGMA_TRUSTED", "ideas")
-    monkeypatch.setattr(LabelPriorVAE, "told", frozenset())
+    monkeypatch.setattr(LabelPriorVAE, "conditioned_on", frozenset())
     monkeypatch.setattr(LabelPriorVAE, "check", lambda self, y: None)
     target = f"model._target_={LabelPriorVAE.__module__}.LabelPriorVAE"
     with pytest.raises(ConfigError, match="LabelPriorVAE uses labels in evaluation"):

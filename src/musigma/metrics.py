@@ -32,7 +32,7 @@ def older_meanings(
     data, objective = build_data(config), build_objective(config)
     data.source = source
     likelihood = instantiate(config["model"]["likelihood"], Likelihood, "model.likelihood")
-    model = SimpleNamespace(likelihood=likelihood, speaks_of="p(x)", pays=(), meanings={})
+    model = SimpleNamespace(likelihood=likelihood, evidence="p(x)", penalty_names=(), meanings={})
     parts = SimpleNamespace(model=model, objective=objective)
     return meanings(config, parts, data), on_common_scale(metrics, parts, data)
 
@@ -54,7 +54,7 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
         return _foreign_meanings(config, module, dataset)
     likelihood, objective = module.model.likelihood, module.objective
     density, common_density = _densities(data, likelihood)
-    speaks_of = f"log {module.model.speaks_of}"
+    evidence = f"log {module.model.evidence}"
     sizes = [getattr(data, name, "unknown") for name in ("batch_size", "eval_batch_size")]
     batches = f" in batches of {sizes[0]} and {sizes[1]}"
     description = in_words(objective, config["model"]["objective"])
@@ -62,7 +62,7 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
         description += batches
     conditions = (
         dataset,
-        speaks_of,
+        evidence,
         f"{_pixels(data)} pixels",
         in_words(likelihood, config["model"]["likelihood"]) + " likelihood",
         f"objective {description}{_penalties(config, module)}",
@@ -72,17 +72,17 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
         metrics[name] = Meaning(unit, conditions[:3] if name in ("l1", "mse") else conditions)
     for name, meaning in {**objective.meanings, **module.model.meanings}.items():
         metrics[name] = replace(meaning, of=(*conditions, *meaning.of))
-    metrics["rate"] = Meaning(NATS, (dataset, speaks_of), "neither", 2)
+    metrics["rate"] = Meaning(NATS, (dataset, evidence), "neither", 2)
     for name, estimator in objective.estimators.items():
-        of = (dataset, speaks_of, f"{estimator}{batches}")
+        of = (dataset, evidence, f"{estimator}{batches}")
         meaning = objective.meanings.get(name, Meaning(NATS, (), "neither", 2))
         metrics[name] = replace(meaning, of=(*of, *meaning.of))
     for name, sign in SIGN_OF_DENSITY.items():
         better: Literal["higher", "lower"] = "higher" if sign > 0 else "lower"
         bound = (f"bound by {objective.samples} draws",) if name == "iwae" else ()
-        metrics[name] = Meaning(NATS, (dataset, speaks_of, density, *bound), better, 2)
+        metrics[name] = Meaning(NATS, (dataset, evidence, density, *bound), better, 2)
         if common_density:
-            on_common = (dataset, speaks_of, common_density, *bound)
+            on_common = (dataset, evidence, common_density, *bound)
             metrics[f"{name}_unit"] = replace(metrics[name], of=on_common, repeats=name)
     notes = () if likelihood.is_density else (NO_LIKELIHOODS,)
     return Meanings(metrics, dataset, (objective.monitor, "elbo", "elbo_unit"), notes)
@@ -120,14 +120,14 @@ def on_common_scale(
 
 def _penalties(config: Mapping[str, Any], module: Any) -> str:
     """The penalties that the model itself adds to the loss, with its settings."""
-    if not module.model.pays:
+    if not module.model.penalty_names:
         return ""
     settings = {
         name: value
         for name, value in config["model"].items()
         if isinstance(value, int | float | str) and name not in ("latent_dim", "center_output")
     }
-    return f" and {', '.join(module.model.pays)} of {in_words(module.model, settings)}"
+    return f" and {', '.join(module.model.penalty_names)} of {in_words(module.model, settings)}"
 
 
 def _densities(data: ImageDataModule, likelihood: Likelihood) -> tuple[str, str]:

@@ -84,12 +84,12 @@ def check_penalties(model: LatentVariableModel, draw: Draw) -> None:
     Raises:
         ConfigError: if it does not.
     """
-    if undeclared := sorted(draw.penalties.keys() - set(model.pays)):
+    if undeclared := sorted(draw.penalties.keys() - set(model.penalty_names)):
         kind = type(model).__name__
         raise ConfigError(
             f"model: {kind} adds {', '.join(undeclared)} to the loss without declaring it, and its "
             "losses would be compared with those of other models: set in the class "
-            f"pays = {(*model.pays, *undeclared)}"
+            f"penalty_names = {(*model.penalty_names, *undeclared)}"
         )
 
 

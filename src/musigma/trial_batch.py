@@ -90,12 +90,13 @@ def _check_gradients(module: AutoencoderModule, batch: Batch, noise: Tensor) -> 
 def _check_labels(model: LatentVariableModel, batch: Batch, noise: Tensor) -> None:
     """Raise a ConfigError if the model uses labels without declaring it.
 
-    Evaluation may depend on labels only if `told` names them, and p(x|z) p(z) only if `speaks_of`
-    is a density given them; other reported values, such as an accuracy, may always. The check is
-    of values, which a model on the device "meta" lacks: the error there has the CPU tried.
+    Evaluation may depend on labels only if `conditioned_on` names them, and p(x|z) p(z) only if
+    `evidence` is a density given them; other reported values, such as an accuracy, always may. The
+    check needs values, which a model on the device "meta" lacks: its error there makes the caller
+    try the CPU.
     """
     overrides_given = type(model).given is not LatentVariableModel.given
-    is_declared = "y" in model.told and model.speaks_of != LatentVariableModel.speaks_of
+    is_declared = "y" in model.conditioned_on and model.evidence != LatentVariableModel.evidence
     if not overrides_given or is_declared:
         return
     if model.device.type == "meta":
@@ -112,15 +113,15 @@ def _check_labels(model: LatentVariableModel, batch: Batch, noise: Tensor) -> No
             log_p = view.likelihood.log_prob(batch.x, view.decode(z))
             joint.append(log_p + view.prior.log_prob(z) if model.has_density else log_p)
     parts = [(d.z, d.log_likelihood, *([d.log_weights()] * model.has_density)) for d in draws]
-    if "y" not in model.told and not all(map(torch.equal, *parts)):
+    if "y" not in model.conditioned_on and not all(map(torch.equal, *parts)):
         raise ConfigError(
-            f"model: {kind} uses labels in evaluation, and `told` does not name them, so that its "
-            "metrics would be compared with those of models without labels. Set "
-            'told = {"y"} and speaks_of in the class, or use labels only in training'
+            f"model: {kind} uses labels in evaluation, and `conditioned_on` does not name them, so "
+            "that its metrics would be compared with those of models without labels. Set "
+            'conditioned_on = {"y"} and evidence in the class, or use labels only in training'
         )
-    if "y" in model.told and not torch.equal(*joint):
+    if "y" in model.conditioned_on and not torch.equal(*joint):
         raise ConfigError(
             f"model: the decoder or prior of {kind} depends on labels, so that its ELBO bounds no "
-            f"log {model.speaks_of}, and would be compared with those that do: set in the class "
-            'speaks_of = "p(x|y)"'
+            f"log {model.evidence}, and would be compared with those that do: set in the class "
+            'evidence = "p(x|y)"'
         )

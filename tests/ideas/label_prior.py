@@ -34,8 +34,8 @@ class NormalPrior(Prior):
 class LabelPriorVAE(Autoencoder):
     """q(z|x), p(x|z) and p(z|y) = N(m_y, diag s_y²), so that the ELBO bounds log p(x|y)."""
 
-    speaks_of: ClassVar[str] = "p(x|y)"
-    told: ClassVar[frozenset[str]] = frozenset({"y"})
+    evidence: ClassVar[str] = "p(x|y)"
+    conditioned_on: ClassVar[frozenset[str]] = frozenset({"y"})
 
     @checked
     def __init__(
@@ -48,7 +48,7 @@ class LabelPriorVAE(Autoencoder):
     def given(self, images: Images) -> Self:
         return self._of(images.y)
 
-    def alike(self, images: Images) -> Iterator[tuple[Tensor, Self]]:
+    def groups(self, images: Images) -> Iterator[tuple[Tensor, Self]]:
         for label in images.y.unique():
             yield (images.y == label).nonzero().squeeze(1), self._of(label)
 

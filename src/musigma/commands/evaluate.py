@@ -232,7 +232,7 @@ def _left_out(metrics: Metrics) -> list[str]:
     """The metrics that were left out, with the reasons."""
     reasons = []
     if "no_log_p" in metrics:
-        reasons.append(f"No log {metrics['speaks_of']}: {metrics['no_log_p']}")
+        reasons.append(f"No log {metrics['evidence']}: {metrics['no_log_p']}")
     if reason := metrics["latent"].get("for_normal_posteriors"):
         reasons.append(f"Left out: {reason}")
     if "left_out" in metrics:

@@ -70,7 +70,7 @@ def export_run(run: Run, folder: Path, format: Format = "torch") -> dict[Path, s
         raise RunError(f"The model cannot be exported into {folder}: {error}") from error
     if format == "onnx":
         return onnx_files.usage(folder, run.model)
-    y = ", y" if run.model.told else ""
+    y = ", y" if run.model.conditioned_on else ""
     return {
         folder / CONFIG: f"model, data, config = musigma.load_run({str(folder)!r})",
         folder / WEIGHTS: f"weights = safetensors.torch.load_file({str(folder / WEIGHTS)!r})",
@@ -174,7 +174,7 @@ def _check_parts(folder: Path, model: LatentVariableModel) -> None:
         x = torch.randn(rows, *model.image_shape, generator=generator).to(model.device)
         z = torch.randn(rows, model.latent_dim, generator=generator).to(model.device)
         images, codes = inputs_of(model, x), inputs_of(model, z)
-        conditioned = _conditioned(model, images[1] if model.told else None)
+        conditioned = _conditioned(model, images[1] if model.conditioned_on else None)
         _check_equal(ENCODE, encode(*images), tuple(conditioned.encode(x)))
         _check_equal(DECODE, decode(*codes), conditioned.images_of(z))
 

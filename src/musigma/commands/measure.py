@@ -67,7 +67,7 @@ def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: 
     """
     objective = run.objective()
     metrics: Metrics = {
-        "speaks_of": run.model.speaks_of,
+        "evidence": run.model.evidence,
         "test_images": len(test.y),
         **_reconstruction(run, test),
         "latent": _latent(run.model, objective, test),
@@ -136,7 +136,7 @@ def _classes(run: Run, test: Encoded) -> Metrics:
 
     Without meaningful ones `classes` is empty, and `no_classes` is the reason.
     """
-    if "y" in run.model.told:
+    if "y" in run.model.conditioned_on:
         reason = "the model is conditioned on the classes, so its codes need not contain them"
         return {"classes": {}, "no_classes": reason}
     train, held_out = (labelled(Codes(*run.codes(name))) for name in ("train", "val"))
@@ -200,7 +200,7 @@ def _density(
 
 def _integrals(model: LatentVariableModel, images: LabelledImages) -> QuadratureEstimate:
     """Log p(x) by integration; images for which the decoder is the same share its outputs."""
-    groups = list(model.alike(images))
+    groups = list(model.groups(images))
     parts = [
         quadrature_estimate(given, images.x[rows.to(images.x.device)]) for rows, given in groups
     ]

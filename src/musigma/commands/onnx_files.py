@@ -48,7 +48,7 @@ def usage(folder: Path, model: LatentVariableModel) -> dict[Path, str]:
     """The files, each with the line of Python that runs it."""
     session = "onnxruntime.InferenceSession({!r}).run(None, {{{!r}: {}{}}})"
     encode, decode = folder / ENCODE, folder / DECODE
-    y = ", 'y': y" if model.told else ""
+    y = ", 'y': y" if model.conditioned_on else ""
     return {
         encode: f"mu, std = {session.format(str(encode), 'x', 'x', y)}",
         decode: f"x_mean, = {session.format(str(decode), 'z', 'z', y)}",

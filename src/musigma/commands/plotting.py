@@ -56,7 +56,9 @@ def plots_of(run: Run, test: Encoded, curves: Curves) -> Iterator[NamedPlot]:
         latent_dims=run.model.latent_dims,
     )
     if len(test.y) > 1:
-        ends = "the same class" if run.model.told else "different classes, if there are any"
+        ends = (
+            "the same class" if run.model.conditioned_on else "different classes, if there are any"
+        )
         caption = f"Decoded along straight lines between the μ of two images of {ends}."
         yield NamedPlot("interpolations", caption, partial(_interpolations, run, test))
     else:
@@ -91,7 +93,7 @@ def _interpolations(run: Run, test: Encoded) -> Figure:
     """
     labels = test.y.unique()[:SHOWN]
     by_class = [(test.y == label).nonzero().flatten().tolist() for label in labels]
-    if run.model.told:
+    if run.model.conditioned_on:
         chosen = [row for rows in by_class[: SHOWN // 2] for row in (rows[0], rows[-1])]
     elif len(by_class) > 1:
         chosen = [rows[0] for rows in by_class]

@@ -95,7 +95,7 @@ def predict(
     path = _output_file(task, output, folder / "predictions")
     opened = load_run(folder, checkpoint, data, device)
     opened.data.device = torch.device("cpu")  # so that its draws are the same on every device
-    if label is not None and not opened.model.told:
+    if label is not None and not opened.model.conditioned_on:
         raise ConfigError(f"label={label}: this model is not conditioned on labels; leave it out")
     if task == "encode":
         result = tasks.encode(opened, input, label)

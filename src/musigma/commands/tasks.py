@@ -112,7 +112,7 @@ def traverse(
     moved = run.model.latent_dims[0]
     check_fits(run, moved * len(offsets), f"offsets: {len(offsets)} for each of {moved} dimensions")
     center, y = _center(run, source, image, label)
-    prior = [*run.views().values()][int(y) if run.model.told else 0].prior
+    prior = [*run.views().values()][int(y) if run.model.conditioned_on else 0].prior
     if center is None:
         center = _required(prior).mean()
     unit = prior.std() if prior is not None else 1.0
@@ -144,7 +144,7 @@ def _images(run: Run, source: str, label: int | None) -> tuple[Tensor, Tensor, d
     if labels is not None and label is not None:
         raise ConfigError(f"label={label}: the images of input={source} have labels of their own")
     y = _labels(run, len(x), labels, label, f"input={source} holds")
-    return x, y, {**about, "label": y.numpy()} if run.model.told else about
+    return x, y, {**about, "label": y.numpy()} if run.model.conditioned_on else about
 
 
 def _labels(
@@ -163,7 +163,7 @@ def _labels(
         y = torch.full((count,), label)
     elif labels is not None:
         y = labels
-    elif run.model.told:
+    elif run.model.conditioned_on:
         raise DataError(f"{subject} no labels, and this model needs them: set label=...")
     else:
         y = torch.full((count,), NO_LABEL)

@@ -66,7 +66,7 @@ def of_labels(model: LatentVariableModel, y: Tensor) -> LatentVariableModel:
 def inputs_of(model: LatentVariableModel, rows: Tensor) -> tuple[Tensor, ...]:
     """Images or codes `[N, ...]`, with all labels in turn if the model is conditioned on labels."""
     labels = torch.arange(len(rows), device=rows.device) % len(model.views())
-    return (rows, labels) if model.told else (rows,)
+    return (rows, labels) if model.conditioned_on else (rows,)
 
 
 class ImageSet(Protocol):

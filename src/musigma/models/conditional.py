@@ -34,8 +34,8 @@ class ConditionalVAE(Autoencoder):
         ValueError: if `classes` is not given.
     """
 
-    speaks_of: ClassVar[str] = "p(x|y)"
-    told: ClassVar[frozenset[str]] = frozenset({"y"})
+    evidence: ClassVar[str] = "p(x|y)"
+    conditioned_on: ClassVar[frozenset[str]] = frozenset({"y"})
 
     _labels: Tensor | None = None
     """One-hot labels of the images and codes at hand, `[B, classes]`, or `[classes]` for all."""
@@ -91,7 +91,7 @@ class ConditionalVAE(Autoencoder):
             self.check(y)
         return self._given_labels(y)
 
-    def alike(self, images: Images) -> Iterator[tuple[Tensor, Self]]:
+    def groups(self, images: Images) -> Iterator[tuple[Tensor, Self]]:
         """The images of each label."""
         self.check(images.y)
         for label in images.y.unique():

@@ -32,7 +32,7 @@ class LatentVariableModel(nn.Module, ABC):
 
     `x` is `[B, *image_shape]`, `z` is `[B, d]` with d = `latent_dim`. A subclass sets the
     attributes below in its constructor and defines `encode` and `decode`. A conditional model also
-    defines `given`, `alike`, `views` and `check`. Callers never encode or decode with the model
+    defines `given`, `groups`, `views` and `check`. Callers never encode or decode with the model
     itself, but with `model.given(batch)` or one of its views.
     """
 
@@ -66,16 +66,16 @@ class LatentVariableModel(nn.Module, ABC):
     center_output: bool = False
     """If true, training starts with the decoder's output at the mean image."""
 
-    speaks_of: ClassVar[str] = "p(x)"
+    evidence: ClassVar[str] = "p(x)"
     """The density that its ELBO bounds; log-densities compare only if it is the same."""
 
-    told: ClassVar[frozenset[str]] = frozenset()
-    """What the model is conditioned on: `{"y"}` for the label, which codes then need not hold.
+    conditioned_on: ClassVar[frozenset[str]] = frozenset()
+    """What the model is conditioned on: `{"y"}` for the label, which codes then need not encode.
 
     With `{"y"}`, `given` must read nothing but `images.y`, and `views` are in the order of labels.
     """
 
-    pays: ClassVar[tuple[str, ...]] = ()
+    penalty_names: ClassVar[tuple[str, ...]] = ()
     """The names of the penalties in its draws; losses compare only if these are the same."""
 
     meanings: Mapping[str, Meaning] = {}
@@ -121,7 +121,7 @@ class LatentVariableModel(nn.Module, ABC):
         """
         return self
 
-    def alike(self, images: Images) -> Iterator[tuple[Tensor, Self]]:
+    def groups(self, images: Images) -> Iterator[tuple[Tensor, Self]]:
         """Groups of images with equal conditions: their indices, and the model that knows these.
 
         By default all images are one group.

@@ -42,7 +42,7 @@ class VQVAE(LatentVariableModel):
     """
 
     fits_prior = True
-    pays = ("code_book", "commitment")
+    penalty_names = ("code_book", "commitment")
 
     @checked
     def __init__(

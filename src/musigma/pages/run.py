@@ -92,10 +92,10 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
 def title_of(name: str, metrics: Mapping[str, Any]) -> tuple[str, str]:
     """A metric's title, which names the density that the model defines, and its unit."""
     title, unit = SHOWN.get(name, (name.replace("_", " "), _unit_of(metrics.get(name))))
-    speaks_of = metrics["speaks_of"]
-    if title.startswith("ELBO") and speaks_of != "p(x)":
-        title = title.replace("ELBO", f"ELBO of log {speaks_of}", 1)
-    return title.replace("p(x)", speaks_of), unit
+    evidence = metrics["evidence"]
+    if title.startswith("ELBO") and evidence != "p(x)":
+        title = title.replace("ELBO", f"ELBO of log {evidence}", 1)
+    return title.replace("p(x)", evidence), unit
 
 
 def _unit_of(metric: Any) -> str:
@@ -161,7 +161,7 @@ def measured(metrics: Mapping[str, Any], weights: str) -> str:
         "z; errors are over images."
     )
     if "images" in metrics:
-        text += f" ELBO and log {metrics['speaks_of']} on {metrics['images']:,} of them, with "
+        text += f" ELBO and log {metrics['evidence']} on {metrics['images']:,} of them, with "
         text += f"{metrics['samples']} samples each (seed {metrics['seed']})."
     if "no_classes" in metrics:
         text += f" Probes of the codes are left out: {metrics['no_classes']}."

@@ -172,8 +172,8 @@ def test_a_model_evaluated_without_its_labels_is_caught(trap, oracle, monkeypatc
 def test_of_images_in_an_order_of_their_own_each_has_its_own_integral(monkeypatch):
     """Groups that are put together without their places would be caught."""
     oracle = LinearGaussianOfLabel()
-    parts = [m for _, m in oracle.model().alike(oracle.images)]
-    rows = [torch.as_tensor(r) for r, _ in oracle.model().alike(oracle.images)]
+    parts = [m for _, m in oracle.model().groups(oracle.images)]
+    rows = [torch.as_tensor(r) for r, _ in oracle.model().groups(oracle.images)]
     assert torch.equal(torch.cat(rows).sort().values, torch.arange(len(oracle.x)))
     assert not torch.equal(torch.cat(rows), torch.arange(len(oracle.x)))
     assert len(parts) == CLASSES
@@ -338,7 +338,7 @@ def test_it_is_measured_as_what_it_is(conditional, unrendered, capsys):
     (metrics,) = evaluate([str(conditional.path)], conditional.path.parent, **settings)
     reported = conditional.read_metrics()["metrics"]
     assert metrics["distortion"]["mean"] == pytest.approx(reported["test/distortion"], rel=1e-5)
-    assert metrics["speaks_of"] == "p(x|y)"
+    assert metrics["evidence"] == "p(x|y)"
     assert metrics["classes"] == {}
     page = (conditional.path / "report.html").read_text().partition("Environment")[0]
     said = " ".join(capsys.readouterr().out.split())  # without the ends of its lines

@@ -46,10 +46,10 @@ class Vamp(Prior):
                 "a VampPrior is a mixture of posteriors, and a point has no density: take "
                 "posterior=normal, or another prior"
             )
-        if model.told:
+        if model.conditioned_on:
             raise ValueError(
                 "a VampPrior encodes pseudo-inputs, and this model's encoder is conditioned on "
-                f"{', '.join(model.told)}, which they do not have: take another prior"
+                f"{', '.join(model.conditioned_on)}, which they do not have: take another prior"
             )
         self.code_space = model.code_space
         self._model = (model,)  # in a tuple, so that it does not become a submodule

@@ -229,7 +229,7 @@ def test_a_point_or_an_encoder_that_is_told_more_is_refused():
         Autoencoder(MLP([8], [8]), Laplace(), posterior=PointHead, prior=Vamp)
 
     class Told(Autoencoder):
-        told = frozenset({"y"})
+        conditioned_on = frozenset({"y"})
 
     with pytest.raises(ValueError, match="encoder is conditioned on y, which they do not have"):
         Told(MLP([8], [8]), Laplace(), prior=Vamp)
