@@ -40,10 +40,10 @@ class Run(NamedTuple):
         return build_objective(self.config)
 
     def _fitted_prior(self) -> Prior:
-        from musigma.evaluation.probes import Codes, fitted_on  # it imports scikit-learn
+        from musigma.evaluation.probes import Codes, fitting_subset  # it imports scikit-learn
         from musigma.models.priors.fitted_mixture import FittedMixture
 
-        mu = fitted_on(Codes(*self.codes("train"))).mu
+        mu = fitting_subset(Codes(*self.codes("train"))).mu
         return self.model.fitted_prior(mu) if self.model.fits_prior else FittedMixture(mu)
 
     @torch.no_grad()

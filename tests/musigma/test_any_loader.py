@@ -129,7 +129,7 @@ def test_a_stream_without_a_length_trains_and_gives_the_same_numbers_again(tmp_p
 
 class _Sized(ELBO):
     def __call__(self, draw, step):
-        assert draw.size_of_dataset() > 0
+        assert draw.known_dataset_size() > 0
         return super().__call__(draw, step)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from musigma.commands import onnx_files
-from musigma.evaluation.encoding import inputs_of, of_labels
+from musigma.evaluation.encoding import given_labels, with_labels
 from musigma.loading import Run
 from musigma.models import LatentVariableModel
 from workbench.errors import ConfigError, RunError
@@ -112,7 +112,7 @@ class _Decode(nn.Module):
 
 
 def _conditioned(model: LatentVariableModel, y: Tensor | None) -> LatentVariableModel:
-    return model if y is None else of_labels(model, y)
+    return model if y is None else given_labels(model, y)
 
 
 def _write(folder: Path, model: LatentVariableModel, config: dict[str, Any]) -> None:
@@ -124,8 +124,8 @@ def _write(folder: Path, model: LatentVariableModel, config: dict[str, Any]) -> 
     # Not with save_file, which makes a file that only its owner can read.
     (folder / WEIGHTS).write_bytes(safetensors.torch.save(weights, {"format": "pt"}))
     # Two rows, because torch.export treats a batch size of 1 as a constant.
-    _trace(folder / ENCODE, _Encode(model), inputs_of(model, torch.zeros(2, *model.image_shape)))
-    _trace(folder / DECODE, _Decode(model), inputs_of(model, torch.zeros(2, model.latent_dim)))
+    _trace(folder / ENCODE, _Encode(model), with_labels(model, torch.zeros(2, *model.image_shape)))
+    _trace(folder / DECODE, _Decode(model), with_labels(model, torch.zeros(2, model.latent_dim)))
 
 
 def _trace(path: Path, part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -173,7 +173,7 @@ def _check_parts(folder: Path, model: LatentVariableModel) -> None:
         generator = torch.Generator().manual_seed(rows)
         x = torch.randn(rows, *model.image_shape, generator=generator).to(model.device)
         z = torch.randn(rows, model.latent_dim, generator=generator).to(model.device)
-        images, codes = inputs_of(model, x), inputs_of(model, z)
+        images, codes = with_labels(model, x), with_labels(model, z)
         conditioned = _conditioned(model, images[1] if model.conditioned_on else None)
         _check_equal(ENCODE, encode(*images), tuple(conditioned.encode(x)))
         _check_equal(DECODE, decode(*codes), conditioned.images_of(z))

@@ -30,7 +30,7 @@ from musigma.evaluation.latent import (
 from musigma.evaluation.probes import (
     Codes,
     cluster_agreement,
-    fitted_on,
+    fitting_subset,
     labelled,
     linear_probe,
     neighbours_probe,
@@ -141,7 +141,7 @@ def _classes(run: Run, test: Encoded) -> Metrics:
         return {"classes": {}, "no_classes": reason}
     train, held_out = (labelled(Codes(*run.codes(name))) for name in ("train", "val"))
     tested = labelled(Codes(test.mu, test.y))
-    if len(fitted_on(train).y.unique()) < 2:
+    if len(fitting_subset(train).y.unique()) < 2:
         return {"classes": {}, "no_classes": "the training images have fewer than two classes"}
     if not len(tested.y):
         return {"classes": {}, "no_classes": "the test images have no classes"}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from musigma.evaluation.encoding import inputs_of
+from musigma.evaluation.encoding import with_labels
 from musigma.models import LatentVariableModel
 
 ENCODE, DECODE = "encode.onnx", "decode.onnx"
@@ -60,7 +60,7 @@ def _inputs(
 ) -> dict[str, Tensor]:
     """`count` random images or codes, with labels if the model is conditioned on them, by name."""
     x = torch.randn(count, *shape, generator=torch.Generator().manual_seed(count))
-    return dict(zip((name, "y"), inputs_of(model, x), strict=False))
+    return dict(zip((name, "y"), with_labels(model, x), strict=False))
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from torchvision.utils import make_grid
 
 from musigma.commands.inputs import codes_of, images_of
 from musigma.data.splits import NO_LABEL
-from musigma.evaluation.encoding import LabelledImages, in_rows, of_labels
+from musigma.evaluation.encoding import LabelledImages, given_labels, in_chunks
 from musigma.evaluation.reconstruction import reconstruction_errors
 from musigma.loading import Run
 from musigma.objectives.draw import Prior
@@ -46,7 +46,7 @@ def encode(run: Run, source: str, label: int | None = None) -> TaskResult:
         posterior = model.given(LabelledImages(x, y)).encode(x)
         return posterior.mu, posterior.std
 
-    mu, std = in_rows(rows_of, x, y, device=model.device)
+    mu, std = in_chunks(rows_of, x, y, device=model.device)
     _check_finite("codes", torch.cat([mu, std]))
     return TaskResult({"mu": mu.numpy(), "std": std.numpy(), **about}, None)
 
@@ -89,7 +89,7 @@ def reconstruct(run: Run, source: str, z: Code, seed: int, label: int | None = N
         return draw.z[0], given.likelihood.mean(draw.decoded())[0]
 
     noise = normal_noise(1, len(x), model.noise_dim, seed=seed)[0]
-    code, x_hat = in_rows(rows_of, x, y, noise, device=model.device)
+    code, x_hat = in_chunks(rows_of, x, y, noise, device=model.device)
     _check_finite("images", x_hat)
     errors = reconstruction_errors(x, x_hat, normalization.to_unit)
     x, x_hat = normalization.shown(x), normalization.shown(x_hat)
@@ -175,9 +175,9 @@ def _decoded(run: Run, codes: Tensor, y: Tensor) -> Tensor:
     """The mean images of codes `[N, d]` with labels `[N]`, on the [0, 1] scale."""
 
     def rows_of(codes: Tensor, y: Tensor) -> tuple[Tensor]:
-        return (run.decoded(codes, of_labels(run.model, y)),)
+        return (run.decoded(codes, given_labels(run.model, y)),)
 
-    (x,) = in_rows(rows_of, codes, y, device=run.model.device)
+    (x,) = in_chunks(rows_of, codes, y, device=run.model.device)
     _check_finite("images", x)
     return x
 

@@ -20,7 +20,7 @@ PIXELS = 8192 * 784
 """Pixels to decode at once, for many codes of each image."""
 
 
-def in_rows(
+def in_chunks(
     function: Callable[..., tuple[Tensor, ...]], *inputs: Tensor, device: torch.device
 ) -> tuple[Tensor, ...]:
     """Apply a function of rows `[n, ...]` to all rows `[N, ...]`, `ROWS` at a time.
@@ -58,13 +58,13 @@ class View(NamedTuple):
     of: str = "the prior"
 
 
-def of_labels(model: LatentVariableModel, y: Tensor) -> LatentVariableModel:
+def given_labels(model: LatentVariableModel, y: Tensor) -> LatentVariableModel:
     """The model, conditioned on the labels `[B]` of codes without images."""
     return model.given(LabelledImages(y, y))  # `given` reads labels only
 
 
-def inputs_of(model: LatentVariableModel, rows: Tensor) -> tuple[Tensor, ...]:
-    """Images or codes `[N, ...]`, with all labels in turn if the model is conditioned on labels."""
+def with_labels(model: LatentVariableModel, rows: Tensor) -> tuple[Tensor, ...]:
+    """Images or codes `[N, ...]`, and labels for them if the model is conditioned on labels."""
     labels = torch.arange(len(rows), device=rows.device) % len(model.views())
     return (rows, labels) if model.conditioned_on else (rows,)
 
@@ -162,14 +162,14 @@ def encoded(
     @torch.no_grad()
     def decoded(rows: Tensor) -> Tensor:
         inputs = images.at(rows).cpu(), labels[rows], noise[rows]
-        return in_rows(lambda *rows: draw_of(*rows)[1:], *inputs, device=model.device)[0]
+        return in_chunks(lambda *rows: draw_of(*rows)[1:], *inputs, device=model.device)[0]
 
     noise = normal_noise(1, len(images), model.noise_dim, seed=FIXED_SEED)[0]
     parts, batch_labels, first = [], [], 0
     for x, y in images.batches(min(ROWS, codes_at_once(model))):
         model.check(y)
         batch_noise = noise[first : first + len(x)]
-        parts.append(in_rows(rows_of, x, y, batch_noise, device=model.device))
+        parts.append(in_chunks(rows_of, x, y, batch_noise, device=model.device))
         batch_labels.append(y.cpu())
         first += len(x)
     labels = torch.cat(batch_labels)

@@ -97,7 +97,7 @@ def cluster_agreement(train: Codes, test: Codes) -> ClusterAgreement:
     Fitted without labels on at most 10,000 training codes, in the codes' own scale; the best of
     ten initialisations with a fixed seed.
     """
-    training, _ = _arrays(fitted_on(train))
+    training, _ = _arrays(fitting_subset(train))
     codes, labels = _arrays(test)
     clusters = len(train.y.unique())
     found = KMeans(clusters, n_init=10, random_state=FIXED_SEED).fit(training).predict(codes)
@@ -119,7 +119,7 @@ def _probe(
     """The probe with the best setting on `val`; of equal ones, the first."""
     if len(val.mu) == 0:
         raise ValueError("a probe chooses its setting on validation codes, and there are none")
-    training = _arrays(fitted_on(train))
+    training = _arrays(fitting_subset(train))
     fits = [classifier(value).fit(*training) for value in settings]
     best = int(np.argmax([fit.score(*_arrays(val)) for fit in fits]))
     accuracy = float(fits[best].score(*_arrays(test)))
@@ -133,8 +133,8 @@ def labelled(codes: Codes) -> Codes:
     return Codes(codes.mu[known], codes.y[known])
 
 
-def fitted_on(codes: Codes) -> Codes:
-    """The training codes that probes and clusters are fitted on."""
+def fitting_subset(codes: Codes) -> Codes:
+    """At most `TRAINING_CODES` of the codes, for probes and clusters to be fitted on."""
     order = torch.randperm(len(codes.mu), generator=torch.Generator().manual_seed(FIXED_SEED))
     rows = order[:TRAINING_CODES].to(codes.mu.device)
     return Codes(codes.mu[rows], codes.y[rows])

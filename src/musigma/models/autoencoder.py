@@ -65,8 +65,12 @@ class Autoencoder(LatentVariableModel):
 
     @property
     def condition_dim(self) -> int:
-        """The numbers that a conditional subclass appends to features and to codes; 0 here."""
+        """The number of values that `append_condition` appends; 0 here."""
         return 0
+
+    def append_condition(self, values: Tensor) -> Tensor:
+        """Features or codes `[..., B, n]` with the values of a condition; unchanged here."""
+        return values
 
     def in_words(self) -> str:
         head = type(self.head).__name__.removesuffix("Head")
@@ -76,11 +80,11 @@ class Autoencoder(LatentVariableModel):
         return f"d = {self.latent_dim}, {posterior} posterior{prior}, {likelihood}"
 
     def encode(self, x: Tensor) -> Posterior:
-        posterior: Posterior = self.head(self.encoder(x))
+        posterior: Posterior = self.head(self.append_condition(self.encoder(x)))
         return posterior
 
     def decode(self, z: Tensor) -> Tensor:
-        output = at_least_float32(self.decoder(z.flatten(0, -2)))
+        output = at_least_float32(self.decoder(self.append_condition(z).flatten(0, -2)))
         return output.unflatten(0, z.shape[:-1])
 
     def nearest(self, z: Tensor) -> Tensor:

@@ -9,8 +9,6 @@ from torch import Tensor
 from musigma.models.autoencoder import Autoencoder
 from musigma.models.model import Images
 from musigma.models.network import Network
-from musigma.models.precision import at_least_float32
-from musigma.objectives.draw import Posterior
 from musigma.objectives.likelihoods import Likelihood
 from workbench.errors import ConfigError, DataError
 from workbench.ranges import Count, checked
@@ -102,20 +100,8 @@ class ConditionalVAE(Autoencoder):
         labels = torch.arange(self.classes, device=self.device)
         return {f"class {n}": self._given_labels(label) for n, label in enumerate(labels)}
 
-    def encode(self, x: Tensor) -> Posterior:
-        posterior: Posterior = self.head(self._append_labels(self.encoder(x)))
-        return posterior
-
-    def decode(self, z: Tensor) -> Tensor:
-        output = at_least_float32(self.decoder(self._append_labels(z).flatten(0, -2)))
-        return output.unflatten(0, z.shape[:-1])
-
-    def _given_labels(self, y: Tensor) -> Self:
-        one_hot = (y.unsqueeze(-1) == torch.arange(self.classes, device=y.device)).float()
-        return self.conditioned(_labels=one_hot / one_hot.sum(-1, keepdim=True))  # or NaN
-
-    def _append_labels(self, values: Tensor) -> Tensor:
-        """Features or codes with the labels, `[..., B, n]` → `[..., B, n + classes]`."""
+    def append_condition(self, values: Tensor) -> Tensor:
+        """Features or codes with the one-hot labels, `[..., B, n]` → `[..., B, n + classes]`."""
         if self._labels is None:
             raise ConfigError(
                 "model: it is conditioned on labels, and was given none: encode and decode with "
@@ -124,3 +110,8 @@ class ConditionalVAE(Autoencoder):
             )
         labels = self._labels.to(values).expand(*values.shape[:-1], -1)
         return torch.cat([values, labels], -1)
+
+    def _given_labels(self, y: Tensor) -> Self:
+        one_hot = (y.unsqueeze(-1) == torch.arange(self.classes, device=y.device)).float()
+        # NaN for a label out of range.
+        return self.conditioned(_labels=one_hot / one_hot.sum(-1, keepdim=True))

@@ -32,8 +32,8 @@ class LatentVariableModel(nn.Module, ABC):
 
     `x` is `[B, *image_shape]`, `z` is `[B, d]` with d = `latent_dim`. A subclass sets the
     attributes below in its constructor and defines `encode` and `decode`. A conditional model also
-    defines `given`, `groups`, `views` and `check`. Callers never encode or decode with the model
-    itself, but with `model.given(batch)` or one of its views.
+    defines `given`, `groups`, `views` and `check`: training and evaluation encode and decode only
+    with `model.given(batch)` or with one of its views.
     """
 
     latent_dim: int

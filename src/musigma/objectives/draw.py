@@ -176,7 +176,7 @@ class Draw:
             )
         return rates
 
-    def size_of_dataset(self) -> int:
+    def known_dataset_size(self) -> int:
         """The number of images that the batch was taken from.
 
         Raises:

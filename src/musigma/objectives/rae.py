@@ -19,7 +19,7 @@ class RAE(nn.Module, Objective):
     fitted to the codes after training.
 
     Args:
-        beta: β, twice the weight of the codes' squared norm.
+        beta: β, the weight of half the codes' squared norm.
         decay: λ, the weight of the squared norm of the decoder's weights.
         samples: K, the draws of z for each image; one is enough for points.
     """

@@ -59,7 +59,7 @@ def decompose(draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
     z, posterior = draw.z, draw.posterior
     # [K, B, B, d]: every draw under the posterior of every image of the batch.
     log_q = posterior.log_prob_per_dimension(z.unsqueeze(2))
-    log_count = math.log(z.shape[1] * draw.size_of_dataset())
+    log_count = math.log(z.shape[1] * draw.known_dataset_size())
     log_qz = log_q.sum(-1).logsumexp(2) - log_count
     log_qz_product = (log_q.logsumexp(2) - log_count).sum(-1)
     log_qz_given_x = posterior.log_prob(z)
