@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +86,7 @@ class VQVAE(LatentVariableModel):
 
     def draw(self, x: Tensor, noise: Tensor, dataset_size: int | None = None) -> Draw:
         draw = super().draw(x, noise, dataset_size)
-        q: Any = draw.posterior
+        q = cast(ChosenCodes, draw.posterior)
         to_book = (q.vectors.detach() - q.entries).square().sum(1)
         to_encoder = (q.vectors - q.entries.detach()).square().sum(1)
         penalties = {"code_book": to_book, "commitment": self.commitment * to_encoder}
@@ -101,7 +101,7 @@ class VQVAE(LatentVariableModel):
         return torch.cdist(vectors, self.book.detach()).argmin(2)
 
     def latent_metrics(self, mu: Tensor) -> dict[str, float]:
-        """The perplexity of the use of entries, exp of its entropy, and the unused entries."""
+        """The perplexity of the entries in use, exp of their entropy, and the unused entries."""
         counts = self.indices(mu).flatten().bincount(minlength=self.entries).double()
         frequencies = counts / counts.sum()
         return {
