@@ -48,13 +48,13 @@ def quadrature_estimate(
 ) -> QuadratureEstimate:
     """Log ∫ p(x|z) p(z) dz over the box [−w, w]ᵈ of the prior by the adaptive midpoint rule.
 
-    The first grid has `side` cells per side; it is refined until the prior alone integrates to one,
-    as cells would miss narrower components. Images for which the grid and every second of its
-    points disagree are refined: the cells with the image's mass, their neighbours, and those around
-    the encoder's mu are halved per side, again and again, until log p(x) changes by less than the
-    tolerance. For a smooth integrand that the cells resolve, the rule converges faster than any
-    power of the cell's width (Trefethen and Weideman 2014, section 5), so the last change bounds
-    the error.
+    The first grid has `side` cells per side, or more, until the prior alone integrates to one, so
+    that none of its components falls between the midpoints. If an image's integral differs on every
+    second of these points, its cells are refined: those with most of the mass, their neighbours,
+    and those around the encoder's mu are halved per side, and again, until log p(x) changes by less
+    than the tolerance. For a smooth integrand that the cells resolve, the rule converges faster
+    than any power of the cell's width (Trefethen and Weideman 2014, section 5), so the last change
+    bounds the error.
 
     Args:
         model: in evaluation mode, with d at most 2, under one condition for all images.

@@ -22,7 +22,7 @@ class Posterior(Protocol):
 
     @property
     def mu(self) -> Tensor:
-        """The mean, or an estimate of it, `[B, d]`."""
+        """The mean, exact or estimated, `[B, d]`."""
 
     @property
     def std(self) -> Tensor:
