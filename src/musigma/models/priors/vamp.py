@@ -21,8 +21,8 @@ class Vamp(Prior):
     """(1/K) Σ_k q(z|u_k), with the model's own encoder and K learned pseudo-inputs u_k.
 
     Tomczak and Welling 2018, equation 9. A pseudo-input is any image or, if the likelihood's pixels
-    lie in [0, 1], the sigmoid of one. The initial ones scatter around the mean training image if
-    the data come from a data module of this project, else around 0.
+    lie in [0, 1], the sigmoid of one. The initial ones scatter around the mean training image (for
+    streamed images, computed in an extra pass), or around 0 with loaders of other projects.
 
     Args:
         model: the model whose codes these are; its posterior needs a density.
