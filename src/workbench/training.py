@@ -8,21 +8,15 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from workbench.callbacks.checkpoints import best_checkpoint
 from workbench.callbacks.graceful_stop import interruptible
 from workbench.callbacks.pruning import Judge, Pruning
+from workbench.child_processes import children_run_job, ending_silently, folder_to_join
 from workbench.config.blame import blaming
 from workbench.config.launch import Launch
 from workbench.console import set_up_logging
-from workbench.distributed import (
-    children_run_job,
-    connected_processes,
-    ending_silently,
-    folder_to_join,
-    launcher,
-    single_process,
-)
 from workbench.errors import ConfigError, UserError
 from workbench.fitting import train
 from workbench.module import reports_of
 from workbench.preparing import PreparedRun, prepare
+from workbench.processes import connected_processes, launcher, single_process
 from workbench.project import the_project
 from workbench.run_records import record_results, record_start
 from workbench.runs.folder import RunFolder
