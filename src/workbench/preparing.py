@@ -4,32 +4,27 @@ import logging
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import lightning as L
 
-from workbench.config.batch_limits import batches_of, read_data
-from workbench.config.blame import blaming
+from workbench.child_processes import folder_to_join
 from workbench.config.build import build_callbacks, build_data, build_module
 from workbench.config.check import check_config
 from workbench.config.identity import flatten
 from workbench.config.launch import Launch
-from workbench.config.misfits import check_unvalidated, find_misfits
+from workbench.config.misfits import find_misfits
 from workbench.config.places import places_of, remember, unnamed_places
-from workbench.config.schedule_rules import check_schedule
-from workbench.config.trainer_rules import check_processes
-from workbench.distributed import Processes, check_same_settings, check_shared, folder_to_join
 from workbench.errors import ConfigError, RunError
 from workbench.init_from import SourceWeights, Transfer, read_source, transfer, with_weights_file
 from workbench.module import reports_of
+from workbench.processes import Processes, check_same_settings, check_shared
 from workbench.project import Config, the_project
-from workbench.rehearsal import rehearse
+from workbench.rehearsal import check_and_rehearse
 from workbench.runs.changes import check_averages, check_changes, check_progress
 from workbench.runs.folder import RunFolder
 from workbench.runs.restorable import check_restorable
 from workbench.runs.resume import find_run_to_resume, newest_checkpoint, with_overrides
-from workbench.schedules import length_of
 from workbench.trainer import build_trainer
 
 log = logging.getLogger(__name__)
@@ -208,29 +203,6 @@ def _place_in_folder(
 def _source_weights(config: Config) -> SourceWeights | None:
     which = config.get("init_from")
     return read_source(Path(which)) if which else None
-
-
-def check_and_rehearse(
-    config: Config,
-    module: L.LightningModule,
-    data: L.LightningDataModule,
-    processes: Processes,
-    *,
-    is_trained: bool = False,
-) -> None:
-    """Check the trainer, and rehearse the run unless it is trained already."""
-    with TemporaryDirectory() as folder:
-        with blaming("trainer"):
-            trainer = build_trainer(config, Path(folder))
-        check_processes(trainer, processes)
-        batches = read_data(data, trainer)
-        reports = reports_of(module)
-        reports.planned_length = length_of(trainer, batches)
-        check_schedule(config, reports.planned_length)
-        if not (trainer.limit_val_batches and batches_of(data.val_dataloader())):
-            check_unvalidated(config, reports.monitor)
-        if folder_to_join() is None and processes.rank == 0 and not is_trained:
-            rehearse(config, module, data, trainer, Path(folder))
 
 
 def _new_folder(launch: Launch, processes: Processes) -> RunFolder:

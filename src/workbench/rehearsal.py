@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any
 
@@ -15,14 +16,20 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from workbench.callbacks import BestAndLast, GracefulStop, StopWhenNotFinite
 from workbench.callbacks.graceful_stop import stoppable
+from workbench.child_processes import folder_to_join
+from workbench.config.batch_limits import batches_of, read_data
 from workbench.config.blame import blaming, project_folders
-from workbench.config.misfits import check_optimized
+from workbench.config.misfits import check_optimized, check_unvalidated
+from workbench.config.schedule_rules import check_schedule
 from workbench.config.targets import find_class
+from workbench.config.trainer_rules import check_processes
 from workbench.console import silenced
 from workbench.foreign import is_foreign
 from workbench.module import ReportingModule, reports_of
+from workbench.processes import Processes
 from workbench.project import Config, the_project
 from workbench.runs.weights import load_checkpoint
+from workbench.schedules import length_of
 from workbench.trainer import build_trainer
 
 LEFT_OUT = (GracefulStop, StopWhenNotFinite)
@@ -45,6 +52,29 @@ TWO_STEPS = {
     "profiler": None,
 }
 ONE_PROCESS = {"strategy": "auto", "devices": 1, "num_nodes": 1}
+
+
+def check_and_rehearse(
+    config: Config,
+    module: L.LightningModule,
+    data: L.LightningDataModule,
+    processes: Processes,
+    *,
+    is_trained: bool = False,
+) -> None:
+    """Check the trainer, and rehearse the run unless it is trained already."""
+    with TemporaryDirectory() as folder:
+        with blaming("trainer"):
+            trainer = build_trainer(config, Path(folder))
+        check_processes(trainer, processes)
+        batches = read_data(data, trainer)
+        reports = reports_of(module)
+        reports.planned_length = length_of(trainer, batches)
+        check_schedule(config, reports.planned_length)
+        if not (trainer.limit_val_batches and batches_of(data.val_dataloader())):
+            check_unvalidated(config, reports.monitor)
+        if folder_to_join() is None and processes.rank == 0 and not is_trained:
+            rehearse(config, module, data, trainer, Path(folder))
 
 
 def rehearse(

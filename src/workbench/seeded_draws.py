@@ -6,7 +6,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 
-from workbench.foreign import Reports
+from workbench.reports import Reports
 from workbench.seeding import derive_seed, seed_everything, seed_noise
 
 log = logging.getLogger(__name__)

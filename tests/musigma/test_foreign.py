@@ -23,8 +23,8 @@ from resuming import stop_at
 from workbench.config.misfits import find_misfits
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError, DataError, RunError
-from workbench.foreign import without_stage
 from workbench.interactive import compose
+from workbench.reports import without_stage
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
 from workbench.sweeps.job import run_job

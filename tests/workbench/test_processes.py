@@ -11,16 +11,16 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger
 from torch.distributed import HashStore
 
-from workbench import distributed, preparing
+from workbench import preparing, processes
 from workbench.config.trainer_rules import check_processes
-from workbench.distributed import (
+from workbench.errors import ConfigError, RunError
+from workbench.processes import (
     Processes,
     check_same_settings,
     check_shared,
     launcher,
     single_process,
 )
-from workbench.errors import ConfigError, RunError
 
 SLURM = {
     "SLURM_NTASKS": "2",
@@ -130,7 +130,7 @@ def test_one_that_is_alone_logs_whatever_was_started_beside_it(launched, tmp_pat
 
 
 def test_one_that_does_not_answer_is_named(monkeypatch):
-    monkeypatch.setattr(distributed, "ANSWER_TIMEOUT", timedelta(0))
+    monkeypatch.setattr(processes, "ANSWER_TIMEOUT", timedelta(0))
     with pytest.raises(RunError, match="process 1 of 2 has not answered"):
         Processes(0, 2, HashStore()).gather(None)
 
@@ -178,7 +178,7 @@ def test_what_the_first_process_decides_of_the_data_is_so_in_all(little, monkeyp
 
 
 def test_a_folder_that_a_node_does_not_see_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(distributed, "SHARED_FOLDER_TIMEOUT", timedelta(0))
+    monkeypatch.setattr(processes, "SHARED_FOLDER_TIMEOUT", timedelta(0))
     (tmp_path / "checkpoints").mkdir()
     check_shared(tmp_path)
     with pytest.raises(RunError, match="file system that all nodes share"):

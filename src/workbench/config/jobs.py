@@ -183,7 +183,7 @@ class Checks:
 
 def _refuse_folder(composed: Composed) -> list[Problem]:
     """Refuse a folder for a run that is resumed, except in the processes that Lightning starts."""
-    from workbench.distributed import folder_to_join  # imports torch
+    from workbench.child_processes import folder_to_join  # imports torch
 
     if folder_to_join():
         return []

@@ -18,11 +18,12 @@ from lightning.pytorch.strategies import (
 )
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
+from workbench.child_processes import folder_to_join
 from workbench.config.blame import blaming
 from workbench.config.instantiate import instantiate
 from workbench.console import silenced
-from workbench.distributed import Processes, folder_to_join
 from workbench.errors import ConfigError
+from workbench.processes import Processes
 
 MACHINE_SETTINGS = ("plugins", "precision", "sync_batchnorm", "deterministic", "benchmark")
 """Settings that not every machine supports, or that change torch's global settings."""

@@ -15,9 +15,10 @@ from torch.utils._pytree import tree_map
 from workbench.callbacks.checkpoints import BestAndLast, Name
 from workbench.config.build import build_module
 from workbench.config.launch import Launch
-from workbench.distributed import Processes
 from workbench.errors import ConfigError
-from workbench.preparing import check_and_rehearse, prepare_data
+from workbench.preparing import prepare_data
+from workbench.processes import Processes
+from workbench.rehearsal import check_and_rehearse
 from workbench.runs.folder import RunFolder
 from workbench.runs.restorable import check_restorable
 from workbench.runs.resume import newest_checkpoint

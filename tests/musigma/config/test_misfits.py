@@ -225,7 +225,7 @@ def test_a_rehearsal_changes_nothing_that_a_run_computes(trained, run_here, monk
 def test_sigterm_before_the_first_step_leaves_an_interrupted_run(compose_small, monkeypatch):
     launch = compose_small()
     monkeypatch.setattr(
-        "workbench.training.show_summary", lambda *_: signal.raise_signal(signal.SIGTERM)
+        "workbench.run_records.show_summary", lambda *_: signal.raise_signal(signal.SIGTERM)
     )
     with pytest.raises(SystemExit) as end:
         run(launch)

@@ -11,9 +11,9 @@ from musigma import load_run
 from musigma.commands.evaluate import evaluate
 from musigma.commands.predict import predict
 from workbench.config.quoting import quote
-from workbench.distributed import Processes
 from workbench.errors import UserError
 from workbench.preparing import prepare
+from workbench.processes import Processes
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
 

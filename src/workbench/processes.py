@@ -1,14 +1,8 @@
-"""One run in several processes.
-
-On one machine, Lightning starts the other processes once the first has made the run folder.
-torchrun and Slurm start all of them, on one machine or several; these processes exchange what they
-need to agree on before anything is written.
-"""
+"""The processes of a run that torchrun or Slurm has started, and what they agree on."""
 
 import json
 import os
 import platform
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -23,10 +17,8 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities import rank_zero
 
+from workbench.child_processes import folder_to_join
 from workbench.errors import ConfigError, RunError
-
-FOLDER_VARIABLE = "WORKBENCH_RUN_FOLDER"
-"""The environment variable that hands the run folder to the processes that Lightning starts."""
 
 STOPPED_KEY = "workbench/stopped"
 """Set in the store once a process was stopped while it waited for the others."""
@@ -42,13 +34,6 @@ ANSWER_TIMEOUT = timedelta(minutes=30)
 
 SHARED_FOLDER_TIMEOUT = timedelta(minutes=1)
 """How long a network file system may take to show a folder that another node has made."""
-
-
-def folder_to_join() -> Path | None:
-    """The run folder of rank 0 in a process that Lightning has started; otherwise None."""
-    is_started = int(os.environ.get("LOCAL_RANK", "0")) > 0
-    folder = os.environ.get(FOLDER_VARIABLE)
-    return Path(folder) if is_started and folder is not None else None
 
 
 class Processes:
@@ -220,40 +205,3 @@ def check_shared(folder: Path) -> None:
                 "put log_dir=... on a file system that all nodes share"
             )
         time.sleep(0.1)
-
-
-@contextmanager
-def ending_silently(*, joined: bool) -> Iterator[None]:
-    """Exit without a message if the run is stopped: rank 0 reports it.
-
-    Args:
-        joined: whether Lightning started this process.
-
-    Raises:
-        SystemExit: with status 130; with 0 in a process that Lightning started, because at any
-            other status Lightning kills rank 0, which may still have something to write.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise SystemExit(0 if joined else 130) from None
-
-
-@contextmanager
-def children_run_job(folder: Path, overrides: Sequence[str]) -> Iterator[None]:
-    """Make the processes that Lightning starts run this job, in its folder.
-
-    Lightning starts them with the command line of this process, which may be that of a whole sweep;
-    so it is replaced by the job's. At the end the process group is destroyed, for the next job.
-    """
-    arguments, environment = sys.argv[1:], dict(os.environ)
-    sys.argv[1:] = list(overrides)
-    os.environ[FOLDER_VARIABLE] = str(folder)
-    try:
-        yield
-    finally:
-        sys.argv[1:] = arguments
-        os.environ.clear()
-        os.environ.update(environment)
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
