@@ -62,7 +62,7 @@ class Member:
 
     Args:
         launch: the job.
-        folder: its claimed folder; a run that was begun there is resumed.
+        folder: its claimed folder; a run that it already contains is resumed.
         first: a run of the stack that has been rehearsed, whose data are shared; None if this is
             the first.
 
@@ -106,7 +106,7 @@ class Member:
         Args:
             names: the names of the terms.
             train: the sums of training.
-            val: the sums of validation; without batches there is none.
+            val: the sums of validation; `batches` is 0 if there is no validation.
         """
         module, checkpoints = self.module, self._checkpoints
         epochs = self._count_epoch(train.batches, val.batches)
@@ -208,11 +208,11 @@ class Member:
 def check_hooks(thing: Any, method: str, skipped: Collection[str]) -> None:
     """Check that no class derived from the one that defines `method` overrides a skipped hook.
 
-    The class that defines the method for stacks takes the place of its own hooks and of those above
-    it, but cannot know those of derived classes.
+    The class that defines the method for stacks knows that its own hooks and inherited ones are
+    skipped; a derived class that adds a hook may not.
 
     Raises:
-        ConfigError: if a derived class does.
+        ConfigError: if a derived class overrides one.
     """
     for kind in type(thing).mro():
         if method in vars(kind):
