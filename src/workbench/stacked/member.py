@@ -38,13 +38,7 @@ SKIPPED_HOOKS = {
 
 
 class EpochSums(NamedTuple):
-    """The terms of an epoch, summed over examples.
-
-    Args:
-        batches: the number of batches.
-        sums: a sum for each run and term, `[N, T]`, or `[T]` for one run.
-        examples: the number of examples.
-    """
+    """Batches and examples of an epoch, and sums of the terms over examples: `[N, T]` or `[T]`."""
 
     batches: int
     sums: Tensor
@@ -206,13 +200,10 @@ class Member:
 
 
 def check_hooks(thing: Any, method: str, skipped: Collection[str]) -> None:
-    """Check that no class derived from the one that defines `method` overrides a skipped hook.
-
-    The class that defines the method for stacks knows that its own hooks and inherited ones are
-    skipped; a derived class that adds a hook may not.
+    """Check that no class derived from the one that defines `method`, for stacks, has such hooks.
 
     Raises:
-        ConfigError: if a derived class overrides one.
+        ConfigError: if one has.
     """
     for kind in type(thing).mro():
         if method in vars(kind):
