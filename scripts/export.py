@@ -10,7 +10,7 @@ from workbench.script import script
 @script("export", PROJECT)
 def main(cfg: Any) -> None:
     """Read the config and export."""
-    from musigma.commands.export import NAMES, check_format, export_run
+    from musigma.commands.export import FILES, check_format, export_run
     from musigma.loading import load_run
     from workbench.console import display_path
     from workbench.devices import exact_device
@@ -20,7 +20,7 @@ def main(cfg: Any) -> None:
     check_format(cfg.format)
     exact_device(cfg.device)
     folder = find_run(cfg.run, Path(cfg.log_dir) / "runs").path
-    place = output_folder(cfg.output, folder / "export", NAMES[cfg.format])
+    place = output_folder(cfg.output, folder / "export", FILES[cfg.format])
     run = load_run(folder, cfg.checkpoint, device=cfg.device)
     written = export_run(run, place, cfg.format)
     for path, usage in written.items():

@@ -1,9 +1,8 @@
 """Find the zoo, the models that a project can do without, and the files that belong to it.
 
 The zoo is every model, prior, posterior and objective in `configs/model` that the models in `KEPT`
-do not use. The files that belong to it follow from their uses: configs name classes and choose
-other configs; tests that use these are removed with them, and so are modules that nothing else
-uses.
+do not use. To it belong the classes that its configs name, configs that choose them, tests that use
+these, and modules that nothing else uses.
 """
 
 import ast
@@ -57,8 +56,8 @@ def belongings(configs: Set[str], uses: Uses) -> set[str]:
 def _needs(user: str, module: str, is_target: bool) -> bool:
     """True if a user of a module is a reason to keep the module.
 
-    Tests are no reason, except for modules of tests; packages that re-export the module are no
-    reason if it `is_target`: if the removed configs name its class.
+    A test is none for a module outside the tests; a package that re-exports the module is none if
+    the module `is_target`: if a removed config names its class.
     """
     if user.endswith("/__init__.py"):
         return not is_target

@@ -132,7 +132,7 @@ def test_it_is_evaluated_with_what_means_something(model, said, logs):
 
 @pytest.mark.slow
 def test_they_are_compared_where_they_compare(said):
-    assert "test/elbo does not compare all of these runs: they are of 2 kinds" in said
+    assert "test/elbo cannot compare all of these runs: there are 2 kinds" in said
     assert "log p(x|y)" in said
 
 

@@ -70,8 +70,7 @@ def products(pace: Pace, config: Config) -> None:
     dtype = torch.bfloat16 if config["trainer"]["precision"] == "bf16-mixed" else torch.float32
 
     def step(batch_size: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """The factors and outputs of all products of a step."""
-        factors = []
+        factors = []  # of each product, and its output
         for number, (before, after) in enumerate(sizes):
             x, y, w = (
                 torch.randn(*shape, device=device, dtype=dtype)

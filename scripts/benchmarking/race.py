@@ -52,11 +52,7 @@ class Pace:
         self._start: tuple[float, float] | None = None
 
     def next_epoch(self, images: int) -> None:
-        """Report the epoch that has ended, and wait for the turn of the next.
-
-        Args:
-            images: the number of images of the epoch that has ended.
-        """
+        """Report the epoch that has ended, on that many images, and wait for the next turn."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         if self._start is not None:

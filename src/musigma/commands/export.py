@@ -23,7 +23,7 @@ from workbench.runs.weights import WEIGHTS, load_weights
 Format = Literal["torch", "onnx"]
 
 CONFIG, ENCODE, DECODE = "config.yaml", "encode.pt2", "decode.pt2"
-NAMES: dict[Format, tuple[str, ...]] = {
+FILES: dict[Format, tuple[str, ...]] = {
     "torch": (CONFIG, WEIGHTS, ENCODE, DECODE),
     "onnx": (onnx_files.ENCODE, onnx_files.DECODE),
 }

@@ -20,7 +20,7 @@ from musigma.shapes import ImageShape
 from workbench.errors import DataError
 from workbench.links import is_special
 
-NAMES = ("images", "x")
+IMAGES = ("images", "x")
 """Names of the array of images in a file with several arrays."""
 
 LABELS = ("labels", "label")
@@ -84,7 +84,7 @@ def _pixels(path: Path, arrays: Mapping[str, Tensor], shape: ImageShape) -> Tens
 
     The file has uint8, or floats on the [0, 1] scale as `task=decode` writes them.
     """
-    name = next((name for name in NAMES if name in arrays), None)
+    name = next((name for name in IMAGES if name in arrays), None)
     if name is None and len(arrays) == 1:
         (name,) = arrays
     if name is None:

@@ -1,5 +1,6 @@
 """Apply a trained model: encode, decode, sample, reconstruct, traverse."""
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,9 +30,6 @@ USES = {
 }
 """The settings that each task uses, besides those that all tasks use."""
 
-DEFAULTS = {"input": "test", "count": 64, "seed": 0, "z": "draw", "image": 0, "offsets": OFFSETS}
-"""The defaults of these settings, as in `configs/predict.yaml`."""
-
 
 def predict(
     task: Task,
@@ -39,7 +37,7 @@ def predict(
     runs: Path,
     *,
     checkpoint: str,
-    input: str,
+    input: str = "test",
     count: int = 64,
     seed: int = 0,
     output: str | None = None,
@@ -117,8 +115,9 @@ def _check_used(task: Task, **given: Any) -> None:
         raise ConfigError(f"input=prior is for task=traverse, and not for task={task}")
     if given["input"] == "prior" and given["image"]:
         raise ConfigError(f"image={given['image']}: input=prior has no images; leave one out")
+    parameters = inspect.signature(predict).parameters
     for name, value in {**given, "offsets": tuple(given["offsets"])}.items():
-        if name not in USES[task] and value != DEFAULTS[name]:
+        if name not in USES[task] and value != parameters[name].default:
             users = " or ".join(f"task={other}" for other in USES if name in USES[other])
             raise ConfigError(f"{name}={value} is for {users}, and not for task={task}")
 

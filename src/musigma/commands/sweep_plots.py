@@ -98,7 +98,7 @@ def thumbnails(folder: Path) -> list[Plot]:
 def _thumbnails(run: Run) -> Iterator[Plot]:
     model, data, _ = run
     mu, views = None, run.views()
-    told, view = next(iter(views.items()))
+    condition, view = next(iter(views.items()))
     if view.prior is not None:
         is_conditional = len(views) > 1
         shown = dict(islice(views.items(), MOST_VIEWS))
@@ -118,9 +118,8 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
     if model.latent_dim == 2:
         codes, of = plane_of(view, mu)
         plane = viewable(view.decoded(plane_codes(SIDE, codes)).flatten(0, 1))
-        caption = (
-            f"latent plane at quantiles of {of.partition(',')[0]}{f'; {told}' if told else ''}"
-        )
+        caption = f"latent plane at quantiles of {of.partition(',')[0]}"
+        caption += f"; {condition}" if condition else ""
         yield Plot(_pixels(make_grid(plane, nrow=SIDE, padding=0)), caption)
 
 

@@ -152,12 +152,7 @@ def _labels(
 ) -> Tensor:
     """`label` for all `[count]`, or else `labels`; −1 if there are none and none are needed.
 
-    Args:
-        run: the opened run.
-        count: the number of images or codes.
-        labels: their own labels; None if unknown.
-        label: the label that the user set; None if not set.
-        subject: the source of the labels with a verb, for an error message.
+    An error message begins with `subject`, the source of the labels and a verb.
     """
     if label is not None:
         y = torch.full((count,), label)

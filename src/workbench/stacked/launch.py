@@ -34,10 +34,10 @@ CALLBACKS = (BestAndLast, GracefulStop, Progress, StopWhenNotFinite, Throughput)
 
 
 def run_jobs(jobs: Sequence[Launch], at_once: int) -> None:
-    """Train jobs in stacks, then finish each alone, which trains those that were in no stack.
+    """Train jobs in stacks, then test each alone, after training it if it was in no stack.
 
     Args:
-        jobs: checked jobs; those that are done are not trained again.
+        jobs: checked jobs; jobs that are done are left as they are.
         at_once: the most runs in a stack.
     """
     set_up_logging()
@@ -79,7 +79,7 @@ def _obstacles(config: dict[str, Any]) -> Iterator[str]:
     if kinds.count(BestAndLast) != 1:
         yield "it does not keep its checkpoints with one BestAndLast"
     others = [k for k in kinds if k not in CALLBACKS and not getattr(k, "only_shows", False)]
-    yield from (f"a stack calls no {kind.__name__}" for kind in others)
+    yield from (f"a stack does not call {kind.__name__}" for kind in others)
 
 
 def _without_numbers(config: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _may_differ(name: str) -> bool:
 
 
 def _train_group(jobs: Sequence[Launch]) -> None:
-    """Train jobs in stacks of those with the same structure and the same number of epochs done."""
+    """Train each stack of jobs that have the same structure and have done as many epochs."""
     with ExitStack() as opened:
         stacks: dict[Any, list[Member]] = {}
         first: Member | None = None

@@ -39,13 +39,7 @@ SKIPPED_HOOKS = {
 
 
 class EpochSums(NamedTuple):
-    """The terms of an epoch, summed over examples.
-
-    Args:
-        batches: the number of batches.
-        sums: a sum for each run and term, `[N, T]`, or `[T]` for one run.
-        examples: the number of examples.
-    """
+    """Batches and examples of an epoch, and sums of the terms over examples: `[N, T]` or `[T]`."""
 
     batches: int
     sums: Tensor
@@ -63,7 +57,7 @@ class Member:
 
     Args:
         launch: the job.
-        folder: its claimed folder; a run that was begun there is resumed.
+        folder: its claimed folder; a run that it already contains is resumed.
         first: a run of the stack that has been rehearsed, whose data are shared; None if this is
             the first.
 
@@ -107,7 +101,7 @@ class Member:
         Args:
             names: the names of the terms.
             train: the sums of training.
-            val: the sums of validation; without batches there is none.
+            val: the sums of validation; `batches` is 0 if there is no validation.
         """
         module, checkpoints = self.module, self._checkpoints
         epochs = self._count_epoch(train.batches, val.batches)
@@ -207,13 +201,10 @@ class Member:
 
 
 def check_hooks(thing: Any, method: str, skipped: Collection[str]) -> None:
-    """Check that no class derived from the one that defines `method` overrides a skipped hook.
-
-    The class that defines the method for stacks takes the place of its own hooks and of those above
-    it, but cannot know those of derived classes.
+    """Check that no class derived from the one that defines `method`, for stacks, has such hooks.
 
     Raises:
-        ConfigError: if a derived class does.
+        ConfigError: if one has.
     """
     for kind in type(thing).mro():
         if method in vars(kind):

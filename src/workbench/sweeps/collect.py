@@ -16,8 +16,6 @@ from workbench.runs.files import UNKNOWN
 from workbench.runs.folder import RunFolder
 from workbench.runs.status import status_of
 
-FAILURE = "failure.txt"
-
 
 @dataclass(frozen=True)
 class SweepRun:
@@ -89,7 +87,7 @@ def _read(folder: RunFolder, sweep: Path) -> SweepRun:
     traceback = ""
     try:
         check_inside(folder.path, sweep)
-        failure = folder.path / FAILURE
+        failure = folder.path / "failure.txt"
         traceback = failure.read_text("utf-8", errors="replace") if failure.exists() else ""
         return _read_whole(folder, traceback)
     except (UserError, OSError) as error:

@@ -69,7 +69,8 @@ def _running_trial(launch: Launch) -> Any:
     return RunningTrial(launch.trial)
 
 
-def _run_in(folder: RunFolder, launch: Launch, judge: Judge | None = None) -> float | None:
+def _run_in(folder: RunFolder, launch: Launch, judge: Judge | None) -> float | None:
+    """Run a job in its claimed folder, record a failure there, and release the folder."""
     number = launch.trial.number if launch.trial else None
     done = ("completed", "pruned") if launch.trial else ("completed",)
     try:

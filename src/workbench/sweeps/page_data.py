@@ -11,7 +11,7 @@ from workbench.runs.curves import read_curves
 from workbench.runs.evaluation import PAGE
 from workbench.sweeps.collect import SweepRun
 from workbench.sweeps.compare import Comparison, Scale, scale_of
-from workbench.sweeps.varied import SEEDS, text_of
+from workbench.sweeps.varied import SEEDS, differing_settings, text_of
 
 MOST_CURVES = 60
 """The number of runs whose curves are read and shown."""
@@ -33,7 +33,7 @@ def page_data(
     """
     group_of = {run.path: n for n, group in enumerate(compared.groups) for run in group.runs}
     runs = [*compared.runs(), *unfinished]
-    differing = _differing(runs)
+    differing = differing_settings(runs)
     return {
         "metric": compared.metric,
         "metrics": [
@@ -80,7 +80,7 @@ def link_to(run: SweepRun, place: Path) -> str:
     return quote(Path(relative).as_posix()) + (f"/{PAGE}" if page.is_file() else "/")
 
 
-def curve_tags(compared: Comparison, runs: Sequence[SweepRun]) -> list[str]:
+def _curve_tags(compared: Comparison, runs: Sequence[SweepRun]) -> list[str]:
     """The tags of curves to show: deciding metrics of all runs, then metrics of the table."""
     chosen = (compared.metric or "loss").rpartition("/")[2]
     deciding = [name for run in runs if run.meanings for name in run.meanings.deciding]
@@ -91,7 +91,7 @@ def curve_tags(compared: Comparison, runs: Sequence[SweepRun]) -> list[str]:
 
 def _curves(compared: Comparison, runs: Sequence[SweepRun]) -> dict[str, list[list[Any]]]:
     """Tag → [index of the run, steps, values] of each run that logged it."""
-    tags = curve_tags(compared, runs)
+    tags = _curve_tags(compared, runs)
     curves: dict[str, list[list[Any]]] = {tag: [] for tag in tags}
     for n, run in enumerate(runs[:MOST_CURVES]):
         logged = read_curves(run.path)
@@ -106,15 +106,6 @@ def _thinned(steps: Sequence[int], values: Sequence[float]) -> tuple[list[int], 
     every = math.ceil(len(steps) / MOST_POINTS)
     kept = range(len(steps) - 1, -1, -every)[::-1]
     return [steps[n] for n in kept], [_rounded(values[n]) for n in kept]
-
-
-def _differing(runs: Sequence[SweepRun]) -> list[str]:
-    """All settings in which any two runs differ, including those that do not count as varied."""
-    readable = [run.settings for run in runs if run.settings]
-    first: Mapping[str, Any] = readable[0] if readable else {}
-    names = dict.fromkeys(name for settings in readable for name in settings)
-    texts = {name: text_of(first.get(name)) for name in names}
-    return [n for n in names if any(text_of(s.get(n)) != texts[n] for s in readable)]
 
 
 def _plain(value: Any) -> Any:

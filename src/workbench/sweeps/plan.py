@@ -20,10 +20,8 @@ def show_plan(jobs: Sequence[Launch]) -> list[str]:
     states = [state_of(job) for job in jobs]
     counts = Counter(states)
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
-    print(
-        f"sweep       {display_path(jobs[0].parent)}\n{f'{len(jobs)} jobs':<12}{summary}",
-        flush=True,
-    )
+    print(f"sweep       {display_path(jobs[0].parent)}")
+    print(f"{f'{len(jobs)} jobs':<12}{summary}", flush=True)
     if set(counts) == {"new"}:
         return states
     names = [job.name for job in jobs]

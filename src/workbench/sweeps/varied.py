@@ -46,6 +46,11 @@ def varied_settings(runs: Sequence[SweepRun]) -> dict[str, str]:
     return dict(zip(ordered, short_names(typed), strict=True))
 
 
+def differing_settings(runs: Sequence[SweepRun]) -> list[str]:
+    """All settings in which any two runs differ, including those that do not count as varied."""
+    return [name for name, column in _columns(runs).items() if len(set(column)) > 1]
+
+
 def common_settings(runs: Sequence[SweepRun]) -> dict[str, str]:
     """The settings that are the same in all runs, as text by dotted name."""
     return {name: column[0] for name, column in _columns(runs).items() if len(set(column)) == 1}

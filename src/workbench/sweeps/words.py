@@ -42,7 +42,7 @@ def find_notes(compared: Comparison) -> Iterator[str]:
     runs, metric = compared.runs(), compared.metric or ""
     sources = sorted({run.meanings.data for run in runs if run.meanings})
     if len(sources) > 1:
-        yield f"These runs saw different data ({', '.join(sources)}) and do not compare."
+        yield f"These runs used different data ({', '.join(sources)}) and cannot be compared."
     versions = sorted({run.written_by for run in runs if run.meanings})
     if len(versions) > 1:
         yield (
@@ -56,8 +56,8 @@ def find_notes(compared: Comparison) -> Iterator[str]:
         ]
         has_single = len(compared.contested()) < len(compared.rankings)
         yield (
-            f"{metric} does not compare all of these runs: they are of {len(compared.rankings)} "
-            "kinds, each with its own winner"
+            f"{metric} cannot compare all of these runs: there are {len(compared.rankings)} kinds "
+            "of runs, each with its own winner"
             + (" if it has several settings" if has_single else "")
             + (f". To compare all runs: metric={' or '.join(unmixed)}" if unmixed else "")
             + "."

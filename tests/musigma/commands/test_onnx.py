@@ -96,7 +96,7 @@ def test_both_formats_lie_in_one_folder(trained, tmp_path):
     for kind in ("torch", "onnx"):
         export_run(run, tmp_path, kind)
     names = {path.name for path in tmp_path.glob("*.*")} - {"logs"}
-    assert names >= {*export.NAMES["torch"], *export.NAMES["onnx"]}
+    assert names >= {*export.FILES["torch"], *export.FILES["onnx"]}
     assert load_run(tmp_path).config == run.config
 
 

@@ -233,10 +233,10 @@ def test_losses_of_different_objectives_do_not_decide_and_are_marked(tmp_path):
     runs = collect(tmp_path)
     assert deciding_metric(runs, None) == "test/elbo"
     page = page_of(tmp_path, metric="test/loss")
-    assert "test/loss does not compare all of these runs: they are of 2 kinds" in notes_of(page)
+    assert "test/loss cannot compare all of these runs: there are 2 kinds" in notes_of(page)
     assert "its own winner if it has several settings" in notes_of(page)
     assert "metric=test/elbo or test/distortion" in notes_of(page)
-    assert "No two of these compare by test/loss." in page
+    assert "No two of these runs can be compared by test/loss." in page
     assert verdicts_of(page) == []
 
 
@@ -327,7 +327,7 @@ def test_each_of_what_does_not_compare_has_a_winner_of_its_own(tmp_path, other):
     first, second = verdicts_of(page)
     assert "Best single run: one, lr=0.1. Among" in first
     assert "Best single run: other, lr=0.1. Among" in second
-    assert "2 kinds, each with its own winner" in notes_of(page)
+    assert "2 kinds of runs, each with its own winner" in notes_of(page)
     assert ("not likelihoods" in notes_of(page)) == ("grey_levels" in str(other))
     assert ("different data" in notes_of(page)) == ("data__source" in other)
 
