@@ -92,19 +92,12 @@ class Project:
             added to `workbench.config.targets.LIBRARIES`.
         changes_nothing: patterns of dotted names of settings that do not change a run's metrics;
             added to the workbench's own.
-<<<<<<< HEAD
         may_change: patterns of settings that may change when a run is resumed, with the reasons;
             added to the workbench's own.
+        may_not_change: (config) → those of these settings, by name, that a run keeps nevertheless,
+            with the reasons.
         former_values: settings that configs of older versions lack, with the value that all runs
             had then; runs are compared without a setting of that value.
-=======
-        may_change: settings, as such patterns, that may change when a run is resumed, with the
-            reasons; added to the workbench's own.
-        may_not_change: those of them that a run of this config keeps all the same, by name, with
-            the reasons.
-        unsaid: settings that configs of older versions lack, with the value that they all had;
-            runs compare as if nobody had it.
->>>>>>> a72156c (An optimal scale passes no gradient between images; losses that depend on the size of batches say so)
         by_last_part: settings that are paths; runs are compared by the last part.
         after_training: commands to inspect a trained run of the project's own modules, by label;
             `{run}` stands for the run folder. A command that shows its curves is added.
@@ -136,12 +129,8 @@ class Project:
     libraries: Mapping[str, str] = field(default_factory=dict)
     changes_nothing: tuple[str, ...] = ()
     may_change: Mapping[str, str] = field(default_factory=dict)
-<<<<<<< HEAD
+    may_not_change: Callable[[Config], Mapping[str, str]] = _no_entries
     former_values: Mapping[str, Any] = field(default_factory=dict)
-=======
-    may_not_change: Callable[[Config], Mapping[str, str]] = nothing
-    unsaid: Mapping[str, Any] = field(default_factory=dict)
->>>>>>> a72156c (An optimal scale passes no gradient between images; losses that depend on the size of batches say so)
     by_last_part: tuple[str, ...] = ()
     after_training: Mapping[str, str] = field(default_factory=dict)
     sweep_plots: "Callable[[Comparison], Mapping[str, Iterator[Plot]]]" = _no_entries
