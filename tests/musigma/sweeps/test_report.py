@@ -16,7 +16,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from musigma.metrics import older
+from musigma.metrics import older_meanings
 from musigma.project import PROJECT
 from workbench.config.launch import Launch
 from workbench.errors import RunError
@@ -506,7 +506,7 @@ def test_runs_record_what_their_metrics_mean_and_a_report_builds_nothing(
     gain = -784 * math.log(0.3081)
     assert recorded["metrics"]["test/elbo_unit"] == pytest.approx(elbo + gain)
     config, metrics = folder.read_config(), recorded["metrics"]
-    before, more = older(config, "sample", metrics)
+    before, more = older_meanings(config, "sample", metrics)
     monkeypatch.setattr("musigma.metrics.older_meanings", None)
     (run,) = collect(folder.path.parent)
     assert run.meanings == before
