@@ -143,6 +143,19 @@ def build_objective(config: Config) -> Objective:
     return objective
 
 
+def may_not_change(config: Config) -> dict[str, str]:
+    """Settings that a run keeps when it is resumed because of its objective, with the reasons."""
+    name = (config.get("module") or {}).get("_target_", DEFAULT)
+    if is_foreign(find_class(name, "module")):
+        return {}
+    objective = build_objective(config)
+    if not objective.depends_on_batch_size:
+        return {}
+    kind = type(objective).__name__
+    reason = f"the loss of {kind} depends on it, and the best checkpoint would go by another one"
+    return {"data.eval_batch_size": reason}
+
+
 def rules(config: Config) -> None:
     """Check settings that depend on one another.
 

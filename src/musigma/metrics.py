@@ -43,7 +43,7 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
     Metrics of two runs are comparable only if data and modelled density (p(x), or p(x|y) of
     conditional models) are the same, and
 
-    - losses: pixels, likelihood and objective, and batch sizes if it estimates terms of a batch;
+    - losses: pixels, likelihood and objective, and batch sizes if the loss depends on them;
     - `l1` and `mse`: pixels;
     - log-densities (ELBO, distortion): pixels, and the number of draws of an IWAE bound;
     - log-densities of `on_common_scale`: the number of draws of an IWAE bound;
@@ -58,7 +58,7 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
     sizes = [getattr(data, name, "unknown") for name in ("batch_size", "eval_batch_size")]
     batches = f" in batches of {sizes[0]} and {sizes[1]}"
     description = in_words(objective, config["model"]["objective"])
-    if objective.estimators:
+    if objective.depends_on_batch_size:
         description += batches
     conditions = (
         dataset,

@@ -78,6 +78,7 @@ PROJECT = hand_over(
             "data.dataset.root": "the same images may have moved",
             "data.eval_batch_size": "metrics are the same for any batch size",
         },
+        may_not_change=lazy("musigma.assemble.may_not_change"),
         former_values={
             "module._target_": "musigma.module.AutoencoderModule",
             "model.prior._target_": "musigma.models.priors.StandardNormal",

@@ -94,6 +94,8 @@ class Project:
             added to the workbench's own.
         may_change: patterns of settings that may change when a run is resumed, with the reasons;
             added to the workbench's own.
+        may_not_change: (config) → those of these settings, by name, that a run keeps nevertheless,
+            with the reasons.
         former_values: settings that configs of older versions lack, with the value that all runs
             had then; runs are compared without a setting of that value.
         by_last_part: settings that are paths; runs are compared by the last part.
@@ -127,6 +129,7 @@ class Project:
     libraries: Mapping[str, str] = field(default_factory=dict)
     changes_nothing: tuple[str, ...] = ()
     may_change: Mapping[str, str] = field(default_factory=dict)
+    may_not_change: Callable[[Config], Mapping[str, str]] = _no_entries
     former_values: Mapping[str, Any] = field(default_factory=dict)
     by_last_part: tuple[str, ...] = ()
     after_training: Mapping[str, str] = field(default_factory=dict)

@@ -1,5 +1,7 @@
 """Controlled capacity: the rate is pulled towards a target."""
 
+from typing import ClassVar
+
 from pydantic.dataclasses import dataclass
 
 from musigma.objectives.draw import Draw
@@ -21,6 +23,7 @@ class Capacity(Objective):
     capacity: ScheduledWeight = Constant(10.0)
     gamma: Weight = 10.0
     samples: Count = 1
+    depends_on_batch_size: ClassVar[bool] = True
 
     @property
     def uses_prior(self) -> bool:

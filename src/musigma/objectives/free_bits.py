@@ -1,5 +1,7 @@
 """Free bits: the rate of each dimension costs nothing below a floor."""
 
+from typing import ClassVar
+
 from pydantic.dataclasses import dataclass
 
 from musigma.objectives.draw import Draw
@@ -20,6 +22,7 @@ class FreeBits(Objective):
 
     floor: Weight = 0.25
     samples: Count = 1
+    depends_on_batch_size: ClassVar[bool] = True
 
     def __call__(self, draw: Draw, step: int) -> Loss:
         """D averaged over the batch, plus Σ_j max(λ, R_j)."""

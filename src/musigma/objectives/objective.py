@@ -54,6 +54,11 @@ class Objective(Protocol):
         return {}
 
     @property
+    def depends_on_batch_size(self) -> bool:
+        """True if the loss is not a mean over images alone: it compares in batches of one size."""
+        return bool(self.estimators)
+
+    @property
     def meanings(self) -> Mapping[str, Meaning]:
         """Units and directions of its own terms that are not costs in nats per image."""
         return {}

@@ -25,7 +25,10 @@ class Argument(NamedTuple):
 
 
 def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, Argument], bool]:
-    """The named arguments of a target, and whether it takes others too."""
+    """The named arguments of a target, and whether it takes others too.
+
+    An argument without a type has the type of the base class's argument of the same name.
+    """
     parameters = _parameters_of(target)
     named = {
         p.name: Argument(
@@ -38,11 +41,14 @@ def arguments_of(target: Callable[..., Any]) -> tuple[dict[str, Argument], bool]
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    receiver = _receiver_of_kwargs(target)
-    if takes_any and receiver:
-        others, takes_any = arguments_of(receiver)
-        # The target may supply even required ones itself.
-        named = {name: other._replace(is_required=False) for name, other in others.items()} | named
+    if receiver := _receiver_of_kwargs(target):
+        others, takes_more = arguments_of(receiver)
+        untyped = {p.name for p in parameters if p.annotation is p.empty} & others.keys() & {*named}
+        named |= {name: named[name]._replace(hint=others[name].hint) for name in untyped}
+        if takes_any:
+            # The target may supply even required ones itself.
+            optional = {name: one._replace(is_required=False) for name, one in others.items()}
+            named, takes_any = optional | named, takes_more
     return named, takes_any
 
 

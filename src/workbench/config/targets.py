@@ -130,7 +130,10 @@ def describe_hint(hint: Any) -> str:
     """The words for what a hint allows, such as `should be a mapping`."""
     kinds = [_result(kind) for kind in members(hint) if kind is not type(None)]
     if Any in kinds:
-        return "should be a plain value, without a _target_"
+        return (
+            "should be a plain value, without a _target_, as the argument has no type that says "
+            "what to build: give it one where it is defined, as in `name: Class`"
+        )
     names = [
         "a mapping"
         if typing.get_origin(kind) is dict

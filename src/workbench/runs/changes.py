@@ -47,10 +47,12 @@ def check_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Raise a RunError that names each changed setting that may not change, with the reason."""
     before, after = flatten(old), flatten(new)
     may_change = (*" ".join(MAY_CHANGE.values()).split(), *the_project().may_change)
+    of_this_run = the_project().may_not_change(old)
     faults = []
     for name in [*after, *(name for name in before if name not in after)]:
         value, other = before.get(name), after.get(name)
-        if value == other or any(fnmatch(name, pattern) for pattern in may_change):
+        may = name not in of_this_run and any(fnmatch(name, pattern) for pattern in may_change)
+        if value == other or may:
             continue
         group = name.partition(".")[0]
         if (
@@ -59,7 +61,7 @@ def check_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
             and (value is None or _is_numeric(value))
         ):
             continue
-        reason = MAY_NOT.get(group, "it says what the run is")
+        reason = of_this_run.get(name) or MAY_NOT.get(group, "it says what the run is")
         faults.append(f"{name}={other}: the run has {value} and keeps it when resumed, as {reason}")
     if faults:
         raise RunError("\n".join(faults) + "\nTo change it, start a new run.")

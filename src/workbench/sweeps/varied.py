@@ -23,6 +23,9 @@ def varied_settings(runs: Sequence[SweepRun]) -> dict[str, str]:
     """
     columns = _columns(runs)
     swept = {name for run in runs for name in run.swept}
+    by_preset = "model" in swept and len(set(columns.get("name", ()))) > 1
+    if by_preset:  # what was typed is in `name`; `model` has the class, which several may share
+        swept = swept - {"model"} | {"name"}
     differing = {
         name: column
         for name, column in columns.items()
@@ -42,7 +45,7 @@ def varied_settings(runs: Sequence[SweepRun]) -> dict[str, str]:
         if name in swept or not (is_copy or (is_sweep and is_implied)):
             varied.append(name)
     ordered = sorted(varied, key=lambda name: (name in SEEDS, list(columns).index(name)))
-    typed = ["model" if name == "name" and "model" in swept else name for name in ordered]
+    typed = ["model" if name == "name" and by_preset else name for name in ordered]
     return dict(zip(ordered, short_names(typed), strict=True))
 
 

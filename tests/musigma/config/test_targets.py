@@ -240,3 +240,19 @@ def test_an_error_in_a_module_is_reported_rather_than_a_missing_class(
     match = f"model._target_: mistaken cannot be imported: {said}"
     with pytest.raises(ConfigError, match=match):
         target_of({"_target_": "mistaken.Mine"}, LatentVariableModel, "model")
+
+
+def test_an_argument_without_a_type_has_that_of_the_base_class():
+    class Untyped(Autoencoder):
+        def __init__(self, network, likelihood, *, latent_dim=2, weight=0.5, **settings):
+            super().__init__(network, likelihood, latent_dim=latent_dim, **settings)
+
+    base, found = (arguments_of(kind)[0] for kind in (Autoencoder, Untyped))
+    for name in ("network", "likelihood", "latent_dim", "posterior"):
+        assert found[name].hint == base[name].hint
+    assert found["weight"].hint is typing.Any
+
+
+def test_an_argument_that_has_no_type_and_gets_none_is_said_to_need_one():
+    with pytest.raises(ConfigError, match=r"the argument has no type .* give it one"):
+        target_of({"_target_": "musigma.models.MLP"}, typing.Any, "model.network")

@@ -206,6 +206,18 @@ def test_optimal_scale_lets_gradients_through():
     torch.testing.assert_close(output.grad, torch.ones_like(output) * 2 - 1)
 
 
+def test_optimal_scale_weighs_each_image_as_the_same_scale_that_is_fixed_does():
+    """Importance weights are such; through a scale of the batch they would reach other images."""
+    torch.manual_seed(0)
+    x, output = torch.randn(4, 1, 2, 2), torch.randn(4, 1, 2, 2, requires_grad=True)
+    fixed = Gaussian((output - x).square().mean().sqrt().item())
+    found, expected = (
+        torch.autograd.grad((torch.arange(4.0) * one.log_prob(x, output)).sum(), output)
+        for one in (Gaussian(1.0, "optimal").train(), fixed)
+    )
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("likelihood", ALL, ids=_name)
 def test_output_of_a_mean_has_that_mean(likelihood):
     mean = torch.tensor([0.1, 0.3, 0.5, 0.7]).reshape(1, 2, 2)

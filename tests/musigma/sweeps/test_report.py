@@ -198,6 +198,15 @@ def test_what_a_preset_sets_does_not_count_as_varied(tmp_path):
     assert list(varied_settings(collect(tmp_path))) == ["name"]
 
 
+@pytest.mark.parametrize("names", [("vae", "conditional_vae"), ("vae", "conditional_vae", "wae")])
+def test_models_are_named_as_they_were_typed_whatever_their_classes(tmp_path, names):
+    for name in names:
+        kind = "conditional.ConditionalVAE" if name == "conditional_vae" else "Autoencoder"
+        target = f"musigma.models.{kind}"
+        synthetic_run(tmp_path, name, varied=["model"], name=name, model___target_=target)
+    assert varied_settings(collect(tmp_path)) == {"name": "model"}
+
+
 def test_what_a_search_draws_anew_for_each_run_all_counts_as_varied(tmp_path):
     asked = ["optimizer.lr", "model.objective.beta"]
     for number in range(3):

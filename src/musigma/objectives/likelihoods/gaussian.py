@@ -47,8 +47,9 @@ class Gaussian(Likelihood):
         squares = (output - x).square()
         log_scale = self.log_scale
         if self.scale_is == "optimal" and self.training:
-            log_scale = 0.5 * squares.mean().log()
+            # No gradient: that of D is 0 there, and in a weighted mean it would couple images.
             with torch.no_grad():
+                log_scale = 0.5 * squares.mean().log()
                 variance = (2 * self.log_scale).exp().lerp(squares.mean(), MOMENTUM)
                 self.log_scale.copy_(0.5 * variance.log())
         per_pixel = log_scale + 0.5 * math.log(2 * math.pi)
