@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 
 from workbench.config.identity import flatten
 from workbench.errors import RunError
-from workbench.project import the_project
+from workbench.project import Config, the_project
 
 MAY_CHANGE = {
     "how long to train": "trainer.max_* trainer.min_*",
@@ -43,7 +43,7 @@ MAY_NOT = {
 """The reasons why other settings may not change, by config group."""
 
 
-def check_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def check_changes(old: Config, new: Config) -> None:
     """Raise a RunError that names each changed setting that may not change, with the reason."""
     before, after = flatten(old), flatten(new)
     may_change = (*" ".join(MAY_CHANGE.values()).split(), *the_project().may_change)
