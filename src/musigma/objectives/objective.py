@@ -55,7 +55,7 @@ class Objective(Protocol):
 
     @property
     def depends_on_batch_size(self) -> bool:
-        """True if the loss is not a mean over images alone: it compares in batches of one size."""
+        """True if the loss is no mean over images: it compares only between equal batch sizes."""
         return bool(self.estimators)
 
     @property

@@ -47,7 +47,7 @@ class Gaussian(Likelihood):
         squares = (output - x).square()
         log_scale = self.log_scale
         if self.scale_is == "optimal" and self.training:
-            # No gradient: that of D is 0 there, and in a weighted mean it would couple images.
+            # At this σ the gradient of D is 0; that of a weighted mean would couple images.
             with torch.no_grad():
                 log_scale = 0.5 * squares.mean().log()
                 variance = (2 * self.log_scale).exp().lerp(squares.mean(), MOMENTUM)
