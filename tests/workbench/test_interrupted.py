@@ -59,7 +59,7 @@ def test_ctrl_c_while_a_run_is_rehearsed_leaves_no_folder(compose_small, tmp_pat
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("workbench.preparing.rehearse", stop)
+    monkeypatch.setattr("workbench.rehearsal.rehearse", stop)
     launch = compose_small(f"hydra.run.dir={tmp_path}/mine")
     (tmp_path / "mine").mkdir()  # as Hydra does
     with pytest.raises(KeyboardInterrupt):

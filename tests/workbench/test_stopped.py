@@ -25,7 +25,7 @@ def _kill_at(patch, method, number, is_due=lambda module: True):
             os.kill(os.getpid(), number)
         return original(self, *arguments)
 
-    patch.setattr("workbench.preparing.rehearse", lambda *_: None)
+    patch.setattr("workbench.rehearsal.rehearse", lambda *_: None)
     patch.setattr(Line, method, step)
 
 
@@ -34,7 +34,7 @@ def _never(self, *arguments):
 
 
 def _resume_and_compare(path, whole, compose_launch, monkeypatch):
-    monkeypatch.setattr("workbench.preparing.rehearse", lambda *_: None)
+    monkeypatch.setattr("workbench.rehearsal.rehearse", lambda *_: None)
     monkeypatch.setattr(Line, "training_step", _never)
     run(compose_launch(quote(f"resume={path}")))
     folder = RunFolder.open(path)

@@ -218,7 +218,7 @@ def test_a_panel_that_cannot_be_made_stops_the_run_before_it_starts(
 @pytest.mark.slow
 def test_a_rehearsal_changes_nothing_that_a_run_computes(trained, run_here, monkeypatch):
     with_it = trained().read_metrics()["metrics"]
-    monkeypatch.setattr("workbench.preparing.rehearse", lambda *_: None)
+    monkeypatch.setattr("workbench.rehearsal.rehearse", lambda *_: None)
     assert run_here().read_metrics()["metrics"] == with_it
 
 
