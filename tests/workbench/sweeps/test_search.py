@@ -281,7 +281,7 @@ def test_failed_trials_are_replaced_by_the_next_command(search, trials_of, capsy
 @needs("optuna")
 def test_a_study_of_another_search_is_not_continued(search, settings_of):
     search("data.noise=choice(0.1,0.2)", "hydra.sweeper.n_trials=1")
-    with pytest.raises(ConfigError, match="data.noise: the trials of the study mine chose of"):
+    with pytest.raises(ConfigError, match="data.noise: the study mine already has trials that"):
         search("data.noise=choice(0.1,0.3)", "hydra.sweeper.n_trials=2")
     with pytest.raises(ConfigError, match="direction=maximize: the study mine exists already"):
         search("data.noise=choice(0.1,0.2)", "hydra.sweeper.direction=maximize")
