@@ -51,8 +51,8 @@ class Panel(L.Callback):
     """The base of panels on the first validation images.
 
     A panel is written after the first epoch, then every n epochs, and when training ends. Images
-    and noise are always the same, so that the slider over steps shows learning. Panels do not
-    change training by a bit.
+    and noise are always the same, so that the slider over steps shows learning. Training stays the
+    same to the bit.
 
     Args:
         every_n_epochs: the number of epochs from one to the next.
@@ -95,7 +95,7 @@ class Panel(L.Callback):
         return min(self.images, max(1, MOST_VALUES // math.prod(model.image_shape)))
 
     @abstractmethod
-    def show(self, board: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
+    def show(self, writer: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
         """Write the panel to a `SummaryWriter`."""
 
     def compute(self, inputs: PanelInputs, pl_module: AutoencoderModule) -> Iterable[Any]:
@@ -118,10 +118,10 @@ class Panel(L.Callback):
 
     def _show(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
         self._last_step = trainer.global_step
-        for board in summary_writers(trainer):
+        for writer in summary_writers(trainer):
             with evaluation_mode(pl_module.model):
                 if inputs := self.inputs(trainer, pl_module):
-                    self.show(board, inputs, pl_module)
+                    self.show(writer, inputs, pl_module)
 
     def inputs(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> PanelInputs | None:
         """The images with their posteriors under the current weights; None if there are none yet.

@@ -42,9 +42,9 @@ class ImagePanel(Panel):
     def __init__(self, every_n_epochs: Count = 1, images: Count = 16) -> None:
         super().__init__(every_n_epochs, images)
 
-    def show(self, board: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
+    def show(self, writer: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
         pairs = pair_rows(inputs.x, inputs.x_hat)
-        board.add_image(f"{inputs.stage}/reconstructions", pairs, inputs.step)
+        writer.add_image(f"{inputs.stage}/reconstructions", pairs, inputs.step)
 
 
 class LatentPanel(Panel):
@@ -75,7 +75,7 @@ class LatentPanel(Panel):
             latent_dims=pl_module.model.latent_dims,
         )
 
-    def show(self, board: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
+    def show(self, writer: Any, inputs: PanelInputs, pl_module: AutoencoderModule) -> None:
         mu, std = _on_cpu(inputs.posterior)
         if not (torch.cat([mu, std]).abs() < LARGEST_BIN).all():
             return  # StopWhenNotFinite raises the error with the details
@@ -85,20 +85,20 @@ class LatentPanel(Panel):
             if plot is not None and name not in left_out:
                 figure = plot()
                 figure.set_dpi(80)
-                board.add_figure(f"{inputs.stage}/{name}", figure, inputs.step)
-        board.add_histogram(f"{inputs.stage}/mu", mu, inputs.step)
+                writer.add_figure(f"{inputs.stage}/{name}", figure, inputs.step)
+        writer.add_histogram(f"{inputs.stage}/mu", mu, inputs.step)
         if inputs.posterior.has_density:
-            board.add_histogram(f"{inputs.stage}/std", std, inputs.step)
+            writer.add_histogram(f"{inputs.stage}/std", std, inputs.step)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: AutoencoderModule) -> None:
         super().on_train_end(trainer, pl_module)
-        for board in summary_writers(trainer):
+        for writer in summary_writers(trainer):
             with evaluation_mode(pl_module.model):
                 inputs = self.inputs(trainer, pl_module)
             if inputs is None:
                 return
             mu = inputs.posterior.mu
-            board.add_embedding(
+            writer.add_embedding(
                 F.pad(mu, (0, max(0, 3 - mu.shape[1]))),  # the projector needs three dimensions
                 metadata=inputs.y.tolist(),
                 label_img=sprites(inputs.x),

@@ -136,7 +136,7 @@ class DatasetSource:
         if self.is_iterable:
             return IterableStream(dataset=self.dataset, read=self.convert, **settings)
         rows = torch.arange(self.count)
-        return IndexedStream(read=self, rows=rows, is_random=True, **settings)
+        return IndexedStream(read=self.read, rows=rows, is_random=True, **settings)
 
     def check_first(self) -> None:
         """Read the first item.
@@ -145,7 +145,7 @@ class DatasetSource:
             DataError: if there is none, or it holds no image.
         """
         if self.count:
-            self(0)
+            self.read(0)
             return
         first = None
         if self.is_iterable:
@@ -156,7 +156,8 @@ class DatasetSource:
             raise DataError(f"{self.place}: {type(self.dataset).__name__} holds no images")
         self.convert(first, 0)
 
-    def __call__(self, row: int) -> tuple[Tensor, int]:
+    def read(self, row: int) -> tuple[Tensor, int]:
+        """The image and the label of an item of a data set with indices."""
         with as_data_error(f"{self.place}: item {row} cannot be read"):
             item = self.dataset[row]
         return self.convert(item, row)

@@ -105,7 +105,9 @@ class ImageFolderDataModule(ImageDataModule):
             return None
         check_channels(self.image_shape)
         return {
-            name: IndexedStream(read=files, rows=torch.arange(len(files)), **self.stream_settings)
+            name: IndexedStream(
+                read=files.__getitem__, rows=torch.arange(len(files)), **self.stream_settings
+            )
             for name, files in self._files().items()
         }
 
@@ -162,7 +164,7 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __call__(self, row: int) -> tuple[Tensor, int]:
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
         image = read_file(str(self.paths[row]), self.image_shape, resize=True)
         return image, int(self.labels[row])
 
