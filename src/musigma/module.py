@@ -228,6 +228,8 @@ class AutoencoderModule(SeededDraws, ReportingModule):
             loss = loss + (term.mean() - term.mean().detach())  # adds the gradient, not the value
         check_shapes(self.objective, objective, terms, len(batch.x))
         with torch.no_grad():
-            errors = pixel_errors(batch.x, self.model.likelihood.mean(draw.decoded()))
+            likelihood = self.model.likelihood
+            x_hat = likelihood.mean(draw.decoded())
+            errors = pixel_errors(batch.x, x_hat, likelihood.observed(batch.x))
         per_image = loss.detach().expand(len(batch.x))
         return Loss(loss, {"loss": per_image, **terms, **errors}, settings)
