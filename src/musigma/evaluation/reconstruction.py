@@ -60,9 +60,7 @@ def reconstruction_errors(
     )
 
 
-def pixel_errors(
-    x: Tensor, x_hat: Tensor, observed: Tensor | None = None
-) -> dict[str, Tensor]:
+def pixel_errors(x: Tensor, x_hat: Tensor, observed: Tensor | None = None) -> dict[str, Tensor]:
     """`l1` and `mse` of each image, `[B]` each, averaged over K reconstructions and pixels.
 
     Args:
@@ -76,7 +74,7 @@ def pixel_errors(
 
 
 def _mean_over_pixels(error: Tensor, observed: Tensor | None) -> Tensor:
-    """`[..., B, P]` → `[..., B]`, the mean over the pixels of a mask `[B, C, H, W]`, or over all."""
+    """`[..., B, P]` → `[..., B]`: the mean over a mask's pixels `[B, C, H, W]`, or over all."""
     if observed is None:
         return error.mean(-1)
     counts = observed.flatten(1).to(error.dtype)
