@@ -337,6 +337,33 @@ def test_an_objective_may_encode_and_decode_anew():
     assert draw.model.prior is draw.prior
 
 
+class SameName(ELBO):
+    """The mistake: a term has the name of a metric that all models have."""
+
+    def __call__(self, draw, step):
+        loss = super().__call__(draw, step)
+        return loss._replace(terms={**loss.terms, "l1": draw.z.abs().sum(-1).mean(0)})
+
+
+class SamePenalty(Autoencoder):
+    """The mistake: a penalty has the name of a term of the objective."""
+
+    penalty_names = ("rate",)
+
+    def draw(self, x, noise, dataset_size=None):
+        draw = super().draw(x, noise, dataset_size)
+        return replace(draw, penalties={"rate": draw.z.abs().sum(-1).mean(0)})
+
+
+@pytest.mark.parametrize(
+    ("model", "objective", "name"), [(Autoencoder, SameName(), "l1"), (SamePenalty, ELBO(), "rate")]
+)
+def test_two_terms_of_one_name_are_refused(model, objective, name):
+    module = _module(model(SMALL_MLP, Laplace()), objective)
+    with pytest.raises(ConfigError, match=f"two terms are called {name}"):
+        try_batch(module, MNISTDataModule(source="sample"))
+
+
 def test_a_model_that_is_evaluated_with_labels_has_to_say_so():
     class Unsaid(LabelPriorVAE):
         conditioned_on: ClassVar = frozenset()

@@ -17,7 +17,7 @@ from musigma.evaluation.reconstruction import pixel_errors
 from musigma.evaluation_noise import EvaluatedBatch, EvaluationNoise
 from musigma.models import LatentVariableModel, Posterior
 from musigma.objectives import Loss, Objective
-from musigma.objectives.objective import with_penalties
+from musigma.objectives.objective import joined, with_penalties
 from musigma.pairing import check_penalties, check_shapes, pair, start_at_mean_image
 from musigma.seeding import FIXED_SEED, derive_seed, seed_noise
 from workbench.module import ReportingModule, Stage
@@ -223,11 +223,14 @@ class AutoencoderModule(SeededDraws, ReportingModule):
         check_penalties(self.model, draw)
         objective, terms, settings = with_penalties(self.objective(draw, step), draw)
         loss = objective / math.prod(self.model.image_shape) - self.model.likelihood.constant
-        for name, term in {**draw.own_terms, **self.objective.own_terms(draw, step)}.items():
-            terms[name] = term.detach()
+        own_terms = joined(draw.own_terms, self.objective.own_terms(draw, step))
+        for term in own_terms.values():
             loss = loss + (term.mean() - term.mean().detach())  # adds the gradient, not the value
+        terms = joined(terms, {name: term.detach() for name, term in own_terms.items()})
         check_shapes(self.objective, objective, terms, len(batch.x))
         with torch.no_grad():
-            errors = pixel_errors(batch.x, self.model.likelihood.mean(draw.decoded()))
+            likelihood = self.model.likelihood
+            x_hat = likelihood.mean(draw.decoded())
+            errors = pixel_errors(batch.x, x_hat, likelihood.observed(batch.x))
         per_image = loss.detach().expand(len(batch.x))
-        return Loss(loss, {"loss": per_image, **terms, **errors}, settings)
+        return Loss(loss, joined({"loss": per_image}, terms, errors), settings)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from musigma.callbacks import BestAndLast, EpochLines, ImagePanel, LatentPanel, Progress, Throughput
 from musigma.data import Batch
+from musigma.data.batch import as_batch
 from musigma.evaluation_noise import EvaluatedBatch, EvaluationNoise
 from musigma.models import MLP, Autoencoder
 from musigma.module import AutoencoderModule
@@ -286,3 +287,12 @@ def test_weights_of_16_bits_are_refused_in_a_line(dtype, tmp_path):
     module = _module().to(dtype)
     with pytest.raises(ConfigError, match="need 32 bits"):
         _trainer(tmp_path).test(module, DataLoader(torch.rand(4, *SHAPE)), verbose=False)
+
+
+def test_a_mask_that_no_model_is_given_is_said_once(caplog):
+    batch = {"x": IMAGES, "mask": IMAGES > 0.5, "name": ["1.png"] * COUNT}
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            as_batch(batch, SHAPE, torch.float32)
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert "and not mask: what else" in said

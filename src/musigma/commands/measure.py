@@ -69,7 +69,7 @@ def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: 
     metrics: Metrics = {
         "evidence": run.model.evidence,
         "test_images": len(test.y),
-        **_reconstruction(run, test),
+        **_reconstruction(run, objective, test),
         "latent": _latent(run.model, objective, test),
         **_classes(run, test),
     }
@@ -81,12 +81,13 @@ def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: 
     )
 
 
-def _reconstruction(run: Run, test: Encoded) -> Metrics:
+def _reconstruction(run: Run, objective: Objective, test: Encoded) -> Metrics:
     """Reconstruction errors, D, R and the model's own terms."""
     values = {**test.errors._asdict(), "distortion": -test.log_likelihood}
     if test.rate is not None:
         values["rate"] = test.rate
-        if run.model.is_deterministic:
+        is_one_draw = run.model.is_deterministic or not run.model.prior.has_density
+        if is_one_draw and not why_no_log_p(run.model, objective):
             values["elbo"] = test.log_likelihood - test.rate
     units = {name: meaning.unit for name, meaning in run.model.meanings.items()}
     own = {n: {**_mean(value), "unit": units.get(n, NATS)} for n, value in test.own.items()}

@@ -91,7 +91,8 @@ def reconstruct(run: Run, source: str, z: Code, seed: int, label: int | None = N
     noise = normal_noise(1, len(x), model.noise_dim, seed=seed)[0]
     code, x_hat = in_chunks(rows_of, x, y, noise, device=model.device)
     _check_finite("images", x_hat)
-    errors = reconstruction_errors(x, x_hat, normalization.to_unit)
+    observed = model.likelihood.observed(x)
+    errors = reconstruction_errors(x, x_hat, normalization.to_unit, observed)
     x, x_hat = normalization.shown(x), normalization.shown(x_hat)
     arrays = {"x": x, "x_hat": x_hat, "z": code, "l1": errors.l1, "mse": errors.mse}
     first = max(1, min(PAIRS, most_in_a_grid(model.image_shape) // 2))

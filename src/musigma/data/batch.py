@@ -1,15 +1,19 @@
 """The `Batch` of this project, and the conversion of any other loader's batches to it."""
 
+import functools
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, is_tensor
 from torch.utils.data import IterableDataset
 
 from musigma.data.splits import NO_LABEL
 from musigma.objectives.likelihoods import Pixels
 from workbench.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
 
 ACCEPTED = "x, (x, y), a mapping with x and perhaps y, or a musigma.data.Batch"
 
@@ -78,6 +82,7 @@ def parts_of(batch: Any) -> tuple[Tensor, Any, Tensor | None]:
         x, y, row = batch
     elif isinstance(batch, Mapping) and "x" in batch:
         x, y = batch["x"], batch.get("y")
+        _warn_of_unused(*(n for n, v in batch.items() if n not in ("x", "y") and is_tensor(v)))
     elif isinstance(batch, Sequence) and 1 <= len(batch) <= 2:
         x, y = batch[0], batch[1] if len(batch) == 2 else None
     else:
@@ -85,6 +90,17 @@ def parts_of(batch: Any) -> tuple[Tensor, Any, Tensor | None]:
     if not isinstance(x, Tensor):
         raise DataError(f"a batch of the loader is {_describe(batch)}; it should be {ACCEPTED}")
     return x, y, row
+
+
+@functools.cache
+def _warn_of_unused(*names: Any) -> None:
+    """Say once that a model is not given these tensors of a batch."""
+    if names:
+        log.warning(
+            "of a batch, x and y are used, and not %s: what else a model or a likelihood of your "
+            "own needs, such as a mask of missing pixels, is a further channel of x",
+            ", ".join(map(str, names)),
+        )
 
 
 def check_pixels(x: Tensor, pixels: Sequence[Pixels]) -> None:

@@ -155,7 +155,8 @@ def encoded(
         draw, x_hat = draw_of(x, y, noise)
         own = {**draw.reported, **draw.penalties, **draw.own_terms}
         names = tuple(own)
-        errors = reconstruction_errors(x.cpu(), x_hat.cpu(), to_unit)
+        x = x.cpu()
+        errors = reconstruction_errors(x, x_hat.cpu(), to_unit, model.likelihood.observed(x))
         q = draw.posterior
         return q.mu, q.std, draw.log_likelihood[0], *_rates_of(draw), *errors, *own.values()
 

@@ -25,4 +25,6 @@ def why_no_importance_weights(model: LatentVariableModel, objective: Objective) 
         return "its posterior is a point, and importance weights divide by its density"
     if model.is_deterministic:
         return "its codes are deterministic, so all importance weights would be equal"
+    if not model.prior.has_density:
+        return "its prior has a bound of the rate and no density, which importance weights need"
     return why_no_log_p(model, objective)

@@ -35,7 +35,10 @@ class ClassMeans(NamedTuple):
 
 
 def reconstruction_errors(
-    x: Tensor, x_hat: Tensor, to_unit: Callable[[Tensor], Tensor]
+    x: Tensor,
+    x_hat: Tensor,
+    to_unit: Callable[[Tensor], Tensor],
+    observed: Tensor | None = None,
 ) -> ReconstructionErrors:
     """Errors of the reconstruction of each image.
 
@@ -46,25 +49,36 @@ def reconstruction_errors(
         x: normalised images, `[B, C, H, W]`.
         x_hat: their reconstructions, `[B, C, H, W]`.
         to_unit: normalised pixels → the [0, 1] scale, such as `Normalization.to_unit`.
+        observed: a mask of the pixels that count, as x; None for all.
     """
     difference = (x_hat - x).flatten(1).double()
     on_unit_scale = (to_unit(x_hat) - to_unit(x)).flatten(1).double()
     return ReconstructionErrors(
-        l1=difference.abs().mean(1),
-        mse=difference.square().mean(1),
-        psnr=-10 * on_unit_scale.square().mean(1).log10(),
+        l1=_mean_over_pixels(difference.abs(), observed),
+        mse=_mean_over_pixels(difference.square(), observed),
+        psnr=-10 * _mean_over_pixels(on_unit_scale.square(), observed).log10(),
     )
 
 
-def pixel_errors(x: Tensor, x_hat: Tensor) -> dict[str, Tensor]:
+def pixel_errors(x: Tensor, x_hat: Tensor, observed: Tensor | None = None) -> dict[str, Tensor]:
     """`l1` and `mse` of each image, `[B]` each, averaged over K reconstructions and pixels.
 
     Args:
         x: normalised images, `[B, C, H, W]`.
         x_hat: their reconstructions, `[K, B, C, H, W]`.
+        observed: a mask of the pixels that count, as x; None for all.
     """
     error = (x_hat - x).flatten(2).abs_()
-    return {"l1": error.mean((0, 2)), "mse": error.mul_(error).mean((0, 2))}
+    l1 = _mean_over_pixels(error, observed).mean(0)
+    return {"l1": l1, "mse": _mean_over_pixels(error.mul_(error), observed).mean(0)}
+
+
+def _mean_over_pixels(error: Tensor, observed: Tensor | None) -> Tensor:
+    """`[..., B, P]` → `[..., B]`: the mean over a mask's pixels `[B, C, H, W]`, or over all."""
+    if observed is None:
+        return error.mean(-1)
+    counts = observed.flatten(1).to(error.dtype)
+    return (error * counts).sum(-1) / counts.sum(-1).clamp(min=1)
 
 
 def class_means(values: Tensor, y: Tensor) -> ClassMeans:

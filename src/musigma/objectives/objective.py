@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from musigma.objectives.draw import Draw
 from musigma.objectives.schedules import Constant, Schedule
+from workbench.errors import ConfigError
 from workbench.meaning import Meaning
 from workbench.parameter_groups import OptimizerRecipe
 
@@ -124,11 +125,26 @@ def common_terms(draw: Draw) -> dict[str, Tensor]:
     return terms
 
 
+def joined(*groups: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The terms of all groups, by name.
+
+    Raises:
+        ConfigError: if two terms have one name, as only one of them would be reported.
+    """
+    terms: dict[str, Tensor] = {}
+    for group in groups:
+        for name, term in group.items():
+            if name in terms:
+                raise ConfigError(f"model: two terms are called {name}; rename the one of your own")
+            terms[name] = term
+    return terms
+
+
 def with_penalties(loss: Loss, draw: Draw) -> Loss:
     """The loss plus the model's own penalties, with the terms that the model reports."""
     if not draw.penalties and not draw.reported:
         return loss
-    terms = {**loss.terms, **draw.reported, **draw.penalties}
+    terms = joined(loss.terms, draw.reported, draw.penalties)
     total = loss.loss
     for penalty in draw.penalties.values():
         total = total + penalty.mean()

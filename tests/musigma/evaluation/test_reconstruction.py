@@ -6,7 +6,12 @@ import pytest
 import torch
 
 from musigma.data.normalization import Standardize, Unit
-from musigma.evaluation.reconstruction import class_means, reconstruction_errors, worst
+from musigma.evaluation.reconstruction import (
+    class_means,
+    pixel_errors,
+    reconstruction_errors,
+    worst,
+)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -37,6 +42,21 @@ def test_each_image_has_its_own_error():
     assert found.mse.tolist() == [0, 0.25, 0.25]
     assert found.psnr[0] == math.inf
     assert found.psnr[1] == found.psnr[2] == pytest.approx(10 * math.log10(4))
+
+
+def test_errors_are_those_of_the_pixels_that_were_observed():
+    torch.manual_seed(0)
+    x, x_hat = torch.rand(2, 3, 1, 4, 5)
+    observed = torch.rand(3, 1, 4, 5) > 0.4
+    found = reconstruction_errors(x, x_hat, Unit().to_unit, observed)
+    in_training = pixel_errors(x, x_hat.expand(2, -1, -1, -1, -1), observed)
+    for image in range(3):
+        error = (x_hat - x)[image][observed[image]]
+        assert found.l1[image].item() == pytest.approx(error.abs().mean().item())
+        assert found.mse[image].item() == pytest.approx(error.square().mean().item())
+        assert found.psnr[image].item() == pytest.approx(-10 * error.square().mean().log10())
+        assert in_training["l1"][image].item() == pytest.approx(found.l1[image].item())
+        assert in_training["mse"][image].item() == pytest.approx(found.mse[image].item())
 
 
 def test_class_means_and_their_standard_errors():

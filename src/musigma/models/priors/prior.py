@@ -31,6 +31,9 @@ class Prior(nn.Module, ABC):
     is_standard_normal: bool = False
     """True for N(0, I)."""
 
+    has_density: bool = True
+    """False if log p(z) is known up to a bound only, which `rate` uses; log p(x) is left out."""
+
     starts_at_mean_image: ClassVar[bool] = False
     """True if training calls `start_at` before its first step."""
 
@@ -64,9 +67,9 @@ class Prior(nn.Module, ABC):
     def half_width(self) -> float | None:
         """The w of a box [−w, w]ᵈ outside of which the prior's mass is negligible.
 
-        None if the codes are not all of ℝᵈ.
+        None if the codes are not all of ℝᵈ, or have no density.
         """
-        if self.code_space != REAL_VECTORS:
+        if self.code_space != REAL_VECTORS or not self.has_density:
             return None
         return MARGIN * self._draws().abs().max().item()
 

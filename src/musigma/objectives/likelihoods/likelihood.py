@@ -50,6 +50,13 @@ class Likelihood(nn.Module, ABC):
         """The shape of the decoder's output for an image; by default one number per pixel."""
         return image_shape
 
+    def observed(self, x: Tensor) -> Tensor | None:
+        """A mask of the pixels that `l1`, `mse` and PSNR are measured on, as x; None for all.
+
+        For images with missing pixels, where a channel of x says which these are.
+        """
+        return None
+
     def output_of(self, mean: Tensor) -> Tensor:
         """A decoder output whose mean image is about `mean`, from which training may start."""
         return mean
