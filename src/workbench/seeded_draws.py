@@ -39,7 +39,7 @@ class SeededDraws:
         if not hasattr(loader, "state_dict"):
             log.info(
                 "this loader has no state_dict: a run resumes exactly from the end of an epoch;\n"
-                "if it was stopped within an epoch, it restarts that epoch with its first %s",
+                "if stopped within an epoch, it restarts that epoch with its first %s",
                 self.examples,  # type: ignore[attr-defined]
             )
         if getattr(loader, "persistent_workers", False):
