@@ -45,8 +45,8 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
 
     - losses: pixels, likelihood and objective, and batch sizes if the loss depends on them;
     - `l1` and `mse`: pixels;
-    - log-densities (ELBO, distortion): pixels, and the number of draws of an IWAE bound;
-    - log-densities of `on_common_scale`: the number of draws of an IWAE bound;
+    - log-densities (ELBO, distortion): pixels, and the draws of an importance-weighted bound;
+    - log-densities of `on_common_scale`: the draws of an importance-weighted bound;
     - estimates of a batch: the estimator and the batch sizes.
     """
     dataset = f"{data.name} ({data.source})"
