@@ -65,13 +65,6 @@ def test_a_checkpoint_of_another_network_is_named_and_changes_nothing(finished, 
     assert _content(finished) == before
 
 
-def test_a_loss_that_depends_on_the_size_of_batches_keeps_it(trained, compose_launch):
-    folder = trained("model=free_bits_vae")
-    resume = compose_launch(quote(f"resume={folder.path}"))
-    with pytest.raises(RunError, match="the run has 1000 .* the loss of FreeBits depends on it"):
-        run(resume._replace(overrides=[f"resume={folder.path}", "data.eval_batch_size=33"]))
-
-
 def _group(folder):
     (state,) = load_checkpoint(folder.checkpoint("last"))["optimizer_states"]
     return state["param_groups"][0]

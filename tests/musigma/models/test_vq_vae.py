@@ -7,12 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from measuring import measured
 from musigma.commands.export import export_run
 from musigma.loading import Run
 from musigma.models import MLP
 from musigma.models.vq_vae import VQVAE, CodeChain
-from musigma.objectives import ELBO, FreeBits
-from musigma.objectives.likelihoods import Gaussian
+from musigma.objectives import ELBO, FreeBits, Reconstruction
+from musigma.objectives.likelihoods import Bernoulli, Gaussian
 from workbench.errors import ConfigError
 
 SHAPE = (1, 3, 4)
@@ -128,3 +129,16 @@ def test_a_run_resumes_to_the_same_bits(resuming):
 def test_it_is_exported(tmp_path):
     run = Run(_model().eval(), None, {"model": {}})
     assert len(export_run(run, tmp_path / "export")) == 4
+
+
+def test_an_evaluation_of_codes_of_a_book_has_an_elbo_only_where_it_means_something():
+    network = MLP((8,), (8,))
+    shape = {"codes": 2, "entries": 3, "code_size": 2, "image_shape": SHAPE}
+    x = torch.rand(6, *SHAPE).round()
+    for likelihood, objective, has_elbo in (
+        (Bernoulli(), ELBO(), True),
+        (Bernoulli(), Reconstruction(), False),
+        (Bernoulli(grey_levels=True), ELBO(), False),
+    ):
+        model = VQVAE(network, likelihood, **shape).eval()
+        assert ("elbo" in measured(model, x, objective)) == has_elbo

@@ -8,7 +8,9 @@ from musigma.objectives.free_bits import FreeBits
 from objectives import check_refusals, draw_of, draw_under_a_learned_prior, rate_of
 from oracles import normal_draw
 from trapped import trap_tests
-from workbench.errors import ConfigError
+from workbench.config.quoting import quote
+from workbench.errors import ConfigError, RunError
+from workbench.training import run
 
 
 @pytest.fixture
@@ -36,6 +38,14 @@ def test_a_prior_without_a_rate_by_dimension_is_refused():
 
 def test_settings_out_of_range_are_refused():
     check_refusals(lambda: FreeBits(floor=-0.1))
+
+
+@pytest.mark.slow
+def test_a_loss_that_depends_on_the_size_of_batches_keeps_it(trained, compose_launch):
+    folder = trained("model=free_bits_vae")
+    resume = compose_launch(quote(f"resume={folder.path}"))
+    with pytest.raises(RunError, match="the run has 1000 .* the loss of FreeBits depends on it"):
+        run(resume._replace(overrides=[f"resume={folder.path}", "data.eval_batch_size=33"]))
 
 
 # --- traps ---------------------------------------------------------------------------------------

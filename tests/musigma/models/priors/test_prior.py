@@ -1,21 +1,15 @@
 """What the base class makes of a prior that writes `log_prob` and `sample` alone."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch.distributions import Laplace as LaplaceDistribution
 
-from musigma.commands.measure import measure
+from measuring import measured
 from musigma.evaluation import importance_estimate, quadrature_estimate
-from musigma.evaluation.encoding import encoded
-from musigma.models import MLP
 from musigma.models.priors import Prior
-from musigma.models.vq_vae import VQVAE
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO, Reconstruction
-from musigma.objectives.likelihoods import Bernoulli
-from oracles import SHAPE, LinearGaussian
+from oracles import LinearGaussian
 from priors import check_rate
 
 
@@ -121,46 +115,10 @@ def test_a_prior_that_wants_the_mean_image_gets_it_once_before_training(monkeypa
     assert len(seen) == 1
 
 
-class Few:
-    """Images as a loader of evaluation has them."""
-
-    def __init__(self, x):
-        self.x = x
-
-    def __len__(self):
-        return len(self.x)
-
-    def batches(self, most):
-        yield self.x, torch.full((len(self.x),), -1)
-
-    def at(self, rows):
-        return self.x[rows]
-
-
-def _measured(model, x, objective):
-    none = torch.empty(0, model.latent_dim), torch.empty(0)
-    run = SimpleNamespace(model=model, objective=lambda: objective, codes=lambda name: none)
-    test = encoded(model, Few(x), lambda x: x)
-    return measure(run, test, images=4, samples=25, seed=0)
-
-
 def test_a_bound_of_the_rate_gives_an_elbo_and_no_log_p():
     oracle, model = _model(recipe=Bounded)
-    found = _measured(model, oracle.x, ELBO())
+    found = measured(model, oracle.x, ELBO())
     total = sum(found[name]["mean"] for name in ("elbo", "distortion", "rate"))
     assert total == pytest.approx(0, abs=1e-9)
     assert "a bound of the rate and no density" in found["no_log_p"]
     assert "log_p_exact" not in found
-
-
-def test_an_evaluation_of_codes_of_a_book_has_an_elbo_only_where_it_means_something():
-    network = MLP((8,), (8,))
-    shape = {"codes": 2, "entries": 3, "code_size": 2, "image_shape": SHAPE}
-    x = torch.rand(6, *SHAPE).round()
-    for likelihood, objective, has_elbo in (
-        (Bernoulli(), ELBO(), True),
-        (Bernoulli(), Reconstruction(), False),
-        (Bernoulli(grey_levels=True), ELBO(), False),
-    ):
-        model = VQVAE(network, likelihood, **shape).eval()
-        assert ("elbo" in _measured(model, x, objective)) == has_elbo
