@@ -21,7 +21,7 @@ from workbench.module import reports_of
 from workbench.processes import Processes, check_same_settings, check_shared
 from workbench.project import Config, the_project
 from workbench.rehearsal import check_and_rehearse
-from workbench.runs.changes import check_averages, check_changes, check_progress
+from workbench.runs.changes import check_averages, check_changes, check_kept, check_progress
 from workbench.runs.folder import RunFolder
 from workbench.runs.restorable import check_restorable
 from workbench.runs.resume import find_run_to_resume, newest_checkpoint, with_overrides
@@ -105,6 +105,7 @@ def _resumed_config(launch: Launch, folder: RunFolder) -> Config:
     config = with_overrides(old, launch.overrides)
     check_changes(old, config)
     check_config(config)
+    check_kept(old, config)  # which needs a valid config
     typed = {override.lstrip("+").partition("=")[0] for override in launch.overrides}
     # `init_from` is read again only if the run has saved no weights.
     has_weights = any(folder.path.rglob("*.ckpt"))

@@ -47,12 +47,10 @@ def check_changes(old: Config, new: Config) -> None:
     """Raise a RunError that names each changed setting that may not change, with the reason."""
     before, after = flatten(old), flatten(new)
     may_change = (*" ".join(MAY_CHANGE.values()).split(), *the_project().may_change)
-    of_this_run = the_project().may_not_change(old)
     faults = []
     for name in [*after, *(name for name in before if name not in after)]:
         value, other = before.get(name), after.get(name)
-        may = name not in of_this_run and any(fnmatch(name, pattern) for pattern in may_change)
-        if value == other or may:
+        if value == other or any(fnmatch(name, pattern) for pattern in may_change):
             continue
         group = name.partition(".")[0]
         if (
@@ -61,10 +59,16 @@ def check_changes(old: Config, new: Config) -> None:
             and (value is None or _is_numeric(value))
         ):
             continue
-        reason = of_this_run.get(name) or MAY_NOT.get(group, "it says what the run is")
-        faults.append(f"{name}={other}: the run has {value} and keeps it when resumed, as {reason}")
-    if faults:
-        raise RunError("\n".join(faults) + "\nTo change it, start a new run.")
+        faults.append(_fault(name, value, other, MAY_NOT.get(group, "it says what the run is")))
+    _raise_all(faults)
+
+
+def check_kept(old: Config, new: Config) -> None:
+    """Raise a RunError for changed settings that the project keeps in this run; `old` is valid."""
+    before, after = flatten(old), flatten(new)
+    kept = the_project().may_not_change(old).items()
+    values = [(name, before.get(name), after.get(name), reason) for name, reason in kept]
+    _raise_all([_fault(*entry) for entry in values if entry[1] != entry[2]])
 
 
 def check_progress(checkpoint: Mapping[str, Any], trainer: Mapping[str, Any]) -> bool:
@@ -92,6 +96,15 @@ def check_averages(checkpoint: Mapping[str, Any], callbacks: Iterable[L.Callback
             "callbacks: the run averages its weights and keeps the average in its checkpoints: "
             "keep the callback that does so.\nTo change it, start a new run."
         )
+
+
+def _fault(name: str, before: Any, after: Any, reason: str) -> str:
+    return f"{name}={after}: the run has {before} and keeps it when resumed, as {reason}"
+
+
+def _raise_all(faults: list[str]) -> None:
+    if faults:
+        raise RunError("\n".join(faults) + "\nTo change it, start a new run.")
 
 
 def _is_numeric(value: Any) -> bool:
