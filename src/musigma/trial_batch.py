@@ -83,7 +83,8 @@ def _check_gradients(module: AutoencoderModule, batch: Batch, noise: Tensor) -> 
             raise ConfigError(
                 f"model: the gradient of {name}, which is for {trained}, reaches {wrong[0]}, which "
                 "another optimizer trains: detach the codes in own_terms, which learners minimise, "
-                "and the learners' weights in all other terms"
+                "and the learners' weights in all other terms; modules that one term trains are "
+                "one learner if they are in one nn.ModuleDict"
             )
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 
 import pytest
 import torch
@@ -12,9 +13,10 @@ from musigma.evaluation.encoding import encoded
 from musigma.loading import load_run
 from musigma.objectives import ELBO
 from musigma.objectives.schedules import Linear
-from musigma.pages.run import Row, facts_of, published_of
+from musigma.pages.run import Row, facts_of, published_of, rows_of
 from workbench.interactive import changed_settings, compose
 from workbench.runs.description import RunDescription
+from workbench.runs.evaluation import finite
 from workbench.runs.provenance import sweep_of, train_command
 
 ROWS = [Row("l1", "0.3", "", "per pixel", "l1"), Row("ELBO", "−100", "", "", "elbo")]
@@ -42,6 +44,17 @@ def test_published_values_stand_beside_those_that_were_measured():
     found = published_of({"published": entries}, ROWS)
     assert found["l1"] == ("0.25", "A. Author 2020", "more epochs", True)
     assert found["log_p"] == ("−98.5 ± 0.2", "", "", False)
+
+
+@pytest.mark.parametrize(
+    ("kl", "expected"), [({}, None), ({"aggregate_kl_at_least": 0.5}, "≥ 0.50"), (math.inf, "–")]
+)
+def test_a_divergence_that_is_not_defined_for_a_prior_has_no_row(kl, expected):
+    latent = {"mutual_information_at_least": {"mean": 1.0, "error": 0.1}}
+    latent |= kl if isinstance(kl, dict) else {"aggregate_kl_at_least": kl}
+    metrics = finite({"latent": latent, "classes": {}})
+    rows = {row.name: row.value for row in rows_of(metrics)}
+    assert rows.get("KL(q(z) ‖ p(z)), from moments") == expected
 
 
 @pytest.mark.parametrize("strange", [None, 3, [1], "text", {"l1": 0.3}, {"l1": {"source": "x"}}])

@@ -68,8 +68,10 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
         information = latent["mutual_information_at_least"]
         value = _text(information.get("mean"), ".2f", "≥ ")
         yield Row("I(x; z)", value, _text(information.get("error"), ".2f"), NATS)
-        kl = _text(latent.get("aggregate_kl_at_least"), ".2f", "≥ ")
-        yield Row("KL(q(z) ‖ p(z)), from moments", kl, "", "nats")
+        was_measured = {*latent, *metrics.get("left_out", ())}
+        if was_measured & {"aggregate_kl_at_least", "latent.aggregate_kl_at_least"}:
+            kl = _text(latent.get("aggregate_kl_at_least"), ".2f", "≥ ")
+            yield Row("KL(q(z) ‖ p(z)), from moments", kl, "", "nats")
     elif "share_of_std_at_floor" in latent:
         if ratios := latent.get("signal_to_noise"):
             mean = f"{sum(ratios) / len(ratios):.3g}"
