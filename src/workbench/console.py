@@ -80,8 +80,8 @@ def formatted_warning(
     line: str | None = None,
 ) -> str:
     """A warning, wrapped, with its file and line unless it comes from a library."""
-    place = category.__name__ if is_of_library(filename) else f"{filename}:{lineno}: {category.__name__}"
-    return wrapped(f"{place}: {' '.join(str(message).split())}")
+    source = "" if is_of_library(filename) else f"{filename}:{lineno}: "
+    return wrapped(f"{source}{category.__name__}: {' '.join(str(message).split())}")
 
 
 def wrapped(text: str, indent: str = "") -> str:
