@@ -14,7 +14,6 @@ from workbench.stacked.launch import _obstacles, run_jobs
 from workbench.stacked.member import Member
 from workbench.sweeps.job import run_job
 
-TOLD = ("model=conditional_vae", *SMOOTH[1:])
 RISING = "model.objective.beta={_target_: musigma.objectives.schedules.Linear, steps: 9}"
 
 
@@ -26,9 +25,8 @@ RISING = "model.objective.beta={_target_: musigma.objectives.schedules.Linear, s
         (("model=vae",), [("model.objective.beta=0.5",), ("model.objective.beta=4",)], 5e-3),
         (SMOOTH, [("seed=0",), ("seed=1", "optimizer.lr=1e-3"), ("optimizer=adam",)], 1e-4),
         ((*SMOOTH, "data.val_size=0"), [("seed=0",), ("model.likelihood.scale=0.5",)], 1e-4),
-        ((*TOLD, "data.val_size=0"), [("seed=0",), ("seed=1",)], 1e-4),
     ],
-    ids=["default", "beta", "numbers", "unvalidated", "conditional"],
+    ids=["default", "beta", "numbers", "unvalidated"],
 )
 def test_stacked_runs_are_the_runs_alone(jobs, common, varied, rel, capsys):
     check_stacked(jobs, [(*common, *each) for each in varied], rel)
