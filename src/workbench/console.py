@@ -3,7 +3,6 @@
 import io
 import logging
 import shlex
-import sysconfig
 import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from workbench.errors import printable
+from workbench.errors import is_of_library, printable
 from workbench.meaning import Meanings
 from workbench.project import the_project
 
@@ -31,8 +30,6 @@ KNOWN_NOISE = (
     # The metric exists once the final weights are validated; a wrong name is refused earlier.
     r"`ModelCheckpoint\(monitor='val/.* could not find the monitored key",
 )
-
-LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
 
 WIDTH = 80
 """Characters per line of a terminal."""
@@ -83,9 +80,8 @@ def formatted_warning(
     line: str | None = None,
 ) -> str:
     """A warning, wrapped, with its file and line unless it comes from a library."""
-    is_library = filename.startswith(LIBRARIES) or "site-packages" in Path(filename).parts
-    place = category.__name__ if is_library else f"{filename}:{lineno}: {category.__name__}"
-    return wrapped(f"{place}: {' '.join(str(message).split())}")
+    source = "" if is_of_library(filename) else f"{filename}:{lineno}: "
+    return wrapped(f"{source}{category.__name__}: {' '.join(str(message).split())}")
 
 
 def wrapped(text: str, indent: str = "") -> str:

@@ -3,10 +3,16 @@
 import os
 import signal
 import sys
+import sysconfig
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
+
+STANDARD = Path(sysconfig.get_path("stdlib")).resolve()
+INSTALLED = {"site-packages", "dist-packages"}
+"""Folders of installed packages; there may be several, of the system and of the user."""
 
 
 class UserError(Exception):
@@ -67,6 +73,12 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, pickle.UnpicklingError):
         return "it holds more than tensors and plain values"
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def is_of_library(file: str) -> bool:
+    """Whether code of that file is Python's own or that of an installed package."""
+    path = Path(file).resolve()
+    return path.is_relative_to(STANDARD) or not INSTALLED.isdisjoint(path.parts)
 
 
 def printable(text: str) -> str:

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from workbench.console import CURVES, display_path, leading_table, next_steps, show_table
+from workbench.console import (
+    CURVES,
+    display_path,
+    formatted_warning,
+    leading_table,
+    next_steps,
+    show_table,
+)
+from workbench.errors import is_of_library
 
 
 def test_a_table_aligns_numbers_right_and_prints_text_unchanged(capsys):
@@ -77,3 +85,12 @@ def test_the_next_commands_are_of_this_run(with_curves, tmp_path):
         "run=logs/it's",
         *(["logs/it's", CURVES] if with_curves else []),
     ]
+
+
+@pytest.mark.parametrize("folder", ["site-packages", "dist-packages", "own_code"])
+def test_installed_packages_are_libraries_wherever_they_lie(folder, tmp_path):
+    """As those of the system beneath a virtual environment, and those of `pip install --user`."""
+    file = str(tmp_path / folder / "package.py")
+    assert is_of_library(file) == (folder != "own_code")
+    shown = formatted_warning("odd", UserWarning, file, 1)
+    assert (file in shown) == (folder == "own_code")

@@ -55,6 +55,9 @@ class SearchSweeper(CheckedSweeper):
         from workbench.config import hydra_adapter
         from workbench.sweeps.search import search_all
 
+        launcher: Any = self.launcher
+        if hasattr(launcher, "run_jobs"):
+            launcher.launch([], 0)  # says why there can be none, before there is a study
         search = self.checked(arguments).search
         hydra = self.config.hydra
         settings = hydra_adapter.sweeper_of(hydra)

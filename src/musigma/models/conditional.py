@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_batchedtensor
 
 from musigma.models.autoencoder import Autoencoder
 from musigma.models.model import Images
@@ -82,10 +83,12 @@ class ConditionalVAE(Autoencoder):
 
         Raises:
             DataError: if a label is out of range. On a GPU, where the check would have to wait for
-                the device, everything computed from such a label is NaN instead.
+                the device, in a stack and in a compiled step, everything computed from such a
+                label is NaN instead.
         """
         y = images.y
-        if y.device.type == "cpu" and not torch.compiler.is_compiling():
+        has_values = not (torch.compiler.is_compiling() or is_batchedtensor(y))
+        if has_values and y.device.type == "cpu":
             self.check(y)
         return self._given_labels(y)
 

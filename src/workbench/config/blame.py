@@ -1,7 +1,6 @@
 """Turn exceptions of libraries into errors of the settings that caused them."""
 
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +9,8 @@ from types import FrameType
 
 import torch
 
-from workbench.errors import ConfigError, UserError
+from workbench.errors import ConfigError, UserError, is_of_library
 from workbench.project import the_project
-
-LIBRARIES = tuple(
-    str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")
-)
 
 
 @contextmanager
@@ -69,7 +64,7 @@ def _is_of_own_code(files: list[str]) -> bool:
     # The first two frames are this module's and the block's own, which may call a target that
     # refuses its arguments: that is no bug.
     is_bug = resolved[-1].startswith(project_folders()) and len(files) > 2
-    return is_bug or not all(file.startswith(LIBRARIES) for file in others)
+    return is_bug or not all(map(is_of_library, others))
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -90,6 +90,9 @@ def find_refused(script: str, overrides: Sequence[str], *, is_sweep: bool) -> li
     if not is_sweep:
         refused |= {"hydra.sweep.": "a single run has hydra.run.dir"}
     problems = refuse(overrides, refused)
+    if script == "train" and "hydra.run.dir=." in overrides:
+        fault = ": stands for a new folder in log_dir; leave it out, or name another folder"
+        problems.append(Problem("hydra.run.dir=.", fault))
     if is_sweep and "hydra.mode=RUN" in overrides:
         problems.append(Problem("hydra.mode=RUN", ": -m asks for a sweep; use one of them"))
     return problems

@@ -5,6 +5,7 @@ import re
 
 PATHS = ("resume", "run", "sweep", "checkpoint", "input", "output")
 PATH_WITH_PARENTHESES = re.compile(r"""(?!\w+\()[^"'$]*/[^"'$]*[()][^"'$]*""")
+GRAMMAR = re.compile(r"""[=,\[\](){}'"]""")
 BARE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^,\[\](){}'"]+""")
 
 
@@ -12,15 +13,16 @@ def quote(argument: str) -> str:
     """Quote the value of an override where Hydra's grammar needs it.
 
     That is the case for paths of run folders, whose names contain `=` and `,`
-    (`resume=a/b=c,d` → `resume='a/b=c,d'`), for paths with parentheses, and for letters beyond
-    ASCII (`name=ünï` → `name='ünï'`). A `~/` at the start of the value, which shells do not expand
-    there, is replaced by the home folder.
+    (`resume=a/b=c,d` → `resume='a/b=c,d'`), for other paths that exist and hold such signs, for
+    paths with parentheses, and for letters beyond ASCII (`name=ünï` → `name='ünï'`). A `~/` at the
+    start of the value, which shells do not expand there, is replaced by the home folder.
     """
     name, equals, value = argument.partition("=")
     if value.startswith("~/"):
         value = os.path.expanduser(value)
     is_path = name in PATHS and value not in ("", "null") and value[0] not in "[\"'"
-    if is_path or PATH_WITH_PARENTHESES.fullmatch(value):
+    exists = GRAMMAR.search(value) and "/" in value and os.path.exists(value)
+    if is_path or exists or PATH_WITH_PARENTHESES.fullmatch(value):
         return f"{name}={quoted(value)}"
     if value.isascii():
         return f"{name}{equals}{value}"

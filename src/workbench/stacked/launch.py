@@ -13,6 +13,7 @@ from workbench.config.launch import Launch
 from workbench.config.targets import find_class
 from workbench.console import set_up_logging
 from workbench.errors import one_line
+from workbench.rehearsal import LOCAL
 from workbench.runs.folder import RunFolder
 from workbench.stacked.member import Member
 from workbench.stacked.training import train
@@ -80,6 +81,10 @@ def _obstacles(config: dict[str, Any]) -> Iterator[str]:
         yield "it does not keep its checkpoints with one BestAndLast"
     others = [k for k in kinds if k not in CALLBACKS and not getattr(k, "only_shows", False)]
     yield from (f"a stack does not call {kind.__name__}" for kind in others)
+    for name, node in (config["logger"] or {}).items():
+        # Those with runs of their own elsewhere have one run at a time in a process.
+        if node is not None and not issubclass(find_class(node["_target_"], "logger"), LOCAL):
+            yield f"a stack does not log to {name}"
 
 
 def _without_numbers(config: dict[str, Any]) -> dict[str, Any]:

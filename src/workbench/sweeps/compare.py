@@ -149,7 +149,8 @@ def _is_repeated(runs: Sequence[SweepRun], stage: str, metric: str) -> bool:
 
 def describe_differences(scales: Sequence[Scale]) -> list[str]:
     """The parts of each scale that are not the same in all of them, in words."""
-    differs = [len(set(parts)) > 1 for parts in zip(*scales, strict=True)]
+    columns = itertools.zip_longest(*scales)  # a foreign module says less of its metrics
+    differs = [len(set(parts)) > 1 for parts in columns]
     return [", ".join(itertools.compress(scale, differs)) for scale in scales]
 
 

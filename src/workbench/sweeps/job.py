@@ -11,6 +11,7 @@ from workbench.config.launch import Launch
 from workbench.console import set_up_logging
 from workbench.errors import RunError
 from workbench.init_from import with_weights_file
+from workbench.meaning import Meaning, read_meanings
 from workbench.runs.contents import check_own
 from workbench.runs.folder import ClaimedError, RunFolder
 from workbench.sweeps.gpus import take_gpu
@@ -41,7 +42,8 @@ def run_job(launch: Launch) -> float | None:
         return None
     value = _run_in(folder, launch, trial.judge if trial else None)
     if trial:
-        trial.tell(folder.read_metrics().get("status"), value)
+        known = folder.read_metrics()
+        trial.tell(known.get("status"), value, _meaning(launch, known))
     return value
 
 
@@ -67,6 +69,15 @@ def _running_trial(launch: Launch) -> Any:
     from workbench.sweeps.study import RunningTrial  # imports Optuna, an extra
 
     return RunningTrial(launch.trial)
+
+
+def _meaning(launch: Launch, known: dict[str, Any]) -> Meaning | None:
+    """The meaning of a job's `optimized_metric`, from its `metrics.json`."""
+    if "meanings" not in known:
+        return None
+    return read_meanings(known["meanings"]).of(
+        launch.config["optimized_metric"] or known.get("monitor", "")
+    )
 
 
 def _run_in(folder: RunFolder, launch: Launch, judge: Judge | None) -> float | None:

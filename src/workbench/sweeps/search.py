@@ -13,9 +13,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from workbench.config.search import Search, optuna
+from workbench.console import wrapped
 from workbench.errors import ConfigError
 from workbench.project import Config
-from workbench.sweeps.study import open_study, sampler_for, set_attribute
+from workbench.sweeps.compare import describe_differences
+from workbench.sweeps.study import BETTER, SCALE, open_study, sampler_for, set_attribute
 
 SEARCHER = "searcher"
 """The attribute of a trial with the name of the process that chose it."""
@@ -37,7 +39,7 @@ def search_all(search: Search, launcher: Any, settings: Config, folder: Path) ->
         folder: the sweep folder.
 
     Raises:
-        ConfigError: if the study belongs to another search.
+        ConfigError: if the study belongs to another search, or goes in the wrong direction.
     """
     study = open_study(settings)
     _check_space(study, search.space)
@@ -45,6 +47,7 @@ def search_all(search: Search, launcher: Any, settings: Config, folder: Path) ->
     with _searching(folder) as (choosing, name):
         missing = _show_start(study, settings, folder)
         while True:
+            _check_direction(study)
             with choosing:
                 trials = _next_trials(study, search, settings, folder, missing - len(launched))
                 for trial in trials:
@@ -131,6 +134,16 @@ def _check_space(study: Any, space: dict[str, Any]) -> None:
                 ) from error
 
 
+def _check_direction(study: Any) -> None:
+    wrong = {"minimize": "higher", "maximize": "lower"}[study.direction.name.lower()]
+    if any(t.user_attrs.get(BETTER) == wrong for t in study.get_trials(deepcopy=False)):
+        other = {"higher": "maximize", "lower": "minimize"}[wrong]
+        raise ConfigError(
+            f"hydra.sweeper.direction={study.direction.name.lower()}: of the optimized_metric, "
+            f"{wrong} is better; take hydra.sweeper.direction={other} and another sweep="
+        )
+
+
 def _show_start(study: Any, settings: Config, folder: Path) -> int:
     """Print how many trials are done; return how many are missing."""
     done, total = _count_finished(study), settings["n_trials"]
@@ -147,6 +160,11 @@ def _show_end(study: Any, launched: Sequence[int]) -> int:
         best = study.best_trial
         settings = " ".join(f"{name}={value}" for name, value in best.params.items())
         print(f"best of {study.study_name}: {best.value:.6g} with {settings}")
+    scales = {tuple(t.user_attrs[SCALE]): None for t in trials if SCALE in t.user_attrs}
+    if len(scales) > 1:
+        first, second = describe_differences([*scales])[:2]
+        text = f"these trials do not compare: {first}; {second}. Optimize a metric that all share"
+        print(wrapped(f"The values of {text}, with optimized_metric= and another sweep=."))
     failed = [n for n in launched if trials[n].state == optuna().trial.TrialState.FAIL]
     if failed:
         print(f"{len(failed)} trials failed; the same command tries others in their place.")

@@ -11,7 +11,11 @@ from filelock import FileLock
 from workbench.config.launch import Trial
 from workbench.config.search import make, optuna
 from workbench.errors import ConfigError, one_line
+from workbench.meaning import Meaning
 from workbench.project import Config
+
+BETTER, SCALE = "better", "scale"
+"""The attributes of a trial that say of its value what `Meaning` says of a metric."""
 
 
 def open_study(search: Config) -> Any:
@@ -88,11 +92,14 @@ class RunningTrial:
             self._storage.set_trial_intermediate_value(self._id, epoch, value)
         return bool(self.study.pruner.prune(self.study, self._storage.get_trial(self._id)))
 
-    def tell(self, status: str | None, value: float | None) -> None:
+    def tell(self, status: str | None, value: float | None, meaning: Meaning | None = None) -> None:
         """Record how the run ended: `completed` with a value, `pruned`, or failed."""
         states = optuna().trial.TrialState
         if self._storage.get_trial(self._id).state.is_finished():
             return
+        if meaning:
+            set_attribute(self.search, self.number, BETTER, meaning.better)
+            set_attribute(self.search, self.number, SCALE, [*meaning.of])
         if status == "pruned":
             self.study.tell(self.number, state=states.PRUNED)
         elif status == "completed" and value is not None:

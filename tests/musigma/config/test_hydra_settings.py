@@ -34,6 +34,7 @@ def _fault(*arguments, script="train"):
         ("+hydra.job.env_set.GIT_CONFIG_COUNT=1", "hydra.job.env_set.GIT_CONFIG_COUNT: may not be"),
         ("+hydra.job.env_set.PATH=/x", "hydra.job.env_set.PATH: may not be set by a config"),
         ("hydra.job.env_set={PATH:/x}", "hydra.job.env_set.PATH: may not be set by a config"),
+        ("hydra.run.dir=.", "hydra.run.dir=.: stands for a new folder in log_dir"),
         ("+hydra.nope=1", "+hydra.nope=1: Hydra has no such setting"),
         ("++hydra.nope.x=1", "++hydra.nope.x=1: Hydra has no such setting"),
         ("+hydra.launcher.n_jobs=2", "+hydra.launcher.n_jobs=2: Hydra has no such setting"),

@@ -26,6 +26,7 @@ from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO, IWAE
 from musigma.objectives.likelihoods import Gaussian
 from oracles import PIXELS, SHAPE, LinearGaussian, quiet_trainer
+from stacking import SMOOTH, check_stacked
 from workbench.callbacks import GracefulStop
 from workbench.config.build import build_data, build_module
 from workbench.config.quoting import quote
@@ -516,3 +517,9 @@ def test_a_run_without_its_prior_has_no_samples(trained):
     folder = trained(CONDITIONAL, "model/objective=reconstruction")
     with pytest.raises(RunError, match="samples from the prior and its mean are meaningless"):
         _predict(folder, "sample", label=2)
+
+
+@pytest.mark.slow
+def test_in_a_stack_each_run_is_told_its_own_labels(jobs):
+    common = ("model=conditional_vae", *SMOOTH[1:], "data.val_size=0")
+    check_stacked(jobs, [(*common, "seed=0"), (*common, "seed=1")], 1e-4)

@@ -10,7 +10,7 @@ from musigma.data.mnist import MNISTDataModule
 from stacking import SHORT, SMOOTH, check_alike, check_left_alone, check_stacked
 from workbench.errors import DataError
 from workbench.stacked import training
-from workbench.stacked.launch import run_jobs
+from workbench.stacked.launch import _obstacles, run_jobs
 from workbench.stacked.member import Member
 from workbench.sweeps.job import run_job
 
@@ -107,6 +107,14 @@ def test_a_run_that_diverges_fails_alone_and_the_others_go_on(jobs):
 def test_what_cannot_be_stacked_is_trained_alone_with_a_word(jobs, overrides, reason, capsys):
     added = tuple(f"+{o}" if o.startswith("trainer.acc") else o for o in overrides)
     check_left_alone(jobs, added, capsys, reason)
+
+
+@pytest.mark.parametrize("logger", ["wandb", "mlflow"])
+def test_loggers_with_a_run_at_a_time_are_not_stacked(jobs, logger):
+    chosen = [("logger=[tensorboard,csv]",), (f"logger=[tensorboard,{logger}]",)]
+    local, tracked = jobs("runs", *chosen)
+    assert [*_obstacles(local.config)] == []
+    assert [*_obstacles(tracked.config)] == [f"a stack does not log to {logger}"]
 
 
 class _SeededData(MNISTDataModule):

@@ -17,12 +17,13 @@ from workbench.config.options import Parser
 from workbench.config.resolvers import register_resolvers
 from workbench.config.search import distribution_of
 from workbench.errors import ConfigError
+from workbench.meaning import Meaning
 from workbench.runs.curves import read_curves
 from workbench.runs.folder import CLAIM_TIMEOUT, RunFolder
 from workbench.sweeps import study as studies
 from workbench.sweeps.job import run_job
 from workbench.sweeps.report import report
-from workbench.sweeps.search import LOCKS, SEARCHER, search_all
+from workbench.sweeps.search import LOCKS, SEARCHER, _show_end, search_all
 from workbench.sweeps.study import RunningTrial, open_study
 
 LR = "optimizer.lr=tag(log,interval(1e-4,0.5))"
@@ -361,3 +362,29 @@ def test_optuna_is_imported_for_a_search_only(tmp_path):
         )
         done = python("-c", code)
         assert done.stdout.split()[-1] == str(is_imported), done.stderr
+
+
+@needs("optuna")
+def test_a_search_in_the_wrong_direction_ends_with_its_first_trial(search, tmp_path):
+    with pytest.raises(ConfigError, match="direction=maximize: of the optimized_metric, lower is"):
+        search("data.noise=choice(0.1,0.2)", "hydra.sweeper.direction=maximize")
+    assert len(runs_in(tmp_path)) == 1
+
+
+@needs("optuna")
+@pytest.mark.parametrize("quantities", ["aa", "ab"])
+def test_trials_of_different_quantities_are_said_not_to_compare(quantities, settings_of, capsys):
+    study = open_study(settings_of())
+    for number, name in enumerate(quantities):
+        study.ask()
+        meaning = Meaning("nats", ("points", f"loss {name}"))
+        RunningTrial(Trial(settings_of(), number)).tell("completed", 1.0, meaning)
+    assert _show_end(study, [0, 1]) == 0
+    assert ("do not compare: loss a; loss b" in capsys.readouterr().out) == (quantities == "ab")
+
+
+@needs("optuna")
+def test_a_launcher_that_takes_no_searches_is_refused_before_there_is_a_study(search, tmp_path):
+    with pytest.raises(ConfigError, match="hydra/launcher=stacked is for grids"):
+        search("data.noise=choice(0.1,0.2)", "hydra/launcher=stacked")
+    assert not (tmp_path / "logs").exists()

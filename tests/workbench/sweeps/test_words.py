@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from workbench.sweeps.compare import describe_differences
 from workbench.sweeps.words import number
 
 
@@ -18,3 +19,9 @@ from workbench.sweeps.words import number
 )
 def test_a_number_has_its_decimals_and_a_huge_one_a_few_digits(value, error, text):
     assert number(value, 2, error) == text
+
+
+def test_scales_of_which_one_says_less_are_told_apart():
+    """As those of a LightningModule of one's own, beside a module of the project."""
+    scales = [("MNIST", "as Mine logs it"), ("MNIST", "log p(x)", "Laplace likelihood")]
+    assert describe_differences(scales) == ["as Mine logs it", "log p(x), Laplace likelihood"]
