@@ -16,7 +16,7 @@ def main(cfg: Any) -> float | None:
         from workbench.sweeps.job import run_job
 
         return run_job(launch)
-    from workbench.training import run
+    from workbench.training.run import run
 
     return run(launch)
 

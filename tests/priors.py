@@ -30,7 +30,7 @@ from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
-from workbench.training import run
+from workbench.training.run import run
 
 BINARY = ("model/likelihood=bernoulli", "data.normalization=binarize_dynamic")
 PANEL = "callbacks.latent_panel={_target_:musigma.callbacks.LatentPanel,every_n_epochs:2,images:20}"

@@ -39,7 +39,7 @@ class Resuming:
 
         from workbench.config.quoting import quote
         from workbench.runs.weights import load_checkpoint
-        from workbench.training import run
+        from workbench.training.run import run
 
         whole = self.trained(*overrides)
         with self.monkeypatch.context() as patch:

@@ -6,7 +6,7 @@ import torch
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError, RunError, UserError
 from workbench.runs.weights import load_checkpoint
-from workbench.training import run
+from workbench.training.run import run
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from warm import TESTS, python
 from workbench.config.build import build_data, build_module
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
-from workbench.trainer import build_trainer
+from workbench.training.trainer import build_trainer
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from resuming import flat, stop_at
 from workbench.config.quoting import quote
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
-from workbench.training import run
+from workbench.training.run import run
 
 pytestmark = pytest.mark.slow
 

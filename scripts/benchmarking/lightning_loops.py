@@ -18,9 +18,9 @@ from benchmarking.race import Pace
 from musigma.assemble import assemble, build_data
 from musigma.data import Batch
 from musigma.models import LatentVariableModel
-from workbench.fitting import train
 from workbench.project import Config
-from workbench.trainer import build_trainer
+from workbench.training.fitting import train
+from workbench.training.trainer import build_trainer
 
 
 def minimal(pace: Pace, config: Config) -> None:

@@ -20,7 +20,7 @@ from musigma.data import ImageDataModule
 from musigma.models import LatentVariableModel
 from musigma.seeding import derive_seed, seed_noise
 from workbench.project import Config
-from workbench.trainer import spare_driver_lookups
+from workbench.training.trainer import spare_driver_lookups
 
 
 def notebook(pace: Pace, config: Config) -> None:

@@ -18,9 +18,9 @@ from workbench.config.signatures import arguments_of
 from workbench.config.targets import find_class, target_of
 from workbench.errors import ConfigError, DataError
 from workbench.foreign import adapted, is_foreign
-from workbench.parameter_groups import OptimizerRecipe
+from workbench.optimizers.parameter_groups import OptimizerRecipe
+from workbench.optimizers.schedules import SchedulerRecipe
 from workbench.project import Config
-from workbench.schedules import SchedulerRecipe
 from workbench.seeded_draws import SeededReports
 
 DEFAULT = "musigma.module.AutoencoderModule"

@@ -21,9 +21,9 @@ from musigma.objectives.objective import joined, with_penalties
 from musigma.pairing import check_penalties, check_shapes, pair, start_at_mean_image
 from musigma.seeding import FIXED_SEED, derive_seed, seed_noise
 from workbench.module import ReportingModule, Stage
-from workbench.parameter_groups import OptimizerRecipe
+from workbench.optimizers.parameter_groups import OptimizerRecipe
+from workbench.optimizers.schedules import SchedulerRecipe
 from workbench.ranges import Seed, checked
-from workbench.schedules import SchedulerRecipe
 from workbench.seeded_draws import SeededDraws
 
 log = logging.getLogger(__name__)

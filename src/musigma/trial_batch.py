@@ -12,7 +12,7 @@ from musigma.objectives import Draw
 from musigma.seeding import FIXED_SEED
 from workbench.config.blame import blaming
 from workbench.errors import ConfigError
-from workbench.parts import is_within
+from workbench.optimizers.parts import is_within
 
 MOST_SAMPLES = 2
 """The largest number of samples per image to try; more could take a lot of memory."""

@@ -19,7 +19,7 @@ from workbench.console import set_up_logging
 from workbench.errors import ConfigError
 from workbench.project import Config, the_project
 from workbench.runs.folder import RunFolder
-from workbench.trainer import build_trainer
+from workbench.training.trainer import build_trainer
 
 
 class RunObjects(NamedTuple):

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from workbench.early_stopping import stopping_reason
 from workbench.epoch_means import EpochMeans
 from workbench.example_values import ExampleValues
-from workbench.optimized import OptimizedModule
+from workbench.optimizers.module import OptimizedModule
 from workbench.project import Config, lazy
 
 log = logging.getLogger(__name__)

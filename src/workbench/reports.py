@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from workbench.module import Stage
-from workbench.parts import frozen_modules
+from workbench.optimizers.parts import frozen_modules
 from workbench.project import Config, the_project
 
 PREFIXES: dict[Stage, str] = {

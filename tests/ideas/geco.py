@@ -10,7 +10,7 @@ from torch.optim import SGD
 
 from musigma.objectives import Draw, Loss, Objective
 from musigma.objectives.objective import common_terms
-from workbench.parameter_groups import OptimizerRecipe
+from workbench.optimizers.parameter_groups import OptimizerRecipe
 from workbench.ranges import Count, Finite, checked
 
 slow_sgd = functools.partial(SGD, lr=1e-4)

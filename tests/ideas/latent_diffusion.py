@@ -14,7 +14,7 @@ from musigma.models.priors import Prior
 from musigma.objectives import Draw
 from musigma.objectives.likelihoods import Likelihood
 from musigma.seeding import normal_noise
-from workbench.parameter_groups import OptimizerRecipe
+from workbench.optimizers.parameter_groups import OptimizerRecipe
 from workbench.ranges import Count, checked
 
 

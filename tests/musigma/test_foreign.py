@@ -29,7 +29,7 @@ from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
 from workbench.sweeps.job import run_job
 from workbench.sweeps.report import report
-from workbench.training import run
+from workbench.training.run import run
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"

@@ -19,7 +19,7 @@ from workbench.config.command_line import read_command_line
 from workbench.config.identity import identity
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError, RunError
-from workbench.training import run
+from workbench.training.run import run
 
 PACKAGES = ("musigma", "workbench")
 CONFIGS = Path(__file__).parents[2] / "configs"

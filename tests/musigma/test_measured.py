@@ -19,7 +19,7 @@ from workbench.errors import ConfigError, RunError
 from workbench.runs.curves import read_curves
 from workbench.runs.resume import find_runs
 from workbench.runs.weights import load_checkpoint
-from workbench.training import run
+from workbench.training.run import run
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from commands import SHORT_SEARCH, UNRENDERED, run_steps, script
 from musigma.paths import PROJECT_ROOT
 from shapes import coloured_shapes, write_folder
 from workbench.errors import ConfigError, DataError
-from workbench.training import run
+from workbench.training.run import run
 
 pytestmark = pytest.mark.slow
 

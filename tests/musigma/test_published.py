@@ -11,7 +11,7 @@ from workbench.config.identity import identity
 from workbench.config.misfits import find_misfits
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError
-from workbench.training import run
+from workbench.training.run import run
 
 SOURCE = {"source": "Somebody 2020, Table 1", "differs": "the budget"}
 PUBLISHED = (

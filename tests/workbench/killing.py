@@ -11,7 +11,7 @@ from warm import server
 from workbench.project import hand_over, the_project
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
-from workbench.training import run
+from workbench.training.run import run
 
 
 def start(launch, *boundary):

@@ -16,6 +16,6 @@ import torch.utils.tensorboard  # noqa: F401
 import workbench.config.command_line
 import workbench.script
 import workbench.sweeps.report
-import workbench.training  # noqa: F401
+import workbench.training.run  # noqa: F401
 
 gc.freeze()  # or each fork would copy all that its garbage collector looks at

@@ -89,7 +89,7 @@ def compose_small(compose_launch, small):
 def run_here(compose_small):
     """Overrides → the folder of a small run that was made in this process."""
     from workbench.runs.folder import RunFolder
-    from workbench.training import run
+    from workbench.training.run import run
 
     def run_them(*overrides):
         launch = compose_small(*overrides)

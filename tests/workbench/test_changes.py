@@ -4,7 +4,7 @@ import pytest
 
 from workbench.config.quoting import quote
 from workbench.runs.weights import load_checkpoint
-from workbench.training import run
+from workbench.training.run import run
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,9 @@ def test_a_run_that_goes_on_still_says_how_it_began(trained, compose_launch, mon
     assert folder.read_overrides()[-1] == "trainer.max_epochs=2"
     assert not any(override.startswith("resume") for override in folder.read_overrides())
     assert folder.read_metrics()["seconds"] > seconds
-    monkeypatch.setattr("workbench.run_records.describe_environment", lambda device: "elsewhere\n")
+    monkeypatch.setattr(
+        "workbench.training.records.describe_environment", lambda device: "elsewhere\n"
+    )
     run(compose_launch(resume, "trainer.max_epochs=3"))
     assert folder.read_environment().startswith(environment)
     assert folder.read_environment().endswith("\n\nelsewhere\n")

@@ -18,7 +18,7 @@ from workbench.errors import ConfigError
 from workbench.runs.folder import RunFolder
 from workbench.sweeps.job import job_path
 from workbench.sweeps.sweep import launch_all
-from workbench.training import run
+from workbench.training.run import run
 
 
 @pytest.fixture(autouse=True)

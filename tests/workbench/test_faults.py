@@ -15,7 +15,7 @@ from workbench.errors import ConfigError, DataError, RunError
 from workbench.runs.folder import RunFolder
 from workbench.runs.resume import newest_checkpoint
 from workbench.runs.weights import load_checkpoint
-from workbench.training import run
+from workbench.training.run import run
 
 
 def _flip_a_byte(path):

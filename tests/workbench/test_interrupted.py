@@ -10,7 +10,7 @@ import pytest
 from workbench.errors import ConfigError, plain_errors
 from workbench.sweeps import job
 from workbench.sweeps.job import job_path, run_job
-from workbench.training import run
+from workbench.training.run import run
 
 
 def test_a_job_that_is_stopped_before_its_first_step_leaves_no_folder(compose_small, monkeypatch):
@@ -59,7 +59,7 @@ def test_ctrl_c_while_a_run_is_rehearsed_leaves_no_folder(compose_small, tmp_pat
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("workbench.rehearsal.rehearse", stop)
+    monkeypatch.setattr("workbench.training.rehearsal.rehearse", stop)
     launch = compose_small(f"hydra.run.dir={tmp_path}/mine")
     (tmp_path / "mine").mkdir()  # as Hydra does
     with pytest.raises(KeyboardInterrupt):
@@ -72,7 +72,7 @@ def test_ctrl_c_while_a_logger_connects_leaves_no_folder(compose_small, tmp_path
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("workbench.training.open_trackers", stop)
+    monkeypatch.setattr("workbench.training.run.open_trackers", stop)
     with pytest.raises(KeyboardInterrupt):
         run(compose_small())
     assert not [*tmp_path.glob("logs/runs/*")]

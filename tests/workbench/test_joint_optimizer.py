@@ -10,9 +10,9 @@ from torch.optim import SGD, Adam
 from torch.optim.lr_scheduler import OneCycleLR
 
 from workbench.errors import ConfigError
-from workbench.joint_optimizer import JointOptimizer
 from workbench.module import ReportingModule
-from workbench.parameter_groups import make_own_optimizers
+from workbench.optimizers.joint import JointOptimizer
+from workbench.optimizers.parameter_groups import make_own_optimizers
 
 
 def _parts():

@@ -13,13 +13,13 @@ from workbench.config.misfits import find_misfits
 from workbench.config.quoting import quote
 from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError, RunError
-from workbench.init_from import begin_with, with_weights_file
 from workbench.module import ReportingModule
-from workbench.parameter_groups import make_optimizer
-from workbench.parts import find_part, freeze
+from workbench.optimizers.parameter_groups import make_optimizer
+from workbench.optimizers.parts import find_part, freeze
 from workbench.runs.weights import load_checkpoint
 from workbench.sweeps.sweep import launch_all
-from workbench.training import run
+from workbench.training.init_from import begin_with, with_weights_file
+from workbench.training.run import run
 
 
 class Two(ReportingModule):

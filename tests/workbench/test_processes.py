@@ -11,7 +11,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger
 from torch.distributed import HashStore
 
-from workbench import preparing, processes
+from workbench import processes
 from workbench.config.trainer_rules import check_processes
 from workbench.errors import ConfigError, RunError
 from workbench.processes import (
@@ -21,6 +21,7 @@ from workbench.processes import (
     launcher,
     single_process,
 )
+from workbench.training import preparing
 
 SLURM = {
     "SLURM_NTASKS": "2",

@@ -11,10 +11,10 @@ from workbench.callbacks import BestAndLast
 from workbench.config.misfits import find_misfits
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError
+from workbench.optimizers.schedules import WarmupCosine, schedule_of
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
-from workbench.schedules import WarmupCosine, schedule_of
-from workbench.training import run
+from workbench.training.run import run
 
 TORCH = "torch.optim.lr_scheduler."
 
@@ -27,7 +27,7 @@ def scheduler(name, **settings):
 
 
 ONECYCLE = scheduler("OneCycleLR", max_lr=0.1, interval="step")
-COSINE = scheduler("workbench.schedules.WarmupCosine", interval="step")
+COSINE = scheduler("workbench.optimizers.schedules.WarmupCosine", interval="step")
 PLATEAU = scheduler("ReduceLROnPlateau", patience=0, threshold=0.9, factor=0.5)
 
 
@@ -54,8 +54,8 @@ def test_a_schedule_by_steps_is_as_long_as_the_training(run_here):
 
 
 def test_its_length_follows_whatever_ends_the_training(run_here):
-    every = scheduler("workbench.schedules.WarmupCosine", interval="step", frequency=2)
-    by_epoch = scheduler("workbench.schedules.WarmupCosine")
+    every = scheduler("workbench.optimizers.schedules.WarmupCosine", interval="step", frequency=2)
+    by_epoch = scheduler("workbench.optimizers.schedules.WarmupCosine")
     for overrides, total in (
         ([*COSINE, "++trainer.max_steps=3"], 3),
         ([*COSINE, "++trainer.accumulate_grad_batches=3"], 4),

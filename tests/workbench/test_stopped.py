@@ -12,7 +12,7 @@ from workbench.callbacks.graceful_stop import SIGNALS
 from workbench.config.quoting import quote
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
-from workbench.training import run
+from workbench.training.run import run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 
@@ -25,7 +25,7 @@ def _kill_at(patch, method, number, is_due=lambda module: True):
             os.kill(os.getpid(), number)
         return original(self, *arguments)
 
-    patch.setattr("workbench.rehearsal.rehearse", lambda *_: None)
+    patch.setattr("workbench.training.rehearsal.rehearse", lambda *_: None)
     patch.setattr(Line, method, step)
 
 
@@ -34,7 +34,7 @@ def _never(self, *arguments):
 
 
 def _resume_and_compare(path, whole, compose_launch, monkeypatch):
-    monkeypatch.setattr("workbench.rehearsal.rehearse", lambda *_: None)
+    monkeypatch.setattr("workbench.training.rehearsal.rehearse", lambda *_: None)
     monkeypatch.setattr(Line, "training_step", _never)
     run(compose_launch(quote(f"resume={path}")))
     folder = RunFolder.open(path)

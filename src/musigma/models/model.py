@@ -14,7 +14,7 @@ from musigma.objectives.likelihoods import Likelihood
 from musigma.shapes import ImageShape
 from workbench.errors import ConfigError
 from workbench.meaning import Meaning
-from workbench.parameter_groups import OptimizerRecipe
+from workbench.optimizers.parameter_groups import OptimizerRecipe
 
 
 class Images(Protocol):

@@ -14,7 +14,7 @@ from torch.optim import Adam
 from musigma.objectives.draw import Draw
 from musigma.objectives.objective import Loss, Objective, common_terms
 from musigma.seeding import FIXED_SEED
-from workbench.parameter_groups import OptimizerRecipe
+from workbench.optimizers.parameter_groups import OptimizerRecipe
 from workbench.ranges import Count, Weight, checked
 
 discriminator_adam = functools.partial(Adam, lr=1e-4, betas=(0.5, 0.9))

@@ -10,7 +10,7 @@ from musigma.objectives.draw import Draw
 from musigma.objectives.schedules import Constant, Schedule
 from workbench.errors import ConfigError
 from workbench.meaning import Meaning
-from workbench.parameter_groups import OptimizerRecipe
+from workbench.optimizers.parameter_groups import OptimizerRecipe
 
 
 class Loss(NamedTuple):

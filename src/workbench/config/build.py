@@ -13,7 +13,7 @@ from workbench.config.module_config import module_config
 from workbench.errors import ConfigError
 from workbench.foreign import is_foreign
 from workbench.module import reports_of
-from workbench.parts import find_part, freeze
+from workbench.optimizers.parts import find_part, freeze
 from workbench.project import Config, the_project
 
 

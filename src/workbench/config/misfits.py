@@ -106,7 +106,7 @@ def _try_batch(
         with torch.device(device):
             module = build_module({**config, "compile": False}, data)
         if is_new:
-            lazy("workbench.init_from.check_fits")(module, config)
+            lazy("workbench.training.init_from.check_fits")(module, config)
         if is_foreign(type(module)):
             return None
         if any(map(is_lazy, module.parameters())):

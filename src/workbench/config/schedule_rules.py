@@ -11,9 +11,9 @@ from torch.optim.lr_scheduler import OneCycleLR
 from workbench.config.blame import blaming
 from workbench.config.instantiate import instantiate
 from workbench.errors import ConfigError
-from workbench.parameter_groups import OptimizerRecipe
+from workbench.optimizers.parameter_groups import OptimizerRecipe
+from workbench.optimizers.schedules import Length, Schedule, SchedulerRecipe, schedule_of
 from workbench.project import Config
-from workbench.schedules import Length, Schedule, SchedulerRecipe, schedule_of
 
 MOST_STEPS = 1000
 """The most steps for which a scheduler is tried."""

@@ -13,9 +13,9 @@ from workbench.config.check import MISSING
 from workbench.config.settings import EXTRAS
 from workbench.config.signatures import arguments_of
 from workbench.config.targets import find_class
+from workbench.optimizers.schedules import TIMING
 from workbench.project import the_project
 from workbench.ranges import CHECKED
-from workbench.schedules import TIMING
 
 NESTED = {"if": {"type": "object"}, "then": {"$ref": "#/$defs/node"}}
 INTERPOLATION = {"type": "string", "pattern": r"^\$\{"}

@@ -9,9 +9,9 @@ from pydantic import Field
 from torch.utils.tensorboard import SummaryWriter
 
 from workbench.loggers import TensorBoard
-from workbench.parameter_groups import OptimizerRecipe
+from workbench.optimizers.parameter_groups import OptimizerRecipe
+from workbench.optimizers.schedules import TIMING, SchedulerRecipe
 from workbench.ranges import Count, Seed, Weight
-from workbench.schedules import TIMING, SchedulerRecipe
 
 Name = Annotated[str, Field(min_length=1)]
 

@@ -13,11 +13,11 @@ from workbench.config.launch import Launch
 from workbench.config.targets import find_class
 from workbench.console import set_up_logging
 from workbench.errors import one_line
-from workbench.rehearsal import LOCAL
 from workbench.runs.folder import RunFolder
 from workbench.stacked.member import Member
 from workbench.stacked.training import train
 from workbench.sweeps.job import job_path, mark_running, run_job, take_one_gpu
+from workbench.training.rehearsal import LOCAL
 
 log = logging.getLogger(__name__)
 

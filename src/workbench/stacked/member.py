@@ -16,15 +16,15 @@ from workbench.callbacks.checkpoints import BestAndLast, Name
 from workbench.config.build import build_module
 from workbench.config.launch import Launch
 from workbench.errors import ConfigError
-from workbench.preparing import prepare_data
 from workbench.processes import Processes
-from workbench.rehearsal import check_and_rehearse
 from workbench.runs.folder import RunFolder
 from workbench.runs.restorable import check_restorable
 from workbench.runs.resume import newest_checkpoint
 from workbench.stacked.leaves import split
 from workbench.stacked.stack import own_attributes
-from workbench.trainer import build_trainer
+from workbench.training.preparing import prepare_data
+from workbench.training.rehearsal import check_and_rehearse
+from workbench.training.trainer import build_trainer
 
 SKIPPED_HOOKS = {
     *(

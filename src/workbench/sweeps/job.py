@@ -10,12 +10,12 @@ from workbench.config.identity import identity
 from workbench.config.launch import Launch
 from workbench.console import set_up_logging
 from workbench.errors import RunError
-from workbench.init_from import with_weights_file
 from workbench.meaning import Meaning, read_meanings
 from workbench.runs.contents import check_own
 from workbench.runs.folder import ClaimedError, RunFolder
 from workbench.sweeps.gpus import take_gpu
-from workbench.training import optimized_value, run
+from workbench.training.init_from import with_weights_file
+from workbench.training.run import optimized_value, run
 
 log = logging.getLogger(__name__)
 

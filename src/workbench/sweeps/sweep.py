@@ -5,9 +5,9 @@ from typing import Any
 
 from workbench.config import hydra_adapter
 from workbench.config.command_line import CommandLine
-from workbench.init_from import read_source, with_weights_file
 from workbench.runs.output import check_writable
 from workbench.sweeps.plan import show_failures, show_plan, show_report_command
+from workbench.training.init_from import read_source, with_weights_file
 
 
 def launch_all(command: CommandLine, launcher: Any, at_once: int | None) -> int:

@@ -30,7 +30,7 @@ from musigma.objectives.likelihoods import Laplace
 from workbench.callbacks.summary_writers import summary_writers
 from workbench.config.quoting import quote
 from workbench.runs.weights import load_checkpoint
-from workbench.training import run
+from workbench.training.run import run
 
 pytestmark = pytest.mark.slow
 

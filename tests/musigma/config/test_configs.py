@@ -15,7 +15,7 @@ from musigma.paths import PROJECT_ROOT
 from workbench.config.build import build_data, build_module, compared_settings
 from workbench.config.targets import find_class
 from workbench.errors import ConfigError
-from workbench.trainer import build_trainer
+from workbench.training.trainer import build_trainer
 
 CONFIGS = PROJECT_ROOT / "configs"
 HERE = {"gpu": False, "gpu_mixed": False, "mps": torch.backends.mps.is_available()}

@@ -11,7 +11,7 @@ from workbench.config.resolvers import register_resolvers
 from workbench.config.trainer_rules import check_devices
 from workbench.errors import ConfigError, DataError
 from workbench.runs.folder import RunFolder
-from workbench.training import run
+from workbench.training.run import run
 
 PANEL = "{_target_:musigma.callbacks.LatentPanel}"
 CALLBACK = "+callbacks.x._target_=lightning.pytorch.callbacks."
@@ -218,14 +218,14 @@ def test_a_panel_that_cannot_be_made_stops_the_run_before_it_starts(
 @pytest.mark.slow
 def test_a_rehearsal_changes_nothing_that_a_run_computes(trained, run_here, monkeypatch):
     with_it = trained().read_metrics()["metrics"]
-    monkeypatch.setattr("workbench.rehearsal.rehearse", lambda *_: None)
+    monkeypatch.setattr("workbench.training.rehearsal.rehearse", lambda *_: None)
     assert run_here().read_metrics()["metrics"] == with_it
 
 
 def test_sigterm_before_the_first_step_leaves_an_interrupted_run(compose_small, monkeypatch):
     launch = compose_small()
     monkeypatch.setattr(
-        "workbench.run_records.show_summary", lambda *_: signal.raise_signal(signal.SIGTERM)
+        "workbench.training.records.show_summary", lambda *_: signal.raise_signal(signal.SIGTERM)
     )
     with pytest.raises(SystemExit) as end:
         run(launch)

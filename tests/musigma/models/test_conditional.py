@@ -34,7 +34,7 @@ from workbench.errors import ConfigError, DataError, RunError
 from workbench.runs.weights import load_checkpoint
 from workbench.sweeps.collect import collect
 from workbench.sweeps.compare import compare
-from workbench.training import run
+from workbench.training.run import run
 
 pytestmark = pytest.mark.slow
 

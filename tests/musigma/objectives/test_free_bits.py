@@ -10,7 +10,7 @@ from oracles import normal_draw
 from trapped import trap_tests
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError, RunError
-from workbench.training import run
+from workbench.training.run import run
 
 
 @pytest.fixture

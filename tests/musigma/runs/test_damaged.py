@@ -12,10 +12,10 @@ from musigma.commands.evaluate import evaluate
 from musigma.commands.predict import predict
 from workbench.config.quoting import quote
 from workbench.errors import UserError
-from workbench.preparing import prepare
 from workbench.processes import Processes
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
+from workbench.training.preparing import prepare
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from workbench.config.quoting import quote
 from workbench.errors import RunError
 from workbench.runs.folder import RunFolder
 from workbench.runs.resume import find_runs
-from workbench.training import run
+from workbench.training.run import run
 
 pytestmark = pytest.mark.slow
 

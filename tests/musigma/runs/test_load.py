@@ -15,7 +15,7 @@ from musigma.project import PROJECT
 from workbench.errors import RunError
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
-from workbench.training import run
+from workbench.training.run import run
 
 
 def test_load_run_gives_the_trained_model_data_and_config(trained):

@@ -9,7 +9,7 @@ from workbench.config.command_line import read_command_line
 from workbench.config.quoting import quote
 from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError, RunError
-from workbench.training import run
+from workbench.training.run import run
 
 pytestmark = [
     pytest.mark.slow,

@@ -69,7 +69,7 @@ def test_a_stopped_stack_resumes_to_the_same_bits(jobs, monkeypatch, calls):
 
 @pytest.mark.slow
 def test_a_run_of_a_stack_is_resumed_alone(jobs, compose_launch):
-    from workbench.training import run
+    from workbench.training.run import run
 
     stacked = jobs("stacked", *((*SMOOTH, f"seed={seed}") for seed in (0, 1)))
     run_jobs(stacked, 64)

@@ -16,7 +16,7 @@ from workbench.callbacks import BestAndLast
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError
 from workbench.runs.weights import load_checkpoint
-from workbench.training import run
+from workbench.training.run import run
 
 
 def _best(monitor="val/loss", mode="min"):

@@ -11,9 +11,9 @@ from workbench.config.instantiate import instantiate
 from workbench.config.settings import ReportSettings, RunSettings
 from workbench.meaning import Meaning, Meanings
 from workbench.module import ReportingModule, Stage
-from workbench.parameter_groups import OptimizerRecipe
+from workbench.optimizers.parameter_groups import OptimizerRecipe
+from workbench.optimizers.schedules import SchedulerRecipe
 from workbench.project import Project
-from workbench.schedules import SchedulerRecipe
 from workbench.seeded_draws import SeededDraws
 
 

@@ -9,7 +9,7 @@ def main(cfg):
     """Read one job and run it."""
     from workbench.config.launch import read_launch
     from workbench.sweeps.job import run_job
-    from workbench.training import run
+    from workbench.training.run import run
 
     launch = read_launch(cfg)
     return run_job(launch) if launch.in_sweep else run(launch)

@@ -13,10 +13,10 @@ from workbench.console import display_path, next_steps, show_results, show_summa
 from workbench.foreign import is_foreign
 from workbench.meaning import Meanings
 from workbench.module import ReportingModule, reports_of
-from workbench.preparing import PreparedRun
 from workbench.project import the_project
 from workbench.runs.environment import describe_environment
 from workbench.runs.values import write_values
+from workbench.training.preparing import PreparedRun
 
 log = logging.getLogger(__name__)
 

@@ -13,15 +13,15 @@ from workbench.config.blame import blaming
 from workbench.config.launch import Launch
 from workbench.console import set_up_logging
 from workbench.errors import ConfigError, UserError
-from workbench.fitting import train
 from workbench.module import reports_of
-from workbench.preparing import PreparedRun, prepare
 from workbench.processes import connected_processes, launcher, single_process
 from workbench.project import the_project
-from workbench.run_records import record_results, record_start
 from workbench.runs.folder import RunFolder
 from workbench.runs.recording import recorded
 from workbench.runs.tracking import open_trackers
+from workbench.training.fitting import train
+from workbench.training.preparing import PreparedRun, prepare
+from workbench.training.records import record_results, record_start
 
 
 def run(

@@ -26,11 +26,11 @@ from workbench.config.trainer_rules import check_processes
 from workbench.console import silenced
 from workbench.foreign import is_foreign
 from workbench.module import ReportingModule, reports_of
+from workbench.optimizers.schedules import length_of
 from workbench.processes import Processes
 from workbench.project import Config, the_project
 from workbench.runs.weights import load_checkpoint
-from workbench.schedules import length_of
-from workbench.trainer import build_trainer
+from workbench.training.trainer import build_trainer
 
 LEFT_OUT = (GracefulStop, StopWhenNotFinite)
 """Callbacks that make no sense in two steps, besides those with `only_shows = True`."""

@@ -11,11 +11,15 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from workbench.joint_optimizer import JointOptimizer, parts_of
-from workbench.optimizer_numbers import numbers_of, set_numbers
-from workbench.parameter_groups import OptimizerRecipe, make_optimizer, make_own_optimizers
-from workbench.parts import frozen_modules
-from workbench.schedules import (
+from workbench.optimizers.joint import JointOptimizer, parts_of
+from workbench.optimizers.numbers import numbers_of, set_numbers
+from workbench.optimizers.parameter_groups import (
+    OptimizerRecipe,
+    make_optimizer,
+    make_own_optimizers,
+)
+from workbench.optimizers.parts import frozen_modules
+from workbench.optimizers.schedules import (
     UNKNOWN_LENGTH,
     Length,
     Schedule,
@@ -46,7 +50,7 @@ class OptimizedModule(L.LightningModule):
     """The metric that decides which checkpoint is best; lower is better."""
 
     frozen: tuple[str, ...] = ()
-    """Parts frozen by `workbench.parts.freeze`."""
+    """Parts frozen by `workbench.optimizers.parts.freeze`."""
 
     transferred: frozenset[str] = frozenset()
     """Weights that come from another run, which the module does not initialize."""

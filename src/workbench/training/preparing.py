@@ -16,16 +16,22 @@ from workbench.config.launch import Launch
 from workbench.config.misfits import find_misfits
 from workbench.config.places import places_of, remember, unnamed_places
 from workbench.errors import ConfigError, RunError
-from workbench.init_from import SourceWeights, Transfer, read_source, transfer, with_weights_file
 from workbench.module import reports_of
 from workbench.processes import Processes, check_same_settings, check_shared
 from workbench.project import Config, the_project
-from workbench.rehearsal import check_and_rehearse
 from workbench.runs.changes import check_averages, check_changes, check_kept, check_progress
 from workbench.runs.folder import RunFolder
 from workbench.runs.restorable import check_restorable
 from workbench.runs.resume import find_run_to_resume, newest_checkpoint, with_overrides
-from workbench.trainer import build_trainer
+from workbench.training.init_from import (
+    SourceWeights,
+    Transfer,
+    read_source,
+    transfer,
+    with_weights_file,
+)
+from workbench.training.rehearsal import check_and_rehearse
+from workbench.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from workbench.config.launch import Launch
 from workbench.console import display_path, show_table
 from workbench.errors import ConfigError, RunError, one_line
-from workbench.parts import find_part, is_within
+from workbench.optimizers.parts import find_part, is_within
 from workbench.project import Config
 from workbench.runs.resume import find_run
 from workbench.runs.weights import WEIGHTS, is_weight, load_checkpoint, load_weights

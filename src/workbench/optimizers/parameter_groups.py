@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from workbench.errors import ConfigError
-from workbench.parts import find_part, is_within
+from workbench.optimizers.parts import find_part, is_within
 
 OptimizerRecipe = Callable[[Iterable[nn.Parameter]], Optimizer]
 
