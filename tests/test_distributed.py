@@ -107,12 +107,9 @@ QUICK = (
 )
 
 
-BY_DEFAULT = ("a data module of one's own",)
-
-
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[] if n in BY_DEFAULT else pytest.mark.exhaustive) for n in LOADERS],
+    LOADERS,
 )
 def test_two_processes_share_what_any_loader_gives(name, tmp_path):
     """Each takes its half, both agree on the best checkpoint, and one process measures the same."""

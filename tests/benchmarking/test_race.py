@@ -39,6 +39,7 @@ def test_every_pipeline_has_its_turns_and_the_first_does_not_count():
         assert all(epoch.cpu >= 0 for epoch in row.epochs)
 
 
+@pytest.mark.exhaustive
 def test_a_pipeline_that_breaks_ends_the_race():
     with pytest.raises(EOFError):
         race({"a": _three_images, "b": _breaks}, rounds=1)

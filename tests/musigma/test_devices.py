@@ -61,9 +61,9 @@ def _flat(metrics, place=""):
 @pytest.mark.parametrize(
     "overrides",
     [
-        ("model=vae",),
+        pytest.param(("model=vae",), marks=pytest.mark.exhaustive),
         ("model=vae", *OPTIMAL, "model.latent_dim=3", "data.normalization=dequantize"),
-        ("model=autoencoder",),
+        pytest.param(("model=autoencoder",), marks=pytest.mark.exhaustive),
     ],
     ids=["vae", "random pixels", "point"],
 )

@@ -99,6 +99,7 @@ def doubled(tmp_path, monkeypatch):
     sys.modules.pop("mylab_modules", None)
 
 
+@pytest.mark.slow
 def test_another_module_is_chosen_by_config_trained_swept_and_resumed(
     doubled, run_here, compose_launch
 ):

@@ -181,7 +181,15 @@ def test_final_weights_that_are_better_are_the_best_checkpoint_and_what_others_h
         assert state["best"] == pytest.approx(best["validation"]["loss"])
 
 
-@pytest.mark.parametrize("settings", [(), EVERY_SECOND, ("++trainer.max_steps=3",), (EMA,)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        EVERY_SECOND,
+        pytest.param(("++trainer.max_steps=3",), marks=pytest.mark.exhaustive),
+        (EMA,),
+    ],
+)
 def test_resuming_a_finished_run_changes_no_checkpoint_no_curve_and_no_metric(
     settings, trained, compose_launch, capsys
 ):
@@ -291,7 +299,14 @@ def test_evaluate_agrees_with_the_table_of_averaged_weights(trained, undrawn):
     assert found["l1"]["mean"] == pytest.approx(reported, rel=1e-6)
 
 
-@pytest.mark.parametrize("place", [(0, 2), (1, 0), (1, 4)])
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param((0, 2), marks=pytest.mark.exhaustive),
+        pytest.param((1, 0), marks=pytest.mark.exhaustive),
+        (1, 4),
+    ],
+)
 def test_a_run_with_averaged_weights_resumes_from_the_raw_ones_to_the_same_bits(
     place, run_here, trained, compose_launch, tmp_path, monkeypatch
 ):

@@ -166,6 +166,7 @@ def test_a_batch_can_be_overfitted(run_here):
     assert metrics["train/l1"] < 0.6 * untrained["train/l1"]
 
 
+@pytest.mark.slow
 def test_centred_output_begins_at_the_mean_image(run_here):
     common = ("trainer.max_epochs=1", "optimizer.lr=0", "model/likelihood=bernoulli", "model=vae")
     pixels = "data.normalization=binarize_dynamic"

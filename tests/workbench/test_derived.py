@@ -7,6 +7,8 @@ from workbench.config.derived import JobTemplate
 from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _resolvers(_toy):

@@ -16,6 +16,8 @@ from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
 from workbench.training.run import run
 
+pytestmark = pytest.mark.slow
+
 TORCH = "torch.optim.lr_scheduler."
 
 

@@ -89,7 +89,12 @@ def test_panels_follow_the_first_epoch_every_nth_from_there_and_the_last(run_her
 @pytest.mark.parametrize(
     ("overrides", "pictures", "histograms"),
     [
-        ("model=stochastic_autoencoder", "latent_scatter latent_plane", "mu std"),
+        pytest.param(
+            "model=stochastic_autoencoder",
+            "latent_scatter latent_plane",
+            "mu std",
+            marks=pytest.mark.exhaustive,
+        ),
         ("model=autoencoder model.latent_dim=20", "latent_scatter", "mu"),
         ("model=vae", "latent_scatter latent_plane samples rates", "mu std"),
         (
@@ -97,10 +102,11 @@ def test_panels_follow_the_first_epoch_every_nth_from_there_and_the_last(run_her
             "samples traversals rates",
             "mu std",
         ),
-        (
+        pytest.param(
             "model=vae model.latent_dim=20 trainer.precision=bf16-mixed",
             "latent_scatter samples traversals rates",
             "mu std",
+            marks=pytest.mark.exhaustive,
         ),
     ],
 )
@@ -115,7 +121,7 @@ def test_what_means_nothing_for_a_model_is_not_shown(overrides, pictures, histog
 @pytest.mark.parametrize(
     "overrides",
     [
-        [],
+        pytest.param([], marks=pytest.mark.exhaustive),
         [
             "data.normalization=binarize_dynamic",
             "model/likelihood=bernoulli",

@@ -82,7 +82,7 @@ def test_the_elbo_is_the_one_that_training_reported(trained):
     ("overrides", "reason"),
     [
         (["model=stochastic_autoencoder"], "trained without a rate"),
-        (["model=autoencoder"], "trained without a rate"),
+        pytest.param(["model=autoencoder"], "trained without a rate", marks=pytest.mark.exhaustive),
         (["model=vae", *GREY_LEVELS], "not a density"),
     ],
 )
@@ -111,7 +111,13 @@ def test_figures_are_those_that_training_reported(trained, undrawn):
         assert metrics[name]["mean"] == pytest.approx(reported[f"test/{name}"], rel=1e-5)
 
 
-@pytest.mark.parametrize("overrides", [["trainer.precision=bf16-mixed"], ["compile=true"]])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param(["trainer.precision=bf16-mixed"], marks=pytest.mark.exhaustive),
+        ["compile=true"],
+    ],
+)
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
 def test_a_run_of_another_kind_is_measured_as_the_plain_one(
     overrides, run_here, trained, undrawn, monkeypatch
@@ -393,7 +399,7 @@ def _of_one_image(run):
     return encoded(run.model, InMemory(x[:1], y[:1]), run.data.normalization.to_unit)
 
 
-@pytest.mark.parametrize("d", [1, 2, 3])
+@pytest.mark.parametrize("d", [1, pytest.param(2, marks=pytest.mark.exhaustive), 3])
 @pytest.mark.filterwarnings("error")
 def test_one_test_image_has_a_mean_and_no_error(d, written):
     run = load_run(written)

@@ -80,10 +80,16 @@ def test_load_run_opens_an_export_as_it_opens_the_run(trained, tmp_path):
 @pytest.mark.parametrize(
     ("network", "likelihood", "settings"),
     [
-        (SMALL, Laplace(0.3, "learned"), {"latent_dim": 5}),
-        (SMALL, Gaussian(0.3, "optimal"), {"latent_dim": 1}),
+        pytest.param(
+            SMALL, Laplace(0.3, "learned"), {"latent_dim": 5}, marks=pytest.mark.exhaustive
+        ),
+        pytest.param(
+            SMALL, Gaussian(0.3, "optimal"), {"latent_dim": 1}, marks=pytest.mark.exhaustive
+        ),
         (SMALL, ContinuousBernoulli(), {"posterior": "point"}),
-        (Conv((4, 8), 16), Bernoulli(), {"latent_dim": 3}),
+        pytest.param(
+            Conv((4, 8), 16), Bernoulli(), {"latent_dim": 3}, marks=pytest.mark.exhaustive
+        ),
         (Conv((4,), 8), Laplace(), {"posterior": "point", "image_shape": (3, 6, 10)}),
     ],
     ids=["learned scale", "optimal scale", "point", "conv", "colour"],

@@ -118,6 +118,7 @@ def test_null_chooses_the_file_none_of_a_group(group):
     assert read_command_line("train", [f"{group}=null"]).overrides == [f"{group}=none"]
 
 
+@pytest.mark.slow
 def test_null_chooses_no_preset():
     assert read_command_line("train", ["experiment=null", "resume=null"]).overrides == [
         "experiment=[]",

@@ -124,6 +124,7 @@ def test_evaluated_pixels_are_drawn_once_whatever_the_seed(normalization):
         assert torch.equal(first, again)
 
 
+@pytest.mark.slow
 def test_static_pixels_of_augmented_images_are_drawn_from_their_grey_levels():
     """Once: from pixels that are 0 or 1 already, nearly all would be black."""
     settings = {"source": "sample", "normalization": "binarize_static", "num_workers": 0}

@@ -99,6 +99,7 @@ def test_quadrature_refuses_three_dimensions():
         quadrature_estimate(LinearGaussian(d=3).model(), LinearGaussian(d=3).x)
 
 
+@pytest.mark.exhaustive
 def test_trained_on_its_data_the_vae_reaches_the_optimum():
     """The maximum-likelihood log p(x) of probabilistic PCA, by its eigenvalues."""
     oracle = LinearGaussian(count=2000)

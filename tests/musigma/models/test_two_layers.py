@@ -1,8 +1,11 @@
 """The experiments with one and two stochastic layers."""
 
+import pytest
+
 EXPERIMENTS = ("experiment=iwae", "experiment=iwae_two_layers")
 
 
+@pytest.mark.slow
 def test_the_experiments_have_the_table_of_the_paper(compose_launch):
     """Burda et al. 2016, Table 1: more samples or another layer, a better model."""
     values = []

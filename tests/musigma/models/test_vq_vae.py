@@ -126,6 +126,7 @@ def test_a_run_resumes_to_the_same_bits(resuming):
     resuming.ends_in_the_same_bits("model=vq_vae", "model.codes=2")
 
 
+@pytest.mark.slow
 def test_it_is_exported(tmp_path):
     run = Run(_model().eval(), None, {"model": {}})
     assert len(export_run(run, tmp_path / "export")) == 4

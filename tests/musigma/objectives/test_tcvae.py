@@ -97,7 +97,7 @@ def test_only_the_dimension_wise_rate_holds_codes_to_the_prior():
     assert not TCVAE(gamma=0).uses_prior
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_in_a_stack_validation_knows_its_own_number_of_images(jobs):
     common = ("model=tc_vae", *SMOOTH[1:])
     check_stacked(jobs, [(*common, "seed=0"), (*common, "seed=1")], 1e-3)

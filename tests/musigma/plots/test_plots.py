@@ -73,7 +73,10 @@ def _places(collection):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "shape"), [("png", (1, 6, 6)), ("pdf", (3, 8, 5))])
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [pytest.param("png", (1, 6, 6), marks=pytest.mark.exhaustive), ("pdf", (3, 8, 5))],
+)
 def test_every_figure_can_be_written_and_leaves_nothing_behind(kind, shape):
     settings = _settings()
     for figure in _every_figure(shape).values():

@@ -324,7 +324,9 @@ def test_densities_of_scaled_pixels_compare_on_the_common_scale(tmp_path):
             "model__likelihood": {"_target_": f"{LIKELIHOODS}.Bernoulli", "grey_levels": True},
         },
         {"data__source": "files"},
-        {"data__dataset": "FashionMNIST", "data__source": "files"},
+        pytest.param(
+            {"data__dataset": "FashionMNIST", "data__source": "files"}, marks=pytest.mark.exhaustive
+        ),
     ],
     ids=["dequantized", "binary", "grey levels", "source", "data set"],
 )

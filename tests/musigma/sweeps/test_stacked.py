@@ -81,6 +81,7 @@ def test_a_run_of_a_stack_is_resumed_alone(jobs, compose_launch):
     check_alike(stacked[0], longer, 1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_fails_alone_and_the_others_go_on(jobs):
     overrides = [(*SMOOTH, f"optimizer.lr={lr}") for lr in ("1e-3", "1e30", "1e-2")]
     stacked = jobs("stacked", *overrides)
@@ -100,7 +101,11 @@ def test_a_run_that_diverges_fails_alone_and_the_others_go_on(jobs):
         (("callbacks.checkpoint=null",), "one BestAndLast"),
         (("model=vae", RISING), "depends on the number of the step"),
         (("data.normalization=dequantize",), "pixels are drawn anew"),
-        (("+data.augment=[{_target_: torchvision.transforms.v2.RandomAffine, degrees: 9}]",), "no"),
+        pytest.param(
+            ("+data.augment=[{_target_: torchvision.transforms.v2.RandomAffine, degrees: 9}]",),
+            "no",
+            marks=pytest.mark.exhaustive,
+        ),
     ],
     ids=lambda value: value[0].split("=")[0] if isinstance(value, tuple) else "",
 )
@@ -137,7 +142,7 @@ def test_images_that_depend_on_the_seed_are_not_shared():
         theirs[1].share(theirs[0])
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_models_of_other_sizes_are_other_stacks(jobs, monkeypatch):
     sizes = []
     train = training.train
@@ -169,10 +174,8 @@ def test_the_launcher_is_asked_for_on_the_command_line(run_script, tmp_path):
     assert "epoch" not in again.stdout
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive)]
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stack_that_is_asked_to_stop_resumes_by_the_same_command(start_script, tmp_path, number):
     arguments = ("-m", "seed=0,1", "sweep=s", *SHORT, "trainer.max_epochs=40")
     started = start_script(*arguments, "hydra/launcher=stacked")

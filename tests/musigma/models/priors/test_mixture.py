@@ -87,6 +87,14 @@ class TestMixture(LearnedPrior):
     few = ("model.prior.components=3",)
     recipe = staticmethod(moved)
 
+    @pytest.mark.exhaustive
+    def test_every_command_works_with_it(self, trained, unrendered, tmp_path):
+        super().test_every_command_works_with_it(trained, unrendered, tmp_path)
+
+    @pytest.mark.exhaustive
+    def test_it_is_swept_beside_the_standard_normal(self, small, tmp_path):
+        super().test_it_is_swept_beside_the_standard_normal(small, tmp_path)
+
 
 @pytest.mark.parametrize("d", [1, 2, 5])
 def test_it_is_the_mixture_that_torch_knows(d):
@@ -137,6 +145,7 @@ def test_of_one_dimension_an_integral_resolves_a_component_of_a_thousandth():
     torch.testing.assert_close(found.log_p, log_p, rtol=0, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_trained_on_a_mixture_it_finds_it():
     """Alone, by maximum likelihood: weights, means and scales of two components."""
     torch.manual_seed(0)
