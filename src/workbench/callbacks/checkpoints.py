@@ -151,8 +151,8 @@ class BestAndLast(ModelCheckpoint):
                 f"{setting} is not among the metrics of a validation: {', '.join(names)}; set "
                 "monitor to one of them, without val/"
                 if names
-                else f"{setting}: no validation_step logs a metric, and the best checkpoint goes "
-                "by one: self.log('val_loss', ...)"
+                else f"{setting}: the best checkpoint is chosen by a metric, and validation_step "
+                "logs none: add self.log('val_loss', ...)"
             )
         return float(trainer.callback_metrics[self.metric])
 
