@@ -41,7 +41,7 @@ def test_a_run_whose_output_is_closed_in_training_is_interrupted(compose_small, 
     def close(*_, **__):
         raise BrokenPipeError
 
-    monkeypatch.setattr("lightning.pytorch.Trainer.fit", close)
+    monkeypatch.setattr("workbench.training.run.train", close)
     launch = compose_small()
     with pytest.raises(BrokenPipeError):
         run_job(launch)

@@ -41,7 +41,7 @@ def freeze(module: nn.Module, names: Iterable[str]) -> None:
 
     Args:
         module: the module; an `OptimizedModule` keeps its parts frozen in training.
-        names: the names of the parts, as `find_part` takes them.
+        names: the names of the parts, as for `find_part`.
 
     Raises:
         ConfigError: if there is no such part, or nothing is left to train.

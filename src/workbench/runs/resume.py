@@ -71,7 +71,7 @@ def find_runs(which: str, runs: Path) -> list[RunFolder]:
 def newest_checkpoint(
     folder: RunFolder, check: Callable[[dict[str, Any], Path], None]
 ) -> tuple[Path, dict[str, Any]] | None:
-    """The newest whole checkpoint and its contents; None if the run had saved nothing yet.
+    """The newest intact checkpoint and its contents; None if the run had saved nothing yet.
 
     Args:
         folder: the run folder.
