@@ -91,7 +91,7 @@ def fetch(source: str, folder: Path) -> str:
         raise UpgradeError(f"{address} cannot be cloned: {reason}") from error
     commits = (tree(f"{where}{ref}^{{commit}}", checkout=folder) for where in ("", "origin/"))
     if not (commit := next(filter(None, commits), "")):
-        raise UpgradeError(f"{address} has no branch, tag or commit {ref}: take another @ref")
+        raise UpgradeError(f"{address} has no branch, tag or commit {ref}: choose another @ref")
     if not tree(f"{commit}:{REPLACED[0]}", folder):
         raise UpgradeError(f"{source} has no {REPLACED[0]}: it is not the template")
     return commit

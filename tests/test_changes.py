@@ -118,7 +118,7 @@ def test_of_the_trainer_only_what_is_listed_changes(finished, compose_launch):
     before = _content(finished)
     resume = compose_launch(quote(f"resume={finished.path}"))
     for override in TRAINER:
-        with pytest.raises(RunError, match="what an epoch or a step is"):
+        with pytest.raises(RunError, match="steps, epochs and the keeping of checkpoints"):
             run(resume._replace(overrides=[f"resume={finished.path}", override]))
         assert _content(finished) == before, override
 

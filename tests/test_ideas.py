@@ -459,7 +459,7 @@ def test_grey_levels_that_noise_has_filled_up_have_no_probability(monkeypatch):
     monkeypatch.setattr(TwoNumbers, "is_probability", True)
     target = f"model.likelihood._target_={TwoNumbers.__module__}.TwoNumbers"
     unused = ["~model.likelihood.scale", "~model.likelihood.scale_is"]
-    with pytest.raises(ConfigError, match="dequantize adds noise to them: take unit"):
+    with pytest.raises(ConfigError, match="dequantize adds noise to them: set it to unit"):
         read_command_line("train", ["data.normalization=dequantize", target, *unused])
 
 

@@ -132,7 +132,7 @@ def build_model(config: Config, data: ImageDataModule) -> LatentVariableModel:
     if model.likelihood.is_probability and isinstance(data.normalization, Dequantize):
         raise ConfigError(
             f"model.likelihood: {type(model.likelihood).__name__} is the probability of grey "
-            "levels, and data.normalization=dequantize adds noise to them: take unit"
+            "levels, and data.normalization=dequantize adds noise to them: set it to unit"
         )
     return model
 
@@ -152,7 +152,7 @@ def may_not_change(config: Config) -> dict[str, str]:
     if not objective.depends_on_batch_size:
         return {}
     kind = type(objective).__name__
-    reason = f"the loss of {kind} depends on it, and the best checkpoint would go by another one"
+    reason = f"the loss of {kind}, which selects the best checkpoint, depends on it"
     return {"data.eval_batch_size": reason}
 
 
@@ -166,6 +166,6 @@ def rules(config: Config) -> None:
     if precision in ("16-true", "bf16-true"):
         raise ConfigError(
             f"trainer.precision: {precision} would keep weights in 16 bits, and codes and "
-            "densities need 32; take bf16-mixed or 32-true"
+            "densities need 32; use bf16-mixed or 32-true"
         )
     check_published(config)

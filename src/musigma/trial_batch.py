@@ -41,7 +41,7 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
         _check_labels(module.model, batch, noise.to(device))
     if count == 1 and (undefined := [n for n, term in terms.items() if not term.isfinite().all()]):
         raise ConfigError(
-            f"data.{smallest}=1: {undefined[0]} compares the images of a batch: take 2 or more"
+            f"data.{smallest}=1: {undefined[0]} compares the images of a batch: set 2 or more"
         )
     return [*terms], [*settings]
 
@@ -83,8 +83,8 @@ def _check_gradients(module: AutoencoderModule, batch: Batch, noise: Tensor) -> 
             raise ConfigError(
                 f"model: the gradient of {name}, which is for {trained}, reaches {wrong[0]}, which "
                 "another optimizer trains: detach the codes in own_terms, which learners minimise, "
-                "and the learners' weights in all other terms; modules that one term trains are "
-                "one learner if they are in one nn.ModuleDict"
+                "and the learners' weights in all other terms; put modules that one term trains "
+                "together into one nn.ModuleDict, which is then one learner"
             )
 
 

@@ -39,7 +39,7 @@ def find_device(name: str) -> torch.device:
     if (device.index or 0) >= count:
         has = f"{count} of that kind" if count else "none"
         raise ConfigError(
-            f"device={name}: torch {torch.__version__} finds {has} on this machine; take "
+            f"device={name}: torch {torch.__version__} finds {has} on this machine; use "
             "device=auto or device=cpu"
         )
     return device

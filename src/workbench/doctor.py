@@ -100,9 +100,9 @@ def compiler() -> Iterator[Finding]:
     """Look for the C++ compiler that `torch.compile` needs; nothing else needs it."""
     names = (os.environ.get("CXX", ""), "g++", "clang++", "cl")
     if found := next(filter(None, map(shutil.which, names)), None):
-        yield Finding("ok", "torch.compile", f"could work, with {found}")
+        yield Finding("ok", "torch.compile", f"can use the compiler {found}")
     else:
-        yield Finding("note", "torch.compile", "cannot work without a C++ compiler on PATH")
+        yield Finding("note", "torch.compile", "needs a C++ compiler, and there is none on PATH")
 
 
 def logs() -> Iterator[Finding]:

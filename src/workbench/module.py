@@ -29,7 +29,7 @@ class EpochMetrics(L.Callback):
     """Makes a module report an epoch before other callbacks handle the end of that epoch.
 
     Lightning calls the module's own hook last: without this, callbacks would find the metrics of
-    the epoch before in `trainer.callback_metrics`.
+    the previous epoch in `trainer.callback_metrics`.
     """
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:

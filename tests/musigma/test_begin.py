@@ -1,4 +1,4 @@
-"""A run that begins with another's weights: another d, parts of it, and parts that stay."""
+"""A run that starts from another's weights: another d, parts of it, and parts that stay."""
 
 import pytest
 import torch
@@ -20,10 +20,10 @@ def test_another_bottleneck_takes_what_fits_and_a_frozen_encoder_stays(trained, 
     begun = [quote(f"init_from={other.path}"), "model.latent_dim=5", "freeze=[encoder]"]
     folder = run_here(*begun, "model=vae", "scheduler=onecycle", "trainer.max_epochs=1")
     said = capsys.readouterr().out
-    assert "[5, 32] here, [2, 32] there" in said
+    assert "[5, 32] here, [2, 32] in the file" in said
     origin = folder.read_metrics()["origin"]
     assert origin["path"].endswith("checkpoints/best.ckpt")
-    assert origin["not_taken"]["model.decoder.0.weight"] == "another shape"
+    assert origin["not_loaded"]["model.decoder.0.weight"] == "other shape"
     before, after = weights_of(other, "best"), weights_of(folder)
     encoder = {name for name in after if name.startswith("model.encoder.")}
     assert encoder

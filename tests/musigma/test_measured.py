@@ -436,7 +436,7 @@ def test_a_profiler_prints_its_profile_and_lightning_nothing_else(profiler, run_
         ("_target_=lightning.pytorch.callbacks.LearningRateFinder", "sweep optimizer.lr"),
         (
             "{_target_:lightning.pytorch.callbacks.StochasticWeightAveraging,swa_lrs:0.01}",
-            r"take lightning\.pytorch\.callbacks\.WeightAveraging",
+            r"use lightning\.pytorch\.callbacks\.WeightAveraging",
         ),
         (
             "{_target_:lightning.pytorch.callbacks.ModelCheckpoint,dirpath:/tmp/elsewhere}",

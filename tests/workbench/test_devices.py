@@ -38,7 +38,7 @@ def test_a_device_is_taken_by_its_name(machine):
 @pytest.mark.parametrize(
     ("gpus", "name", "message"),
     [
-        (0, "cuda", "finds none on this machine; take device=auto or device=cpu"),
+        (0, "cuda", "finds none on this machine; use device=auto or device=cpu"),
         (0, "mps", "finds none on this machine"),
         (2, "cuda:2", "finds 2 of that kind on this machine"),
         (2, "gpu", "should be auto, cpu, cuda, cuda:1"),

@@ -8,6 +8,7 @@ import textwrap
 import pytest
 
 from workbench.errors import ConfigError, plain_errors
+from workbench.runs.folder import RunFolder
 from workbench.sweeps import job
 from workbench.sweeps.job import job_path, run_job
 from workbench.training.run import run
@@ -22,6 +23,31 @@ def test_a_job_that_is_stopped_before_its_first_step_leaves_no_folder(compose_sm
     with pytest.raises(KeyboardInterrupt):
         run_job(launch)
     assert not job_path(launch).exists()
+
+
+def test_a_job_whose_output_is_closed_has_not_failed(compose_small, monkeypatch):
+    def close(*_):  # as `print` does once the reader of the output is gone
+        raise BrokenPipeError
+
+    monkeypatch.setattr("workbench.training.records.show_results", close)
+    launch = compose_small()
+    with pytest.raises(BrokenPipeError):
+        run_job(launch)
+    assert RunFolder(job_path(launch)).read_metrics()["status"] == "completed"
+    assert not (job_path(launch) / "failure.txt").exists()
+
+
+def test_a_run_whose_output_is_closed_in_training_is_interrupted(compose_small, monkeypatch):
+    def close(*_, **__):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("workbench.training.run.train", close)
+    launch = compose_small()
+    with pytest.raises(BrokenPipeError):
+        run_job(launch)
+    metrics = RunFolder(job_path(launch)).read_metrics()
+    assert metrics["status"] == "interrupted"
+    assert "error" not in metrics
 
 
 def test_an_error_that_came_from_ctrl_c_is_a_word_and_130(monkeypatch, capsys):

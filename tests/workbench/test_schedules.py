@@ -171,7 +171,7 @@ def test_what_a_schedule_cannot_be_is_one_line(compose_small, tmp_path):
     assert "scheduler.monitor=val/nope: there is no such metric; there are" in fault(
         compose_small, *PLATEAU, "++scheduler.monitor=val/nope"
     )
-    assert "only ReduceLROnPlateau goes by a metric" in fault(
+    assert "only ReduceLROnPlateau depends on a metric" in fault(
         compose_small, *COSINE, "++scheduler.monitor=val/loss"
     )
     assert "which has no end: set trainer.max_epochs" in fault(

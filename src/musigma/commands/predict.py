@@ -137,7 +137,7 @@ def _output_file(task: str, output: str | None, own: Path) -> Path:
     check_writable(paths)
     check_no_other_run(path, own)
     if output and not path.parent.is_dir():
-        raise RunError(f"output={output}: there is no folder {path.parent}: make it first.")
+        raise RunError(f"output={output}: there is no folder {path.parent}: create it first.")
     if existing := [str(file) for file in paths if output and os.path.lexists(file)]:
         raise RunError(f"output={output}: {existing[0]} exists: remove it or name another file.")
     return path

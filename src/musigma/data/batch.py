@@ -97,8 +97,8 @@ def _warn_of_unused(*names: Any) -> None:
     """Say once that a model is not given these tensors of a batch."""
     if names:
         log.warning(
-            "of a batch, x and y are used, and not %s: what else a model or a likelihood of your "
-            "own needs, such as a mask of missing pixels, is a further channel of x",
+            "only x and y of a batch are used, not %s: pass what else your model or likelihood "
+            "needs, such as a mask of missing pixels, in further channels of x",
             ", ".join(map(str, names)),
         )
 

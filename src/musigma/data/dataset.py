@@ -97,7 +97,7 @@ class DatasetDataModule(ImageDataModule):
         if self.num_workers > 1:
             log.info(
                 "each of data.num_workers=%d iterates over it: it must give each its share\n"
-                "(torch.utils.data.get_worker_info), or images come several times",
+                "(torch.utils.data.get_worker_info), or images are repeated",
                 self.num_workers,
             )
 

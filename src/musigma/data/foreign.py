@@ -48,8 +48,8 @@ class UnknownNormalization(Normalization):
         if self.pixels == "unit":
             return images.float().div_(255)
         raise DataError(
-            "your data module normalises its images in an unknown way, so other images cannot be "
-            "normalised alike: add them to its data"
+            "how your data module normalises its images is not known, so other images cannot be "
+            "normalised like them: add them to its data"
         )
 
     def to_unit(self, x: Tensor) -> Tensor:

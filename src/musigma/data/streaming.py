@@ -98,7 +98,7 @@ class StreamLoader(StepLoader):
     def close(self) -> None:
         """End the worker processes that are kept between epochs.
 
-        Garbage collection may free a worker's queue, through which it is told to end, before the
+        Garbage collection may free a worker's queue, which carries the order to end, before the
         worker; it would then wait five seconds for each worker and kill it.
         """
         iterator, self._loader._iterator = self._loader._iterator, None

@@ -158,7 +158,7 @@ class ChosenCodes:
 
     def log_prob_per_dimension(self, z: Tensor) -> Tensor:
         raise ConfigError(
-            "codes from a code book have no density by dimension: take objective elbo"
+            "codes from a code book have no density for each dimension: use objective=elbo"
         )
 
     def rate_to_standard_normal(self) -> None:

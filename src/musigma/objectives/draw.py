@@ -171,7 +171,7 @@ class Draw:
         if rates is None:
             raise ConfigError(
                 f"{type(self.posterior).__name__} has no rate per dimension to the prior "
-                f"{type(self.prior).__name__}: take posterior=normal and prior=standard_normal, or "
+                f"{type(self.prior).__name__}: use posterior=normal and prior=standard_normal, or "
                 "another objective"
             )
         return rates
@@ -185,6 +185,6 @@ class Draw:
         if self.dataset_size is None:
             raise DataError(
                 "the objective needs the size of the data set, and the loader's data set has no "
-                "length: give it a __len__, or take another objective"
+                "length: give it a __len__, or choose another objective"
             )
         return self.dataset_size

@@ -44,7 +44,7 @@ class IWAE(Objective):
             if draw.penalties:
                 raise ConfigError(
                     "gradient=doubly_reparameterized reweighs all gradients that flow through z, "
-                    f"and so those of the model's {', '.join(draw.penalties)}: take "
+                    f"and so those of the model's {', '.join(draw.penalties)}: use "
                     "gradient=standard"
                 )
             log_posterior = draw.posterior.detach().log_prob(draw.z)

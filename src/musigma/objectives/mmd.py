@@ -59,7 +59,7 @@ class MMD(Objective):
         if not draw.prior.is_standard_normal:
             raise ConfigError(
                 f"MMD compares codes with N(0, I), and the prior is {type(draw.prior).__name__}: "
-                "take prior=standard_normal, or another objective"
+                "use prior=standard_normal, or another objective"
             )
         terms = common_terms(draw)
         d = draw.z.shape[-1]

@@ -43,8 +43,8 @@ SHOWN = {
     "elbo_unit": ("ELBO on the [0, 1] scale", NATS),
     "log_p_unit": ("log p(x) on the [0, 1] scale, importance weights", NATS),
     "log_p_exact_unit": ("log p(x) on the [0, 1] scale, quadrature", NATS),
-    "gap_of_family": ("log p(x) − ELBO, part of the posterior family", NATS),
-    "gap_of_amortization": ("log p(x) − ELBO, part of amortisation", NATS),
+    "gap_of_family": ("log p(x) − ELBO, due to the posterior family", NATS),
+    "gap_of_amortization": ("log p(x) − ELBO, due to amortisation", NATS),
     "l1": ("l1", UNITS["l1"]),
     "mse": ("mse", UNITS["mse"]),
     "psnr": ("PSNR", "dB"),
@@ -87,8 +87,8 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
     if "k_means" in classes:
         clusters = classes["k_means"]
         rand, information = clusters["adjusted_rand"], clusters["normalized_information"]
-        yield Row("k-means against classes, ARI", f"{rand:.3f}", "", "1: the same, 0: chance")
-        yield Row("k-means against classes, NMI", f"{information:.3f}", "", "1: the same")
+        yield Row("k-means against classes, ARI", f"{rand:.3f}", "", "1: identical, 0: chance")
+        yield Row("k-means against classes, NMI", f"{information:.3f}", "", "1: identical")
 
 
 def title_of(name: str, metrics: Mapping[str, Any]) -> tuple[str, str]:
@@ -160,7 +160,7 @@ def measured(metrics: Mapping[str, Any], weights: str) -> str:
     """The weights and images that were measured, in a few sentences."""
     text = (
         f"The {weights} on {metrics['test_images']:,} test images, each decoded from one draw of "
-        "z; errors are over images."
+        "z; errors are standard errors over images."
     )
     if "images" in metrics:
         text += f" ELBO and log {metrics['evidence']} on {metrics['images']:,} of them, with "
@@ -168,7 +168,7 @@ def measured(metrics: Mapping[str, Any], weights: str) -> str:
     if "no_classes" in metrics:
         text += f" Probes of the codes are left out: {metrics['no_classes']}."
     if "gap_images" in metrics:
-        text += f" The parts of the gap on {metrics['gap_images']} of these."
+        text += f" The parts of log p(x) − ELBO on {metrics['gap_images']} of these."
     return text
 
 

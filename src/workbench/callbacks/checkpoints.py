@@ -24,7 +24,7 @@ class BestAndLast(ModelCheckpoint):
     """Writes `checkpoints/last.ckpt` after every epoch, `best.ckpt` after the best validation.
 
     Each file is written under another name, synced to the disk and renamed, so a file of either
-    name is always whole. The `last.ckpt` before is kept as `previous.ckpt`.
+    name is always complete. The `last.ckpt` before it is kept as `previous.ckpt`.
 
     For the Trainer and loggers it is a ModelCheckpoint: `ckpt_path="best"` and `"last"`,
     `best_model_path` and `best_model_score` refer to these files. Its state holds no path, so that
@@ -151,8 +151,8 @@ class BestAndLast(ModelCheckpoint):
                 f"{setting} is not among the metrics of a validation: {', '.join(names)}; set "
                 "monitor to one of them, without val/"
                 if names
-                else f"{setting}: no validation_step logs a metric, and the best checkpoint goes "
-                "by one: self.log('val_loss', ...)"
+                else f"{setting}: the best checkpoint is chosen by a metric, and validation_step "
+                "logs none: add self.log('val_loss', ...)"
             )
         return float(trainer.callback_metrics[self.metric])
 

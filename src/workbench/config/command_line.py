@@ -67,7 +67,7 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
     name, typed = options.config_name or script, list(options.overrides)
     is_sweep = options.multirun or hydra_adapter.MULTIRUN in typed
     if is_sweep and script != "train":
-        raise ConfigError(f"--multirun is for scripts/train.py; scripts/{script}.py does one thing")
+        raise ConfigError("--multirun is for scripts/train.py only; leave it out")
     only_shows = any(getattr(options, option) for option in ONLY_SHOWS)
     if options.config_dir:
         folder = quoted(f"file://{Path(options.config_dir).absolute()}")

@@ -13,7 +13,7 @@ from workbench.project import the_project
 
 REFUSED = {
     "experimental_rerun": "runs code from a pickle; use resume=<run folder>",
-    "config_path": "replaces the whole folder configs; add a folder of yours with --config-dir",
+    "config_path": "replaces all of configs/; add a folder of your own with --config-dir",
 }
 """Options that are refused, each with the reason."""
 

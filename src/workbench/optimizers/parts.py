@@ -27,7 +27,7 @@ def find_part(module: nn.Module, name: str, setting: str) -> str:
     if not outermost:
         raise ConfigError(f"{setting}: there is no part {name}; there are {_part_names(module)}")
     if len(outermost) > 1:
-        raise ConfigError(f"{setting}: {name} may be {' or '.join(outermost)}; write more of it")
+        raise ConfigError(f"{setting}: {name} may be {' or '.join(outermost)}; write a longer name")
     return outermost[0]
 
 
@@ -41,7 +41,7 @@ def freeze(module: nn.Module, names: Iterable[str]) -> None:
 
     Args:
         module: the module; an `OptimizedModule` keeps its parts frozen in training.
-        names: the names of the parts, as `find_part` takes them.
+        names: the names of the parts, as for `find_part`.
 
     Raises:
         ConfigError: if there is no such part, or nothing is left to train.

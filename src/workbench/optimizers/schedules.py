@@ -46,7 +46,7 @@ class Schedule(NamedTuple):
         recipe: optimizer → scheduler.
         interval: whether `frequency` counts optimizer steps or epochs.
         frequency: the number of intervals between its steps.
-        monitor: the metric that ReduceLROnPlateau goes by; by default the module's own.
+        monitor: the metric that ReduceLROnPlateau follows; by default the module's own.
     """
 
     recipe: SchedulerRecipe
@@ -85,7 +85,7 @@ class Schedule(NamedTuple):
         if len(before) > 1 and len({group["lr"] for group in optimizer.param_groups}) == 1:
             raise ConfigError(
                 f"scheduler: {type(scheduler).__name__} gives all parameter groups one step size; "
-                "give it a list of them, or take another, such as scheduler=warmup_cosine"
+                "give it a list of them, or choose another, such as scheduler=warmup_cosine"
             )
         return scheduler
 
@@ -116,13 +116,13 @@ def schedule_of(recipe: SchedulerRecipe) -> Schedule:
     schedule = Schedule(recipe, **timing)
     if schedule.by_metric and schedule.interval == "step":
         raise ConfigError(
-            "scheduler.interval=step: ReduceLROnPlateau goes by a metric, which is measured once "
-            "an epoch; leave it out"
+            "scheduler.interval=step: ReduceLROnPlateau depends on a metric, which is measured "
+            "once an epoch; leave it out"
         )
     if schedule.monitor and not schedule.by_metric:
         raise ConfigError(
-            f"scheduler.monitor={schedule.monitor}: only ReduceLROnPlateau goes by a metric; leave "
-            "it out, or take scheduler=plateau"
+            f"scheduler.monitor={schedule.monitor}: only ReduceLROnPlateau depends on a metric; "
+            "leave it out, or use scheduler=plateau"
         )
     return schedule
 

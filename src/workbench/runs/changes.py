@@ -31,14 +31,14 @@ optimizer's numbers may change too: they are set in the state that the checkpoin
 MAY_NOT = {
     "model": "the weights in its checkpoint were trained with that model",
     "data": "it resumes with the same data in the same order",
-    "seed": "the order of the data and the noise come from it",
-    "init_from": "it has begun with these weights already",
-    "init_from_parts": "it has begun with these weights already",
+    "seed": "it determines the order of the data and the noise",
+    "init_from": "it has already started from these weights",
+    "init_from_parts": "it has already started from these weights",
     "freeze": "the optimizer's state in the checkpoint is that of the trained parts",
     "scheduler": "its state is in the checkpoint",
     "optimizer": "its state is in the checkpoint; of its settings only numbers may change",
     "parameter_groups": "the optimizer's state has these groups; only numbers may change",
-    "trainer": "what an epoch or a step is, and that its checkpoints are kept, is part of the run",
+    "trainer": "steps, epochs and the keeping of checkpoints stay the same within a run",
 }
 """The reasons why other settings may not change, by config group."""
 
@@ -59,7 +59,7 @@ def check_changes(old: Config, new: Config) -> None:
             and (value is None or _is_numeric(value))
         ):
             continue
-        faults.append(_fault(name, value, other, MAY_NOT.get(group, "it says what the run is")))
+        faults.append(_fault(name, value, other, MAY_NOT.get(group, "it identifies the run")))
     _raise_all(faults)
 
 
@@ -99,7 +99,8 @@ def check_averages(checkpoint: Mapping[str, Any], callbacks: Iterable[L.Callback
 
 
 def _fault(name: str, before: Any, after: Any, reason: str) -> str:
-    return f"{name}={after}: the run has {before} and keeps it when resumed, as {reason}"
+    values = ["null" if value is None else value for value in (after, before)]
+    return f"{name}={values[0]}: the run has {values[1]} and keeps it when resumed, as {reason}"
 
 
 def _raise_all(faults: list[str]) -> None:

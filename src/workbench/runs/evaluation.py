@@ -48,7 +48,7 @@ def evaluated_checkpoint(place: Path) -> str | None:
 def finite(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The metrics without numbers that are not finite, which JSON lacks; `left_out` names these.
 
-    A list with such a number is left out as a whole.
+    A list with such a number is left out entirely.
     """
     left_out: list[str] = []
 

@@ -17,7 +17,7 @@ from workbench.runs.config_file import FAST_LOADER, MOST_BYTES, read_config_file
 UNKNOWN = "0.1.0 or older"
 """The version of a run that does not say."""
 
-NEXT_ENVIRONMENT = "\nwent on in another environment:\n\n"
+NEXT_ENVIRONMENT = " in another environment:\n\n"
 """Separates the environments in `environment.txt`."""
 
 METRICS_TYPES: dict[str, type | tuple[type, ...]] = {
@@ -69,7 +69,7 @@ class RunFiles:
         """Write `environment.txt`, adding to it if the environment differs from the last one."""
         earlier = self.read_environment()
         if not earlier.endswith(text):
-            text = f"{earlier}{NEXT_ENVIRONMENT}{text}" if earlier else text
+            text = f"{earlier}\nresumed{NEXT_ENVIRONMENT}{text}" if earlier else text
             self._write("environment.txt", text)
 
     def read_environment(self) -> str:
@@ -125,7 +125,7 @@ class RunFiles:
         return found
 
     def _write(self, name: str, text: str) -> None:
-        """Write another file first and rename it, so that a file of this name is always whole."""
+        """Write another file first and rename it, so that a file of this name is always complete."""
         partial = self.path / f"{name}.partial"
         try:
             with partial.open("w", encoding="utf-8") as file:

@@ -76,7 +76,7 @@ class RunFolder(RunFiles):
         if (path / "config.yaml").exists() or folder.was_begun():
             folder.release()
             raise RunError(
-                f"{path} holds a run already: resume it with resume={path}, or take another folder"
+                f"{path} holds a run already: resume it with resume={path}, or name another folder"
             )
         return folder
 

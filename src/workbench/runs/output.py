@@ -64,7 +64,7 @@ def nearest_folder(path: Path) -> Path:
 def written_together(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder, whose files are moved into `folder` together at the end.
 
-    Files of the same names are replaced, each by a whole one. If anything fails before all are
+    Files of the same names are replaced, each by a complete one. If anything fails before all are
     written, nothing changes and no new folder is left.
 
     Raises:

@@ -20,10 +20,11 @@ def recorded(folder: RunFolder) -> Iterator[None]:
     The seconds of a resumed run are those of all its parts.
 
     Raises:
-        RunError: if the folder could not be written; the files there are still whole.
+        RunError: if the folder could not be written; files written before are intact.
         KeyboardInterrupt: if the user stopped the run before its config was written; the folder is
             removed.
         SystemExit: with status 130, if the user stopped the run later.
+        BrokenPipeError: if the reader of the output, such as `head`, has closed it.
     """
     start = time.perf_counter() - folder.read_metrics().get("seconds", 0.0)
     resume = f"python scripts/train.py resume={shlex.quote(str(folder.path))}"
@@ -37,8 +38,9 @@ def recorded(folder: RunFolder) -> Iterator[None]:
             folder.write_metrics(status="interrupted")
             log.warning("Stopped. Resume with: %s", resume)
             raise SystemExit(130) from None
-        except SystemExit:  # submitit takes the run elsewhere
-            folder.write_metrics(status="interrupted")
+        except (SystemExit, BrokenPipeError):  # submitit moves the run, or its output was closed
+            if folder.read_metrics().get("status") == "running":
+                folder.write_metrics(status="interrupted")
             raise
         except BaseException as error:
             with suppress(OSError):
@@ -49,7 +51,7 @@ def recorded(folder: RunFolder) -> Iterator[None]:
             if isinstance(error, OSError):
                 raise RunError(
                     f"{folder.path} could not be written: {error}\n"
-                    f"The files there are still whole. Free some space, then: {resume}"
+                    f"Files written before are intact. Free some space, then: {resume}"
                 ) from error
             raise
         finally:

@@ -64,14 +64,14 @@ def find_runs(which: str, runs: Path) -> list[RunFolder]:
     if not inside or Path(which, "config.yaml").is_file():  # a run may hold an export of itself
         return [find_run(which, runs)]
     if links := [path for path in inside if leads_out(path, Path(which))]:
-        raise RunError(f"{links[0]} is a link out of {which}: copy the run, or name it itself")
+        raise RunError(f"{links[0]} is a link out of {which}: copy or name that run itself")
     return [RunFolder.open(path) for path in inside]
 
 
 def newest_checkpoint(
     folder: RunFolder, check: Callable[[dict[str, Any], Path], None]
 ) -> tuple[Path, dict[str, Any]] | None:
-    """The newest whole checkpoint and its contents; None if the run had saved nothing yet.
+    """The newest intact checkpoint and its contents; None if the run had saved nothing yet.
 
     Args:
         folder: the run folder.

@@ -93,6 +93,8 @@ def _run_in(folder: RunFolder, launch: Launch, judge: Judge | None) -> float | N
         log.info("\njob         %s", launch.name)
         mark_running(folder, launch, number)
         return run(launch, folder, judge)
+    except BrokenPipeError:  # the reader of the output has closed it; the next job could not print
+        raise
     except KeyboardInterrupt:  # before the first step
         folder.write_metrics(status="interrupted")
         if not folder.was_begun():

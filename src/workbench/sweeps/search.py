@@ -139,8 +139,8 @@ def _check_direction(study: Any) -> None:
     if any(t.user_attrs.get(BETTER) == wrong for t in study.get_trials(deepcopy=False)):
         other = {"higher": "maximize", "lower": "minimize"}[wrong]
         raise ConfigError(
-            f"hydra.sweeper.direction={study.direction.name.lower()}: of the optimized_metric, "
-            f"{wrong} is better; take hydra.sweeper.direction={other} and another sweep="
+            f"hydra.sweeper.direction={study.direction.name.lower()}: a {wrong} optimized_metric "
+            f"is better; set hydra.sweeper.direction={other} and another sweep="
         )
 
 
@@ -163,9 +163,9 @@ def _show_end(study: Any, launched: Sequence[int]) -> int:
     scales = {tuple(t.user_attrs[SCALE]): None for t in trials if SCALE in t.user_attrs}
     if len(scales) > 1:
         first, second = describe_differences([*scales])[:2]
-        text = f"these trials do not compare: {first}; {second}. Optimize a metric that all share"
-        print(wrapped(f"The values of {text}, with optimized_metric= and another sweep=."))
+        text = f"The values of these trials do not compare: {first}; {second}. Choose "
+        print(wrapped(f"{text}an optimized_metric that all share, and another sweep=."))
     failed = [n for n in launched if trials[n].state == optuna().trial.TrialState.FAIL]
     if failed:
-        print(f"{len(failed)} trials failed; the same command tries others in their place.")
+        print(f"{len(failed)} trials failed; the same command replaces them by others.")
     return len(failed)

@@ -15,7 +15,7 @@ from workbench.meaning import Meaning
 from workbench.project import Config
 
 BETTER, SCALE = "better", "scale"
-"""The attributes of a trial that say of its value what `Meaning` says of a metric."""
+"""The attributes of a trial that hold the `Meaning` of its value."""
 
 
 def open_study(search: Config) -> Any:

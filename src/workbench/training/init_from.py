@@ -18,7 +18,7 @@ from workbench.project import Config
 from workbench.runs.resume import find_run
 from workbench.runs.weights import WEIGHTS, is_weight, load_checkpoint, load_weights
 
-OTHER_SHAPE = "another shape"
+LOADED, OTHER_SHAPE = "loaded", "other shape"
 
 
 class SourceWeights(NamedTuple):
@@ -38,11 +38,11 @@ class SourceWeights(NamedTuple):
 
 
 class Transfer(NamedTuple):
-    """The weights that a module takes from a source, and the reasons against the others.
+    """The weights that a module loads from a source, and why others are not loaded.
 
     Args:
         source: the source.
-        outcomes: `taken`, or the reason why not, by name of a weight of the module or the source.
+        outcomes: `loaded`, or the reason why not, by name of a weight of the module or the source.
         shapes: the shapes in the module and in the source, by name, where they differ.
     """
 
@@ -52,15 +52,15 @@ class Transfer(NamedTuple):
 
     @property
     def names(self) -> frozenset[str]:
-        """The names that the taken weights have in the module."""
-        return frozenset(name for name, outcome in self.outcomes.items() if outcome == "taken")
+        """The names of the loaded weights in the module."""
+        return frozenset(name for name, outcome in self.outcomes.items() if outcome == LOADED)
 
     def plain(self) -> dict[str, Any]:
         """The transfer as plain values, for JSON."""
-        rest = {name: outcome for name, outcome in self.outcomes.items() if outcome != "taken"}
+        rest = {name: outcome for name, outcome in self.outcomes.items() if outcome != LOADED}
         path, digest, _, step = self.source
         about = {"path": str(path), "sha256": digest, "step": step}
-        return {**about, "taken": sorted(self.names), "not_taken": rest}
+        return {**about, "loaded": sorted(self.names), "not_loaded": rest}
 
     def show(self) -> None:
         """Print a table: outcomes by part, and both shapes of each weight where they differ."""
@@ -69,12 +69,12 @@ class Transfer(NamedTuple):
             for name, outcome in self.outcomes.items()
             if outcome != OTHER_SHAPE
         )
-        rows = [[part, f"{count} of its weights", what] for (part, what), count in parts.items()]
+        rows = [[part, f"{count} tensors", what] for (part, what), count in parts.items()]
         rows += [
-            [name, f"{here} here, {there} there", OTHER_SHAPE]
+            [name, f"{here} here, {there} in the file", OTHER_SHAPE]
             for name, (here, there) in self.shapes.items()
         ]
-        title = f"begins with {display_path(self.source.path)}"
+        title = f"init from   {display_path(self.source.path)}"
         show_table(title, ("", "weights", ""), sorted(rows))
 
 
@@ -94,7 +94,7 @@ def begin_with(
         runs: the folder of runs in which `latest` is looked for.
 
     Raises:
-        ConfigError: if there is no such run, its file cannot be read, or nothing of it fits.
+        ConfigError: if there is no such run, its file cannot be read, or none of its weights fits.
     """
     return transfer(module, read_source(find_weights_file(str(which), runs)), parts)
 
@@ -152,7 +152,7 @@ def read_source(path: Path) -> SourceWeights:
         or not weights
         or not all(is_weight(*item) for item in weights.items())
     ):
-        raise ConfigError(f"init_from={path}: holds no weights by name; take a run's checkpoint")
+        raise ConfigError(f"init_from={path}: holds no weights by name; use a run's checkpoint")
     if broken := [name for name, value in weights.items() if not torch.isfinite(value).all()]:
         raise ConfigError(f"init_from={path}: {broken[0]} is not finite: training had diverged")
     step = found.get("global_step")
@@ -194,7 +194,7 @@ def _read_shapes(path: Path, mtime_ns: int) -> SourceWeights:
 def _plan_transfer(
     module: nn.Module, source: SourceWeights, parts: Iterable[str] | None
 ) -> tuple[Mapping[str, Tensor], Transfer]:
-    """The weights of the source by their names in a module, and which of them it can take."""
+    """The weights of the source by their names in a module, and which of them it can load."""
     own = module.state_dict()
     weights = _renamed(source.weights, module)
     wanted = None if parts is None else [find_part(module, p, "init_from_parts") for p in parts]
@@ -203,19 +203,19 @@ def _plan_transfer(
         if wanted is not None and not any(is_within(name, part) for part in wanted):
             outcomes[name] = "not among init_from_parts"
         elif name not in weights:
-            outcomes[name] = "not there: initialized"
+            outcomes[name] = "not in the file: initialized"
         elif name not in own:
-            outcomes[name] = "not here"
+            outcomes[name] = "not in the module"
         elif own[name].shape != value.shape:
             outcomes[name] = OTHER_SHAPE
             shapes[name] = ([*own[name].shape], [*value.shape])
         else:
-            outcomes[name] = "taken"
+            outcomes[name] = LOADED
     plan = Transfer(source, outcomes, shapes)
     if not plan.names:
         name, shape = next(iter(shapes.items()), (next(iter(weights)), None))
         fault = f"{name} is {shape[1]} there and {shape[0]} here" if shape else f"it holds {name}"
-        raise ConfigError(f"init_from={source.path}: nothing of it fits: {fault}, for one")
+        raise ConfigError(f"init_from={source.path}: none of its weights fits, as {fault}")
     return weights, plan
 
 

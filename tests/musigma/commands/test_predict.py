@@ -393,7 +393,7 @@ def test_codes_of_any_real_kind_decode_to_the_same_images(kind, opened, tmp_path
         ("encode", "codes.txt", ConfigError, r"task=encode writes a file that ends in \.npz"),
         ("decode", "x.png", ConfigError, r"task=decode writes a file that ends in \.npz"),
         ("sample", "x.npz", ConfigError, r"task=sample writes a file that ends in \.png"),
-        ("encode", "nowhere/codes.npz", RunError, "there is no folder .*nowhere: make it first"),
+        ("encode", "nowhere/codes.npz", RunError, "there is no folder .*nowhere: create it first"),
         ("encode", "file/codes.npz", RunError, "file cannot be written: it is not a folder"),
         ("encode", "folder.npz", RunError, r"folder\.npz cannot be written: it is a folder"),
         ("encode", "there.npz", RunError, r"there\.npz exists"),

@@ -35,7 +35,7 @@ OBEYED = {
     "--shell-completion": ["--shell-completion", "install=bash"],
 }
 REFUSED = {
-    "--config-path": (["--config-path=/tmp"], "--config-path replaces the whole folder configs"),
+    "--config-path": (["--config-path=/tmp"], "--config-path replaces all of configs/"),
     "--experimental-rerun": (
         ["--experimental-rerun=x"],
         "--experimental-rerun runs code from a pickle",

@@ -78,7 +78,7 @@ def test_another_prior_is_refused(alpha):
 
 def test_a_batch_of_one_is_refused():
     fault = fault_of("model=info_vae", "data.batch_size=1")
-    assert "compares the images of a batch: take 2 or more" in fault
+    assert "compares the images of a batch: set 2 or more" in fault
 
 
 def test_settings_out_of_range_are_refused():

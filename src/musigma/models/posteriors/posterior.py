@@ -63,7 +63,7 @@ class DensityPosterior(ABC):
         """Raise a ConfigError, as dimensions depend on one another."""
         raise ConfigError(
             f"the dimensions of {type(self).__name__} depend on one another, and the objective "
-            "needs the density of each alone: take posterior=normal, or another objective"
+            "needs the density of each alone: choose posterior=normal, or another objective"
         )
 
     def rate_to_standard_normal(self) -> Tensor | None:

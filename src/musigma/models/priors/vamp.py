@@ -43,13 +43,13 @@ class Vamp(Prior):
         super().__init__()
         if not model.has_density:
             raise ValueError(
-                "a VampPrior is a mixture of posteriors, and a point has no density: take "
+                "a VampPrior is a mixture of posteriors, and a point has no density: use "
                 "posterior=normal, or another prior"
             )
         if model.conditioned_on:
             raise ValueError(
                 "a VampPrior encodes pseudo-inputs, and this model's encoder is conditioned on "
-                f"{', '.join(model.conditioned_on)}, which they do not have: take another prior"
+                f"{', '.join(model.conditioned_on)}, which they do not have: use another prior"
             )
         self.code_space = model.code_space
         self._model = (model,)  # in a tuple, so that it does not become a submodule

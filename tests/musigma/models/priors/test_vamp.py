@@ -225,7 +225,7 @@ def test_its_components_are_posteriors_of_whatever_kind():
 
 
 def test_a_point_or_an_encoder_that_is_told_more_is_refused():
-    with pytest.raises(ValueError, match="a point has no density: take posterior=normal"):
+    with pytest.raises(ValueError, match="a point has no density: use posterior=normal"):
         Autoencoder(MLP([8], [8]), Laplace(), posterior=PointHead, prior=Vamp)
 
     class Told(Autoencoder):
