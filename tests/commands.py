@@ -1,4 +1,4 @@
-"""Command lines and code, as they would be typed, but one after the other in one process."""
+"""Run scripts, shell lines and code, as a user would type them, in one process."""
 
 import json
 import os
@@ -6,8 +6,8 @@ import re
 import shlex
 import shutil
 
+from fork_server import python
 from musigma.paths import PROJECT_ROOT
-from warm import python
 
 RUNNER = """
 import json, runpy, subprocess, sys
@@ -43,50 +43,50 @@ import functools as _functools
 import musigma.commands.measure as _measure
 _measure.best_elbo = _functools.partial(_measure.best_elbo, steps=20)
 """
-"""Code after which scripts search for best posteriors as briefly as tests in `tests/musigma`."""
+"""Code step that shortens the search for best posteriors, as `tests/musigma/conftest.py` does."""
 
 UNRENDERED = """
 import musigma.plots.named as _named
 _named.image_files = lambda figure: {"png": b"", "svg": b"<svg></svg>"}
 """
-"""Code after which plots are made, and no file of them, which is most of an evaluation."""
+"""Code step that makes plots but no files of them: these take most of an evaluation."""
 
 PYTEST = ("-m", "pytest", "-q", "-W", "ignore::pytest.PytestAssertRewriteWarning")
-"""For `warm.python`, where Hydra, which is a plugin too, has been imported."""
+"""Arguments of `fork_server.python`: Hydra, a pytest plugin too, is imported there already."""
 
 
 def script(command):
-    """`python scripts/... ...`, or the same without `python`, as a step."""
+    """The step that runs a command such as `python scripts/train.py seed=1`."""
     return "script", shlex.split(command.removeprefix("python "))
 
 
 def copy_repository(root):
-    """What the scripts need of the repository, in the folder `root`."""
+    """Copy into the folder `root` what the scripts need of the repository; return `root`."""
     for folder in ("src", "configs", "scripts"):
         shutil.copytree(PROJECT_ROOT / folder, root / folder)
     return root
 
 
 def small(command):
-    """`python scripts/... ...`, or the same without `python`, on few images, as a step.
+    """The step that runs a command with the settings of `SMALL` that it does not give itself.
 
-    A setting that the command gives is its own; so are all of one that trains nothing anew.
+    A command that resumes a run, or only prints, is left as it is.
     """
     name = re.search(r"scripts/(\w+)\.py", command)[1]
     given = {setting.partition("=")[0] for setting in command.split()}
     if given & {"resume", "--help", "-sc"}:
         return script(command)
-    more = [s for s in SMALL[name].split() if s.partition("=")[0] not in given]
+    added = [s for s in SMALL[name].split() if s.partition("=")[0] not in given]
     if name == "train" and " data=" not in command:
-        more.append("data.source=sample")
-    return script(" ".join([command, *more]))
+        added.append("data.source=sample")
+    return script(" ".join([command, *added]))
 
 
 def run_steps(steps, cwd):
-    """What the steps print, run in `cwd` with the package in its `src`.
+    """Run the steps in `cwd`, with the package in its `src`; return what they print.
 
-    A step is `("script", arguments)`, `("shell", line)` or `("code", text)`; all code shares its
-    names, as the cells of a notebook do.
+    A step is `("script", arguments)`, `("shell", line)` or `("code", text)`; all code shares one
+    namespace, as the cells of a notebook do.
     """
     environment = {name: value for name, value in os.environ.items() if name != "DATA_DIR"}
     environment["PYTHONPATH"] = str(cwd / "src")

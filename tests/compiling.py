@@ -1,4 +1,4 @@
-"""Modules whose training steps are compiled; the compiler itself is left out."""
+"""Modules with compiled training steps, traced by torch without its compiler."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ SHAPE = (1, 4, 4)
 
 @pytest.fixture
 def traced(monkeypatch):
-    """torch.compile traces as always, and its backend runs the same operations."""
+    """Let torch.compile trace as usual, with a backend that runs the same operations."""
     compile_ = torch.compile
 
     def traced_only(function, fullgraph=False, options=None):
@@ -34,7 +34,7 @@ def module_of(objective, likelihood=None, d=2, compiled=True):
 
 
 def trained_on_a_batch(module, monkeypatch):
-    """The module, with the gradients of a batch."""
+    """Compute the gradients of one batch; return the module."""
     monkeypatch.setattr(AutoencoderModule, "global_step", 3)
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(6, *SHAPE, generator=generator)
@@ -45,7 +45,7 @@ def trained_on_a_batch(module, monkeypatch):
 
 
 def check_gradients(objective, monkeypatch):
-    """Those of a compiled step are those of a plain one."""
+    """Check that a compiled step has the gradients of a plain one."""
     plain = trained_on_a_batch(module_of(objective, compiled=False), monkeypatch)
     compiled = trained_on_a_batch(module_of(objective), monkeypatch)
     for (name, one), other in zip(plain.named_parameters(), compiled.parameters(), strict=True):

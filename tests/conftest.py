@@ -1,4 +1,4 @@
-"""Shared by all tests: all run offline, on small data, and write to a folder of their own."""
+"""Fixtures and hooks of all tests, which run offline, on small data, in folders of their own."""
 
 import gc
 import os
@@ -6,7 +6,7 @@ import os
 import pytest
 from hypothesis import settings
 
-import musigma  # noqa: F401 (and the project is handed over)
+import musigma  # noqa: F401 (hands the project to the workbench)
 from resuming import resuming  # noqa: F401
 from running import (  # noqa: F401
     _alone,
@@ -28,15 +28,15 @@ settings.load_profile("few")
 
 
 def pytest_configure():
-    """Let torch take one thread in each process: they run beside one another, on small data."""
+    """Let torch use one thread per process: tests run in parallel, on small data."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    """Import as the scripts do; the process that only hands out tests collects and imports none.
+    """Import torchmetrics as the scripts do, and keep the garbage collector off while collecting.
 
-    What is imported and collected stays, so the garbage collector need not look at it.
+    Imported modules and collected tests stay in memory, so the collector need not visit them.
     """
     gc.disable()
     import_torchmetrics()
@@ -56,7 +56,7 @@ def pytest_runtest_setup(item):
 
 @pytest.fixture(autouse=True)
 def _on_the_cpu(monkeypatch):
-    """`device=auto` is the CPU, as the numbers that tests expect are the CPU's."""
+    """Let `device=auto` be the CPU, for which the expected numbers hold."""
     monkeypatch.setattr("workbench.devices.PREFERRED", ("cpu",))
 
 

@@ -1,4 +1,4 @@
-"""Packages that are extras, and whether they are here."""
+"""Which extras are installed, and the mark of tests that need one."""
 
 import importlib.util
 from importlib import metadata
@@ -9,13 +9,13 @@ from packaging.version import Version
 from workbench.config.settings import EXTRAS
 
 OLDEST = {"optuna": Version("5.0")}
-"""Packages of which others may have installed an older version than the extra wants."""
+"""Packages of which an older version than the extra requires may be installed."""
 
 
 def is_here(module):
     try:
         found = importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # of the package that it is in
+    except ModuleNotFoundError:  # its parent package is missing
         return False
     return found and (module not in OLDEST or Version(metadata.version(module)) >= OLDEST[module])
 
@@ -24,5 +24,5 @@ MISSING = [package for package in EXTRAS.values() if not is_here(package)]
 
 
 def needs(module):
-    """The mark of a test that an extra's module is for; `conftest.py` skips it if there is none."""
+    """The mark of a test that needs a module of an extra; `conftest.py` skips it without one."""
     return pytest.mark.extras(module)

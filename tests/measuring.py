@@ -1,4 +1,4 @@
-"""Measure a model that no run trained, on images that no data module reads."""
+"""Evaluate a model on a few tensors, without a run or a data module."""
 
 from types import SimpleNamespace
 
@@ -9,7 +9,7 @@ from musigma.evaluation.encoding import encoded
 
 
 class _Images:
-    """Unlabelled images with the interface of those that `evaluate` measures."""
+    """Unlabelled images, with the interface that `encoded` reads."""
 
     def __init__(self, x):
         self.x = x
@@ -25,7 +25,7 @@ class _Images:
 
 
 def measured(model, x, objective):
-    """The metrics that `evaluate` writes, of a few images."""
+    """The metrics that `evaluate` would write for these images."""
     none = torch.empty(0, model.latent_dim), torch.empty(0)
     run = SimpleNamespace(model=model, objective=lambda: objective, codes=lambda name: none)
     test = encoded(model, _Images(x), lambda x: x)

@@ -1,4 +1,4 @@
-"""The objectives that the configs have, checks that each must pass, and draws to try them on."""
+"""The objectives of the configs, checks that each must pass, and draws to check them on."""
 
 import itertools
 from types import SimpleNamespace
@@ -20,17 +20,17 @@ from workbench.config.instantiate import instantiate
 STANDARD = Normal(0.0, 1.0)
 
 
-def _by_the_configs():
-    """Name → the objective as its config describes it."""
+def _of_the_configs():
+    """Name of a config → the objective that it describes."""
     paths = sorted((PROJECT_ROOT / "configs" / "model" / "objective").glob("*.yaml"))
     configs = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in paths}
     return {name: instantiate(config, Objective, name) for name, config in configs.items()}
 
 
-OBJECTIVES = _by_the_configs()
+OBJECTIVES = _of_the_configs()
 
 FUNCTIONS = [o for o in OBJECTIVES.values() if not isinstance(o, nn.Module)]
-"""Those without weights, which need no model to be bound to."""
+"""The objectives without weights, which need not be bound to a model."""
 
 
 def draw_of(samples=4, batch=6, d=3, dtype=torch.float64):
@@ -43,7 +43,7 @@ def draw_of(samples=4, batch=6, d=3, dtype=torch.float64):
 
 
 def rate_of(draw):
-    """The rate of each dimension, by torch."""
+    """The rate of each image and dimension by torch, `[B, d]`."""
     return kl_divergence(Normal(*draw.posterior), STANDARD)
 
 
@@ -64,7 +64,7 @@ class Scaled(Prior):
 
 
 def draw_under_a_learned_prior(samples=4):
-    """A draw of a model whose prior is learned, and the weights of that."""
+    """A draw of a model with a learned prior (`draw`), and the prior's weights (`weights`)."""
     torch.manual_seed(0)
     shape = {"latent_dim": 2, "image_shape": (1, 3, 4)}
     model = Autoencoder(MLP([8], [8]), Laplace(), prior=Scaled, **shape)
@@ -74,7 +74,7 @@ def draw_under_a_learned_prior(samples=4):
 
 
 def check_it_trains_a_prior(objective):
-    """Its loss has a gradient for the weights of a learned prior."""
+    """Check that the loss has a gradient for the weights of a learned prior."""
     found = draw_under_a_learned_prior()
     loss, terms, _ = objective(found.draw, 0)
     loss.backward()
@@ -84,7 +84,7 @@ def check_it_trains_a_prior(objective):
 
 
 def check_std_at_its_floor(objective):
-    """The loss and its gradients are finite there."""
+    """Check that the loss and its gradients are finite if all stds are at their floor."""
     mu = torch.randn(6, 3, requires_grad=True)
     std = torch.full((6, 3), 1e-6, requires_grad=True)
     z = mu + std * torch.randn(objective.samples, 6, 3)
@@ -96,7 +96,7 @@ def check_std_at_its_floor(objective):
 
 
 def check_float32(objective):
-    """It agrees with float64."""
+    """Check that the loss in float32 agrees with float64."""
     double = draw_of(objective.samples)
     parts = (double.log_likelihood, double.z, *double.posterior)
     single = normal_draw(*(value.float() for value in parts), 1000)
@@ -105,7 +105,7 @@ def check_float32(objective):
 
 
 def check_terms(objective):
-    """Each term speaks of single images."""
+    """Check that the terms have a value per image, and that rate and distortion are right."""
     draw = draw_of()
     terms = objective(draw, 0).terms
     assert all(term.shape == (6,) for term in terms.values())
@@ -116,7 +116,7 @@ def check_terms(objective):
 
 
 def check_a_point_has_no_rate(objective):
-    """Where no rate is needed, none is reported of a point."""
+    """Check that an objective that needs no rate reports none for a point posterior."""
     draw = draw_of()
     assert not objective.needs_rate
     point = normal_draw(draw.log_likelihood, draw.z, draw.posterior.mu, None, 1000)
@@ -124,7 +124,7 @@ def check_a_point_has_no_rate(objective):
 
 
 def check_schedule(objective, name):
-    """A weight that ends at 2 in ten steps is followed, and the target is not moved by it."""
+    """Check that a setting that rises to 2 in ten steps is followed, and the target stays."""
     draw = draw_of()
     seen = [objective(draw, step) for step in (0, 5, 10)]
     assert [loss.settings[name] for loss in seen] == [0, 1, 2]
@@ -136,14 +136,16 @@ def check_schedule(objective, name):
 
 
 def check_refusals(*makers):
-    """Settings out of range are refused."""
+    """Check that each call refuses its settings as out of range."""
     for make in makers:
         with pytest.raises(ValueError, match="Input should be|must be"):
             make()
 
 
 def check_batch_size(objective):
-    """Its loss is the mean of those of all halves of a batch, unless it says that it is not."""
+    """Check that the loss is the mean of the losses of all halves of a batch, unless it depends on
+    the batch size.
+    """
     if objective.depends_on_batch_size:
         return
     draw = draw_of(objective.samples)
@@ -157,4 +159,4 @@ def check_batch_size(objective):
 
 
 CHECKS = (check_std_at_its_floor, check_float32, check_terms, check_batch_size)
-"""What each objective must pass, whatever its settings."""
+"""The checks that each objective must pass, whatever its settings."""

@@ -1,8 +1,8 @@
 """A model whose log p(x), posterior, distortion and rate are known in closed form.
 
 x = W z + b + σ ε with orthogonal columns of W is probabilistic PCA (Tipping and Bishop 1999): the
-posterior is a diagonal Gaussian that a linear encoder can give exactly. Everything here is
-computed in float64 by torch.distributions and linear algebra, and by nothing of musigma.
+posterior is a diagonal Gaussian that a linear encoder can give exactly. Expected values are in
+float64, by torch.distributions and linear algebra, without any code of musigma.
 """
 
 import math
@@ -41,7 +41,7 @@ class LinearGaussian:
         z = torch.randn(count, d, generator=generator, dtype=torch.float64)
         noise = torch.randn(count, PIXELS, generator=generator, dtype=torch.float64)
         flat = z @ self.w.T + self.b + sigma * noise
-        # In the order of their size, so that no batch is like another.
+        # Sorted by norm, so that batches differ from one another.
         self.flat = flat[flat.square().sum(1).argsort()]
         self.x = self.flat.reshape(-1, *SHAPE)
 
@@ -66,7 +66,7 @@ class LinearGaussian:
     ) -> Autoencoder:
         """musigma's model with these weights; q is the true posterior, moved and stretched.
 
-        With another prior, q is what would be true under N(0, I).
+        With another prior, q is the one that would be true under N(0, I).
         """
         network = MLP(encoder_sizes=(), decoder_sizes=())
         likelihood = Gaussian(self.sigma)
@@ -93,7 +93,7 @@ class LinearGaussian:
 
 
 def normal_draw(log_likelihood, z, mu, std, dataset_size):
-    """Draws `z` of N(mu, std²), or of a point where std is None, held to N(0, I)."""
+    """Draws `z` of N(mu, std²), or of a point if std is None, under the prior N(0, I)."""
     prior = StandardNormal(SimpleNamespace(latent_dim=z.shape[-1]))
     if std is None:
         q, noise = PointPosterior(mu, torch.zeros_like(mu)), torch.zeros_like(z)
@@ -103,7 +103,7 @@ def normal_draw(log_likelihood, z, mu, std, dataset_size):
 
 
 class Images(L.LightningDataModule):
-    """Real-valued images as every set of a run."""
+    """A data module with the same real-valued images as all of its sets."""
 
     def __init__(self, x: torch.Tensor, batch_size: int) -> None:
         super().__init__()

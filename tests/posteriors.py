@@ -1,4 +1,4 @@
-"""Checks that a posterior passes whatever its family is; each computes anew what it compares."""
+"""Checks for posteriors of any family, against independent computations."""
 
 import pytest
 import torch
@@ -10,15 +10,15 @@ from workbench.errors import ConfigError
 
 
 def check_density(posterior, noise):
-    """Log q(z|x) is log N(noise; 0, I) − log |∂z/∂noise|, at the noise and at the code.
+    """Check log q(z|x) = log N(noise; 0, I) − log |∂z/∂noise|, at the noise and at the code.
 
     Args:
-        posterior: of B images, in float64, whose noise is of the size of its codes.
+        posterior: of B images, in float64, with noise of the size of its codes.
         noise: `[K, B, d]`.
     """
     z = posterior.rsample(noise)
     jacobian = torch.autograd.functional.jacobian(lambda n: posterior.rsample(n).sum(1), noise)
-    # ∂z[k, b]/∂noise[k, b], as codes depend on no other noise: [K, B, d, d].
+    # ∂z[k, b]/∂noise[k, b], [K, B, d, d]: a code depends on its own noise only.
     each = jacobian.diagonal(dim1=0, dim2=2).permute(3, 1, 0, 2)
     expected = torch.distributions.Normal(0.0, 1.0).log_prob(noise).sum(-1)
     expected = expected - torch.linalg.slogdet(each).logabsdet
@@ -27,7 +27,7 @@ def check_density(posterior, noise):
 
 
 def check_integral(posterior, half_width=10.0, side=300):
-    """exp log q(z|x) integrates to one, over one or two dimensions."""
+    """Check that q(z|x) integrates to one, over one or two dimensions."""
     d = posterior.mu.shape[1]
     width = 2 * half_width / side
     axis = -half_width + width * (torch.arange(side, dtype=torch.float64) + 0.5)
@@ -38,7 +38,7 @@ def check_integral(posterior, half_width=10.0, side=300):
 
 
 def check_moments(posterior, noise_dim, tolerance):
-    """`mu` and `std` are the moments of many draws."""
+    """Check that `mu` and `std` are the moments of many draws."""
     count = len(posterior.mu)
     noise = torch.randn(100_000, count, noise_dim, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -48,11 +48,11 @@ def check_moments(posterior, noise_dim, tolerance):
 
 
 def check_objectives(model, refused):
-    """Each objective has a finite loss, and a gradient for every weight that draws depend on.
+    """Check that each objective has a finite loss, and finite gradients for the model's weights.
 
     Args:
-        model: with a posterior that has a density.
-        refused: names of objectives that are not defined for it, and say so.
+        model: one whose posterior has a density.
+        refused: the classes of objectives that must refuse this posterior.
     """
     torch.manual_seed(0)
     x = torch.randn(5, *model.image_shape)
@@ -74,7 +74,7 @@ def check_objectives(model, refused):
 
 
 def fault_of(*arguments):
-    """The one line in which a command line of `train` is refused."""
+    """The one-line error with which `train` refuses these arguments."""
     register_resolvers()
     with pytest.raises(ConfigError) as refused:
         read_command_line("train", [*arguments])

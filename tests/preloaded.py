@@ -1,4 +1,4 @@
-"""The science that scripts import and the data they read, for the server in `workbench/warm.py`."""
+"""Import the science and read the data once, for the processes of `workbench/fork_server.py`."""
 
 import gc
 
@@ -9,4 +9,4 @@ import musigma.metrics  # noqa: F401
 from musigma.data.sample import sample_digits
 
 sample_digits(train=True)
-gc.freeze()  # or each fork would copy all that its garbage collector looks at
+gc.freeze()  # otherwise the collector touches every object, and each fork copies all memory

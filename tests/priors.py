@@ -1,6 +1,6 @@
-"""What every learned prior must do: against known distributions, and in every command.
+"""Tests and checks for learned priors: their distribution, and their use in every command.
 
-The file of a prior subclasses `LearnedPrior`, so that these tests are its own.
+The test file of a prior subclasses `LearnedPrior` and so inherits its tests.
 """
 
 import copy
@@ -11,8 +11,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from curves import scalars_of
-from musigma.callbacks import GracefulStop
+from fork_server import python
 from musigma.commands.evaluate import evaluate
 from musigma.commands.export import export_run
 from musigma.commands.predict import predict
@@ -22,27 +21,24 @@ from musigma.module import AutoencoderModule
 from musigma.objectives import Reconstruction
 from musigma.objectives.likelihoods import Laplace
 from objectives import FUNCTIONS
-from warm import python
 from workbench.config.build import build_data, build_module
 from workbench.config.command_line import read_command_line
-from workbench.config.quoting import quote
 from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
-from workbench.training.run import run
 
 BINARY = ("model/likelihood=bernoulli", "data.normalization=binarize_dynamic")
 PANEL = "callbacks.latent_panel={_target_:musigma.callbacks.LatentPanel,every_n_epochs:2,images:20}"
 
 
 def assert_distributed_as(draws, cdf):
-    """Draws `[N]` of one dimension follow a distribution function, by Kolmogorov and Smirnov."""
+    """Check by a Kolmogorov-Smirnov test that draws `[N]` follow a distribution function."""
     assert kstest(draws.double().numpy(), cdf).pvalue > 1e-3
 
 
 def check_draws_follow_the_density(prior, low=-7.0, high=7.0):
-    """The density integrates to one, and draws follow its marginals; for d of 1 or 2."""
+    """Check that the density integrates to one and that draws follow it, for d of 1 or 2."""
     d = prior.sample(1, seed=0).shape[1]
     points = 1401 if d == 1 else 351
     axis = torch.linspace(low, high, points, dtype=torch.float64)
@@ -59,7 +55,7 @@ def check_draws_follow_the_density(prior, low=-7.0, high=7.0):
         below = (density.sum(1 - j) if d == 2 else density).cumsum(0).numpy()
         cdf = lambda z, below=below: np.interp(z, axis.numpy() + step / 2, below)  # noqa: E731
         assert_distributed_as(draws[:, j], cdf)
-    if d == 2:  # and together
+    if d == 2:  # the joint distribution too
         product = (density * torch.outer(axis, axis)).sum().item()
         found = draws.double().prod(1)
         assert found.mean().item() == pytest.approx(product, abs=4 * found.std().item() / 100)
@@ -75,7 +71,7 @@ def rate_by_integration(model, x):
 
 
 def check_rate(model, x):
-    """The rate of each image is ∫ q (log q − log p) dz, and not the KL to N(0, I)."""
+    """Check that the rate of each image is ∫ q (log q − log p) dz, and not the KL to N(0, I)."""
     with torch.no_grad():
         expected = rate_by_integration(model, x)
         generator = torch.Generator().manual_seed(0)
@@ -93,14 +89,14 @@ def draw_of(model, samples=4, images=6, seed=0):
 
 
 class LearnedPrior:
-    """The tests of a learned prior; `name` is its config, `few` makes it small."""
+    """The tests of a learned prior; `name` is its config, and the overrides `few` make it small."""
 
     name: str
     few: tuple[str, ...] = ()
 
     @staticmethod
     def recipe(model):
-        """The prior, not as it is at the start."""
+        """The prior of a model, moved away from its initial values."""
         raise NotImplementedError
 
     @property
@@ -115,11 +111,11 @@ class LearnedPrior:
     # --- the contract
 
     @pytest.mark.parametrize("d", [1, 2])
-    def test_density_integrates_to_one_and_draws_follow_it(self, d):
+    def test_density_integrates_to_one_and_samples_follow_it(self, d):
         check_draws_follow_the_density(self.model(d).prior)
 
     @pytest.mark.parametrize("d", [1, 2, 5])
-    def test_shapes_and_moments(self, d):
+    def test_shapes_seeds_and_moments_agree_with_samples(self, d):
         prior = self.model(d).prior
         z = torch.randn(3, 4, d)
         assert prior.log_prob(z).shape == (3, 4)
@@ -134,7 +130,7 @@ class LearnedPrior:
         torch.testing.assert_close(prior.std(), draws.std(0), rtol=0.05, atol=0)
         assert prior.half_width() > draws.abs().max()
 
-    def test_is_in_float32_under_mixed_precision(self):
+    def test_density_is_computed_in_float32_under_autocast(self):
         model = self.model()
         z = torch.randn(50, 2)
         with torch.autocast("cpu", torch.bfloat16):
@@ -145,7 +141,7 @@ class LearnedPrior:
 
     uses_the_encoder = False
 
-    def test_copies_and_state_dicts_hold_it_once(self):
+    def test_copies_and_state_dicts_of_a_model_hold_the_prior_once(self):
         model = self.model()
         copied, rebuilt = copy.deepcopy(model), self.model()
         rebuilt.load_state_dict(model.state_dict())
@@ -168,7 +164,7 @@ class LearnedPrior:
     # --- objectives
 
     @pytest.mark.parametrize("objective", FUNCTIONS, ids=lambda o: type(o).__name__)
-    def test_an_objective_trains_it_or_says_why_not(self, objective):
+    def test_every_objective_trains_the_prior_or_refuses_it_by_name(self, objective):
         if not objective.uses_prior:
             pytest.skip("AutoencoderModule refuses it")
         model = self.model()
@@ -176,7 +172,7 @@ class LearnedPrior:
         try:
             loss, terms, _ = objective(draw_of(model), 0)
         except ConfigError as error:
-            assert "prior=standard_normal" in str(error)  # noqa: PT017 (or there is none)
+            assert "prior=standard_normal" in str(error)  # noqa: PT017 (not every one refuses)
             return
         loss.backward()
         gradients = [p.grad for p in model.prior.parameters()]
@@ -194,7 +190,9 @@ class LearnedPrior:
             (["model=vae", "+model.prior.model=1"], "is set by the run itself; leave it out"),
         ],
     )
-    def test_it_is_refused_in_one_line_where_it_means_nothing(self, arguments, fault):
+    def test_configs_in_which_the_prior_has_no_meaning_are_refused_in_one_line(
+        self, arguments, fault
+    ):
         register_resolvers()
         with pytest.raises(ConfigError) as error:
             read_command_line("train", [*arguments, f"model/prior={self.name}", *self.few])
@@ -208,33 +206,11 @@ class LearnedPrior:
     # --- commands
 
     @pytest.mark.slow
-    def test_a_run_resumes_to_the_same_bits(
-        self, trained, run_here, compose_launch, tmp_path, monkeypatch
-    ):
-        whole = trained(*self.overrides)
-        original = GracefulStop.on_train_batch_end
-
-        def stop(self, trainer, module, outputs, batch, batch_idx):
-            if (trainer.current_epoch, batch_idx) == (1, 2):
-                self.stopping = True
-            original(self, trainer, module, outputs, batch, batch_idx)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(GracefulStop, "on_train_batch_end", stop)
-            with pytest.raises(SystemExit):
-                run_here(*self.overrides)
-        (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}
-        run(compose_launch(quote(f"resume={path}")))
-        for name in ("last", "best"):
-            expected = load_checkpoint(whole.checkpoint(name))["state_dict"]
-            found = load_checkpoint(path / "checkpoints" / f"{name}.ckpt")["state_dict"]
-            assert found.keys() == expected.keys()
-            assert all(torch.equal(found[key], value) for key, value in expected.items())
-        assert scalars_of(path) == scalars_of(whole.path)
-        assert RunFolder(path).read_metrics()["metrics"] == whole.read_metrics()["metrics"]
+    def test_a_run_resumes_to_the_same_bits(self, resuming):
+        resuming.check_same_bits(*self.overrides, place=(1, 2))
 
     @pytest.mark.slow
-    def test_every_command_works_with_it(self, trained, unrendered, tmp_path):
+    def test_every_command_works_with_the_prior(self, trained, unrendered, tmp_path):
         folder = trained(*self.overrides, PANEL)
         (metrics,) = evaluate(
             [str(folder.path)], tmp_path, checkpoint="best", images=20, samples=200, seed=0
@@ -270,7 +246,7 @@ class LearnedPrior:
         assert torch.equal(again.model.prior.log_prob(z), opened.model.prior.log_prob(z))
 
     @pytest.mark.slow
-    def test_it_is_swept_beside_the_standard_normal(self, small, tmp_path):
+    def test_a_sweep_over_the_prior_and_the_standard_normal_completes(self, small, tmp_path):
         priors = f"model/prior=standard_normal,{self.name}"
         options = ("model=vae", *BINARY, *small, "trainer.max_epochs=1", f"log_dir={tmp_path}")
         done = python("scripts/train.py", "-m", priors, *options)
@@ -279,7 +255,7 @@ class LearnedPrior:
         assert [f.read_metrics()["status"] for f in found] == ["completed", "completed"]
 
     @pytest.mark.slow
-    def test_it_is_frozen_taken_from_a_run_and_has_a_learning_rate(
+    def test_the_prior_can_be_initialised_frozen_and_given_its_own_learning_rate(
         self, trained, run_here, compose_launch
     ):
         before = trained(*self.overrides, PANEL)

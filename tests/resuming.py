@@ -1,10 +1,10 @@
-"""Runs that are stopped and go on."""
+"""Stop runs, resume them, and compare them with uninterrupted ones."""
 
 import pytest
 
 
 def stop_at(monkeypatch, epoch, batch):
-    """Stop a run after a batch, as Ctrl-C does."""
+    """Make runs stop after a batch, as Ctrl-C does."""
     from workbench.callbacks.graceful_stop import GracefulStop
 
     original = GracefulStop.on_train_batch_end
@@ -18,7 +18,7 @@ def stop_at(monkeypatch, epoch, batch):
 
 
 def flat(value, name=""):
-    """The leaves of nested dicts and lists, by their paths."""
+    """Path → leaf, of nested dicts and lists."""
     if isinstance(value, dict):
         return {k: v for key, item in value.items() for k, v in flat(item, f"{name}/{key}").items()}
     if isinstance(value, list | tuple):
@@ -27,17 +27,22 @@ def flat(value, name=""):
 
 
 class Resuming:
-    """Stops a run of some overrides and resumes it; the fixture `resuming` has what it needs."""
+    """Stops a run and resumes it; made by the fixture `resuming`."""
 
     def __init__(self, run_here, trained, compose_launch, runs, monkeypatch):
         self.run_here, self.trained, self.compose_launch = run_here, trained, compose_launch
         self.runs, self.monkeypatch = runs, monkeypatch
 
-    def ends_in_the_same_bits(self, *overrides, place=(1, 1)):
-        """Check the weights and all else in the last checkpoint; returns that."""
+    def check_same_bits(self, *overrides, place=(1, 1)):
+        """Check that a run that is stopped at an (epoch, batch) and resumed ends like a whole one.
+
+        Returns the leaves of the last checkpoint.
+        """
         import torch
 
+        from curves import scalars_of
         from workbench.config.quoting import quote
+        from workbench.runs.folder import RunFolder
         from workbench.runs.weights import load_checkpoint
         from workbench.training.run import run
 
@@ -48,11 +53,15 @@ class Resuming:
                 self.run_here(*overrides)
         (path,) = {folder for folder in self.runs.iterdir() if folder != whole.path}
         run(self.compose_launch(quote(f"resume={path}")))
-        expected = flat(load_checkpoint(whole.checkpoint("last")))
-        found = flat(load_checkpoint(path / "checkpoints" / "last.ckpt"))
-        assert found.keys() == expected.keys()
-        for name, value in expected.items():
-            assert not isinstance(value, torch.Tensor) or torch.equal(found[name], value), name
+        resumed = RunFolder.open(path)
+        for checkpoint in ("best", "last"):
+            expected = flat(load_checkpoint(whole.checkpoint(checkpoint)))
+            found = flat(load_checkpoint(resumed.checkpoint(checkpoint)))
+            assert found.keys() == expected.keys()
+            for name, value in expected.items():
+                assert not isinstance(value, torch.Tensor) or torch.equal(found[name], value), name
+        assert scalars_of(path) == scalars_of(whole.path)
+        assert resumed.read_metrics()["metrics"] == whole.read_metrics()["metrics"]
         return expected
 
 

@@ -24,7 +24,7 @@ def coloured_shapes(count, side=32, seed=0):
 
 
 def write_folder(folder: Path, images, labels=None):
-    """An image file for each, in a folder for each class if there are labels."""
+    """Write a PNG for each image, in a folder for each class if there are labels."""
     for number, image in enumerate(images):
         place = folder if labels is None else folder / NAMES[labels[number]]
         place.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def write_folder(folder: Path, images, labels=None):
 
 
 class Shapes(Dataset):
-    """The shapes, a grey level of its own drawn for each; `odd` is what is wrong with the first."""
+    """The shapes, each with a random brightness; `odd` says what is wrong with the first one."""
 
     def __init__(self, split: str = "train", count: int = 40, odd: str = ""):
         self.images, self.labels = coloured_shapes(count, side=16, seed=len(split))
@@ -53,8 +53,8 @@ class Shapes(Dataset):
         return image, int(self.labels[index])
 
 
-class Tape(IterableDataset):
-    """The shapes in one order, without a length."""
+class ShapeStream(IterableDataset):
+    """The shapes as a stream without a length."""
 
     def __init__(self, split: str = "train"):
         self.items = Shapes(split)

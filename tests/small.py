@@ -8,5 +8,5 @@ SMALL = (
     "model.network.decoder_sizes=[32]",
     "trainer.log_every_n_steps=2",
     "+trainer.limit_train_batches=5",
-    "callbacks.latent_panel=null",  # as long as the rest of such a run; it has tests of its own
+    "callbacks.latent_panel=null",  # would double the time; it has tests of its own
 )

@@ -1,4 +1,4 @@
-"""Runs that are trained as one model, beside the same runs alone."""
+"""Compare runs that are trained as one stacked model with the same runs trained alone."""
 
 import json
 
@@ -21,17 +21,18 @@ SHORT = (
     "callbacks.latent_panel=null",
 )
 SMOOTH = ("model=vae", "model/likelihood=gaussian", "optimizer.lr=1e-2")
-"""Without the kinks of the Laplace density, which make a coin's toss of a rounding error."""
+"""A loss without the kinks of the Laplace density, at which a rounding error flips a gradient."""
 
 
 def jobs_of(compose_launch, parent, *lists):
-    """The jobs of a sweep in a folder, of lists of overrides."""
+    """The jobs of a sweep in the folder `parent`, one for each list of overrides."""
     launches = [compose_launch(*SHORT, *overrides) for overrides in lists]
     place = {"parent": parent, "in_sweep": True}
     return [each._replace(name=f"job{i}", **place) for i, each in enumerate(launches)]
 
 
 def records(job):
+    """The metrics, curves, and best and last checkpoints of a job."""
     folder = job.parent / job.name
     board = EventAccumulator(str(folder)).Reload()
     curves = {
@@ -45,6 +46,7 @@ def records(job):
 
 
 def flat(values, path=()):
+    """Yield (path, leaf) of nested dicts and lists."""
     if isinstance(values, dict):
         values = values.items()
     elif isinstance(values, list | tuple):
@@ -57,6 +59,7 @@ def flat(values, path=()):
 
 
 def check_alike(job, other, rel):
+    """Check that two jobs have the same metrics, curves and checkpoints, up to rounding."""
     (metrics, curves, checkpoints), (known, other_curves, other_checkpoints) = map(
         records, (job, other)
     )
@@ -69,7 +72,7 @@ def check_alike(job, other, rel):
         assert [v for _, v in points] == pytest.approx([v for _, v in other_curves[tag]], rel=rel)
     for mine, theirs in zip(checkpoints, other_checkpoints, strict=True):
         for each in (mine, theirs):
-            each["loops"]["fit_loop"]["state_dict"] = {}  # of the loader, as it is after an epoch
+            each["loops"]["fit_loop"]["state_dict"] = {}  # the loader's
         values, others = dict(flat(mine)), dict(flat(theirs))
         assert values.keys() == others.keys()
         for path, value in values.items():
@@ -84,7 +87,7 @@ def check_alike(job, other, rel):
 
 
 def check_stacked(jobs, varied, rel):
-    """Runs of these overrides are in a stack what they are alone."""
+    """Check that runs with these overrides are the same in a stack as alone."""
     alone, stacked = jobs("alone", *varied), jobs("stacked", *varied)
     for job in alone:
         run_job(job)
@@ -94,7 +97,7 @@ def check_stacked(jobs, varied, rel):
 
 
 def check_left_alone(jobs, overrides, capsys, reason):
-    """Two runs of these overrides are trained one by one, with the reason said."""
+    """Check that two runs with these overrides are trained one by one, and the log says why."""
     run = ("trainer.max_epochs=1", "data.num_workers=0", *overrides)
     stacked = jobs("stacked", *((*run, f"seed={seed}") for seed in (0, 1)))
     run_jobs(stacked, 64)

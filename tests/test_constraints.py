@@ -1,4 +1,4 @@
-"""Versions, wherever they stand, held against pyproject.toml."""
+"""Pinned versions agree with pyproject.toml."""
 
 import tomllib
 
@@ -28,23 +28,23 @@ def pins(name: str) -> dict[str, Version]:
 
 
 @pytest.mark.parametrize("needed", NEEDED, ids=str)
-def test_the_oldest_version_is_the_floor(needed):
+def test_the_oldest_pinned_version_is_the_floor_in_pyproject(needed):
     (floor,) = (bound for bound in needed.specifier if bound.operator == ">=")
     assert pins("oldest.txt")[canonicalize_name(needed.name)] == Version(floor.version)
 
 
-def test_the_oldest_versions_are_of_requirements_and_allowed():
+def test_every_oldest_pin_is_an_allowed_version_of_a_requirement():
     allowed = {canonicalize_name(needed.name): needed.specifier for needed in NEEDED + DEV}
     for name, version in pins("oldest.txt").items():
         assert version in allowed[name]
 
 
 @pytest.mark.parametrize("needed", NEEDED + DEV, ids=str)
-def test_the_tested_version_is_pinned_and_allowed(needed):
+def test_every_requirement_has_a_tested_pin_that_is_allowed(needed):
     assert pins("tested.txt")[canonicalize_name(needed.name)] in needed.specifier
 
 
-def test_the_citation_and_the_changelog_are_of_this_version():
+def test_the_citation_and_the_changelog_name_this_version():
     citation = yaml.safe_load((PROJECT_ROOT / "CITATION.cff").read_text("utf-8"))
     changelog = (PROJECT_ROOT / "CHANGELOG.md").read_text("utf-8")
     assert str(citation["version"]) == PROJECT["version"]

@@ -1,15 +1,15 @@
-"""Two real processes on the CPU share one run and agree with one process."""
+"""Two real processes on the CPU train one run and agree with one process."""
 
 import os
 
 import pytest
 import torch
 
+from fork_server import TESTS, python
 from musigma.callbacks import BestAndLast
 from musigma.commands.evaluate import evaluate
 from shapes import coloured_shapes, write_folder
 from small import SMALL
-from warm import TESTS, python
 from workbench.config.build import build_data, build_module
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
@@ -39,7 +39,7 @@ def _test_in_one_process(folder):
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
-    """A sweep in two processes: what it said, and its run folders by their names."""
+    """The output of a sweep in two processes, and its run folders by name."""
     logs = tmp_path_factory.mktemp("logs")
     jobs = ("model=autoencoder,vae", *TWO, *SMALL, *BATCHES, "sweep=two", f"log_dir={logs}")
     done = python("scripts/train.py", "-m", *jobs)
@@ -57,14 +57,14 @@ def test_every_job_of_a_sweep_runs_in_two_processes(sweep):
 
 
 @pytest.mark.parametrize("model", ["autoencoder", "vae"])
-def test_two_processes_agree_with_one_on_the_same_checkpoint(model, sweep):
+def test_two_processes_and_one_measure_the_same_on_one_checkpoint(model, sweep):
     folder = sweep[1][f"model={model}"]
     metrics = folder.read_metrics()["metrics"]
     for name, value in _test_in_one_process(folder).items():
         assert metrics[f"test/{name}"] == pytest.approx(value, rel=1e-6), name
 
 
-def test_two_processes_train_the_model_that_one_trains(sweep, run_here, monkeypatch):
+def test_two_processes_train_to_the_weights_of_one(sweep, run_here, monkeypatch):
     """Without noise, two ranks with 50 images each do what one process with 100 does."""
     shared = sweep[1]["model=autoencoder"]
     alone = run_here("model=autoencoder", *BATCHES, "data.batch_size=100")
@@ -94,11 +94,11 @@ LOADERS = {
         "data.image_shape=[3,16,16]",
         "data.num_workers=0",
     ),
-    "a data module of one's own": ("data=own", "data._target_=theirs.Blobs", "data.count=120"),
+    "a data module of one's own": ("data=own", "data._target_=tutorial.Blobs", "data.count=120"),
     "a module of one's own": (
         "data.source=sample",
         "module=own",
-        "module._target_=theirs.LitAutoEncoder",
+        "module._target_=tutorial.LitAutoEncoder",
     ),
 }
 QUICK = (
@@ -111,12 +111,12 @@ QUICK = (
     "name",
     LOADERS,
 )
-def test_two_processes_share_what_any_loader_gives(name, tmp_path):
-    """Each takes its half, both agree on the best checkpoint, and one process measures the same."""
+def test_two_processes_share_the_data_of_any_loader(name, tmp_path):
+    """Each takes its half, and both agree on the best checkpoint."""
     write_folder(tmp_path / "images", *coloured_shapes(60, side=16))
     settings = [part.format(images=tmp_path / "images") for part in LOADERS[name]]
     path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
-    known = {**os.environ, "MUSIGMA_TRUSTED": "theirs", "PYTHONPATH": path}
+    known = {**os.environ, "MUSIGMA_TRUSTED": "tutorial", "PYTHONPATH": path}
     done = python("scripts/train.py", *QUICK, *settings, f"log_dir={tmp_path}/logs", env=known)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "2 processes" in done.stdout

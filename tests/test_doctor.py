@@ -1,4 +1,4 @@
-"""What the doctor finds, on this machine and on ones where something is wrong."""
+"""The doctor on this machine, and on simulated ones where something is wrong."""
 
 import dataclasses
 import gzip
@@ -12,10 +12,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from fork_server import python
 from musigma.data.checks import data_sets
 from musigma.data.idx import FILES, SHAPES
 from musigma.paths import PROJECT_ROOT
-from warm import python
 from workbench import doctor, project
 
 
@@ -37,7 +37,7 @@ def problems(check):
 
 @pytest.fixture
 def pretend(tmp_path, monkeypatch):
-    """Package, version and requirements → the same as if that were installed."""
+    """A function that makes a package look installed: name, version and requirements."""
 
     def install(name: str, version: str, *requires: str) -> None:
         folder = tmp_path / "site" / f"{name}-{version}.dist-info"
@@ -51,7 +51,7 @@ def pretend(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_good_machine_has_no_problem_and_every_line_is_aligned(tmp_path):
+def test_a_working_machine_has_no_problems_and_the_output_is_aligned(tmp_path):
     done = python("scripts/doctor.py", env={**os.environ, "DATA_DIR": str(tmp_path / "empty")})
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -109,7 +109,7 @@ def test_versions_that_cannot_be_compared_are_a_problem(name, monkeypatch):
 
 
 @pytest.mark.parametrize("version", ["2.6.2", "2.6.3"])
-def test_a_malicious_lightning_is_a_problem_of_its_own(version, pretend):
+def test_a_malicious_lightning_release_is_reported_as_such(version, pretend):
     pretend("lightning", version)
     (finding,) = problems(doctor.packages)
     assert finding.what == f"{version} is MALICIOUS: importing it steals credentials"
@@ -123,7 +123,7 @@ def test_a_nightly_build_is_not_too_old(pretend):
     assert not problems(doctor.packages)
 
 
-def test_a_gpu_is_named_with_its_memory_and_what_torch_warns_of(monkeypatch):
+def test_a_gpu_is_shown_with_its_memory_and_torchs_warnings(monkeypatch):
     def properties(number):
         warnings.warn("this GPU is too old", stacklevel=1)
         return SimpleNamespace(name=f"GPU {number}", total_memory=8 * doctor.GIB)
@@ -135,7 +135,7 @@ def test_a_gpu_is_named_with_its_memory_and_what_torch_warns_of(monkeypatch):
     assert gpu == ("note", "gpu", "GPU 0, 8 GiB", "this GPU is too old\n")
 
 
-def test_a_torch_for_gpus_without_one_is_a_note(monkeypatch):
+def test_a_cuda_build_of_torch_without_a_gpu_is_a_note(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", "13.0")
@@ -152,7 +152,7 @@ def test_torch_compile_without_a_compiler_is_a_note(monkeypatch, tmp_path):
     assert (finding.level, finding.about) == ("note", "torch.compile")
 
 
-def test_no_data_is_a_note_that_says_how_to_get_it(tmp_path, monkeypatch):
+def test_missing_data_is_a_note_that_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     findings = list(data_sets())
     assert [finding.about for finding in findings] == ["MNIST", "FashionMNIST", "KMNIST"]
@@ -174,7 +174,7 @@ def test_damaged_data_is_a_problem(tmp_path, monkeypatch):
     assert "Remove it" in finding.advice
 
 
-def test_a_data_folder_that_is_not_one_is_a_problem(tmp_path, monkeypatch):
+def test_a_data_folder_that_is_a_file_is_a_problem(tmp_path, monkeypatch):
     (tmp_path / "data").write_text("")
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
     findings = problems(data_sets)
@@ -183,7 +183,7 @@ def test_a_data_folder_that_is_not_one_is_a_problem(tmp_path, monkeypatch):
     assert "DATA_DIR" in findings[0].advice
 
 
-def test_files_that_are_not_the_published_mnist_are_a_problem_packed_or_not(tmp_path, monkeypatch):
+def test_mnist_files_with_other_digests_are_a_problem_compressed_or_not(tmp_path, monkeypatch):
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     for name in ("MNIST", "KMNIST"):
         folder = tmp_path / name / "raw"
@@ -204,7 +204,7 @@ def test_files_that_are_not_the_published_mnist_are_a_problem_packed_or_not(tmp_
     }
 
 
-def test_logs_that_cannot_be_written_are_a_problem(tmp_path, monkeypatch):
+def test_an_unwritable_log_dir_is_a_problem(tmp_path, monkeypatch):
     (tmp_path / "logs").write_text("a file, and no folder")
     here = dataclasses.replace(project.the_project(), root=tmp_path)
     monkeypatch.setattr(project, "_current", [here])

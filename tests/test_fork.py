@@ -1,4 +1,4 @@
-"""The template becomes another project, or is left as it is."""
+"""The template becomes another project, or is left unchanged."""
 
 import os
 import re
@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from commands import PYTEST, run_steps
+from fork_server import python
 from musigma.paths import PROJECT_ROOT
 from small import SMALL
-from warm import python
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +49,7 @@ def files_of(folder):
 
 @pytest.fixture(scope="module")
 def make_template(tmp_path_factory):
-    """→ a clean checkout of what lies here, with one commit."""
+    """A function that makes a clean checkout of this repository, with one commit."""
     if not (PROJECT_ROOT / ".git").exists():
         pytest.skip("not a git checkout")
 
@@ -71,19 +71,19 @@ def make_template(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def template(make_template):
-    """One that no test changes."""
+    """A checkout that no test changes."""
     return make_template()
 
 
 @pytest.fixture(scope="module")
 def script(template):
-    """What scripts/fork.py defines, and the template's files as it reads them."""
+    """The names that scripts/fork.py defines, and the template's files as it reads them."""
     names = runpy.run_path(str(template / "scripts" / "fork.py"))
     return names, names["tracked_files"]()
 
 
 def forked(make_template, name, *options):
-    """A fork, the files before, and variables by which its package counts as installed."""
+    """A fork, the template's files, and an environment in which the fork counts as installed."""
     folder = make_template()
     before = files_of(folder)
     done = run(folder, "scripts/fork.py", name, "--no-check", *options)
@@ -94,7 +94,7 @@ def forked(make_template, name, *options):
     lines = ["Metadata-Version: 2.1", f"Name: {name}", "Version: 0.1.0"]
     lines += [f"Requires-Dist: {needed}" for needed in project["dependencies"]]
     (info / "METADATA").write_text("\n".join(lines) + "\n")
-    # What is installed where these tests run is not installed beside a fork.
+    # The template is installed here, but would not be beside a fork.
     (info.parent / "musigma.py").write_text('"""Is not here."""\n\nraise ImportError\n')
     assert git(folder, "status", "--porcelain") == "?? .installed/\n"
     return folder, before, {"PYTHONPATH": f"{folder}/src:{folder}/.installed"}
@@ -142,10 +142,10 @@ def minimal_fork(make_template):
         ("launch", "is a name that the code uses for something else"),
     ],
 )
-def test_a_name_that_is_none_or_taken_is_refused(script, name, reason, monkeypatch):
+def test_an_invalid_or_taken_name_is_refused(script, name, reason, monkeypatch):
     names, files = script
-    # A script finds what lies beside it and what is installed, wherever that is, and not what
-    # pytest has put there or imported.
+    # A script finds the modules beside it and the installed ones, but not those that pytest has
+    # added to the path or imported.
     found = [
         path
         for path in sys.path
@@ -166,7 +166,7 @@ def test_a_refusal_changes_nothing(template):
     assert git(template, "status", "--porcelain") == ""
 
 
-def test_what_could_not_be_undone_is_refused(template, tmp_path):
+def test_a_fork_that_git_could_not_undo_is_refused(template, tmp_path):
     copy = shutil.copytree(template, tmp_path / "copy")
     (copy / "notes.txt").touch()
     done = run(copy, "scripts/fork.py", LONG)
@@ -195,7 +195,7 @@ def test_what_could_not_be_undone_is_refused(template, tmp_path):
         ),
     ],
 )
-def test_a_template_that_is_not_as_it_was_is_refused(template, tmp_path, path, old, new, reason):
+def test_a_changed_template_is_refused(template, tmp_path, path, old, new, reason):
     copy = shutil.copytree(template, tmp_path / "copy")
     (copy / path).write_text((copy / path).read_text().replace(old, new, 1))
     git(copy, "commit", "--quiet", "--all", "--message", "changed")
@@ -205,9 +205,7 @@ def test_a_template_that_is_not_as_it_was_is_refused(template, tmp_path, path, o
     assert git(copy, "status", "--porcelain") == ""
 
 
-def test_nothing_bears_the_old_name_but_what_says_where_it_comes_from(
-    fork, small_fork, minimal_fork
-):
+def test_only_the_license_and_the_changelog_keep_the_old_name(fork, small_fork, minimal_fork):
     forks = ((fork, LONG), (small_fork, SHORT), (minimal_fork, MINIMAL))
     for (folder, before, _), name in forks:
         after = files_of(folder)
@@ -227,7 +225,7 @@ def test_nothing_bears_the_old_name_but_what_says_where_it_comes_from(
             assert after[path.replace("musigma", name)] == before[path]
 
 
-def test_the_workbench_of_a_fork_is_the_templates_to_the_byte(fork, small_fork, minimal_fork):
+def test_a_forks_workbench_equals_the_templates_byte_for_byte(fork, small_fork, minimal_fork):
     for folder, before, _ in (fork, small_fork, minimal_fork):
         after = files_of(folder)
         for place in (
@@ -241,14 +239,14 @@ def test_the_workbench_of_a_fork_is_the_templates_to_the_byte(fork, small_fork, 
             assert kept == {path: after[path] for path in after if path.startswith(place)}
 
 
-def test_the_history_goes_on_or_begins(fork, small_fork):
+def test_a_fork_continues_the_history_or_starts_a_new_one(fork, small_fork):
     subjects = git(fork[0], "log", "--format=%s").splitlines()
     assert len(subjects) == 2
     assert subjects[0].startswith(f"{LONG}, made from musigma ")
     assert len(git(small_fork[0], "log", "--format=%s").splitlines()) == 1
 
 
-def test_examples_go_if_asked(fork, small_fork):
+def test_example_experiments_are_removed_on_request(fork, small_fork):
     experiments = [sorted(f[0].glob("configs/experiment/*")) for f in (fork, small_fork)]
     assert len(experiments[0]) > 1
     assert [path.name for path in experiments[1]] == ["notebook.yaml"]
@@ -257,7 +255,7 @@ def test_examples_go_if_asked(fork, small_fork):
     assert set(named) == {"notebook"}
 
 
-def test_the_fork_is_in_order(fork, small_fork, minimal_fork):
+def test_a_fork_passes_ruff_and_import_linter(fork, small_fork, minimal_fork):
     for folder, _, installed in (fork, small_fork, minimal_fork):
         for command in (["check", "."], ["format", "--check", "."]):
             done = run(folder, "-m", "ruff", *command)
@@ -268,7 +266,7 @@ def test_the_fork_is_in_order(fork, small_fork, minimal_fork):
         assert " kept, 0 broken" in done.stdout
 
 
-def test_the_fork_trains_and_opens_what_it_trained(fork, tmp_path):
+def test_a_fork_trains_and_opens_its_run(fork, tmp_path):
     folder, _, _ = fork
     small = ["model=vae", *SMALL, "trainer.max_epochs=1", f"log_dir={tmp_path}"]
     opened = (
@@ -327,14 +325,14 @@ def test_a_minimal_fork_has_no_zoo_and_all_else(minimal_fork):
     places = tuple(f"{package}/{name}.py" for package, names in ZOO.items() for name in names)
     gone = {path.replace("musigma", MINIMAL) for path in before} - after.keys()
     assert [path for path in gone if path.startswith("src/") and not path.endswith(places)] == []
-    # No other test goes unnoticed because it uses a part of the zoo.
+    # No other test may be lost because it uses a part of the zoo.
     tests = {Path(path).stem for path in gone if Path(path).name.startswith("test_")}
     assert tests - {"test_fork", "test_zoo", "test_two_layers"} <= {
         f"test_{name}" for names in ZOO.values() for name in names
     }
 
 
-def test_no_file_of_a_minimal_fork_names_the_zoo(minimal_fork):
+def test_no_file_of_a_minimal_fork_mentions_the_zoo(minimal_fork):
     modules = [f"{package}/{name}" for package, names in ZOO.items() for name in names]
     modules += [module.replace("/", ".") for module in modules]
     folder, before, _ = minimal_fork
@@ -385,7 +383,7 @@ def test_a_minimal_fork_takes_a_newer_workbench(minimal_fork, template, tmp_path
     assert (copy / "src" / "workbench" / "links.py").read_text().endswith("# newer\n")
 
 
-def test_what_needs_the_zoo_is_named_and_refused(template, tmp_path):
+def test_a_file_that_needs_the_zoo_is_named_and_the_minimal_fork_refused(template, tmp_path):
     copy = shutil.copytree(template, tmp_path / "copy")
     with (copy / "src" / "musigma" / "shapes.py").open("a") as file:
         file.write(f"# as in model={'vq_vae'}\n")
@@ -402,7 +400,7 @@ def test_what_needs_the_zoo_is_named_and_refused(template, tmp_path):
 def test_a_minimal_fork_passes_its_own_types_and_quick_tests(minimal_fork):
     folder, _, installed = minimal_fork
     marks = ("-m", "not slow and not exhaustive and not extras")
-    # It looks for the project where another PYTHONPATH leads.
+    # This test sets a PYTHONPATH of its own, which does not lead to the fork.
     but = (
         "--deselect",
         "tests/test_doctor.py::test_broken_packages_are_explained_and_malicious_"

@@ -1,19 +1,19 @@
-"""A disk that is full when a checkpoint is written."""
+"""A full disk while a checkpoint is written."""
 
 import sys
 
 import pytest
 
+from fork_server import python
 from small import SMALL
-from warm import python
 from workbench.runs.resume import newest_checkpoint
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")
-def test_a_checkpoint_that_cannot_be_written_loses_nothing(tmp_path, only_run):
-    # The third epoch's checkpoint meets a limit on the size of files, as it would a full disk.
+def test_a_full_disk_keeps_the_last_checkpoint_and_says_how_to_resume(tmp_path, only_run):
+    # A limit on file sizes at the third epoch's checkpoint stands for a full disk.
     code = (
         "import resource, sys; sys.argv = sys.argv[1:]\n"
         "from musigma.callbacks import BestAndLast\n"

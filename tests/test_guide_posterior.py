@@ -1,4 +1,4 @@
-"""What the guide to posteriors says works as it is written there, in a copy of the repository."""
+"""The guide to posteriors works as written, in a copy of the repository."""
 
 import sys
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from commands import SHORT_SEARCH, copy_repository, run_steps, small
-from fenced import blocks, commands, write_files
+from markdown_blocks import blocks, commands, write_files
 from musigma.paths import PROJECT_ROOT
 from posteriors import check_density, check_integral, check_moments
 
@@ -24,7 +24,7 @@ def test_following_the_guide_trains_sweeps_and_evaluates(tmp_path):
     assert "diagonal normal posteriors" in said
 
 
-def test_the_density_of_the_guide_is_one(monkeypatch):
+def test_the_guides_density_integrates_to_one(monkeypatch):
     (code,) = (block.text for block in GUIDE if block.language == "python")
     names = {"__name__": "guide"}
     monkeypatch.setitem(sys.modules, "guide", type(sys)("guide"))

@@ -1,4 +1,4 @@
-"""What the guides say works as it is written there, in a copy of the repository."""
+"""The guides work as written, in a copy of the repository."""
 
 import functools
 import importlib.util
@@ -17,7 +17,7 @@ import yaml
 from scipy.integrate import quad
 
 from commands import SHORT_SEARCH, copy_repository, run_steps, small
-from fenced import blocks, commands, write_files
+from markdown_blocks import blocks, commands, write_files
 from musigma.paths import PROJECT_ROOT
 from shapes import coloured_shapes, write_folder
 from workbench.config.command_line import read_command_line
@@ -36,7 +36,7 @@ REUSE = _blocks("runs", "training", "lightning")
 MODELS = _blocks("your-own-model")
 FOREIGN = _blocks("foreign")
 POSTERIORS = _blocks("your-own-posterior")  # run by test_guide_posterior.py
-# CIFAR-10 without its checksums, so that a few images can stand for it.
+# CIFAR-10 without checksums, so that a few images can stand for it.
 STAND_IN = """
 from torchvision.datasets import CIFAR10
 CIFAR10.train_list, CIFAR10.test_list = (
@@ -57,7 +57,7 @@ def _write_cifar10(folder):
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """A copy of the repository to which the guides' files have been added."""
+    """A copy of the repository with the files of the guides."""
     root = copy_repository(tmp_path_factory.mktemp("guides"))
     write_files([*OWN, *CLUSTERS], root)
     return root
@@ -65,7 +65,7 @@ def copy(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def own(copy):
-    """What following the guide to one's own parts prints."""
+    """The output of following the guide to parts of one's own."""
     write_folder(copy / "photos", *coloured_shapes(60, side=40))
     _write_cifar10(copy / "data" / "cifar-10-batches-py")
     steps = [("code", STAND_IN + SHORT_SEARCH)]
@@ -93,11 +93,11 @@ def own(copy):
         "best        encoder_sizes=",
     ],
 )
-def test_a_part_of_one_s_own_is_used(words, own):
+def test_every_part_of_the_guide_is_used_in_its_runs(words, own):
     assert words in own, own
 
 
-def test_a_metric_and_a_plot_of_one_s_own_are_on_the_page(own, copy):
+def test_the_guides_metric_and_plot_are_on_the_page(own, copy):
     (page,) = (copy / "logs" / "runs").glob("*/report.html")
     assert (page.parent / "figures" / "std_histogram.png").exists()
     assert "The stds of q(z|x)." in page.read_text()
@@ -105,14 +105,14 @@ def test_a_metric_and_a_plot_of_one_s_own_are_on_the_page(own, copy):
     assert 0 < metrics["edge_error"]["mean"] < 1
 
 
-def test_codes_are_kept_and_training_stops_early(own, copy):
+def test_the_guides_callback_writes_codes(own, copy):
     (first,) = (copy / "logs" / "runs").glob("*/codes/1.npz")
     with np.load(first) as codes:
         assert codes["mu"].shape == (500, 2)
         assert len(codes["label"]) == 500
 
 
-def test_the_density_of_the_guide_is_one(copy):
+def test_the_guides_density_integrates_to_one(copy):
     names = {}
     exec((copy / "src/musigma/objectives/likelihoods/student_t.py").read_text(), names)
     likelihood = names["StudentT"](degrees=4.0, scale=0.7)
@@ -131,7 +131,7 @@ def _run_of(override, runs):
     return file.parent
 
 
-def test_notebooks_and_a_colleague_s_run_are_as_the_guides_say(own, copy):
+def test_the_guides_to_notebooks_and_colleagues_runs_work(own, copy):
     runs = copy / "logs" / "runs"
     _run_of("model/network=residual", runs).rename(runs / "mine")
     _run_of("model/likelihood=student_t", runs).rename(runs / "theirs")
@@ -158,7 +158,7 @@ def test_notebooks_and_a_colleague_s_run_are_as_the_guides_say(own, copy):
     assert "root" not in header.split(",")
 
 
-def test_a_trained_model_is_used_again_as_the_guides_say(own, copy):
+def test_the_guides_to_reusing_a_trained_model_work(own, copy):
     steps = [small("python scripts/train.py model=vae name=again"), *map(small, commands(REUSE))]
     said = run_steps(steps, copy)
     (run,) = (copy / "logs" / "runs").glob("*_again_*")
@@ -175,7 +175,7 @@ def test_every_command_of_a_guide_is_run():
 
 
 @pytest.mark.exhaustive
-def test_classes_that_know_nothing_of_this_project_train_as_the_guide_says(tmp_path, monkeypatch):
+def test_the_guide_to_foreign_classes_works(tmp_path, monkeypatch):
     monkeypatch.setenv("MUSIGMA_TRUSTED", "users_package")
     root = copy_repository(tmp_path)
     write_files(FOREIGN, root)
@@ -189,14 +189,14 @@ def test_classes_that_know_nothing_of_this_project_train_as_the_guide_says(tmp_p
 LAUNCHES = [c for c in commands(CLUSTERS) if "launcher" in c and "stacked" not in c]
 
 
-def test_the_jobs_of_the_command_for_a_stack_are_checked():
+def test_the_guides_command_for_stacked_jobs_is_valid():
     (command,) = [c for c in commands(CLUSTERS) if "stacked" in c]
     found = read_command_line("train", shlex.split(command)[2:])
     assert len(found.jobs) == 64
 
 
 @pytest.mark.parametrize("command", LAUNCHES)
-def test_a_command_for_a_cluster_composes(command, copy):
+def test_the_guides_commands_for_clusters_compose(command, copy):
     plugin = "hydra_ray_launcher" if "ray" in command else "hydra_submitit_launcher"
     spec = importlib.util.find_spec("hydra_plugins")
     if spec is None or importlib.util.find_spec(f"hydra_plugins.{plugin}") is None:
@@ -222,7 +222,7 @@ def test_a_command_for_a_cluster_composes(command, copy):
         assert launcher["gpus_per_node"] == 1
 
 
-def test_following_the_guide_to_models_makes_what_it_says(tmp_path):
+def test_the_guide_to_models_works(tmp_path):
     root = copy_repository(tmp_path)
     write_files(MODELS, root)
     steps = [("code", SHORT_SEARCH)]
@@ -233,7 +233,7 @@ def test_following_the_guide_to_models_makes_what_it_says(tmp_path):
             steps.append(("code", block.text))
     said = run_steps(steps, root)
     assert "│ sparsity " in said, said
-    # By their losses they do not compare, which hold penalties of different weights.
+    # Their losses do not compare, as these hold penalties of different weights.
     assert re.search(r"^best +sparsity=\S+: test/elbo", said, re.M), said
     assert "log p(x|y), quadrature" in said, said
     assert "codes (5, 2) images (5, 1, 28, 28)" in said, said

@@ -1,4 +1,4 @@
-"""Ideas that nobody foresaw, in a package outside: each is new files, and all of the rest works.
+"""Ideas that nobody foresaw, in a package of their own: each is only new files, and all else works.
 
 `tests/ideas` has a posterior and a prior on a sphere, a prior that is told the label, a model with
 a loss term and an optimizer of its own, an objective that learns, and a likelihood whose decoder
@@ -83,7 +83,7 @@ def logs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def said(logs):
-    """What is printed where all of them are swept, stopped, resumed, evaluated and compared."""
+    """The output of sweeping, stopping, resuming, evaluating and comparing all of them."""
     place = f"log_dir={logs}"
     models = ",".join(MODELS)
     steps = [script(f"scripts/train.py -m model={models} {SMALL} sweep=ideas {place}")]
@@ -103,7 +103,7 @@ def said(logs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-def test_it_is_trained_swept_and_resumed_to_the_same_bits(model, said):
+def test_each_idea_is_swept_and_resumed_to_the_same_bits(model, said):
     (line,) = (line for line in said.splitlines() if line.startswith(f"{model}: "))
     _, same, _, of, *_ = line.split()
     assert same == of != "0"
@@ -111,13 +111,13 @@ def test_it_is_trained_swept_and_resumed_to_the_same_bits(model, said):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-def test_it_is_evaluated_with_what_means_something(model, said, logs):
+def test_each_idea_is_evaluated_with_the_metrics_that_apply(model, said, logs):
     run = logs / "sweeps" / "ideas" / f"model={model}"
     metrics = json.loads((run / "evaluation" / "metrics.json").read_text())
     assert math.isclose(
         metrics["elbo"]["mean"] + metrics["rate"]["mean"] + metrics["distortion"]["mean"],
         0,
-        abs_tol=150,  # of 4 images and of all
+        abs_tol=150,  # the ELBO is of 4 images, the others of all
     )
     assert ("log_p_exact" in metrics) == (model != "hyperspherical_vae")
     assert ("no_classes" in metrics) == (model == "label_prior_vae")
@@ -125,20 +125,20 @@ def test_it_is_evaluated_with_what_means_something(model, said, logs):
     assert (metrics["latent"]["active_units"] == 0) == (metrics["rate"]["mean"] < 0.2)
     assert (run / "report.html").stat().st_size > 10_000
     if model == "label_prior_vae":
-        assert "aggregate_kl_at_least" not in metrics["latent"]  # which is that to N(0, I)
+        assert "aggregate_kl_at_least" not in metrics["latent"]  # that is a divergence from N(0, I)
     if model == "latent_diffusion":
         assert metrics["denoising"]["unit"] == "nats per image"
 
 
 @pytest.mark.slow
-def test_they_are_compared_where_they_compare(said):
+def test_the_report_compares_only_comparable_ideas(said):
     assert "test/elbo cannot compare all of these runs: there are 2 kinds" in said
     assert "log p(x|y)" in said
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("model", MODELS)
-def test_it_predicts_and_exports(model, said, logs, monkeypatch):
+def test_each_idea_predicts_and_exports(model, said, logs, monkeypatch):
     run = logs / "sweeps" / "ideas" / f"model={model}"
     label = "label=7" if model == "label_prior_vae" else ""
     steps = []
@@ -184,8 +184,8 @@ def test_densities_on_different_sets_are_refused():
     _module(Autoencoder(SMALL_MLP, Laplace(), latent_dim=3, **on_sphere))
 
 
-def test_images_are_of_codes_that_there_are():
-    """Means and traversals leave the sphere, and what is decoded of them is on it."""
+def test_codes_off_the_sphere_are_decoded_from_the_sphere():
+    """Means and traversals leave the sphere; they are decoded after projection onto it."""
     model = Autoencoder(
         SMALL_MLP, Laplace(), latent_dim=3, posterior=VonMisesFisherHead, prior=UniformSphere
     ).eval()
@@ -194,7 +194,7 @@ def test_images_are_of_codes_that_there_are():
     assert model.prior.half_width() is None
 
 
-def test_samples_of_a_view_are_of_its_own_prior():
+def test_samples_for_a_label_come_from_that_labels_prior():
     model = LabelPriorVAE(SMALL_MLP, Laplace(), classes=3)
     for y, view in enumerate(model.views().values()):
         mean = view.prior.sample(20_000, seed=1).mean(0)
@@ -205,7 +205,7 @@ def test_samples_of_a_view_are_of_its_own_prior():
     torch.testing.assert_close(draw.log_prior, expected)
 
 
-def test_a_model_has_an_optimizer_of_its_own_for_a_part():
+def test_a_part_of_a_model_can_have_its_own_optimizer():
     module = _module(LatentDiffusion(SMALL_MLP, Laplace()))
     first, second = module.configure_optimizers().parts
     own = {id(p) for p in module.model.diffusion.parameters()}
@@ -248,7 +248,7 @@ class Rivals(LatentDiffusion):
         (Rivals, "denoising, which is for model.diffusion.net.0, reaches model.diffusion.net.2"),
     ],
 )
-def test_what_reaches_the_weights_of_two_optimizers_is_refused(wrong, reached):
+def test_a_term_that_reaches_another_optimizers_weights_is_refused(wrong, reached):
     with pytest.raises(ConfigError, match=reached):
         try_batch(_module(wrong(SMALL_MLP, Laplace())), MNISTDataModule(source="sample"))
 
@@ -276,13 +276,13 @@ class OfEachImage(ELBO):
         (OfEachImage, r"the loss of OfEachImage has the shape \[2\], and should be a scalar"),
     ],
 )
-def test_what_an_objective_gives_in_another_shape_is_named_before_training(wrong, fault):
+def test_a_loss_or_term_of_the_wrong_shape_is_refused_before_training(wrong, fault):
     module = _module(Autoencoder(SMALL_MLP, Laplace()), wrong())
     with pytest.raises(ConfigError, match=fault):
         try_batch(module, MNISTDataModule(source="sample"))
 
 
-def test_what_a_part_of_a_model_learns_by_is_reported_and_no_part_of_the_loss():
+def test_a_parts_own_loss_is_reported_but_not_added_to_the_loss():
     module = _module(LatentDiffusion(SMALL_MLP, Laplace()))
     batch = Batch(torch.randn(4, 1, 28, 28), torch.zeros(4), None)
     loss, terms, _ = module.terms(batch, torch.randn(1, 4, module.model.noise_dim), 4, 0)
@@ -293,17 +293,17 @@ def test_what_a_part_of_a_model_learns_by_is_reported_and_no_part_of_the_loss():
     assert "denoising" in terms
 
 
-def test_an_objective_that_learns_says_which_checkpoint_is_better():
-    class Unsaid(GECO):
+def test_a_learning_objective_must_name_its_monitor():
+    class WithoutMonitor(GECO):
         monitor = Objective.monitor
 
     model = Autoencoder(SMALL_MLP, Laplace())
     assert _module(model, GECO()).monitor == "excess"
-    with pytest.raises(ValueError, match="Unsaid changes as it learns"):
-        _module(model, Unsaid())
+    with pytest.raises(ValueError, match="WithoutMonitor changes as it learns"):
+        _module(model, WithoutMonitor())
 
 
-def test_frozen_weights_and_buffers_that_are_not_kept_are_no_learning():
+def test_frozen_weights_and_non_persistent_buffers_do_not_count_as_learning():
     class Perceptual(nn.Module):
         def __init__(self):
             super().__init__()
@@ -313,7 +313,7 @@ def test_frozen_weights_and_buffers_that_are_not_kept_are_no_learning():
     assert not learns(Perceptual())
 
 
-def test_the_decoder_gives_what_the_likelihood_asks_for():
+def test_the_decoder_has_the_output_shape_of_the_likelihood():
     model = Autoencoder(SMALL_MLP, TwoNumbers(), image_shape=(3, 8, 8))
     x = torch.randn(2, 3, 8, 8)
     output = model.decode(torch.randn(5, 2, 2))
@@ -328,7 +328,7 @@ def test_the_decoder_gives_what_the_likelihood_asks_for():
         model.start_at(torch.zeros(3, 8, 8))
 
 
-def test_an_objective_may_encode_and_decode_anew():
+def test_an_objective_can_encode_and_decode_again():
     model = LabelPriorVAE(SMALL_MLP, Laplace(), classes=3)
     x, y = torch.randn(2, 1, 28, 28), torch.tensor([2, 0])
     draw = model.given(Batch(x, y, None)).draw(x, torch.randn(1, 2, 2))
@@ -364,11 +364,11 @@ def test_two_terms_of_one_name_are_refused(model, objective, name):
         try_batch(module, MNISTDataModule(source="sample"))
 
 
-def test_a_model_that_is_evaluated_with_labels_has_to_say_so():
-    class Unsaid(LabelPriorVAE):
+def test_a_model_evaluated_with_labels_must_declare_it():
+    class Undeclared(LabelPriorVAE):
         conditioned_on: ClassVar = frozenset()
 
-    class InTraining(Unsaid):
+    class InTraining(Undeclared):
         def given(self, images):
             return super().given(images) if self.training else self.conditioned()
 
@@ -389,12 +389,15 @@ def test_a_model_that_is_evaluated_with_labels_has_to_say_so():
     data = MNISTDataModule(source="sample")
     for kind in (LabelPriorVAE, InTraining, Drawing, Encoding):
         try_batch(_module(kind(SMALL_MLP, Laplace())), data)
-    for kind, fault in ((Unsaid, "Unsaid uses labels in eval"), (OfImages, "OfImages depends on")):
+    for kind, fault in (
+        (Undeclared, "Undeclared uses labels in eval"),
+        (OfImages, "OfImages depends on"),
+    ):
         with pytest.raises(ConfigError, match=fault):
             try_batch(_module(kind(SMALL_MLP, Laplace())), data)
 
 
-def test_a_command_line_is_refused_whose_model_is_silent_about_its_labels(monkeypatch):
+def test_an_undeclared_use_of_labels_is_refused_on_the_command_line(monkeypatch):
     monkeypatch.setenv("MUSIGMA_TRUSTED", "ideas")
     monkeypatch.setattr(LabelPriorVAE, "conditioned_on", frozenset())
     monkeypatch.setattr(LabelPriorVAE, "check", lambda self, y: None)
@@ -410,12 +413,12 @@ def _meanings(model, objective):
 
 
 class Measured(Autoencoder):
-    """Reports a share, which is no cost."""
+    """Reports an accuracy, which is to be maximised."""
 
     meanings: ClassVar = {"accuracy": Meaning("share of images", better="higher")}
 
 
-def test_a_term_of_its_own_has_the_unit_and_the_direction_that_its_class_states():
+def test_a_models_own_term_has_the_unit_and_direction_of_its_class():
     found = _meanings(Measured(SMALL_MLP, Laplace()), ELBO())
     assert found.of("test/accuracy").unit == "share of images"
     assert found.of("test/accuracy").better == "higher"
@@ -423,13 +426,13 @@ def test_a_term_of_its_own_has_the_unit_and_the_direction_that_its_class_states(
 
 
 class Sliced(ELBO):
-    """Estimates something of a batch, which is no cost in nats."""
+    """Reports an estimate over a batch, in a unit other than nats."""
 
     estimators: ClassVar = {"sliced": "sliced distances", "total": "another estimator"}
     meanings: ClassVar = {"sliced": Meaning("squared units", better="lower")}
 
 
-def test_an_estimate_of_a_batch_may_have_a_unit_of_its_own():
+def test_a_batch_estimate_can_have_its_own_unit():
     found = _meanings(Autoencoder(SMALL_MLP, Laplace()), Sliced())
     sliced, total = found.of("test/sliced"), found.of("test/total")
     assert (sliced.unit, sliced.better) == ("squared units", "lower")
@@ -438,7 +441,7 @@ def test_an_estimate_of_a_batch_may_have_a_unit_of_its_own():
 
 
 class OfGreyLevels(TwoNumbers):
-    """Gives the probability of each level of a pixel."""
+    """A likelihood that gives the probability of each grey level."""
 
     is_probability = True
 
@@ -454,7 +457,7 @@ def test_probabilities_of_grey_levels_compare_with_no_density():
     assert not on_common_scale({"test/elbo": 1.0}, modules[1], data)
 
 
-def test_grey_levels_that_noise_has_filled_up_have_no_probability(monkeypatch):
+def test_dequantized_grey_levels_are_refused_by_a_probability(monkeypatch):
     monkeypatch.setenv("MUSIGMA_TRUSTED", "ideas")
     monkeypatch.setattr(TwoNumbers, "is_probability", True)
     target = f"model.likelihood._target_={TwoNumbers.__module__}.TwoNumbers"
@@ -464,13 +467,13 @@ def test_grey_levels_that_noise_has_filled_up_have_no_probability(monkeypatch):
 
 
 class Shifted(Autoencoder):
-    """Draws random numbers beside its noise."""
+    """Draws random numbers in addition to its noise."""
 
     def draw(self, x, noise, dataset_size=None):
         return super().draw(x + 0.1 * torch.randn_like(x), noise, dataset_size)
 
 
-def test_what_a_model_draws_beside_its_noise_is_the_same_in_every_evaluation():
+def test_a_models_own_random_numbers_are_the_same_in_every_evaluation():
     data = MNISTDataModule(source="sample", val_size=8)
     module = _module(Shifted(SMALL_MLP, Laplace()))
     trainer = L.Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False)
@@ -479,6 +482,6 @@ def test_what_a_model_draws_beside_its_noise_is_the_same_in_every_evaluation():
         torch.manual_seed(seed)
         before = torch.get_rng_state()
         trainer.validate(module, data, verbose=False)
-        assert torch.equal(torch.get_rng_state(), before)  # which transforms of a loader go on from
+        assert torch.equal(torch.get_rng_state(), before)  # the transforms of a loader use it
         found.append(trainer.callback_metrics["val/loss"].item())
     assert found[0] == found[1]

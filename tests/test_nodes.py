@@ -1,4 +1,4 @@
-"""Two "nodes" with a process each, started by hand on the loopback, share one run."""
+"""Two "nodes" of one process each, started by hand on the loopback, share one run."""
 
 import os
 import signal
@@ -9,17 +9,17 @@ import sys
 import pytest
 import torch
 
+from fork_server import ROOT, Started
 from small import SMALL
-from warm import ROOT, Started
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
 
 pytestmark = pytest.mark.slow
 
 RUN = (
-    "model=autoencoder",  # whose steps draw nothing: each process has noise of its own
+    "model=autoencoder",  # draws nothing in its steps: processes have different noise
     "trainer.precision=64-true",
-    "data.val_size=487",  # so that the last batch of an epoch does not share out evenly
+    "data.val_size=487",  # so that the last batch cannot be shared evenly
     "trainer.limit_train_batches=1.0",
 )
 TWO = ("trainer.strategy=ddp", "+trainer.num_nodes=2", "data.batch_size=100")
@@ -33,7 +33,7 @@ def _free_port():
 
 @pytest.fixture
 def start_nodes(tmp_path):
-    """Overrides → the two processes that srun would start, with the variables that it sets."""
+    """Overrides → the two processes that srun would start, with its environment variables."""
 
     def start(*overrides):
         job = {
@@ -61,7 +61,7 @@ def _only_run(logs):
     return RunFolder.open(place)
 
 
-def test_two_nodes_make_one_run_which_is_that_of_one_process(start_nodes, run_here, tmp_path):
+def test_two_nodes_share_one_run_and_match_a_single_process(start_nodes, run_here, tmp_path):
     first, second = start_nodes(*SMALL, *RUN, *TWO, f"log_dir={tmp_path}/two")
     done, other = first.finish(), second.finish()
     assert done.returncode == other.returncode == 0, done.stderr + other.stderr
@@ -73,7 +73,7 @@ def test_two_nodes_make_one_run_which_is_that_of_one_process(start_nodes, run_he
     assert metrics["metrics"] == pytest.approx(expected["metrics"], rel=1e-10)
     assert (shared.path / "train.log").read_text().count("epoch 2/2") == 1
     files = [{f.name.split(".")[0] for f in one.path.iterdir()} for one in (shared, alone)]
-    assert files[1] - files[0] == {"test_values"}  # which one process has in order
+    assert files[1] - files[0] == {"test_values"}  # kept by a single process only
     assert files[0] <= files[1]
     weights = [load_checkpoint(one.checkpoint("last"))["state_dict"] for one in (shared, alone)]
     for name, value in weights[1].items():
@@ -108,7 +108,7 @@ def test_a_signal_to_one_node_stops_both_after_the_batch(
     assert folder.read_metrics()["status"] == "completed"
 
 
-def test_nodes_with_other_settings_end_in_one_error(start_nodes, tmp_path):
+def test_nodes_with_the_wrong_number_of_processes_end_in_one_error(start_nodes, tmp_path):
     job = (*SMALL, *RUN, *TWO, f"log_dir={tmp_path}/logs")
     first, second = start_nodes(*job, "trainer.devices=2")
     done, other = first.finish(), second.finish()

@@ -1,4 +1,4 @@
-"""What the README says works as it is written there."""
+"""The README works as written."""
 
 import re
 import shlex
@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from commands import SHORT_SEARCH, copy_repository, run_steps, small
-from fenced import blocks, commands
+from markdown_blocks import blocks, commands
 from musigma.paths import PROJECT_ROOT
 from workbench.config.command_line import read_command_line
 from workbench.config.resolvers import register_resolvers
@@ -15,7 +15,7 @@ WORKFLOWS = sorted(PROJECT_ROOT.glob(".github/workflows/*"))
 README = (PROJECT_ROOT / "README.md").read_text("utf-8")
 GUIDES = sorted(PROJECT_ROOT.glob("docs/*.md"))
 MADE = ("configs/schema.json", "configs/local/trusted.yaml", "docs/api/", "src/my_project")
-"""What a command or a user makes."""
+"""Paths that a command or a user creates."""
 
 
 IN_TEXT = re.findall(r"`python\s+scripts/train\.py\s?([^`]*)`", README)
@@ -26,9 +26,9 @@ IN_BLOCKS = re.findall(r"^(?:\$ )?python scripts/train\.py (.*?)(?:  +#.*)?$", R
     "command",
     sorted({" ".join(command.split()) for command in IN_TEXT + IN_BLOCKS if "..." not in command}),
 )
-def test_commands_compose(command):
-    """Each command of the README is understood; what they do is tested elsewhere."""
-    # A sweep is as good as its first job.
+def test_every_command_is_valid(command):
+    """Each command of the README is accepted; what it does is tested elsewhere."""
+    # One job stands for a sweep.
     first_job = re.sub(r"=([^\[, ]+),[^ ]+", r"=\1", command)
     arguments = [a for a in shlex.split(first_job) if a not in ("-m", "--help")]
     register_resolvers()
@@ -36,11 +36,11 @@ def test_commands_compose(command):
 
 
 @pytest.mark.slow
-def test_its_commands_run_one_after_the_other(tmp_path):
+def test_the_commands_run_one_after_the_other(tmp_path):
     lines = [line for line in commands(blocks(README)) if "python scripts/" in line]
     assert len(lines) > 10
     typed = [re.search(r"python scripts/[^)]*", line)[0] for line in lines]
-    # Fewer runs: one weight of the ready sweep's nine, one seed instead of three.
+    # Fewer runs: one of the study's nine weights, and one seed instead of three.
     typed = [
         command.replace("study=beta", "study=beta model.objective.beta=1").replace("=0,1,2", "=0")
         for command in typed
@@ -65,10 +65,10 @@ def test_every_model_is_in_the_readme():
 
 
 @pytest.mark.parametrize("path", [PROJECT_ROOT / "README.md", *GUIDES], ids=lambda path: path.name)
-def test_every_path_and_link_leads_somewhere(path):
+def test_every_path_and_link_exists(path):
     text = path.read_text("utf-8")
     for named in re.findall(r"`((?:src|tests|configs|scripts|docs)/[\w/.-]+)`", text):
-        written = f"`{named}`:\n\n```" in text  # by the guide itself
+        written = f"`{named}`:\n\n```" in text  # the guide writes this file
         assert written or named in MADE or (PROJECT_ROOT / named).exists(), named
     for link in re.findall(r"\]\(([^)]+)\)", text):
         if "://" not in link:
@@ -79,7 +79,7 @@ def test_every_path_and_link_leads_somewhere(path):
 
 
 def anchors(markdown):
-    """Those that GitHub makes of headings."""
+    """The anchors that GitHub makes of headings."""
     titles = re.findall(r"^#+ (.+)$", markdown, re.M)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
@@ -92,7 +92,7 @@ def test_the_readme_is_short_and_leads_to_every_section_and_guide():
     assert {f"docs/{path.name}" for path in GUIDES} <= linked
 
 
-def test_every_make_target_that_is_named_exists():
+def test_every_mentioned_make_target_exists():
     makefile = (PROJECT_ROOT / "Makefile").read_text("utf-8")
     others = ("CONTRIBUTING.md", ".pre-commit-config.yaml", ".ci/run", *WORKFLOWS)
     for path in ("README.md", *others, *GUIDES):

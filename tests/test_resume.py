@@ -1,4 +1,4 @@
-"""A run that stops and goes on ends where it would have ended."""
+"""A run that was stopped and resumed ends like an uninterrupted one."""
 
 import json
 import signal
@@ -9,7 +9,6 @@ import torch
 
 from curves import scalars_of
 from killing import assert_same_bits, start
-from musigma.callbacks import GracefulStop
 from resuming import flat, stop_at
 from workbench.config.quoting import quote
 from workbench.runs.folder import RunFolder
@@ -51,10 +50,10 @@ def test_interrupted_run_resumes_to_the_same_bits(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
-def test_killed_while_its_second_checkpoint_is_written_a_run_resumes_to_the_same_bits(
+def test_a_run_killed_while_writing_a_checkpoint_resumes_to_the_same_bits(
     trained, compose_small, compose_launch, only_run, tmp_path
 ):
-    """Kills at all other places: tests/workbench/test_killed.py."""
+    """Kills at other places are in tests/workbench/test_killed.py."""
     process = start(compose_small(*EPOCHS), tmp_path, "replace", "last.ckpt", 2)
     process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -65,11 +64,11 @@ def test_killed_while_its_second_checkpoint_is_written_a_run_resumes_to_the_same
     assert_same_bits(killed.path, trained(*EPOCHS).path)
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own, when it traces
-def test_a_compiled_run_has_the_names_of_a_plain_one_and_each_goes_on_from_the_other(
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # by torch, when it traces
+def test_compiled_and_plain_runs_resume_from_each_others_checkpoints(
     run_here, trained, compose_launch, monkeypatch
 ):
-    # The eager backend runs the same operations; whether a compiler is here does not matter.
+    # The eager backend runs the same operations and needs no compiler.
     compile_ = torch.compile
     monkeypatch.setattr(torch, "compile", lambda f, **_: compile_(f, backend="eager"))
     plain = trained("model=vae")
@@ -79,25 +78,18 @@ def test_a_compiled_run_has_the_names_of_a_plain_one_and_each_goes_on_from_the_o
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value)
     for folder, setting in ((plain, "true"), (compiled, "false")):
-        go_on = quote(f"resume={folder.path}")
-        run(compose_launch(go_on, "trainer.max_epochs=3", f"compile={setting}"))
+        resume = quote(f"resume={folder.path}")
+        run(compose_launch(resume, "trainer.max_epochs=3", f"compile={setting}"))
         assert folder.read_metrics()["status"] == "completed"
 
 
-def test_asked_to_stop_while_gradients_accumulate_a_run_stops_after_the_optimizer_step(
+def test_a_stop_during_gradient_accumulation_waits_for_the_optimizer_step(
     run_here, trained, compose_launch, tmp_path, monkeypatch
 ):
     settings = ("++trainer.accumulate_grad_batches=2", "model=vae")
     whole = trained(*settings)
-    original = GracefulStop.on_train_batch_end
-
-    def stop(self, trainer, module, outputs, batch, batch_idx):
-        if batch_idx == 2:
-            self.stopping = True
-        original(self, trainer, module, outputs, batch, batch_idx)
-
     with monkeypatch.context() as patch:
-        patch.setattr(GracefulStop, "on_train_batch_end", stop)
+        stop_at(patch, 0, 2)
         with pytest.raises(SystemExit, match="130"):
             run_here(*settings)
     (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}

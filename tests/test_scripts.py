@@ -1,4 +1,4 @@
-"""The real scripts on the real command line, in processes of their own."""
+"""The scripts on the real command line, in processes of their own."""
 
 import json
 import os
@@ -37,7 +37,9 @@ def test_multirun_gives_a_readable_folder_for_every_job(run_script, tmp_path):
         ("resume=latest", "There is no run in"),
     ],
 )
-def test_what_cannot_be_is_one_clear_error_and_no_folder(run_script, tmp_path, override, message):
+def test_a_config_that_cannot_run_is_one_error_and_leaves_no_folder(
+    run_script, tmp_path, override, message
+):
     if override == "trainer=gpu" and os.path.exists("/dev/nvidia0"):
         pytest.skip("this machine has a GPU")
     done = run_script("model=vae", "data.source=sample", override)
@@ -65,7 +67,7 @@ def test_missing_data_is_an_error_and_never_replaced_silently(run_script, tmp_pa
         ["-sc", "query=model=v"],
     ],
 )
-def test_looking_does_not_import_torch(arguments, tmp_path):
+def test_help_and_config_options_do_not_import_torch(arguments, tmp_path):
     code = (
         "import runpy, sys, atexit\n"
         "atexit.register(lambda: print('TORCH', 'torch' in sys.modules, file=sys.stderr))\n"

@@ -1,4 +1,4 @@
-"""A fork takes a newer workbench, and keeps what is its own."""
+"""A fork takes a newer workbench and keeps what is its own."""
 
 import os
 import shutil
@@ -41,7 +41,7 @@ def git(folder, *arguments):
 
 
 def commit(folder, message, files):
-    """Write files, by their names, and commit them."""
+    """Write the files (name → text), commit them, and return the commit."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def template(tmp_path):
 
 @pytest.fixture
 def fork(template, tmp_path):
-    """A fork of it that has changed its science."""
+    """A fork of the template with a science of its own."""
     folder = tmp_path / "fork"
     git(tmp_path, "clone", "--quiet", str(template), str(folder))
     set_up(folder)
@@ -123,7 +123,7 @@ def newer(template):
     )
 
 
-def test_a_fork_has_the_newer_workbench_and_its_own_science(template, fork):
+def test_an_upgrade_replaces_the_workbench_and_keeps_the_science(template, fork):
     change = {"CHANGELOG.md": "# Changelog\n\n## 1\n- The first.\n- The science's own.\n"}
     commit(template, "the science's own", change)
     newer(template)
@@ -135,7 +135,7 @@ def test_a_fork_has_the_newer_workbench_and_its_own_science(template, fork):
     assert (fork / "src" / "science" / "model.py").read_text() == "MODEL = 1\n"
     assert "Something new." in done.stdout
     assert "The first." not in done.stdout
-    assert "The science's own." not in done.stdout  # nothing of it is taken
+    assert "The science's own." not in done.stdout  # it describes no change of the workbench
     assert "rich>=13" in done.stdout
     assert "pandas>=3 (extra tables)" in done.stdout
     layers = PROJECT.format(**{**OLD, "science": "mine", "layer": "new"})
@@ -155,7 +155,7 @@ def test_a_version_can_be_named(template, fork):
     assert (fork / "src" / "workbench" / "old.py").is_file()
 
 
-def test_nothing_is_lost(template, fork, tmp_path):
+def test_an_upgrade_that_would_lose_changes_is_refused(template, fork, tmp_path):
     newer(template)
     before = git(fork, "rev-parse", "HEAD")
     (fork / "notes.txt").write_text("mine")
@@ -179,7 +179,7 @@ def test_nothing_is_lost(template, fork, tmp_path):
     assert git(fork, "rev-parse", "HEAD") == before
 
 
-def test_the_script_itself_is_replaced_and_branches_are_found(template, fork):
+def test_an_upgrade_replaces_its_own_script_and_accepts_a_branch(template, fork):
     git(template, "checkout", "--quiet", "-b", "next")
     script = (template / "scripts" / "upgrade.py").read_text() + "# newer\n"
     commit(template, "a newer script", {"scripts/upgrade.py": script})

@@ -1,4 +1,4 @@
-"""Models, objectives, priors and posteriors of the zoo can be taken out, one by one."""
+"""Each model, objective, prior and posterior of the zoo can be removed."""
 
 import re
 import shutil
@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from commands import PYTEST
+from fork_server import python
 from musigma.paths import PROJECT_ROOT
-from warm import python
 from without import texts_without
 from zoo import belongings, uses_of, zoo
 
@@ -35,7 +35,7 @@ PARTS = sorted(config for config in zoo(CONFIGS) if re.search("^_target_: ", TEX
 
 @pytest.fixture(scope="module")
 def uses():
-    """What each file of the project uses, which takes a second to find out."""
+    """The files that each file of the project uses; computed once, as it takes a second."""
     return uses_of(TEXTS)
 
 
@@ -47,7 +47,7 @@ def _own_module(config, uses):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", PARTS)
-def test_no_other_file_names_it(config, uses):
+def test_no_other_file_names_a_part_of_the_zoo(config, uses):
     gone = belongings({config}, uses)
     left = TEXTS | texts_without(gone, TEXTS, uses)
     users = [name for name in uses if name not in gone and uses[name] & gone]
@@ -66,8 +66,8 @@ def test_no_other_file_names_it(config, uses):
         *(pytest.param(config, "", marks=pytest.mark.exhaustive) for config in PARTS),
     ],
 )
-def test_without_it_the_rest_stands(config, tests, uses, tmp_path):
-    """Every module imports and every other model builds; that they work too is for the CI."""
+def test_the_rest_works_without_a_part_of_the_zoo(config, tests, uses, tmp_path):
+    """Every module imports and every other model builds; whether they work is left to the CI."""
     for name in COPIED:
         source = PROJECT_ROOT / name
         copy = shutil.copytree if source.is_dir() else shutil.copy

@@ -1,4 +1,4 @@
-"""A user's file, which `make lint` checks with mypy: the public API has the types that it says."""
+"""A user's file, which `make lint` checks with mypy: the public API has the expected types."""
 
 from pathlib import Path
 from typing import Any, assert_type

@@ -1,4 +1,4 @@
-"""Commands are run in turns, and what they took is told; nothing here depends on time."""
+"""Benchmarked commands take turns and report their costs; no test depends on time."""
 
 from subprocess import CalledProcessError
 
@@ -7,7 +7,7 @@ import pytest
 from benchmarking.commands import time_commands
 
 
-def test_each_command_has_its_turns_and_the_first_does_not_count(tmp_path):
+def test_commands_take_turns_and_the_first_turn_does_not_count(tmp_path):
     writes = f"open({str(tmp_path / 'said')!r}, 'a').write('%s')"
     commands = {name: ["-c", writes % f"{name}{{turn}} "] for name in ("a", "b")}
     took = time_commands(commands, rounds=2)
@@ -23,6 +23,6 @@ def test_memory_is_the_command_s_own_peak():
     assert after < small + 2
 
 
-def test_a_command_that_fails_is_named():
+def test_a_failing_command_is_named():
     with pytest.raises(CalledProcessError, match="'import nothing_of_this_name'"):
         time_commands({"broken": ["-c", "import nothing_of_this_name"]}, rounds=1)

@@ -1,11 +1,11 @@
-"""Pipelines take turns, and what they report is what is shown; nothing here depends on time."""
+"""Benchmarked pipelines take turns and report their speed; no test depends on time."""
 
 import pytest
 
 from benchmarking import tables
 from benchmarking.race import Epoch, Row, race
+from fork_server import server
 from musigma.project import PROJECT
-from warm import server
 from workbench.config import hydra_adapter
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ def _breaks(pace):
 
 
 @pytest.mark.exhaustive
-def test_every_pipeline_has_its_turns_and_the_first_does_not_count():
+def test_pipelines_take_turns_and_the_first_turn_does_not_count():
     rows = race({"a": _three_images, ("b", 2): _three_images}, rounds=2)
     assert list(rows) == ["a", ("b", 2)]
     for row in rows.values():
@@ -40,7 +40,7 @@ def test_every_pipeline_has_its_turns_and_the_first_does_not_count():
 
 
 @pytest.mark.exhaustive
-def test_a_pipeline_that_breaks_ends_the_race():
+def test_a_failing_pipeline_ends_the_race():
     with pytest.raises(EOFError):
         race({"a": _three_images, "b": _breaks}, rounds=1)
 
@@ -65,7 +65,7 @@ def test_a_row_shows_the_spread_of_its_epochs():
     assert row.memory == 3.0
 
 
-def test_ratios_are_of_epochs_that_had_the_same_turn():
+def test_ratios_compare_epochs_of_the_same_turn():
     """The machine slows down threefold after the first turn; the ratio stays."""
     ours, theirs = (
         Row([Epoch(pace * seconds, 1.0, 60, 0.0, {}) for seconds in (1.0, 3.0, 3.0)])

@@ -1,4 +1,4 @@
-"""Shared by the tests of the science."""
+"""Fixtures of the tests of the science."""
 
 import functools
 
@@ -11,9 +11,9 @@ from workbench.project import the_project
 
 @pytest.fixture(autouse=True)
 def _short_search(monkeypatch):
-    """The best posterior of an image is searched for in 20 steps: 300 are most of an evaluation.
+    """Search for the best posterior of an image in 20 steps: 300 take most of an evaluation.
 
-    `test_amortization.py` takes them all, and so do the scripts.
+    `test_amortization.py` and the scripts take all 300.
     """
     monkeypatch.setattr(
         "musigma.commands.measure.best_elbo", functools.partial(best_elbo, steps=20)
@@ -22,7 +22,7 @@ def _short_search(monkeypatch):
 
 @pytest.fixture
 def jobs(compose_launch, tmp_path):
-    """A name and lists of overrides → the jobs of a sweep of that name."""
+    """The name of a sweep and lists of overrides → its jobs."""
     from stacking import jobs_of
 
     return lambda sweep, *lists: jobs_of(compose_launch, tmp_path / sweep, *lists)
@@ -30,13 +30,13 @@ def jobs(compose_launch, tmp_path):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Runs are measured, and no picture is drawn: that takes most of the time."""
+    """Let evaluations make no plots, which take most of the time."""
     monkeypatch.setattr("musigma.commands.evaluate.plots_of", lambda *_: iter([]))
 
 
 @pytest.fixture
 def unrendered(monkeypatch):
-    """Plots are made, and no file of them, which is most of an evaluation."""
+    """Let evaluations make plots but no files of them, which take most of the time."""
     empty = {"png": b"", "svg": b"<svg></svg>"}
     monkeypatch.setattr("musigma.plots.named.image_files", lambda figure: empty)
 
@@ -44,8 +44,8 @@ def unrendered(monkeypatch):
 _files = {}
 
 
-class _Kept(ConfigFiles):
-    """Files as they lie in `configs`; what a test has in a folder of its own is read anew."""
+class _CachedFiles(ConfigFiles):
+    """Config files that are composed once; files on a search path of a test are not cached."""
 
     def compose(self, choices):
         chosen = super().compose(choices)
@@ -55,16 +55,16 @@ class _Kept(ConfigFiles):
         return chosen
 
 
-def _kept(config_name, parse):
+def _cached_files(config_name, parse):
     configs = the_project().configs
     stamps = sorted((path, path.stat().st_mtime_ns) for path in configs.rglob("*.yaml"))
-    place = (config_name, *stamps)  # a test may add a file
-    if place not in _files:
-        _files[place] = _Kept(config_name, parse)
-    return _files[place]
+    key = (config_name, *stamps)  # a test may add a file
+    if key not in _files:
+        _files[key] = _CachedFiles(config_name, parse)
+    return _files[key]
 
 
 @pytest.fixture(autouse=True)
 def _composed_once(monkeypatch):
-    """Each choice of config files is composed once for all tests: that is most of many."""
-    monkeypatch.setattr("workbench.config.compose.ConfigFiles", _kept)
+    """Compose each choice of config files once for all tests: it takes most of many tests."""
+    monkeypatch.setattr("workbench.config.compose.ConfigFiles", _cached_files)

@@ -19,7 +19,7 @@ from musigma.objectives import ELBO
 from musigma.objectives.likelihoods import Bernoulli, Gaussian
 from workbench.errors import ConfigError, DataError
 
-# Lightning's advice on loaders without workers, validation or a length.
+# Lightning's advice for loaders without workers, validation or a length.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"
 )
@@ -90,7 +90,7 @@ def _metrics(folder, loader, **settings):
 
 
 @pytest.mark.slow
-def test_batches_of_every_kind_give_the_same_numbers(tmp_path):
+def test_every_kind_of_batch_gives_the_same_metrics(tmp_path):
     found = [_metrics(tmp_path, DataLoader(Items(item), batch_size=20)) for item in AS.values()]
     found.append(_metrics(tmp_path, DataLoader(Items(), batch_size=20, num_workers=2)))
     assert all(metrics == found[0] for metrics in found)
@@ -99,8 +99,8 @@ def test_batches_of_every_kind_give_the_same_numbers(tmp_path):
     assert val["elbo"] == pytest.approx(-val["distortion"] - val["rate"])
 
 
-def test_noise_in_evaluation_is_a_function_of_the_place_of_an_image(tmp_path):
-    """In batches of any size, and for ranks that take turns."""
+def test_evaluation_noise_depends_only_on_the_place_of_an_image(tmp_path):
+    """For batches of any size, and for ranks that take every other image."""
     module, trainer = _module(), _trainer(tmp_path)
     found = []
     for size in (7, 50):
@@ -120,28 +120,29 @@ def test_noise_in_evaluation_is_a_function_of_the_place_of_an_image(tmp_path):
 
     alone = noise(1, 0, 6)
     assert torch.equal(noise(2, 1, 2, 1), alone[:, 1::2])
-    assert torch.equal(noise(2, 1, 3, 2), alone[:, [1, 3, 5, 1, 3]])  # repeated at the end
+    # Lightning repeats images to fill the last batch.
+    assert torch.equal(noise(2, 1, 3, 2), alone[:, [1, 3, 5, 1, 3]])
 
 
-def test_a_stream_without_a_length_trains_and_gives_the_same_numbers_again(tmp_path):
+def test_a_stream_without_a_length_trains_reproducibly(tmp_path):
     found = [_metrics(tmp_path, DataLoader(Stream(), batch_size=20)) for _ in range(2)]
     assert found[0] == found[1]
 
 
-class _Sized(ELBO):
+class _NeedsDatasetSize(ELBO):
     def __call__(self, draw, step):
         assert draw.known_dataset_size() > 0
         return super().__call__(draw, step)
 
 
-def test_an_objective_that_needs_the_size_of_the_data_set_refuses_a_stream_before_training(
+def test_an_objective_that_needs_the_dataset_size_refuses_a_stream_before_training(
     tmp_path,
 ):
     trainer = _trainer(tmp_path)
     with pytest.raises(DataError, match="data set has no length"):
-        trainer.fit(_module(_Sized()), DataLoader(Stream(), batch_size=20))
+        trainer.fit(_module(_NeedsDatasetSize()), DataLoader(Stream(), batch_size=20))
     assert trainer.global_step == 0
-    _trainer(tmp_path).fit(_module(_Sized()), DataLoader(Items(), batch_size=20))
+    _trainer(tmp_path).fit(_module(_NeedsDatasetSize()), DataLoader(Items(), batch_size=20))
 
 
 @pytest.mark.parametrize(
@@ -156,19 +157,19 @@ def test_an_objective_that_needs_the_size_of_the_data_set_refuses_a_stream_befor
         (lambda i: IMAGES[i] / 0, None, "not all finite"),
     ],
 )
-def test_a_batch_that_is_none_of_these_is_one_clear_line(tmp_path, item, likelihood, message):
+def test_an_unusable_batch_is_reported_in_one_line(tmp_path, item, likelihood, message):
     module = _module(likelihood=likelihood and likelihood())
     with pytest.raises(DataError, match=message) as error:
         _trainer(tmp_path).fit(module, DataLoader(Items(item), batch_size=10))
     assert "\n" not in str(error.value)
 
 
-def test_a_data_set_in_the_place_of_a_loader_is_one_clear_line(tmp_path):
+def test_a_dataset_in_place_of_a_loader_is_reported(tmp_path):
     with pytest.raises(DataError, match="single images, .* into a DataLoader with a batch_size"):
         _trainer(tmp_path).fit(_module(), Items(AS["x"]))
 
 
-def test_doubles_and_labels_that_are_no_classes_are_taken(tmp_path):
+def test_float64_images_and_labels_that_are_not_classes_are_accepted(tmp_path):
     items = Items(lambda i: (IMAGES[i].double(), torch.zeros(4)))
     module = _module()
     _trainer(tmp_path).fit(module, DataLoader(items, batch_size=10))
@@ -177,7 +178,7 @@ def test_doubles_and_labels_that_are_no_classes_are_taken(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
-def test_stopped_after_an_epoch_a_run_resumes_to_the_same_bits(tmp_path, workers):
+def test_a_run_stopped_after_an_epoch_resumes_to_the_same_bits(tmp_path, workers):
     def loader():
         return DataLoader(Augmented(), batch_size=20, shuffle=True, num_workers=workers)
 
@@ -186,7 +187,7 @@ def test_stopped_after_an_epoch_a_run_resumes_to_the_same_bits(tmp_path, workers
     first = _trainer(tmp_path, max_epochs=1)
     first.fit(begun, loader(), loader())
     first.save_checkpoint(tmp_path / "one.ckpt")
-    torch.manual_seed(123)  # whatever was drawn before
+    torch.manual_seed(123)  # a resume must not depend on it
     _trainer(tmp_path, max_epochs=3).fit(
         resumed, loader(), loader(), ckpt_path=tmp_path / "one.ckpt", weights_only=True
     )
@@ -195,7 +196,7 @@ def test_stopped_after_an_epoch_a_run_resumes_to_the_same_bits(tmp_path, workers
     assert resumed.metrics("train") == whole.metrics("train")
 
 
-def test_stopped_after_the_last_batch_of_an_epoch_a_run_resumes_to_the_same_bits(tmp_path):
+def test_a_run_stopped_after_the_last_batch_of_an_epoch_resumes_to_the_same_bits(tmp_path):
     def loader():
         return DataLoader(Augmented(), batch_size=20, shuffle=True)
 
@@ -210,7 +211,7 @@ def test_stopped_after_the_last_batch_of_an_epoch_a_run_resumes_to_the_same_bits
         return module.state_dict()
 
     whole = fit()
-    torch.manual_seed(123)  # whatever was drawn before
+    torch.manual_seed(123)  # a resume must not depend on it
     resumed = fit(ckpt_path=tmp_path / f"{len(loader())}.ckpt", weights_only=True)
     torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
 
@@ -229,7 +230,7 @@ def test_metrics_of_several_loaders_are_means_over_all_of_their_images(tmp_path)
     assert found(first, second) == pytest.approx(mean)
 
 
-def test_a_model_of_64_bits_is_trained_and_evaluated_with_the_same_noise(tmp_path):
+def test_a_float64_model_uses_the_same_noise(tmp_path):
     loader = DataLoader(Items(), batch_size=25)
     found = []
     for dtype, precision in (("float", "32-true"), ("double", "32-true"), ("float", "64-true")):
@@ -266,30 +267,30 @@ def test_panels_progress_throughput_and_best_checkpoint_need_no_data_module(tmp_
     assert "resumes exactly from the end of an epoch" in caplog.text
 
     alone = _trainer(tmp_path, callbacks=[ImagePanel(), BestAndLast()], enable_checkpointing=True)
-    alone.fit(_module(), DataLoader(Stream(), batch_size=20))  # no validation at all
+    alone.fit(_module(), DataLoader(Stream(), batch_size=20))  # without validation
     assert alone.global_step == 6
 
 
-def test_workers_that_are_kept_are_said_not_to_resume_exactly(tmp_path, caplog):
+def test_persistent_workers_cause_a_warning_about_resuming(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     loader = DataLoader(Items(), batch_size=25, num_workers=1, persistent_workers=True)
     _trainer(tmp_path, max_epochs=1).fit(_module(), loader)
     assert "persistent_workers" in caplog.text
 
 
-def test_an_output_that_cannot_be_centred_is_left_out_with_the_reason(tmp_path, caplog):
+def test_center_output_without_a_data_module_has_no_effect_and_the_log_says_so(tmp_path, caplog):
     _trainer(tmp_path).fit(_module(center_output=True), DataLoader(Items(), batch_size=25))
     assert "center_output has no effect" in caplog.text
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-def test_weights_of_16_bits_are_refused_in_a_line(dtype, tmp_path):
+def test_weights_of_16_bits_are_refused(dtype, tmp_path):
     module = _module().to(dtype)
     with pytest.raises(ConfigError, match="need 32 bits"):
         _trainer(tmp_path).test(module, DataLoader(torch.rand(4, *SHAPE)), verbose=False)
 
 
-def test_a_mask_that_no_model_is_given_is_said_once(caplog):
+def test_a_part_of_a_batch_that_nothing_uses_is_warned_of_once(caplog):
     batch = {"x": IMAGES, "mask": IMAGES > 0.5, "name": ["1.png"] * COUNT}
     with caplog.at_level(logging.WARNING):
         for _ in range(2):

@@ -1,6 +1,6 @@
-"""Both pages in a real browser: what they show, what a click does, and no error in its console.
+"""The pages of a run and of a sweep in a real browser: contents, clicks, no errors in its console.
 
-They need playwright, the extra `browser`, and a Chromium of the system or of playwright.
+Needs playwright, the extra `browser`, and a Chromium of the system or of playwright.
 """
 
 import json
@@ -48,7 +48,7 @@ def chromium():
 
 @pytest.fixture
 def opened(chromium):
-    """A page's file and a name of `SIZES` → the open page; at the end none had an error."""
+    """A function that opens a page's file at a size of `SIZES`; no page may have had an error."""
     errors, contexts = [], []
 
     def open_it(file, size="desktop"):
@@ -109,7 +109,7 @@ def number(text):
 
 
 def cells(page, selector):
-    """The texts of the table's visible rows, by heading."""
+    """The visible rows of a table, each as heading → text."""
     names = page.locator(f"{selector} thead th").all_inner_texts()
     rows = page.locator(f"{selector} tbody tr:visible").all()
     names = [re.sub(r"[\s≠▲▼]", "", name) for name in names]
@@ -130,7 +130,7 @@ def test_a_page_fits_the_screen_and_shows_its_numbers(pages, opened, name, size)
         assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
 
 
-def test_the_sweeps_table_says_what_the_runs_recorded(pages, opened):
+def test_the_sweeps_table_shows_the_recorded_metrics(pages, opened):
     page = opened(pages["sweep"])
     rows = cells(page, "#runs")
     assert len(rows) == 4
@@ -143,7 +143,7 @@ def test_the_sweeps_table_says_what_the_runs_recorded(pages, opened):
     assert best["run"] in marked.inner_text()
 
 
-def test_a_click_on_a_heading_sorts_and_the_filter_hides(pages, opened):
+def test_clicking_a_heading_sorts_and_the_filter_hides_rows(pages, opened):
     page = opened(pages["sweep"])
     page.click("#runs th button:text('test/elbo')")
     values = [number(row["test/elbo"]) for row in cells(page, "#runs")]
@@ -163,7 +163,7 @@ def test_a_click_on_a_heading_sorts_and_the_filter_hides(pages, opened):
     assert len(cells(page, "#runs")) == 4
 
 
-def test_metric_and_axes_are_chosen_and_points_have_names(pages, opened):
+def test_metric_and_axes_can_be_chosen_and_points_name_their_runs(pages, opened):
     page = opened(pages["sweep"])
     page.select_option("#metric", "test/l1")
     rows = cells(page, "#settings")
@@ -179,13 +179,13 @@ def test_metric_and_axes_are_chosen_and_points_have_names(pages, opened):
     recorded = metrics_of(pages["sweep"].parent / run)
     (rate,) = re.findall(r"test/rate: (\S+)", tip)
     assert number(rate) == pytest.approx(recorded["test/rate"], rel=1e-5)
-    page.locator("#curves circle").first.hover(force=True)  # another may lie over it
+    page.locator("#curves circle").first.hover(force=True)  # another point may lie above
     assert re.search(r"step \d+: ", page.locator("#tip").inner_text())
     page.locator("#parallel path.hit").first.dispatch_event("pointermove", {"bubbles": True})
     assert "seed=" in page.locator("#tip").inner_text()
 
 
-def test_two_runs_stand_side_by_side(pages, opened):
+def test_two_runs_are_compared_side_by_side(pages, opened):
     page = opened(pages["sweep"])
     page.select_option("#a", "beta=1,seed=0")
     page.select_option("#b", "beta=4,seed=0")
@@ -201,26 +201,26 @@ def _texts(row):
     return row.locator("td").all_inner_texts()
 
 
-def test_links_lead_to_a_run_and_back(pages, opened):
+def test_links_lead_to_a_runs_page_and_back(pages, opened):
     page = opened(pages["sweep"])
     page.click("#runs a:text-is('beta=1,seed=0')")
     assert page.title() == "beta=1,seed=0"
     page.click("a:text('← beta')")
     assert page.title() == "beta"
     link = page.locator("a", has_text="beta=4,seed=0").first.get_attribute("href")
-    assert link.endswith("/")  # it was not evaluated, so there is its folder only
+    assert link.endswith("/")  # a run without a page: the link leads to its folder
     folder = page.locator("p:has-text('failed <b>#2') a").evaluate("a => a.href")
     assert Path(unquote(urlsplit(folder).path)) == pages["sweep"].parent / "failed <b>#2"
 
 
-def test_what_strangers_wrote_is_text(pages, opened):
+def test_names_and_tracebacks_are_shown_as_text(pages, opened):
     page = opened(pages["sweep"])
     assert "ValueError: <script>alert(1)</script>" in page.locator("body").inner_text()
     page.click("summary:text('Traceback')")
     assert "</script><script>alert(2)" in page.locator("pre:visible").last.inner_text()
 
 
-def test_the_runs_table_says_what_was_measured(pages, opened):
+def test_the_runs_table_shows_the_measured_metrics(pages, opened):
     page = opened(pages["run"])
     found = json.loads((pages["run"].parent / "evaluation" / "metrics.json").read_text("utf-8"))
     rows = page.locator("#metrics tr[data-metric]").all()
@@ -235,7 +235,7 @@ def test_the_runs_table_says_what_was_measured(pages, opened):
     assert "model.objective.beta" in changed
 
 
-def test_a_plot_is_enlarged_by_a_click_and_a_command_copied(pages, opened):
+def test_a_click_enlarges_a_plot_and_copies_a_command(pages, opened):
     from playwright.sync_api import expect
 
     page = opened(pages["run"])
@@ -247,7 +247,7 @@ def test_a_plot_is_enlarged_by_a_click_and_a_command_copied(pages, opened):
     page.keyboard.press("Escape")
     assert page.locator("dialog[open]").count() == 0
     button = page.locator(".command button").first
-    page.clock.install()  # time stands still
+    page.clock.install()  # stop the time
     button.click()
     expect(button).to_have_text("copied")
     page.clock.run_for(2000)

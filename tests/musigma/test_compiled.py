@@ -13,17 +13,17 @@ from workbench.errors import ConfigError
 
 pytestmark = [
     pytest.mark.usefixtures("traced"),
-    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor"),  # torch's own
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor"),  # by torch
 ]
 
 
 @pytest.mark.slow
-def test_gradients_are_those_of_a_plain_step(monkeypatch):
+def test_a_compiled_step_has_the_gradients_of_a_plain_one(monkeypatch):
     check_gradients(ELBO(samples=4), monkeypatch)
 
 
 @pytest.mark.slow
-def test_a_copy_trains_its_own_weights_and_a_module_can_be_saved(monkeypatch):
+def test_a_copy_of_a_compiled_module_trains_its_own_weights_and_can_be_saved(monkeypatch):
     module = module_of(ELBO(samples=2), Gaussian(scale_is="optimal"))
     before = copy.deepcopy(module.state_dict())
     tried = trained_on_a_batch(copy.deepcopy(module), monkeypatch)
@@ -34,7 +34,7 @@ def test_a_copy_trains_its_own_weights_and_a_module_can_be_saved(monkeypatch):
 
 
 @pytest.mark.slow
-def test_one_job_of_a_sweep_after_another_is_compiled_whole(monkeypatch):
+def test_models_of_several_sizes_are_each_compiled_to_one_graph(monkeypatch):
     settings = {"recompile_limit": 1, "fail_on_recompile_limit_hit": True}
     with torch._dynamo.config.patch(settings):
         for d in (1, 2, 3):
@@ -56,7 +56,7 @@ def test_one_job_of_a_sweep_after_another_is_compiled_whole(monkeypatch):
     ],
     ids=["no compiler", "not whole"],
 )
-def test_what_cannot_be_compiled_is_said_in_a_line(error, said, monkeypatch):
+def test_a_step_that_cannot_be_compiled_is_a_config_error(error, said, monkeypatch):
     def failing(*_):
         raise error()
 

@@ -1,4 +1,4 @@
-"""What a trained model gives is the same on every device, from the same draws."""
+"""A trained model gives the same results on every device, from the same draws."""
 
 from contextlib import contextmanager, nullcontext
 
@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-import feigned
 from musigma.commands.evaluate import evaluate
 from musigma.commands.export import export_run
 from musigma.commands.predict import predict
 from musigma.loading import load_run
 from musigma.plots.named import PlotFiles
+from simulated_device import DEVICE, SimulatedDevice
 from workbench.devices import find_device
 from workbench.errors import ConfigError
 from workbench.runs.weights import load_weights
@@ -22,13 +22,13 @@ pytestmark = pytest.mark.slow
 OPTIMAL = "model/likelihood=gaussian", "model.likelihood.scale_is=optimal"
 
 TOLERANCE = {"rel": 1e-3, "abs": 1e-5}
-"""Between metrics on two devices: sums in float32 in another order, over 784 pixels."""
+"""Between metrics on two devices: float32 sums over 784 pixels are taken in another order."""
 
 
-@pytest.fixture(params=["feigned", "cuda", "mps"])
+@pytest.fixture(params=["simulated", "cuda", "mps"])
 def device(request, monkeypatch):
-    """A device beside the CPU: a real one where there is one, and a feigned one everywhere."""
-    if request.param != "feigned":
+    """A device other than the CPU: a simulated one, and each real one that this machine has."""
+    if request.param != "simulated":
         try:
             find_device(request.param)
         except ConfigError:
@@ -36,17 +36,17 @@ def device(request, monkeypatch):
         return request.param
     for module in ("workbench.devices", "musigma.loading"):
         monkeypatch.setattr(f"{module}.find_device", torch.device)
-    return str(feigned.DEVICE)
+    return str(DEVICE)
 
 
 @contextmanager
 def _here(device):
-    with feigned.FeignedDevice() if device == str(feigned.DEVICE) else nullcontext():
+    with SimulatedDevice() if device == str(DEVICE) else nullcontext():
         yield
 
 
 def _flat(metrics, place=""):
-    """Every number of nested metrics, by its place."""
+    """Dotted name → number, of nested metrics."""
     if isinstance(metrics, list):
         metrics = dict(enumerate(metrics))
     if not isinstance(metrics, dict):
@@ -67,10 +67,10 @@ def _flat(metrics, place=""):
     ],
     ids=["vae", "random pixels", "point"],
 )
-def test_an_evaluation_gives_the_numbers_of_the_cpu(
+def test_an_evaluation_gives_the_metrics_of_the_cpu(
     overrides, device, trained, tmp_path, monkeypatch
 ):
-    # What plots show is decoded, and not drawn, which takes most of the time.
+    # Plots are decoded but not drawn: drawing would take most of the time.
     monkeypatch.setattr(
         "musigma.commands.evaluate.plot_files", lambda p: PlotFiles(p.name, "", "", {})
     )
@@ -88,7 +88,7 @@ def test_an_evaluation_gives_the_numbers_of_the_cpu(
 
 
 @pytest.mark.parametrize("task", ["encode", "decode", "sample", "reconstruct", "traverse"])
-def test_predictions_are_those_of_the_cpu(task, device, trained, tmp_path):
+def test_predictions_equal_those_of_the_cpu(task, device, trained, tmp_path):
     run = trained("model=vae").path
     np.savez(tmp_path / "z.npz", z=np.linspace(-2, 2, 20).reshape(10, 2))
     given = str(tmp_path / "z.npz") if task == "decode" else "test"
@@ -101,7 +101,7 @@ def test_predictions_are_those_of_the_cpu(task, device, trained, tmp_path):
         found[name] = _arrays(path)
     assert found[device].keys() == found["cpu"].keys()
     for name, array in found["cpu"].items():
-        # A grid is of grey levels, and rounding may take the next.
+        # A grid holds grey levels, which rounding may move by one.
         bound = 1 if task == "sample" else 1e-4
         np.testing.assert_allclose(found[device][name], array, rtol=1e-4, atol=bound)
 
@@ -118,8 +118,8 @@ def test_the_model_and_the_batches_of_a_run_are_on_its_device(device, trained):
     with _here(device):
         model, data, _ = load_run(run, device=device)
         assert model.device.type == torch.device(device).type
-        if device == str(feigned.DEVICE):
-            return  # torch has no generator for it
+        if device == str(DEVICE):
+            return  # torch has no random generator on the simulated device
         data.setup("test")
         batch = next(iter(data.test_dataloader()))
         x_hat = model(batch.x)
@@ -127,7 +127,7 @@ def test_the_model_and_the_batches_of_a_run_are_on_its_device(device, trained):
 
 
 def test_a_run_is_exported_from_any_device(device, trained, tmp_path):
-    if device == str(feigned.DEVICE):
+    if device == str(DEVICE):
         pytest.skip("torch.export traces on real devices only")
     run = trained("model=vae").path
     export_run(load_run(run, device=device), tmp_path / "there")
@@ -136,17 +136,17 @@ def test_a_run_is_exported_from_any_device(device, trained, tmp_path):
     assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items())
 
 
-def test_the_feigned_device_refuses_what_a_real_one_refuses():
-    with feigned.FeignedDevice():
+def test_the_simulated_device_refuses_what_a_real_one_refuses():
+    with SimulatedDevice():
         there = torch.ones(2).to("meta")
         assert (there + 1).sum().item() == 4
-        with pytest.raises(RuntimeError, match="on the CPU and on the feigned device"):
+        with pytest.raises(RuntimeError, match="on the CPU and on the simulated device"):
             there + torch.ones(2)
         with pytest.raises(TypeError, match="no float64"):
             there.double()
 
 
-def test_a_device_that_is_not_there_is_named_before_anything_is_read(tmp_path, monkeypatch):
+def test_a_missing_device_is_reported_before_anything_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     asked = {
         "predict": lambda **more: predict("encode", "nowhere", tmp_path, output=None, **more),

@@ -1,4 +1,4 @@
-"""Modules and data modules that know nothing of this project train, sweep, resume and report."""
+"""Foreign LightningModules and data modules train, sweep, resume and report."""
 
 import json
 from types import SimpleNamespace
@@ -7,7 +7,7 @@ import lightning as L
 import pytest
 import torch
 
-import theirs
+import tutorial
 from curves import scalars_of
 from musigma.commands.evaluate import evaluate
 from musigma.commands.export import export_run
@@ -35,9 +35,9 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::lightning.fabric.utilities.warnings.PossibleUserWarning"
 )
 
-MODULE = ("module=own", "module._target_=theirs.LitAutoEncoder", "++module.hidden=8")
-GAN = ("module=own", "module._target_=theirs.LitGAN")
-DATA = ("data=own", "data._target_=theirs.Blobs", "++data.count=80")
+MODULE = ("module=own", "module._target_=tutorial.LitAutoEncoder", "++module.hidden=8")
+GAN = ("module=own", "module._target_=tutorial.LitGAN")
+DATA = ("data=own", "data._target_=tutorial.Blobs", "++data.count=80")
 OURS = ("data.source=sample", "+trainer.limit_train_batches=4", "+trainer.limit_val_batches=1")
 SHORT = ("trainer.accelerator=cpu", "trainer.max_epochs=2", "trainer.log_every_n_steps=1")
 SMALL = ("model.network.encoder_sizes=[8]", "model.network.decoder_sizes=[8]")
@@ -46,7 +46,7 @@ BARE = (*SMALL, "callbacks.image_panel=null", "callbacks.latent_panel=null")
 
 @pytest.fixture(autouse=True)
 def _trusted(monkeypatch):
-    monkeypatch.setenv("MUSIGMA_TRUSTED", "theirs")
+    monkeypatch.setenv("MUSIGMA_TRUSTED", "tutorial")
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def train(compose_launch, tmp_path):
     return run_it
 
 
-def test_names_of_metrics_lose_their_stage_and_no_more():
+def test_metric_names_lose_only_the_name_of_their_stage():
     assert without_stage("val_loss", "val") == without_stage("valid/loss", "val") == "loss"
     assert without_stage("loss", "train") == without_stage("train_loss", "train") == "loss"
     assert without_stage("val_loss", "train") == "val_loss"
@@ -78,18 +78,18 @@ def test_a_foreign_module_trains_on_our_data_and_its_metrics_are_reported(train)
     assert {"train/loss", "val/loss", "test/loss"} <= metrics["metrics"].keys()
     said = (done.path / "train.log").read_text()
     assert "tensorboard --logdir" in said
-    assert "evaluate.py" not in said  # which is for this project's models
+    assert "evaluate.py" not in said  # that script is for this project's models
     best = load_checkpoint(done.checkpoint("best"))
     assert best["validation"]["loss"] == metrics["metrics"]["val/loss"]
     curves = scalars_of(done.path)
     assert {"train/loss", "train/loss_step", "val/loss", "train/lr"} <= curves.keys()
-    # Lightning's own way back, with the names that the weights have there.
-    module = theirs.LitAutoEncoder.load_from_checkpoint(done.checkpoint("best"))
+    # Lightning's own way to open it: the weights have the module's names.
+    module = tutorial.LitAutoEncoder.load_from_checkpoint(done.checkpoint("best"))
     assert module.hparams.hidden == 8
 
 
-def test_the_epoch_s_metric_is_the_mean_over_its_images(train):
-    """With the last batch smaller than the others, and a model that no longer learns."""
+def test_the_epochs_metric_is_the_mean_over_its_images(train):
+    """The last batch is smaller than the others, and the model does not learn."""
     done = train(*MODULE, "++module.lr=0.0", *DATA, "++data.count=70", "trainer.max_epochs=1")
     curves = scalars_of(done.path)
     steps = [value for _, value in curves["train/loss_step"]]
@@ -103,13 +103,15 @@ def test_the_epoch_s_metric_is_the_mean_over_its_images(train):
 @pytest.mark.parametrize(
     ("overrides", "place"),
     [
-        ((*MODULE, *OURS), (1, 1)),  # in the middle of an epoch, as our loader has a state
-        pytest.param((*MODULE, *DATA), (0, 1), marks=pytest.mark.exhaustive),  # at the end of one
+        # within an epoch: our loader has a state
+        ((*MODULE, *OURS), (1, 1)),
+        # at the end of an epoch
+        pytest.param((*MODULE, *DATA), (0, 1), marks=pytest.mark.exhaustive),
         ((*GAN, *DATA, "monitor=score"), (0, 1)),
         ((*DATA, "model=vae", *BARE), (0, 1)),
     ],
 )
-def test_stopped_and_resumed_it_ends_with_the_same_bits(
+def test_an_interrupted_foreign_run_resumes_to_the_same_bits(
     overrides, place, train, compose_launch, tmp_path, monkeypatch
 ):
     whole = train(*overrides, "trainer.max_epochs=3")
@@ -134,14 +136,14 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(
 
 
 @pytest.mark.slow
-def test_a_sweep_over_its_arguments_is_reported(compose_launch, tmp_path):
-    folder = tmp_path / "logs" / "sweeps" / "theirs"
+def test_a_sweep_over_a_foreign_modules_arguments_is_reported(compose_launch, tmp_path):
+    folder = tmp_path / "logs" / "sweeps" / "mine"
     folder.mkdir(parents=True)
     for hidden in (4, 8):
-        overrides = (*MODULE[:2], *DATA, *SHORT, f"++module.hidden={hidden}", "sweep=theirs")
+        overrides = (*MODULE[:2], *DATA, *SHORT, f"++module.hidden={hidden}", "sweep=mine")
         launch = compose_launch(*overrides, "varied=[module.hidden]")
         run_job(launch._replace(parent=folder, name=f"hidden={hidden}", in_sweep=True))
-    page = report("theirs", folder.parent).read_text()
+    page = report("mine", folder.parent).read_text()
     assert "hidden=8" in page
     (meanings, _) = (path.read_text() for path in sorted(folder.glob("*/metrics.json")))
     assert "as LitAutoEncoder logs it" in meanings
@@ -149,7 +151,7 @@ def test_a_sweep_over_its_arguments_is_reported(compose_launch, tmp_path):
     assert table.count("completed") == 2
 
 
-def test_two_optimizers_no_test_and_a_metric_that_more_of_is_better(train):
+def test_a_gan_without_a_test_is_monitored_by_a_metric_to_maximise(train):
     done = train(*GAN, *DATA, "monitor=score", "+callbacks.checkpoint.mode=max")
     metrics = done.read_metrics()
     assert metrics["meanings"]["metrics"]["score"]["better"] == "higher"
@@ -161,8 +163,8 @@ def test_two_optimizers_no_test_and_a_metric_that_more_of_is_better(train):
 
 
 @pytest.mark.filterwarnings("ignore:.*configure_optimizers. returned .None.")
-def test_a_module_without_an_optimizer_is_measured(train):
-    done = train("module=own", "module._target_=theirs.Unoptimized", *DATA)
+def test_a_module_without_an_optimizer_is_tested(train):
+    done = train("module=own", "module._target_=tutorial.Unoptimized", *DATA)
     assert "test/loss" in done.read_metrics()["metrics"]
 
 
@@ -170,13 +172,15 @@ def test_a_module_without_an_optimizer_is_measured(train):
     ("overrides", "message"),
     [
         (GAN, "monitor=loss is not among the metrics of a validation: val/score; set monitor to"),
-        (("module=own", "module._target_=theirs.Silent"), "no validation_step logs a metric"),
+        (("module=own", "module._target_=tutorial.Silent"), "no validation_step logs a metric"),
         ((*MODULE, "optimized_metric=val/acc"), "no such metric; there are train/loss, val/loss"),
         ((*GAN, "monitor=score", "optimized_metric=test/score"), "there is no such metric"),
         ((*MODULE, "++module.optimizer=sgd"), None),
     ],
 )
-def test_what_cannot_be_monitored_is_said_before_training(overrides, message, train, tmp_path):
+def test_a_metric_that_cannot_be_monitored_is_reported_before_training(
+    overrides, message, train, tmp_path
+):
     with pytest.raises(ConfigError if message else AssertionError, match=message):
         train(*overrides, *DATA)
     assert not [*tmp_path.glob("logs/runs/*/checkpoints/*")]
@@ -185,15 +189,15 @@ def test_what_cannot_be_monitored_is_said_before_training(overrides, message, tr
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ((*MODULE, "model=vae"), "model=vae: cannot be set here, as theirs.LitAutoEncoder has"),
+        ((*MODULE, "model=vae"), "model=vae: cannot be set here, as tutorial.LitAutoEncoder has"),
         ((*MODULE, "optimizer.lr=0.1"), "optimizer.lr=0.1: cannot be set here"),
         ((*MODULE, "module.hiden=3"), "has no argument hiden; did you mean hidden"),
         ((*MODULE, "module.hidden=many"), "module.hidden=.many.: should be a whole number"),
-        (("module=own", "module._target_=theirs.Blobs"), "should be LightningModule"),
-        (("data=own", "data._target_=theirs.LitGAN"), "should be LightningDataModule"),
+        (("module=own", "module._target_=tutorial.Blobs"), "should be LightningModule"),
+        (("data=own", "data._target_=tutorial.LitGAN"), "should be LightningDataModule"),
     ],
 )
-def test_faults_are_found_when_jobs_are_checked(overrides, message):
+def test_mistakes_are_reported_when_jobs_are_checked(overrides, message):
     with pytest.raises(ConfigError, match=message):
         compose(overrides)
 
@@ -201,7 +205,7 @@ def test_faults_are_found_when_jobs_are_checked(overrides, message):
 def test_a_package_that_is_not_trusted_is_not_imported(monkeypatch):
     monkeypatch.setenv("MUSIGMA_TRUSTED", "")
     for overrides in (MODULE, DATA):
-        with pytest.raises(ConfigError, match=r"theirs\..* is not allowed"):
+        with pytest.raises(ConfigError, match=r"tutorial\..* is not allowed"):
             compose(overrides)
 
 
@@ -223,31 +227,31 @@ def test_pixels_of_foreign_data_are_checked_against_the_likelihood(train):
 
 
 @pytest.mark.slow
-def test_of_pixels_beyond_one_nothing_is_said_on_the_common_scale(train):
+def test_pixels_beyond_one_have_no_metrics_on_the_common_scale(train):
     done = train(*DATA, "++data.levels=2.0", "model=vae", *BARE)
     metrics = done.read_metrics()["metrics"]
     assert "test/elbo" in metrics
     assert "test/elbo_unit" not in metrics
 
 
-def test_a_shape_that_is_said_is_checked_before_anything_is_read(compose_launch):
-    said = ("data=own", "data._target_=theirs.Known", "model/network=conv")
-    wrong = compose_launch(*said, "model.network.channels=[4,8,16,32,64,64,64]")
+def test_a_declared_image_shape_is_checked_before_anything_is_read(compose_launch):
+    declared = ("data=own", "data._target_=tutorial.Known", "model/network=conv")
+    wrong = compose_launch(*declared, "model.network.channels=[4,8,16,32,64,64,64]")
     assert next(find_misfits(wrong.config), None) is not None
-    assert next(find_misfits(compose_launch(*said).config), None) is None
+    assert next(find_misfits(compose_launch(*declared).config), None) is None
 
 
 @pytest.mark.slow
 def test_without_validation_and_test_the_last_weights_are_the_result(train):
-    done = train("data=own", "data._target_=theirs.Known", "++data.count=40", *BARE)
+    done = train("data=own", "data._target_=tutorial.Known", "++data.count=40", *BARE)
     names = {name.partition("/")[0] for name in done.read_metrics()["metrics"]}
     assert names == {"train"}
     assert done.checkpoint("best").is_file()
 
 
-def test_both_foreign_and_what_other_commands_say_of_it(train, tmp_path):
+def test_other_commands_refuse_a_foreign_run_and_say_how_to_open_it(train, tmp_path):
     done = train(*MODULE, *DATA)
-    said = r"is a run of theirs.LitAutoEncoder, not of a model of musigma, .*Open it with"
+    said = r"is a run of tutorial.LitAutoEncoder, not of a model of musigma, .*Open it with"
     for use in (
         lambda: load_run(done.path),
         lambda: evaluate(
@@ -265,7 +269,7 @@ def test_a_split_without_a_generator_is_the_same_in_every_run():
     found = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        data = ForeignDataModule(theirs.Blobs(count=40))
+        data = ForeignDataModule(tutorial.Blobs(count=40))
         data.prepare_data()
         data.setup("fit")
         found.append(data.inner.val.indices)
@@ -285,7 +289,7 @@ class _Streams(L.LightningDataModule):
     val_dataloader = train_dataloader
 
 
-def test_loaders_may_have_no_length():
+def test_foreign_loaders_may_have_no_length():
     name, images, labels = ForeignDataModule(_Streams()).first_images(3)
     assert (name, len(images), len(labels)) == ("val", 3, 3)
 
@@ -300,7 +304,7 @@ class _Noise(L.LightningDataModule):
         return torch.utils.data.DataLoader(images, batch_size=self.batch_size, shuffle=True)
 
 
-def test_metrics_on_foreign_data_compare_whatever_seed_and_batches_are():
+def test_metrics_on_foreign_data_compare_for_any_seed_and_batch_size():
     config = {"model": {"likelihood": {}, "objective": {}}}
     module = SimpleNamespace(model=Autoencoder(MLP((8,), (8,)), Laplace()), objective=ELBO())
     found, firsts = [], []
@@ -336,13 +340,13 @@ class _Missing(_Flat):
         (_Missing, "_Missing.setup: FileNotFoundError: no /data/x.npz"),
     ],
 )
-def test_what_a_data_module_lacks_is_one_clear_line(kind, message):
+def test_an_unusable_data_module_is_reported_in_one_line(kind, message):
     with pytest.raises(DataError, match=message):
         _ = ForeignDataModule(kind()).image_shape
 
 
-def test_other_attributes_are_the_data_module_s_own():
-    data = ForeignDataModule(theirs.Blobs(count=40))
+def test_other_attributes_come_from_the_foreign_data_module():
+    data = ForeignDataModule(tutorial.Blobs(count=40))
     assert data.hparams.count == 40
     with pytest.raises(AttributeError, match="nothing_of_the_kind"):
         _ = data.nothing_of_the_kind

@@ -1,4 +1,4 @@
-"""What only a GPU can show; elsewhere it is skipped."""
+"""Behaviour of a GPU; skipped on machines without one."""
 
 import math
 
@@ -12,7 +12,7 @@ from workbench.runs.weights import load_checkpoint
 
 pytestmark = [
     pytest.mark.slow,
-    # torch's own, when it compiles and when it is asked to watch for waiting.
+    # Warnings of torch when it compiles and when it reports synchronisation.
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:`torch.jit.script_method`"),
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
     pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype"),
@@ -23,7 +23,9 @@ MODELS = sorted(path.stem for path in (PROJECT_ROOT / "configs" / "model").glob(
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_model_trains_there_and_is_measured_as_on_the_cpu(model, run_here, undrawn, tmp_path):
+def test_every_model_trains_on_a_gpu_and_evaluates_as_on_the_cpu(
+    model, run_here, undrawn, tmp_path
+):
     run = run_here(f"model={model}", GPU).path
     found = {}
     for device in ("cpu", "cuda"):
@@ -44,11 +46,11 @@ def test_every_model_trains_there_and_is_measured_as_on_the_cpu(model, run_here,
     [(), ("model=vae", "trainer.precision=bf16-mixed"), ("compile=true",)],
     ids=["float32", "bf16", "compiled"],
 )
-def test_the_host_waits_for_no_step_between_two_that_are_logged(settings, run_here, monkeypatch):
+def test_the_host_does_not_wait_for_the_gpu_between_logged_steps(settings, run_here, monkeypatch):
     begin, end = AutoencoderModule.on_train_batch_start, AutoencoderModule.on_train_batch_end
 
     def begin_without_waiting(self, batch, batch_idx):
-        if self.current_epoch == 1 and batch_idx == 1:  # all is compiled and allocated
+        if self.current_epoch == 1 and batch_idx == 1:  # by now all is compiled and allocated
             torch.cuda.set_sync_debug_mode("error")
         begin(self, batch, batch_idx)
 
@@ -64,7 +66,7 @@ def test_the_host_waits_for_no_step_between_two_that_are_logged(settings, run_he
 
 
 @pytest.mark.parametrize("model", ["stochastic_autoencoder", "vae", "wae"])
-def test_a_run_replayed_as_cuda_graphs_ends_with_the_weights_of_a_plain_one(model, run_here):
+def test_a_run_with_cuda_graphs_ends_with_the_weights_of_a_plain_one(model, run_here):
     settings = (f"model={model}", GPU, "++trainer.accumulate_grad_batches=2")
     plain, compiled = run_here(*settings), run_here(*settings, "compile=true")
     states = [load_checkpoint(run.checkpoint("last"))["state_dict"] for run in (plain, compiled)]

@@ -1,4 +1,4 @@
-"""A job from Python: `musigma.compose` and `musigma.build`, and Hydra's own functions."""
+"""Jobs from Python: `musigma.compose` and `musigma.build`, and Hydra's own functions."""
 
 import sys
 from pathlib import Path
@@ -60,7 +60,7 @@ def test_build_gives_objects_that_train_into_a_run_folder(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
-def test_hydras_own_functions_build_the_configs(tmp_path):
+def test_hydras_own_functions_build_and_train_from_the_configs(tmp_path):
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         cfg = hydra.compose("train", ["model=vae", "data.source=sample", "trainer=cpu"])
     data = instantiate(cfg.data)
@@ -91,7 +91,7 @@ class Doubled(AutoencoderModule):
 
 @pytest.fixture
 def doubled(tmp_path, monkeypatch):
-    """Overrides that choose a module of the user's own."""
+    """The overrides that choose a module of the user."""
     (tmp_path / "mylab_modules.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("MUSIGMA_TRUSTED", "mylab_modules")
@@ -100,9 +100,7 @@ def doubled(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_another_module_is_chosen_by_config_trained_swept_and_resumed(
-    doubled, run_here, compose_launch
-):
+def test_a_users_module_is_configured_trained_swept_and_resumed(doubled, run_here, compose_launch):
     folder = run_here(*doubled, "trainer.max_epochs=1")
     run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=2"))
     module = AutoencoderModule.load_from_checkpoint(folder.checkpoint("last"))
@@ -117,7 +115,7 @@ def test_another_module_is_chosen_by_config_trained_swept_and_resumed(
     assert compared_settings(jobs[0].config)["module"] == "Doubled"
 
 
-def test_a_module_of_another_kind_is_refused():
+def test_a_module_of_the_wrong_type_is_refused():
     for target, said in (("torch.nn.Linear", "LightningModule"), ("os.system", "not allowed")):
         with pytest.raises(ConfigError, match=rf"module\._target_.*{said}"):
             musigma.compose([f"module._target_={target}"])
@@ -125,7 +123,7 @@ def test_a_module_of_another_kind_is_refused():
         musigma.compose(["module.seed=3"])
 
 
-def test_configs_of_older_versions_say_nothing_of_the_module_and_compare(compose_small):
+def test_configs_of_older_versions_without_a_module_compare_with_new_ones(compose_small):
     new = compose_small().config
     old = {name: value for name, value in new.items() if name != "module"}
     assert identity(new) == identity(old)
@@ -133,5 +131,5 @@ def test_configs_of_older_versions_say_nothing_of_the_module_and_compare(compose
     assert type(build_module(old, build_data(old))) is AutoencoderModule
 
 
-def test_the_packages_say_that_they_are_typed():
+def test_the_packages_are_marked_as_typed():
     assert all((CONFIGS.parent / "src" / name / "py.typed").is_file() for name in PACKAGES)

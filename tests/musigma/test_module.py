@@ -1,4 +1,4 @@
-"""The LightningModule: the notebook's loss, and figures that mean what they say."""
+"""The LightningModule: the notebook's loss, and metrics that are what they are called."""
 
 import lightning as L
 import pytest
@@ -20,7 +20,7 @@ from musigma.seeding import FIXED_SEED, normal_noise
 
 
 def _first_training_batch(run_here, monkeypatch, *overrides):
-    """What the first training step computed, beside what an oracle needs to do it again."""
+    """The loss and terms of the first training step, and what an oracle needs to recompute them."""
     seen = {}
     original = AutoencoderModule.training_step
 
@@ -51,13 +51,13 @@ def _reconstruct(seen, posterior="normal"):
     return mu, std, x_hat
 
 
-def test_default_loss_is_the_notebooks(run_here, monkeypatch):
+def test_the_default_loss_is_the_notebooks(run_here, monkeypatch):
     seen = _first_training_batch(run_here, monkeypatch)
     _, _, x_hat = _reconstruct(seen)
     torch.testing.assert_close(seen["loss"].detach(), F.l1_loss(x_hat, seen["x"]))
 
 
-def test_vae_loss_is_distortion_plus_beta_rate_in_the_same_unit(run_here, monkeypatch):
+def test_the_vae_loss_is_distortion_plus_beta_times_rate_in_one_unit(run_here, monkeypatch):
     seen = _first_training_batch(run_here, monkeypatch, "model=vae", "model.objective.beta=4")
     mu, std, x_hat = _reconstruct(seen)
     distortion = -TorchLaplace(x_hat, 1.0).log_prob(seen["x"]).sum((1, 2, 3)).mean()
@@ -76,15 +76,15 @@ def test_vae_loss_is_distortion_plus_beta_rate_in_the_same_unit(run_here, monkey
     torch.testing.assert_close(seen["loss"].detach(), expected["loss"])
 
 
-def test_deterministic_autoencoder_reports_no_rate(run_here, monkeypatch):
+def test_a_deterministic_autoencoder_reports_no_rate(run_here, monkeypatch):
     seen = _first_training_batch(run_here, monkeypatch, "model=autoencoder")
     _, _, x_hat = _reconstruct(seen, posterior="point")
     torch.testing.assert_close(seen["loss"].detach(), F.l1_loss(x_hat, seen["x"]))
     assert set(seen["terms"]) == {"loss", "distortion", "l1", "mse"}
 
 
-def test_test_figures_are_means_over_images_from_sampled_z(run_here):
-    """Computed anew from the checkpoint, all 500 images at once, by torch.distributions."""
+def test_test_metrics_are_means_over_images_from_sampled_z(run_here):
+    """Recomputed from the checkpoint, all 500 images at once, by torch.distributions."""
     folder = run_here("model=vae", "data.eval_batch_size=120")
     model, data, _ = load_run(folder.path)
     x = data.normalization(sample_digits(train=False)[0])
@@ -105,7 +105,7 @@ def test_test_figures_are_means_over_images_from_sampled_z(run_here):
 @pytest.mark.parametrize(
     "change", ["data.eval_batch_size=33", "+trainer.check_val_every_n_epoch=2"]
 )
-def test_how_often_and_in_which_batches_one_validates_changes_nothing(run_here, trained, change):
+def test_validation_frequency_and_batch_size_change_no_metric(run_here, trained, change):
     plain, changed = trained("model=vae"), run_here("model=vae", change)
     first = plain.read_metrics()["metrics"]
     second = changed.read_metrics()["metrics"]
@@ -115,7 +115,7 @@ def test_how_often_and_in_which_batches_one_validates_changes_nothing(run_here, 
     assert first == pytest.approx(second, rel=1e-6)
 
 
-def test_same_seed_same_bits_and_another_seed_other_bits(run_here):
+def test_equal_seeds_give_equal_bits_and_different_seeds_do_not(run_here):
     runs = [run_here(f"seed={seed}").read_metrics()["metrics"] for seed in (0, 0, 1)]
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
@@ -128,7 +128,7 @@ def test_ranks_draw_different_noise():
     assert len({derive_seed(*place) for place in places}) == len(places)
 
 
-def test_scheduler_is_stepped_once_an_epoch(run_here):
+def test_the_scheduler_is_stepped_once_per_epoch(run_here):
     from workbench.runs.weights import load_checkpoint
 
     folder = run_here("scheduler=multistep", "scheduler.milestones=[1]")
@@ -137,7 +137,7 @@ def test_scheduler_is_stepped_once_an_epoch(run_here):
     assert scheduler["_last_lr"] == [pytest.approx(1e-4)]
 
 
-def test_a_point_has_no_rate_to_weigh():
+def test_an_elbo_of_a_point_posterior_is_refused():
     model = Autoencoder(MLP(), Laplace(), posterior="point")
     with pytest.raises(ValueError, match="needs a rate"):
         AutoencoderModule(model, ELBO())
@@ -153,7 +153,6 @@ def test_bf16_mixed_trains_and_agrees_with_float32(run_here, trained):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_batch_can_be_overfitted(run_here):
     folder = run_here(
         "debug=overfit",
@@ -167,7 +166,7 @@ def test_a_batch_can_be_overfitted(run_here):
 
 
 @pytest.mark.slow
-def test_centred_output_begins_at_the_mean_image(run_here):
+def test_center_output_starts_at_the_mean_image(run_here):
     common = ("trainer.max_epochs=1", "optimizer.lr=0", "model/likelihood=bernoulli", "model=vae")
     pixels = "data.normalization=binarize_dynamic"
     plain = run_here(*common, pixels).read_metrics()["metrics"]
@@ -180,15 +179,15 @@ def test_centred_output_begins_at_the_mean_image(run_here):
     torch.testing.assert_close(found, data.mean_image().clamp(1e-3, 1 - 1e-3))
 
 
-def test_the_learning_rate_of_an_epoch_is_the_one_it_was_trained_with(run_here):
+def test_the_logged_learning_rate_is_the_one_that_the_epoch_was_trained_with(run_here):
     halved = ["scheduler=multistep", "scheduler.milestones=[1,2]", "+scheduler.gamma=0.5"]
     folder = run_here("trainer.max_epochs=3", *halved)
     rates = [rate for _, rate in scalars_of(folder.path)["train/lr"]]
     assert rates == pytest.approx([1e-3, 5e-4, 2.5e-4])
 
 
-def test_the_noise_of_codes_is_no_function_of_the_pixels_of_its_batch():
-    """Of one seed it would be: the uniform numbers of pixels are those that noise is made of."""
+def test_the_noise_of_codes_is_independent_of_the_noise_of_pixels():
+    """With one seed for both, the noise would be a function of the pixels' uniform numbers."""
     grey = torch.zeros(8, 1, 4, 4, dtype=torch.uint8)
     settings = {"normalization": Dequantize(), "batch_size": 8}
     (batch,) = TensorLoader(grey, torch.zeros(8), **settings)

@@ -1,4 +1,4 @@
-"""Nothing is made for MNIST alone: images in colour, of another size, with few classes or none."""
+"""Images other than MNIST: in colour, of other sizes, with few classes or none."""
 
 import json
 
@@ -31,7 +31,7 @@ BINARY = (
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """Name → the folder of a run with which everything was done; `""` → all that was said."""
+    """Name → the folder of a run on which every command was run; `""` → all output."""
     place = tmp_path_factory.mktemp("images")
     write_folder(place / "shapes" / "train", *coloured_shapes(60))
     write_folder(place / "shapes" / "test", *coloured_shapes(15, side=40, seed=1))
@@ -72,7 +72,7 @@ def _drawn(folder):
     return {path.stem for path in (folder / "figures").glob("*.png")}
 
 
-def test_a_folder_of_images_in_three_classes_goes_all_the_way(done):
+def test_a_folder_of_images_in_three_classes_trains_evaluates_and_reports(done):
     folder = done["folder"]
     assert "shapes 3 × 30 × 33, Standardize pixels" in done[""]
     metrics = _metrics(folder)
@@ -87,7 +87,7 @@ def test_a_folder_of_images_in_three_classes_goes_all_the_way(done):
     assert "no picture:" not in page
 
 
-def test_codes_become_images_in_colour(done):
+def test_codes_are_decoded_to_colour_images(done):
     folder = done["folder"]
     assert np.load(folder / "predictions" / "decode.npz")["x"].shape == (4, 3, 30, 33)
     grid = np.asarray(Image.open(folder / "predictions" / "decode.png")).astype(int)
@@ -96,7 +96,7 @@ def test_codes_become_images_in_colour(done):
     assert decode(torch.zeros(5, 3)).shape == (5, 3, 30, 33)
 
 
-def test_files_of_any_size_are_encoded_as_the_data_set_would_be(done):
+def test_image_files_of_another_size_are_encoded(done):
     folder = done["folder"]
     with np.load(folder.parents[2] / "flat.npz") as arrays:
         assert arrays["name"].tolist() == [f"{number:03}.png" for number in range(30)]
@@ -104,7 +104,7 @@ def test_files_of_any_size_are_encoded_as_the_data_set_would_be(done):
 
 
 @pytest.mark.parametrize("name", ["2", "3"])
-def test_images_without_classes_go_all_the_way(name, done):
+def test_images_without_classes_train_evaluate_and_report(name, done):
     folder = done[name]
     said = " ".join(done[""].split())
     assert "the training images have fewer than two classes" in said
@@ -122,7 +122,7 @@ def test_images_without_classes_go_all_the_way(name, done):
     assert "no picture:" not in (folder.parent / "report.html").read_text()
 
 
-def test_a_file_that_cannot_be_read_is_named_before_there_is_a_run_folder(tmp_path, compose_launch):
+def test_an_unreadable_image_is_named_before_there_is_a_run_folder(tmp_path, compose_launch):
     write_folder(tmp_path / "shapes", coloured_shapes(30)[0])
     for path in (tmp_path / "shapes").iterdir():
         path.write_bytes(b"no image")
@@ -133,9 +133,7 @@ def test_a_file_that_cannot_be_read_is_named_before_there_is_a_run_folder(tmp_pa
 
 
 @pytest.mark.parametrize("data", ["image_folder", "tensor_file"])
-def test_data_that_is_not_there_is_named_before_there_is_a_run_folder(
-    data, tmp_path, compose_launch
-):
+def test_missing_data_are_named_before_there_is_a_run_folder(data, tmp_path, compose_launch):
     launch = compose_launch("trainer=cpu", f"data={data}", f"data.path={tmp_path}/no.npz")
     with pytest.raises(DataError, match=r"no\.npz"):
         run(launch)

@@ -1,4 +1,4 @@
-"""Published values stand beside a run's own, and change nothing of it."""
+"""Published values are shown beside a run's own and change nothing else."""
 
 import json
 
@@ -46,12 +46,12 @@ def _problems(config):
         ("text", "published='text': should be a mapping"),
     ],
 )
-def test_what_is_not_a_published_value_is_refused(published, message, compose_launch):
+def test_a_malformed_published_value_is_refused(published, message, compose_launch):
     config = {**compose_launch("model=vae").config, "published": published}
     assert message in _problems(config)
 
 
-def test_it_leaves_a_job_what_it_is(compose_launch):
+def test_published_values_do_not_change_a_jobs_identity(compose_launch):
     config = compose_launch("model=vae").config
     published = {**config, "published": {"elbo": {"value": 1.0, **SOURCE}}}
     assert _problems(published) == ""
@@ -59,7 +59,7 @@ def test_it_leaves_a_job_what_it_is(compose_launch):
 
 
 @pytest.mark.slow
-def test_it_stands_beside_what_was_obtained(trained, undrawn, capsys):
+def test_published_values_are_shown_beside_the_obtained_ones(trained, undrawn, capsys):
     folder = trained("model=stochastic_autoencoder", PUBLISHED)
     settings = {"checkpoint": "best", "images": 10, "samples": 25, "seed": 0}
     (metrics,) = evaluate([str(folder.path)], folder.path.parent, **settings)
@@ -72,7 +72,7 @@ def test_it_stands_beside_what_was_obtained(trained, undrawn, capsys):
         "differs": "the budget",
         "obtained": metrics["distortion"],
     }
-    assert "obtained" not in kept["log_p"]  # trained without a rate, it has none
+    assert "obtained" not in kept["log_p"]  # a run trained without a rate has no log p(x)
     assert "rate" not in kept
     said, page = capsys.readouterr().out, (folder.path / "report.html").read_text()
     mean = f"{metrics['distortion']['mean']:.2f}"
@@ -85,7 +85,7 @@ def test_it_stands_beside_what_was_obtained(trained, undrawn, capsys):
 
 
 @pytest.mark.slow
-def test_without_any_the_page_has_no_such_table(trained, undrawn):
+def test_without_published_values_the_page_has_no_such_list(trained, undrawn):
     folder = trained("model=vae")
     settings = {"checkpoint": "best", "images": 10, "samples": 25, "seed": 0}
     (metrics,) = evaluate([str(folder.path)], folder.path.parent, **settings)
@@ -94,7 +94,7 @@ def test_without_any_the_page_has_no_such_table(trained, undrawn):
 
 
 @pytest.mark.slow
-def test_it_may_change_when_a_run_is_resumed(trained, compose_launch):
+def test_published_values_can_change_when_a_run_is_resumed(trained, compose_launch):
     folder = trained("model=stochastic_autoencoder", PUBLISHED)
     before = folder.read_metrics()["metrics"]
     more = ("+published.log_p.value=-1", "trainer.max_epochs=2")

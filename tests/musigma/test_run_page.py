@@ -1,4 +1,4 @@
-"""What a run's page says beside its metrics: settings, published values, the latent space."""
+"""A run's page beside its metrics: settings, published values, the latent space."""
 
 import base64
 import io
@@ -36,7 +36,7 @@ def test_the_summary_names_every_setting_of_the_objective_and_the_best_epoch():
     assert warm["epoch"] == "3 of 5 (step 90)"
 
 
-def test_published_values_stand_beside_those_that_were_measured():
+def test_published_values_are_paired_with_measured_ones():
     entries = {
         "test/l1": {"value": 0.25, "source": "A. Author 2020", "differs": "more epochs"},
         "log_p": {"value": "-98.5 ± 0.2"},
@@ -49,7 +49,7 @@ def test_published_values_stand_beside_those_that_were_measured():
 @pytest.mark.parametrize(
     ("kl", "expected"), [({}, None), ({"aggregate_kl_at_least": 0.5}, "≥ 0.50"), (math.inf, "–")]
 )
-def test_a_divergence_that_is_not_defined_for_a_prior_has_no_row(kl, expected):
+def test_an_undefined_divergence_from_the_prior_has_no_row(kl, expected):
     latent = {"mutual_information_at_least": {"mean": 1.0, "error": 0.1}}
     latent |= kl if isinstance(kl, dict) else {"aggregate_kl_at_least": kl}
     metrics = finite({"latent": latent, "classes": {}})
@@ -58,12 +58,12 @@ def test_a_divergence_that_is_not_defined_for_a_prior_has_no_row(kl, expected):
 
 
 @pytest.mark.parametrize("strange", [None, 3, [1], "text", {"l1": 0.3}, {"l1": {"source": "x"}}])
-def test_a_config_may_hold_anything_as_published(strange):
+def test_malformed_published_values_are_ignored(strange):
     assert published_of({"published": strange}, ROWS) == {}
     assert published_of({}, ROWS) == {}
 
 
-def test_settings_that_are_not_the_defaults_are_named_with_both_values():
+def test_changed_settings_are_listed_with_their_defaults():
     mine, defaults = compose(["model=vae", "optimizer.lr=0.01", "log_dir=elsewhere"]), compose()
     changed = changed_settings(mine, defaults)
     found = {one.name: (one.value, one.default) for one in changed}
@@ -73,13 +73,13 @@ def test_settings_that_are_not_the_defaults_are_named_with_both_values():
     assert changed_settings(defaults, defaults) == []
 
 
-def test_the_command_of_a_job_trains_it_by_itself():
+def test_the_command_of_a_job_leaves_out_its_sweep():
     overrides = ["model=vae", "note='a b'", "sweep='beta'", "varied=['seed']", "seed=1"]
     command = "python scripts/train.py model=vae 'note='\"'\"'a b'\"'\"'' seed=1"
     assert train_command(overrides) == command
 
 
-def test_a_job_leads_back_to_its_sweep_and_a_single_run_nowhere(tmp_path):
+def test_a_job_links_to_its_sweep_and_a_single_run_does_not(tmp_path):
     folder = tmp_path / "beta" / "seed=1"
     folder.mkdir(parents=True)
     assert sweep_of({"varied": ["seed"]}, folder, folder) == ("beta", "../report.html", False)
@@ -99,7 +99,7 @@ def _tile(sheet, place):
 
 
 @pytest.mark.slow
-def test_tiles_are_the_images_of_the_codes_and_what_places_decode_to(trained):
+def test_tiles_show_the_images_of_codes_and_decoded_points_of_the_plane(trained):
     run = load_run(trained("model=vae").path)
     run.data.setup("test")
     images = run.data.evaluation_loader("test").images()
@@ -112,7 +112,7 @@ def test_tiles_are_the_images_of_the_codes_and_what_places_decode_to(trained):
     shown = run.data.normalization.shown(test.x[row])[0]
     assert torch.allclose(_tile(found["images"], n), shown, atol=0.5 / 255 + 1e-6)
     side, (low, high) = found["plane"]["side"], (found["low"], found["high"])
-    column, down = 3, 5  # a tile is what its centre decodes to, z₁ rising upwards
+    column, down = 3, 5  # a tile shows its centre, decoded; z₁ rises upwards
     z = torch.tensor(
         [
             low[0] + (column + 0.5) / side * (high[0] - low[0]),
@@ -125,7 +125,7 @@ def test_tiles_are_the_images_of_the_codes_and_what_places_decode_to(trained):
 
 
 @pytest.mark.slow
-def test_with_more_than_two_dimensions_there_is_no_plane_and_with_one_nothing(trained):
+def test_three_dimensions_have_no_plane_and_one_dimension_no_explorer(trained):
     run = load_run(trained("model=vae", "model.latent_dim=3").path)
     run.data.setup("test")
     images = run.data.evaluation_loader("test").images()

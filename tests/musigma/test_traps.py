@@ -1,8 +1,8 @@
-"""The traps of this field: each wrong variant is put in, and an oracle must notice.
+"""The traps of this field: with each mistake in place, an oracle must fail.
 
 `test_oracles_hold` shows that the oracles pass on the code as it is; `test_trap_is_caught` that
-each fails on a mistake that a well-known repository has made. The traps of an
-objective that others do without are in its own tests.
+each fails on a mistake that a well-known repository has made. The traps of a single objective are
+in its own tests.
 """
 
 import math
@@ -29,8 +29,8 @@ RISING = "model.objective.beta={_target_:musigma.objectives.schedules.Linear,ste
 # --- oracles -----------------------------------------------------------------------------------
 
 
-def figures(beta=4.0, stage="test"):
-    """What a Trainer reports of the linear-Gaussian model, with the true posterior."""
+def trainer_metrics(beta=4.0, stage="test"):
+    """The metrics that a Trainer reports of the linear-Gaussian model with the true posterior."""
     oracle = LinearGaussian(count=2030)
     module = AutoencoderModule(oracle.model(), ELBO(beta=beta, samples=10))
     trainer = quiet_trainer()
@@ -39,9 +39,9 @@ def figures(beta=4.0, stage="test"):
     return oracle, module.metrics(stage)
 
 
-def check_figures():
+def check_metrics():
     """Distortion, rate, ELBO and loss are the closed forms, as means over images."""
-    oracle, found = figures()
+    oracle, found = trainer_metrics()
     mean, std = oracle.posterior()
     kl = torch.distributions.kl_divergence
     normal = torch.distributions.Normal
@@ -56,15 +56,15 @@ def check_figures():
 
 
 def check_validation_loss():
-    """The validation loss weighs the rate as the training loss does."""
-    _, found = figures(beta=4.0, stage="val")
+    """The validation loss has the weight β of the training loss."""
+    _, found = trainer_metrics(beta=4.0, stage="val")
     constant = 0.5 * math.log(2 * math.pi) + math.log(0.6)
     expected = (found["distortion"] + 4 * found["rate"]) / 12 - constant
     assert found["loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def check_schedule():
-    """β is that of the optimizer step, however often one validates."""
+    """β depends on the optimizer step, however often a run validates."""
     oracle = LinearGaussian(count=200)
     module = AutoencoderModule(oracle.model().train(), ELBO(beta=Linear(steps=20)))
     trainer = quiet_trainer(max_epochs=2, val_check_interval=1, log_every_n_steps=1)
@@ -73,7 +73,7 @@ def check_schedule():
 
 
 def check_extreme_logits():
-    """Logits of ±100 give the loss and gradients that they should, in bfloat16 too."""
+    """Logits of ±100 give the exact loss and gradients, in bfloat16 too."""
     for dtype in (torch.float32, torch.bfloat16):
         logits = torch.tensor([100.0, -100.0], dtype=dtype).reshape(1, 1, 1, 2).requires_grad_()
         wrong = torch.tensor([0.0, 1.0], dtype=dtype).reshape(1, 1, 1, 2)
@@ -126,7 +126,7 @@ def rate_averaged_over_dimensions(patch):
     patch.setattr(NormalPosterior, "rate_to_standard_normal", wrong)
 
 
-def rate_turned_over(patch):
+def reversed_kl(patch):
     wrong = lambda mu, std: 0.5 * ((mu.square() + 1) / std.square() - 1) + std.log()  # noqa: E731
     patch.setattr(normal, "kl_to_standard_normal", wrong)
 
@@ -226,15 +226,15 @@ def train_and_test_merged_and_split_anew(patch):
 
 
 TRAPS = {
-    mean_over_pixels: check_figures,
-    rate_averaged_over_dimensions: check_figures,
-    rate_turned_over: check_figures,
-    mu_decoded_in_evaluation: check_figures,
-    noise_scaled_down: check_figures,
-    variance_for_standard_deviation: check_figures,
-    dropped_constant: check_figures,
-    return_inside_the_batch_loop: check_figures,
-    divided_by_the_number_of_batches: check_figures,
+    mean_over_pixels: check_metrics,
+    rate_averaged_over_dimensions: check_metrics,
+    reversed_kl: check_metrics,
+    mu_decoded_in_evaluation: check_metrics,
+    noise_scaled_down: check_metrics,
+    variance_for_standard_deviation: check_metrics,
+    dropped_constant: check_metrics,
+    return_inside_the_batch_loop: check_metrics,
+    divided_by_the_number_of_batches: check_metrics,
     validation_with_another_beta: check_validation_loss,
     schedule_that_counts_its_calls: check_schedule,
     schedule_that_counts_epochs: check_schedule,
@@ -256,14 +256,14 @@ def test_trap_is_caught(trap, monkeypatch):
         TRAPS[trap]()
 
 
-def test_a_schedule_survives_in_its_checkpoint(run_here):
-    """β depends on nothing but the optimizer step, which every checkpoint holds."""
+def test_a_schedule_depends_only_on_the_step_in_the_checkpoint(run_here):
+    """Every checkpoint holds the optimizer step, which alone determines β."""
     folder = run_here("model=vae", RISING)
     checkpoint = load_checkpoint(folder.checkpoint("last"))
     assert checkpoint["global_step"] == 10
     assert Linear(steps=20)(checkpoint["global_step"]) == 0.5
 
 
-def test_seed_0_is_a_seed(run_here):
+def test_seed_0_is_used(run_here):
     runs = [run_here("seed=0").read_metrics()["metrics"] for _ in range(2)]
     assert runs[0] == runs[1]

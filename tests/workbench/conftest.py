@@ -1,4 +1,4 @@
-"""The workbench's tests work on a project of their own, the toy."""
+"""Let the tests of the workbench work on a project of their own, the toy."""
 
 import pytest
 

@@ -1,10 +1,10 @@
-"""What TensorBoard shows of a run."""
+"""Read a run's TensorBoard curves."""
 
 from workbench.runs.curves import read_curves
 
 
 def scalars_of(folder):
-    """The curves of a run, but for its speed: tag → (step, value)s."""
+    """Tag → list of (step, value), of all curves of a run except those of its speed."""
     return {
         tag: list(zip(*points, strict=True))
         for tag, points in read_curves(folder).items()

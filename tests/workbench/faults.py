@@ -1,4 +1,4 @@
-"""The problems of a command line."""
+"""Collect the errors of a command line."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from workbench.errors import ConfigError
 
 
 def faults_of(*arguments: str, script: str = "train") -> list[str]:
-    """The lines of the error that refuses the arguments of a script."""
+    """The lines of the error with which a script refuses its arguments."""
     with pytest.raises(ConfigError) as error:
         read_command_line(script, list(arguments))
     return str(error.value).splitlines()

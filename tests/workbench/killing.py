@@ -1,4 +1,4 @@
-"""Runs in processes of their own, which may be killed where they write."""
+"""Run jobs in processes of their own, and kill them at chosen writes."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from curves import scalars_of
-from warm import server
+from fork_server import server
 from workbench.project import hand_over, the_project
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
@@ -15,11 +15,11 @@ from workbench.training.run import run
 
 
 def start(launch, *boundary):
-    """A process that runs a job; given a boundary, until it comes to that.
+    """Start a process that runs a job; with a boundary, it kills itself there.
 
     Args:
-        boundary: a folder, an operation of `os`, the name of a file below the folder, and how often
-            the operation is to be done to the file before the process is killed.
+        boundary: a folder, the name of a function of `os`, the name of a file below the folder, and
+            at which call of the function on the file the process is killed, before it is done.
     """
     process = server().Process(target=_run, args=(the_project().package, launch, *boundary))
     process.start()
@@ -38,7 +38,7 @@ def _kill_at(root, operation, name, times):
 
     def operate(*arguments):
         nonlocal calls
-        calls += _name(arguments[-1], root) == name
+        calls += _file_name(arguments[-1], root) == name
         if calls == times:
             os.kill(os.getpid(), signal.SIGKILL)
         return original(*arguments)
@@ -46,7 +46,8 @@ def _kill_at(root, operation, name, times):
     setattr(os, operation, operate)
 
 
-def _name(place, root):
+def _file_name(place, root):
+    """The name of a file that is given by its path or by a descriptor."""
     if not isinstance(place, int):
         return Path(place).name
     opened = os.fstat(place)
@@ -55,7 +56,7 @@ def _name(place, root):
 
 
 def assert_same_bits(path, whole):
-    """The run in one folder ended as the run in the other."""
+    """Check that the runs in two folders ended with the same weights and curves."""
     found, expected = RunFolder.open(path), RunFolder.open(whole)
     assert found.read_metrics()["status"] == "completed"
     for name in ("last", "best"):

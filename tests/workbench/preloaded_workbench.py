@@ -1,10 +1,10 @@
-"""The machinery that scripts import, for the server in `warm.py`: each of them is a fork of it."""
+"""Import the machinery once, for the processes of `fork_server.py`."""
 
 # ruff: noqa: E402
 import gc
 import os
 
-os.fsync = lambda file: None  # as in `running.py`
+os.fsync = lambda file: None  # as in `running.py`: no test outlives a power failure
 
 from workbench.fewer_imports import import_torchmetrics
 
@@ -18,4 +18,4 @@ import workbench.script
 import workbench.sweeps.report
 import workbench.training.run  # noqa: F401
 
-gc.freeze()  # or each fork would copy all that its garbage collector looks at
+gc.freeze()  # otherwise the collector touches every object, and each fork copies all memory

@@ -1,14 +1,14 @@
-"""Fixtures that run the project's jobs; each `conftest.py` takes them from here.
+"""Fixtures that run the project's jobs; each `conftest.py` imports them.
 
-`run_here` does in this process what `scripts/train.py` does; `run_script` runs the script itself,
-in a process of its own (`warm.py`). A test that needs a finished run and no more asks for
-`trained`. The fixture `small`, which a `conftest.py` adds, holds the overrides of a short run.
+`run_here` does what `scripts/train.py` does, in this process; `run_script` runs the script itself,
+in a process of its own (`fork_server.py`). A test that only needs a finished run uses `trained`.
+The fixture `small`, which a `conftest.py` defines, holds the overrides of a short run.
 """
 
 import os
 
-# Before torch is imported, and for processes that tests start: threads of tests that run side by
-# side would fight for the cores, and small tensors gain nothing from a second one.
+# Before torch is imported, and for processes that tests start: the threads of parallel tests would
+# compete for the cores, and small tensors gain nothing from a second thread.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import functools
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from warm import Started
+from fork_server import Started
 from workbench.project import the_project
 
 HERE = "/logs-of-the-test"
@@ -26,9 +26,9 @@ HERE = "/logs-of-the-test"
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, tmp_path, tmp_path_factory):
-    """No settings from outside, and nothing left there by processes that are killed.
+    """Shield a test from settings of its environment, and keep temporary files in pytest's folder.
 
-    Nothing waits for the disk: what tests write need not outlast a power failure.
+    Nothing waits for the disk: files of tests need not outlast a power failure.
     """
     monkeypatch.setenv("TMPDIR", str(tmp_path_factory.getbasetemp()))
     monkeypatch.setattr("os.fsync", lambda file: None)
@@ -40,7 +40,7 @@ def _alone(monkeypatch, tmp_path, tmp_path_factory):
 
 @functools.cache
 def _composer(configs):
-    """One for all tests, as each choice of files is composed once."""
+    """The composer that all tests share, which composes each choice of files once."""
     from workbench.config.compose import Composer
 
     return Composer("train")
@@ -48,7 +48,7 @@ def _composer(configs):
 
 @functools.cache
 def composed(configs, overrides):
-    """What the overrides compose, and the `Launch` of it, once for all tests."""
+    """The config that the overrides compose and its `Launch`, cached for all tests."""
     from workbench.config import hydra_adapter
     from workbench.config.launch import read_launch
     from workbench.config.resolvers import register_resolvers
@@ -66,7 +66,7 @@ def composed(configs, overrides):
 
 @pytest.fixture
 def compose_launch(tmp_path):
-    """Overrides → the `Launch` that `scripts/train.py` would make of them."""
+    """Overrides → the `Launch` that `scripts/train.py` would make."""
     from hydra.core.hydra_config import HydraConfig
 
     def compose_them(*overrides):
@@ -87,7 +87,7 @@ def compose_small(compose_launch, small):
 
 @pytest.fixture
 def run_here(compose_small):
-    """Overrides → the folder of a small run that was made in this process."""
+    """Overrides → the folder of a small run, trained in this process."""
     from workbench.runs.folder import RunFolder
     from workbench.training.run import run
 
@@ -106,7 +106,7 @@ _trained = {}
 
 @pytest.fixture
 def trained(run_here, tmp_path, tmp_path_factory):
-    """Overrides → a small run of the test's own: a copy of one that was made for many tests."""
+    """Overrides → a test's own copy of a small run that is trained once for all tests."""
     from workbench.runs.folder import RunFolder
 
     def copy_it(*overrides):
@@ -123,7 +123,7 @@ def trained(run_here, tmp_path, tmp_path_factory):
 
 @pytest.fixture
 def start_script(tmp_path):
-    """Arguments → `scripts/train.py` with them, which has just begun."""
+    """Arguments → `scripts/train.py` as a process that has just started."""
 
     def start(*arguments, **environment):
         options = (*arguments, f"log_dir={tmp_path}/logs")
@@ -135,7 +135,7 @@ def start_script(tmp_path):
 
 @pytest.fixture
 def run_script(start_script):
-    """Arguments → `scripts/train.py` with them, finished."""
+    """Arguments → `scripts/train.py` as a finished process."""
 
     def run_it(*arguments, **environment):
         return start_script(*arguments, **environment).finish()
@@ -145,7 +145,7 @@ def run_script(start_script):
 
 @pytest.fixture
 def only_run(tmp_path):
-    """The folder of the one run that a test has made."""
+    """A function that returns the folder of the only run that a test has made."""
     from workbench.runs.folder import RunFolder
 
     def find():
@@ -157,7 +157,7 @@ def only_run(tmp_path):
 
 @pytest.fixture
 def run_folder(tmp_path):
-    """The path of the least that a sweep takes for a run: a folder with a config."""
+    """The smallest folder that counts as a run of a sweep: one with a config."""
     path = tmp_path / "sweep" / "run"
     path.mkdir(parents=True)
     (path / "config.yaml").write_text("name: x\n")

@@ -28,7 +28,7 @@ def _resolvers(_toy):
 
 @pytest.fixture
 def with_project(monkeypatch):
-    """Changes → a toy project with these fields replaced."""
+    """A function that replaces fields of the toy project."""
 
     def change(**changes):
         monkeypatch.setattr(project, "_current", [dataclasses.replace(PROJECT, **changes)])
@@ -37,7 +37,7 @@ def with_project(monkeypatch):
 
 
 class Recorder:
-    """A launcher that records the jobs that it gets."""
+    """A launcher that records its jobs."""
 
     def __init__(self):
         self.batches = []
@@ -56,7 +56,7 @@ def finish(job):
     folder.write_metrics(status="completed", identity=identity(job.config))
 
 
-def test_a_grid_over_numbers_is_composed_once(monkeypatch, tmp_path):
+def test_a_grid_of_plain_values_is_composed_once(monkeypatch, tmp_path):
     composed = []
 
     def counting(*arguments, **options):
@@ -71,7 +71,7 @@ def test_a_grid_over_numbers_is_composed_once(monkeypatch, tmp_path):
     assert [job.config["optimizer"]["lr"] for job in jobs[:2]] == [0.1, 0.2]
 
 
-def test_a_module_is_built_without_memory_and_once_for_all_seeds(
+def test_a_large_module_is_checked_on_the_meta_device_once_for_all_seeds(
     with_project, monkeypatch, tmp_path
 ):
     devices = []
@@ -83,14 +83,14 @@ def test_a_module_is_built_without_memory_and_once_for_all_seeds(
 
     with_project(assemble=noting)
     sweep(tmp_path, "seed=range(0,5)", "data.noise=0.1,0.2")
-    assert devices == [(0.1, "meta"), (0.2, "cpu")]  # which is faster for what is known to be small
+    assert devices == [(0.1, "meta"), (0.2, "cpu")]  # once known to be small, the CPU is faster
     devices.clear()
     monkeypatch.setattr(misfits, "SMALL", 1)
     sweep(tmp_path, "seed=range(0,5)", "data.noise=0.1,0.2")
     assert devices == [(0.1, "meta"), (0.2, "meta")]
 
 
-def test_a_module_that_needs_weights_is_built_on_the_cpu(with_project, tmp_path):
+def test_a_module_that_reads_its_weights_is_checked_on_the_cpu(with_project, tmp_path):
     devices = []
 
     def reading(config, data):
@@ -121,10 +121,6 @@ def test_an_error_that_depends_on_weights_leaves_no_folder(with_project, tmp_pat
         torch.nn.init.ones_(line.line.weight)
         return Unsteady(line.line, optimizer=line.optimizer)
 
-    def tried(module, data):
-        module.training_step([torch.zeros(2, 1, device=module.line.weight.device)] * 2, 0)
-        return ["loss"], []
-
     with_project(assemble=unsteady, try_batch=lambda module, data: (["loss"], []))
     (job,) = sweep(tmp_path, "seed=0").jobs
     with pytest.raises(Exception, match="positive-definite"):
@@ -153,7 +149,7 @@ def test_every_problem_of_every_job_is_reported_once_with_its_override(tmp_path)
         ("limit_train_batches=0.0,1", "trainer.limit_train_batches=0.0: should be more than 0"),
     ],
 )
-def test_an_impossible_trainer_is_refused_before_any_job_starts(values, fault, tmp_path):
+def test_a_trainer_that_cannot_be_built_is_refused_before_any_job_starts(values, fault, tmp_path):
     with pytest.raises(ConfigError) as error:
         sweep(tmp_path, f"++trainer.{values}")
     (line,) = str(error.value).splitlines()
@@ -172,7 +168,7 @@ def test_lazy_layers_are_refused(tmp_path):
         sweep(tmp_path, model, "~model.in_features")
 
 
-def test_jobs_that_are_done_are_not_launched(tmp_path, capsys):
+def test_finished_jobs_are_not_launched_again(tmp_path, capsys):
     command = sweep(tmp_path, "seed=0,1,2,3")
     finish(command.jobs[1])
     launcher = Recorder()

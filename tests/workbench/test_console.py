@@ -1,4 +1,4 @@
-"""What the workbench prints."""
+"""Tables, paths and warnings on the console."""
 
 import re
 import shlex
@@ -18,7 +18,7 @@ from workbench.console import (
 from workbench.errors import is_of_library
 
 
-def test_a_table_aligns_numbers_right_and_prints_text_unchanged(capsys):
+def test_a_table_right_aligns_numbers_and_prints_markup_literally(capsys):
     show_table("a [bold]title", ("name", "value"), [["[red]long", "−1.25"], [":smile:", "–"]])
     title, *lines = capsys.readouterr().out.splitlines()
     assert title.rstrip() == "a [bold]title"
@@ -28,20 +28,20 @@ def test_a_table_aligns_numbers_right_and_prints_text_unchanged(capsys):
     ]
 
 
-def test_a_wide_table_is_not_squeezed_and_controls_no_terminal(capsys):
+def test_a_long_cell_is_not_cut_and_escape_codes_are_removed(capsys):
     show_table("", ("name",), [["x" * 300], ["\x1b[31mred"]])
     said = capsys.readouterr().out
     assert "x" * 300 in said
     assert "\x1b" not in said
 
 
-def test_a_path_in_a_title_is_left_whole(capsys):
+def test_a_path_in_a_title_is_not_broken(capsys):
     path = f"logs/runs/{'x' * 60}/best.ckpt"
     show_table(f"begins with {path}", ("name",), [["short"]])
     assert capsys.readouterr().out.splitlines()[:2] == ["begins with", path]
 
 
-def test_text_is_wrapped_and_numbers_are_not(capsys):
+def test_table_text_is_wrapped_and_numbers_are_not(capsys):
     name = "the logarithm of something that has quite a long name, by one of its estimators"
     show_table(
         "", ("", "value", "unit"), [[name, "≥ 1234.56", "a unit in words, and more of them"]]
@@ -53,7 +53,7 @@ def test_text_is_wrapped_and_numbers_are_not(capsys):
     assert " ".join(re.findall(r"^│ (.*?) +│", "\n".join(lines), re.M)) == name
 
 
-def test_many_columns_leave_words_whole(capsys):
+def test_words_are_not_cut_in_a_table_with_many_columns(capsys):
     columns = [f"column {number}" for number in range(12)]
     show_table("", ("name", *columns), [["something", *["1.25"] * 12]])
     said = capsys.readouterr().out
@@ -62,7 +62,7 @@ def test_many_columns_leave_words_whole(capsys):
     assert "…" not in said
 
 
-def test_columns_beyond_a_terminals_width_are_named_instead():
+def test_columns_that_do_not_fit_the_terminal_are_listed_by_name():
     columns = ["name", *(f"metric {number}" for number in range(9))]
     row = ["something", *["−123.45 ± 0.12"] * 9]
     text, others = leading_table("", columns, [row], at_least=2)
@@ -71,14 +71,14 @@ def test_columns_beyond_a_terminals_width_are_named_instead():
     assert leading_table("", columns, [row], at_least=6)[1] == columns[6:]
 
 
-def test_a_path_in_the_working_directory_is_said_from_there(tmp_path, monkeypatch):
+def test_a_path_below_the_working_directory_is_shown_relative_to_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert display_path(tmp_path / "logs" / "a") == Path("logs/a")
     assert display_path(tmp_path.parent) == tmp_path.parent
 
 
 @pytest.mark.parametrize("with_curves", [True, False])
-def test_the_next_commands_are_of_this_run(with_curves, tmp_path):
+def test_the_suggested_commands_name_this_run(with_curves, tmp_path):
     logger = TensorBoardLogger(tmp_path) if with_curves else CSVLogger(tmp_path)
     commands = next_steps(Path("logs/it's"), [logger], {"measure": "measure run={run}"})
     assert [shlex.split(command)[-1] for command in commands.values()] == [
@@ -88,8 +88,8 @@ def test_the_next_commands_are_of_this_run(with_curves, tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["site-packages", "dist-packages", "own_code"])
-def test_installed_packages_are_libraries_wherever_they_lie(folder, tmp_path):
-    """As those of the system beneath a virtual environment, and those of `pip install --user`."""
+def test_installed_packages_count_as_libraries_wherever_they_are(folder, tmp_path):
+    """In `site-packages`, in the system's `dist-packages`, or by `pip install --user`."""
     file = str(tmp_path / folder / "package.py")
     assert is_of_library(file) == (folder != "own_code")
     shown = formatted_warning("odd", UserWarning, file, 1)

@@ -1,4 +1,4 @@
-"""The device that `device=` means on a machine."""
+"""The device that `device=` chooses on a machine."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from workbench.errors import ConfigError
 
 @pytest.fixture
 def machine(monkeypatch):
-    """A machine with so many NVIDIA GPUs, and one of Apple's or none."""
+    """A function that simulates a machine with some NVIDIA GPUs, and with or without Apple's."""
 
     def make(gpus, apples=False):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
@@ -24,12 +24,12 @@ def machine(monkeypatch):
     ("gpus", "apples", "chosen"),
     [(2, True, "cuda"), (1, False, "cuda"), (0, True, "mps"), (0, False, "cpu")],
 )
-def test_auto_is_a_gpu_else_apples_else_the_cpu(gpus, apples, chosen, machine):
+def test_auto_prefers_cuda_then_mps_then_the_cpu(gpus, apples, chosen, machine):
     machine(gpus, apples)
     assert str(find_device("auto")) == chosen
 
 
-def test_a_device_is_taken_by_its_name(machine):
+def test_a_device_can_be_named(machine):
     machine(2, apples=True)
     for name in ("cpu", "cuda", "cuda:0", "cuda:1", "mps"):
         assert str(find_device(name)) == name
@@ -46,7 +46,7 @@ def test_a_device_is_taken_by_its_name(machine):
         (2, "meta", "should be auto"),
     ],
 )
-def test_a_device_that_is_not_there_is_one_line(gpus, name, message, machine):
+def test_a_missing_or_unknown_device_is_refused_in_one_line(gpus, name, message, machine):
     machine(gpus)
     with pytest.raises(ConfigError, match=rf"^device={name}: [^\n]*{message}"):
         find_device(name)

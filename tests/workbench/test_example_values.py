@@ -1,4 +1,4 @@
-"""The values of single test examples, in order and without those of whole batches."""
+"""Metrics of single test examples, kept in order."""
 
 import pytest
 import torch
@@ -16,15 +16,15 @@ def test_values_keep_the_order_of_the_examples():
     assert values.arrays() == {}
 
 
-def test_one_value_of_a_whole_batch_is_no_examples_own():
+def test_a_value_of_a_whole_batch_is_not_kept():
     values = ExampleValues()
-    for size in (3, 1):  # the last batch may hold one example only
+    for size in (3, 1):  # the last batch may hold a single example
         batch = {"loss": torch.tensor(2.0).expand(size), "error": torch.ones(size)}
         values.add(batch)
     assert values.arrays().keys() == {"error"}
 
 
-def test_of_too_many_examples_none_are_kept(monkeypatch):
+def test_no_values_are_kept_of_too_many_examples(monkeypatch):
     monkeypatch.setattr("workbench.example_values.MOST_EXAMPLES", 3)
     values = ExampleValues()
     for _ in range(3):
@@ -33,7 +33,7 @@ def test_of_too_many_examples_none_are_kept(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_run_keeps_values_whose_mean_is_the_metric(trained):
+def test_the_values_of_a_run_average_to_its_metric(trained):
     run = trained()
     values = read_values(run.path, "loss")
     assert len(values) == 64

@@ -1,4 +1,4 @@
-"""What goes wrong around a run: one clear error, and nothing lost that was written."""
+"""Damage and mistakes around a run give one clear error and lose nothing that was written."""
 
 import json
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from warm import Started
+from fork_server import Started
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError, DataError, RunError
 from workbench.runs.folder import RunFolder
@@ -25,7 +25,7 @@ def _flip_a_byte(path):
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "a flipped bit", "missing"])
-def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(
+def test_a_run_resumes_from_the_previous_checkpoint_if_the_last_is_damaged(
     damage, trained, compose_launch, capsys
 ):
     whole, folder = trained("trainer.max_epochs=3"), trained()
@@ -48,7 +48,7 @@ def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
-def test_a_run_without_any_whole_checkpoint_says_so(trained):
+def test_a_run_without_an_intact_checkpoint_cannot_be_resumed(trained):
     folder = trained()
     for name in ("last", "previous", "best"):
         _flip_a_byte(folder.checkpoint(name))
@@ -56,7 +56,7 @@ def test_a_run_without_any_whole_checkpoint_says_so(trained):
         newest_checkpoint(folder, lambda *_: None)
 
 
-def test_a_run_that_is_still_going_is_not_resumed(trained, compose_launch):
+def test_a_running_run_is_not_resumed(trained, compose_launch):
     folder = trained()
     other = RunFolder.open(folder.path)
     other.claim()
@@ -67,7 +67,7 @@ def test_a_run_that_is_still_going_is_not_resumed(trained, compose_launch):
 
 
 @pytest.mark.slow
-def test_the_claim_of_a_killed_process_dies_with_it(tmp_path):
+def test_the_claim_of_a_killed_process_is_released(tmp_path):
     folder = RunFolder.create(tmp_path, "run")
     code = (
         "import sys, time; from pathlib import Path; from workbench.runs.folder import RunFolder\n"
@@ -84,7 +84,7 @@ def test_the_claim_of_a_killed_process_dies_with_it(tmp_path):
     folder.release()
 
 
-def test_metrics_fit_into_the_room_they_have_on_a_full_disk(tmp_path, monkeypatch):
+def test_the_status_is_still_recorded_on_a_full_disk(tmp_path, monkeypatch):
     folder = RunFolder.create(tmp_path, "run")
     folder.write_metrics(status="running", metrics={"a": 1})
 
@@ -99,7 +99,7 @@ def test_metrics_fit_into_the_room_they_have_on_a_full_disk(tmp_path, monkeypatc
     assert folder.read_metrics()["status"] == "failed"
 
 
-def test_data_that_was_damaged_since_stops_a_run_before_it_goes_on(
+def test_damaged_data_stops_a_resume_before_anything_is_written(
     trained, compose_launch, monkeypatch
 ):
     folder = trained()
@@ -115,7 +115,7 @@ def test_data_that_was_damaged_since_stops_a_run_before_it_goes_on(
     assert after == before
 
 
-def test_a_clock_set_back_loses_nothing(trained, compose_launch, monkeypatch):
+def test_a_clock_that_was_set_back_does_not_disturb_a_resume(trained, compose_launch, monkeypatch):
     whole, folder = trained("trainer.max_epochs=3"), trained()
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() - 7 * 24 * 3600)
@@ -127,14 +127,14 @@ def test_a_clock_set_back_loses_nothing(trained, compose_launch, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["{", "a: [", "just text", ""])
-def test_a_damaged_config_is_named(text, trained, compose_launch):
+def test_a_damaged_config_is_reported(text, trained, compose_launch):
     folder = trained()
     (folder.path / "config.yaml").write_text(text)
     with pytest.raises(RunError, match=r"config\.yaml"):
         run(compose_launch(quote(f"resume={folder.path}")))
 
 
-def test_a_config_that_was_edited_is_checked_when_the_run_goes_on(trained, compose_launch):
+def test_an_edited_config_is_checked_when_the_run_is_resumed(trained, compose_launch):
     folder = trained()
     path = folder.path / "config.yaml"
     path.write_text(path.read_text().replace("torch.nn.Linear", "os.system"))
@@ -144,7 +144,7 @@ def test_a_config_that_was_edited_is_checked_when_the_run_goes_on(trained, compo
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
-def test_a_second_process_is_refused_while_the_first_trains(start_script, run_script, only_run):
+def test_a_second_process_cannot_resume_a_run_in_training(start_script, run_script, only_run):
     first = start_script("trainer.max_epochs=3000")
     first.wait_for("1/3000")
     second = run_script("resume=latest")
@@ -159,7 +159,7 @@ def test_a_second_process_is_refused_while_the_first_trains(start_script, run_sc
 @pytest.mark.parametrize(
     "arguments", [["hydra.run.dir=/proc/runs/mine"], ["-m", "seed=1,2", "hydra.sweep.dir=/proc/x"]]
 )
-def test_a_folder_that_cannot_be_made_is_one_line(arguments, run_script):
+def test_a_run_folder_that_cannot_be_made_is_reported_without_a_traceback(arguments, run_script):
     done = run_script(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("\n/proc cannot be written: ")

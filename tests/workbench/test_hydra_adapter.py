@@ -1,6 +1,6 @@
 """The behaviour of Hydra that `workbench.config.hydra_adapter` relies on, function by function.
 
-If another version of Hydra breaks one of these tests, the function that it tests has to change.
+If a new version of Hydra breaks one of these tests, the tested function of the adapter must change.
 """
 
 import sys
@@ -34,7 +34,7 @@ def _hydra(_toy):
 
 @pytest.fixture
 def searched(tmp_path):
-    """An override that adds a folder with a group of its own to the search path."""
+    """The override that adds a folder with the group `size` to the search path."""
     (tmp_path / "size").mkdir()
     for name, size in (("small", 8), ("large", 32)):
         text = f"# @package _global_\ndata:\n  batch_size: {size}\n"
@@ -56,7 +56,7 @@ def composed(*overrides):
         ["+size=small", "+data.count=8", "name=${seed}", "model={in_features:2}"],
     ],
 )
-def test_values_set_on_a_choice_of_files_are_what_hydra_composes(overrides, searched):
+def test_our_composer_gives_the_config_that_hydra_composes(overrides, searched):
     overrides = [searched, *overrides]
     ours, theirs = Composer("train").compose(overrides).config, composed(*overrides)
     assert OmegaConf.to_container(ours) == OmegaConf.to_container(theirs)
@@ -88,7 +88,7 @@ def test_parse_override_parses_and_refuses_as_hydra_does():
         ("a=tag(log,interval(0.1,1))", ["a=0.1"]),
     ],
 )
-def test_strings_of_an_override_are_overrides_of_single_jobs(text, strings):
+def test_strings_of_a_swept_override_are_overrides_of_single_jobs(text, strings):
     assert list(adapter.strings_of(adapter.parse_override(text))) == strings
 
 
@@ -108,13 +108,13 @@ def test_numbers_of_an_interval_or_a_range(text, numbers):
     assert adapter.numbers_of(adapter.parse_override(text)) == numbers
 
 
-def test_a_range_without_numbers_has_none():
+def test_an_empty_range_is_refused():
     for text in ("a=range(1,1)", "a=range(1,2,0)"):
         with pytest.raises(ValueError, match="holds no value|needs a step"):
             adapter.numbers_of(adapter.parse_override(text))
 
 
-def test_choices_of_an_override_are_numbers_or_texts_of_overrides():
+def test_choices_of_an_override_are_numbers_or_override_texts():
     assert adapter.choices_of(adapter.parse_override("a=1,x,[1,b],'c d'")) == [
         1,
         "x",
@@ -124,7 +124,7 @@ def test_choices_of_an_override_are_numbers_or_texts_of_overrides():
     assert adapter.choices_of(adapter.parse_override("hydra/launcher=glob(bas*)")) == ["basic"]
 
 
-def test_the_settings_of_a_sweeper_and_of_a_folder_are_plain():
+def test_sweeper_and_folder_settings_are_plain_values():
     config = composed("hydra/sweeper=search", "sweep=mine", "log_dir=/x", "seed=4")
     settings = adapter.sweeper_of(config.hydra)
     assert settings["storage"] == "/x/sweeps/mine/study.journal"
@@ -132,7 +132,7 @@ def test_the_settings_of_a_sweeper_and_of_a_folder_are_plain():
     assert adapter.folder_settings(config.hydra) == ["${log_dir}/sweeps/${sweep}", "."]
 
 
-def test_unresolved_is_the_same_without_hydras_settings():
+def test_unresolved_can_leave_out_hydras_settings():
     config = composed("name=${seed}", "logger.tensorboard=null")
     whole = adapter.unresolved(config)
     assert adapter.unresolved(config, hydra=False) == {
@@ -146,7 +146,7 @@ def test_the_default_launcher_is_serial():
     assert adapter.is_serial(adapter.launcher_of(config, context, print))
 
 
-def test_a_launcher_gives_jobs_the_same_configs_without_reading_files_for_each(
+def test_a_launcher_with_our_composer_gives_jobs_the_same_configs_without_reading_files(
     tmp_path, monkeypatch
 ):
     seen = []
@@ -180,7 +180,7 @@ def test_a_launcher_gives_jobs_the_same_configs_without_reading_files_for_each(
     assert [plain[0]["name"] for plain, _ in seen[::2]] == [4, 4]
 
 
-def test_options_of_a_group_are_its_files_wherever_they_lie(searched):
+def test_options_of_a_group_include_files_on_the_search_path(searched):
     options = adapter.groups_of("train", [])
     assert {"basic"} <= {*options("hydra/launcher")}
     assert "checked" in options("hydra/sweeper")
@@ -188,7 +188,7 @@ def test_options_of_a_group_are_its_files_wherever_they_lie(searched):
     assert adapter.groups_of("train", [searched])("size") == ["large", "small"]
 
 
-def test_defaults_of_a_choice_are_files_with_their_packages(searched):
+def test_the_defaults_list_names_files_with_their_packages(searched):
     defaults = adapter.defaults_of("train", [searched, "+size=small"])
     assert ("train", "") in defaults
     assert ("size/small", "") in defaults
@@ -198,7 +198,7 @@ def test_defaults_of_a_choice_are_files_with_their_packages(searched):
     assert PROJECT.configs in roots
 
 
-def test_set_value_adds_changes_and_removes_and_refuses():
+def test_set_value_adds_changes_and_removes_values_and_refuses_mistakes():
     config = composed()
     for text in ("seed=4", "+trainer.min_epochs=1", "~test"):
         adapter.set_value(config, adapter.parse_override(text))
@@ -220,7 +220,7 @@ def test_record_overrides_writes_what_a_launcher_writes():
     assert not adapter.is_sweep(composed().hydra)
 
 
-def test_hydras_interpolations_read_the_config_that_was_set():
+def test_hydra_interpolations_read_the_config_that_was_set():
     config = composed("name=${hydra:job.name}")
     adapter.set_hydra_config(config)
     assert config.name == HydraConfig.get().job.name == "train"
@@ -236,7 +236,7 @@ def test_source_exists_for_folders_and_packages(tmp_path):
         assert not adapter.source_exists(place)
 
 
-def test_the_options_are_those_of_hydra():
+def test_our_parser_has_the_options_of_hydra():
     theirs, ours = (
         {tuple(sorted(action.option_strings)): action.nargs for action in parser._actions}
         for parser in (get_args_parser(), Parser())
@@ -259,7 +259,7 @@ def start(*arguments, task=None):
         (["--info=searchpath"], "Provider"),
     ],
 )
-def test_start_shows(arguments, shown, capfd):
+def test_start_shows_help_and_configs(arguments, shown, capfd):
     start(*arguments)
     out, err = capfd.readouterr()
     assert shown in out + err
@@ -274,7 +274,7 @@ def test_start_runs_a_task_once_with_its_config(tmp_path):
     assert sys.argv == before
 
 
-def test_start_runs_a_composed_config_without_composing_again(tmp_path, monkeypatch):
+def test_start_runs_a_given_config_without_composing_again(tmp_path, monkeypatch):
     config = Composer("train").compose(["seed=9", f"hydra.run.dir={tmp_path}"]).config
     monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", None)
     seen = []
@@ -297,7 +297,7 @@ def test_a_task_may_compose_other_configs(tmp_path):
     assert seen == [9, 3]
 
 
-def test_start_gives_a_sweep_to_the_sweeper_that_it_chooses(tmp_path):
+def test_start_gives_a_sweep_to_the_chosen_sweeper(tmp_path):
     seen = []
 
     def task(cfg):
@@ -309,7 +309,7 @@ def test_start_gives_a_sweep_to_the_sweeper_that_it_chooses(tmp_path):
     assert seen == [(1, 0), (2, 1)]
 
 
-def test_an_option_is_a_namespace_as_hydra_reads_it():
+def test_parsed_options_are_the_namespace_that_hydra_reads():
     options = Parser().parse_intermixed_args(["--cfg", "job", "a=1"])
     assert isinstance(options, Namespace)
     assert (options.cfg, options.overrides, options.help) == ("job", ["a=1"], False)

@@ -1,4 +1,4 @@
-"""Ctrl-C while a job of a sweep, or what it needs, is prepared."""
+"""Ctrl-C while a job or its tools are prepared."""
 
 import signal
 import subprocess
@@ -14,7 +14,7 @@ from workbench.sweeps.job import job_path, run_job
 from workbench.training.run import run
 
 
-def test_a_job_that_is_stopped_before_its_first_step_leaves_no_folder(compose_small, monkeypatch):
+def test_a_job_interrupted_before_its_first_step_leaves_no_folder(compose_small, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
@@ -50,7 +50,7 @@ def test_a_run_whose_output_is_closed_in_training_is_interrupted(compose_small, 
     assert "error" not in metrics
 
 
-def test_an_error_that_came_from_ctrl_c_is_a_word_and_130(monkeypatch, capsys):
+def test_an_error_caused_by_ctrl_c_prints_stopped_and_exits_with_130(monkeypatch, capsys):
     monkeypatch.setattr("workbench.errors._interrupts", [signal.SIGINT])
     with pytest.raises(SystemExit, match="130"), plain_errors():
         raise ConfigError("half a config")
@@ -75,13 +75,13 @@ def test_ctrl_c_before_work_begins_cannot_be_swallowed():
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "\nStopped.\n")
 
 
-def test_a_message_commands_no_terminal(capsys):
+def test_escape_codes_are_removed_from_error_messages(capsys):
     with pytest.raises(SystemExit, match="2"), plain_errors():
         raise ConfigError("name=\x1b]0;theirs\x07: ünï\nand a line")
     assert capsys.readouterr().err == "\nname=\ufffd]0;theirs\ufffd: ünï\nand a line\n"
 
 
-def test_ctrl_c_while_a_run_is_rehearsed_leaves_no_folder(compose_small, tmp_path, monkeypatch):
+def test_ctrl_c_during_the_rehearsal_leaves_no_folder(compose_small, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 

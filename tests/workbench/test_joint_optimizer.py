@@ -1,4 +1,4 @@
-"""Several optimizers as one, and their gradients clipped apart."""
+"""Several optimizers as one, with separate gradient clipping."""
 
 import copy
 
@@ -33,7 +33,7 @@ def _steps(a, b, step, count):
     return [p.detach().clone() for p in (*a.parameters(), *b.parameters())]
 
 
-def test_it_steps_as_its_parts_do():
+def test_a_joint_step_equals_the_steps_of_its_parts():
     a, b, parts = _parts()
     apart = _steps(a, b, lambda: [part.step() for part in parts], 5)
     a, b, parts = _parts()
@@ -42,7 +42,7 @@ def test_it_steps_as_its_parts_do():
 
 
 @pytest.mark.parametrize(("betas", "is_cycled"), [((0.9, 0.999), True), ((0.5, 0.9), False)])
-def test_a_scheduler_cycles_the_momentum_that_all_parts_have_alike(betas, is_cycled):
+def test_a_scheduler_cycles_the_momentum_only_if_all_parts_share_it(betas, is_cycled):
     a, b, _ = _parts()
     parts = [Adam(a.parameters(), lr=0.1), Adam(b.parameters(), lr=0.1, betas=betas)]
     settings = {"max_lr": 0.1, "total_steps": 10}
@@ -56,7 +56,7 @@ def test_a_scheduler_cycles_the_momentum_that_all_parts_have_alike(betas, is_cyc
 
 
 @pytest.mark.parametrize("way", ["state_dict", "deepcopy"])
-def test_it_goes_on_from_its_state(way):
+def test_a_joint_optimizer_continues_from_its_state_or_a_copy(way):
     a, b, parts = _parts()
     whole = _steps(a, b, JointOptimizer(parts).step, 4)
 
@@ -71,7 +71,7 @@ def test_it_goes_on_from_its_state(way):
         second = JointOptimizer(parts)
         for part, state in zip((a, b, second), saved, strict=True):
             part.load_state_dict(state)
-    # The third and fourth batch.
+    # Continue with the third and fourth batch.
     generator = torch.Generator().manual_seed(1)
     batches = [torch.randn(5, 3, generator=generator) for _ in range(4)][2:]
     for x in batches:
@@ -90,7 +90,7 @@ def test_it_goes_on_from_its_state(way):
         (("c", "c.d"), r"c\.d\.weight is a weight of c and of c\.d"),
     ],
 )
-def test_a_parameter_is_trained_by_one_optimizer(parts, whose):
+def test_a_parameter_of_two_optimizers_is_refused(parts, whose):
     inner = nn.ModuleDict({"d": nn.Linear(2, 2)})
     module = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2), "c": inner})
     module["b"].weight = module["a"].weight
@@ -110,12 +110,12 @@ class _Two(ReportingModule):
         return {"b": lambda parameters: SGD(parameters, lr=1.0)}
 
     def training_step(self, batch, batch_idx):
-        # Gradients of 30 and 400, whose common norm would be 401.
+        # Gradients of 30 and 400: clipped together, the first would be nearly 0.
         self.add("train", {"loss": torch.zeros(1)})
         return -30 * self.a.weight.sum() - 400 * self.b.weight.sum()
 
 
-def test_the_gradients_of_each_are_clipped_by_their_own_norm(tmp_path):
+def test_the_gradients_of_each_optimizer_are_clipped_by_their_own_norm(tmp_path):
     module = _Two()
     trainer = L.Trainer(
         accelerator="cpu",

@@ -1,4 +1,4 @@
-"""Killed at any moment, a run can be resumed, and ends where it would have ended."""
+"""A run that is killed at any moment can be resumed and ends like an uninterrupted one."""
 
 import random
 import signal
@@ -18,24 +18,24 @@ BOUNDARIES = [
     ("replace", "environment.txt", 1),
     ("fsync", "metrics.json.partial", 1),
     ("replace", "metrics.json", 1),
-    ("fsync", "best.partial", 2),  # the first epoch has left its checkpoints
+    ("fsync", "best.partial", 2),  # at the second epoch
     ("replace", "best.ckpt", 1),
     ("fsync", "last.partial", 1),
     ("replace", "previous.ckpt", 1),
     ("replace", "last.ckpt", 1),
     ("replace", "last.ckpt", 2),
-    ("fsync", "metrics.json.partial", 2),  # training is over
+    ("fsync", "metrics.json.partial", 2),  # after training
     ("replace", "metrics.json", 2),
     ("replace", "metrics.json", 3),
 ]
-"""An operation, what it is done to, and how often one run does it until it is killed before it."""
+"""Function of `os`, file, and the call of the function on the file before which a run is killed."""
 
 KILLS = 50
 
 
 @pytest.fixture
 def launched(compose_launch, tmp_path):
-    """The name of a run → its job."""
+    """The name of a run → its `Launch`."""
 
     def compose_it(name):
         short = ("trainer.max_epochs=8", "+optimizer.momentum=0.9", "+data.shuffle=true")
@@ -55,7 +55,7 @@ def folder_of(tmp_path):
     return find
 
 
-def test_killed_at_every_write_a_run_resumes_to_the_same_bits(
+def test_a_run_killed_at_every_write_resumes_to_the_same_bits(
     launched, folder_of, compose_launch, tmp_path
 ):
     start(launched("whole")).join()
@@ -72,7 +72,9 @@ def test_killed_at_every_write_a_run_resumes_to_the_same_bits(
 
 
 @pytest.mark.exhaustive
-def test_killed_at_any_moment_a_run_resumes_to_the_same_bits(launched, folder_of, compose_launch):
+def test_a_run_killed_at_random_moments_resumes_to_the_same_bits(
+    launched, folder_of, compose_launch
+):
     dice = random.Random(0)
     process = start(launched("whole"))
     while not folder_of("whole"):
@@ -92,7 +94,7 @@ def test_killed_at_any_moment_a_run_resumes_to_the_same_bits(launched, folder_of
             begun = time.monotonic()
             process.join(dice.uniform(0, seconds))
             if process.exitcode is not None:
-                if attempt == 0:  # the first one of all may have been slow
+                if attempt == 0:  # the very first run may have been slower
                     seconds = min(seconds, time.monotonic() - begun)
                 break
             process.kill()

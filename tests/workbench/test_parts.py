@@ -1,4 +1,4 @@
-"""Parts of a module: frozen, trained with settings of their own, begun with another's weights."""
+"""Parts of a module: frozen, with optimizer settings of their own, initialised from a run."""
 
 import re
 
@@ -22,8 +22,8 @@ from workbench.training.init_from import begin_with, with_weights_file
 from workbench.training.run import run
 
 
-class Two(ReportingModule):
-    """Two parts in a model, as a science has them."""
+class TwoParts(ReportingModule):
+    """A module whose model has two parts."""
 
     def __init__(self, width=3, size=2):
         super().__init__()
@@ -35,8 +35,8 @@ class Two(ReportingModule):
         return self.model.decoder(self.model.encoder(x))
 
 
-def test_what_is_set_twice_is_kept_where_torch_keeps_it():
-    module = Two()
+def test_a_parameter_or_module_set_after_a_plain_value_is_registered():
+    module = TwoParts()
     for name, value in (("scale", nn.Parameter(torch.ones(1))), ("layer", nn.Linear(1, 1))):
         for plain in ("text", None):
             setattr(module, name, plain)
@@ -53,8 +53,8 @@ def state_of(module):
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
-def test_a_part_is_named_by_the_end_of_its_name():
-    module = Two()
+def test_a_part_is_found_by_the_end_of_its_dotted_name():
+    module = TwoParts()
     assert find_part(module, "decoder", "freeze") == "model.decoder"
     assert find_part(module, "model.encoder.1", "freeze") == "model.encoder.1"
     assert find_part(module, "decoder.bias", "freeze") == "model.decoder.bias"
@@ -66,7 +66,7 @@ def test_a_part_is_named_by_the_end_of_its_name():
 
 
 def test_a_frozen_part_keeps_weights_and_running_statistics():
-    module = Two()
+    module = TwoParts()
     freeze(module, ["encoder"])
     before = state_of(module)
     optimizer = make_optimizer(module, lambda p: torch.optim.AdamW(p, weight_decay=0.5), None)
@@ -80,11 +80,11 @@ def test_a_frozen_part_keeps_weights_and_running_statistics():
     assert same == {name for name in before if "encoder" in name}
     assert module.model.decoder.training
     with pytest.raises(ConfigError, match=r"freeze=\[model\]: leaves nothing to train"):
-        freeze(Two(), ["model"])
+        freeze(TwoParts(), ["model"])
 
 
-def test_parts_have_settings_of_their_own_and_the_last_named_wins():
-    module = Two()
+def test_parts_have_their_own_optimizer_settings_and_the_last_named_wins():
+    module = TwoParts()
     settings = {
         "decoder": {"lr": 0.5, "weight_decay": 0.1},
         "biases_and_norms": {"weight_decay": 0.0},
@@ -118,14 +118,16 @@ def test_parts_have_settings_of_their_own_and_the_last_named_wins():
         ({"encoder": {"lr": 1}}, "parameter_groups.encoder: has no weights that this"),
     ],
 )
-def test_settings_of_parts_that_cannot_be_are_one_line(settings, fault):
-    module = Two()
+def test_mistakes_in_parameter_groups_are_reported(settings, fault):
+    module = TwoParts()
     freeze(module, ["encoder"])
     with pytest.raises(ConfigError, match=fault):
         make_optimizer(module, lambda p, **o: torch.optim.SGD(p, **{"lr": 1.0, **o}), settings)
 
 
-def test_groups_are_trained_resumed_and_changed_in_numbers_only(run_here, compose_launch):
+def test_a_resumed_run_can_change_the_numbers_of_its_groups_but_not_the_groups(
+    run_here, compose_launch
+):
     folder = run_here("++parameter_groups.bias.lr=0.01")
     rates = [
         g["lr"]
@@ -143,8 +145,8 @@ def test_groups_are_trained_resumed_and_changed_in_numbers_only(run_here, compos
 @pytest.mark.parametrize(
     "kind", ["checkpoint", "weights", "safetensors", "of the model", "wrapped"]
 )
-def test_weights_that_fit_by_name_and_shape_are_taken_from_any_file(kind, tmp_path, capsys):
-    theirs, ours = Two(size=5), Two()
+def test_weights_are_taken_by_name_and_shape_from_any_kind_of_file(kind, tmp_path, capsys):
+    theirs, ours = TwoParts(size=5), TwoParts()
     state, path = state_of(theirs), tmp_path / "x.ckpt"
     if kind in ("of the model", "safetensors"):
         state = {name.removeprefix("model."): value for name, value in state.items()}
@@ -165,15 +167,15 @@ def test_weights_that_fit_by_name_and_shape_are_taken_from_any_file(kind, tmp_pa
     assert kind == "wrapped" or re.search(r"encoder .*7 tensors .*loaded", said)
 
 
-def test_parts_that_are_not_asked_for_stay_as_they_are(tmp_path):
-    theirs, ours = Two(), Two()
+def test_only_the_requested_parts_are_taken(tmp_path):
+    theirs, ours = TwoParts(), TwoParts()
     torch.save(theirs.state_dict(), tmp_path / "x.ckpt")
     taken = begin_with(ours, tmp_path / "x.ckpt", parts=["decoder"])
     assert taken.names == {"model.decoder.weight", "model.decoder.bias"}
     assert not torch.equal(ours.model.encoder[0].weight, theirs.model.encoder[0].weight)
 
 
-def test_a_file_that_nothing_can_be_taken_of_is_one_line(tmp_path):
+def test_a_file_without_usable_weights_is_refused_in_one_line(tmp_path):
     path = tmp_path / "x.ckpt"
     for content, fault in (
         ({"model.encoder.0.weight": torch.zeros(9, 9)}, r"is \[9, 9\] there and \[3, 4\] here"),
@@ -181,20 +183,20 @@ def test_a_file_that_nothing_can_be_taken_of_is_one_line(tmp_path):
         ({"model.decoder.bias": torch.full((2,), torch.nan)}, "is not finite"),
         ({"epoch": 3}, "holds no weights by name"),
         ([1, 2], "it holds a list"),
-        ({"state_dict": Two}, "it holds more than tensors and plain values"),
+        ({"state_dict": TwoParts}, "it holds more than tensors and plain values"),
     ):
         torch.save(content, path)
         with pytest.raises(ConfigError, match=fault) as error:
-            begin_with(Two(), path)
+            begin_with(TwoParts(), path)
         assert "\n" not in str(error.value)
     path.write_bytes(path.read_bytes()[:-40])
     for which in (path, tmp_path / "nowhere", tmp_path):
         with pytest.raises(ConfigError, match="init_from=") as error:
-            begin_with(Two(), which)
+            begin_with(TwoParts(), which)
         assert "\n" not in str(error.value)
 
 
-def test_a_run_begins_with_the_best_of_another_and_needs_it_once(
+def test_a_run_starts_from_the_best_weights_of_another_and_resumes_without_it(
     trained, run_here, compose_launch, capsys
 ):
     other = trained()
@@ -220,14 +222,14 @@ def test_a_run_begins_with_the_best_of_another_and_needs_it_once(
             run(compose_launch(resume, override))
 
 
-def test_an_origin_that_is_not_there_leaves_no_folder(compose_small, tmp_path):
+def test_a_missing_init_from_leaves_no_folder(compose_small, tmp_path):
     for which in ("latest", "nowhere"):
         with pytest.raises(ConfigError, match=f"init_from={which}: "):
             run(compose_small(f"init_from={which}"))
     assert not [*tmp_path.glob("logs/runs/*")]
 
 
-def test_two_origins_are_two_jobs_and_none_is_as_before(compose_small):
+def test_init_from_is_part_of_a_jobs_identity(compose_small):
     config = compose_small().config
     assert config["init_from"] is None
     without = {name: value for name, value in config.items() if not name.startswith("init_from")}
@@ -236,7 +238,7 @@ def test_two_origins_are_two_jobs_and_none_is_as_before(compose_small):
     assert len(jobs | {identity(config)}) == 3
 
 
-def test_names_of_parts_are_checked_before_a_job_starts(compose_small):
+def test_part_names_are_checked_before_a_job_starts(compose_small):
     for overrides, fault in (
         (["freeze=[lin]"], "freeze=[lin]: there is no part lin; there are line"),
         (["freeze=[line]"], "freeze=[line]: leaves nothing to train"),
@@ -248,14 +250,14 @@ def test_names_of_parts_are_checked_before_a_job_starts(compose_small):
         assert fault in str(problem)
 
 
-def test_a_sweep_over_origins_knows_them_and_refuses_one_that_is_not_there(trained, tmp_path):
+def test_a_sweep_over_init_from_resolves_each_and_refuses_a_missing_one(trained, tmp_path):
     register_resolvers()
     first = trained()
     logs = f"log_dir={tmp_path}/logs"
     command = read_command_line("train", ["-m", logs, "sweep=x", "init_from=null,latest"])
-    asked = Asked()
-    launch_all(command, asked, None)
-    assert asked.jobs == 2
+    launcher = CountingLauncher()
+    launch_all(command, launcher, None)
+    assert launcher.jobs == 2
     (job,) = [job for job in command.jobs if job.config["init_from"]]
     latest = with_weights_file(job)
     assert latest.config["init_from"] == str(first.checkpoint("best"))
@@ -268,11 +270,11 @@ def test_a_sweep_over_origins_knows_them_and_refuses_one_that_is_not_there(train
     ):
         with pytest.raises(ConfigError, match=message):  # before any job starts
             read_command_line("train", ["-m", logs, "sweep=x", f"init_from=null,{tmp_path}/{name}"])
-    assert asked.jobs == 2
+    assert launcher.jobs == 2
 
 
-class Asked:
-    """Counts what a launcher is given."""
+class CountingLauncher:
+    """Counts the jobs that it is given."""
 
     jobs = 0
 

@@ -1,4 +1,4 @@
-"""Processes that a launcher has started agree before they train."""
+"""The processes that a launcher has started agree before they train."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -43,8 +43,8 @@ TORCHRUN = {
 
 @pytest.fixture(params=[SLURM, TORCHRUN], ids=["Slurm", "torchrun"])
 def launched(request, monkeypatch):
-    """As the second of two nodes, with a process each."""
-    monkeypatch.setattr(rank_zero_only, "rank", 0)  # a trainer sets it, for all that follows
+    """The processes as seen by the second of two nodes, with one process each."""
+    monkeypatch.setattr(rank_zero_only, "rank", 0)  # a trainer sets it for good
     for name in (*SLURM, *TORCHRUN, "SLURM_JOB_NAME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in request.param.items():
@@ -56,8 +56,8 @@ def _trainer(**settings):
     return L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, **settings)
 
 
-def _together(work, size=3):
-    """What each of several processes returns or raises; here they are threads."""
+def _in_each(work, size=3):
+    """What the work returns or raises in each of several processes, simulated by threads."""
     store = HashStore()
 
     def one(rank):
@@ -70,28 +70,28 @@ def _together(work, size=3):
         return list(pool.map(one, range(size)))
 
 
-def test_every_process_learns_what_each_one_says():
+def test_every_process_gathers_the_values_of_all():
     def work(processes):
         first = processes.gather({"rank": processes.rank})
         return first, processes.gather(processes.rank**2)
 
     expected = ([{"rank": 0}, {"rank": 1}, {"rank": 2}], [0, 1, 4])
-    assert _together(work) == [expected] * 3
+    assert _in_each(work) == [expected] * 3
 
 
-def test_one_alone_hears_itself():
+def test_a_single_process_gathers_its_own_value():
     assert Processes().gather("a") == ["a"]
-    with pytest.raises(ConfigError), Processes().failing_together():
+    with pytest.raises(ConfigError), Processes().failing_in_each():
         raise ConfigError("wrong")
 
 
-def test_what_fails_in_some_ends_all_and_the_first_of_them_says_why():
+def test_an_error_in_some_processes_ends_all_and_is_reported_once():
     def work(processes):
-        with processes.failing_together():
+        with processes.failing_in_each():
             if processes.rank > 0:
                 raise ConfigError(f"rank {processes.rank} is wrong")
 
-    first, second, third = _together(work)
+    first, second, third = _in_each(work)
     assert str(second) == "rank 1 is wrong"
     assert isinstance(second, ConfigError)
     for other in (first, third):
@@ -99,16 +99,16 @@ def test_what_fails_in_some_ends_all_and_the_first_of_them_says_why():
         assert other.code == 2
 
 
-def test_one_that_is_stopped_stops_the_others():
+def test_an_interrupted_process_stops_the_others():
     def work(processes):
-        with processes.failing_together():
+        with processes.failing_in_each():
             if processes.rank == 2:
                 raise KeyboardInterrupt
 
-    assert [type(outcome) for outcome in _together(work)] == [KeyboardInterrupt] * 3
+    assert [type(outcome) for outcome in _in_each(work)] == [KeyboardInterrupt] * 3
 
 
-def test_one_that_is_stopped_while_it_waits_stops_the_others(monkeypatch):
+def test_a_process_interrupted_while_waiting_stops_the_others(monkeypatch):
     original = Processes._receive
 
     def receive(self, rank):
@@ -117,12 +117,12 @@ def test_one_that_is_stopped_while_it_waits_stops_the_others(monkeypatch):
         return original(self, rank)
 
     monkeypatch.setattr(Processes, "_receive", receive)
-    ends = _together(lambda processes: (processes.gather("ready"), processes.gather("steady")))
+    ends = _in_each(lambda processes: (processes.gather("ready"), processes.gather("steady")))
     assert [type(end) for end in ends] == [KeyboardInterrupt] * 3
 
 
-def test_one_that_is_alone_logs_whatever_was_started_beside_it(launched, tmp_path):
-    rank_zero_only.rank = 1  # as Lightning finds it in Slurm's variables
+def test_a_single_process_logs_whatever_rank_its_launcher_gave_it(launched, tmp_path):
+    rank_zero_only.rank = 1  # as Lightning reads it from Slurm's variables
     single_process()
     logger = CSVLogger(tmp_path, name="", version="")
     logger.log_metrics({"loss": 1.0})
@@ -130,13 +130,13 @@ def test_one_that_is_alone_logs_whatever_was_started_beside_it(launched, tmp_pat
     assert (tmp_path / "metrics.csv").is_file()
 
 
-def test_one_that_does_not_answer_is_named(monkeypatch):
+def test_a_process_that_does_not_answer_is_named(monkeypatch):
     monkeypatch.setattr(processes, "ANSWER_TIMEOUT", timedelta(0))
     with pytest.raises(RunError, match="process 1 of 2 has not answered"):
         Processes(0, 2, HashStore()).gather(None)
 
 
-def test_other_settings_on_a_node_are_an_error_that_names_them():
+def test_settings_that_differ_between_processes_are_refused_by_name():
     check_same_settings([{"seed": 0, "lr": 0.1}] * 2)
     with pytest.raises(ConfigError, match="Process 1 of 2") as error:
         check_same_settings([{"seed": 0, "lr": 0.1}, {"seed": 0, "lr": 0.2, "beta": 1}])
@@ -146,8 +146,8 @@ def test_other_settings_on_a_node_are_an_error_that_names_them():
     ]
 
 
-class _Decided:
-    """Data that are streamed if this node has little memory."""
+class _AutoStreamed:
+    """Data that stream if this node has little memory, unless `stream` is set."""
 
     source = "files"
 
@@ -159,26 +159,26 @@ class _Decided:
 
 
 @pytest.mark.parametrize("little", [(False, True, False), (True, False, False)])
-def test_what_the_first_process_decides_of_the_data_is_so_in_all(little, monkeypatch, caplog):
+def test_automatic_data_settings_follow_the_first_process(little, monkeypatch, caplog):
     def facts(data):
         return {"stream": data.stream, "source": data.source}
 
-    monkeypatch.setattr(preparing, "build_data", _Decided)
+    monkeypatch.setattr(preparing, "build_data", _AutoStreamed)
     monkeypatch.setattr(preparing, "the_project", lambda: SimpleNamespace(data_facts=facts))
 
     def work(processes, stream="auto"):
         config = {"seed": 0, "data": {"stream": stream}, "little": little[processes.rank]}
         return preparing.prepare_data(config, processes).stream, config["data"]["stream"]
 
-    assert _together(work) == [(little[0], little[0])] * 3
+    assert _in_each(work) == [(little[0], little[0])] * 3
     assert len(caplog.messages) == sum(here != little[0] for here in little)
     assert f"process 1: as the first decides, data.stream={little[0]}" in caplog.text
-    # What is typed is nobody else's to decide: if it differs, it is refused afterwards.
-    typed = _together(lambda processes: work(processes, stream=processes.rank == 1))
+    # A typed value is kept; if it differs between processes, it is refused later.
+    typed = _in_each(lambda processes: work(processes, stream=processes.rank == 1))
     assert [stream for stream, _ in typed] == [False, True, False]
 
 
-def test_a_folder_that_a_node_does_not_see_is_an_error(tmp_path, monkeypatch):
+def test_a_run_folder_that_a_node_cannot_see_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "SHARED_FOLDER_TIMEOUT", timedelta(0))
     (tmp_path / "checkpoints").mkdir()
     check_shared(tmp_path)
@@ -186,7 +186,7 @@ def test_a_folder_that_a_node_does_not_see_is_an_error(tmp_path, monkeypatch):
         check_shared(tmp_path / "elsewhere")
 
 
-def test_a_launcher_is_known_by_its_variables(launched):
+def test_a_launcher_is_recognised_by_its_environment_variables(launched):
     assert (launched.launcher.global_rank(), launched.launcher.world_size()) == (1, 2)
     check_processes(_trainer(strategy="ddp", num_nodes=2, devices=1), launched)
 
@@ -200,18 +200,18 @@ def test_a_launcher_is_known_by_its_variables(launched):
         {"strategy": "ddp", "num_nodes": 2, "devices": 2},
     ],
 )
-def test_a_trainer_of_other_processes_than_were_started_is_refused(settings, launched):
+def test_a_trainer_for_another_number_of_processes_is_refused(settings, launched):
     with pytest.raises(ConfigError, match=r"trainer.num_nodes=\d trainer.devices=\d"):
         check_processes(_trainer(**settings), launched)
 
 
-def test_a_job_of_a_sweep_is_not_spread_over_the_processes_of_a_launcher(launched):
+def test_a_sweeps_job_cannot_span_the_processes_of_a_launcher(launched):
     with pytest.raises(ConfigError, match="without -m"):
         check_processes(_trainer(strategy="ddp", num_nodes=2, devices=1), Processes())
-    check_processes(_trainer(devices=1), Processes())  # each process takes jobs of its own
+    check_processes(_trainer(devices=1), Processes())  # each process runs jobs of its own
 
 
-def test_one_task_of_slurm_is_alone(monkeypatch):
+def test_a_single_slurm_task_is_not_distributed(monkeypatch):
     for name, value in {**SLURM, "SLURM_NTASKS": "1"}.items():
         monkeypatch.setenv(name, value)
     assert launcher() is None

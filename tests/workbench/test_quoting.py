@@ -1,4 +1,4 @@
-"""A path is typed as it is, whatever grammar of Hydra's its name holds."""
+"""Paths can be typed as they are, even if their names contain Hydra's syntax."""
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -7,7 +7,7 @@ from workbench.config.quoting import quote
 
 
 @pytest.mark.parametrize("name", ["seed=0,lr=0.1", "a,b", "it's", "[x]", "{y: z}", "a b (2)"])
-def test_a_path_that_is_there_is_one_value(name, tmp_path):
+def test_an_existing_path_is_quoted_as_one_value(name, tmp_path):
     path = tmp_path / name
     path.mkdir()
     (override,) = OverridesParser.create().parse_overrides([quote(f"init_from={path}")])
@@ -15,7 +15,7 @@ def test_a_path_that_is_there_is_one_value(name, tmp_path):
     assert override.value() == str(path)
 
 
-def test_paths_that_are_separated_by_commas_stay_a_sweep(tmp_path):
+def test_paths_separated_by_commas_stay_a_sweep(tmp_path):
     values = [str(tmp_path / name) for name in "ab"]
     for value in values:
         (tmp_path / value).mkdir()

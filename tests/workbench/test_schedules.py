@@ -1,4 +1,4 @@
-"""Schedules by steps, by epochs and by a metric, as long as the training, and parameter groups."""
+"""Learning rate schedules by steps, epochs and metrics, and their lengths."""
 
 import functools
 
@@ -24,8 +24,8 @@ TORCH = "torch.optim.lr_scheduler."
 def scheduler(name, **settings):
     """The overrides that choose a scheduler."""
     target = name if "." in name else f"{TORCH}{name}"
-    said = {"_target_": target, "_partial_": "true", **settings}
-    return [f"++scheduler.{key}={value}" for key, value in said.items()]
+    config = {"_target_": target, "_partial_": "true", **settings}
+    return [f"++scheduler.{key}={value}" for key, value in config.items()]
 
 
 ONECYCLE = scheduler("OneCycleLR", max_lr=0.1, interval="step")
@@ -43,7 +43,7 @@ def fault(compose_small, *overrides):
     return str(problem)
 
 
-def test_a_schedule_by_steps_is_as_long_as_the_training(run_here):
+def test_a_schedule_by_steps_lasts_as_long_as_the_training(run_here):
     _, state, optimizer = end_of(run_here(*ONECYCLE))  # 2 epochs of 4 batches
     assert state["total_steps"] == state["last_epoch"] == 8
     weight = torch.nn.Parameter(torch.zeros(1))
@@ -55,7 +55,7 @@ def test_a_schedule_by_steps_is_as_long_as_the_training(run_here):
     assert optimizer["param_groups"][0]["lr"] == expected.param_groups[0]["lr"]
 
 
-def test_its_length_follows_whatever_ends_the_training(run_here):
+def test_the_length_of_a_schedule_follows_every_limit_of_the_training(run_here):
     every = scheduler("workbench.optimizers.schedules.WarmupCosine", interval="step", frequency=2)
     by_epoch = scheduler("workbench.optimizers.schedules.WarmupCosine")
     for overrides, total in (
@@ -70,7 +70,7 @@ def test_its_length_follows_whatever_ends_the_training(run_here):
         assert state["last_epoch"] == total, overrides
 
 
-def test_warmup_cosine_rises_in_a_line_and_falls_in_half_a_cosine():
+def test_warmup_cosine_rises_linearly_and_falls_to_its_final_share():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     schedule = WarmupCosine(optimizer, 10, warmup=0.3, final=0.1)
     rates = []
@@ -83,7 +83,7 @@ def test_warmup_cosine_rises_in_a_line_and_falls_in_half_a_cosine():
     assert rates[10:] == pytest.approx([0.1, 0.1])
 
 
-def test_the_rate_that_is_logged_is_the_one_of_the_epochs_last_step(run_here):
+def test_the_logged_learning_rate_is_that_of_the_epochs_last_step(run_here):
     folder = run_here(*COSINE, "trainer.max_epochs=2")
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
     schedule, used = WarmupCosine(optimizer, 8), []
@@ -95,7 +95,7 @@ def test_the_rate_that_is_logged_is_the_one_of_the_epochs_last_step(run_here):
     assert logged == pytest.approx([used[3], used[7]])
 
 
-def test_a_step_size_is_reduced_where_its_metric_no_longer_improves(run_here):
+def test_the_learning_rate_is_reduced_when_its_metric_no_longer_improves(run_here):
     for metric in ("val/loss", "train/loss"):
         folder = run_here(*PLATEAU, f"++scheduler.monitor={metric}", "trainer.max_epochs=4")
         _, state, optimizer = end_of(folder)
@@ -108,14 +108,14 @@ def test_a_step_size_is_reduced_where_its_metric_no_longer_improves(run_here):
         assert state["last_epoch"] == 4
 
 
-def test_what_was_not_validated_reduces_nothing(run_here):
+def test_an_epoch_without_validation_does_not_step_a_plateau_schedule(run_here):
     folder = run_here(*PLATEAU, "trainer.max_epochs=4", "++trainer.check_val_every_n_epoch=2")
     assert end_of(folder)[1]["last_epoch"] == 2
 
 
 @pytest.mark.parametrize("ended", [1, 3])
 @pytest.mark.parametrize("chosen", [ONECYCLE, COSINE, PLATEAU], ids=["onecycle", "cosine", "plat"])
-def test_a_run_that_stops_resumes_its_schedule_to_the_same_bits(
+def test_an_interrupted_run_resumes_its_schedule_to_the_same_bits(
     chosen, ended, run_here, trained, compose_launch, monkeypatch
 ):
     epochs = [*chosen, "trainer.max_epochs=4"]
@@ -139,7 +139,7 @@ def test_a_run_that_stops_resumes_its_schedule_to_the_same_bits(
         assert torch.equal(value, second["state_dict"][name])
 
 
-def test_a_longer_training_has_the_longer_schedule_from_where_it_is(
+def test_a_run_resumed_for_longer_continues_on_the_longer_schedule(
     run_here, compose_launch, capsys
 ):
     folder = run_here(*COSINE)
@@ -154,7 +154,7 @@ def test_a_longer_training_has_the_longer_schedule_from_where_it_is(
     assert optimizer["param_groups"] == theirs["param_groups"]
 
 
-def test_a_new_step_size_stays_reduced_by_what_a_metric_reduced_it(run_here, compose_launch):
+def test_a_new_learning_rate_keeps_the_reduction_by_a_plateau(run_here, compose_launch):
     folder = run_here(*PLATEAU, "trainer.max_epochs=3")
     share = end_of(folder)[2]["param_groups"][0]["lr"] / 0.1
     assert share < 1
@@ -164,7 +164,7 @@ def test_a_new_step_size_stays_reduced_by_what_a_metric_reduced_it(run_here, com
     assert logged[3] == pytest.approx(0.2 * share)
 
 
-def test_what_a_schedule_cannot_be_is_one_line(compose_small, tmp_path):
+def test_mistakes_in_a_schedule_are_reported_before_a_run_has_a_folder(compose_small, tmp_path):
     assert "scheduler.interval=step: ReduceLROnPlateau" in fault(
         compose_small, *PLATEAU, "++scheduler.interval=step"
     )
@@ -196,7 +196,7 @@ def test_what_a_schedule_cannot_be_is_one_line(compose_small, tmp_path):
     assert not [*tmp_path.glob("logs/runs/*")]
 
 
-def test_timing_is_taken_out_of_a_partial():
+def test_schedule_timing_is_taken_out_of_a_partial():
     recipe = functools.partial(OneCycleLR, max_lr=1.0, interval="step", frequency=2)
     schedule = schedule_of(recipe)
     assert (schedule.interval, schedule.frequency) == ("step", 2)

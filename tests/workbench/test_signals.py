@@ -1,18 +1,20 @@
-"""A run that a signal stops keeps a checkpoint and says how it is resumed."""
+"""A run that a signal stops saves a checkpoint and prints how to resume it."""
 
 import shlex
 import signal
 
 import pytest
 
+from fork_server import python
 from toy import PROJECT
-from warm import python
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_keeps_a_checkpoint_and_the_message_goes_on(number, start_script, only_run):
+def test_a_signal_saves_a_checkpoint_and_the_printed_command_resumes_it(
+    number, start_script, only_run
+):
     started = start_script("trainer.max_epochs=2000", "name='a=b'")
     started.wait_for("epoch    2/2000")
     started.send_signal(number)

@@ -1,4 +1,4 @@
-"""Modules as one: the steps of each are its own, to the last digits of float64."""
+"""Modules that are trained as one take the steps that each takes alone, to float64 precision."""
 
 import copy
 
@@ -18,7 +18,7 @@ from workbench.stacked.training import check_unchanged
 
 
 class Weighted(nn.Module):
-    """A penalty on the size of weights."""
+    """A penalty on the weights of a line."""
 
     def __init__(self, weight):
         super().__init__()
@@ -40,7 +40,7 @@ class StackedLine(Line):
         return errors.mean() + self.penalty(self.line) / dataset_size, {"loss": errors}, {}
 
 
-def _made(weights, kind=torch.optim.Adam):
+def _modules_and_optimizers(weights, kind=torch.optim.Adam):
     torch.manual_seed(0)
     modules = [StackedLine(weight).double() for weight in weights]
     optimizers = [kind(m.parameters(), lr=0.1 * (i + 1)) for i, m in enumerate(modules)]
@@ -54,9 +54,9 @@ def _batch(count, size, seed):
 
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.SGD, torch.optim.RMSprop])
-def test_each_module_takes_its_own_steps(kind):
-    alone, alone_optimizers = _made([0.0, 0.5, 7.0], kind)
-    modules, optimizers = _made([0.0, 0.5, 7.0], kind)
+def test_each_stacked_module_takes_the_steps_it_takes_alone(kind):
+    alone, alone_optimizers = _modules_and_optimizers([0.0, 0.5, 7.0], kind)
+    modules, optimizers = _modules_and_optimizers([0.0, 0.5, 7.0], kind)
     stack = Stack(modules, optimizers, 10)
     sums = 0
     for step, size in enumerate((4, 4, 4, 3)):
@@ -77,8 +77,8 @@ def test_each_module_takes_its_own_steps(kind):
     assert stack.names == ("loss",)
 
 
-def test_batches_that_are_the_same_for_all_lack_a_dimension():
-    modules, optimizers = _made([0.0, 1.0])
+def test_a_batch_shared_by_all_modules_has_no_stack_dimension():
+    modules, optimizers = _modules_and_optimizers([0.0, 1.0])
     stack = Stack(modules, optimizers, 10)
     (x, y), noise = _batch(1, 5, 0)
     losses, terms = stack.terms((x[0], y[0]), noise[0], 10, None)
@@ -88,15 +88,15 @@ def test_batches_that_are_the_same_for_all_lack_a_dimension():
         torch.testing.assert_close(terms[i, 0], own["loss"])
 
 
-def test_batches_of_evaluation_are_taken_from_as_many_examples_as_there_are():
-    stack = Stack(_made([1.0, 2.0])[0], [], 10)
+def test_the_number_of_examples_can_differ_in_evaluation():
+    stack = Stack(_modules_and_optimizers([1.0, 2.0])[0], [], 10)
     batch, noise = _batch(2, 5, 0)
     few, many = (stack.terms(batch, noise, size)[0] for size in (10, 1_000))
     assert (few > many).all()
 
 
 class OwnScale(StackedLine):
-    """A weight of the module itself, and of none of its parts."""
+    """A line with a parameter of the module itself, outside its submodules."""
 
     def __init__(self, weight):
         super().__init__(weight)
@@ -107,7 +107,7 @@ class OwnScale(StackedLine):
         return self.scale * loss, terms, settings
 
 
-def test_weights_of_the_module_itself_are_trained():
+def test_a_parameter_of_the_module_itself_is_trained():
     modules = [OwnScale(weight) for weight in (0.5, 1.0)]
     stack = Stack(modules, [torch.optim.SGD(m.parameters(), lr=0.1) for m in modules], 10)
     batch, noise = (tree_map(torch.Tensor.float, part) for part in _batch(2, 5, 0))
@@ -115,16 +115,16 @@ def test_weights_of_the_module_itself_are_trained():
     assert all(module.scale != 1 for module in modules)
 
 
-class ByStep(StackedLine):
-    """A step that asks something that a stack does not know."""
+class StepDependent(StackedLine):
+    """A line whose loss depends on something that a stack does not know."""
 
-    def __init__(self, asked):
+    def __init__(self, factor):
         super().__init__(1.0)
-        self.asked = asked
+        self.factor = factor
 
     def terms(self, batch, noise, dataset_size, step):
         loss, terms, settings = super().terms(batch, noise, dataset_size, step)
-        return loss * self.asked(self, step), terms, settings
+        return loss * self.factor(self, step), terms, settings
 
 
 def _is_first(module, step):
@@ -139,16 +139,16 @@ def _global_step(module, step):
     return 1.0 + module.global_step
 
 
-@pytest.mark.parametrize("asked", [_is_first, _is_later, _global_step])
-def test_a_loss_that_depends_on_the_step_is_not_stacked(asked):
-    stack = Stack([ByStep(asked), ByStep(asked)], [], 10)
+@pytest.mark.parametrize("factor", [_is_first, _is_later, _global_step])
+def test_a_loss_that_depends_on_the_step_is_not_stacked(factor):
+    stack = Stack([StepDependent(factor), StepDependent(factor)], [], 10)
     batch, noise = (tree_map(torch.Tensor.float, part) for part in _batch(2, 5, 0))
     with pytest.raises(ConfigError, match="number of the step"):
         stack.terms(batch, noise, 10)
 
 
 class Averaging(StackedLine):
-    """A step that keeps a mean of what it has seen."""
+    """A line whose step keeps a running mean of its losses."""
 
     def __init__(self):
         super().__init__(1.0)
@@ -168,7 +168,7 @@ class InPlace(Averaging):
 
 
 class Remembering(StackedLine):
-    """A step that keeps what is the same in each."""
+    """A line whose step keeps a value that is always the same."""
 
     def __init__(self):
         super().__init__(1.0)
@@ -193,31 +193,31 @@ class OwnStep(StackedLine):
         return 2 * super().training_step(batch, batch_idx)
 
 
-def test_a_step_or_a_hook_that_a_stack_would_leave_out_is_none_of_a_derived_class():
-    check_hooks(StackedLine(1.0), "terms", SKIPPED_HOOKS)  # wrote its methods for stacks beside it
+def test_a_subclass_that_overrides_a_step_or_hook_is_not_stacked():
+    check_hooks(StackedLine(1.0), "terms", SKIPPED_HOOKS)  # defines `terms` and its steps itself
     with pytest.raises(ConfigError, match=r"OwnStep\.training_step"):
         check_hooks(OwnStep(1.0), "terms", SKIPPED_HOOKS)
 
 
-def test_what_differs_in_numbers_and_weights_alone_is_alike():
+def test_modules_that_differ_only_in_numbers_and_weights_can_be_stacked():
     alike = [split(own_attributes(StackedLine(weight)))[0] for weight in (0.5, 1.0)]
     others = [split(own_attributes(StackedLine(0.5, power)))[0] for power in (2, 3)]
     assert alike[0] == alike[1] == others[0]
     assert others[0] != others[1]
 
 
-def test_settings_of_training_are_no_parts_of_a_model():
+def test_training_settings_do_not_keep_modules_from_being_stacked():
     module, other = StackedLine(1.0), StackedLine(1.0)
     module.optimizer, other.seed, other.config = torch.optim.SGD, 3, {"name": "other"}
     assert split(own_attributes(module))[0] == split(own_attributes(other))[0]
 
 
-def test_numbers_that_are_equal_in_one_and_differ_in_another_are_alike():
+def test_numbers_that_are_equal_in_one_module_may_differ_in_another():
     number = 1.5
     assert split([number, number])[0] == split([2.5, 3.5])[0]
 
 
-def test_a_tensor_in_two_places_stays_one():
+def test_a_tensor_used_twice_is_split_and_rebuilt_as_one():
     tensor = torch.zeros(2)
     structure, leaves = split([tensor, tensor, 1.0])
     assert len(leaves) == 2
@@ -231,7 +231,7 @@ def test_a_local_function_cannot_be_split():
         split({"scale": lambda x: 2.0 * x})
 
 
-def test_without_a_gpu_a_function_is_called_each_time():
+def test_without_a_gpu_nothing_is_replayed_from_a_graph():
     seen = []
     function = GraphedFunction(lambda x: seen.append(copy.copy(x)), is_on=False)
     for i in range(5):
@@ -239,6 +239,6 @@ def test_without_a_gpu_a_function_is_called_each_time():
     assert [int(x) for x in seen] == [0, 1, 2, 3, 4]
 
 
-def test_a_search_has_other_launchers():
+def test_the_stacked_launcher_refuses_a_search():
     with pytest.raises(ConfigError, match="for grids"):
         StackedLauncher(64).launch([["seed=0"]], 0)

@@ -1,4 +1,4 @@
-"""Asked to stop after training, a run says how to resume, and resuming does only the rest."""
+"""A run that is stopped after its training resumes with the remaining work only."""
 
 import os
 import signal
@@ -29,13 +29,13 @@ def _kill_at(patch, method, number, is_due=lambda module: True):
     patch.setattr(Line, method, step)
 
 
-def _never(self, *arguments):
-    raise AssertionError("trained anew")
+def _fail_to_train(self, *arguments):
+    raise AssertionError("trained again")
 
 
 def _resume_and_compare(path, whole, compose_launch, monkeypatch):
     monkeypatch.setattr("workbench.training.rehearsal.rehearse", lambda *_: None)
-    monkeypatch.setattr(Line, "training_step", _never)
+    monkeypatch.setattr(Line, "training_step", _fail_to_train)
     run(compose_launch(quote(f"resume={path}")))
     folder = RunFolder.open(path)
     finished = folder.read_metrics()
@@ -52,7 +52,7 @@ def _resume_and_compare(path, whole, compose_launch, monkeypatch):
 
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("where", ["test_step", "validation_step", "last_batch"])
-def test_asked_to_stop_after_training_a_run_says_how_to_resume_and_then_does_the_rest(
+def test_a_run_stopped_after_training_resumes_with_only_what_is_left(
     where, number, run_here, trained, compose_launch, tmp_path, monkeypatch, capsys
 ):
     settings = ("++trainer.check_val_every_n_epoch=5",)  # so that the final weights are validated

@@ -1,4 +1,4 @@
-"""A straight line is trained, swept, killed, resumed and reported on by the workbench."""
+"""The workbench trains, sweeps, resumes and reports on a project of its own, a straight line."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ def weights_of(folder):
 
 
 @pytest.mark.slow
-def test_a_line_is_fitted_and_its_run_explains_itself(run_script, only_run):
+def test_a_run_fits_the_line_and_records_config_metrics_and_units(run_script, only_run):
     done = run_script()
     assert done.returncode == 0, done.stderr
     run = only_run()
@@ -49,7 +49,7 @@ def test_a_killed_run_resumes_to_the_same_bits(start_script, run_script, run_her
 
 
 @pytest.mark.slow
-def test_a_sweep_is_run_once_and_its_report_says_who_won(run_script, tmp_path):
+def test_a_sweep_runs_each_job_once_and_its_report_names_the_best(run_script, tmp_path):
     sweep = ("-m", "sweep=rates", "optimizer.lr=0.1,0.001", "seed=0,1", "trainer.max_epochs=3")
     assert run_script(*sweep).returncode == 0
     again = run_script(*sweep)
@@ -64,7 +64,7 @@ def test_a_sweep_is_run_once_and_its_report_says_who_won(run_script, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_is_wrong_is_one_line_before_anything_starts(run_script, tmp_path):
+def test_a_misspelt_setting_is_reported_before_anything_starts(run_script, tmp_path):
     done = run_script("optimizer.lrr=1")
     assert done.returncode == 2
     assert "did you mean lr?" in done.stderr + done.stdout
@@ -73,11 +73,11 @@ def test_what_is_wrong_is_one_line_before_anything_starts(run_script, tmp_path):
         check_config({"colour": "red"})
 
 
-def test_the_project_that_was_handed_over_is_the_one_that_is_asked():
+def test_the_project_is_the_one_that_was_handed_over():
     assert the_project() is PROJECT
 
 
-def test_without_a_project_the_fault_is_named():
+def test_a_missing_project_is_reported():
     code = "from workbench.project import the_project; the_project()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "no project was handed over" in done.stderr

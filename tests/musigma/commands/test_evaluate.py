@@ -12,6 +12,7 @@ import torch
 import yaml
 from matplotlib.figure import Figure
 
+from fork_server import Started, python
 from musigma.commands.evaluate import evaluate
 from musigma.commands.export import export_run
 from musigma.commands.measure import measure
@@ -24,7 +25,6 @@ from musigma.models import MLP, Autoencoder
 from musigma.objectives.likelihoods import Laplace
 from musigma.pages.run import rows_of
 from musigma.plots.named import NamedPlot, plot_files
-from warm import Started, python
 from workbench.errors import ConfigError, RunError
 from workbench.runs.evaluation import finite
 from workbench.runs.folder import RunFolder

@@ -62,7 +62,7 @@ def test_every_shipped_config_passes(option, compose_launch):
         ("model.likelihood._target_=os.system", ": os.system is not allowed"),
     ],
 )
-def test_a_problem_is_reported_with_its_setting(override, message, compose_launch):
+def test_a_wrong_value_is_reported_with_its_setting(override, message, compose_launch):
     with pytest.raises(ConfigError) as error:
         check_config(compose_launch("model=vae", override).config)
     place = override.strip("+~").partition("=")[0]
@@ -86,7 +86,7 @@ def test_all_problems_are_reported_at_once(compose_launch):
         assert place in str(error.value)
 
 
-def test_renamed_and_retyped_settings_never_pass(compose_launch):
+def test_a_renamed_or_retyped_setting_is_always_refused(compose_launch):
     """Every setting is refused under another name, and with a list of lists as its value."""
     config = compose_launch("model=vae").config
     for group in ("data", "model", "callbacks"):
@@ -118,7 +118,7 @@ def _copy_at(config, group, path):
 
 
 @pytest.mark.parametrize("override", ["optimizer.lr=-1", "+optimizer.eps=-1"])
-def test_values_that_the_optimizer_refuses_are_config_errors(override, compose_launch):
+def test_a_value_that_the_optimizer_refuses_is_a_config_error(override, compose_launch):
     from workbench.config.build import build_data, build_module
 
     config = compose_launch(override).config
@@ -127,7 +127,7 @@ def test_values_that_the_optimizer_refuses_are_config_errors(override, compose_l
 
 
 @pytest.mark.parametrize("text", ["''", "abc"])
-def test_text_is_not_a_list(text, compose_launch):
+def test_text_is_refused_in_place_of_a_list(text, compose_launch):
     """A text is refused even where torch accepts any iterable."""
     with pytest.raises(ConfigError, match=r"scheduler.milestones='\w*': should be a list"):
         check_config(compose_launch("scheduler=multistep", f"scheduler.milestones={text}").config)

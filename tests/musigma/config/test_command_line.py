@@ -4,8 +4,8 @@ import pytest
 
 from extras import is_here, needs
 from faults import faults_of
+from fork_server import python
 from musigma.paths import CONFIGS
-from warm import python
 from workbench.config.command_line import read_command_line
 from workbench.config.resolvers import register_resolvers
 
@@ -44,7 +44,7 @@ def test_every_experiment_passes_all_checks(experiment):
         ("hydra.foo=3", "Hydra has no such setting"),
     ],
 )
-def test_an_override_that_does_not_compose_is_reported(argument, fault):
+def test_an_override_that_hydra_cannot_compose_is_reported(argument, fault):
     (line,) = faults_of(argument)
     assert line.startswith(f"{argument}: {fault}")
 
@@ -99,11 +99,11 @@ def test_a_wrong_setting_is_reported_with_its_override(argument, fault):
         (["data.dataset=KMNIST", "data.source=sample"], "it cannot replace KMNIST"),
     ],
 )
-def test_pairs_that_do_not_fit_are_reported(arguments, fault):
+def test_settings_that_do_not_fit_together_are_reported(arguments, fault):
     assert any(fault in line for line in faults_of(*arguments))
 
 
-def test_arguments_that_no_file_names_can_be_set():
+def test_arguments_that_no_config_file_lists_can_be_set():
     given = ["optimizer.betas=[0.5,0.9]", "trainer.gradient_clip_val=1.0", "model.latent_dim=3"]
     (job,) = read_command_line("train", ["-m", "model=vae", *given, "seed=0"]).jobs
     assert job.config["optimizer"]["betas"] == [0.5, 0.9]
@@ -111,7 +111,7 @@ def test_arguments_that_no_file_names_can_be_set():
     assert job.overrides[1:4] == given
 
 
-def test_arguments_that_no_file_names_can_be_swept():
+def test_arguments_that_no_config_file_lists_can_be_swept():
     command = read_command_line("train", ["-m", "trainer.gradient_clip_val=0.1,1.0", "seed=0,1"])
     assert [job.config["trainer"]["gradient_clip_val"] for job in command.jobs] == [0.1, 0.1, 1, 1]
     assert command.jobs[0].name == "gradient_clip_val=0.1,seed=0"
@@ -142,7 +142,7 @@ def test_a_sweep_takes_glob_range_and_choice():
         ("modle=choice(vae,beta_vae)", "modle: the config has no argument modle"),
     ],
 )
-def test_a_search_is_checked_by_examples_of_its_trials(argument, fault):
+def test_a_search_is_checked_on_sample_trials(argument, fault):
     line, *_ = faults_of("-m", "hydra/sweeper=search", argument)
     assert line.startswith(fault)
 
@@ -154,7 +154,7 @@ def test_an_override_without_values_is_reported(argument, sweeper):
     assert line == f"{argument}: holds no value"
 
 
-def test_two_plus_signs_may_set_what_a_file_has():
+def test_two_plus_signs_also_set_what_a_file_lists():
     read_command_line("train", ["-m", "study=latent_dim", "++model.latent_dim=3", "seed=0"])
 
 
@@ -164,7 +164,7 @@ def test_an_interval_needs_a_search():
 
 
 @pytest.mark.slow
-def test_a_study_that_varies_what_no_file_names_needs_plus_signs(tmp_path):
+def test_a_study_needs_plus_signs_for_arguments_that_no_config_file_lists(tmp_path):
     mine = tmp_path / "study" / "mine.yaml"
     mine.parent.mkdir()
     text = "# @package _global_\nhydra:\n  sweeper:\n    params:\n      {}trainer.min_epochs: 1,2\n"
@@ -176,14 +176,14 @@ def test_a_study_that_varies_what_no_file_names_needs_plus_signs(tmp_path):
     assert [job.name for job in jobs] == ["min_epochs=1", "min_epochs=2"]
 
 
-def test_a_config_is_shown_with_arguments_that_no_file_names():
+def test_cfg_shows_arguments_that_no_config_file_lists():
     shown = ["--cfg=job", "trainer.min_epochs=2", "model=vae"]
     assert read_command_line("train", shown).overrides == [f"++{shown[1]}", shown[2]]
     (line,) = faults_of("--cfg=job", "-m", "seed=0,1")
     assert line == "--multirun and --cfg cannot be combined: use one of them"
 
 
-def test_a_problem_in_a_file_is_reported_with_the_file(tmp_path):
+def test_a_mistake_in_a_config_file_is_reported_with_the_file(tmp_path):
     mine = tmp_path / "experiment" / "mine.yaml"
     mine.parent.mkdir()
     mine.write_text("# @package _global_\nmodel:\n  latent_dims: 3\noptimizer:\n  lr: fast\n")
@@ -225,7 +225,7 @@ def test_a_sweep_checks_all_its_jobs_first():
         ("predict", "image=-1", "image=-1: should be 0 or more"),
     ],
 )
-def test_the_other_scripts_are_checked_too(script, argument, fault):
+def test_the_settings_of_other_scripts_are_checked_too(script, argument, fault):
     (line,) = faults_of(argument, script=script)
     assert line.startswith(fault)
 
@@ -245,7 +245,7 @@ def test_the_other_scripts_are_checked_too(script, argument, fault):
         "model={_target_:builtins.eval,_args_:[1]}",
     ],
 )
-def test_what_could_run_code_is_refused_before_anything_is_built(argument):
+def test_a_target_that_could_run_code_is_refused_before_anything_is_built(argument):
     assert any("_target_" in line or "()" in line for line in faults_of(argument))
 
 
@@ -282,7 +282,7 @@ def test_every_job_of_every_study_passes(study):
         ("hydra/launcher=slurm_local", "hydra_plugins.hydra_submitit_launcher", "submitit"),
     ],
 )
-def test_a_plugins_config_passes_or_its_extra_is_named(argument, plugin, extra):
+def test_a_plugins_config_is_valid_or_the_missing_extra_is_named(argument, plugin, extra):
     command = ["-m", argument, "seed=0"]
     if is_here(plugin):
         read_command_line("train", command)

@@ -26,7 +26,7 @@ def _options(group):
 
 
 def test_values_in_files_are_the_defaults_of_the_signatures():
-    """`model=vae` is `ELBO()`: only presets, which have no target, change defaults."""
+    """For example, `model=vae` is `ELBO()`; only presets, which have no target, change defaults."""
     compared = 0
     for path in CONFIGS.rglob("*.yaml"):
         content = yaml.safe_load(path.read_text("utf-8")) or {}
@@ -43,7 +43,7 @@ def test_values_in_files_are_the_defaults_of_the_signatures():
 def _defaults(target):
     for parameter in inspect.signature(find_class(target, "")).parameters.values():
         default = parameter.default
-        if isinstance(default, functools.partial):  # a recipe
+        if isinstance(default, functools.partial):  # a recipe, described by its target
             path = f"{default.func.__module__}.{default.func.__name__}"
             target = path.replace("torch.optim.adam.", "torch.optim.")
             settings = {
@@ -54,7 +54,7 @@ def _defaults(target):
             yield parameter.name, list(default) if isinstance(default, tuple) else default
 
 
-DATA = sorted({*_options("data")} - {"own"})  # of the user's own class, which is not here
+DATA = sorted({*_options("data")} - {"own"})  # needs a class of the user
 
 
 def _each_with_the_default(models, data, default_model="vae", default_data="mnist"):
@@ -77,12 +77,12 @@ def test_every_model_builds_on_every_data_set(option, data, compose_launch):
     }.get(data, [])
     other = [] if data == "mnist" else [f"data={data}"]
     config = compose_launch(f"model={option}", *other, *needed).config
-    if "classes" in config["model"]:  # not every data set is known to have ten
+    if "classes" in config["model"]:  # the number of classes is not known for every data set
         config["model"]["classes"] = 10
     module = build_module(config, build_data(config))
     model = module.model
     if type(model) is not Autoencoder or model.latent_dim != 2 or module.learners():
-        return  # the sizes of the others are their own
+        return  # other models have other sizes
     expected = 563_286 if not model.has_density else 563_888
     more_pixels = math.prod(model.image_shape) - 784
     expected += (300 + 300 + 1) * more_pixels
@@ -157,7 +157,9 @@ def test_every_model_trains(option, trained):
         ("continuous_bernoulli", "dequantize"),
     ],
 )
-def test_pairs_that_fit_build_on_every_network(network, likelihood, normalization, compose_launch):
+def test_matching_likelihoods_and_pixels_build_on_every_network(
+    network, likelihood, normalization, compose_launch
+):
     config = compose_launch(
         "model=vae",
         f"model/network={network}",
@@ -178,7 +180,7 @@ def test_pairs_that_fit_build_on_every_network(network, likelihood, normalizatio
         ("gaussian", "binarize_dynamic"),
     ],
 )
-def test_pairs_that_do_not_fit_are_refused(likelihood, normalization, compose_launch):
+def test_a_likelihood_for_other_pixels_is_refused(likelihood, normalization, compose_launch):
     config = compose_launch(
         f"model/likelihood={likelihood}", f"data.normalization={normalization}"
     ).config
@@ -186,13 +188,13 @@ def test_pairs_that_do_not_fit_are_refused(likelihood, normalization, compose_la
         build_module(config, build_data(config))
 
 
-def test_a_rate_needs_a_distribution(compose_launch):
+def test_the_elbo_of_a_point_posterior_is_refused(compose_launch):
     config = compose_launch("model=vae", "model.posterior=point").config
     with pytest.raises(ConfigError, match="objective ELBO needs a rate"):
         build_module(config, build_data(config))
 
 
-def test_compared_settings_leave_out_how_a_run_is_recorded(compose_launch):
+def test_compared_settings_leave_out_logging_and_paths(compose_launch):
     settings = compared_settings(compose_launch("model=vae", "model.latent_dim=5").config)
     assert settings["model.latent_dim"] == 5
     assert settings["model.likelihood"] == "Laplace"

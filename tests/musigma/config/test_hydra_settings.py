@@ -1,4 +1,4 @@
-"""Each of Hydra's own settings is obeyed or refused in a line; only listed classes are built."""
+"""Hydra's own settings are obeyed or refused, and only listed classes are built."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def _fault(*arguments, script="train"):
         ("hydra.runtime.cwd=/x", "hydra.runtime.cwd=/x: cannot be set here, as Hydra writes it"),
     ],
 )
-def test_settings_that_a_run_would_ignore_are_refused(argument, fault):
+def test_hydra_settings_that_a_run_would_ignore_are_refused(argument, fault):
     assert _fault(argument).startswith(fault)
     if not argument.startswith("hydra.sweep"):
         assert _fault("resume=anything", argument).startswith(fault)
@@ -61,16 +61,16 @@ def test_settings_that_a_run_would_ignore_are_refused(argument, fault):
     ],
 )
 @pytest.mark.parametrize("more", [[], ["resume=anything"], ["--cfg", "job"]])
-def test_only_listed_targets_are_allowed_in_hydras_settings(argument, more):
+def test_only_listed_targets_are_allowed_in_hydra_settings(argument, more):
     assert "is not allowed; Hydra's settings may only name" in _fault(*more, argument)
 
 
-def test_no_job_is_run_from_a_pickle():
+def test_rerunning_a_pickled_job_is_refused():
     assert "--experimental-rerun runs code from a pickle" in _fault("--experimental-rerun", "x")
 
 
 @pytest.mark.parametrize("script", ["evaluate", "predict", "export", "report"])
-def test_other_scripts_have_no_folder_of_their_own(script):
+def test_hydra_run_dir_is_refused_by_scripts_without_run_folders(script):
     assert "has no folder of its own" in _fault("hydra.run.dir=/x", script=script)
 
 
@@ -78,17 +78,17 @@ def _jobs(*arguments) -> list[Launch]:
     return read_command_line("train", ["-m", *arguments]).jobs
 
 
-def test_hydras_settings_name_the_folders_of_a_sweep_and_its_jobs():
+def test_hydra_sweep_dir_and_subdir_name_the_folders_of_a_sweep():
     jobs = _jobs("hydra.sweep.dir=/x/y", "hydra.sweep.subdir=${hydra.job.num}", "seed=3,4")
     assert [(job.parent, job.name) for job in jobs] == [(Path("/x/y"), "0"), (Path("/x/y"), "1")]
 
 
 @pytest.mark.parametrize("typed", [["seed=3,4", "-m"], ["model=vae", "--multirun", "seed=3,4"]])
-def test_the_option_for_a_sweep_may_stand_anywhere(typed):
+def test_the_multirun_option_can_be_anywhere_on_the_command_line(typed):
     assert [job.name for job in read_command_line("train", typed).jobs] == ["seed=3", "seed=4"]
 
 
-def test_a_subdir_may_be_made_of_overrides():
+def test_a_jobs_folder_can_be_named_by_its_overrides():
     keys = "hydra.job.config.override_dirname.exclude_keys=[model]"
     for more in ([], [keys, "model=vae"]):
         jobs = _jobs("hydra.sweep.subdir=${hydra.job.override_dirname}", "seed=3,4", *more)
@@ -103,23 +103,23 @@ def test_the_study_of_a_sweep_cannot_be_varied():
     ]
 
 
-def test_by_default_a_sweep_is_named_by_what_it_varies():
+def test_by_default_a_sweep_is_named_after_the_settings_that_it_varies():
     for none in ([], ["sweep=null"]):
         assert {job.parent.name for job in _jobs("seed=3,4", *none)} == {"seed"}
 
 
 @pytest.mark.parametrize("name", ["../../..", "..", ".", "a/b", "/tmp/x", "''", "[a]"])
-def test_the_name_of_a_sweep_has_to_be_a_folder_name(name):
+def test_a_sweeps_name_must_be_a_folder_name(name):
     assert "should be the name of a folder in" in _fault("-m", f"sweep={name}", "seed=0,1")
 
 
 @pytest.mark.parametrize("group", ["logger", "scheduler"])
-def test_null_chooses_the_file_none_of_a_group(group):
+def test_null_for_an_optional_group_chooses_its_file_none(group):
     assert read_command_line("train", [f"{group}=null"]).overrides == [f"{group}=none"]
 
 
 @pytest.mark.slow
-def test_null_chooses_no_preset():
+def test_null_for_a_preset_chooses_none():
     assert read_command_line("train", ["experiment=null", "resume=null"]).overrides == [
         "experiment=[]",
         "resume=null",
@@ -133,7 +133,7 @@ def test_null_chooses_no_preset():
 
 
 @pytest.mark.parametrize("group", ["model", "data", "optimizer", "trainer", "callbacks"])
-def test_null_for_a_required_group_is_refused_with_its_choices(group):
+def test_null_for_a_required_group_is_refused_and_its_choices_are_listed(group):
     assert _fault(f"{group}=null").startswith(f"{group}=null: should be one of ")
 
 
@@ -153,13 +153,13 @@ def test_null_for_a_required_group_is_refused_with_its_choices(group):
         ("resume=a/b=c,d", "resume='a/b=c,d'"),
     ],
 )
-def test_quotes_that_hydras_grammar_needs_are_added(typed, read):
+def test_quotes_required_by_hydras_grammar_are_added(typed, read):
     assert quote(typed) == read
 
 
 @pytest.fixture
 def config_file():
-    """Write a file into `configs`, which is deleted after the test."""
+    """A function that writes a file into `configs`; the files are deleted after the test."""
     from musigma.paths import CONFIGS
 
     written = []
@@ -194,7 +194,7 @@ def config_file():
         ),
     ],
 )
-def test_a_problem_of_a_config_file_names_the_file(text, fault, config_file):
+def test_a_malformed_config_file_is_reported_by_name(text, fault, config_file):
     config_file("experiment/zz_fault.yaml", text)
     assert _fault("experiment=zz_fault").startswith(f"configs/experiment/zz_fault.yaml{fault}")
 
@@ -211,7 +211,7 @@ def test_checking_a_config_file_does_not_run_its_target(config_file, tmp_path):
     assert not witness.exists()
 
 
-def test_a_process_that_lightning_starts_may_have_its_name(monkeypatch):
+def test_a_process_started_by_lightning_may_have_lightnings_job_name(monkeypatch):
     assert "hydra.job.name" in _fault("hydra.job.name=train_ddp_process_1")
     monkeypatch.setenv("LOCAL_RANK", "1")
     read_command_line("train", ["hydra.job.name=train_ddp_process_1", "hydra.output_subdir=null"])

@@ -1,4 +1,4 @@
-"""A config builds the objects that each place asks for, and reports problems with their place."""
+"""A config builds objects of the wanted types, and problems are reported with their place."""
 
 import functools
 from typing import Any
@@ -15,7 +15,7 @@ from workbench.config.settings import OptimizerRecipe
 from workbench.errors import ConfigError
 
 
-def test_builds_nested_objects_and_partials():
+def test_nested_objects_and_partials_are_built():
     network = {"_target_": "musigma.models.MLP", "encoder_sizes": [5]}
     built = instantiate({"a": network, "b": [network, 1]}, dict[str, Network | list[Network]], "x")
     assert built["a"] == MLP(encoder_sizes=[5])
@@ -48,7 +48,7 @@ def test_builds_nested_objects_and_partials():
         7,
     ],
 )
-def test_other_targets_are_refused_before_anything_runs(target):
+def test_targets_that_are_not_allowed_are_refused_before_anything_runs(target):
     for config in ({"_target_": target}, [{"_target_": target, "_partial_": True}]):
         with pytest.raises(ConfigError, match="not allowed"):
             instantiate(config, nn.Module | list[nn.Module], "place")
@@ -78,6 +78,6 @@ def test_an_unknown_target_is_reported_with_its_place():
         ),
     ],
 )
-def test_refused_arguments_name_the_place(config, message):
+def test_a_refused_argument_is_reported_with_its_place(config, message):
     with pytest.raises(ConfigError, match=message):
         instantiate(config, Network | nn.Module, "model")

@@ -1,4 +1,4 @@
-"""Settings of one machine, in configs/local: for all scripts, or only for training."""
+"""Settings of this machine in configs/local, for all scripts or only for training."""
 
 import dataclasses
 import shutil
@@ -33,14 +33,14 @@ def composed(configs, script, *overrides):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_every_script_uses_the_settings_of_this_machine(script, configs):
+def test_every_script_reads_the_local_default_settings(script, configs):
     assert composed(configs, script).log_dir.endswith("logs")
     (configs / "local" / "default.yaml").write_text("log_dir: /scratch/logs\n")
     assert composed(configs, script).log_dir == "/scratch/logs"
     assert composed(configs, script, "log_dir=here").log_dir == "here"
 
 
-def test_training_has_local_settings_that_may_choose_files(configs):
+def test_local_training_settings_may_override_config_groups(configs):
     text = "defaults:\n  - override /trainer: cpu\ndata:\n  root: /scratch/data\n"
     (configs / "local" / "train.yaml").write_text(text)
     config = composed(configs, "train", "experiment=notebook")
@@ -51,7 +51,7 @@ def test_training_has_local_settings_that_may_choose_files(configs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_problem_in_local_settings_is_reported_with_the_file(script, configs):
+def test_a_mistake_in_local_settings_is_reported_with_the_file(script, configs):
     path = configs / "local" / "default.yaml"
     path.write_text("log_dirs: /scratch/logs\n")
     with pytest.raises(ConfigError) as error:

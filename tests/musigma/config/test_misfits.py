@@ -1,4 +1,4 @@
-"""Parts that do not fit one another are found by the checks, not while a run trains."""
+"""Settings that do not fit together are reported by the checks, not during a run."""
 
 import signal
 
@@ -41,7 +41,8 @@ def _fault(*arguments):
             "callbacks.stop.monitor=val_loss: there is",
         ),
         ([EARLY, "+callbacks.stop.monitor=test/loss"], "there is no such metric; there are train/"),
-        ([EARLY, "+callbacks.stop.monitor=val/elbo"], "there is no such metric"),  # without a prior
+        # The default objective has no rate, so there is no ELBO.
+        ([EARLY, "+callbacks.stop.monitor=val/elbo"], "there is no such metric"),
         (
             ["callbacks.checkpoint.monitor=val/los"],
             "callbacks.checkpoint.monitor=val/los: ther",
@@ -85,7 +86,7 @@ def _fault(*arguments):
         ),
     ],
 )
-def test_a_misfit_is_reported_in_one_line_by_the_check(arguments, fault):
+def test_settings_that_do_not_fit_together_are_reported_in_one_line(arguments, fault):
     assert fault in _fault(*arguments)
 
 
@@ -111,13 +112,13 @@ def test_more_processes_than_cores_are_refused_on_a_cpu(devices):
         ("+trainer.overfit_batches=0.1", "trainer.overfit_batches=0.1: leaves none of 1 batches"),
     ],
 )
-def test_limits_that_do_not_fit_the_data_leave_no_folder(override, fault, run_here, tmp_path):
+def test_batch_limits_that_do_not_fit_the_data_leave_no_folder(override, fault, run_here, tmp_path):
     with pytest.raises(ConfigError, match=fault):
         run_here(override)
     assert not [*tmp_path.glob("logs/runs/*")]
 
 
-def test_images_that_cannot_be_read_leave_no_folder(compose_launch, tmp_path):
+def test_unreadable_images_leave_no_folder(compose_launch, tmp_path):
     (tmp_path / "images" / "a").mkdir(parents=True)
     for i in range(20):
         (tmp_path / "images" / "a" / f"{i}.png").write_bytes(b"not an image")
@@ -128,7 +129,7 @@ def test_images_that_cannot_be_read_leave_no_folder(compose_launch, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_named_run_folder_is_made_and_not_used_twice(run_script, tmp_path):
+def test_a_named_run_folder_is_made_once_and_not_reused(run_script, tmp_path):
     small = ["trainer=cpu", "data.source=sample", "trainer.fast_dev_run=true"]
     folder = f"hydra.run.dir={tmp_path}/mine"
     assert run_script(*small, folder).returncode == 0
@@ -162,7 +163,7 @@ def test_a_named_run_folder_is_made_and_not_used_twice(run_script, tmp_path):
         (["logger=csv", "+logger.csv.flush_logs_every_n_steps=0"], "logger.csv: integer modulo by"),
     ],
 )
-def test_an_error_of_the_first_steps_is_one_line_and_leaves_no_folder(
+def test_an_error_in_the_first_steps_is_one_line_and_leaves_no_folder(
     arguments, fault, compose_small, tmp_path
 ):
     with pytest.raises(ConfigError) as error:
@@ -180,10 +181,10 @@ def test_a_bug_in_a_users_own_callback_keeps_its_traceback(compose_small, monkey
 
 
 class Faulty(L.Callback):
-    """A user's callback."""
+    """A user's callback with a bug."""
 
     def on_train_batch_end(self, *_):
-        """Fail."""
+        """Raise an error."""
         return 1 / 0
 
 
@@ -192,20 +193,18 @@ def test_arguments_without_annotations_can_be_set():
     read_command_line("train", ["logger.tensorboard.max_queue=20", "logger.tensorboard.comment=x"])
 
 
-def test_the_check_draws_few_samples():
+def test_the_check_does_not_draw_all_samples_of_an_objective():
     register_resolvers()
     read_command_line("train", ["model=vae", "model.objective.samples=1000000000"])
 
 
-def test_samples_that_do_not_fit_into_memory_are_one_line(compose_small, tmp_path):
+def test_too_many_samples_for_the_memory_are_reported_and_leave_no_folder(compose_small, tmp_path):
     with pytest.raises(ConfigError, match="model: .*alloc"):
         run(compose_small("model=vae", "model.objective.samples=1000000000000"))
     assert not [*tmp_path.glob("logs/runs/*")]
 
 
-def test_a_panel_that_cannot_be_made_stops_the_run_before_it_starts(
-    compose_small, monkeypatch, tmp_path
-):
+def test_a_panel_that_fails_stops_the_run_before_it_starts(compose_small, monkeypatch, tmp_path):
     def refuse(*_: object, **__: object) -> None:
         raise NotImplementedError("this prior has no samples")
 
@@ -216,7 +215,7 @@ def test_a_panel_that_cannot_be_made_stops_the_run_before_it_starts(
 
 
 @pytest.mark.slow
-def test_a_rehearsal_changes_nothing_that_a_run_computes(trained, run_here, monkeypatch):
+def test_the_rehearsal_does_not_change_the_metrics_of_a_run(trained, run_here, monkeypatch):
     with_it = trained().read_metrics()["metrics"]
     monkeypatch.setattr("workbench.training.rehearsal.rehearse", lambda *_: None)
     assert run_here().read_metrics()["metrics"] == with_it

@@ -24,11 +24,11 @@ SHIPPED = [
         f"{g}={path.stem}"
         for g in GROUPS
         for path in sorted((CONFIGS / g).glob("*.yaml"))
-        if path.stem not in {*MISSING, "own"}  # a class of the user's own, which is not here
+        if path.stem not in {*MISSING, "own"}  # needs a class of the user
     ),
 ]
 WITH_A_PATH = ("data=image_folder", "data=tensor_file")
-RULES = Rules("train")  # what several configs share is checked once, as in a sweep
+RULES = Rules("train")  # shared, so that equal parts of configs are checked once, as in a sweep
 
 
 @functools.cache
@@ -83,7 +83,7 @@ def test_a_renamed_key_is_reported(place, pattern):
     name = pattern.format(path[-1])
     node[name] = node.pop(path[-1])
     problems = _problems(option, config)
-    if path[0] in ("callbacks", "logger") and len(path) == 2:  # names of one's own choice
+    if path[0] in ("callbacks", "logger") and len(path) == 2:  # names that the user chooses
         assert not problems
     else:
         place = _dotted(path[:-1] if path[-1] == "_target_" else path)
@@ -91,11 +91,11 @@ def test_a_renamed_key_is_reported(place, pattern):
 
 
 ARGUMENTS = {("data", "test"), ("data", "val")}
-"""Mappings with any names: arguments of a class that the check does not import."""
+"""Mappings with arbitrary keys: arguments of a class that the check does not import."""
 
 
 @given(_place_in_a_config(), st.sampled_from([{"a": 1}, [["b"]], [{"c": 2}]]))
-def test_a_mapping_or_a_list_of_lists_is_reported_everywhere(place, value):
+def test_a_mapping_or_list_of_lists_is_reported_in_any_place(place, value):
     option, path = place
     assume(not (path in ARGUMENTS and isinstance(value, dict)))
     config, node = _copy_at(option, path)
@@ -115,7 +115,7 @@ def test_text_in_place_of_a_number_or_a_mapping_is_reported(place, text):
 
 
 @given(_place_in_a_config(), st.sampled_from([3.5, True, -7, []]))
-def test_a_plausible_value_ends_in_no_traceback(place, value):
+def test_a_plausible_value_causes_no_traceback(place, value):
     option, path = place
     config, node = _copy_at(option, path)
     node[path[-1]] = value
@@ -123,7 +123,7 @@ def test_a_plausible_value_ends_in_no_traceback(place, value):
 
 
 OPTIONAL = {"compile", "matmul_precision", "sweep", "varied"}
-OPTIONAL |= {"module", "monitor", "parameter_groups"}  # since 0.3, as these are
+OPTIONAL |= {"module", "monitor", "parameter_groups"}  # new in 0.3, so older configs lack them
 OPTIONAL |= {"init_from", "init_from_parts", "freeze", "published"}
 
 NO_DEFAULT = {"network", "likelihood", "objective", "steps", "milestones", "T_max", "_target_"}
@@ -140,7 +140,7 @@ def test_a_missing_value_without_a_default_is_reported(place):
 
 
 @given(_place_in_a_config())
-def test_question_marks_are_reported_everywhere(place):
+def test_question_marks_are_reported_in_any_place(place):
     option, path = place
     config, node = _copy_at(option, path)
     node[path[-1]] = "???"

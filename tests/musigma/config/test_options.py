@@ -1,4 +1,4 @@
-"""Every option and setting of Hydra, and every odd override, is obeyed or refused in a line."""
+"""Every option and setting of Hydra and every malformed override is obeyed or refused."""
 
 import json
 import os
@@ -43,7 +43,7 @@ REFUSED = {
 }
 
 
-def test_each_option_is_obeyed_or_refused():
+def test_every_option_of_hydra_is_obeyed_or_refused():
     options = {a.option_strings[0] for a in Parser()._actions if a.option_strings}
     assert options - {"--version"} == {*OBEYED, *REFUSED}
     for option, typed in OBEYED.items():
@@ -70,12 +70,12 @@ def test_each_option_is_obeyed_or_refused():
         (["--cfg", "job", "--resolve", "name=${x}"], "name: Interpolation key 'x' not found"),
     ],
 )
-def test_an_option_that_would_do_nothing_is_refused(typed, fault):
+def test_an_option_without_effect_is_refused(typed, fault):
     (line,) = faults_of(*typed)
     assert line.startswith(fault)
 
 
-def test_info_takes_settings_that_no_file_has():
+def test_info_accepts_arguments_that_no_config_file_lists():
     command = read_command_line("train", ["--info", "trainer.gradient_clip_val=1"])
     assert command.options.info == "all"
     assert command.overrides == ["++trainer.gradient_clip_val=1"]
@@ -111,14 +111,15 @@ SETTINGS = {
 }
 
 
-def test_each_of_hydras_settings_is_in_the_table():
+def test_the_table_has_every_setting_of_hydra():
     hydra = OmegaConf.structured(HydraConf)
     job = {f"job.{name}" for name in OmegaConf.to_container(hydra.job)}
-    assert {*map(str, hydra), *job, "env"} - {"defaults"} == set(SETTINGS)  # env: its group
+    # env is a group of files.
+    assert {*map(str, hydra), *job, "env"} - {"defaults"} == set(SETTINGS)
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_each_of_hydras_settings_is_obeyed_or_refused(setting):
+def test_every_setting_of_hydra_is_obeyed_or_refused(setting):
     typed, fault = SETTINGS[setting]
     if fault is None:
         read_command_line("train", [typed])
@@ -142,7 +143,7 @@ def test_each_of_hydras_settings_is_obeyed_or_refused(setting):
         ("model.network.encoder_sizes._target_=x", "does not fit there"),
     ],
 )
-def test_an_odd_override_is_reported_with_its_problem(typed, fault):
+def test_a_malformed_override_is_reported_with_its_problem(typed, fault):
     (line, *_) = faults_of("model=vae", typed)
     assert line.startswith(f"{typed}: {fault}")
 
@@ -180,7 +181,7 @@ def test_a_tilde_after_the_equals_sign_is_the_home_folder(monkeypatch, tmp_path)
         ("resume=latest", "resume='latest': cannot be set here, as a sweep resumes its own runs"),
     ],
 )
-def test_what_a_sweep_cannot_do_is_refused(typed, fault, tmp_path):
+def test_settings_that_a_sweep_cannot_have_are_refused(typed, fault, tmp_path):
     arguments = ["-m", "seed=0,1", f"log_dir={tmp_path}/logs", typed]
     if fault is None:
         assert len(read_command_line("train", arguments).jobs) == 4
@@ -190,7 +191,7 @@ def test_what_a_sweep_cannot_do_is_refused(typed, fault, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a b", "ü", "a,b", "a'b", "a\\b", "a\\", "5"])
-def test_a_sweep_may_have_any_name_that_a_folder_has(name):
+def test_a_sweep_can_have_any_folder_name(name):
     jobs = read_command_line("train", ["-m", "seed=0,1", f"sweep={name}"]).jobs
     assert {job.parent.name for job in jobs} == {name}
 
@@ -205,7 +206,7 @@ def test_an_impossible_run_folder_is_refused(place, tmp_path):
 
 @pytest.fixture
 def private_folder(tmp_path):
-    """A folder that this process may not look into."""
+    """A folder without read permission for this process."""
     folder = tmp_path / "private"
     folder.mkdir(mode=0)
     user = os.geteuid()
@@ -216,11 +217,11 @@ def private_folder(tmp_path):
     folder.chmod(0o700)
 
 
-def test_a_folder_that_may_not_be_looked_into_is_no_config_error(private_folder):
+def test_a_folder_without_read_permission_is_not_a_config_error(private_folder):
     assert check_folder("log_dir", private_folder / "logs") == private_folder / "logs"
 
 
-def test_names_are_cut_by_bytes():
+def test_long_names_are_cut_to_a_number_of_bytes():
     assert cut("日" * 100, 100) == "日" * 33
     jobs = read_command_line("train", ["-m", f"name={'日' * 80},b"]).jobs
     assert len(jobs[0].name.encode()) < 120
@@ -239,7 +240,7 @@ def test_names_are_cut_by_bytes():
         ("hydra:\n  job:\n    name: x\n", "hydra.job.name: cannot be set here"),
     ],
 )
-def test_a_problem_of_a_file_in_another_folder_is_reported(text, fault, tmp_path):
+def test_a_mistake_in_a_file_of_config_dir_is_reported(text, fault, tmp_path):
     file = tmp_path / "experiment" / "mine.yaml"
     file.parent.mkdir()
     file.write_text(f"# @package _global_\n{text}")
@@ -247,7 +248,7 @@ def test_a_problem_of_a_file_in_another_folder_is_reported(text, fault, tmp_path
     assert line.startswith(fault.replace("{file}", str(file)))
 
 
-def test_config_dir_may_hold_the_primary_config(tmp_path):
+def test_config_dir_can_hold_the_primary_config(tmp_path):
     (tmp_path / "mine.yaml").write_text("defaults:\n  - train\n  - _self_\nseed: 9\n")
     typed = ["--config-dir", str(tmp_path), "--config-name", "mine", "-m", "model=vae,beta_vae"]
     jobs = read_command_line("train", typed).jobs

@@ -16,7 +16,7 @@ def validator():
     return Draft7Validator(schema)
 
 
-def test_every_shipped_file_is_valid(validator):
+def test_every_shipped_config_is_valid(validator):
     for path in CONFIGS.rglob("*.yaml"):
         content = OmegaConf.to_container(OmegaConf.load(path))  # PyYAML reads 1e-3 as text
         assert not list(validator.iter_errors(content)), path
@@ -34,11 +34,11 @@ def test_every_shipped_file_is_valid(validator):
         ("- a list", []),
     ],
 )  # fmt: skip
-def test_a_mistake_is_found_at_its_place(validator, text, place):
+def test_the_schema_reports_a_mistake_at_its_place(validator, text, place):
     (error,) = validator.iter_errors(yaml.safe_load(text))
     assert list(error.absolute_path) == place
 
 
-def test_interpolations_are_valid_everywhere(validator):
+def test_an_interpolation_is_valid_in_place_of_any_value(validator):
     text = "_target_: lightning.pytorch.Trainer\nmax_epochs: ${epochs}"
     assert validator.is_valid(yaml.safe_load(text))

@@ -1,4 +1,4 @@
-"""The place of a `_target_` decides which classes it may name, before anything is built."""
+"""Where a `_target_` stands decides which classes it may name, before anything is built."""
 
 import dataclasses
 import functools
@@ -36,7 +36,7 @@ SETTINGS = typing.get_type_hints(TrainSettings)
 
 
 def _hint(place: str) -> Any:
-    """The type hint of a dotted place in a config with the default classes."""
+    """The type hint of a dotted config key, for the default classes."""
     owners = {
         "data": MNISTDataModule,
         "model": Autoencoder,
@@ -67,7 +67,7 @@ EXPECTED = {
     "trainer.accelerator": Accelerator,
     "callbacks.anything": L.Callback,
     "logger.anything": Logger,
-    # Plain values want no class at all.
+    # These keys hold plain values, so no class is accepted.
     "name": set(),
     "seed": set(),
     "log_dir": set(),
@@ -103,7 +103,7 @@ def _modules(package: Any) -> typing.Iterator[Any]:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     yield importlib.import_module(info.name)
-            except Exception:  # of an optional package that is not installed
+            except Exception:  # an optional package is not installed
                 continue
 
 
@@ -139,7 +139,7 @@ def test_every_place_accepts_the_public_classes_of_its_type_and_nothing_else(pla
 
 
 @pytest.mark.slow
-def test_the_place_of_an_objective_accepts_classes_with_all_its_members():
+def test_an_objective_can_be_any_subclass_of_objective():
     accepted = {thing for name, thing in _everything().items() if _is_accepted(name, Objective)}
     assert accepted >= {ELBO, Reconstruction} | {type(o) for o in OBJECTIVES.values()}
     assert all(Objective in thing.__mro__ for thing in accepted)
@@ -147,13 +147,13 @@ def test_the_place_of_an_objective_accepts_classes_with_all_its_members():
 
 @pytest.fixture
 def witness(tmp_path):
-    """A shell command, and a function that tells whether it was run."""
+    """A shell command, and a function that says whether it was run."""
     path = tmp_path / "witness"
     return ["/bin/sh", "-c", f"touch {path}"], path.exists
 
 
 @pytest.mark.parametrize("place", ["network", "likelihood", "objective", "latent_dim", "posterior"])
-def test_no_place_calls_a_function_of_the_project(place, witness, compose_launch):
+def test_a_function_of_the_project_is_never_called(place, witness, compose_launch):
     command, has_run = witness
     config = compose_launch("model=vae").config
     config["model"][place] = {
@@ -180,7 +180,7 @@ def test_arguments_of_a_refused_class_are_not_built(witness, compose_launch):
 
 @pytest.fixture
 def mylab(tmp_path, monkeypatch):
-    """A package of the user's own, installed beside the project."""
+    """A package of the user, installed beside the project."""
     (tmp_path / "mylab").mkdir()
     (tmp_path / "mylab" / "__init__.py").write_text("")
     (tmp_path / "mylab" / "callbacks.py").write_text(
@@ -194,7 +194,7 @@ def mylab(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("how", ["environment", "file"])
-def test_a_trusted_package_may_be_named_where_its_class_fits(how, mylab, monkeypatch):
+def test_a_class_of_a_trusted_package_is_accepted_only_where_its_type_fits(how, mylab, monkeypatch):
     foo = {"_target_": "mylab.callbacks.Foo"}
     with pytest.raises(ConfigError, match="mylab.callbacks.Foo is not allowed.*MUSIGMA_TRUSTED"):
         target_of(foo, L.Callback, "callbacks.foo")
@@ -216,7 +216,7 @@ def test_a_config_cannot_trust_a_package(mylab):
         build_callbacks(config)
 
 
-def test_a_malformed_list_of_trusted_packages_is_reported(mylab):
+def test_a_malformed_file_of_trusted_packages_is_reported(mylab):
     (mylab / "configs" / "local" / "trusted.yaml").write_text("mylab: true\n")
     with pytest.raises(ConfigError, match=r"trusted\.yaml: should be a list of packages"):
         target_of({"_target_": "mylab.callbacks.Foo"}, L.Callback, "callbacks.foo")
@@ -242,7 +242,7 @@ def test_an_error_in_a_module_is_reported_rather_than_a_missing_class(
         target_of({"_target_": "mistaken.Mine"}, LatentVariableModel, "model")
 
 
-def test_an_argument_without_a_type_has_that_of_the_base_class():
+def test_an_argument_without_a_type_inherits_it_from_the_base_class():
     class Untyped(Autoencoder):
         def __init__(self, network, likelihood, *, latent_dim=2, weight=0.5, **settings):
             super().__init__(network, likelihood, latent_dim=latent_dim, **settings)
@@ -253,6 +253,6 @@ def test_an_argument_without_a_type_has_that_of_the_base_class():
     assert found["weight"].hint is typing.Any
 
 
-def test_an_argument_that_has_no_type_and_gets_none_is_said_to_need_one():
+def test_an_object_for_an_argument_without_any_type_is_refused():
     with pytest.raises(ConfigError, match=r"the argument has no type .* give it one"):
         target_of({"_target_": "musigma.models.MLP"}, typing.Any, "model.network")

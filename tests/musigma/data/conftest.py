@@ -1,4 +1,4 @@
-"""A stand-in for MNIST's four files, of full size and cheap to pack."""
+"""A stand-in for MNIST's four files: full size, and quick to compress."""
 
 import gzip
 import hashlib
@@ -35,13 +35,13 @@ def archives(raw_files):
 
 @pytest.fixture(scope="session")
 def resources(archives):
-    """What torchvision keeps of each archive: its name and md5."""
+    """The name and md5 of each archive, as torchvision lists them."""
     return [(name, hashlib.md5(data).hexdigest()) for name, data in archives.items()]
 
 
 @pytest.fixture
 def published(raw_files, monkeypatch):
-    """The stand-in's digests in the place of MNIST's."""
+    """The digests of the stand-in, installed in place of MNIST's."""
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in raw_files.items()}
     monkeypatch.setitem(idx.PUBLISHED, "MNIST", digests)
     return digests
@@ -49,7 +49,7 @@ def published(raw_files, monkeypatch):
 
 @pytest.fixture
 def raw_folder(raw_files, published, tmp_path):
-    """`MNIST/raw` in a folder of its own, with the four files in it."""
+    """A folder `MNIST/raw` with the four files."""
     folder = tmp_path / "MNIST" / "raw"
     folder.mkdir(parents=True)
     for name, data in raw_files.items():

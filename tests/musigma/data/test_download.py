@@ -1,4 +1,4 @@
-"""Downloads from a server on the loopback: whole or not at all."""
+"""Downloads from a server on the loopback are complete or leave nothing."""
 
 import gzip
 import os
@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from torchvision.datasets import MNIST
 
-import warm
+from fork_server import server as fork_server
 from musigma.data import idx
 from musigma.data.download import download, missing_files
 from musigma.data.idx import FILES, check_raw_files
@@ -62,7 +62,7 @@ def _nothing_is_left(root):
     return missing_files(raw) == list(FILES) and not list((root / "MNIST").glob(".download-*"))
 
 
-def test_whole_download_arrives_byte_for_byte(server, tmp_path, raw_files):
+def test_a_download_equals_the_files_byte_for_byte(server, tmp_path, raw_files):
     download(MNIST, tmp_path, [f"{server[0]}/"])
     folder = tmp_path / "MNIST" / "raw"
     assert {name: (folder / name).read_bytes() for name in FILES} == raw_files
@@ -70,14 +70,14 @@ def test_whole_download_arrives_byte_for_byte(server, tmp_path, raw_files):
 
 
 @pytest.mark.parametrize("fault", ["truncated", "corrupted", "unreachable"])
-def test_bad_download_leaves_nothing_behind(server, tmp_path, fault):
+def test_a_failed_download_leaves_nothing_behind(server, tmp_path, fault):
     mirror = "http://127.0.0.1:9/" if fault == "unreachable" else f"{server[0]}/{fault}/"
     with pytest.raises(DataError, match="download of MNIST failed"):
         download(MNIST, tmp_path, [mirror])
     assert _nothing_is_left(tmp_path)
 
 
-def test_every_mirror_is_named_even_where_its_error_has_no_words(tmp_path, monkeypatch):
+def test_every_failed_mirror_is_named_even_if_its_error_has_no_text(tmp_path, monkeypatch):
     def fails(*_):
         raise ConnectionResetError
 
@@ -87,12 +87,12 @@ def test_every_mirror_is_named_even_where_its_error_has_no_words(tmp_path, monke
 
 
 @pytest.mark.parametrize("fault", ["truncated", "corrupted"])
-def test_the_next_mirror_is_tried(server, tmp_path, fault, raw_files):
+def test_the_next_mirror_is_tried_after_a_bad_one(server, tmp_path, fault, raw_files):
     download(MNIST, tmp_path, [f"{server[0]}/{fault}/", f"{server[0]}/"])
     assert (tmp_path / "MNIST" / "raw" / FILES[0]).read_bytes() == raw_files[FILES[0]]
 
 
-def test_only_what_is_missing_is_put_in_place(server, tmp_path, raw_files):
+def test_a_download_adds_only_missing_files(server, tmp_path, raw_files):
     folder = tmp_path / "MNIST" / "raw"
     folder.mkdir(parents=True)
     (folder / FILES[1]).write_bytes(b"mine")
@@ -106,10 +106,10 @@ def _data_without_network(root):
 
 
 @pytest.mark.slow
-# Which of the four are there raw, which as .gz; what is in neither is in both.
+# Which of the four files exist raw and which as .gz; a file in neither list exists as .gz.
 @pytest.mark.parametrize("raw", [(), FILES[:1], FILES[1:3], FILES[:3]])
 @pytest.mark.parametrize("packed", [FILES, ()])
-def test_every_mixture_of_raw_files_and_archives_needs_no_network(
+def test_any_mixture_of_raw_files_and_archives_needs_no_network(
     raw, packed, archives, raw_files, published, tmp_path
 ):
     folder = tmp_path / "MNIST" / "raw"
@@ -124,7 +124,7 @@ def test_every_mixture_of_raw_files_and_archives_needs_no_network(
     assert not list((tmp_path / "MNIST").glob(".download-*"))
 
 
-def test_only_the_archives_that_are_not_there_are_fetched(server, archives, raw_files, tmp_path):
+def test_only_missing_archives_are_fetched(server, archives, raw_files, tmp_path):
     folder = tmp_path / "MNIST" / "raw"
     folder.mkdir(parents=True)
     (folder / FILES[0]).write_bytes(raw_files[FILES[0]])
@@ -144,7 +144,7 @@ def _flipped(data):
 
 
 @pytest.mark.parametrize("damage", [_cut, _flipped, lambda _: b"<html>", lambda _: b""])
-def test_a_damaged_archive_is_named_and_nothing_half_unpacked_is_left(
+def test_a_damaged_archive_is_named_and_nothing_is_unpacked_from_it(
     damage, archives, published, tmp_path
 ):
     folder = tmp_path / "MNIST" / "raw"
@@ -159,7 +159,7 @@ def test_a_damaged_archive_is_named_and_nothing_half_unpacked_is_left(
     assert not list((tmp_path / "MNIST").glob(".download-*"))
 
 
-def test_archives_of_other_content_are_refused(archives, raw_files, published, tmp_path):
+def test_an_archive_with_another_digest_is_refused(archives, raw_files, published, tmp_path):
     folder = tmp_path / "MNIST" / "raw"
     folder.mkdir(parents=True)
     other = raw_files[FILES[0]][:-1] + b"\7"
@@ -169,7 +169,7 @@ def test_archives_of_other_content_are_refused(archives, raw_files, published, t
         _data_without_network(tmp_path).prepare_data()
 
 
-def test_files_with_a_dot_in_their_names_are_named(tmp_path):
+def test_files_named_with_a_dot_are_to_be_renamed(tmp_path):
     folder = tmp_path / "MNIST" / "raw"
     folder.mkdir(parents=True)
     (folder / "train-images.idx3-ubyte").write_bytes(b"")
@@ -200,12 +200,12 @@ def test_a_root_that_is_not_a_folder_is_named(make, part, use, tmp_path):
 
 @pytest.mark.parametrize("name", ["a\0b", "x" * 300])
 @pytest.mark.parametrize("use", [MNISTDataModule.prepare_data, lambda data: data.setup("test")])
-def test_a_root_that_cannot_be_a_name_is_one_error(name, use, tmp_path):
+def test_a_root_with_an_impossible_name_is_reported(name, use, tmp_path):
     with pytest.raises(DataError, match="cannot be read: .*\n.*data.root="):
         use(MNISTDataModule(root=tmp_path / name))
 
 
-def test_a_folder_that_nobody_may_look_into_is_one_error(tmp_path, monkeypatch):
+def test_a_folder_without_read_permission_is_reported(tmp_path, monkeypatch):
     stat = os.stat
 
     def refuses(path, *args, **kwargs):
@@ -226,16 +226,14 @@ def _download_in_a_process(resources, digests, root, mirror):
 
 
 @pytest.mark.slow
-def test_two_processes_download_once_and_both_find_the_files(
-    server, resources, published, tmp_path
-):
+def test_two_processes_download_once_and_share_the_files(server, resources, published, tmp_path):
     address, requests = server
     download(MNIST, tmp_path / "alone", [f"{address}/"])
     of_one_download = sorted(requests)
     requests.clear()
     arguments = (resources, published, tmp_path, f"{address}/")
     processes = [
-        warm.server().Process(target=_download_in_a_process, args=arguments) for _ in range(2)
+        fork_server().Process(target=_download_in_a_process, args=arguments) for _ in range(2)
     ]
     for process in processes:
         process.start()
@@ -246,7 +244,7 @@ def test_two_processes_download_once_and_both_find_the_files(
     assert sorted(requests) == of_one_download
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+def test_an_unwritable_folder_is_reported(tmp_path):
     (tmp_path / "MNIST").write_text("a file where a folder belongs")
     with pytest.raises(DataError, match="Cannot write the data set to .*\n.*data.root"):
         download(MNIST, tmp_path, ["http://127.0.0.1:9/"])

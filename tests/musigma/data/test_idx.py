@@ -1,4 +1,4 @@
-"""Raw files that are not what their names say are named, with what to do."""
+"""Wrong or damaged MNIST files are reported by name, with what to do."""
 
 import struct
 
@@ -12,13 +12,13 @@ from musigma.data.mnist import MNISTDataModule
 from workbench.errors import DataError
 
 
-def test_good_files_pass(raw_folder):
+def test_intact_files_pass(raw_folder):
     check_raw_files(raw_folder)
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("size", [0, 3, 100])
-def test_truncated_file_is_named(raw_folder, name, size):
+def test_a_truncated_file_is_named(raw_folder, name, size):
     path = raw_folder / name
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(DataError, match=f"{name}.*bytes.*\n.*Remove it and run again"):
@@ -26,7 +26,7 @@ def test_truncated_file_is_named(raw_folder, name, size):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_one_byte_too_many_or_too_few_is_named(raw_folder, name):
+def test_a_file_with_a_byte_too_many_or_too_few_is_named(raw_folder, name):
     path = raw_folder / name
     whole = path.read_bytes()
     for wrong in (whole + b"\0", whole[:-1]):
@@ -36,7 +36,7 @@ def test_one_byte_too_many_or_too_few_is_named(raw_folder, name):
 
 
 @pytest.mark.parametrize("kind", ["images-idx3", "labels-idx1"])
-def test_train_and_test_swapped_is_named(raw_folder, kind):
+def test_swapped_train_and_test_files_are_named(raw_folder, kind):
     train, test = raw_folder / f"train-{kind}-ubyte", raw_folder / f"t10k-{kind}-ubyte"
     content = train.read_bytes(), test.read_bytes()
     test.write_bytes(content[0])
@@ -45,7 +45,7 @@ def test_train_and_test_swapped_is_named(raw_folder, kind):
         check_raw_files(raw_folder)
 
 
-def test_images_and_labels_swapped_is_named(raw_folder):
+def test_swapped_images_and_labels_are_named(raw_folder):
     images, labels = raw_folder / FILES[0], raw_folder / FILES[1]
     content = images.read_bytes(), labels.read_bytes()
     images.write_bytes(content[1])
@@ -60,7 +60,7 @@ def test_a_compressed_file_under_a_raw_name_is_named(raw_folder, archives):
         check_raw_files(raw_folder)
 
 
-def test_impossible_label_is_named(raw_folder):
+def test_an_impossible_label_is_named(raw_folder):
     (raw_folder / FILES[3]).write_bytes(struct.pack(">2I", 2049, 10_000) + bytes([11]) * 10_000)
     with pytest.raises(DataError, match="t10k-labels.*label 11"):
         check_raw_files(raw_folder)
@@ -69,7 +69,7 @@ def test_impossible_label_is_named(raw_folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("place", [100, -1])
-def test_one_flipped_bit_of_the_published_mnist_is_named(raw_folder, name, place):
+def test_a_flipped_bit_in_the_published_mnist_is_named(raw_folder, name, place):
     data = bytearray((raw_folder / name).read_bytes())
     data[place] ^= 1
     check_raw_files(raw_folder, "MNIST")
@@ -83,7 +83,7 @@ def test_one_flipped_bit_of_the_published_mnist_is_named(raw_folder, name, place
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
-def test_one_flipped_bit_beside_a_downloaded_archive_is_named(raw_folder, archives, name):
+def test_a_raw_file_that_differs_from_its_archive_is_named(raw_folder, archives, name):
     for archive, data in archives.items():
         (raw_folder / archive).write_bytes(data)
     check_raw_files(raw_folder, "KMNIST")
@@ -94,13 +94,13 @@ def test_one_flipped_bit_beside_a_downloaded_archive_is_named(raw_folder, archiv
         check_raw_files(raw_folder, "KMNIST")
 
 
-def test_files_that_have_not_changed_are_not_read_again(raw_folder, monkeypatch):
+def test_unchanged_files_are_not_checked_again(raw_folder, monkeypatch):
     check_raw_files(raw_folder, "MNIST")
     monkeypatch.setattr(idx, "read_raw", None)
     check_raw_files(raw_folder, "MNIST")
 
 
-def test_pixels_and_labels_are_what_torchvision_reads(raw_folder):
+def test_pixels_and_labels_equal_torchvisions(raw_folder):
     data = MNISTDataModule(root=raw_folder.parents[1])
     for train in (True, False):
         expected = datasets.MNIST(raw_folder.parents[1], train=train)

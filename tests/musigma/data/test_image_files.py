@@ -1,4 +1,4 @@
-"""Image files: the pixels that are seen, or one error that names the file."""
+"""Image files are read as the pixels that they show, or reported by name."""
 
 import struct
 import zlib
@@ -28,14 +28,14 @@ IMAGES, _ = coloured_shapes(20)
         ),
     ],
 )
-def test_a_file_that_is_no_image_of_8_bits_is_named(make, message, tmp_path):
+def test_a_file_that_is_not_an_8_bit_image_is_named(make, message, tmp_path):
     make(tmp_path / "a.png")
     with pytest.raises(DataError, match=message):
         read_files([tmp_path / "a.png"], SHAPE, resize=True)
 
 
 def _png(width, height):
-    """A PNG that says to be so large; its pixels are missing."""
+    """A PNG whose header declares this size; its pixels are missing."""
     header = struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n"
     for body in (b"IHDR" + header, b"IDAT" + zlib.compress(bytes(99))):
@@ -44,7 +44,7 @@ def _png(width, height):
 
 
 @pytest.mark.parametrize("side", [10_000, 20_000])
-def test_an_image_of_more_pixels_than_are_harmless_is_named(side, tmp_path):
+def test_a_decompression_bomb_is_named(side, tmp_path):
     write_folder(tmp_path, IMAGES)
     (tmp_path / "big.png").write_bytes(_png(side, side))
     data = ImageFolderDataModule(path=tmp_path, image_shape=SHAPE)
@@ -60,7 +60,7 @@ def _whole(tmp_path, ending, **settings):
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "bmp", "gif", "tiff", "webp"])
 @pytest.mark.parametrize("damage", [lambda d: d[: len(d) // 2], lambda d: b"", lambda d: b"text"])
-def test_a_damaged_file_of_any_format_is_one_error(ending, damage, tmp_path):
+def test_a_damaged_image_of_any_format_is_named(ending, damage, tmp_path):
     path = tmp_path / f"a.{ending}"
     path.write_bytes(damage(_whole(tmp_path, ending)))
     with pytest.raises(DataError, match=rf"a\.{ending} cannot be read as an image"):
@@ -68,7 +68,7 @@ def test_a_damaged_file_of_any_format_is_one_error(ending, damage, tmp_path):
 
 
 @pytest.mark.parametrize("place", range(8, 300, 9))
-def test_a_png_with_a_flipped_byte_is_read_or_one_error(place, tmp_path):
+def test_a_png_with_a_flipped_byte_is_read_or_a_data_error(place, tmp_path):
     data = bytearray(_whole(tmp_path, "png"))
     data[place] ^= 255
     (tmp_path / "a.png").write_bytes(data)
@@ -76,14 +76,14 @@ def test_a_png_with_a_flipped_byte_is_read_or_one_error(place, tmp_path):
         read_files([tmp_path / "a.png"], SHAPE, resize=True)
 
 
-def test_a_link_that_leads_nowhere_is_named(tmp_path):
+def test_a_broken_link_is_named(tmp_path):
     write_folder(tmp_path, IMAGES)
     (tmp_path / "gone.png").symlink_to("/nowhere/a.png")
     with pytest.raises(DataError, match=r"gone\.png cannot be read as an image: .*No such file"):
         ImageFolderDataModule(path=tmp_path, image_shape=SHAPE).setup("fit")
 
 
-def test_a_program_in_the_place_of_an_image_is_not_run(tmp_path):
+def test_postscript_in_place_of_an_image_is_not_run(tmp_path):
     (tmp_path / "a.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     (tmp_path / "a.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     with pytest.raises(DataError, match=r"a\.png cannot be read as an image: cannot identify"):
@@ -93,7 +93,7 @@ def test_a_program_in_the_place_of_an_image_is_not_run(tmp_path):
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "tiff", "webp"])
 @pytest.mark.parametrize("orientation", [*range(1, 9), 99])
-def test_photos_are_upright(ending, orientation, tmp_path):
+def test_photos_are_turned_upright_by_their_exif_orientation(ending, orientation, tmp_path):
     picture = np.zeros((32, 48, 3), np.uint8)
     picture[:16], picture[:, :24, 1] = (200, 0, 0), 100
     exif = Image.Exif()
@@ -109,7 +109,7 @@ def test_photos_are_upright(ending, orientation, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
-def test_pixels_of_every_kind_are_those_that_are_seen(mode, tmp_path):
+def test_every_pixel_mode_is_read_as_the_colours_it_shows(mode, tmp_path):
     picture = Image.new("RGB", (32, 32), (255, 255, 255))
     picture.paste((0, 0, 0), (0, 0, 16, 32))
     ending = {"CMYK": "jpg"}.get(mode, "png")
@@ -119,7 +119,7 @@ def test_pixels_of_every_kind_are_those_that_are_seen(mode, tmp_path):
     torch.testing.assert_close(found.int(), expected.int(), atol=3, rtol=0)
 
 
-def test_of_an_animation_the_first_image_is_read_and_a_palette_may_be_transparent(tmp_path):
+def test_an_animations_first_frame_and_a_transparent_palette_are_read(tmp_path):
     frames = [Image.new("RGB", (32, 32), colour) for colour in ((250, 0, 0), (0, 0, 250))]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     palette = frames[0].convert("P", palette=Image.Palette.ADAPTIVE)

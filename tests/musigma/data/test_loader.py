@@ -1,4 +1,4 @@
-"""The loader: every image once, in an order that depends on seed and epoch alone."""
+"""The loader serves every image once, in an order that depends only on seed and epoch."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def test_every_image_is_seen_exactly_once(count, seed):
     assert len(list(loader)) == len(loader)
 
 
-def test_batches_carry_the_images_of_their_rows():
+def test_batches_hold_the_images_and_labels_of_their_rows():
     for batch in _loader(10, shuffle_seed=3):
         assert torch.equal(batch.x.flatten().long(), batch.row)
         assert torch.equal(batch.y, batch.row)
@@ -35,7 +35,7 @@ def test_batches_carry_the_images_of_their_rows():
 @pytest.mark.parametrize("world_size", [2, 3, 4])
 @pytest.mark.parametrize("count", [8, 9, 12, 13, 16, 17, 25])
 @pytest.mark.parametrize("seed", [None, 0])
-def test_ranks_share_an_epoch_without_overlap_and_in_equal_steps(count, world_size, seed):
+def test_ranks_share_an_epoch_without_overlap_in_equally_many_steps(count, world_size, seed):
     loaders = [
         _loader(count, shuffle_seed=seed, rank=rank, world_size=world_size)
         for rank in range(world_size)
@@ -49,16 +49,16 @@ def test_ranks_share_an_epoch_without_overlap_and_in_equal_steps(count, world_si
 
 @pytest.mark.parametrize(("rank", "last"), [(0, 1.2), (1, 0.8)])
 @pytest.mark.parametrize("step_size", [8, 16])
-def test_the_batch_that_does_not_share_out_evenly_has_its_own_weight(rank, last, step_size):
+def test_an_unevenly_shared_last_batch_is_weighted_by_its_images(rank, last, step_size):
     loader = _loader(29, rank=rank, world_size=2)
     state = {"epoch": 0, "next_step": 16 // step_size, "step_size": step_size}
-    loader.load_state_dict(state)  # as two processes saved it, or four
+    loader.load_state_dict(state)  # saved by two processes, or by four
     assert [loader.weight(1, 4) for _ in loader] == [1.0, pytest.approx(last)]
 
 
 @pytest.mark.parametrize(("count", "steps"), [(29, 9), (29, 2), (32, 9), (9, 9)])
-def test_gradients_that_are_accumulated_are_those_of_all_their_images(count, steps):
-    """As the trainer takes them: the mean over three steps, of which the last may lack some."""
+def test_accumulated_gradients_are_means_over_all_their_images(count, steps):
+    """The trainer takes means over three steps, of which the last may be incomplete."""
     loaders = [_loader(count, rank=rank, world_size=2) for rank in range(2)]
     means = torch.zeros(3)
     seen = [[] for _ in means]
@@ -72,12 +72,12 @@ def test_gradients_that_are_accumulated_are_those_of_all_their_images(count, ste
         assert mean.item() == pytest.approx(sum(labels) / max(1, len(labels)), rel=1e-5)
 
 
-def test_more_ranks_than_images_is_an_error():
+def test_more_ranks_than_images_are_refused():
     with pytest.raises(ValueError, match="3 images cannot be shared by 4 processes"):
         _loader(3, world_size=4)
 
 
-def test_order_is_a_function_of_seed_and_epoch():
+def test_the_order_is_a_function_of_seed_and_epoch():
     def order(seed, epoch):
         loader = _loader(50, shuffle_seed=seed)
         loader.sampler.set_epoch(epoch)
@@ -87,18 +87,18 @@ def test_order_is_a_function_of_seed_and_epoch():
     assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1, 2)}) == 6
 
 
-def test_order_does_not_touch_the_global_random_state():
+def test_shuffling_does_not_touch_the_global_random_state():
     before = torch.get_rng_state()
     _seen(_loader(50, shuffle_seed=0))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_without_a_seed_the_order_is_the_data_sets():
+def test_without_a_seed_images_keep_the_order_of_the_data_set():
     assert _seen(_loader(11)).tolist() == list(range(11))
 
 
 @pytest.mark.parametrize("stop", [0, 1, 2, 3])
-def test_a_loaded_state_goes_on_with_the_batch_that_was_due(stop):
+def test_a_loaded_state_continues_with_the_next_batch(stop):
     loader = _loader(11, shuffle_seed=5)
     loader.sampler.set_epoch(2)
     whole = _seen(loader).tolist()
@@ -108,10 +108,10 @@ def test_a_loaded_state_goes_on_with_the_batch_that_was_due(stop):
     other.sampler.set_epoch(2)
     other.load_state_dict(loader.state_dict() if stop else {"epoch": 2, "next_step": 0})
     assert [i for rows in taken for i in rows.tolist()] + _seen(other).tolist() == whole
-    assert _seen(other).tolist() == whole  # and the state served once
+    assert _seen(other).tolist() == whole  # the state was used once only
 
 
-def test_a_state_from_the_end_of_an_epoch_skips_nothing_in_the_next():
+def test_a_state_saved_at_the_end_of_an_epoch_skips_nothing_in_the_next():
     loader = _loader(11, shuffle_seed=5)
     _seen(loader)
     other = _loader(11, shuffle_seed=5)
@@ -120,7 +120,7 @@ def test_a_state_from_the_end_of_an_epoch_skips_nothing_in_the_next():
     assert len(_seen(other)) == 11
 
 
-def test_an_epoch_that_was_cut_short_does_not_shorten_the_next():
+def test_an_unfinished_epoch_does_not_shorten_the_next():
     loader = _loader(11, shuffle_seed=5)
     next(iter(loader))
     assert len(_seen(loader)) == 11
@@ -129,7 +129,7 @@ def test_an_epoch_that_was_cut_short_does_not_shorten_the_next():
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 @pytest.mark.parametrize("batch_size", [2, 3, 4, 5])
 @pytest.mark.parametrize("seed", [None, 0])
-def test_no_batch_is_of_one_image_where_there_are_others_to_join(world_size, batch_size, seed):
+def test_a_single_image_is_never_left_as_a_batch_of_its_own(world_size, batch_size, seed):
     for count in range(2 * world_size, 50):
         loaders = [
             _loader(
@@ -148,7 +148,7 @@ def test_no_batch_is_of_one_image_where_there_are_others_to_join(world_size, bat
         assert max(map(max, sizes)) <= batch_size + 2
 
 
-def test_batches_of_one_image_are_made_where_they_are_asked_for():
+def test_batches_of_one_image_are_made_on_request():
     assert [len(batch.x) for batch in _loader(5, batch_size=1)] == [1] * 5
 
 
@@ -163,14 +163,14 @@ def test_batches_of_one_image_are_made_where_they_are_asked_for():
         (4_000, 128, [128] * 31 + [32]),
     ],
 )
-def test_a_last_image_joins_the_batch_before_and_other_batches_are_as_they_were(
+def test_a_single_last_image_joins_the_batch_before_and_other_batches_are_unchanged(
     count, batch_size, sizes
 ):
     loader = _loader(count, batch_size=batch_size, shuffle_seed=0)
     assert [len(batch.x) for batch in loader] == sizes
 
 
-def test_a_run_resumes_at_a_batch_that_was_joined():
+def test_a_loaded_state_continues_with_an_enlarged_last_batch():
     loader = _loader(9, shuffle_seed=5)
     whole = [batch.row.tolist() for batch in loader]
     assert [len(rows) for rows in whole] == [4, 5]

@@ -1,4 +1,4 @@
-"""The data module: canonical splits, and a sample that says it is one."""
+"""The MNIST data module: canonical splits, and the sample as a declared fallback."""
 
 import logging
 
@@ -23,7 +23,7 @@ def _size(loader):
     return len(loader.dataset)
 
 
-def test_files_are_split_55000_5000_10000(raw_folder):
+def test_mnist_is_split_55000_5000_10000(raw_folder):
     data = _ready(root=raw_folder.parents[1], normalization="unit")
     loaders = data.train_dataloader(), data.val_dataloader(), data.test_dataloader()
     assert [_size(loader) for loader in loaders] == [55_000, 5_000, 10_000]
@@ -35,7 +35,7 @@ def test_files_are_split_55000_5000_10000(raw_folder):
     assert torch.equal(test.y, test.row % 10)
 
 
-def test_data_dir_says_where_the_files_are(raw_folder, monkeypatch):
+def test_data_dir_is_where_the_files_are_looked_for(raw_folder, monkeypatch):
     monkeypatch.setenv("DATA_DIR", str(raw_folder.parents[1]))
     assert MNISTDataModule().raw_folder == raw_folder
 
@@ -45,7 +45,7 @@ def test_validation_images_do_not_depend_on_the_seed():
     assert torch.equal(kept[0].dataset.tensors[0], kept[1].dataset.tensors[0])
 
 
-def test_split_takes_exactly_the_number_asked_for():
+def test_a_split_has_exactly_the_requested_size():
     assert [int(split(100, size).sum()) for size in (0, 1, 50, 99)] == [0, 1, 50, 99]
     assert [int(split(100, share).sum()) for share in (0.001, 0.1, 0.5)] == [1, 10, 50]
     with pytest.raises(DataError, match="holding out 100 images leaves none of 100"):
@@ -58,7 +58,7 @@ def test_without_validation_all_60000_are_trained_on(raw_folder):
     assert data.val_dataloader() == []
 
 
-def test_sample_is_split_4000_500_500_without_overlap():
+def test_the_sample_is_split_4000_500_500_without_overlap():
     data = _ready(source="sample")
     loaders = data.train_dataloader(), data.val_dataloader(), data.test_dataloader()
     assert [_size(loader) for loader in loaders] == [4_000, 500, 500]
@@ -68,7 +68,7 @@ def test_sample_is_split_4000_500_500_without_overlap():
     assert labels.bincount().tolist() == [500] * 10
 
 
-def test_fallback_takes_the_sample_and_warns(tmp_path, caplog):
+def test_the_fallback_uses_the_sample_and_warns(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         data = _ready(root=tmp_path, mirrors=["http://127.0.0.1:9/"], fallback="sample")
     assert data.source == "sample"
@@ -76,12 +76,12 @@ def test_fallback_takes_the_sample_and_warns(tmp_path, caplog):
     assert _size(data.train_dataloader()) == 4_000
 
 
-def test_fallback_is_not_used_where_there_are_files(raw_folder):
+def test_the_fallback_is_not_used_if_there_are_files(raw_folder):
     data = _ready(root=raw_folder.parents[1], fallback="sample")
     assert data.source == "files"
 
 
-def test_the_sample_does_not_stand_for_another_data_set(tmp_path):
+def test_the_sample_never_replaces_another_data_set(tmp_path):
     data = MNISTDataModule(
         dataset="KMNIST", root=tmp_path, mirrors=["http://127.0.0.1:9/"], fallback="sample"
     )
@@ -112,7 +112,7 @@ def test_settings_out_of_range_are_refused(settings, message):
 
 
 @pytest.mark.parametrize("normalization", ["dequantize", "binarize_dynamic", "binarize_static"])
-def test_evaluated_pixels_are_drawn_once_whatever_the_seed(normalization):
+def test_random_pixels_for_evaluation_are_the_same_for_every_seed(normalization):
     sets = [
         _ready(source="sample", normalization=normalization, seed=seed, eval_batch_size=size)
         for seed, size in ((0, 500), (1, 77))
@@ -125,8 +125,8 @@ def test_evaluated_pixels_are_drawn_once_whatever_the_seed(normalization):
 
 
 @pytest.mark.slow
-def test_static_pixels_of_augmented_images_are_drawn_from_their_grey_levels():
-    """Once: from pixels that are 0 or 1 already, nearly all would be black."""
+def test_augmented_images_are_binarized_once_from_their_grey_levels():
+    """Drawn again from pixels that are 0 or 1 already, nearly all would be black."""
     settings = {"source": "sample", "normalization": "binarize_static", "num_workers": 0}
     grey = _ready(source="sample", normalization="unit").mean_image()
     augmented = _ready(**settings, augment=[v2.Identity()])
@@ -145,7 +145,7 @@ def test_static_pixels_of_augmented_images_are_drawn_from_their_grey_levels():
         assert torch.equal(found.x, expected.x)
 
 
-def test_mean_image_is_that_of_the_training_pixels():
+def test_the_mean_image_is_the_mean_of_the_normalised_training_images():
     data = _ready(source="sample")
     images = data.train_dataloader().dataset.tensors[0]
     expected = (images.double() / 255 - 0.1307).div(0.3081).mean(0).float()

@@ -35,7 +35,7 @@ COLOURED = torch.stack([GREYS[0, 0], GREYS[0, 0].T, 255 - GREYS[0, 0]])[None]
 MEANS, STDS = [0.49, 0.48, 0.45], [0.25, 0.2, 0.3]
 
 
-def test_each_channel_has_a_mean_and_a_std_of_its_own():
+def test_each_channel_can_have_its_own_mean_and_std():
     torchvision = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEANS, STDS)])
     image = Image.fromarray(COLOURED[0].permute(1, 2, 0).numpy())
     normalization = Standardize(MEANS, STDS)
@@ -49,13 +49,13 @@ def test_each_channel_has_a_mean_and_a_std_of_its_own():
 
 
 @pytest.mark.parametrize("normalization", [Standardize(0.1307, 0.3081), Unit()])
-def test_to_unit_gives_the_grey_levels_back(normalization):
+def test_to_unit_recovers_the_grey_levels(normalization):
     x = normalization(GREYS)
     assert x.dtype == torch.float32
     torch.testing.assert_close(normalization.to_unit(x), GREYS.double().div(255).float())
 
 
-def test_normalizing_leaves_the_stored_images_alone():
+def test_normalizing_does_not_change_the_stored_images():
     before = GREYS.clone()
     Standardize(0.5, 0.5)(GREYS)
     assert torch.equal(GREYS, before)
@@ -72,7 +72,7 @@ def test_binarized_pixels_are_one_with_the_probability_of_their_grey_level():
     assert torch.all((x.mean(0) - expected).abs() < 5 * error)
 
 
-def test_static_binarization_is_drawn_once_and_kept():
+def test_static_binarization_draws_once_with_a_fixed_seed():
     prepared = BinarizeStatic().prepare(MANY[:50])
     assert torch.equal(prepared, BinarizeStatic().prepare(MANY[:50]))
     x = BinarizeStatic()(prepared, torch.Generator())
@@ -114,7 +114,7 @@ def test_training_pixels_are_a_function_of_seed_epoch_and_step(name):
     assert (not torch.equal(epoch(0, 2), epoch(1, 2))) == normalization.is_random
 
 
-def test_no_images_are_normalised_to_none():
+def test_an_empty_batch_is_normalised_to_an_empty_batch():
     none = torch.zeros(0, 1, 4, 4, dtype=torch.uint8)
     found = normalized_by_index(BinarizeDynamic(), none, torch.arange(0))
     assert found.shape == none.shape

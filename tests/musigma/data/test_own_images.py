@@ -1,4 +1,4 @@
-"""A folder of image files and a file of tensors as data sets."""
+"""Image folders and tensor files as data sets."""
 
 import os
 from types import SimpleNamespace
@@ -35,7 +35,7 @@ def _sizes(data):
     return [len(loader.dataset) for loader in loaders]
 
 
-def test_a_folder_is_what_torchvision_s_image_folder_reads(tmp_path):
+def test_an_image_folder_equals_torchvisions(tmp_path):
     write_folder(tmp_path / "train", *coloured_shapes(12))
     write_folder(tmp_path / "test", *coloured_shapes(6, seed=1))
     data = ImageFolderDataModule(path=tmp_path, image_shape=SHAPE)
@@ -47,7 +47,7 @@ def test_a_folder_is_what_torchvision_s_image_folder_reads(tmp_path):
             assert np.array_equal(image.permute(1, 2, 0).numpy(), np.asarray(file))
 
 
-def test_without_a_test_set_of_its_own_a_fixed_tenth_is_held_out(tmp_path):
+def test_without_a_test_set_a_fixed_tenth_is_held_out(tmp_path):
     images, labels = coloured_shapes(50)
     write_folder(tmp_path / "folder", images, labels)
     np.savez(tmp_path / "file.npz", images=images.numpy(), labels=labels.numpy())
@@ -62,13 +62,13 @@ def test_without_a_test_set_of_its_own_a_fixed_tenth_is_held_out(tmp_path):
         assert len(both.flatten(1).unique(dim=0)) == 50
 
 
-def test_files_in_no_folder_have_no_class(tmp_path):
+def test_files_outside_class_folders_have_no_class(tmp_path):
     write_folder(tmp_path, coloured_shapes(20)[0])
     _, labels = ImageFolderDataModule(path=tmp_path, image_shape=SHAPE).read(train=True)
     assert labels.tolist() == [-1] * 18
 
 
-def test_images_are_scaled_and_cut_to_fit(tmp_path):
+def test_images_are_scaled_and_cropped_to_the_image_shape(tmp_path):
     picture = np.zeros((40, 80, 3), np.uint8)
     picture[:, :, 0] = np.linspace(0, 255, 80)
     Image.fromarray(picture).save(tmp_path / "wide.png")
@@ -77,7 +77,7 @@ def test_images_are_scaled_and_cut_to_fit(tmp_path):
     grey, wide = torch.cat([data.read(train)[0] for train in (True, False)]).sort(0).values
     del grey
     assert wide.shape == (3, 20, 20)
-    # Half as large and without a quarter on each side: what is left is the middle half.
+    # Scaled to half its size and cropped by a quarter on each side: the middle half remains.
     middle = torch.linspace(0, 255, 80)[20:60].reshape(20, 2).mean(1)
     torch.testing.assert_close(wide[0].amax(0).float(), middle.clamp(min=99), atol=3, rtol=0)
 
@@ -99,7 +99,7 @@ def test_a_tensor_file_of_each_kind_is_read(name, tmp_path):
 
 
 @pytest.mark.parametrize("with_test", [False, True])
-def test_validation_images_of_a_tensor_file_are_the_validation_set(with_test, tmp_path):
+def test_val_images_of_a_tensor_file_are_the_validation_set(with_test, tmp_path):
     sets = {"": coloured_shapes(20), "val_": coloured_shapes(7, seed=1)}
     if with_test:
         sets["test_"] = coloured_shapes(5, seed=2)
@@ -112,7 +112,7 @@ def test_validation_images_of_a_tensor_file_are_the_validation_set(with_test, tm
         assert torch.equal(found, expected)
 
 
-def test_other_arrays_in_a_tensor_file_and_its_memory_layout_do_not_matter(tmp_path):
+def test_other_arrays_bool_labels_and_memory_layout_of_a_tensor_file_do_not_matter(tmp_path):
     images = np.asfortranarray(IMAGES.numpy())
     labels = (LABELS == 0).numpy()
     names = np.array(["disc", "square"])
@@ -124,18 +124,18 @@ def test_other_arrays_in_a_tensor_file_and_its_memory_layout_do_not_matter(tmp_p
     assert _by_rows(*both) == _by_rows(IMAGES, (LABELS == 0).long())
 
 
-class _Runs:
+class _Code:
     def __reduce__(self):
         return exec, ("raise SystemExit('it ran')",)
 
 
 @pytest.mark.parametrize("ending", ["npz", "pt"])
-def test_nothing_in_a_tensor_file_runs(ending, tmp_path):
+def test_code_in_a_tensor_file_is_not_run(ending, tmp_path):
     path = tmp_path / f"images.{ending}"
     if ending == "npz":
-        np.savez(path, images=np.array([_Runs()], dtype=object))
+        np.savez(path, images=np.array([_Code()], dtype=object))
     else:
-        torch.save({"images": _Runs()}, path)
+        torch.save({"images": _Code()}, path)
     with pytest.raises(DataError, match="cannot be read"):
         TensorFileDataModule(path=path, image_shape=SHAPE).prepare_data()
 
@@ -176,7 +176,7 @@ IMAGES, LABELS = coloured_shapes(20)
     ],
 )
 @pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
-def test_a_tensor_file_that_is_not_as_it_should_be_is_named(arrays, message, tmp_path):
+def test_a_malformed_tensor_file_is_reported(arrays, message, tmp_path):
     torch.save(arrays, tmp_path / "images.pt")
     data = TensorFileDataModule(path=tmp_path / "images.pt", image_shape=SHAPE)
     with pytest.raises(DataError, match=message):
@@ -193,7 +193,7 @@ def test_a_tensor_file_that_is_not_as_it_should_be_is_named(arrays, message, tmp
         ("notes.txt", r"should be a file that ends in \.npz, \.pt, \.safetensors"),
     ],
 )
-def test_a_file_that_is_none_of_these_is_named(name, message, tmp_path):
+def test_a_missing_damaged_or_unknown_tensor_file_is_reported(name, message, tmp_path):
     (tmp_path / "damaged.safetensors").write_bytes(b"no tensors")
     (tmp_path / "text.npz").write_text("1 2 3")
     with (tmp_path / "array.npz").open("wb") as file:
@@ -221,7 +221,7 @@ def _another_class(folder):
         (_another_class, "test holds the class 'stripes', and .*train does not"),
     ],
 )
-def test_a_folder_that_is_not_as_it_should_be_is_named(make, message, tmp_path):
+def test_a_malformed_image_folder_is_reported(make, message, tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
     make(folder)
@@ -255,7 +255,7 @@ def test_settings_out_of_range_are_refused(settings, message):
 
 
 def _photos(folder, *sets):
-    """A folder with such sets of 20 images each, all different; set → its images and labels."""
+    """Write sets of 20 different images each; return name of the set → images and labels."""
     found = {}
     for seed, name in enumerate(sets):
         found[name] = coloured_shapes(20, seed=seed)
@@ -271,7 +271,7 @@ def _by_rows(images, labels):
 
 @pytest.mark.parametrize("val", ["val", "valid", "validation", "Val", "VALIDATION"])
 @pytest.mark.parametrize("train", ["train", "Train"])
-def test_a_folder_of_validation_images_is_the_validation_set(train, val, tmp_path):
+def test_a_val_folder_is_the_validation_set(train, val, tmp_path):
     photos = _photos(tmp_path, train, val)
     data = ImageFolderDataModule(path=tmp_path, image_shape=SHAPE, val_size=0.5)
     assert _sizes(data) == [18, 20, 2]
@@ -282,7 +282,7 @@ def test_a_folder_of_validation_images_is_the_validation_set(train, val, tmp_pat
     assert torch.equal(alone.read(train=False)[0], data.read(train=False)[0])
 
 
-def test_with_three_folders_each_is_its_set(tmp_path):
+def test_train_val_and_test_folders_are_the_three_sets(tmp_path):
     photos = _photos(tmp_path, "train", "val", "test")
     data = ImageFolderDataModule(path=tmp_path, image_shape=SHAPE, val_size=0)
     assert _sizes(data) == [20, 20, 20]
@@ -298,7 +298,7 @@ def test_a_training_folder_alone_is_not_a_class(tmp_path):
     assert sorted(set(data.read(train=True)[1].tolist())) == [0, 1, 2]
 
 
-def test_sets_may_have_no_classes(tmp_path):
+def test_train_and_val_folders_may_have_no_classes(tmp_path):
     for seed, name in enumerate(("train", "val")):
         write_folder(tmp_path / name, coloured_shapes(20, seed=seed)[0])
     data = ImageFolderDataModule(path=tmp_path, image_shape=SHAPE)
@@ -306,7 +306,7 @@ def test_sets_may_have_no_classes(tmp_path):
     assert data.read_validation()[1].unique().tolist() == [-1]
 
 
-def test_a_class_may_have_the_name_of_a_set(tmp_path):
+def test_a_class_can_be_named_like_a_set(tmp_path):
     for seed, name in enumerate(("bus", "train", "invalid", "valid")):
         write_folder(tmp_path / name, coloured_shapes(5, seed=seed)[0])
     data = ImageFolderDataModule(path=tmp_path / "x", image_shape=SHAPE)
@@ -321,7 +321,7 @@ def test_a_class_may_have_the_name_of_a_set(tmp_path):
     assert sum(other.read(train=True)[1].bincount().tolist()) == 9
 
 
-def test_hidden_folders_and_those_of_macos_do_not_count(tmp_path):
+def test_hidden_folders_and_those_of_macos_are_ignored(tmp_path):
     _photos(tmp_path, "train")
     for place in ("train/.ipynb_checkpoints", "train/disc/.thumbnails", "__MACOSX/train/disc"):
         write_folder(tmp_path / place, coloured_shapes(3)[0])
@@ -330,7 +330,7 @@ def test_hidden_folders_and_those_of_macos_do_not_count(tmp_path):
     assert set(data.read(train=True)[1].tolist()) == {0, 1, 2}
 
 
-def test_links_to_folders_are_followed_and_loops_are_not(tmp_path):
+def test_links_to_folders_are_followed_without_looping(tmp_path):
     _photos(tmp_path, "elsewhere")
     (tmp_path / "photos").mkdir()
     for name in ("disc", "square"):
@@ -389,7 +389,7 @@ def _another_class_in_val(folder):
         (_another_class_in_val, r"val holds the class 'cat', and .*train does not"),
     ],
 )
-def test_folders_of_sets_that_do_not_fit_are_named(make, message, tmp_path):
+def test_folders_of_sets_that_contradict_each_other_are_reported(make, message, tmp_path):
     make(tmp_path)
     with pytest.raises(DataError, match=message):
         ImageFolderDataModule(path=tmp_path, image_shape=SHAPE).prepare_data()
@@ -404,7 +404,7 @@ def _file(place):
 )
 @pytest.mark.parametrize("use", ["prepare_data", "setup"])
 @pytest.mark.parametrize("kind", [ImageFolderDataModule, TensorFileDataModule])
-def test_a_path_that_is_something_else_is_one_error(kind, use, make, tmp_path):
+def test_a_path_to_the_wrong_kind_of_file_is_reported(kind, use, make, tmp_path):
     make(tmp_path / "x.npz")
     for path in ("x.npz", "x.npz/below.npz"):
         data = kind(path=tmp_path / path, image_shape=SHAPE)
@@ -414,12 +414,12 @@ def test_a_path_that_is_something_else_is_one_error(kind, use, make, tmp_path):
 
 @pytest.mark.parametrize("kind", [ImageFolderDataModule, TensorFileDataModule])
 @pytest.mark.parametrize("name", ["x" * 300 + ".npz", "a\0b.npz", "~nobody-here/a.npz"])
-def test_a_path_that_cannot_be_a_name_is_one_error(kind, name, tmp_path):
+def test_an_impossible_path_is_reported(kind, name, tmp_path):
     with pytest.raises(DataError, match="npz"):
         kind(path=name if name[0] == "~" else tmp_path / name, image_shape=SHAPE).prepare_data()
 
 
-def test_a_folder_that_nobody_may_look_into_is_one_error(tmp_path, monkeypatch):
+def test_a_folder_without_read_permission_is_reported(tmp_path, monkeypatch):
     _photos(tmp_path, "train", "val")
     scandir = os.scandir
 
@@ -444,7 +444,7 @@ def test_a_damaged_image_of_any_set_is_found_before_training(tmp_path):
             data.setup("fit")
 
 
-def test_too_few_images_name_the_data_and_the_setting(tmp_path):
+def test_too_few_images_are_reported_with_the_data_and_the_setting(tmp_path):
     write_folder(tmp_path / "one", IMAGES[:1])
     write_folder(tmp_path / "two", IMAGES[:2])
     one, two = (
@@ -456,7 +456,7 @@ def test_too_few_images_name_the_data_and_the_setting(tmp_path):
         two.setup("fit")
 
 
-def test_fewer_images_than_processes_is_found_before_training(tmp_path):
+def test_fewer_images_than_processes_are_refused_before_training(tmp_path):
     write_folder(tmp_path, IMAGES[:5])
     data = ImageFolderDataModule(path=tmp_path, image_shape=SHAPE, val_size=1)
     data.trainer = SimpleNamespace(
@@ -470,7 +470,7 @@ GREYS = torch.zeros(20, *SHAPE, dtype=torch.uint8)
 
 
 class Given(ImageDataModule):
-    """Reads what it is given."""
+    """A data module that reads the given arrays."""
 
     def __init__(self, images, labels):
         super().__init__(image_shape=SHAPE)
@@ -489,12 +489,12 @@ class Given(ImageDataModule):
         (GREYS, LABELS[:9], r"train labels are torch.int64 \[9\], and should .* \[20\]"),
     ],
 )
-def test_what_a_class_of_one_s_own_reads_is_checked(images, labels, fault):
+def test_images_read_by_a_users_class_are_checked(images, labels, fault):
     with pytest.raises(DataError, match=fault):
         Given(images, labels).setup("fit")
 
 
-def test_an_item_without_an_image_by_its_name_is_named():
+def test_an_item_without_the_key_of_its_image_is_reported():
     items = [{"image": GREYS[0], "target": 0.5}]
     data = DatasetDataModule(dataset=lambda: items, image_shape=SHAPE)
     with pytest.raises(DataError, match="item 0 has the keys image, target, and should have its"):

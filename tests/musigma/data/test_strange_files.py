@@ -1,4 +1,4 @@
-"""Images from elsewhere: what is in a file never runs, and folders of sets are not classes."""
+"""Image data from elsewhere: no code is run, and folders of sets are not taken for classes."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ class _Code:
         return (print, ("ran",))
 
 
-def test_code_in_a_pt_file_does_not_run_and_nobody_is_told_how_to_run_it(tmp_path, capsys):
+def test_code_in_a_pt_file_is_not_run_nor_suggested_to_be_run(tmp_path, capsys):
     path = tmp_path / "images.pt"
     torch.save({"images": torch.zeros(9, 1, 2, 2, dtype=torch.uint8), "labels": _Code()}, path)
     with pytest.raises(DataError, match="holds more than tensors and plain values$") as error:
@@ -23,7 +23,7 @@ def test_code_in_a_pt_file_does_not_run_and_nobody_is_told_how_to_run_it(tmp_pat
     assert capsys.readouterr().out == ""
 
 
-def test_training_and_testing_are_sets_and_no_classes(tmp_path):
+def test_folders_called_training_and_testing_are_sets_and_not_classes(tmp_path):
     for name in ("Training", "testing"):
         for label in ("a", "b"):
             (tmp_path / name / label).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Images that are read by worker processes: image folders, and data sets of any class."""
+"""Images streamed by worker processes: image folders, and PyTorch datasets of any class."""
 
 import logging
 import multiprocessing
@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import get_worker_info
 
 from musigma.data import DatasetDataModule, ImageFolderDataModule, image_folder
-from shapes import Shapes, Tape, coloured_shapes, write_folder
+from shapes import Shapes, ShapeStream, coloured_shapes, write_folder
 from workbench.errors import DataError
 from workbench.runs.weights import load_checkpoint
 
@@ -25,13 +25,13 @@ IMAGES, LABELS = coloured_shapes(60, side=16)
 
 @pytest.fixture
 def small():
-    """No setting of MNIST's."""
+    """The overrides of a short run, without settings of MNIST."""
     return SMALL
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """An image folder as settings."""
+    """The overrides that choose an image folder."""
     write_folder(tmp_path / "shapes", IMAGES, LABELS)
     return (
         *("data=image_folder", f"data.path={tmp_path}/shapes", "data.image_shape=[3,16,16]"),
@@ -41,13 +41,11 @@ def folder(tmp_path):
 
 
 @pytest.mark.slow
-def test_stopped_in_the_middle_of_a_streamed_epoch_it_ends_with_the_bits_of_images_in_memory(
+def test_a_run_resumed_within_a_streamed_epoch_equals_training_from_memory(
     folder, resuming, run_here, capfd
 ):
-    streamed = resuming.ends_in_the_same_bits(
-        *folder, FLIPPED, "data.stream=true", "data.num_workers=1"
-    )
-    assert "Exception ignored" not in capfd.readouterr().err  # in a worker, by its garbage
+    streamed = resuming.check_same_bits(*folder, FLIPPED, "data.stream=true", "data.num_workers=1")
+    assert "Exception ignored" not in capfd.readouterr().err  # in a destructor
     assert multiprocessing.active_children() == []
     in_memory = load_checkpoint(run_here(*folder, FLIPPED, "data.stream=false").checkpoint("last"))
     for name, value in in_memory["state_dict"].items():
@@ -58,16 +56,21 @@ def test_stopped_in_the_middle_of_a_streamed_epoch_it_ends_with_the_bits_of_imag
 @pytest.mark.parametrize(
     ("kind", "place"),
     [
-        ("Tape", (0, 3)),  # the last batch of an epoch
+        ("ShapeStream", (0, 3)),  # the last batch of an epoch
         *(
             pytest.param(*case, marks=pytest.mark.exhaustive)
-            for case in (("Shapes", (1, 1)), ("Shapes", (0, 3)), ("Tape", (0, 1)), ("Tape", (1, 1)))
+            for case in (
+                ("Shapes", (1, 1)),
+                ("Shapes", (0, 3)),
+                ("ShapeStream", (0, 1)),
+                ("ShapeStream", (1, 1)),
+            )
         ),
     ],
 )
-def test_any_data_set_class_trains_and_resumes_to_the_same_bits(kind, place, resuming, monkeypatch):
+def test_any_dataset_class_trains_and_resumes_to_the_same_bits(kind, place, resuming, monkeypatch):
     monkeypatch.setenv("MUSIGMA_TRUSTED", "shapes")
-    resuming.ends_in_the_same_bits(
+    resuming.check_same_bits(
         *("data=dataset", f"data.dataset._target_=shapes.{kind}", "data.batch_size=10"),
         *("data.image_shape=[3,16,16]", "+data.test.split=test", "+data.val.split=val"),
         *("data.num_workers=1", FLIPPED),
@@ -87,15 +90,15 @@ def test_any_data_set_class_trains_and_resumes_to_the_same_bits(kind, place, res
         ({"splits": "train"}, "data.dataset: TypeError: .*unexpected keyword argument 'splits'"),
     ],
 )
-def test_what_is_wrong_with_a_data_set_is_one_clear_line_before_training(settings, message):
+def test_mistakes_in_a_dataset_are_reported_in_one_line_before_training(settings, message):
     data = DatasetDataModule(dataset=partial(Shapes, **settings), image_shape=SHAPE)
     with pytest.raises(DataError, match=message) as error:
         data.prepare_data()
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("kind", [pytest.param(Shapes, marks=pytest.mark.exhaustive), Tape])
-def test_a_worker_that_is_killed_is_told_with_what_to_do(kind, monkeypatch):
+@pytest.mark.parametrize("kind", [pytest.param(Shapes, marks=pytest.mark.exhaustive), ShapeStream])
+def test_a_killed_worker_is_reported_with_what_to_do(kind, monkeypatch):
     def read(self, index):
         if get_worker_info():
             os.kill(os.getpid(), signal.SIGKILL)
@@ -116,15 +119,15 @@ class _Bands(torch.utils.data.Dataset):
         return torch.full((5, 4, 6), index, dtype=torch.uint8)
 
 
-def test_tensors_of_a_data_set_may_have_any_number_of_channels():
+def test_a_dataset_of_tensors_can_have_any_number_of_channels():
     data = DatasetDataModule(dataset=_Bands, image_shape=(5, 4, 6), num_workers=0)
     data.setup("fit")
     assert next(iter(data.train_dataloader())).x.shape[1:] == (5, 4, 6)
 
 
-def test_a_damaged_image_is_found_when_it_is_streamed(tmp_path):
+def test_a_damaged_image_is_reported_when_it_is_streamed(tmp_path):
     write_folder(tmp_path, IMAGES)
-    for path in tmp_path.iterdir():  # whichever are held out
+    for path in tmp_path.iterdir():  # all of them, as any may be held out
         path.write_bytes(path.read_bytes()[:60])
     data = ImageFolderDataModule(path=tmp_path, image_shape=SHAPE, stream=True, num_workers=0)
     data.prepare_data()
@@ -132,7 +135,9 @@ def test_a_damaged_image_is_found_when_it_is_streamed(tmp_path):
         list(data.setup("fit") or data.train_dataloader())
 
 
-def test_a_folder_beyond_memory_is_streamed_and_that_is_said(tmp_path, monkeypatch, caplog):
+def test_a_folder_too_large_for_memory_is_streamed_and_the_log_says_so(
+    tmp_path, monkeypatch, caplog
+):
     write_folder(tmp_path, IMAGES)
     caplog.set_level(logging.INFO)
     for free, is_streamed in ((1e9, False), (100.0, True)):

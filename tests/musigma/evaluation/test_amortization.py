@@ -1,4 +1,4 @@
-"""The gap between log p(x) and the ELBO, taken apart where both parts are known."""
+"""The gap between log p(x) and the ELBO, split where both parts are known."""
 
 import pytest
 import torch
@@ -13,10 +13,10 @@ def _best(model, x):
     return best_elbo(model, x, generator=torch.Generator().manual_seed(0))
 
 
-def test_where_the_family_holds_the_posterior_the_best_elbo_is_log_p():
+def test_the_best_elbo_is_log_p_if_the_family_contains_the_posterior():
     known = LinearGaussian(count=20)
     best = _best(known.model(shift=0.3, stretch=1.7), known.x)
-    # The encoder's own ELBO is far below, all of it the gap of amortisation.
+    # The encoder's own ELBO is far below: the whole gap is one of amortisation.
     assert (known.log_p() - known.elbo(shift=0.3, stretch=1.7)).min() > 0.3
     torch.testing.assert_close(best, known.log_p(), atol=0.05, rtol=0)
 
@@ -26,7 +26,7 @@ def test_a_perfect_encoder_cannot_be_improved():
     torch.testing.assert_close(_best(known.model(), known.x), known.log_p(), atol=0.05, rtol=0)
 
 
-def test_the_model_is_left_as_it_was():
+def test_searching_for_the_best_elbo_does_not_change_the_model():
     known = LinearGaussian(count=5)
     model = known.model(shift=0.3)
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Estimators of models without a closed form, and when they have no meaning."""
+"""Estimators of log p(x) on models without a closed form, and where they do not apply."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_quadrature_and_importance_weights_agree_on_a_nonlinear_model(likelihood
     assert torch.all(weighted.elbo < exact.log_p)
 
 
-def test_estimates_do_not_depend_on_how_many_codes_are_decoded_at_once(monkeypatch):
+def test_quadrature_does_not_depend_on_how_many_codes_are_decoded_at_once(monkeypatch):
     torch.manual_seed(0)
     model = Autoencoder(MLP((8,), (8,)), Bernoulli(), image_shape=(1, 3, 3)).double().eval()
     x = torch.rand(5, 1, 3, 3).round().double()
@@ -87,7 +87,7 @@ def test_pareto_k_needs_a_tail():
         (Laplace(), "point", ELBO(), None, "is a point"),
     ],
 )
-def test_what_has_no_meaning_is_refused_with_a_reason(
+def test_log_p_and_importance_weights_without_meaning_are_refused_with_a_reason(
     likelihood, posterior, objective, log_p, weights
 ):
     model = Autoencoder(MLP(), likelihood, posterior=posterior)

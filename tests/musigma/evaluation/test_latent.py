@@ -51,7 +51,7 @@ def test_units_are_active_above_a_variance_of_a_hundredth():
     assert active_units(mu, torch.ones(4)).tolist() == [False, False, True, True]
 
 
-def test_signal_to_noise_is_a_ratio_of_variances_whatever_the_scale():
+def test_signal_to_noise_is_a_ratio_of_variances_at_any_scale():
     signs = torch.tensor([[1.0], [-1.0]])
     mu, std = signs * torch.tensor([3.0, 0.5]), torch.tensor([[1.0, 2.0], [1.0, 0.0]])
     expected = torch.tensor([9.0, 0.125]).double()
@@ -59,7 +59,7 @@ def test_signal_to_noise_is_a_ratio_of_variances_whatever_the_scale():
     torch.testing.assert_close(signal_to_noise(100 * mu, 100 * std), expected)
 
 
-def test_stds_that_a_head_has_driven_down_are_at_the_floor():
+def test_stds_driven_down_by_a_head_count_as_at_the_floor():
     head = NormalHead(features=1, latent_dim=4)
     with torch.no_grad():
         head.raw_std.weight.zero_()
@@ -69,7 +69,7 @@ def test_stds_that_a_head_has_driven_down_are_at_the_floor():
 
 
 @pytest.mark.parametrize("d", [1, 3])
-def test_moments_of_the_aggregated_posterior_are_those_of_its_draws(d):
+def test_moments_of_the_aggregated_posterior_equal_those_of_draws(d):
     mu, std = _encoder(count=10, d=d)
     draws = mu + std * torch.randn(100_000, *mu.shape, generator=_generator(), dtype=torch.float64)
     moments = aggregated_posterior(mu, std)
@@ -86,7 +86,7 @@ def test_the_true_posteriors_of_a_linear_gaussian_model_aggregate_to_the_prior()
     assert gaussian_kl_to_prior(moments) < 1e-3
 
 
-def test_divergence_of_moments_is_that_of_the_gaussian_with_these_moments():
+def test_divergence_from_moments_is_the_kl_of_the_gaussian_with_these_moments():
     moments = aggregated_posterior(*_encoder())
     prior = MultivariateNormal(torch.zeros(3).double(), torch.eye(3).double())
     expected = kl_divergence(MultivariateNormal(*moments), prior).item()
@@ -105,7 +105,7 @@ def test_mutual_information_of_a_linear_gaussian_model_is_known(d, sigma):
     assert found.mean().item() == pytest.approx(-std[0].log().sum().item(), abs=4 * error)
 
 
-def test_mutual_information_is_that_under_the_mixture_by_torch_distributions():
+def test_mutual_information_equals_that_of_torchs_mixture():
     mu, std = _encoder()
     z = mu + std * torch.randn(mu.shape, generator=_generator(), dtype=torch.float64)
     posteriors = Independent(Normal(mu, std), 1)
@@ -122,24 +122,24 @@ def test_mutual_information_does_not_depend_on_how_many_draws_are_held_at_once(m
     torch.testing.assert_close(mutual_information(mu, std, generator=_generator()), expected)
 
 
-def test_codes_far_apart_tell_log_n_nats_and_no_more():
+def test_mutual_information_of_separated_codes_is_log_n():
     mu, std = torch.arange(1000.0).unsqueeze(1), torch.full((1000, 1), 1e-6)
     found = mutual_information(mu, std, generator=_generator())
     torch.testing.assert_close(found, torch.full((1000,), math.log(1000)).double())
 
 
-def test_a_collapsed_posterior_tells_nothing():
+def test_mutual_information_of_a_collapsed_posterior_is_zero():
     found = mutual_information(torch.zeros(100, 2), torch.ones(100, 2), generator=_generator())
     torch.testing.assert_close(found, torch.zeros(100).double())
 
 
-def test_the_rate_is_the_information_and_at_least_the_divergence_of_the_moments():
+def test_the_rate_exceeds_the_information_by_at_least_the_divergence_from_moments():
     mu, std = _encoder(count=2000)
     found = mutual_information(mu, std, generator=_generator())
     rest = rate_per_dimension(mu, std).sum() - found.mean()
     assert rest > gaussian_kl_to_prior(aggregated_posterior(mu, std)) > 0
 
 
-def test_a_point_has_no_mutual_information():
+def test_mutual_information_of_a_point_posterior_is_refused():
     with pytest.raises(ValueError, match="density"):
         mutual_information(torch.zeros(3, 2), torch.zeros(3, 2), generator=_generator())

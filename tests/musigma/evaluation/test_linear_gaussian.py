@@ -18,7 +18,7 @@ def _generator():
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
-def test_encoder_gives_the_true_posterior(d):
+def test_the_oracles_encoder_gives_the_true_posterior(d):
     oracle = LinearGaussian(d)
     torch.testing.assert_close(tuple(oracle.model().encode(oracle.x)), oracle.posterior())
 
@@ -33,7 +33,7 @@ def test_with_the_true_posterior_every_weight_is_p_of_x(d):
 
 
 @pytest.mark.parametrize(("shift", "stretch"), [(0.0, 1.0), (0.3, 1.0), (0.0, 1.4), (0.2, 0.8)])
-def test_elbo_is_log_p_less_the_divergence_of_the_posteriors(shift, stretch):
+def test_the_elbo_is_log_p_minus_the_divergence_of_the_posteriors(shift, stretch):
     oracle = LinearGaussian()
     estimate = importance_estimate(
         oracle.model(shift, stretch), oracle.x, samples=2000, generator=_generator()
@@ -45,7 +45,7 @@ def test_elbo_is_log_p_less_the_divergence_of_the_posteriors(shift, stretch):
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
-def test_importance_weighted_nll_lies_within_its_standard_errors(d):
+def test_importance_weighted_log_p_is_within_its_standard_errors(d):
     oracle = LinearGaussian(d)
     estimate = importance_estimate(
         oracle.model(0.2, 1.2), oracle.x, samples=2000, generator=_generator()
@@ -56,7 +56,7 @@ def test_importance_weighted_nll_lies_within_its_standard_errors(d):
     assert torch.all(estimate.pareto_k < 0.7)
 
 
-def test_too_narrow_a_posterior_is_seen_in_the_tail_of_its_weights():
+def test_a_too_narrow_posterior_shows_in_pareto_k():
     oracle = LinearGaussian()
     narrow = importance_estimate(
         oracle.model(0.0, 0.3), oracle.x, samples=2000, generator=_generator()
@@ -79,7 +79,7 @@ def test_quadrature_in_float32_is_exact_to_a_thousandth_of_a_nat():
     torch.testing.assert_close(estimate.log_p, oracle.log_p()[::5], rtol=0, atol=1e-3)
 
 
-def test_quadrature_says_so_where_its_grid_is_too_coarse():
+def test_quadrature_reports_a_grid_that_is_too_coarse():
     oracle = LinearGaussian(sigma=0.004)
     coarse = quadrature_estimate(oracle.model(), oracle.x[:20], side=64, divisions=1)
     assert not coarse.converged.any()
@@ -88,7 +88,7 @@ def test_quadrature_says_so_where_its_grid_is_too_coarse():
     torch.testing.assert_close(fine.log_p, oracle.log_p()[:20], rtol=0, atol=1e-3)
 
 
-def test_quadrature_says_so_where_the_codes_lie_beyond_its_rim():
+def test_quadrature_reports_codes_beyond_its_grid():
     oracle = LinearGaussian(d=1)
     far = (oracle.b + 9 * oracle.w[:, 0] * 10).reshape(1, 1, 3, 4)
     assert not quadrature_estimate(oracle.model(), far).converged.any()
@@ -100,8 +100,8 @@ def test_quadrature_refuses_three_dimensions():
 
 
 @pytest.mark.exhaustive
-def test_trained_on_its_data_the_vae_reaches_the_optimum():
-    """The maximum-likelihood log p(x) of probabilistic PCA, by its eigenvalues."""
+def test_a_vae_trained_on_the_oracles_data_reaches_the_maximum_likelihood():
+    """The optimum is the log-likelihood of probabilistic PCA, in closed form by eigenvalues."""
     oracle = LinearGaussian(count=2000)
     values = torch.linalg.eigvalsh(torch.cov(oracle.flat.T, correction=0)).flip(0)
     d, p = oracle.d, len(values)

@@ -18,7 +18,7 @@ PROBES = [linear_probe, neighbours_probe]
 
 
 def _split(mu, y):
-    """Training, validation and test codes, drawn alike."""
+    """Split codes into training, validation and test sets."""
     sizes = [len(mu) // 2, len(mu) // 4, len(mu) - len(mu) // 2 - len(mu) // 4]
     return [Codes(*parts) for parts in zip(mu.split(sizes), y.split(sizes), strict=True)]
 
@@ -48,14 +48,14 @@ def test_probes_come_near_the_best_possible_accuracy(probe, distance):
 
 
 @pytest.mark.parametrize("probe", PROBES)
-def test_shuffled_labels_cannot_be_read_off(probe):
+def test_random_labels_are_predicted_only_by_chance(probe):
     generator = torch.Generator().manual_seed(0)
     mu = torch.randn(4000, 4, generator=generator)
     found = probe(*_split(mu, torch.randint(0, 10, (4000,), generator=generator)))
     assert found.accuracy == pytest.approx(0.1, abs=4 * found.error)
 
 
-def test_neighbours_see_what_no_line_divides():
+def test_neighbours_separate_classes_that_no_line_does():
     codes = _split(*_checkerboard())
     assert linear_probe(*codes).accuracy < 0.6
     assert neighbours_probe(*codes).accuracy > 0.9
@@ -67,7 +67,7 @@ def test_few_neighbours_are_chosen_for_fine_classes_and_many_for_noisy_ones():
 
 
 @pytest.mark.parametrize("probe", PROBES)
-def test_test_codes_decide_nothing_but_the_accuracy(probe):
+def test_test_codes_affect_only_the_accuracy(probe):
     train, val, test = _split(*_two_gaussians(1.0))
     found = probe(train, val, test)
     opposite = probe(train, val, Codes(test.mu, 1 - test.y))
@@ -77,14 +77,14 @@ def test_test_codes_decide_nothing_but_the_accuracy(probe):
     assert moved.accuracy == pytest.approx(test.y.float().mean().item())
 
 
-def test_the_scale_of_the_codes_does_not_matter_to_a_linear_probe():
+def test_a_linear_probe_does_not_depend_on_the_scale_of_the_codes():
     mu, y = _two_gaussians(1.0)
     scaled = mu * torch.tensor([1e-3, 1.0, 1e3]) + 50
     expected = linear_probe(*_split(mu, y))
     assert linear_probe(*_split(scaled, y)) == pytest.approx(expected, abs=1e-3)
 
 
-def test_dimensions_that_carry_nothing_do_not_disturb_neighbours():
+def test_inactive_dimensions_do_not_disturb_the_neighbours_probe():
     mu, y = _two_gaussians(4.0)
     dead = 1e-3 * torch.randn(len(mu), 30, generator=torch.Generator().manual_seed(0))
     assert neighbours_probe(*_split(torch.cat([mu, dead], 1), y)).accuracy > 0.99
@@ -97,7 +97,7 @@ def test_probing_again_gives_the_same_bits(probe):
 
 
 @pytest.mark.parametrize("probe", PROBES)
-def test_fitted_on_no_more_training_codes_than_the_limit(probe, monkeypatch):
+def test_a_probe_is_fitted_on_no_more_training_codes_than_the_limit(probe, monkeypatch):
     monkeypatch.setattr("musigma.evaluation.probes.TRAINING_CODES", 50)
     train, val, test = _split(*_two_gaussians(1.0))
     order = torch.randperm(len(train.mu), generator=torch.Generator().manual_seed(0))
@@ -107,13 +107,13 @@ def test_fitted_on_no_more_training_codes_than_the_limit(probe, monkeypatch):
 
 
 @pytest.mark.parametrize("probe", PROBES)
-def test_without_validation_codes_nothing_can_be_chosen(probe):
+def test_a_probe_without_validation_codes_is_refused(probe):
     train, _, test = _split(*_two_gaussians(1.0))
     with pytest.raises(ValueError, match="validation"):
         probe(train, Codes(train.mu[:0], train.y[:0]), test)
 
 
-def test_clusters_that_are_the_classes_agree_with_them_wholly():
+def test_clusters_equal_to_the_classes_have_full_agreement():
     generator = torch.Generator().manual_seed(0)
     y = torch.randint(0, 10, (2000,), generator=generator)
     centres = 100 * torch.randn(10, 4, generator=generator)
@@ -121,11 +121,11 @@ def test_clusters_that_are_the_classes_agree_with_them_wholly():
     assert cluster_agreement(train, test) == pytest.approx(ClusterAgreement(1.0, 1.0, 10))
     renamed = Codes(test.mu, (test.y + 3) % 10)
     assert cluster_agreement(train, renamed) == pytest.approx(ClusterAgreement(1.0, 1.0, 10))
-    elsewhere = Codes(test.mu + 1e6, test.y)  # all in the one cluster that lies that way
+    elsewhere = Codes(test.mu + 1e6, test.y)  # all nearest to one cluster
     assert cluster_agreement(train, elsewhere) == pytest.approx(ClusterAgreement(0.0, 0.0, 10))
 
 
-def test_clusters_of_shuffled_codes_agree_by_chance():
+def test_clusters_of_random_codes_agree_only_by_chance():
     generator = torch.Generator().manual_seed(0)
     mu = torch.randn(4000, 4, generator=generator)
     train, _, test = _split(mu, torch.randint(0, 10, (4000,), generator=generator))
@@ -135,7 +135,7 @@ def test_clusters_of_shuffled_codes_agree_by_chance():
     assert cluster_agreement(train, test) == found
 
 
-def test_images_without_a_class_are_no_class_of_their_own():
+def test_images_without_a_class_are_left_out():
     codes = Codes(torch.arange(8.0).unsqueeze(1), torch.tensor([0, -1, 1, -1, 2, -1, -1, 0]))
     known = labelled(codes)
     assert known.mu.flatten().tolist() == [0, 2, 4, 7]

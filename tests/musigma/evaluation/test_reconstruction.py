@@ -15,7 +15,7 @@ from musigma.evaluation.reconstruction import (
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_tenth_off_everywhere_is_20_db(channels):
+def test_an_error_of_a_tenth_in_every_pixel_is_20_db(channels):
     x = torch.rand(4, channels, 5, 6)
     found = reconstruction_errors(x, x + 0.1, Unit().to_unit)
     torch.testing.assert_close(found.l1, torch.full((4,), 0.1).double())
@@ -23,7 +23,7 @@ def test_a_tenth_off_everywhere_is_20_db(channels):
     torch.testing.assert_close(found.psnr, torch.full((4,), 20.0).double(), rtol=0, atol=1e-4)
 
 
-def test_psnr_is_on_the_unit_scale_and_l1_and_mse_in_the_data_s_own():
+def test_psnr_is_on_the_unit_scale_and_l1_and_mse_on_the_scale_of_the_data():
     x = torch.randn(4, 1, 5, 6)
     found = reconstruction_errors(x, x - 2, Standardize(0.1307, 0.3081).to_unit)
     torch.testing.assert_close(found.l1, torch.full((4,), 2.0).double())
@@ -44,7 +44,7 @@ def test_each_image_has_its_own_error():
     assert found.psnr[1] == found.psnr[2] == pytest.approx(10 * math.log10(4))
 
 
-def test_errors_are_those_of_the_pixels_that_were_observed():
+def test_errors_are_of_observed_pixels_only():
     torch.manual_seed(0)
     x, x_hat = torch.rand(2, 3, 1, 4, 5)
     observed = torch.rand(3, 1, 4, 5) > 0.4
@@ -59,7 +59,7 @@ def test_errors_are_those_of_the_pixels_that_were_observed():
         assert in_training["mse"][image].item() == pytest.approx(found.mse[image].item())
 
 
-def test_class_means_and_their_standard_errors():
+def test_class_means_have_standard_errors():
     values = torch.tensor([1.0, 10.0, 3.0, 7.0, 5.0], dtype=torch.float64)
     found = class_means(values, torch.tensor([4, 2, 4, 9, 4]))
     assert found.label.tolist() == [2, 4, 9]
@@ -68,7 +68,7 @@ def test_class_means_and_their_standard_errors():
     assert found.error[[0, 2]].isnan().all()
 
 
-def test_the_worst_come_first_and_the_earlier_of_equals():
+def test_the_worst_images_come_first_and_ties_keep_their_order():
     errors = torch.tensor([0.5, 2.0, 0.1, 2.0, 3.0])
     assert worst(errors, 3).tolist() == [4, 1, 3]
     assert worst(errors, 100).tolist() == [4, 1, 3, 0, 2]

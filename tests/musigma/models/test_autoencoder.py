@@ -23,7 +23,7 @@ def _count(model):
 
 
 class Notebook(nn.Module):
-    """The notebook's model, written out anew as the oracle for ours."""
+    """The notebook's model, written out as an oracle."""
 
     def __init__(self):
         super().__init__()
@@ -39,11 +39,11 @@ class Notebook(nn.Module):
         return self.fourth(F.leaky_relu(self.third(z))).view(-1, 1, 28, 28)
 
 
-def test_default_model_has_563888_parameters():
+def test_the_default_model_has_563888_parameters():
     assert _count(_autoencoder()) == 563_888
 
 
-def test_default_model_equals_the_notebooks_on_the_same_weights():
+def test_the_default_model_equals_the_notebooks_on_the_same_weights():
     ours, theirs = _autoencoder(), Notebook()
     with torch.no_grad():
         for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -58,7 +58,7 @@ def test_default_model_equals_the_notebooks_on_the_same_weights():
     torch.testing.assert_close(x_hat, theirs.decode(torch.distributions.Normal(mu, std).rsample()))
 
 
-def test_point_posterior_has_no_std_head_and_no_noise():
+def test_a_point_posterior_has_no_std_head_and_no_noise():
     model = _autoencoder(posterior="point")
     assert _count(model) == 563_888 - 602
     x = torch.randn(5, 1, 28, 28)
@@ -96,8 +96,8 @@ def test_rsample_is_mu_plus_std_times_noise():
     torch.testing.assert_close(posterior.rsample(noise), posterior.mu + posterior.std * noise)
 
 
-class Strangers:
-    """A network that knows nothing of ours: convolutions and normalisation, RGB images."""
+class UsersNetwork:
+    """A network of a user, with convolutions and batch normalisation, for RGB images."""
 
     def encoder(self, image_shape):
         channels = image_shape[0]
@@ -113,10 +113,10 @@ class Strangers:
         )
 
 
-def test_a_strangers_network_fits_and_is_not_disturbed():
+def test_a_users_network_fits_and_keeps_its_state():
     torch.manual_seed(0)
     state = torch.get_rng_state()
-    model = _autoencoder(Strangers(), latent_dim=7, image_shape=(3, 32, 32))
+    model = _autoencoder(UsersNetwork(), latent_dim=7, image_shape=(3, 32, 32))
     assert model.training
     assert model.encoder.training
     assert model.encoder[1].num_batches_tracked == 0
@@ -143,7 +143,7 @@ def test_mlp_without_hidden_layers_is_linear():
 
 @pytest.mark.parametrize("image_shape", [(1, 28, 28), (3, 32, 32), (1, 8, 12), (2, 7, 13)])
 @pytest.mark.parametrize("channels", [(4,), (4, 8)])
-def test_conv_halves_the_image_and_brings_it_back(image_shape, channels):
+def test_conv_halves_the_image_and_restores_its_size(image_shape, channels):
     model = _autoencoder(Conv(channels=channels, features=16), image_shape=image_shape)
     x = torch.randn(2, *image_shape)
     assert model.encode(x).mu.shape == (2, 2)
@@ -154,7 +154,7 @@ def test_conv_halves_the_image_and_brings_it_back(image_shape, channels):
 
 @pytest.mark.parametrize("network", [MLP(), Conv()])
 @pytest.mark.parametrize("likelihood", [Laplace(), Bernoulli()])
-def test_output_bias_begins_at_the_mean_image(network, likelihood):
+def test_the_output_bias_starts_at_the_mean_image(network, likelihood):
     model = Autoencoder(network, likelihood)
     mean = (
         torch.rand(1, 28, 28) * 0.9 + 0.05
@@ -205,11 +205,11 @@ class _Unflat(MLP):
         (lambda: _autoencoder(_Unflat()), r"encoder must turn images .* it gave \[2, 4, 26, 26\]"),
     ],
 )
-def test_what_cannot_be_is_refused(make, message):
+def test_invalid_settings_and_networks_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_a_decoder_without_a_bias_cannot_begin_at_the_mean_image():
+def test_a_decoder_without_a_bias_cannot_start_at_the_mean_image():
     with pytest.raises(ConfigError, match="the decoder's last bias does not have"):
         _autoencoder(_WithoutBias()).start_at(torch.zeros(1, 28, 28))

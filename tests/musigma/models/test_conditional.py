@@ -1,6 +1,5 @@
-"""The conditional VAE against closed forms for each label, and in everything that uses a model."""
+"""The conditional VAE against closed forms for each label, and in every command."""
 
-import json
 import math
 
 import numpy as np
@@ -27,11 +26,8 @@ from musigma.objectives import ELBO, IWAE
 from musigma.objectives.likelihoods import Gaussian
 from oracles import PIXELS, SHAPE, LinearGaussian, quiet_trainer
 from stacking import SMOOTH, check_stacked
-from workbench.callbacks import GracefulStop
 from workbench.config.build import build_data, build_module
-from workbench.config.quoting import quote
 from workbench.errors import ConfigError, DataError, RunError
-from workbench.runs.weights import load_checkpoint
 from workbench.sweeps.collect import collect
 from workbench.sweeps.compare import compare
 from workbench.training.run import run
@@ -45,7 +41,7 @@ CLASSES = 3
 class LinearGaussianOfLabel:
     """x = W z + b_y + σ ε: p(x|y) is Gaussian, and p(x) a mixture of these over equal labels.
 
-    All of it is computed by torch.distributions and linear algebra, and by nothing of musigma.
+    Expected values are by torch.distributions and linear algebra, without any code of musigma.
     """
 
     def __init__(self, d: int = 2, count: int = 120) -> None:
@@ -63,19 +59,19 @@ class LinearGaussianOfLabel:
     def images(self) -> LabelledImages:
         return LabelledImages(self.x, self.y)
 
-    def of_each(self) -> MultivariateNormal:
-        """p(x|y) of every y."""
+    def p_of_x_given_y(self) -> MultivariateNormal:
+        """p(x|y) for every y."""
         eye = torch.eye(PIXELS, dtype=torch.float64)
         return MultivariateNormal(self.b, self.w @ self.w.T + self.sigma**2 * eye)
 
     def log_p(self, y: torch.Tensor) -> torch.Tensor:
         """log p(x|y) of every image, with these labels."""
-        return self.of_each().log_prob(self.flat.unsqueeze(1))[torch.arange(len(y)), y]
+        return self.p_of_x_given_y().log_prob(self.flat.unsqueeze(1))[torch.arange(len(y)), y]
 
     def log_p_of_mixture(self) -> torch.Tensor:
         """log p(x) = log Σ_y p(y) p(x|y) of every image."""
         labels = Categorical(torch.ones(CLASSES, dtype=torch.float64))
-        return MixtureSameFamily(labels, self.of_each()).log_prob(self.flat)
+        return MixtureSameFamily(labels, self.p_of_x_given_y()).log_prob(self.flat)
 
     def posterior(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The mean and standard deviation of p(z|x, y)."""
@@ -127,7 +123,7 @@ def check_quadrature():
 
 
 def check_training():
-    """What a Trainer reports of batches `(x, y)` is log p(x|y)."""
+    """A Trainer reports log p(x|y) for batches `(x, y)`."""
     oracle = LinearGaussianOfLabel()
     module = AutoencoderModule(oracle.model(), IWAE(samples=5))
     loader = DataLoader(TensorDataset(*oracle.images), batch_size=50)
@@ -145,33 +141,33 @@ def test_oracles_hold(oracle):
 
 
 def no_labels(monkeypatch):
-    """It is told no label at all: a row of zeros."""
+    """The model gets no label: a row of zeros."""
     zeros = torch.zeros(CLASSES)
     monkeypatch.setattr(ConditionalVAE, "_given_labels", lambda m, y: m.conditioned(_labels=zeros))
 
 
 def one_label(monkeypatch):
-    """Every image is taken for one of class 0."""
+    """The model gets class 0 for every image."""
     given = ConditionalVAE._given_labels
     monkeypatch.setattr(ConditionalVAE, "_given_labels", lambda m, y: given(m, torch.zeros_like(y)))
 
 
 def next_label(monkeypatch):
-    """Labels are counted from 1 by one side and from 0 by the other."""
+    """The model gets labels counted from 1 instead of 0."""
     given = ConditionalVAE._given_labels
     monkeypatch.setattr(ConditionalVAE, "_given_labels", lambda m, y: given(m, (y + 1) % CLASSES))
 
 
 @pytest.mark.parametrize("oracle", ORACLES)
 @pytest.mark.parametrize("trap", [no_labels, one_label, next_label])
-def test_a_model_evaluated_without_its_labels_is_caught(trap, oracle, monkeypatch):
+def test_missing_or_wrong_labels_are_caught_by_the_oracles(trap, oracle, monkeypatch):
     trap(monkeypatch)
     with pytest.raises(AssertionError):
         oracle()
 
 
-def test_of_images_in_an_order_of_their_own_each_has_its_own_integral(monkeypatch):
-    """Groups that are put together without their places would be caught."""
+def test_images_are_grouped_by_label_and_keep_their_rows(monkeypatch):
+    """So an estimate that concatenates the groups without reordering would be caught."""
     oracle = LinearGaussianOfLabel()
     parts = [m for _, m in oracle.model().groups(oracle.images)]
     rows = [torch.as_tensor(r) for r, _ in oracle.model().groups(oracle.images)]
@@ -180,18 +176,18 @@ def test_of_images_in_an_order_of_their_own_each_has_its_own_integral(monkeypatc
     assert len(parts) == CLASSES
 
 
-def test_over_its_labels_it_is_the_mixture():
+def test_averaged_over_labels_p_of_x_given_y_is_the_mixture():
     oracle = LinearGaussianOfLabel()
     model = oracle.model()
     of_each = [quadrature_estimate(view, oracle.x).log_p for view in model.views().values()]
     log_p = torch.stack(of_each).logsumexp(0) - math.log(CLASSES)
     torch.testing.assert_close(log_p, oracle.log_p_of_mixture(), rtol=0, atol=1e-3)
-    # What it is told is worth no more than the label's entropy, and something.
+    # The label gains something, but no more than its entropy.
     gain = (oracle.log_p(oracle.y) - oracle.log_p_of_mixture()).mean().item()
     assert 0 < gain <= math.log(CLASSES)
 
 
-def test_wrong_labels_cost_what_they_should():
+def test_wrong_labels_lower_log_p_as_in_closed_form():
     oracle = LinearGaussianOfLabel()
     wrong = (oracle.y + 1) % CLASSES
     estimate = _integrals(oracle.model(), LabelledImages(oracle.x, wrong))
@@ -199,7 +195,7 @@ def test_wrong_labels_cost_what_they_should():
     assert (oracle.log_p(oracle.y) - estimate.log_p).mean() > 3
 
 
-def test_evaluated_with_labels_that_there_are_not_it_is_refused():
+def test_labels_beyond_the_models_classes_are_refused():
     oracle = LinearGaussianOfLabel()
     loader = TensorLoader(oracle.x, oracle.y + 1, batch_size=50)
     with pytest.raises(DataError, match="the label 3 is not one of the 3"):
@@ -209,7 +205,7 @@ def test_evaluated_with_labels_that_there_are_not_it_is_refused():
 # --- labels that are missing or wrong ----------------------------------------------------------
 
 
-def test_without_labels_nothing_is_encoded_or_decoded():
+def test_encoding_or_decoding_without_labels_is_refused():
     model = LinearGaussianOfLabel().model()
     for use in (model.encode, model, AutoencoderModule(model, ELBO())):
         with pytest.raises(ConfigError, match=r"with model\.given\(batch\)"):
@@ -238,7 +234,7 @@ def test_a_loader_without_the_labels_is_refused_at_its_first_batch(y, message, u
         getattr(trainer, use)(AutoencoderModule(model.train(), ELBO()), *loaders)
 
 
-def test_predictions_are_of_the_labels():
+def test_predictions_use_the_labels_of_the_batch():
     oracle = LinearGaussianOfLabel()
     loader = DataLoader(TensorDataset(*oracle.images), batch_size=len(oracle.x))
     (found,) = quiet_trainer().predict(AutoencoderModule(oracle.model(), ELBO()), loader)
@@ -248,8 +244,8 @@ def test_predictions_are_of_the_labels():
     torch.testing.assert_close(found.x_mean, expected)
 
 
-def test_on_another_device_a_wrong_label_gives_nan(monkeypatch):
-    """Where a check would have to wait, nothing comes of it."""
+def test_an_unchecked_wrong_label_decodes_to_nan(monkeypatch):
+    """On devices where a check would have to wait, labels are not checked."""
     model = LinearGaussianOfLabel().model()
     monkeypatch.setattr(ConditionalVAE, "check", lambda self, y: None)
     z = torch.zeros(3, 2, dtype=torch.float64)
@@ -270,7 +266,7 @@ def test_settings_that_do_not_fit_the_data_are_refused(settings, message, compos
         build_module(config, build_data(config))
 
 
-def test_as_many_classes_as_the_data_have(compose_launch):
+def test_the_number_of_classes_is_that_of_the_data(compose_launch):
     config = compose_launch(CONDITIONAL).config
     assert build_module(config, build_data(config)).model.classes == 10
 
@@ -279,10 +275,10 @@ def test_as_many_classes_as_the_data_have(compose_launch):
     ("labels", "message"),
     [
         (None, "of 162 images have none"),
-        ([*[0, 1] * 99, 0, 2], "the label 2 is not one of the 2"),  # of one image, the last
+        ([*[0, 1] * 99, 0, 2], "the label 2 is not one of the 2"),  # the last image
     ],
 )
-def test_data_without_the_labels_are_refused_before_a_run_has_a_folder(
+def test_data_with_missing_labels_are_refused_before_a_run_has_a_folder(
     labels, message, compose_launch, small, tmp_path
 ):
     images = np.random.default_rng(0).integers(0, 256, (200, 1, 8, 8), dtype=np.uint8)
@@ -311,30 +307,11 @@ def conditional(trained):
     return trained(CONDITIONAL, "model.latent_dim=3")
 
 
-def test_stopped_in_the_middle_it_resumes_to_the_same_bits(
-    run_here, trained, compose_launch, tmp_path, monkeypatch
-):
-    whole = trained(CONDITIONAL)
-    original = GracefulStop.on_train_batch_end
-
-    def stop(self, trainer, module, outputs, batch, batch_idx):
-        self.stopping = (trainer.current_epoch, batch_idx) == (1, 2)
-        original(self, trainer, module, outputs, batch, batch_idx)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(GracefulStop, "on_train_batch_end", stop)
-        with pytest.raises(SystemExit, match="130"):
-            run_here(CONDITIONAL)
-    (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}
-    run(compose_launch(quote(f"resume={path}")))
-    expected = load_checkpoint(whole.checkpoint("last"))["state_dict"]
-    found = load_checkpoint(path / "checkpoints" / "last.ckpt")["state_dict"]
-    assert all(torch.equal(found[name], value) for name, value in expected.items())
-    finished = json.loads((path / "metrics.json").read_text())
-    assert finished["metrics"] == whole.read_metrics()["metrics"]
+def test_an_interrupted_run_resumes_to_the_same_bits(resuming):
+    resuming.check_same_bits(CONDITIONAL, place=(1, 2))
 
 
-def test_it_is_measured_as_what_it_is(conditional, unrendered, capsys):
+def test_its_evaluation_reports_log_p_of_x_given_y(conditional, unrendered, capsys):
     settings = {"checkpoint": "best", "images": 10, "samples": 50, "seed": 0}
     (metrics,) = evaluate([str(conditional.path)], conditional.path.parent, **settings)
     reported = conditional.read_metrics()["metrics"]
@@ -342,7 +319,7 @@ def test_it_is_measured_as_what_it_is(conditional, unrendered, capsys):
     assert metrics["evidence"] == "p(x|y)"
     assert metrics["classes"] == {}
     page = (conditional.path / "report.html").read_text().partition("Environment")[0]
-    said = " ".join(capsys.readouterr().out.split())  # without the ends of its lines
+    said = " ".join(capsys.readouterr().out.split())  # unwrapped
     for text in (page, said):
         assert "log p(x|y), importance weights" in text
         assert f"Probes of the codes are left out: {metrics['no_classes']}" in text
@@ -353,7 +330,7 @@ def test_it_is_measured_as_what_it_is(conditional, unrendered, capsys):
     assert {"samples", "traversals", "interpolations", "reconstructions"} <= plots
 
 
-def test_it_shows_samples_of_each_class_while_it_trains(run_here, monkeypatch):
+def test_panels_show_samples_of_each_class(run_here, monkeypatch):
     shown = {}
     monkeypatch.setattr(
         "musigma.plots.latent.image_figure",
@@ -376,17 +353,17 @@ def _no_figure():
     return new_figure(1, 1)
 
 
-def test_samples_are_of_the_label_or_of_each_in_turn(conditional, tmp_path):
+def test_samples_are_of_one_label_or_of_each_in_turn(conditional, tmp_path):
     def sampled(name, **settings):
         path = tmp_path / f"{name}.png"
         _predict(conditional, "sample", output=str(path), **settings)
         return np.asarray(Image.open(path))
 
     each = sampled("each", count=30)
-    assert each.shape[:2] == (3 * 29 + 1, 10 * 29 + 1)  # a column a class
+    assert each.shape[:2] == (3 * 29 + 1, 10 * 29 + 1)  # a column for each class
     seven = sampled("seven", count=30, label=7)
     assert not np.array_equal(seven, sampled("one", count=30, label=1))
-    # The eighth draw is one of class 7 in both.
+    # The eighth draw is of class 7 in both.
     columns = (seven.shape[1] - 1) // 29
     row, column = divmod(7, columns)
     tile = seven[row * 29 : row * 29 + 29, column * 29 : column * 29 + 29]
@@ -398,7 +375,7 @@ def _predict(folder, task, **settings):
     return predict(task, str(folder.path), folder.path.parent, **given)
 
 
-def test_codes_of_its_own_are_decoded_with_their_labels_or_another(conditional, tmp_path):
+def test_predicted_codes_are_decoded_with_their_own_or_another_label(conditional, tmp_path):
     model, data, _ = load_run(conditional.path)
     data.setup("test")
     x, y = data.test_dataloader().images().tensors()
@@ -423,7 +400,7 @@ def test_codes_of_its_own_are_decoded_with_their_labels_or_another(conditional, 
     torch.testing.assert_close(decoded(label=7), as_sevens, atol=1e-5, rtol=0)
 
 
-def test_images_of_others_need_a_label(conditional, tmp_path):
+def test_images_from_a_folder_need_a_label(conditional, tmp_path):
     folder = tmp_path / "others"
     folder.mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
@@ -448,9 +425,7 @@ def test_images_of_others_need_a_label(conditional, tmp_path):
         ("encode", {"label": 1}, ConfigError, "input=test have labels of their own"),
     ],
 )
-def test_labels_that_are_missing_or_too_many_are_refused(
-    conditional, task, settings, error, message
-):
+def test_missing_or_superfluous_labels_are_refused(conditional, task, settings, error, message):
     with pytest.raises(error, match=message):
         _predict(conditional, task, **settings)
 
@@ -464,12 +439,12 @@ def test_the_prior_is_traversed_for_a_label(conditional):
     assert not np.array_equal(*images)
 
 
-def test_a_model_that_is_told_nothing_takes_no_label(trained):
+def test_an_unconditional_model_takes_no_label(trained):
     with pytest.raises(ConfigError, match="label=3: this model is not conditioned on labels"):
         _predict(trained("model=vae"), "sample", label=3)
 
 
-def test_it_is_exported_with_the_label_as_a_second_input(conditional, tmp_path):
+def test_its_export_takes_the_label_as_a_second_input(conditional, tmp_path):
     opened = load_run(conditional.path)
     lines = export_run(opened, tmp_path / "export")
     encode, decode = tmp_path / "export" / ENCODE, tmp_path / "export" / DECODE_FILE
@@ -487,7 +462,7 @@ def test_it_is_exported_with_the_label_as_a_second_input(conditional, tmp_path):
 
 @needs("onnxruntime")
 @needs("onnxscript")
-def test_it_is_exported_for_onnxruntime(conditional, tmp_path):
+def test_its_onnx_export_takes_the_label_as_a_second_input(conditional, tmp_path):
     import onnxruntime
 
     opened = load_run(conditional.path)
@@ -500,7 +475,7 @@ def test_it_is_exported_for_onnxruntime(conditional, tmp_path):
     np.testing.assert_allclose(mu, expected, atol=1e-4)
 
 
-def test_a_report_does_not_compare_it_with_a_model_of_p_of_x(trained, tmp_path):
+def test_a_report_does_not_compare_p_of_x_given_y_with_p_of_x(trained, tmp_path):
     sweep = tmp_path / "sweep"
     sweep.mkdir()
     for name in ("model=vae", CONDITIONAL):
@@ -513,13 +488,13 @@ def test_a_report_does_not_compare_it_with_a_model_of_p_of_x(trained, tmp_path):
         assert set(compared.mixed(metric)) == {"log p(x)", "log p(x|y)"}
 
 
-def test_a_run_without_its_prior_has_no_samples(trained):
+def test_a_run_trained_without_a_rate_has_no_samples(trained):
     folder = trained(CONDITIONAL, "model/objective=reconstruction")
     with pytest.raises(RunError, match="samples from the prior and its mean are meaningless"):
         _predict(folder, "sample", label=2)
 
 
 @pytest.mark.slow
-def test_in_a_stack_each_run_is_told_its_own_labels(jobs):
+def test_stacked_runs_use_their_own_labels(jobs):
     common = ("model=conditional_vae", *SMOOTH[1:], "data.val_size=0")
     check_stacked(jobs, [(*common, "seed=0"), (*common, "seed=1")], 1e-4)

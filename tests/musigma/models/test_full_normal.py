@@ -9,7 +9,7 @@ import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 from torch.utils.data import DataLoader
 
-from doubly import check_doubly_reparameterized_gradient
+from doubly_reparameterized import check_doubly_reparameterized_gradient
 from extras import needs
 from musigma.commands.evaluate import evaluate
 from musigma.commands.export import export_run
@@ -32,7 +32,7 @@ RUN = "model=vae", "model/posterior=full_normal"
 
 
 class Oblique(LinearGaussian):
-    """The linear-Gaussian model whose posterior has correlations, as W's columns are oblique."""
+    """A linear-Gaussian model whose posterior has correlations, as W's columns are oblique."""
 
     def __init__(self, d=3):
         super().__init__(d)
@@ -47,7 +47,7 @@ class Oblique(LinearGaussian):
     def gap(self):
         """KL of the best diagonal Gaussian to p(z|x): ½ log Π Λ_jj / det Λ.
 
-        The least of ½ (tr ΛD − d − log det ΛD) over diagonal D, which is where D_jj = 1 / Λ_jj.
+        The minimum of ½ (tr ΛD − d − log det ΛD) over diagonal D, at D_jj = 1 / Λ_jj.
         """
         precision = self.precision()
         return 0.5 * (precision.diagonal().log().sum() - precision.logdet()).item()
@@ -118,14 +118,14 @@ def test_density_integrates_to_one(d):
     check_integral(_posterior(d=d))
 
 
-def test_with_the_true_posterior_every_weight_is_p_of_x():
+def test_under_the_true_posterior_every_importance_weight_is_p_of_x():
     oracle = Oblique()
     estimate = _estimate(oracle.full(), oracle.x, 25)
     torch.testing.assert_close(estimate.log_p, oracle.log_p(), rtol=0, atol=1e-6)
     torch.testing.assert_close(estimate.effective_samples, torch.full((210,), 25.0).double())
 
 
-def test_it_closes_the_gap_that_the_best_diagonal_leaves():
+def test_a_full_covariance_closes_the_gap_of_the_best_diagonal():
     oracle = Oblique()
     assert oracle.gap() > 0.5
     log_p = oracle.log_p().mean().item()
@@ -146,7 +146,7 @@ def test_codes_are_computed_in_float32_under_autocast():
     torch.testing.assert_close(posterior.log_prob(z), posterior.log_prob_at(noise))
 
 
-def test_digits_survive_where_the_scale_is_small_against_the_mean():
+def test_the_density_is_accurate_if_the_scale_is_small_against_the_mean():
     posterior = FullNormalPosterior(torch.full((1, 2), 1e4), 1e-5 * torch.eye(2).unsqueeze(0))
     expected = torch.distributions.Normal(0.0, 1.0).log_prob(torch.zeros(2)).sum()
     found = posterior.log_prob_at(torch.zeros(1, 1, 2))
@@ -160,7 +160,7 @@ def _check_gradient():
     check_doubly_reparameterized_gradient([*head.parameters()], lambda: head(features), 2)
 
 
-def test_doubly_reparameterized_gradient_has_the_standard_ones_mean():
+def test_the_doubly_reparameterized_gradient_has_the_mean_of_the_standard_one():
     _check_gradient()
 
 
@@ -170,15 +170,13 @@ def test_a_posterior_that_is_not_detached_is_caught(monkeypatch):
         _check_gradient()
 
 
-def test_objectives_have_losses_and_gradients_but_those_for_independent_dimensions():
+def test_objectives_work_except_those_for_independent_dimensions():
     model = Autoencoder(MLP(), Laplace(), latent_dim=3, posterior=FullNormalHead)
     check_objectives(model, refused=("TCVAE", "FreeBits"))
 
 
 @pytest.mark.slow
-def test_a_run_is_evaluated_and_what_is_for_diagonal_posteriors_is_left_out(
-    trained, undrawn, tmp_path
-):
+def test_an_evaluation_leaves_out_metrics_for_diagonal_posteriors(trained, undrawn, tmp_path):
     folder = trained(*RUN)
     (found,) = evaluate(
         [str(folder.path)], tmp_path, checkpoint="best", images=5, samples=50, seed=0
@@ -197,7 +195,7 @@ def test_a_run_is_evaluated_and_what_is_for_diagonal_posteriors_is_left_out(
         assert np.all(z["std"] > 0)
 
 
-def test_a_model_of_64_bits_takes_the_noise_of_any_other(tmp_path):
+def test_a_float64_model_trains(tmp_path):
     model = Autoencoder(
         MLP((4,), (4,)), Laplace(), posterior=FullNormalHead, image_shape=(1, 2, 2)
     ).double()
@@ -216,7 +214,7 @@ def test_a_model_of_64_bits_takes_the_noise_of_any_other(tmp_path):
 
 
 @needs("onnxruntime")
-def test_of_one_dimension_it_is_exported_to_onnx(tmp_path):
+def test_a_one_dimensional_posterior_is_exported_to_onnx(tmp_path):
     settings = {"posterior": FullNormalHead, "latent_dim": 1, "image_shape": (1, 2, 2)}
     model = Autoencoder(MLP((4,), (4,)), Laplace(), **settings).eval()
     assert len(export_run(Run(model, None, {"model": {}}), tmp_path / "export", "onnx")) == 2

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from doubly import check_doubly_reparameterized_gradient
+from doubly_reparameterized import check_doubly_reparameterized_gradient
 from musigma.commands.evaluate import evaluate
 from musigma.commands.export import export_run
 from musigma.commands.predict import predict
@@ -136,7 +136,7 @@ def _noise(samples, model, count):
     return torch.randn(samples, count, model.noise_dim, generator=_generator(), dtype=torch.float64)
 
 
-def test_with_the_true_posterior_every_weight_is_p_of_x():
+def test_under_the_true_posterior_every_importance_weight_is_p_of_x():
     oracle = TwoLayers()
     estimate = importance_estimate(oracle.model(), oracle.x, samples=25, generator=_generator())
     torch.testing.assert_close(estimate.log_p, oracle.log_p(), rtol=0, atol=1e-6)
@@ -157,11 +157,11 @@ def _check_rates():
     torch.testing.assert_close(draw.rate(), found["rate_1"] + found["rate_2"])
 
 
-def test_rates_by_layer_are_the_closed_forms():
+def test_the_rates_of_the_layers_equal_their_closed_forms():
     _check_rates()
 
 
-def test_a_rate_of_the_second_layer_at_mu_instead_of_a_draw_is_caught(monkeypatch):
+def test_a_second_rate_computed_at_mu_instead_of_a_draw_is_caught(monkeypatch):
     right = HierarchicalPrior.rates
 
     def wrong(self, draw):
@@ -174,7 +174,7 @@ def test_a_rate_of_the_second_layer_at_mu_instead_of_a_draw_is_caught(monkeypatc
         _check_rates()
 
 
-def test_importance_weights_of_another_posterior_find_log_p():
+def test_importance_weights_of_an_inexact_posterior_find_log_p():
     oracle = TwoLayers()
     estimate = importance_estimate(
         oracle.model(0.2, 1.2), oracle.x, samples=2000, generator=_generator()
@@ -184,14 +184,14 @@ def test_importance_weights_of_another_posterior_find_log_p():
     assert torch.all(estimate.elbo < estimate.log_p)
 
 
-def test_quadrature_is_exact_with_one_dimension_a_layer():
+def test_quadrature_is_exact_with_one_dimension_per_layer():
     oracle = TwoLayers(1, 1)
     estimate = quadrature_estimate(oracle.model(), oracle.x[:10])
     assert estimate.converged.all()
     torch.testing.assert_close(estimate.log_p, oracle.log_p()[:10], rtol=0, atol=1e-3)
 
 
-def test_the_prior_is_the_joint_gaussian_in_density_and_in_samples():
+def test_the_prior_has_the_density_and_samples_of_the_joint_gaussian():
     oracle = TwoLayers()
     prior = oracle.model().prior
     z = torch.randn(3, 4, 5, dtype=torch.float64)
@@ -203,7 +203,7 @@ def test_the_prior_is_the_joint_gaussian_in_density_and_in_samples():
     torch.testing.assert_close(covariance, oracle.prior().covariance_matrix, rtol=0, atol=0.03)
 
 
-def test_moments_of_linear_layers_have_no_error():
+def test_moments_of_linear_layers_are_exact():
     oracle = TwoLayers()
     gain, offset, variance = oracle.first()
     big_a, a, s = oracle.upwards()
@@ -220,7 +220,7 @@ def _nonlinear(sizes=(3, 2, 2)):
     return HierarchicalVAE(MLP((8,), (8,)), Laplace(), **settings)
 
 
-def test_density_and_moments_of_three_layers():
+def test_density_and_moments_of_three_layers_agree_with_draws():
     model = _nonlinear().double()
     x = torch.randn(4, *SHAPE, dtype=torch.float64)
     with torch.no_grad():
@@ -238,7 +238,7 @@ def _check_gradient():
 
 
 @pytest.mark.slow
-def test_doubly_reparameterized_gradient_has_the_standard_ones_mean():
+def test_the_doubly_reparameterized_gradient_has_the_mean_of_the_standard_one():
     _check_gradient()
 
 
@@ -249,22 +249,22 @@ def test_a_posterior_that_is_not_detached_is_caught(monkeypatch):
         _check_gradient()
 
 
-def test_objectives_that_are_defined_have_losses_and_gradients_and_others_are_refused():
+def test_objectives_work_except_those_that_are_not_defined():
     check_objectives(_nonlinear(), refused=("TCVAE", "FreeBits", "MMD"))
 
 
 @pytest.mark.parametrize(
     "objective", ["model/objective=tcvae", "model/objective=free_bits", "model/objective=mmd"]
 )
-def test_a_command_that_names_one_of_these_is_refused(objective):
+def test_an_undefined_objective_is_refused_on_the_command_line(objective):
     assert "or another objective" in fault_of(*RUN, objective)
 
 
-def test_one_layer_is_refused():
+def test_a_single_layer_is_refused():
     assert "at least 2 items" in fault_of("model=hierarchical_vae", "model.latent_dims=[5]")
 
 
-def test_decoded_are_codes_of_the_first_layer():
+def test_only_codes_of_the_first_layer_are_decoded():
     model = _nonlinear()
     z = torch.randn(4, 7)
     other = torch.cat([z[:, :3], torch.randn(4, 4)], 1)
@@ -272,7 +272,7 @@ def test_decoded_are_codes_of_the_first_layer():
 
 
 @pytest.mark.slow
-def test_a_run_is_evaluated_used_and_exported(trained, unrendered, tmp_path):
+def test_a_run_is_evaluated_predicts_and_exports(trained, unrendered, tmp_path):
     path = trained(*RUN).path
     (found,) = evaluate([str(path)], tmp_path, checkpoint="best", images=5, samples=50, seed=0)
     total = found["rate_1"]["mean"] + found["rate_2"]["mean"]

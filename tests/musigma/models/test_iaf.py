@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from doubly import check_doubly_reparameterized_gradient
+from doubly_reparameterized import check_doubly_reparameterized_gradient
 from extras import needs
 from musigma.commands.evaluate import evaluate
 from musigma.commands.export import export_run
@@ -113,7 +113,7 @@ def test_trap_is_caught(trap, check, monkeypatch):
         check()
 
 
-def test_it_is_no_gaussian():
+def test_the_posterior_is_not_gaussian():
     noise = torch.randn(4000, 3, 2, generator=torch.Generator().manual_seed(0)).double()
     posterior = _posterior(2)
     z = posterior.rsample(noise)
@@ -136,7 +136,7 @@ def test_codes_are_float32_under_autocast():
     torch.testing.assert_close(posterior.log_prob(z), posterior.log_prob_at(noise))
 
 
-def test_objectives_have_losses_and_gradients_but_those_for_independent_dimensions():
+def test_objectives_work_except_those_for_independent_dimensions():
     model = Autoencoder(MLP(), Laplace(), latent_dim=3, posterior=IAFHead)
     check_objectives(model, refused=("TCVAE", "FreeBits"))
 
@@ -158,7 +158,7 @@ def test_importance_weights_find_log_p():
     assert deviation.square().mean() < 2
 
 
-def test_without_zuko_the_extra_is_named_before_anything_starts(monkeypatch):
+def test_without_zuko_the_config_is_refused_and_the_extra_named(monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "zuko"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "zuko", None)
@@ -167,7 +167,7 @@ def test_without_zuko_the_extra_is_named_before_anything_starts(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_run_is_evaluated_used_and_exported(trained, undrawn, tmp_path):
+def test_a_run_is_evaluated_predicts_and_exports(trained, undrawn, tmp_path):
     path = trained(*RUN).path
     (found,) = evaluate([str(path)], tmp_path, checkpoint="best", images=5, samples=50, seed=0)
     assert {"log_p", "log_p_exact"} <= found.keys()
@@ -182,7 +182,7 @@ def test_a_run_is_evaluated_used_and_exported(trained, undrawn, tmp_path):
     torch.testing.assert_close((mu, std), tuple(run.model.encode(x)))
 
 
-def test_a_density_without_its_flow_is_the_normal_one():
+def test_the_density_of_an_identity_flow_is_normal():
     posterior = _posterior(2)
     still = IAFPosterior(
         posterior._start, posterior._context, lambda z, *_: (z, torch.zeros(len(z))), torch.eye(2)

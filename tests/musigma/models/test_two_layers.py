@@ -6,7 +6,7 @@ EXPERIMENTS = ("experiment=iwae", "experiment=iwae_two_layers")
 
 
 @pytest.mark.slow
-def test_the_experiments_have_the_table_of_the_paper(compose_launch):
+def test_the_published_values_of_the_experiments_follow_the_papers_table(compose_launch):
     """Burda et al. 2016, Table 1: more samples or another layer, a better model."""
     values = []
     for layers in EXPERIMENTS:

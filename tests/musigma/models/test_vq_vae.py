@@ -1,4 +1,4 @@
-"""VQ-VAE: codes out of a book, their bound, and the chain that is fitted to them."""
+"""VQ-VAE: its code book, its bound, and the chain that is fitted to its codes."""
 
 import itertools
 import math
@@ -31,7 +31,7 @@ def _draw(model, count=5, samples=1):
     return x, model.draw(x, torch.randn(samples, count, model.noise_dim))
 
 
-def test_a_code_is_the_nearest_entries():
+def test_a_code_is_made_of_the_nearest_entries():
     model = _model()
     _, draw = _draw(model)
     q = draw.posterior
@@ -42,7 +42,7 @@ def test_a_code_is_the_nearest_entries():
     assert torch.allclose(q.mu, model.book[q.indices].flatten(1))
 
 
-def test_the_elbo_is_a_bound_on_the_sum_over_all_codes():
+def test_the_elbo_is_a_lower_bound_of_the_sum_over_all_codes():
     """log p(x) = log Σ_z p(x|z) / Kᴹ, of which the ELBO keeps the term of one code."""
     model = _model()
     x, draw = _draw(model)
@@ -61,7 +61,7 @@ def _best_gain(model, x, output):
     return best - model.draw(x, torch.zeros(1, len(x), model.noise_dim)).log_likelihood[0]
 
 
-def test_the_decoders_gradient_is_passed_on_to_the_encoders_vectors():
+def test_the_decoders_gradient_is_passed_straight_through_to_the_encoder():
     model = _model()
     x, draw = _draw(model)
     entries = draw.posterior.entries.detach().requires_grad_()
@@ -71,7 +71,7 @@ def test_the_decoders_gradient_is_passed_on_to_the_encoders_vectors():
     torch.testing.assert_close(found, expected)
 
 
-def test_the_penalties_are_the_papers_and_each_trains_its_own_side():
+def test_the_penalties_equal_the_papers_and_train_the_book_or_the_encoder():
     model = _model()
     _, draw = _draw(model)
     q = draw.posterior
@@ -98,7 +98,7 @@ def test_perplexity_counts_the_entries_in_use():
     assert found["unused_entries"] == 3
 
 
-def test_a_chain_of_codes_is_a_distribution_and_its_samples_are_its_own():
+def test_the_chain_of_codes_sums_to_one_and_its_samples_follow_it():
     model = _model(codes=3)
     torch.manual_seed(1)
     first = torch.randint(3, (400, 1))
@@ -115,7 +115,7 @@ def test_a_chain_of_codes_is_a_distribution_and_its_samples_are_its_own():
     assert torch.equal(chain.sample(5, seed=3), chain.sample(5, seed=3))
 
 
-def test_what_needs_a_rate_by_dimension_is_refused():
+def test_an_objective_that_needs_a_rate_per_dimension_is_refused():
     _, draw = _draw(_model())
     with pytest.raises(ConfigError, match="no rate per dimension"):
         FreeBits()(draw, 0)
@@ -123,16 +123,16 @@ def test_what_needs_a_rate_by_dimension_is_refused():
 
 @pytest.mark.slow
 def test_a_run_resumes_to_the_same_bits(resuming):
-    resuming.ends_in_the_same_bits("model=vq_vae", "model.codes=2")
+    resuming.check_same_bits("model=vq_vae", "model.codes=2")
 
 
 @pytest.mark.slow
-def test_it_is_exported(tmp_path):
+def test_a_vq_vae_is_exported(tmp_path):
     run = Run(_model().eval(), None, {"model": {}})
     assert len(export_run(run, tmp_path / "export")) == 4
 
 
-def test_an_evaluation_of_codes_of_a_book_has_an_elbo_only_where_it_means_something():
+def test_an_evaluation_has_an_elbo_only_with_a_likelihood_and_a_rate():
     network = MLP((8,), (8,))
     shape = {"codes": 2, "entries": 3, "code_size": 2, "image_shape": SHAPE}
     x = torch.rand(6, *SHAPE).round()

@@ -1,4 +1,4 @@
-"""The wanted rate, against its definition."""
+"""The capacity objective against its definition."""
 
 import pytest
 
@@ -19,17 +19,17 @@ def draw():
 
 
 @pytest.mark.parametrize("capacity", [0.0, 3.0, 50.0])
-def test_capacity_pays_for_the_distance_to_it(draw, capacity):
+def test_the_loss_adds_gamma_times_the_distance_of_the_rate_to_the_capacity(draw, capacity):
     loss, terms, _ = Capacity(capacity=capacity, gamma=7.0, samples=4)(draw, 0)
     distance = abs(rate_of(draw).sum(1).mean().item() - capacity)
     assert loss.item() == pytest.approx(terms["distortion"].mean().item() + 7 * distance)
 
 
-def test_it_trains_a_learned_prior():
+def test_capacity_trains_a_learned_prior():
     check_it_trains_a_prior(Capacity())
 
 
-def test_its_schedule_is_followed():
+def test_the_schedule_of_the_capacity_is_followed():
     assert Capacity(capacity=Linear(10)).capacity == Linear(10)
     check_schedule(Capacity(capacity=Linear(steps=10, end=2.0)), "capacity")
 
@@ -38,6 +38,6 @@ def test_settings_out_of_range_are_refused():
     check_refusals(lambda: Capacity(capacity=-1.0), lambda: Capacity(gamma=-1.0))
 
 
-def test_without_a_weight_of_the_distance_nothing_holds_codes_to_the_prior():
+def test_with_gamma_zero_the_prior_is_not_used():
     assert Capacity().uses_prior
     assert not Capacity(gamma=0).uses_prior

@@ -1,4 +1,4 @@
-"""FactorVAE: its discriminator, and that the two optimizers keep apart."""
+"""FactorVAE: its discriminator, and the separation of its two optimizers."""
 
 import math
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from workbench.errors import ConfigError
 
 
 def _gaussian_draw(correlation, count):
-    """Codes whose aggregate is a Gaussian with that correlation, all noise in the means."""
+    """Draws whose aggregate is a Gaussian with this correlation, all noise in the means."""
     z = torch.randn(1, count, 2)
     z[..., 1] = correlation * z[..., 0] + math.sqrt(1 - correlation**2) * z[..., 1]
     return normal_draw(torch.zeros(1, count), z, z[0], torch.full((count, 2), 1e-3), count)
@@ -23,7 +23,7 @@ def _gaussian_draw(correlation, count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("correlation", [0.0, 0.8])
-def test_the_discriminators_total_correlation_is_the_gaussians(correlation):
+def test_the_discriminator_estimates_the_total_correlation_of_a_gaussian(correlation):
     """−½ log det of the correlation matrix."""
     torch.manual_seed(0)
     objective = FactorVAE(sizes=[64, 64])
@@ -48,7 +48,7 @@ def _module(objective=None):
     return AutoencoderModule(model, objective or FactorVAE(sizes=[8]))
 
 
-def test_permuted_codes_keep_the_marginals_and_lose_what_binds_them():
+def test_permuted_codes_keep_the_marginals_and_lose_their_correlation():
     objective = FactorVAE(sizes=[8])
     z = torch.randn(2, 500, 1).expand(2, 500, 3)
     permuted = objective._permuted(z)
@@ -58,7 +58,7 @@ def test_permuted_codes_keep_the_marginals_and_lose_what_binds_them():
     assert torch.equal(evaluated, objective._permuted(z))
 
 
-def test_each_of_the_two_losses_trains_its_own_weights():
+def test_each_of_the_two_losses_trains_only_its_own_weights():
     module = _module()
     x = torch.randn(6, 1, 4, 4)
     draw = module.model.draw(x, torch.randn(1, 6, 3))
@@ -77,7 +77,7 @@ def test_the_discriminator_has_its_own_optimizer():
     assert joint.param_groups[1]["betas"] == (0.5, 0.9)
 
 
-def test_its_loss_is_reported_and_no_part_of_the_loss():
+def test_the_discriminators_loss_is_reported_but_not_added_to_the_loss():
     module = _module()
     batch = SimpleNamespace(x=torch.randn(6, 1, 4, 4), y=None)
     noise = torch.randn(1, 6, 3)
@@ -88,7 +88,7 @@ def test_its_loss_is_reported_and_no_part_of_the_loss():
     assert terms["discriminator_loss"].mean().item() == pytest.approx(math.log(2), abs=0.1)
 
 
-def test_under_mixed_precision_its_terms_are_of_32_bits():
+def test_terms_are_float32_under_autocast():
     objective = FactorVAE(sizes=[8])
     objective.bind(SimpleNamespace(latent_dim=2))
     draw = _gaussian_draw(0.5, 10)
@@ -98,7 +98,7 @@ def test_under_mixed_precision_its_terms_are_of_32_bits():
 
 
 class Leaking(FactorVAE):
-    """The mistake: the loss reaches the discriminator, which learns to make itself useless."""
+    """Mistake: the loss reaches the discriminator, which learns to make itself useless."""
 
     def forward(self, draw, step):
         result = super().forward(draw, step)
@@ -107,7 +107,7 @@ class Leaking(FactorVAE):
 
 
 class Undetached(FactorVAE):
-    """The mistake: the discriminator's loss trains the encoder to help it."""
+    """Mistake: the discriminator's loss trains the encoder to help it."""
 
     def own_terms(self, draw, step):
         logits = self.discriminator(draw.z).squeeze(-1)
@@ -118,7 +118,7 @@ class Undetached(FactorVAE):
     ("wrong", "reached"),
     [(Leaking, "loss, which is for the model, reaches objective"), (Undetached, "reaches model")],
 )
-def test_losses_that_reach_the_others_weights_are_refused(wrong, reached, compose_small):
+def test_a_loss_that_reaches_the_other_optimizers_weights_is_refused(wrong, reached, compose_small):
     from musigma.trial_batch import try_batch
     from workbench.config.build import build_data
 
@@ -131,5 +131,5 @@ def test_losses_that_reach_the_others_weights_are_refused(wrong, reached, compos
 @pytest.mark.slow
 def test_a_run_with_an_adversary_resumes_to_the_same_bits(resuming):
     overrides = ["model=factor_vae", "model.objective.sizes=[16]", "+trainer.gradient_clip_val=0.5"]
-    kept = resuming.ends_in_the_same_bits(*overrides, "trainer.max_epochs=3", "scheduler=cosine")
+    kept = resuming.check_same_bits(*overrides, "trainer.max_epochs=3", "scheduler=cosine")
     assert any("objective.discriminator" in name for name in kept)

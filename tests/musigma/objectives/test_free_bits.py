@@ -7,7 +7,7 @@ from musigma.objectives import ELBO, objective
 from musigma.objectives.free_bits import FreeBits
 from objectives import check_refusals, draw_of, draw_under_a_learned_prior, rate_of
 from oracles import normal_draw
-from trapped import trap_tests
+from traps import trap_tests
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError, RunError
 from workbench.training.run import run
@@ -18,7 +18,7 @@ def draw():
     return draw_of()
 
 
-def test_free_bits_pay_for_what_is_above_the_floor_of_each_dimension(draw):
+def test_the_rate_of_each_dimension_counts_as_at_least_the_floor(draw):
     per_dimension = rate_of(draw).mean(0)
     floor = per_dimension.median().item()
     loss, terms, _ = FreeBits(floor=floor, samples=4)(draw, 0)
@@ -26,12 +26,12 @@ def test_free_bits_pay_for_what_is_above_the_floor_of_each_dimension(draw):
     assert loss.item() == pytest.approx(terms["distortion"].mean().item() + paid)
 
 
-def test_free_bits_of_nothing_are_the_elbo(draw):
+def test_free_bits_with_a_floor_of_zero_equal_the_elbo(draw):
     expected = ELBO(samples=4)(draw, 0).loss
     torch.testing.assert_close(FreeBits(floor=0.0, samples=4)(draw, 0).loss, expected)
 
 
-def test_a_prior_without_a_rate_by_dimension_is_refused():
+def test_a_prior_without_a_rate_per_dimension_is_refused():
     with pytest.raises(ConfigError, match="prior=standard_normal"):
         FreeBits()(draw_under_a_learned_prior().draw, 0)
 
@@ -41,7 +41,7 @@ def test_settings_out_of_range_are_refused():
 
 
 @pytest.mark.slow
-def test_a_loss_that_depends_on_the_size_of_batches_keeps_it(trained, compose_launch):
+def test_a_resumed_run_keeps_the_batch_size_that_its_loss_depends_on(trained, compose_launch):
     folder = trained("model=free_bits_vae")
     resume = compose_launch(quote(f"resume={folder.path}"))
     with pytest.raises(RunError, match="the run has 1000 .* the loss of FreeBits depends on it"):

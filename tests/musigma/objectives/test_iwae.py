@@ -25,7 +25,7 @@ from objectives import (
 )
 from oracles import LinearGaussian, normal_draw
 from stacking import check_left_alone
-from trapped import trap_tests
+from traps import trap_tests
 from workbench.errors import ConfigError
 
 DOUBLY = IWAE(gradient="doubly_reparameterized")
@@ -37,12 +37,12 @@ def draw():
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
-def test_the_doubly_reparameterized_one_passes_as_all_do(check):
+def test_the_doubly_reparameterized_gradient_passes_the_checks_of_every_objective(check):
     check(DOUBLY)
 
 
 @pytest.mark.parametrize("objective", [IWAE(), DOUBLY], ids=lambda o: o.gradient)
-def test_it_trains_a_learned_prior(objective):
+def test_both_gradients_train_a_learned_prior(objective):
     check_it_trains_a_prior(objective)
 
 
@@ -53,7 +53,7 @@ def test_iwae_with_one_sample_is_the_elbo_with_its_rate_from_z():
     torch.testing.assert_close(IWAE(samples=1)(draw, 0).loss, expected)
 
 
-def test_iwae_is_minus_log_mean_weight(draw):
+def test_the_loss_is_minus_the_log_of_the_mean_weight(draw):
     q = Normal(*draw.posterior).log_prob(draw.z).sum(-1)
     weights = (draw.log_likelihood + 800 + STANDARD.log_prob(draw.z).sum(-1) - q).exp()
     expected = -(weights.mean(0).log() - 800).mean()
@@ -72,7 +72,7 @@ def _encoder_gradient(gradient, noise, w):
     return loss.detach(), torch.cat([mu.grad, log_std.grad], 1) * noise.shape[1]
 
 
-def test_doubly_reparameterized_gradient_has_the_same_mean_and_less_variance():
+def test_the_doubly_reparameterized_gradient_has_the_same_mean_and_less_variance():
     torch.manual_seed(0)
     noise = torch.randn(16, 40_000, 1, dtype=torch.float64)
     w = torch.tensor(2.0, dtype=torch.float64)
@@ -84,12 +84,12 @@ def test_doubly_reparameterized_gradient_has_the_same_mean_and_less_variance():
     assert torch.all(doubly.var(0) < 0.5 * standard.var(0))
 
 
-def test_doubly_reparameterized_refuses_penalties_whose_gradient_it_would_weigh_too(draw):
+def test_the_doubly_reparameterized_gradient_refuses_penalties(draw):
     with pytest.raises(ConfigError, match="the model's sparsity: take gradient=standard"):
         DOUBLY(replace(draw, penalties={"sparsity": draw.z.abs().sum(-1).mean(0)}), 0)
 
 
-def test_doubly_reparameterized_leaves_the_decoders_gradient_alone():
+def test_the_doubly_reparameterized_gradient_of_the_decoder_is_the_standard_one():
     torch.manual_seed(0)
     noise = torch.randn(16, 50, 1, dtype=torch.float64)
     gradients = []
@@ -100,12 +100,12 @@ def test_doubly_reparameterized_leaves_the_decoders_gradient_alone():
     torch.testing.assert_close(*gradients)
 
 
-def test_under_a_learned_prior_one_sample_is_the_elbo():
+def test_iwae_with_one_sample_under_a_learned_prior_is_the_elbo():
     draw = draw_under_a_learned_prior(samples=1).draw
     torch.testing.assert_close(IWAE(samples=1)(draw, 0).loss, ELBO()(draw, 0).loss)
 
 
-def test_doubly_reparameterized_leaves_a_learned_priors_gradient_alone():
+def test_the_doubly_reparameterized_gradient_of_a_learned_prior_is_the_standard_one():
     gradients = []
     for gradient in ("standard", "doubly_reparameterized"):
         found = draw_under_a_learned_prior(samples=16)
@@ -122,7 +122,7 @@ def test_settings_out_of_range_are_refused():
 
 
 def _bound(model, x, samples, repeats=200):
-    """IWAE-K of every image, the mean of many repetitions, and its standard error."""
+    """The mean of many repetitions of IWAE-K for each image, and its standard error."""
     torch.manual_seed(0)
     mu, std = model.encode(x)
     bounds = []
@@ -151,7 +151,7 @@ def test_bounds_rise_with_k_from_the_elbo_to_log_p():
 
 
 def check_bound():
-    """IWAE-50 lies under log p(x), and close to it, under a posterior that is off."""
+    """With an inexact posterior, IWAE-50 is below log p(x) and close to it."""
     oracle = LinearGaussian(count=2000)
     model = oracle.model(0.4, 1.3)
     torch.manual_seed(0)
@@ -165,7 +165,7 @@ def check_bound():
 
 
 def check_doubly_reparameterized_gradient():
-    """The mean of the encoder's gradient is the standard estimator's."""
+    """The encoder's gradient has the mean of the standard estimator's."""
     torch.manual_seed(0)
     noise = torch.randn(16, 20_000, 1, dtype=torch.float64)
     gradients = []
@@ -192,7 +192,7 @@ def forgotten_log_k(patch):
     patch.setattr(iwae, "log_mean_exp", lambda log_w: log_w.logsumexp(0))
 
 
-def weights_turned_over(patch):
+def log_weights_with_the_wrong_sign(patch):
     right = Draw.log_weights
     patch.setattr(Draw, "log_weights", lambda self: -right(self))
 
@@ -214,7 +214,7 @@ TRAPS = {
     missing_logsumexp: check_bound,
     weighted_sum_of_log_weights: check_bound,
     forgotten_log_k: check_bound,
-    weights_turned_over: check_bound,
+    log_weights_with_the_wrong_sign: check_bound,
     weights_not_detached: check_doubly_reparameterized_gradient,
     posterior_not_detached: check_doubly_reparameterized_gradient,
 }
@@ -222,8 +222,8 @@ test_oracles_hold, test_trap_is_caught = trap_tests(TRAPS)
 test_oracles_hold = pytest.mark.slow(test_oracles_hold)
 
 
-def test_bounds_compare_where_as_many_codes_are_drawn():
-    """More draws make a tighter bound, and no better model."""
+def test_bounds_compare_only_for_the_same_number_of_samples():
+    """More samples make a tighter bound, not a better model."""
     data, model = MNISTDataModule(source="sample"), Autoencoder(MLP((8,), (8,)), Laplace())
     config = {"model": {"likelihood": {}, "objective": {}}}
 
@@ -238,11 +238,11 @@ def test_bounds_compare_where_as_many_codes_are_drawn():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("traced")
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # by torch
 def test_a_compiled_step_has_the_gradient_of_a_plain_one(monkeypatch):
     check_gradients(replace(DOUBLY, samples=4), monkeypatch)
 
 
 @pytest.mark.slow
-def test_a_gradient_that_hooks_change_is_not_stacked(jobs, capsys):
+def test_a_run_whose_gradient_is_changed_by_hooks_is_not_stacked(jobs, capsys):
     check_left_alone(jobs, ("model=dreg_iwae",), capsys, "its gradient would differ")

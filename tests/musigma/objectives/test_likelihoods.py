@@ -1,4 +1,4 @@
-"""Every likelihood is a density: it integrates to one, and equals an independent one."""
+"""Every likelihood integrates to one and equals an independent computation."""
 
 import math
 
@@ -63,7 +63,7 @@ def test_continuous_bernoulli_mean_is_the_first_moment(output):
 
 
 def test_continuous_bernoulli_without_its_constant_is_not_a_density():
-    """The pervasive error that the distribution was named for."""
+    """The pervasive error that the paper on this distribution is about."""
     total, _ = integrate.quad(
         lambda x: math.exp(-F.binary_cross_entropy_with_logits(*_two(1.5, x)).item()), 0, 1
     )
@@ -98,7 +98,7 @@ def test_log_prob_equals_torch_distributions_summed_over_pixels(likelihood, torc
 
 
 @pytest.mark.parametrize("likelihood", ALL, ids=_name)
-def test_pairs_equal_one_image_at_a_time(likelihood):
+def test_log_prob_of_pairs_equals_one_image_at_a_time(likelihood):
     torch.manual_seed(0)
     x, output = torch.rand(5, 1, 4, 4).round().double(), torch.randn(7, 1, 4, 4).double()
     pairs = likelihood.double().log_prob_of_pairs(x, output)
@@ -108,7 +108,7 @@ def test_pairs_equal_one_image_at_a_time(likelihood):
 
 
 @pytest.mark.parametrize("likelihood", ALL, ids=_name)
-def test_samples_have_the_mean_that_is_claimed(likelihood):
+def test_samples_have_the_mean_of_the_likelihood(likelihood):
     torch.manual_seed(0)
     likelihood = likelihood.float()
     output = torch.tensor([-2.0, 0.0, 0.05, 3.0]).reshape(1, 1, 1, 4)
@@ -138,7 +138,7 @@ def test_extreme_outputs_give_finite_losses_and_gradients(likelihood, output):
         assert torch.isfinite(outputs.grad).all()
         mean = likelihood.mean(outputs)
         assert torch.isfinite(mean).all()
-        (of_mean,) = torch.autograd.grad(mean.sum(), outputs)  # for objectives of images
+        (of_mean,) = torch.autograd.grad(mean.sum(), outputs)  # objectives may compare images
         assert torch.isfinite(of_mean).all()
 
 
@@ -152,7 +152,7 @@ def test_float32_agrees_with_float64(likelihood):
     likelihood.float()
 
 
-def test_constants_are_those_that_get_dropped():
+def test_the_constants_of_laplace_and_gaussian_are_included():
     assert 784 * Laplace(1.0).constant == pytest.approx(543.43, abs=0.005)
     assert 784 * Gaussian(1.0).constant == pytest.approx(720.45, abs=0.005)
     zeros = torch.zeros(1, 1, 28, 28)
@@ -160,7 +160,7 @@ def test_constants_are_those_that_get_dropped():
     assert -Gaussian(1.0).log_prob(zeros, zeros).item() == pytest.approx(720.45, abs=0.005)
 
 
-def test_learned_scale_learns_what_generated_the_pixels():
+def test_a_learned_scale_finds_the_scale_that_generated_the_pixels():
     torch.manual_seed(0)
     output = torch.randn(200, 1, 8, 8)
     for likelihood, noise in (
@@ -175,7 +175,7 @@ def test_learned_scale_learns_what_generated_the_pixels():
         assert likelihood.log_scale.exp().item() == pytest.approx(0.2, rel=0.03)
 
 
-def test_optimal_scale_is_the_best_scale_for_the_batch():
+def test_the_optimal_scale_is_the_best_scale_for_the_batch():
     torch.manual_seed(0)
     x, output = torch.randn(6, 1, 4, 4), torch.randn(6, 1, 4, 4)
     optimal = Gaussian(1.0, "optimal").train().log_prob(x, output).sum()
@@ -184,7 +184,7 @@ def test_optimal_scale_is_the_best_scale_for_the_batch():
     assert optimal == pytest.approx(max(others).item(), rel=1e-4)
 
 
-def test_optimal_scale_in_evaluation_does_not_look_at_the_image():
+def test_the_optimal_scale_in_evaluation_does_not_depend_on_the_image():
     torch.manual_seed(0)
     likelihood = Gaussian(1.0, "optimal").train()
     output = torch.zeros(50, 1, 4, 4)
@@ -198,7 +198,7 @@ def test_optimal_scale_in_evaluation_does_not_look_at_the_image():
     torch.testing.assert_close(likelihood.log_prob(x, output[:3]), expected)
 
 
-def test_optimal_scale_lets_gradients_through():
+def test_the_optimal_scale_has_the_gradient_of_its_closed_form():
     output = torch.zeros(4, 1, 2, 2, requires_grad=True)
     x = torch.ones(4, 1, 2, 2)
     Gaussian(1.0, "optimal").train().log_prob(x, output).sum().backward()
@@ -206,8 +206,8 @@ def test_optimal_scale_lets_gradients_through():
     torch.testing.assert_close(output.grad, torch.ones_like(output) * 2 - 1)
 
 
-def test_optimal_scale_weighs_each_image_as_the_same_scale_that_is_fixed_does():
-    """Importance weights are such; through a scale of the batch they would reach other images."""
+def test_the_optimal_scale_gives_weighted_images_the_gradient_of_a_fixed_scale():
+    """Importance weights must not reach other images through the scale of the batch."""
     torch.manual_seed(0)
     x, output = torch.randn(4, 1, 2, 2), torch.randn(4, 1, 2, 2, requires_grad=True)
     fixed = Gaussian((output - x).square().mean().sqrt().item())
@@ -219,7 +219,7 @@ def test_optimal_scale_weighs_each_image_as_the_same_scale_that_is_fixed_does():
 
 
 @pytest.mark.parametrize("likelihood", ALL, ids=_name)
-def test_output_of_a_mean_has_that_mean(likelihood):
+def test_output_of_inverts_the_mean(likelihood):
     mean = torch.tensor([0.1, 0.3, 0.5, 0.7]).reshape(1, 2, 2)
     likelihood = likelihood.float()
     torch.testing.assert_close(
@@ -227,7 +227,7 @@ def test_output_of_a_mean_has_that_mean(likelihood):
     )
 
 
-def test_grey_levels_under_a_bernoulli_are_no_density():
+def test_grey_levels_under_a_bernoulli_are_not_a_density():
     assert Bernoulli().is_density
     assert Bernoulli().pixels == ("binary",)
     grey = Bernoulli(grey_levels=True)

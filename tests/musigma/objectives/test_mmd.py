@@ -1,4 +1,4 @@
-"""MMD against integrals and its definition, and what it needs."""
+"""MMD against numerical integration and its definition, and its requirements."""
 
 import json
 
@@ -26,11 +26,11 @@ def draw():
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
-def test_with_the_whole_rate_it_passes_as_all_do(check):
+def test_mmd_with_the_whole_rate_passes_the_checks_of_every_objective(check):
     check(MMD(alpha=0.0))
 
 
-def test_of_a_point_it_needs_no_rate():
+def test_mmd_needs_no_rate_of_a_point():
     check_a_point_has_no_rate(MMD())
 
 
@@ -42,7 +42,7 @@ def test_mmd_equals_numerical_integration_over_the_prior(squared_width):
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
     weights = weights / weights.sum()
 
-    def kernel(a, b):  # [..., 2] each
+    def kernel(a, b):  # a and b: [..., 2]
         return np.exp(-((a - b) ** 2).sum(-1) / (2 * squared_width))
 
     grid = np.stack(np.meshgrid(nodes, nodes), -1).reshape(-1, 2)
@@ -62,9 +62,9 @@ def test_mmd_of_the_prior_itself_is_zero_on_average():
     assert abs(values.mean()) < 4 * values.std() / 500**0.5
 
 
-def test_mmd_weighs_rate_and_discrepancy_as_in_info_vae(draw):
+def test_rate_and_discrepancy_are_weighted_as_in_info_vae(draw):
     loss, terms, _ = MMD(alpha=0.25, weight=10.0, squared_width=2.0, samples=4)(draw, 0)
-    # Those of one image are not independent: of all draws at once it would not be unbiased.
+    # Per draw: codes of one image are not independent, so all draws at once would be biased.
     discrepancy = torch.stack([mmd_to_standard_normal(z, 6.0) for z in draw.z]).mean()
     expected = terms["distortion"].mean() + 0.75 * rate_of(draw).sum(1).mean() + 9.25 * discrepancy
     torch.testing.assert_close(loss, expected)
@@ -90,7 +90,7 @@ def test_settings_out_of_range_are_refused():
 
 
 @pytest.mark.slow
-def test_what_cannot_be_measured_is_a_dash_and_absent_in_files(run_here, capsys):
+def test_a_metric_that_cannot_be_measured_is_a_dash_and_absent_from_files(run_here, capsys):
     folder = run_here("model=info_vae", "data.val_size=1", "trainer.max_epochs=1")
     said = capsys.readouterr().out
     assert "nan" not in said.lower()
@@ -102,7 +102,7 @@ def test_what_cannot_be_measured_is_a_dash_and_absent_in_files(run_here, capsys)
 
 
 @pytest.mark.slow
-def test_a_point_held_to_the_prior_has_samples_and_no_rates_in_panels(run_here):
+def test_panels_of_a_wae_show_samples_and_no_rates(run_here):
     panel = "callbacks.latent_panel={_target_:musigma.callbacks.LatentPanel,images:20}"
     folder = run_here("model=wae", "model.latent_dim=3", "trainer.max_epochs=1", panel)
     events = EventAccumulator(str(folder.path), {"images": 0, "histograms": 0})
@@ -113,7 +113,7 @@ def test_a_point_held_to_the_prior_has_samples_and_no_rates_in_panels(run_here):
     assert events.Tags()["histograms"] == ["val/mu"]
 
 
-def test_with_no_weight_at_all_nothing_holds_codes_to_the_prior():
+def test_with_all_weights_zero_the_prior_is_not_used():
     assert MMD().uses_prior
     assert MMD(alpha=0, weight=1).uses_prior
     assert not MMD(alpha=1, weight=0).uses_prior

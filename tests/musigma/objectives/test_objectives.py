@@ -59,7 +59,7 @@ def test_log_densities_equal_torch_distributions(draw):
 
 @pytest.mark.parametrize("objective", FUNCTIONS, ids=lambda o: type(o).__name__)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
-def test_every_objective_passes(check, objective):
+def test_every_objective_passes_the_common_checks(check, objective):
     check(objective)
 
 
@@ -76,25 +76,25 @@ def test_reconstruction_does_not_weigh_the_rate(draw):
     assert set(terms) == {"distortion", "rate"}
 
 
-def test_log_mean_exp_survives_weights_that_exp_does_not():
+def test_log_mean_exp_does_not_underflow():
     log_w = torch.tensor([-1000.0, -1001.0, -1002.0])
     expected = -1000 + math.log((1 + math.exp(-1) + math.exp(-2)) / 3)
     assert log_mean_exp(log_w).item() == pytest.approx(expected)
 
 
-def test_importance_weights_are_not_turned_over(draw):
+def test_importance_weights_have_the_right_sign(draw):
     q = Normal(*draw.posterior).log_prob(draw.z).sum(-1)
     expected = draw.log_likelihood + STANDARD.log_prob(draw.z).sum(-1) - q
     torch.testing.assert_close(draw.log_weights(), expected)
 
 
-def test_a_weight_is_a_schedule_once_it_is_checked():
+def test_a_constant_weight_becomes_a_schedule():
     assert ELBO(beta=4).beta == Constant(4.0)
     assert ELBO().beta == Constant(1.0)
     assert ELBO(beta=4).monitor == "loss"
 
 
-def test_an_objective_may_be_a_module_with_weights_and_a_schedule():
+def test_an_objective_can_be_a_module_with_weights_and_a_schedule():
     class Learned(torch.nn.Module, Objective):
         def __init__(self):
             super().__init__()
@@ -112,11 +112,11 @@ def test_an_objective_may_be_a_module_with_weights_and_a_schedule():
     assert len([*learned.parameters()]) == 2
 
 
-def test_a_point_has_no_rate():
+def test_reconstruction_reports_no_rate_of_a_point():
     check_a_point_has_no_rate(Reconstruction())
 
 
-def test_schedules_are_followed_and_the_target_is_not_moved_by_them():
+def test_the_loss_follows_a_schedule_and_the_target_does_not():
     check_schedule(ELBO(beta=Linear(steps=10, end=2.0)), "beta")
 
 
@@ -129,7 +129,7 @@ def test_settings_out_of_range_are_refused():
     )
 
 
-def test_codes_are_held_to_the_prior_by_a_rate_that_ends_with_a_weight():
+def test_the_prior_is_used_if_beta_ends_above_zero():
     assert ELBO(beta=0.1).uses_prior
     assert not ELBO(beta=0).uses_prior
     assert ELBO(beta=Linear(steps=10)).uses_prior

@@ -12,7 +12,7 @@ from musigma.objectives.likelihoods import Gaussian
 from musigma.objectives.rae import RAE
 
 
-def test_it_holds_back_codes_and_the_decoders_weights():
+def test_the_loss_penalises_codes_and_the_decoders_weights():
     model = Autoencoder(
         MLP([8], [8]), Gaussian(), latent_dim=3, posterior="point", image_shape=(1, 4, 4)
     )
@@ -29,7 +29,7 @@ def test_it_holds_back_codes_and_the_decoders_weights():
     assert "nats" not in objective.meanings["squared_norm"].unit
 
 
-def test_the_fitted_mixture_is_the_one_that_codes_came_from():
+def test_the_fitted_mixture_recovers_the_mixture_of_the_codes():
     torch.manual_seed(0)
     means = torch.tensor([[-3.0, 0.0], [2.0, 2.0]])
     covariances = torch.tensor([[[1.0, 0.6], [0.6, 1.0]], [[0.3, 0.0], [0.0, 0.5]]])
@@ -45,7 +45,7 @@ def test_the_fitted_mixture_is_the_one_that_codes_came_from():
 
 
 @pytest.mark.slow
-def test_traversals_go_by_the_density_that_is_fitted(trained, tmp_path):
+def test_traversals_use_the_moments_of_the_fitted_density(trained, tmp_path):
     run = load_run(trained("model=rae", "model.latent_dim=2", "data.val_size=0").path)
     done = traverse(run, "prior", 0, [-1.0, 1.0]).arrays["z"]
     _, prior, of = next(iter(run.views().values()))

@@ -1,11 +1,11 @@
-"""Schedules are functions of the optimizer step, and end where they say."""
+"""Schedules are functions of the optimizer step and end at their end value."""
 
 import pytest
 
 from musigma.objectives.schedules import Constant, Cyclical, Linear, as_schedule
 
 
-def test_linear_rises_and_stays():
+def test_linear_rises_and_stays_at_its_end_value():
     schedule = Linear(steps=10, start=0.0, end=4.0)
     assert [schedule(step) for step in (0, 5, 10, 11, 10**9)] == [0, 2, 4, 4, 4]
 
@@ -14,7 +14,7 @@ def test_linear_can_fall():
     assert Linear(steps=4, start=2.0, end=1.0)(2) == 1.5
 
 
-def test_cyclical_rises_in_each_cycle_and_ends_at_the_top():
+def test_cyclical_rises_in_each_cycle_and_ends_at_its_end_value():
     schedule = Cyclical(steps=40, cycles=4, ramp=0.5, end=2.0)
     assert [schedule(step) for step in range(10)] == pytest.approx(
         [0, 0.4, 0.8, 1.2, 1.6, 2, 2, 2, 2, 2]

@@ -1,4 +1,4 @@
-"""The decomposed rate against its definition, integrals, and what it needs."""
+"""The decomposed rate against its definition and numerical integration."""
 
 import math
 from types import SimpleNamespace
@@ -32,15 +32,15 @@ def draw():
     return draw_of()
 
 
-def test_tcvae_at_one_is_the_elbo_with_its_rate_from_z(draw):
+def test_tcvae_with_beta_one_is_the_elbo_with_its_rate_from_z(draw):
     rate = (Normal(*draw.posterior).log_prob(draw.z) - STANDARD.log_prob(draw.z)).sum(-1).mean(0)
     expected = (-draw.log_likelihood.mean(0) + rate).mean()
     torch.testing.assert_close(TCVAE(beta=1.0, samples=4)(draw, 0).loss, expected)
     torch.testing.assert_close(sum(decompose(draw)), rate)
 
 
-def test_tcvae_terms_are_those_of_the_mixture_when_the_batch_is_the_data_set():
-    """With every image in the batch, MWS is the exact mixture but for its factor 1/B."""
+def test_the_terms_equal_those_of_the_mixture_if_the_batch_is_the_data_set():
+    """With every image in the batch, MWS is the exact mixture up to its factor 1/B."""
     torch.manual_seed(0)
     batch = 40
     mu = torch.randn(batch, 2, dtype=torch.float64)
@@ -66,13 +66,13 @@ def test_tcvae_terms_are_those_of_the_mixture_when_the_batch_is_the_data_set():
     assert information == pytest.approx(mi, abs=0.02)
 
 
-def test_under_a_learned_prior_at_one_it_is_the_elbo():
+def test_tcvae_with_beta_one_under_a_learned_prior_is_the_elbo():
     check_it_trains_a_prior(TCVAE())
     draw = draw_under_a_learned_prior().draw
     torch.testing.assert_close(TCVAE(beta=1.0)(draw, 0).loss, ELBO()(draw, 0).loss)
 
 
-def test_its_schedule_is_followed():
+def test_the_schedule_of_beta_is_followed():
     check_schedule(TCVAE(beta=Linear(steps=10, end=2.0)), "beta")
 
 
@@ -81,9 +81,7 @@ def test_settings_out_of_range_are_refused():
 
 
 @pytest.mark.parametrize(("objective", "compares"), [(TCVAE(), False), (ELBO(), True)])
-def test_losses_with_estimates_from_batches_compare_where_batches_are_of_one_size(
-    objective, compares
-):
+def test_losses_that_estimate_from_batches_compare_only_for_one_batch_size(objective, compares):
     config = {"model": {"likelihood": {}, "objective": {}}}
     module = SimpleNamespace(model=Autoencoder(MLP((8,), (8,)), Laplace()), objective=objective)
     datas = [MNISTDataModule(source="sample", batch_size=size) for size in (32, 64)]
@@ -92,12 +90,12 @@ def test_losses_with_estimates_from_batches_compare_where_batches_are_of_one_siz
     assert small.of("elbo").of == large.of("elbo").of
 
 
-def test_only_the_dimension_wise_rate_holds_codes_to_the_prior():
+def test_with_gamma_zero_the_prior_is_not_used():
     assert TCVAE().uses_prior
     assert not TCVAE(gamma=0).uses_prior
 
 
 @pytest.mark.exhaustive
-def test_in_a_stack_validation_knows_its_own_number_of_images(jobs):
+def test_stacked_runs_validate_with_the_number_of_validation_images(jobs):
     common = ("model=tc_vae", *SMOOTH[1:])
     check_stacked(jobs, [(*common, "seed=0"), (*common, "seed=1")], 1e-3)

@@ -1,4 +1,4 @@
-"""A run folder that is damaged: one line for each command, and nothing in it has changed."""
+"""Damaged run folders: each command reports the damage and changes nothing in the folder."""
 
 import shutil
 from pathlib import Path
@@ -26,7 +26,7 @@ def _content(folder):
 
 @pytest.fixture
 def copies(trained, tmp_path):
-    """Gives fresh copies of one finished run."""
+    """A function that makes a fresh copy of a finished run."""
     folder = trained("model=vae")
 
     def copy() -> RunFolder:
@@ -40,7 +40,7 @@ def copies(trained, tmp_path):
 
 @pytest.fixture
 def refuses(compose_launch):
-    """Asserts that a command refuses a run in a line and leaves its folder as it was."""
+    """A function that checks that a command refuses a run and leaves its folder unchanged."""
     launch = compose_launch("resume=copy")
 
     def resume(path, ran, overrides):
@@ -58,7 +58,7 @@ def refuses(compose_launch):
     }
 
     def check(command: str, folder: RunFolder, *overrides: str) -> str:
-        folder.claim()  # an empty file that stays
+        folder.claim()  # leaves an empty lock file
         folder.release()
         before = _content(folder.path)
         path, ran = str(folder.path), folder.path.parent
@@ -80,7 +80,7 @@ CONFIGS = {
 }
 
 
-def test_sections_of_another_kind_or_missing_are_named_by_every_command(copies, refuses):
+def test_every_command_reports_a_wrong_or_missing_config_section(copies, refuses):
     for change, expected in CONFIGS.values():
         for command in ("resume", "load_run", "evaluate", "predict"):
             folder = copies()
@@ -100,7 +100,7 @@ def test_a_config_that_cannot_be_trained_is_not_resumed(section, value, expected
     assert expected in refuses("resume", folder)
 
 
-def test_records_that_are_damaged_are_named_before_anything_is_written(copies, refuses):
+def test_damaged_records_are_reported_before_anything_is_written(copies, refuses):
     records = [
         ("overrides.yaml", b"a: mapping"),
         ("overrides.yaml", b"[1, 2]"),
@@ -159,7 +159,7 @@ DAMAGE = {
 }
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_alone_is_named(
+def test_a_damaged_checkpoint_is_skipped_for_the_previous_one_or_reported(
     copies, refuses, compose_launch, caplog
 ):
     launch = compose_launch("resume=copy")
@@ -188,7 +188,7 @@ class _Code:
         return (print, ("ran",))
 
 
-def test_a_checkpoint_with_code_or_other_shapes_is_one_line_for_every_command(
+def test_every_command_refuses_a_checkpoint_with_code_or_wrong_contents_in_one_line(
     copies, refuses, capsys
 ):
     for name in ("code", "shapes", "text", "meta", "no weights", "a list"):
@@ -209,7 +209,7 @@ def test_a_checkpoint_with_code_or_other_shapes_is_one_line_for_every_command(
         assert "ran" not in capsys.readouterr().out
 
 
-def test_what_is_not_a_run_in_training_is_not_resumed(copies, refuses, run_here):
+def test_an_export_a_file_or_a_folder_of_runs_is_not_resumed(copies, refuses, run_here):
     from musigma.commands.export import export_run
 
     folder = copies()

@@ -36,7 +36,7 @@ def test_a_module_opens_from_any_checkpoint_of_a_run_and_predicts(trained, tmp_p
     assert x_mean.shape == (500, 1, 28, 28)
 
 
-def test_of_an_older_version_the_config_is_read_beside_the_checkpoint(trained, tmp_path):
+def test_a_checkpoint_of_an_older_version_uses_the_config_of_its_run_folder(trained, tmp_path):
     folder = trained(*VAE)
     path = folder.checkpoint("best")
     old = load_checkpoint(path)
@@ -62,7 +62,7 @@ def test_of_an_older_version_the_config_is_read_beside_the_checkpoint(trained, t
         ("model", None, "model"),
     ],
 )
-def test_a_strangers_checkpoint_runs_nothing(place, value, said, trained):
+def test_a_foreign_checkpoint_runs_no_code(place, value, said, trained):
     path = trained(*VAE).checkpoint("best")
     checkpoint = load_checkpoint(path)
     checkpoint["config"][place] = value

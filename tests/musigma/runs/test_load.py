@@ -1,4 +1,4 @@
-"""A run opens again with nothing but its folder."""
+"""A run opens with nothing but its folder."""
 
 import shutil
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_load_run_gives_the_trained_model_data_and_config(trained):
         assert torch.equal(value, stored[f"model.{name}"])
 
 
-def test_a_moved_folder_opens(trained, tmp_path):
+def test_a_moved_run_folder_opens(trained, tmp_path):
     folder = trained()
     before = musigma.load_run(folder.path).model.state_dict()
     moved = shutil.move(folder.path, tmp_path / "elsewhere, renamed=1")
@@ -38,7 +38,7 @@ def test_a_moved_folder_opens(trained, tmp_path):
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
-def test_a_run_of_an_older_version_opens_with_the_same_figures(tmp_path):
+def test_a_run_of_an_older_version_opens_with_the_same_metrics(tmp_path):
     folder = Path(__file__).parent / "written_by_0.1.0"
     module = AutoencoderModule(musigma.load_run(folder).model, ELBO())
     trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
@@ -50,7 +50,7 @@ def test_a_run_of_an_older_version_opens_with_the_same_figures(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The loaded checkpoint was produced with Lightning")
-def test_a_run_of_an_older_version_goes_on(tmp_path, compose_launch):
+def test_a_run_of_an_older_version_resumes(tmp_path, compose_launch):
     path = shutil.copytree(Path(__file__).parent / "written_by_0.1.0", tmp_path / "old")
     run(compose_launch(f"resume={path}", "trainer.max_epochs=4"))
     assert load_checkpoint(path / "checkpoints" / "last.ckpt")["epoch"] == 3

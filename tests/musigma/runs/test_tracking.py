@@ -1,4 +1,4 @@
-"""Weights & Biases and MLflow, offline: a run of ours is one of theirs, however often it stops."""
+"""Runs logged to Weights & Biases and MLflow, offline, also when they are resumed."""
 
 import importlib.util
 
@@ -13,7 +13,7 @@ from workbench.training.run import run
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.filterwarnings("default"),  # both use what others have deprecated
+    pytest.mark.filterwarnings("default"),  # both packages use deprecated functions
 ]
 
 
@@ -36,7 +36,7 @@ def test_a_logger_without_its_package_is_an_error_that_names_the_extra(package, 
 
 
 @needs("wandb")
-def test_every_run_is_a_run_of_wandb_that_lies_in_its_folder_and_goes_on(run_here, compose_launch):
+def test_a_resumed_run_continues_its_wandb_run_inside_its_folder(run_here, compose_launch):
     first, second = run_here("logger=wandb"), run_here("logger=wandb", "seed=1")
     names = [folder.read_metrics()["tracked"]["WandbLogger"] for folder in (first, second)]
     assert names[0] != names[1]
@@ -48,14 +48,14 @@ def test_every_run_is_a_run_of_wandb_that_lies_in_its_folder_and_goes_on(run_her
 
 
 @needs("wandb")
-def test_a_misspelt_setting_of_wandb_is_found_before_it_starts():
+def test_a_misspelt_wandb_setting_is_refused_before_the_run_starts():
     register_resolvers()
     with pytest.raises(ConfigError, match=r"logger.wandb.grup: .* did you mean group\?"):
         read_command_line("train", ["logger=wandb", "+logger.wandb.grup=mine"])
 
 
 @needs("mlflow")
-def test_a_run_of_mlflow_has_the_settings_and_figures_and_goes_on(
+def test_a_resumed_run_continues_its_mlflow_run_with_settings_and_metrics(
     run_here, compose_launch, tmp_path
 ):
     from mlflow.tracking import MlflowClient
@@ -76,7 +76,7 @@ def test_a_run_of_mlflow_has_the_settings_and_figures_and_goes_on(
 
 
 @needs("mlflow")
-def test_a_server_that_does_not_answer_is_one_clear_error(run_here, monkeypatch):
+def test_an_mlflow_server_that_does_not_answer_is_one_error(run_here, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(RunError, match="MLFlowLogger cannot start: .*127.0.0.1"):
         run_here("logger=mlflow", "logger.mlflow.tracking_uri=http://127.0.0.1:9")

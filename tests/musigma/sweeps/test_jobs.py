@@ -2,8 +2,8 @@
 
 import pytest
 
+from fork_server import python
 from small import SMALL
-from warm import python
 from workbench.config.identity import identity
 from workbench.config.naming import job_name, short_names
 from workbench.runs.folder import RunFolder

@@ -1,4 +1,4 @@
-"""Which checkpoint is best, and by what."""
+"""Which checkpoint is the best, and by which metric."""
 
 import functools
 import math
@@ -33,7 +33,7 @@ def _best(monitor="val/loss", mode="min"):
         (("val/loss", "max"), None),
     ],
 )
-def test_a_best_value_is_compared_with_the_same_metric_only(now, expected):
+def test_a_best_value_is_kept_only_for_the_same_metric_and_direction(now, expected):
     before = _best()
     before.best = 0.5
     after = _best(*now)
@@ -41,7 +41,7 @@ def test_a_best_value_is_compared_with_the_same_metric_only(now, expected):
     assert after.best == expected
 
 
-def test_a_best_value_of_an_older_version_is_gone_on_with():
+def test_a_best_value_saved_by_an_older_version_is_kept():
     callback = _best()
     callback.load_state_dict({"best": 0.5})
     assert callback.best == 0.5
@@ -56,7 +56,7 @@ def test_nan_is_never_the_best(mode):
     assert not callback._is_better(math.nan)
 
 
-def test_resumed_with_another_monitor_the_best_is_chosen_by_that(trained, compose_launch):
+def test_a_run_resumed_with_another_direction_chooses_its_best_by_it(trained, compose_launch):
     folder = trained("trainer.max_epochs=1")
     assert load_checkpoint(folder.checkpoint("best"))["global_step"] == 4
     changed = ("++callbacks.checkpoint.mode=max", "trainer.max_epochs=2")
@@ -67,7 +67,7 @@ def test_resumed_with_another_monitor_the_best_is_chosen_by_that(trained, compos
     assert state["best"] == pytest.approx(best["validation"]["loss"])
 
 
-def test_of_a_run_whose_validation_is_nan_the_final_weights_are_measured(
+def test_a_run_whose_validation_is_always_nan_measures_its_final_weights(
     run_here, monkeypatch, capsys
 ):
     original = Line.validation_step
@@ -88,7 +88,7 @@ def test_of_a_run_whose_validation_is_nan_the_final_weights_are_measured(
     assert all(torch.equal(best[name], last[name]) for name in last)
 
 
-def test_a_monitor_that_does_not_exist_is_named_and_leaves_no_folder(run_here, tmp_path):
+def test_an_unknown_monitor_is_reported_and_leaves_no_folder(run_here, tmp_path):
     with pytest.raises(ConfigError, match=r"monitor=val/los is not among .* val/loss"):
         run_here("++callbacks.checkpoint.monitor=val/los")
     assert not [*tmp_path.glob("logs/runs/*")]
@@ -111,7 +111,7 @@ def _line():
     return Line(torch.nn.Linear(1, 1), optimizer=functools.partial(torch.optim.SGD, lr=0.1))
 
 
-def test_trainers_of_lightning_take_best_and_last_by_name(tmp_path):
+def test_a_plain_lightning_trainer_finds_best_and_last_by_name(tmp_path):
     trainer, data = _trainer(tmp_path), Points()
     trainer.fit(_line(), datamodule=data)
     files = tmp_path / "checkpoints"
@@ -130,7 +130,7 @@ def test_trainers_of_lightning_take_best_and_last_by_name(tmp_path):
     assert last["callbacks"].keys() == {"BestAndLast"}
 
 
-def test_loggers_that_keep_checkpoints_are_given_these(tmp_path):
+def test_loggers_that_upload_checkpoints_get_best_and_last(tmp_path):
     class Keeping(CSVLogger):
         found: ClassVar[list] = []
 
@@ -144,7 +144,7 @@ def test_loggers_that_keep_checkpoints_are_given_these(tmp_path):
     }
 
 
-def test_more_of_the_best_are_kept_by_lightnings_callback_beside(run_here):
+def test_lightnings_callback_keeps_more_checkpoints_beside_best_and_last(run_here):
     folder = run_here(
         "+callbacks.three._target_=lightning.pytorch.callbacks.ModelCheckpoint",
         "+callbacks.three.save_top_k=3",

@@ -1,4 +1,4 @@
-"""A signal is heard whenever it comes."""
+"""Signals stop a run, at any moment and in all of its processes."""
 
 import io
 import signal
@@ -12,7 +12,7 @@ from workbench.callbacks import GracefulStop
 from workbench.console import set_up_logging
 
 
-def test_a_signal_in_the_middle_of_a_print_breaks_nothing(monkeypatch):
+def test_a_signal_during_a_print_stops_the_run_and_loses_no_output(monkeypatch):
     class InterruptedTerminal(io.RawIOBase):
         written = b""
 
@@ -39,10 +39,11 @@ def test_a_signal_in_the_middle_of_a_print_breaks_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize("asked", [False, True])
-def test_processes_ask_one_another_from_host_to_host_and_no_device(asked):
+def test_processes_share_a_stop_request_without_using_their_devices(asked):
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     stop = GracefulStop()
-    trainer = SimpleNamespace(local_rank=0, world_size=2, strategy=None)  # which has the devices
+    # Without a strategy there is no device to communicate by.
+    trainer = SimpleNamespace(local_rank=0, world_size=2, strategy=None)
     try:
         stop.setup(trainer, None, "fit")
         stop.stopping = asked

@@ -18,7 +18,7 @@ EPOCHS = [
 @pytest.mark.parametrize(
     "overrides", [(), ("callbacks.progress=null",), ("+trainer.enable_progress_bar=false",)]
 )
-def test_in_a_pipe_there_are_lines_and_no_bar(overrides, run_here, capsys):
+def test_a_pipe_gets_epoch_lines_and_no_bar(overrides, run_here, capsys):
     run_here(*overrides)
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith("epoch")] == EPOCHS
@@ -26,7 +26,7 @@ def test_in_a_pipe_there_are_lines_and_no_bar(overrides, run_here, capsys):
     assert not [line for line in lines if len(line) > 80 and "/logs/runs/" not in line]
 
 
-def test_in_a_terminal_the_bar_is_gone_at_the_end(run_here, capsys, monkeypatch):
+def test_a_terminal_shows_no_bar_once_the_run_has_ended(run_here, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     run_here()
     said = capsys.readouterr().out
@@ -38,7 +38,7 @@ def test_in_a_terminal_the_bar_is_gone_at_the_end(run_here, capsys, monkeypatch)
 
 
 def screen(said):
-    """The lines that a terminal shows after it was sent a text with the controls of Rich's bars."""
+    """The lines that a terminal shows after a text with the escape codes of Rich's bars."""
     lines, row, column = [""], 0, 0
     for text, control, word in re.findall(r"([^\x1b\r\n]+)|(\x1b\[[\d;?]*[A-Za-z])|([\r\n])", said):
         if word == "\n":
@@ -57,7 +57,7 @@ def screen(said):
     return lines
 
 
-def test_in_a_notebook_there_are_lines_and_no_bar(compose_small, capsys, monkeypatch):
+def test_a_notebook_shows_epoch_lines_and_no_bar(compose_small, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
     built = interactive.build(compose_small("+trainer.enable_model_summary=false").config)
@@ -68,7 +68,7 @@ def test_in_a_notebook_there_are_lines_and_no_bar(compose_small, capsys, monkeyp
     assert "site-packages" not in said
 
 
-def test_a_line_has_as_many_metrics_as_fit(run_here, capsys, monkeypatch):
+def test_an_epoch_line_shows_as_many_metrics_as_fit(run_here, capsys, monkeypatch):
     original = Line.add
     names = ("loss", "a_much_longer_name", "another", "one_that_has_no_room_left")
 
@@ -89,23 +89,23 @@ def test_a_line_has_as_many_metrics_as_fit(run_here, capsys, monkeypatch):
     assert len(line) <= 80
 
 
-def test_without_a_validation_the_line_is_of_training(run_here, capsys):
+def test_without_validation_the_epoch_line_shows_training_metrics_only(run_here, capsys):
     run_here("trainer.max_epochs=1", "+trainer.limit_val_batches=0", "test=false")
     assert "epoch 1/1   train loss 3.200\n" in capsys.readouterr().out
 
 
-def test_epochs_are_aligned(run_here, capsys):
+def test_epoch_numbers_are_aligned(run_here, capsys):
     run_here("trainer.max_epochs=10")
     lines = [x for x in capsys.readouterr().out.splitlines() if x.startswith("epoch")]
     assert [line[:11] for line in lines[-2:]] == ["epoch  9/10", "epoch 10/10"]
 
 
 @pytest.mark.parametrize(("value", "text"), [(829.0, "829.0"), (1002.83, "1003"), (0.37, "0.3700")])
-def test_numbers_have_four_digits(value, text):
+def test_metrics_are_shown_with_four_digits(value, text):
     assert four_digits(value) == text
 
 
-def test_a_warning_names_no_file_of_a_library():
+def test_a_warning_raised_in_a_library_is_shown_without_its_file():
     said = formatted_warning("a\n  fault " * 20, UserWarning, pytest.__file__, 3)
     assert "site-packages" not in said
     assert all(len(line) <= 80 for line in said.splitlines())

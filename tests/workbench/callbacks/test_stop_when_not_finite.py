@@ -1,4 +1,4 @@
-"""A run whose loss is no number stops, says so, and keeps what was good."""
+"""A run whose loss is not finite stops with an error and keeps its last good checkpoint."""
 
 import json
 
@@ -13,7 +13,7 @@ STOP = "+callbacks.finite._target_=workbench.callbacks.StopWhenNotFinite"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good_checkpoint(
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
     value, run_here, tmp_path, monkeypatch
 ):
     original = Line.training_step
@@ -37,7 +37,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_good_checkpoint(
         assert all(torch.isfinite(v).all() for v in checkpoint["state_dict"].values())
 
 
-def test_the_last_batch_before_max_steps_is_looked_at_too(run_here, tmp_path, monkeypatch):
+def test_the_last_batch_before_max_steps_is_checked_too(run_here, tmp_path, monkeypatch):
     original = Line.training_step
 
     def step(self, batch, batch_idx):
@@ -52,6 +52,6 @@ def test_the_last_batch_before_max_steps_is_looked_at_too(run_here, tmp_path, mo
     assert load_checkpoint(folder / "checkpoints" / "last.ckpt")["epoch"] == 0
 
 
-def test_a_learning_rate_that_is_far_too_large_ends_in_that_error(run_here):
+def test_a_far_too_large_learning_rate_ends_in_the_same_error(run_here):
     with pytest.raises(RunError, match="metrics of a batch were not finite"):
         run_here(STOP, "optimizer.lr=1e25")

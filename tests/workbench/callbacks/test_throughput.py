@@ -1,4 +1,4 @@
-"""The speed of a run is of examples that it has trained on."""
+"""Throughput counts only examples that this process has trained on."""
 
 from types import SimpleNamespace
 
@@ -7,7 +7,7 @@ import torch
 from workbench.callbacks import Throughput
 
 
-def test_an_epoch_that_was_over_when_the_run_was_resumed_has_no_speed():
+def test_an_epoch_without_a_trained_batch_reports_no_speed():
     reported = []
     trainer = SimpleNamespace(strategy=SimpleNamespace(reduce=lambda rate, reduce_op: rate))
     means = {"train": SimpleNamespace(last_size=3)}

@@ -1,4 +1,4 @@
-"""A run folder: names that never collide, files that are always whole."""
+"""Run folders: names that never collide, claims, checkpoints, and whole files."""
 
 import json
 import os
@@ -14,19 +14,19 @@ from workbench.runs.folder import ClaimedError, RunFolder
 from workbench.runs.resume import find_run, with_overrides
 
 
-def test_a_run_that_another_process_begins_meanwhile_is_a_run(tmp_path, monkeypatch):
+def test_a_folder_that_becomes_a_run_while_it_is_checked_passes_the_check(tmp_path, monkeypatch):
     folder = RunFolder.create(tmp_path, "run")
     listdir = os.listdir
 
-    def begun_meanwhile(path):
+    def listdir_of_a_run_begun_meanwhile(path):
         folder.write_config({}, [])
         return listdir(path)
 
-    monkeypatch.setattr("workbench.runs.contents.os.listdir", begun_meanwhile)
+    monkeypatch.setattr("workbench.runs.contents.os.listdir", listdir_of_a_run_begun_meanwhile)
     check_own(folder.path)
 
 
-def test_a_claim_waits_for_one_that_only_looks(tmp_path):
+def test_a_claim_waits_for_a_process_that_only_reads_the_status(tmp_path):
     folder = RunFolder.create(tmp_path, "run")
     lock = folder.path / ".lock"
     lock.touch()
@@ -38,7 +38,7 @@ def test_a_claim_waits_for_one_that_only_looks(tmp_path):
     folder.release()
 
 
-def test_a_folder_that_cannot_be_claimed_is_not_said_to_be_at_work(tmp_path):
+def test_a_lock_that_cannot_be_written_is_not_reported_as_a_running_run(tmp_path):
     folder = RunFolder.create(tmp_path, "run")
     folder.claim()
     with pytest.raises(ClaimedError, match="still running"):
@@ -51,7 +51,7 @@ def test_a_folder_that_cannot_be_claimed_is_not_said_to_be_at_work(tmp_path):
     assert not isinstance(caught.value, ClaimedError)
 
 
-def test_the_same_name_a_hundred_times_gives_a_hundred_folders(tmp_path):
+def test_concurrent_runs_of_one_name_get_a_folder_each(tmp_path):
     with ThreadPoolExecutor(16) as pool:
         folders = list(pool.map(lambda _: RunFolder.create(tmp_path, "run").path, range(100)))
     assert len(set(folders)) == 100
@@ -59,26 +59,26 @@ def test_the_same_name_a_hundred_times_gives_a_hundred_folders(tmp_path):
     assert tmp_path / "run_100" in folders
 
 
-def test_long_names_and_slashes_make_one_folder(tmp_path):
+def test_a_long_name_with_a_slash_makes_a_single_folder(tmp_path):
     path = RunFolder.create(tmp_path, "a/b=" + "x" * 400).path
     assert path.parent == tmp_path
     assert path.name.startswith("a_b=x")
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_an_unwritable_log_dir_is_reported(tmp_path):
     (tmp_path / "logs").write_text("a file")
     with pytest.raises(RunError, match="Cannot make a run folder in .*\n.*log_dir"):
         RunFolder.create(tmp_path / "logs", "run")
 
 
-def test_config_comes_back_as_it_was(tmp_path):
+def test_a_config_is_read_back_unchanged(tmp_path):
     folder = RunFolder.create(tmp_path, "run")
     config = {"a": {"b": [1, 2.5, None, "β", True]}, "lr": 1e-3}
     folder.write_config(config, ["a.b=[1]"])
     assert RunFolder.open(folder.path).read_config() == config
 
 
-def test_metrics_are_added_to_and_stay_whole(tmp_path):
+def test_new_metrics_are_merged_into_the_file(tmp_path):
     folder = RunFolder.create(tmp_path, "run")
     folder.write_metrics(status="running", metrics={"a": 1.5})
     folder.write_metrics(status="completed")
@@ -88,12 +88,12 @@ def test_metrics_are_added_to_and_stay_whole(tmp_path):
     assert not list(folder.path.glob("*.partial"))
 
 
-def test_what_is_not_a_run_folder_is_refused(tmp_path):
+def test_a_folder_without_a_config_is_refused(tmp_path):
     with pytest.raises(RunError, match=r"not a run folder.*config\.yaml"):
         RunFolder.open(tmp_path)
 
 
-def test_latest_is_the_run_written_last(tmp_path):
+def test_latest_is_the_most_recently_written_run(tmp_path):
     for name in ("b", "a"):
         RunFolder.create(tmp_path, name).write_config({}, [])
     (tmp_path / "b" / "config.yaml").touch()
@@ -102,14 +102,14 @@ def test_latest_is_the_run_written_last(tmp_path):
         find_run("latest", tmp_path / "nowhere")
 
 
-def test_files_that_vanish_while_latest_is_looked_for_do_not_count(tmp_path):
+def test_files_that_vanish_during_the_search_for_latest_are_ignored(tmp_path):
     RunFolder.create(tmp_path, "a").write_config({}, [])
     (tmp_path / "a" / "metrics.json.partial").symlink_to("gone")
-    with suppress(RunError):  # of what leads nowhere, and not an error of reading it
+    with suppress(RunError):  # a broken link, not an OSError
         find_run("latest", tmp_path)
 
 
-def test_single_values_can_be_amended_and_groups_cannot():
+def test_a_resumed_config_can_change_in_single_values_but_not_in_groups():
     config = {"seed": 0, "trainer": {"max_epochs": 5, "precision": "32-true"}}
     changed = with_overrides(config, ["resume=latest", "trainer.max_epochs=20", "seed=3"])
     assert changed == {"seed": 3, "trainer": {"max_epochs": 20, "precision": "32-true"}}
@@ -121,7 +121,7 @@ def test_single_values_can_be_amended_and_groups_cannot():
     assert changed["trainer"]["gradient_clip_val"] == 1
 
 
-def test_any_checkpoint_is_found_by_its_name_or_its_file(tmp_path, monkeypatch):
+def test_any_checkpoint_inside_the_run_is_found_by_name_or_path(tmp_path, monkeypatch):
     folder = RunFolder.create(tmp_path, "run")
     inside = folder.path / "checkpoints"
     (inside / "more").mkdir()
@@ -129,7 +129,7 @@ def test_any_checkpoint_is_found_by_its_name_or_its_file(tmp_path, monkeypatch):
         (inside / f"{name}.ckpt").touch()
     found = {
         "best": "best",
-        "last": "last",  # not there, which is said when it is read
+        "last": "last",  # it does not exist, which is an error only when it is read
         "previous": "previous",
         "epoch=3-step=12": "epoch=3-step=12",
         "epoch=3-step=12.ckpt": "epoch=3-step=12",

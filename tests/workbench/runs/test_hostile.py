@@ -1,4 +1,4 @@
-"""Files of a run folder at which reading would never end."""
+"""Files in a run folder that would be read without end."""
 
 import os
 
@@ -18,7 +18,7 @@ BOMB = "a0: &a0 [x]\n" + "".join(
 @pytest.mark.parametrize(
     "name", ["metrics.json", ".lock", "checkpoints/best.ckpt", "events.tfevents"]
 )
-def test_a_pipe_in_a_run_folder_is_named_and_not_read(name, run_folder):
+def test_a_named_pipe_in_a_run_folder_is_reported_and_not_read(name, run_folder):
     (run_folder / name).parent.mkdir(exist_ok=True)
     os.mkfifo(run_folder / name)
     with pytest.raises(RunError, match=f"{name} is neither a file nor a folder: remove it"):
@@ -30,7 +30,7 @@ def test_a_pipe_in_a_run_folder_is_named_and_not_read(name, run_folder):
 
 
 @pytest.mark.parametrize("text", [BOMB, "a: &a [*a]\n"])
-def test_a_config_that_aliases_make_endless_is_refused(text, run_folder):
+def test_a_config_whose_aliases_expand_without_end_is_refused(text, run_folder):
     (run_folder / "config.yaml").write_text(text)
     with pytest.raises(RunError, match=r"is not a run's config: it has over 100,000 entries"):
         RunFolder.open(run_folder).read_config()

@@ -1,4 +1,4 @@
-"""Where results go: tried before they are computed, and written whole or not at all."""
+"""Results are checked to be writable before they are computed, and written all or none."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ def _files(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
 
 
-def test_what_can_be_written_is_found_out_without_leaving_anything(tmp_path):
+def test_checking_that_a_place_is_writable_leaves_nothing_behind(tmp_path):
     check_writable([tmp_path / "new" / "deeper" / "page.html", tmp_path / "page.html"])
     assert list(tmp_path.iterdir()) == []
 
@@ -28,19 +28,19 @@ def test_what_can_be_written_is_found_out_without_leaving_anything(tmp_path):
         (lambda path: path.parent.symlink_to("nowhere"), "results cannot be written"),
     ],
 )
-def test_what_cannot_be_written_is_one_line_and_what_to_do(make, reason, tmp_path):
+def test_an_unwritable_place_is_reported_with_what_to_do(make, reason, tmp_path):
     path = tmp_path / "results" / "page.html"
     make(path)
     with pytest.raises(RunError, match=rf"{reason}.*\nChoose another place with output=\.\.\."):
         check_writable([path])
 
 
-def test_a_name_that_is_too_long_cannot_be_written(tmp_path):
+def test_a_file_name_that_is_too_long_is_reported_as_unwritable(tmp_path):
     with pytest.raises(RunError, match="too long"):
         check_writable([tmp_path / ("x" * 300)])
 
 
-def test_another_runs_folder_takes_no_results(tmp_path):
+def test_results_of_one_run_are_not_written_into_another_runs_folder(tmp_path):
     mine, theirs = RunFolder.create(tmp_path, "mine"), RunFolder.create(tmp_path, "theirs")
     for folder in (mine, theirs):
         folder.write_config({}, [])
@@ -50,7 +50,7 @@ def test_another_runs_folder_takes_no_results(tmp_path):
             output_folder(str(place), mine.path, ["report.html"])
 
 
-def test_files_take_their_places_together_or_not_at_all(tmp_path):
+def test_files_written_together_appear_in_their_folder(tmp_path):
     place = tmp_path / "made" / "here"
     with written_together(place) as beside:
         (beside / "inside").mkdir()
@@ -62,7 +62,7 @@ def test_files_take_their_places_together_or_not_at_all(tmp_path):
 @pytest.mark.parametrize(
     ("failure", "seen"), [(KeyboardInterrupt, KeyboardInterrupt), (OSError, RunError)]
 )
-def test_what_stops_the_writing_leaves_what_was_there(failure, seen, tmp_path):
+def test_a_failure_while_writing_leaves_the_earlier_files(failure, seen, tmp_path):
     (tmp_path / "b.txt").write_text("1")
 
     def write():
@@ -81,7 +81,7 @@ def test_what_stops_the_writing_leaves_what_was_there(failure, seen, tmp_path):
     assert {str(name): content for name, content in _files(tmp_path).items()} == {"b.txt": b"1"}
 
 
-def test_two_that_write_the_same_files_at_once_do_not_mix_them(tmp_path):
+def test_two_writers_of_the_same_files_do_not_mix_them(tmp_path):
     with written_together(tmp_path) as first, written_together(tmp_path) as second:
         for beside in (first, second):
             (beside / "a.txt").write_text(beside.name)
@@ -90,7 +90,7 @@ def test_two_that_write_the_same_files_at_once_do_not_mix_them(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks of another kind")
-def test_whether_a_run_is_going_is_told_without_writing_there(tmp_path):
+def test_the_status_of_a_run_is_read_without_writing_to_its_folder(tmp_path):
     folder = RunFolder.create(tmp_path, "run")
     assert status_of(folder, {"status": "running"}) == "killed"
     assert not (folder.path / ".lock").exists()
@@ -115,6 +115,6 @@ def test_whether_a_run_is_going_is_told_without_writing_there(tmp_path):
     assert status_of(folder, {"status": "running"}) == "killed"
 
 
-def test_an_output_whose_name_is_too_long_is_refused_in_a_message(tmp_path):
+def test_an_output_folder_with_a_too_long_name_is_refused(tmp_path):
     with pytest.raises(RunError, match="File name too long"):
         output_folder(str(tmp_path / ("y" * 300)), tmp_path, ["report.html"])

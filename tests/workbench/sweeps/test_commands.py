@@ -1,4 +1,4 @@
-"""The commands on a sweep's page ask for its jobs."""
+"""The commands on a sweep's page, which train its jobs again."""
 
 import itertools
 import os
@@ -19,7 +19,7 @@ def job(parent, *overrides, swept=VARIED):
     return SweepRun(folder.path, "completed", settings={"a": 1}, swept=swept)
 
 
-def test_a_grid_is_one_command(tmp_path):
+def test_a_grid_of_jobs_is_one_command(tmp_path):
     runs = [
         job(tmp_path, "model=line", f"optimizer.lr={lr}", f"seed={seed}")
         for lr, seed in itertools.product((0.1, 0.01), (0, 1))
@@ -30,13 +30,13 @@ def test_a_grid_is_one_command(tmp_path):
     )
 
 
-def test_a_shell_reads_the_command_as_it_was_typed(tmp_path):
+def test_the_command_is_quoted_for_the_shell(tmp_path):
     runs = [job(tmp_path, "note='a b'", f"seed={seed}", swept=("seed",)) for seed in (0, 1)]
     (command,) = commands_of(runs)
     assert "'note='\"'\"'a b'\"'\"''" in command
 
 
-def test_two_commands_of_one_sweep_are_two(tmp_path):
+def test_a_sweep_made_by_two_commands_shows_both(tmp_path):
     runs = [job(tmp_path, "epochs=1", f"seed={n}", swept=("seed",)) for n in (0, 1)]
     runs += [job(tmp_path, "epochs=2", f"seed={n}", swept=("seed",)) for n in (2, 3)]
     assert commands_of(runs) == [
@@ -46,7 +46,7 @@ def test_two_commands_of_one_sweep_are_two(tmp_path):
 
 
 @pytest.mark.parametrize("lost", ["overrides", "combination"])
-def test_of_what_is_not_a_grid_no_command_is_made_up(tmp_path, lost):
+def test_jobs_that_do_not_form_a_grid_get_no_command(tmp_path, lost):
     pairs = [(0.1, 0), (0.2, 1)] if lost == "combination" else [(0.1, 0)]
     runs = [job(tmp_path, f"optimizer.lr={lr}", f"seed={seed}") for lr, seed in pairs]
     if lost == "overrides":
@@ -54,7 +54,7 @@ def test_of_what_is_not_a_grid_no_command_is_made_up(tmp_path, lost):
     assert commands_of(runs) == []
 
 
-def test_nothing_is_read_of_a_damaged_run(tmp_path):
+def test_the_files_of_a_damaged_run_are_not_read(tmp_path):
     run = job(tmp_path, "seed=0", swept=())
     (run.path / "overrides.yaml").unlink()
     os.mkfifo(run.path / "overrides.yaml")  # reading it would never end

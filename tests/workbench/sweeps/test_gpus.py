@@ -1,11 +1,11 @@
-"""The GPUs of a machine are shared evenly by processes, for as long as each of them lives."""
+"""The processes of a machine share its GPUs evenly, for as long as they live."""
 
 import os
 
 import pytest
 import torch
 
-from warm import Started
+from fork_server import Started
 from workbench.sweeps.gpus import lock_gpu, take_gpu
 
 HOLD = """
@@ -21,7 +21,7 @@ time.sleep(600)
 
 @pytest.fixture
 def holder(tmp_path):
-    """Starts a process that has a GPU until it is killed; returns it and the GPU's name."""
+    """A function that starts a process holding a GPU; returns the process and the GPU's name."""
     started = []
 
     def start():
@@ -35,19 +35,19 @@ def holder(tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_share_gpus_evenly_and_leave_them_when_killed(holder, tmp_path):
+def test_processes_share_gpus_evenly_and_free_them_when_killed(holder, tmp_path):
     first, gpu_of_first = holder()
     _, gpu_of_second = holder()
     assert {gpu_of_first, gpu_of_second} == {"0", "1"}
     _, gpu_of_third = holder()
-    assert lock_gpu(("0", "1"), tmp_path)[0] != gpu_of_third  # two on each
+    assert lock_gpu(("0", "1"), tmp_path)[0] != gpu_of_third  # two processes on each
     first.process.kill()
     first.finish()
     _, gpu_of_last = holder()
     assert gpu_of_last == gpu_of_first
 
 
-def test_a_process_sees_its_own_gpu_alone(monkeypatch, tmp_path):
+def test_a_process_sees_only_its_own_gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,GPU-abc")
     take_gpu(tmp_path)
@@ -55,7 +55,7 @@ def test_a_process_sees_its_own_gpu_alone(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_without_a_choice_nothing_changes(monkeypatch, tmp_path, count):
+def test_with_fewer_than_two_gpus_nothing_is_set(monkeypatch, tmp_path, count):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     take_gpu(tmp_path)

@@ -1,4 +1,4 @@
-"""What a job's folder says of it."""
+"""The records of a job in its folder."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from workbench.runs.folder import RunFolder
 from workbench.sweeps import job
 
 
-def test_a_job_that_is_tried_again_runs_from_its_first_moment(monkeypatch, tmp_path):
+def test_a_retried_job_is_recorded_as_running_without_its_old_error(monkeypatch, tmp_path):
     found = []
     monkeypatch.setattr(job, "run", lambda _, folder, judge: found.append(folder.read_metrics()))
     config = {"trainer": {"accelerator": "cpu"}, "log_dir": str(tmp_path)}
@@ -18,7 +18,7 @@ def test_a_job_that_is_tried_again_runs_from_its_first_moment(monkeypatch, tmp_p
     assert "error" not in found[0]
 
 
-def test_a_full_disk_ends_a_sweep_in_a_line(monkeypatch, tmp_path):
+def test_a_full_disk_is_reported_in_one_message_and_the_folder_is_released(monkeypatch, tmp_path):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -26,4 +26,4 @@ def test_a_full_disk_ends_a_sweep_in_a_line(monkeypatch, tmp_path):
     config = {"trainer": {"accelerator": "cpu"}, "log_dir": str(tmp_path)}
     with pytest.raises(RunError, match=r"could not be written: .*No space.*\n.*same command"):
         job.run_job(Launch(config, [], tmp_path, "seed=0", in_sweep=True))
-    RunFolder(tmp_path / "seed=0").claim()  # nobody holds it
+    RunFolder(tmp_path / "seed=0").claim()  # it was released

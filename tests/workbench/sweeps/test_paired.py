@@ -22,7 +22,7 @@ MEANINGS = Meanings(
 
 
 def run_of(folder, name, values, *, width=1, seed=0, kept=True, shift=0.0):
-    """A completed run with these values of `loss` on the test examples."""
+    """A completed run with these values of the metric `name` on the test examples."""
     path = folder / f"width={width},seed={seed}"
     path.mkdir()
     values = np.asarray(values, dtype=np.float64)
@@ -39,7 +39,7 @@ def run_of(folder, name, values, *, width=1, seed=0, kept=True, shift=0.0):
     )
 
 
-def test_the_error_of_a_gap_is_that_of_the_differences_of_the_same_examples(tmp_path):
+def test_the_error_of_a_gap_is_that_of_the_differences_per_example(tmp_path):
     dice = np.random.default_rng(0)
     hard = 100 * dice.standard_normal(1000)  # examples differ far more than the two settings do
     better, worse = hard, hard + 1 + 0.5 * dice.standard_normal(1000)
@@ -54,7 +54,7 @@ def test_the_error_of_a_gap_is_that_of_the_differences_of_the_same_examples(tmp_
     assert not gap.may_be_chance
 
 
-def test_seeds_are_paired_where_both_settings_have_the_same(tmp_path):
+def test_seeds_are_paired_if_both_settings_have_the_same_seeds(tmp_path):
     lucky = {0: 0.0, 1: 50.0, 2: -30.0}  # the seed matters far more than the setting
     losses = {(w, s): x + w + 0.1 * s * w for w in (1, 2) for s, x in lucky.items()}
     runs = [
@@ -70,31 +70,31 @@ def test_seeds_are_paired_where_both_settings_have_the_same(tmp_path):
     assert not gap.may_be_chance
 
 
-def test_equal_settings_are_so_by_chance(tmp_path):
+def test_settings_with_equal_values_may_differ_by_chance(tmp_path):
     runs = [run_of(tmp_path, "loss", [1, 2, 3], width=width) for width in (1, 2)]
     _, gap = gaps_to_best(compare(runs, "test/loss"), "test/loss").values()
     assert (gap.value, gap.error) == (0, 0)
     assert gap.may_be_chance
 
 
-def test_other_seeds_are_not_paired(tmp_path):
+def test_different_seeds_are_not_paired(tmp_path):
     runs = [
         run_of(tmp_path, "loss", [loss] * 2, width=width, seed=seed, kept=False)
         for width, seed, loss in ((1, 0, 1.0), (1, 1, 3.0), (2, 0, 2.0), (2, 2, 6.0))
     ]
     _, gap = gaps_to_best(compare(runs, "test/loss"), "test/loss").values()
     assert not gap.same_seeds
-    assert gap.over_seeds == pytest.approx(math.hypot(1.0, 2.0))  # s / √2 of each
+    assert gap.over_seeds == pytest.approx(math.hypot(1.0, 2.0))  # errors s / √2 of each setting
     assert gap.may_be_chance
 
 
-def test_the_best_of_a_metric_of_which_more_is_better_has_the_largest_mean(tmp_path):
+def test_the_best_has_the_largest_mean_if_higher_is_better(tmp_path):
     runs = [run_of(tmp_path, "gain", [1, 2]), run_of(tmp_path, "gain", [3, 5], width=2)]
     gaps = gaps_to_best(compare(runs, "test/gain"), "test/gain")
     assert sorted(gap.value for gap in gaps.values()) == [0, 2.5]
 
 
-def test_a_metric_that_repeats_another_takes_its_values_shifted(tmp_path):
+def test_a_metric_that_repeats_another_uses_its_values_shifted(tmp_path):
     runs = [
         run_of(tmp_path, "loss", [1, 2, 4], shift=10),
         run_of(tmp_path, "loss", [2, 2, 5], width=2, shift=20),
@@ -105,7 +105,7 @@ def test_a_metric_that_repeats_another_takes_its_values_shifted(tmp_path):
 
 
 @pytest.mark.parametrize("other", [[1.0, 2.0], None])
-def test_runs_that_did_not_keep_the_same_examples_are_not_paired(tmp_path, other):
+def test_runs_without_values_of_the_same_examples_are_not_paired(tmp_path, other):
     runs = [
         run_of(tmp_path, "loss", [1, 2, 3]),
         run_of(tmp_path, "loss", other or [2, 3, 4], width=2, kept=bool(other)),
@@ -115,7 +115,7 @@ def test_runs_that_did_not_keep_the_same_examples_are_not_paired(tmp_path, other
         assert gap.examples == 0
 
 
-def test_values_are_read_back_and_none_removes_them(tmp_path):
+def test_values_are_read_back_and_an_empty_set_removes_the_file(tmp_path):
     write_values(tmp_path, {"loss": np.arange(3, dtype=np.float32)})
     assert read_values(tmp_path, "loss").tolist() == [0, 1, 2]
     assert read_values(tmp_path, "gain") is None
@@ -145,6 +145,6 @@ def _huge(path):
         lambda path: path.mkdir(),
     ],
 )
-def test_a_strange_file_of_values_is_none(tmp_path, strange):
+def test_an_unreadable_file_of_values_counts_as_none(tmp_path, strange):
     strange(tmp_path / FILE)
     assert read_values(tmp_path, "loss") is None

@@ -1,4 +1,4 @@
-"""A search proposes each trial once, whoever is killed, and ends those that are hopeless."""
+"""A search proposes each trial once, even if processes are killed, and prunes hopeless ones."""
 
 import json
 import threading
@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from extras import needs
+from fork_server import python, start
 from toy import PROJECT
-from warm import python, start
 from workbench.config import hydra_adapter as adapter
 from workbench.config.command_line import read_command_line
 from workbench.config.launch import Trial, read_launch
@@ -53,7 +53,7 @@ def command_of(tmp_path):
 
 @pytest.fixture
 def search(command_of):
-    """Overrides → how many trials of a search failed; it is run in this process."""
+    """Run a search in this process: overrides → the number of failed trials."""
 
     def run_it(*overrides, logs="logs"):
         def task(cfg):
@@ -68,7 +68,7 @@ def search(command_of):
 
 @pytest.fixture
 def settings_of(tmp_path):
-    """The settings of the searches of this test, as its jobs have them."""
+    """The settings of a search of this test, as its jobs get them."""
 
     def of(logs="logs", **more):
         place = f"{tmp_path}/{logs}/sweeps/mine/study.journal"
@@ -106,7 +106,7 @@ def runs_in(tmp_path, logs="logs"):
         ("b,a,b", "CategoricalDistribution(choices=('b', 'a'))"),
     ],
 )
-def test_words_of_a_sweep_are_what_a_search_may_choose(values, found):
+def test_sweep_syntax_becomes_the_distributions_of_a_search(values, found):
     with adapter.opened(PROJECT.configs, "train"):
         assert str(distribution_of(adapter.parse_override(f"x={values}"))) == found
 
@@ -141,7 +141,7 @@ def test_words_of_a_sweep_are_what_a_search_may_choose(values, found):
         ("hydra.sweeper.max_trials=1", "hydra.sweeper.max_trials: the config has no argument"),
     ],
 )
-def test_what_is_wrong_with_a_search_is_said_before_it_starts(override, fault, command_of):
+def test_mistakes_in_a_search_are_reported_before_it_starts(override, fault, command_of):
     more = [] if override.startswith(("data.noise", "optimizer.lr")) else [LR]
     if fault is None:
         assert command_of(override, *more).search
@@ -152,7 +152,7 @@ def test_what_is_wrong_with_a_search_is_said_before_it_starts(override, fault, c
 
 
 @needs("optuna")
-def test_a_pruner_that_refuses_its_arguments_or_has_no_curve_is_named(command_of):
+def test_a_pruner_with_bad_arguments_or_without_a_curve_is_refused(command_of):
     with pytest.raises(ConfigError, match=r"hydra.sweeper.pruner: .* negative"):
         command_of(LR, MEDIAN[0], "hydra.sweeper.pruner.n_startup_trials=-1")
     with pytest.raises(ConfigError, match="optimized_metric=test/loss: a pruner needs a metric"):
@@ -160,7 +160,7 @@ def test_a_pruner_that_refuses_its_arguments_or_has_no_curve_is_named(command_of
 
 
 @needs("optuna")
-def test_what_was_chosen_is_what_a_job_gets(command_of):
+def test_the_values_that_a_search_chose_reach_the_job(command_of):
     chosen = command_of(LR, "data.count=choice(8,16)", "name=choice('a b',c)", "test=true,false")
     chosen = chosen.search.arguments_of(
         {"optimizer.lr": 0.25, "data.count": 16, "name": "'a b'", "test": False}
@@ -179,7 +179,7 @@ def test_what_was_chosen_is_what_a_job_gets(command_of):
 
 
 @needs("optuna")
-def test_a_search_that_is_continued_proposes_what_one_that_was_not_stopped_does(
+def test_a_continued_search_proposes_the_same_trials_as_an_uninterrupted_one(
     search, trials_of, tmp_path
 ):
     sampler = "hydra.sweeper.sampler.n_startup_trials=1"
@@ -197,7 +197,7 @@ def test_a_search_that_is_continued_proposes_what_one_that_was_not_stopped_does(
 
 
 @needs("optuna")
-def test_a_trial_whose_process_was_killed_is_taken_up_and_one_that_runs_is_not(
+def test_a_killed_trial_is_taken_over_and_a_running_one_is_not(
     search, settings_of, trials_of, tmp_path
 ):
     from filelock import FileLock
@@ -221,7 +221,7 @@ def test_a_trial_whose_process_was_killed_is_taken_up_and_one_that_runs_is_not(
 
 
 @needs("optuna")
-def test_a_trial_waits_for_another_of_the_same_settings(search, trials_of, tmp_path):
+def test_a_trial_waits_for_another_process_with_the_same_settings(search, trials_of, tmp_path):
     other = RunFolder.at(tmp_path / "logs" / "sweeps" / "mine" / "noise=0.1")
     with ThreadPoolExecutor(1) as pool:
         pool.submit(other.claim).result()
@@ -231,7 +231,7 @@ def test_a_trial_waits_for_another_of_the_same_settings(search, trials_of, tmp_p
 
 
 @needs("optuna")
-def test_a_hopeless_trial_is_pruned_and_its_curve_is_in_the_report(search, tmp_path, capsys):
+def test_a_pruned_trial_keeps_its_curve_and_is_in_the_report(search, tmp_path, capsys):
     rates = "optimizer.lr=choice(0.1,0.0001)"
     grid = "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler"
     more = ("trainer.max_epochs=4", "test=true", "seed=1", "hydra.sweeper.n_trials=2", grid)
@@ -248,7 +248,7 @@ def test_a_hopeless_trial_is_pruned_and_its_curve_is_in_the_report(search, tmp_p
     assert "test/loss" not in runs["lr=0.0001"]["metrics"]
     folder = tmp_path / "logs" / "sweeps" / "mine"
     _, values = read_curves(folder / "lr=0.0001")["val/loss"]
-    assert len(values) == 2  # one epoch of grace, and the one that ended it
+    assert len(values) == 2  # one epoch of warm-up, and the one that pruned it
     page = report("mine", folder.parent).read_text("utf-8")
     assert "lr=0.0001</b>: pruned" in page
     assert "Learning curves" in page
@@ -256,7 +256,7 @@ def test_a_hopeless_trial_is_pruned_and_its_curve_is_in_the_report(search, tmp_p
 
 
 @needs("optuna")
-def test_a_pruned_run_is_trained_on_by_hand(search, run_here, tmp_path):
+def test_a_pruned_run_can_be_resumed_by_hand(search, run_here, tmp_path):
     rates = ("optimizer.lr=choice(0.1,0.0001)", "trainer.max_epochs=3", "seed=1")
     grid = "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler"
     search(*rates, grid, "hydra.sweeper.n_trials=2", *MEDIAN)
@@ -269,7 +269,7 @@ def test_a_pruned_run_is_trained_on_by_hand(search, run_here, tmp_path):
 
 @needs("optuna")
 def test_failed_trials_are_replaced_by_the_next_command(search, trials_of, capsys):
-    limits = "++trainer.limit_val_batches=choice(1.0,0.1)"  # 0.1 of four batches is none
+    limits = "++trainer.limit_val_batches=choice(1.0,0.1)"  # 0.1 of four batches leaves none
     grid = "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler"
     assert search(limits, grid, "hydra.sweeper.n_trials=2") == 1
     assert "1 trials failed; the same command tries others" in capsys.readouterr().out
@@ -291,7 +291,7 @@ def test_a_study_of_another_search_is_not_continued(search, settings_of):
 
 
 @needs("optuna")
-def test_half_a_line_in_the_journal_costs_nothing(settings_of, trials_of):
+def test_a_truncated_line_in_the_journal_is_ignored(settings_of, trials_of):
     settings = settings_of()
     study = open_study(settings)
     study.ask()
@@ -303,7 +303,7 @@ def test_half_a_line_in_the_journal_costs_nothing(settings_of, trials_of):
 
 
 @needs("optuna")
-def test_an_epoch_is_reported_once_though_it_is_trained_twice(settings_of):
+def test_an_epoch_that_is_trained_twice_is_reported_once(settings_of):
     settings = settings_of()
     number = open_study(settings).ask().number
     with warnings.catch_warnings(action="error"):
@@ -312,24 +312,22 @@ def test_an_epoch_is_reported_once_though_it_is_trained_twice(settings_of):
     trial = RunningTrial(Trial(settings, number))
     assert trial.study.trials[number].intermediate_values == {0: 3.0}
     trial.tell("completed", 1.0)
-    trial.tell("failed", None)  # by another process that was at it too
+    trial.tell("failed", None)  # by another process that ran the same trial
     assert trial.study.trials[number].value == 1.0
 
 
 @needs("optuna")
-def test_a_launcher_is_given_so_many_trials_at_once_each_with_its_number(
-    command_of, settings_of, tmp_path
-):
+def test_a_launcher_gets_n_jobs_numbered_trials_at_a_time(command_of, settings_of, tmp_path):
     settings, given = settings_of(n_jobs=2), []
 
-    class Telling:
+    class CompletingLauncher:
         def launch(self, batch, initial_job_idx):
             given.append((initial_job_idx, len(batch)))
             for number in range(initial_job_idx, initial_job_idx + len(batch)):
                 RunningTrial(Trial(settings, number)).tell("completed", 1.0)
             return []
 
-    search_all(command_of(LR).search, Telling(), settings, tmp_path)
+    search_all(command_of(LR).search, CompletingLauncher(), settings, tmp_path)
     assert given == [(0, 2), (2, 1)]
 
 
@@ -350,7 +348,7 @@ def test_two_processes_share_the_trials_of_a_search(trials_of, tmp_path):
 
 @needs("optuna")
 @pytest.mark.slow
-def test_optuna_is_imported_for_a_search_only(tmp_path):
+def test_optuna_is_imported_only_for_a_search(tmp_path):
     for sweep, is_imported in (("seed=0,1", False), (f"{LR} hydra/sweeper=search", True)):
         code = (
             "import sys; sys.argv[1:] = []; import toy; from workbench import project;"
@@ -373,7 +371,9 @@ def test_a_search_in_the_wrong_direction_ends_with_its_first_trial(search, tmp_p
 
 @needs("optuna")
 @pytest.mark.parametrize("quantities", ["aa", "ab"])
-def test_trials_of_different_quantities_are_said_not_to_compare(quantities, settings_of, capsys):
+def test_trials_of_different_quantities_are_reported_as_not_comparable(
+    quantities, settings_of, capsys
+):
     study = open_study(settings_of())
     for number, name in enumerate(quantities):
         study.ask()
@@ -384,7 +384,7 @@ def test_trials_of_different_quantities_are_said_not_to_compare(quantities, sett
 
 
 @needs("optuna")
-def test_a_launcher_that_takes_no_searches_is_refused_before_there_is_a_study(search, tmp_path):
+def test_a_launcher_without_searches_is_refused_before_the_study_is_made(search, tmp_path):
     with pytest.raises(ConfigError, match="hydra/launcher=stacked is for grids"):
         search("data.noise=choice(0.1,0.2)", "hydra/launcher=stacked")
     assert not (tmp_path / "logs").exists()

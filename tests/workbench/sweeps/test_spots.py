@@ -1,4 +1,4 @@
-"""Spots lie where a plot's points are seen."""
+"""Tooltips of a plot lie on the plot's points."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""A sweep does every job once, whatever happens to it."""
+"""A sweep runs every job once, whatever interrupts it."""
 
 import json
 import random
@@ -6,8 +6,8 @@ import time
 
 import pytest
 
+from fork_server import start
 from toy import PROJECT
-from warm import start
 from workbench.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def sweep(tmp_path):
-    """Arguments → a process that runs `scripts/train.py -m` with them, and the sweeps' folder."""
+    """Arguments → a process that runs `scripts/train.py -m`, and the folder of the sweeps."""
 
     def start_sweep(*arguments, logs="logs"):
         options = ("-m", "trainer.max_epochs=2", *arguments, f"log_dir={tmp_path}/{logs}")
@@ -33,7 +33,7 @@ def _metrics(folder):
     }
 
 
-def test_a_sweep_killed_three_times_ends_as_one_that_was_not(sweep):
+def test_a_sweep_killed_three_times_ends_with_the_metrics_of_an_uninterrupted_one(sweep):
     dice = random.Random(0)
     jobs = ("optimizer.lr=0.1,0.01", "seed=0,1,2")
     started = time.monotonic()
@@ -60,7 +60,7 @@ def test_a_sweep_killed_three_times_ends_as_one_that_was_not(sweep):
     assert all(path.stat().st_mtime_ns == written for path, written in done.items())
 
 
-def test_the_same_command_again_does_nothing_and_another_one_adds(sweep, tmp_path):
+def test_finished_jobs_are_skipped_and_new_ones_are_added(sweep, tmp_path):
     process, folder = sweep("seed=0,1", "sweep=mine")
     process.join()
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.ckpt")}
@@ -75,7 +75,7 @@ def test_the_same_command_again_does_nothing_and_another_one_adds(sweep, tmp_pat
     assert (folder / "mine" / "seed=2" / "checkpoints" / "last.ckpt").exists()
 
 
-def test_jobs_of_one_name_and_other_settings_do_not_collide(sweep):
+def test_jobs_with_one_name_but_different_settings_get_different_folders(sweep):
     for epochs in (1, 2):
         process, folder = sweep("data.noise=0.1,0.2", f"trainer.max_epochs={epochs}")
         process.join()
@@ -85,9 +85,9 @@ def test_jobs_of_one_name_and_other_settings_do_not_collide(sweep):
     assert names[1].startswith("noise=0.1_")
 
 
-def test_failing_jobs_are_recorded_and_the_others_go_on(sweep, tmp_path):
+def test_failed_jobs_are_recorded_and_the_others_still_run(sweep, tmp_path):
     stop = "+callbacks.finite._target_=workbench.callbacks.StopWhenNotFinite"
-    limits = "+trainer.limit_val_batches=1.0,0.1"  # 0.1 of four batches is none
+    limits = "+trainer.limit_val_batches=1.0,0.1"  # 0.1 of four batches leaves none
     process, folder = sweep(stop, limits, "optimizer.lr=0.1,1e30")
     process.join()
     assert process.exitcode == 1
@@ -109,7 +109,7 @@ def test_failing_jobs_are_recorded_and_the_others_go_on(sweep, tmp_path):
     assert "were not finite" in said
 
 
-def test_a_wrong_job_stops_the_sweep_before_it_starts(sweep, tmp_path):
+def test_a_job_with_a_config_error_stops_the_sweep_before_it_starts(sweep, tmp_path):
     process, folder = sweep("optimizer.lr=0.1,fast", "seed=0")
     process.join()
     assert process.exitcode == 2
@@ -117,7 +117,7 @@ def test_a_wrong_job_stops_the_sweep_before_it_starts(sweep, tmp_path):
     assert "optimizer.lr='fast'" in (tmp_path / "said").read_text()
 
 
-def test_two_processes_at_one_sweep_do_every_job_once(sweep, tmp_path):
+def test_two_processes_on_one_sweep_run_every_job_once(sweep, tmp_path):
     jobs = ("seed=range(0,6)", "trainer.max_epochs=6")
     first, folder = sweep(*jobs)
     second, _ = sweep(*jobs)
@@ -129,7 +129,7 @@ def test_two_processes_at_one_sweep_do_every_job_once(sweep, tmp_path):
     assert all(log.count("epoch 6/6") == 1 for log in logs)
 
 
-def test_a_folder_that_was_made_and_never_written_is_used(sweep, tmp_path):
+def test_an_empty_job_folder_is_used(sweep, tmp_path):
     path = tmp_path / "logs" / "sweeps" / "seed" / "seed=0"
     (path / "checkpoints").mkdir(parents=True)
     process, _ = sweep("seed=0,1")

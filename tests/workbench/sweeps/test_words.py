@@ -1,4 +1,4 @@
-"""Numbers of a report, in words."""
+"""Numbers and comparisons of a report, in words."""
 
 import math
 
@@ -17,11 +17,11 @@ from workbench.sweeps.words import number
         (math.nan, math.nan, "–"),
     ],
 )
-def test_a_number_has_its_decimals_and_a_huge_one_a_few_digits(value, error, text):
+def test_a_number_has_fixed_decimals_and_a_huge_one_an_exponent(value, error, text):
     assert number(value, 2, error) == text
 
 
-def test_scales_of_which_one_says_less_are_told_apart():
-    """As those of a LightningModule of one's own, beside a module of the project."""
+def test_scales_with_different_numbers_of_parts_are_told_apart():
+    """As for a foreign LightningModule beside a module of the project."""
     scales = [("MNIST", "as Mine logs it"), ("MNIST", "log p(x)", "Laplace likelihood")]
     assert describe_differences(scales) == ["as Mine logs it", "log p(x), Laplace likelihood"]

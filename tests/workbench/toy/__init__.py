@@ -1,4 +1,4 @@
-"""The shortest project that the workbench carries: a straight line through points."""
+"""A minimal project for the tests of the workbench: fit a straight line to points."""
 
 from pathlib import Path
 
@@ -64,7 +64,7 @@ class Line(SeededDraws, ReportingModule):
 
 
 class Settings(RunSettings):
-    """Of train.yaml."""
+    """The settings of train.yaml."""
 
     data: Points
     model: nn.Linear

@@ -24,7 +24,7 @@ from priors import (
     check_draws_follow_the_density,
     check_rate,
 )
-from trapped import trap_tests
+from traps import trap_tests
 
 
 def moved(model, components=4, scale=1.0):

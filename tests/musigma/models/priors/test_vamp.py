@@ -28,7 +28,7 @@ from musigma.objectives.likelihoods import Bernoulli, ContinuousBernoulli, Gauss
 from musigma.seeding import normal_noise
 from oracles import PIXELS, LinearGaussian, quiet_trainer
 from priors import LearnedPrior, check_draws_follow_the_density, check_rate
-from trapped import trap_tests
+from traps import trap_tests
 
 
 def spread_out(model):

@@ -1,9 +1,9 @@
-"""Scripts in processes of their own that have everything imported when they start.
+"""Run scripts in processes of their own that have everything imported when they start.
 
-To import torch, Lightning and the rest takes longer than most of what tests ask of a script. So one
-server in each process of pytest imports it once, and a script is a fork of that, with a command
-line, folder, environment, output, signals and exit status of its own. A fresh interpreter is needed
-only to test what a fresh interpreter does.
+Importing torch, Lightning and the rest takes longer than most of what tests ask of a script. So one
+server in each pytest process imports them once, and a script is a fork of it, with its own command
+line, folder, environment, output, signals and exit status. A fresh interpreter is needed only to
+test what a fresh interpreter does (`test_fresh_interpreter.py`).
 """
 
 import atexit
@@ -26,9 +26,9 @@ ROOT = TESTS.parent
 
 @functools.cache
 def server():
-    """The context of processes that have everything imported, and the data read."""
+    """The multiprocessing context whose processes have everything imported and the data read."""
     context = multiprocessing.get_context("forkserver")
-    # The second is the project's own, if it has one.
+    # `preloaded` is the project's own module, if it has one.
     context.set_forkserver_preload(["preloaded_workbench", "preloaded"])
     paths = [
         str(TESTS),
@@ -42,10 +42,11 @@ def server():
 
 
 def start(arguments, names, cwd=ROOT, env=None):
-    """`python <arguments>` as a process; they begin with a script, `-m` or `-c`.
+    """Start `python <arguments>` as a process.
 
     Args:
-        names: the files that its output and its errors are appended to.
+        arguments: a script, `-m` with a module or `-c` with code, and what follows.
+        names: the files to which its output and its errors are appended.
     """
     environment = dict(os.environ if env is None else env)
     process = server().Process(target=_run, args=(arguments, cwd, environment, names))
@@ -54,7 +55,7 @@ def start(arguments, names, cwd=ROOT, env=None):
 
 
 class Started:
-    """`python <arguments>` as it runs; its output can be waited for, and read at its end."""
+    """A running `python <arguments>`, whose output can be waited for."""
 
     def __init__(self, *arguments, cwd=ROOT, env=None):
         self.arguments = arguments
@@ -63,7 +64,7 @@ class Started:
         self.process = start(arguments, names, cwd, env)
 
     def wait_for(self, words, seconds=120):
-        """What the script has printed, once the words are in it."""
+        """Wait until the script has printed the words; return all that it has printed."""
         end, said = time.monotonic() + seconds, ""
         while words not in said:
             assert self.process.is_alive(), self.finish()
@@ -77,10 +78,10 @@ class Started:
         os.kill(self.process.pid, number)
 
     def finish(self, seconds=300):
-        """The script at its end, as `subprocess.run` returns it."""
+        """Wait for the end of the script; return what `subprocess.run` would."""
         self.process.join(seconds)
         if self.process.exitcode is None:
-            os.killpg(self.process.pid, signal.SIGKILL)  # the other ranks of a run too
+            os.killpg(self.process.pid, signal.SIGKILL)  # with the other ranks of its run
             raise TimeoutError(self.arguments)
         output, errors = (file.read() for file in self._files)
         for file in self._files:
@@ -89,7 +90,7 @@ class Started:
 
 
 def python(*arguments, **options):
-    """`python <arguments>`, finished."""
+    """Run `python <arguments>` to its end; return what `subprocess.run` would."""
     return Started(*arguments, **options).finish()
 
 
@@ -121,14 +122,14 @@ def _run(arguments, cwd, environment, names):
 
 
 def _forget_this_repository(source):
-    """In a copy of the repository, or a fork of it, packages and tests are others."""
+    """Unload this repository's modules, for a script of a copy or fork with modules of its own."""
     folders = (source, ROOT / "src", TESTS, TESTS / "workbench")
     own = {path.stem for folder in folders for path in folder.iterdir()}
     for name in list(sys.modules):
         if name.partition(".")[0] in own:
             del sys.modules[name]
-    sys.path[:] = [path for path in sys.path if not _is_ours(Path(path))]
+    sys.path[:] = [path for path in sys.path if not _is_of_this_repository(Path(path))]
 
 
-def _is_ours(path):
+def _is_of_this_repository(path):
     return path.is_relative_to(ROOT) and not path.is_relative_to(sys.prefix)

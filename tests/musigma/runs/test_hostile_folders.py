@@ -1,4 +1,4 @@
-"""What a run folder may hold that is not what a run has put there."""
+"""Run folders with contents that no run has written."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ PIPES = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
 
 
 @PIPES
-def test_a_sweep_s_runs_are_read_only_where_nothing_in_them_leads_out(run_folder, tmp_path):
+def test_a_runs_files_are_read_only_if_no_link_or_pipe_is_among_them(run_folder, tmp_path):
     curves = run_folder / "theirs.tfevents.1"
     curves.symlink_to(tmp_path / "elsewhere")
     assert "theirs.tfevents.1 is a link out of" in collect(run_folder.parent)[0].error
@@ -38,10 +38,10 @@ def test_a_sweep_s_runs_are_read_only_where_nothing_in_them_leads_out(run_folder
 
 
 @PIPES
-def test_a_job_s_folder_is_a_run_s_own_or_refused(tmp_path):
+def test_a_jobs_folder_that_is_not_a_run_folder_is_refused(tmp_path):
     launch = Launch({"seed": 0}, [], tmp_path / "sweep", "job", in_sweep=True)
     place = tmp_path / "sweep" / "job"
-    assert job_path(launch) == place  # there is none yet
+    assert job_path(launch) == place  # it does not exist yet
     place.parent.mkdir()
     place.write_text("a file")
     with pytest.raises(RunError, match="job is not a folder: remove it"):
@@ -62,13 +62,14 @@ def test_a_job_s_folder_is_a_run_s_own_or_refused(tmp_path):
         job_path(launch)
 
 
-def test_a_run_is_not_put_among_files_that_are_not_a_run_s(tmp_path):
+def test_a_run_is_not_put_into_a_folder_with_other_files(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(RunError, match="a run needs a folder of its own; name one"):
         RunFolder.claim_new(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
     RunFolder.claim_new(tmp_path / "run").release()
-    RunFolder.claim_new(tmp_path / "run").release()  # as after a process that was killed at once
+    # Again: a process that was killed at once leaves an empty folder.
+    RunFolder.claim_new(tmp_path / "run").release()
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_a_config_that_is_too_large_to_handle_is_refused(text, reason, run_folde
         RunFolder.open(run_folder).read_config()
 
 
-def test_folders_with_names_of_files_are_found_before_a_run_is_resumed(run_folder):
+def test_folders_in_place_of_files_are_reported_before_a_run_is_resumed(run_folder):
     folder = RunFolder.open(run_folder)
     (run_folder / "train.log").mkdir()
     with pytest.raises(RunError, match="it is a folder, and a run keeps a file there"):
@@ -95,7 +96,7 @@ def test_folders_with_names_of_files_are_found_before_a_run_is_resumed(run_folde
         folder.claim()
 
 
-def test_a_checkpoint_that_unpacks_to_more_than_it_is_is_not_read(tmp_path):
+def test_a_compressed_checkpoint_is_not_read(tmp_path):
     path = tmp_path / "best.ckpt"
     torch.save({"weights": torch.zeros(100_000)}, tmp_path / "stored.ckpt")
     assert set(load_checkpoint(tmp_path / "stored.ckpt")) == {"weights"}
@@ -120,7 +121,7 @@ def test_a_checkpoint_that_unpacks_to_more_than_it_is_is_not_read(tmp_path):
         ({"callbacks": 5}, True),
     ],
 )
-def test_weights_that_no_metric_chose_are_the_final_ones(checkpoint, expected, run_folder):
+def test_weights_that_no_metric_chose_are_called_final_weights(checkpoint, expected, run_folder):
     assert is_best_by_metric(checkpoint) == expected
     (run_folder / "checkpoints").mkdir()
     torch.save({**checkpoint, "epoch": 1, "global_step": 6}, run_folder / "checkpoints/best.ckpt")
@@ -129,14 +130,14 @@ def test_weights_that_no_metric_chose_are_the_final_ones(checkpoint, expected, r
     assert about.weights() == f"{kind} (epoch 2, step 6)"
 
 
-def test_of_a_run_whose_metrics_cannot_be_read_nothing_is_said(run_folder):
+def test_a_run_with_unreadable_metrics_has_an_unknown_status(run_folder):
     (run_folder / "metrics.json").write_text("{")
     about = describe_run(RunFolder.open(run_folder), {}, "best")
     assert about.status == "unknown"
     assert [note.partition(":")[0] for note in about.notes] == ["metrics.json cannot be read"]
 
 
-def test_what_is_not_a_finite_number_is_left_out_and_named():
+def test_non_finite_numbers_are_left_out_with_the_reason():
     nan = float("nan")
     found = finite({"a": {"mean": 1.0, "error": nan}, "b": [1.0, nan], "c": None, "d": [[1]]})
     reason = "it is not a finite number"
@@ -146,7 +147,7 @@ def test_what_is_not_a_finite_number_is_left_out_and_named():
 
 
 @PIPES
-def test_arrays_of_any_byte_order_are_read_and_others_are_named(tmp_path):
+def test_arrays_of_any_byte_order_are_read_and_other_contents_reported(tmp_path):
     path = tmp_path / "images.npz"
     np.savez(path, labels=np.arange(3, dtype=">i4"))
     assert read_arrays(path)["labels"].tolist() == [0, 1, 2]
@@ -162,7 +163,7 @@ def test_arrays_of_any_byte_order_are_read_and_others_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("theirs", "ours"),
+    ("message", "reworded"),
     [
         ("Input should be a valid integer, got a number with a fractional part", "a whole number"),
         ("Input should be a valid string", "text"),
@@ -172,11 +173,11 @@ def test_arrays_of_any_byte_order_are_read_and_others_are_named(tmp_path):
         ("Input should be 'best' or 'last'", "'best' or 'last'"),
     ],
 )
-def test_what_pydantic_says_is_said_in_our_words(theirs, ours):
-    assert in_our_words(theirs) == f"should be {ours}"
+def test_messages_of_pydantic_are_reworded(message, reworded):
+    assert in_our_words(message) == f"should be {reworded}"
 
 
-def test_an_empty_name_is_refused():
+def test_empty_text_settings_are_refused():
     config = {"sweep": "", "metric": "", "output": "", "every": None, "log_dir": "logs"}
     problems = list(map(str, find_problems(config, ReportSettings)))
     advice = "is empty; write a value, or leave it out"
@@ -185,7 +186,7 @@ def test_an_empty_name_is_refused():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_command_that_is_stopped_while_it_writes_leaves_nothing(number, tmp_path, monkeypatch):
+def test_a_command_stopped_while_writing_leaves_nothing(number, tmp_path, monkeypatch):
     def write():
         with plain_errors(), written_together(tmp_path / "export") as beside:
             (beside / "config.yaml").write_text("name: x\n")
@@ -203,7 +204,7 @@ def test_a_command_that_is_stopped_while_it_writes_leaves_nothing(number, tmp_pa
     assert not [*tmp_path.iterdir()]
 
 
-def test_weights_and_counts_that_no_run_has_are_refused(run_folder):
+def test_impossible_weights_counts_and_overrides_are_refused(run_folder):
     with pytest.raises(RunError, match="are damaged: 5 is not a plain tensor"):
         load_into(torch.nn.Linear(1, 1), {5: torch.zeros(1)}, run_folder)
     current = {"processed": -3, "completed": 10**9}

@@ -1,4 +1,4 @@
-"""A LightningModule, a GAN and a data module as tutorials write them, knowing nothing of here."""
+"""LightningModules and a data module as tutorials write them, independent of this project."""
 
 import lightning as L
 import torch
@@ -10,7 +10,7 @@ SIZE = 28 * 28
 
 
 class LitAutoEncoder(L.LightningModule):
-    """Names that the workbench's own modules use are its own here: `config`, `metrics`."""
+    """Uses attribute names of the workbench's modules for its own ends: `config`, `metrics`."""
 
     def __init__(self, hidden: int = 16, lr: float = 1e-3, optimizer: str = "adam"):
         super().__init__()
@@ -49,21 +49,21 @@ class LitAutoEncoder(L.LightningModule):
 
 
 class Unoptimized(LitAutoEncoder):
-    """Has no optimizer, and learns nothing."""
+    """Has no optimizer."""
 
     def configure_optimizers(self):
         return None
 
 
 class Silent(Unoptimized):
-    """Logs nothing in a validation."""
+    """Logs no validation metric."""
 
     def validation_step(self, batch, batch_idx):
         self._loss(batch)
 
 
 class LitGAN(L.LightningModule):
-    """Two optimizers by hand, a metric that is logged when a validation ends, and no test."""
+    """Manual optimization of two networks, a metric logged when validation ends, and no test."""
 
     def __init__(self, dim: int = 4):
         super().__init__()
@@ -102,7 +102,7 @@ class LitGAN(L.LightningModule):
 
 
 class Blobs(L.LightningDataModule):
-    """Images in [0, `levels`], split without a generator of its own."""
+    """Images in [0, `levels`], split by the global random generator."""
 
     def __init__(self, batch_size: int = 32, count: int = 160, levels: float = 1.0):
         super().__init__()
@@ -129,7 +129,7 @@ class Blobs(L.LightningDataModule):
 
 
 class Known(Blobs):
-    """Says the shape of its images, and has neither validation nor test."""
+    """Declares the shape of its images, and has neither validation nor test images."""
 
     image_shape = (1, 28, 28)
     val_dataloader = L.LightningDataModule.val_dataloader

@@ -1,11 +1,11 @@
-"""What the README and the guides show, taken out of them."""
+"""The fenced code blocks of the README and the guides."""
 
 import re
 from typing import NamedTuple
 
 
 class Block(NamedTuple):
-    """A block of code: its language, its text, and the file that the line before it names."""
+    """A code block; `path` is the file named in the line before it, if there is one."""
 
     language: str
     text: str
@@ -13,7 +13,7 @@ class Block(NamedTuple):
 
 
 def blocks(markdown):
-    """All fenced blocks, in order."""
+    """All fenced blocks of a text, in order."""
     found = re.finditer(
         r"(?:`((?:src|configs)/[\w/.]+)`:\n\n)?^```(\w+)\n(.*?)^```$", markdown, re.DOTALL | re.M
     )
@@ -21,7 +21,7 @@ def blocks(markdown):
 
 
 def write_files(found, root):
-    """Write the files that blocks hold into a copy of the repository, and apply their diffs."""
+    """Write the blocks with a path into a copy of the repository; apply those that are diffs."""
     for block in found:
         if block.path and block.language == "diff":
             (root / block.path).write_text(_patched((root / block.path).read_text(), block.text))
@@ -30,7 +30,7 @@ def write_files(found, root):
 
 
 def commands(found):
-    """The lines of all blocks for a shell, without comments."""
+    """The lines of all shell blocks, without comments."""
     text = "".join(block.text for block in found if block.language == "bash")
     return [re.sub(r"  +#.*", "", line) for line in re.sub(r" *\\\n *", " ", text).splitlines()]
 

@@ -1,4 +1,4 @@
-"""The doubly reparameterised gradient of any posterior, against the standard estimator's."""
+"""Check the doubly reparameterised gradient of a posterior against the standard estimator."""
 
 from types import SimpleNamespace
 
@@ -10,12 +10,12 @@ from musigma.objectives.iwae import IWAE
 
 
 def check_doubly_reparameterized_gradient(parameters, encode, noise_dim, prior=None):
-    """The mean of the encoder's gradient is the standard estimator's.
+    """Check that the encoder's gradient has the mean of the standard estimator's.
 
     Args:
-        parameters: of the encoder.
-        encode: gives the posterior of B images that are all alike.
-        noise_dim: n.
+        parameters: the encoder's.
+        encode: returns the posterior of B identical images.
+        noise_dim: the size of the noise of one code.
         prior: p(z), N(0, I) by default.
     """
     batches, samples, generator = 100, 8, torch.Generator().manual_seed(2)
@@ -30,8 +30,8 @@ def check_doubly_reparameterized_gradient(parameters, encode, noise_dim, prior=N
             log_likelihood = -0.5 * (2 * z - 1).square().sum(-1) - z.sin().sum(-1)
             draw = Draw(log_likelihood, z, noise, posterior, p, dataset_size=1)
             loss = IWAE(samples=samples, gradient=gradient)(draw, 0).loss
-            of_each = torch.autograd.grad(loss, parameters, allow_unused=True)
-            found.append(torch.cat([g.flatten() for g in of_each if g is not None]))
+            parts = torch.autograd.grad(loss, parameters, allow_unused=True)
+            found.append(torch.cat([part.flatten() for part in parts if part is not None]))
     standard, other = (torch.stack(found) for found in gradients.values())
     error = ((standard.var(0) + other.var(0)) / batches).sqrt()
     deviation = (standard.mean(0) - other.mean(0)).abs()

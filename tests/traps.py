@@ -1,13 +1,13 @@
-"""Known mistakes, each of which the check of what it breaks has to notice."""
+"""Tests that known mistakes are noticed by the checks of what they break."""
 
 import pytest
 
 
 def trap_tests(traps):
-    """Two tests: that each check passes, and that with the mistake in place it does not.
+    """Make two tests: each check passes, and fails with its mistake in place.
 
     Args:
-        traps: a function that puts a mistake in with a monkeypatch → the check that notices it.
+        traps: function that makes a mistake with a monkeypatch → check that has to notice it.
     """
 
     @pytest.mark.parametrize("check", dict.fromkeys(traps.values()), ids=lambda f: f.__name__)

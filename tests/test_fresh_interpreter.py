@@ -1,6 +1,6 @@
-"""Each script once in a fresh interpreter, as it is typed; all else runs in forks (`warm.py`).
+"""Each script once in a fresh interpreter, as a user types it.
 
-The doctor has its own in `test_doctor.py`.
+Other tests run scripts in forked processes (`fork_server.py`); the doctor is in `test_doctor.py`.
 """
 
 import json
@@ -40,12 +40,12 @@ def python(*arguments, cwd=PROJECT_ROOT):
 
 
 def _check_imports(imported):
-    """What takes long to import is imported by what uses it, and training does not."""
+    """Training imports no slow package that it does not use."""
     assert {"torch", "lightning"} <= imported
     assert not {"pandas", "sklearn", "scipy.signal", "scipy.stats", "mlxtend"} & imported
 
 
-def test_train_tells_the_story_of_a_run_and_the_run_explains_itself(only_run, tmp_path):
+def test_train_prints_the_stages_of_a_run_and_records_them(only_run, tmp_path):
     options = ("model=vae", *SMALL, "trainer.max_epochs=1", f"log_dir={tmp_path}/logs")
     said = python("-X", "importtime", "scripts/train.py", *options)
     folder = only_run()

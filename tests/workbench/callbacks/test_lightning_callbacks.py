@@ -22,7 +22,7 @@ HOME = "lightning.pytorch.callbacks"
 
 
 def _job(compose_small, name, settings):
-    """With the callback; one of its kind that is there already gives way."""
+    """A job with the callback; a progress bar replaces the one of the config."""
     launch = compose_small()
     if "ProgressBar" in name:
         del launch.config["callbacks"]["progress"]
@@ -31,7 +31,7 @@ def _job(compose_small, name, settings):
     return launch
 
 
-def test_the_table_has_all_of_them():
+def test_the_guides_table_lists_every_lightning_callback():
     named = {name for names, *_ in ROWS for name in names}
     assert named == {*callbacks.__all__}
 
@@ -40,7 +40,9 @@ def test_the_table_has_all_of_them():
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 @pytest.mark.filterwarnings("ignore:Found [0-9]+ module.* in eval mode")
 @pytest.mark.parametrize(("name", "settings"), [(r[0][0], r[2]) for r in ROWS if r[1] == "works"])
-def test_one_that_works_trains_and_resumes(name, settings, compose_small, compose_launch, capsys):
+def test_a_callback_listed_as_working_trains_and_resumes(
+    name, settings, compose_small, compose_launch, capsys
+):
     launch = _job(compose_small, name, settings)
     assert not find_problems(launch.config)
     assert not [*find_misfits(launch.config)]
@@ -51,7 +53,7 @@ def test_one_that_works_trains_and_resumes(name, settings, compose_small, compos
 
 
 @pytest.mark.parametrize(("name", "settings"), [(r[0][0], r[2]) for r in ROWS if r[1] == "refused"])
-def test_one_that_does_not_is_refused_in_a_line(name, settings, compose_small):
+def test_a_callback_listed_as_refused_is_refused_in_one_line(name, settings, compose_small):
     config = _job(compose_small, name, settings).config
     (problem,) = find_problems(config) or find_misfits(config)
     assert str(problem).startswith("callbacks.theirs")

@@ -1,4 +1,4 @@
-"""Jobs that are derived from a composed one are those that Hydra would compose."""
+"""Jobs derived from a composed one equal those that Hydra would compose."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def _resolvers(_toy):
 
 @pytest.fixture
 def derived(monkeypatch):
-    """The jobs that were derived."""
+    """A list to which every derived job is added."""
     jobs = []
     derive = JobTemplate.derive
 
@@ -30,7 +30,7 @@ def derived(monkeypatch):
     return jobs
 
 
-def asked(*arguments):
+def jobs_of(*arguments):
     try:
         command = read_command_line("train", ["-m", *arguments])
     except ConfigError as error:
@@ -55,7 +55,7 @@ def asked(*arguments):
         (["seed=1,2", "name=${hydra:job.num}"], 0),
         (["seed=1,2", "name=${hydra:job.override_dirname}"], 0),
         (["log_dir=/tmp/a,/tmp/b"], 0),
-        (["data.noise=0.1,1"], 0),  # of two types
+        (["data.noise=0.1,1"], 0),  # a float and an integer
         (["data.noise=0.1,null"], 0),
         (["name=a,${data.noise}"], 0),
         (["data={noise:0.1},{noise:0.2}"], 0),
@@ -65,10 +65,10 @@ def asked(*arguments):
         (["modle=1,2", "seed=0,1"], None),
     ],
 )
-def test_derived_jobs_are_those_that_are_composed(arguments, count, derived, monkeypatch):
-    ours = asked(*arguments)
+def test_derived_jobs_equal_composed_jobs(arguments, count, derived, monkeypatch):
+    found = jobs_of(*arguments)
     if count is not None:
         assert len(derived) == count
-        assert isinstance(ours, str) or len(ours[0]) >= 2
+        assert isinstance(found, str) or len(found[0]) >= 2
     monkeypatch.setattr(JobTemplate, "derive", lambda *_: None)
-    assert ours == asked(*arguments)
+    assert found == jobs_of(*arguments)

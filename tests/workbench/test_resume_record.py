@@ -1,4 +1,4 @@
-"""A run that is resumed says how it began and why it ended, and may be changed."""
+"""A resumed run keeps the record of how it began and why it ended."""
 
 import pytest
 
@@ -15,7 +15,7 @@ from workbench.training.run import run
         ("patience=1", "patience=1", "patience=5"),
     ],
 )
-def test_a_run_that_stopped_early_says_why_it_trains_no_further_and_does_once_that_is_changed(
+def test_early_stopping_is_given_as_the_reason_until_its_setting_is_changed(
     ended_by, said, change, run_here, compose_launch, capsys
 ):
     stop = "++callbacks.stop."
@@ -37,7 +37,7 @@ def test_a_run_that_stopped_early_says_why_it_trains_no_further_and_does_once_th
     assert load_checkpoint(folder.checkpoint("last"))["global_step"] > steps
 
 
-def test_a_run_that_goes_on_still_says_how_it_began(trained, compose_launch, monkeypatch):
+def test_a_resumed_run_keeps_the_record_of_how_it_began(trained, compose_launch, monkeypatch):
     folder = trained("trainer.max_epochs=1")
     typed, environment = folder.read_overrides(), folder.read_environment()
     seconds = folder.read_metrics()["seconds"]

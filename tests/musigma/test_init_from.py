@@ -1,4 +1,4 @@
-"""A run that starts from another's weights: another d, parts of it, and parts that stay."""
+"""Runs initialised from another's weights: with another d, in parts, or frozen."""
 
 import pytest
 import torch
@@ -14,7 +14,9 @@ def weights_of(folder, name="last"):
 
 
 @pytest.mark.slow
-def test_another_bottleneck_takes_what_fits_and_a_frozen_encoder_stays(trained, run_here, capsys):
+def test_a_model_with_another_latent_dim_takes_what_fits_and_keeps_a_frozen_encoder(
+    trained, run_here, capsys
+):
     other = trained()
     capsys.readouterr()
     begun = [quote(f"init_from={other.path}"), "model.latent_dim=5", "freeze=[encoder]"]
@@ -35,7 +37,7 @@ def test_another_bottleneck_takes_what_fits_and_a_frozen_encoder_stays(trained, 
 
 
 @pytest.mark.slow
-def test_only_the_parts_that_are_named_are_taken_also_from_an_export(trained, run_here, tmp_path):
+def test_only_the_named_parts_are_taken_from_an_export(trained, run_here, tmp_path):
     other = trained()
     export_run(load_run(other.path), tmp_path / "export")
     begun = [quote(f"init_from={tmp_path}/export"), "init_from_parts=[decoder]"]
@@ -47,7 +49,7 @@ def test_only_the_parts_that_are_named_are_taken_also_from_an_export(trained, ru
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["plateau", "onecycle", "warmup_cosine"])
-def test_every_schedule_trains(name, run_here):
+def test_every_scheduler_config_trains(name, run_here):
     folder = run_here(f"scheduler={name}", "++parameter_groups.biases_and_norms.weight_decay=0")
     (state,) = load_checkpoint(folder.checkpoint("last"))["lr_schedulers"]
     assert state["last_epoch"] == (2 if name == "plateau" else 10)

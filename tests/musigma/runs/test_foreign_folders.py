@@ -1,4 +1,4 @@
-"""A run folder from elsewhere: its places are not acted on, and its links not followed."""
+"""Run folders from elsewhere: their places are not used, and links out of them not followed."""
 
 import http.server
 import threading
@@ -26,8 +26,8 @@ def _edit(folder, **data):
 
 
 @pytest.fixture
-def asked():
-    """A server, and the paths that it was asked for."""
+def server():
+    """The address of a server, and the paths that were requested from it."""
     paths = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -38,11 +38,11 @@ def asked():
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/", paths
-    server.shutdown()
-    server.server_close()
+    serving = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=serving.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{serving.server_port}/", paths
+    serving.shutdown()
+    serving.server_close()
 
 
 def _evaluated(folder, **more):
@@ -50,8 +50,10 @@ def _evaluated(folder, **more):
     return evaluate([str(folder.path)], folder.path.parent, **settings, **more)
 
 
-def test_a_strangers_servers_and_folders_are_left_alone(trained, tmp_path, asked, compose_launch):
-    address, paths = asked
+def test_servers_and_folders_named_in_a_foreign_run_are_not_used(
+    trained, tmp_path, server, compose_launch
+):
+    address, paths = server
     folder = trained()
     _edit(folder, source="files", root=str(tmp_path / "theirs"), mirrors=[address])
     for act in (
@@ -70,11 +72,11 @@ def test_a_strangers_servers_and_folders_are_left_alone(trained, tmp_path, asked
             act()
     assert not paths
     assert not (tmp_path / "theirs").exists()
-    model, _, _ = load_run(folder.path)  # which reads nothing
+    model, _, _ = load_run(folder.path)  # opening the model reads no data
     assert model.latent_dim == 2
 
 
-def test_places_that_are_typed_are_used_and_known_from_then_on(trained, undrawn, tmp_path):
+def test_places_given_by_the_user_are_used_and_remembered(trained, undrawn, tmp_path):
     folder = trained()
     _edit(folder, root=str(tmp_path / "theirs"))
     with pytest.raises(RunError, match=r"even if it is the same: data\.root=\.\.\."):
@@ -84,7 +86,7 @@ def test_places_that_are_typed_are_used_and_known_from_then_on(trained, undrawn,
     _evaluated(folder)
 
 
-def test_a_run_that_was_trained_here_needs_no_word(run_here, undrawn, tmp_path):
+def test_a_run_trained_here_may_use_its_own_places(run_here, undrawn, tmp_path):
     folder = run_here(f"data.root={tmp_path}/mine")
     _evaluated(folder)
     load_run(folder.path).data.setup("test")
@@ -98,7 +100,7 @@ def test_only_places_can_be_given_when_a_run_is_opened(trained):
         load_run(folder.path, data={"root": [1]})
 
 
-def test_places_are_addresses_and_paths_wherever_they_stand():
+def test_places_are_addresses_and_paths_anywhere_in_a_config():
     data = {"_target_": "musigma.data.TensorFileDataModule", "path": "here.npz", "seed": 0}
     logger = {"mlflow": {"tracking_uri": "sqlite:////db", "experiment_name": "mine"}}
     assert places_of({"data": data, "logger": logger, "x": ["a", "../b"], "log_dir": "/y"}) == {
@@ -111,7 +113,7 @@ def test_places_are_addresses_and_paths_wherever_they_stand():
 @pytest.mark.parametrize(
     "inside", ["report.html", "checkpoints/best.ckpt", "evaluation", "train.log", "new", "wandb"]
 )
-def test_a_link_out_of_a_run_folder_is_named_and_not_followed(
+def test_a_link_out_of_a_run_folder_is_reported_and_not_followed(
     inside, trained, tmp_path, compose_launch
 ):
     folder = trained()
@@ -137,7 +139,7 @@ def test_links_within_a_run_folder_and_to_it_are_followed(trained, tmp_path):
     assert RunFolder.open(tmp_path / "link").read_config() == folder.read_config()
 
 
-def test_the_links_that_wandb_makes_to_its_own_log_are_no_obstacle(trained, tmp_path):
+def test_links_of_wandb_to_its_own_log_are_accepted(trained, tmp_path):
     folder = trained()
     logs = folder.path / "wandb" / "offline-run-1" / "logs"
     logs.mkdir(parents=True)

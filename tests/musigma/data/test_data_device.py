@@ -1,4 +1,4 @@
-"""Images are kept on the training device while there is room for them; a GPU is feigned."""
+"""Images are kept on the training device if they fit; the device "meta" stands for a GPU."""
 
 import logging
 
@@ -13,7 +13,7 @@ IMAGES = torch.zeros(100, 1, 10, 10, dtype=torch.uint8)  # 10,000 bytes
 
 
 def _placed(images):
-    """The device of images that should be held on the GPU."""
+    """The device on which images end up that should be kept on the GPU."""
     return InMemory(images, torch.zeros(0)).placed(GPU).images.device.type
 
 
@@ -23,7 +23,9 @@ def test_images_take_half_of_the_free_memory_at_most(free, device, monkeypatch):
     assert _placed(IMAGES) == device
 
 
-def test_it_is_said_where_they_stay_behind(monkeypatch, caplog):
+def test_images_that_do_not_fit_on_the_gpu_stay_on_the_host_and_the_log_says_so(
+    monkeypatch, caplog
+):
     monkeypatch.setattr(loader, "free_memory", lambda device: 2**30)
     with caplog.at_level(logging.INFO):
         _placed(IMAGES)
@@ -32,12 +34,12 @@ def test_it_is_said_where_they_stay_behind(monkeypatch, caplog):
     assert "0.5 GiB of the 1.0 GiB that are free on meta: they stay in\nthe host" in caplog.text
 
 
-def test_the_cpu_shares_the_hosts_memory():
+def test_the_cpu_has_no_memory_limit_of_its_own():
     assert memory.free_memory(torch.device("cpu")) is None
 
 
-def test_batches_travel_from_where_the_images_are(monkeypatch):
-    monkeypatch.setattr(torch, "Generator", lambda device: None)  # there is none for this device
+def test_batches_of_images_on_the_host_are_moved_to_the_gpu(monkeypatch):
+    monkeypatch.setattr(torch, "Generator", lambda device: None)  # torch has none on this device
     loader = TensorLoader(IMAGES, torch.zeros(100), batch_size=60, device=GPU)
     assert [len(batch.x) for batch in loader] == [60, 40]
     assert {part.device.type for batch in loader for part in batch} == {"meta"}

@@ -1,4 +1,4 @@
-"""A run that is resumed changes only in what may change; what it records is in force."""
+"""A resumed run accepts only the changes that it may have, and these take effect."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ REFUSED = [
 ]
 
 
-def test_changes_that_cannot_be_right_leave_the_folder_as_it_was(finished, compose_launch):
+def test_refused_changes_leave_the_run_folder_as_it_was(finished, compose_launch):
     before = _content(finished)
     resume = compose_launch(quote(f"resume={finished.path}"))
     for override, kind, message in REFUSED:
@@ -53,10 +53,12 @@ def test_changes_that_cannot_be_right_leave_the_folder_as_it_was(finished, compo
             run(resume._replace(overrides=[f"resume={finished.path}", override]))
         assert message in str(error.value)
         assert _content(finished) == before, override
-    run(resume)  # and is resumed as before
+    run(resume)  # an unchanged resume still works
 
 
-def test_a_checkpoint_of_another_network_is_named_and_changes_nothing(finished, compose_launch):
+def test_a_checkpoint_that_does_not_fit_the_model_is_refused_and_changes_nothing(
+    finished, compose_launch
+):
     path = finished.path / "config.yaml"
     path.write_text(path.read_text().replace("latent_dim: 2", "latent_dim: 5"))
     before = _content(finished)
@@ -70,18 +72,18 @@ def _group(folder):
     return state["param_groups"][0]
 
 
-def test_numbers_of_the_optimizer_change_and_are_in_force(finished, compose_launch):
+def test_new_optimizer_settings_take_effect_and_are_kept(finished, compose_launch):
     resume = quote(f"resume={finished.path}")
     more = ["optimizer.lr=1e-5", "+optimizer.weight_decay=0.01", "trainer.max_epochs=3"]
     run(compose_launch(resume, *more))
     assert finished.read_config()["optimizer"]["lr"] == 1e-5
     assert _group(finished)["lr"] == 1e-5
     assert _group(finished)["weight_decay"] == 0.01
-    run(compose_launch(resume, "trainer.max_epochs=4"))  # and stay so
+    run(compose_launch(resume, "trainer.max_epochs=4"))  # the new values are kept
     assert _group(finished)["lr"] == 1e-5
 
 
-def test_numbers_that_were_recorded_before_a_kill_are_in_force_after_it(finished, compose_launch):
+def test_settings_recorded_before_a_kill_take_effect_on_resume(finished, compose_launch):
     config = finished.read_config()
     config["optimizer"]["lr"] = 1e-5
     finished.write_config(config, [])
@@ -89,13 +91,13 @@ def test_numbers_that_were_recorded_before_a_kill_are_in_force_after_it(finished
     assert _group(finished)["lr"] == 1e-5
 
 
-def test_a_new_step_size_keeps_to_the_schedule(run_here, compose_launch):
+def test_a_new_learning_rate_follows_the_schedule(run_here, compose_launch):
     epochs = ["trainer.max_epochs=4", "scheduler=multistep", "scheduler.milestones=[1,3]"]
     folder = run_here(*epochs, "+scheduler.gamma=0.5", "trainer.max_epochs=2")
     assert _group(folder)["lr"] == pytest.approx(0.5e-3)
     more = ["optimizer.lr=1e-2", "trainer.max_epochs=4"]
     run(compose_launch(quote(f"resume={folder.path}"), *more))
-    # What torch gives who had begun so: halved after epochs 1 and 3.
+    # A run that started with this rate, halved after epochs 1 and 3.
     weight = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.Adam([weight], lr=1e-2)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [1, 3], gamma=0.5)
@@ -114,7 +116,7 @@ TRAINER = [
 ]
 
 
-def test_of_the_trainer_only_what_is_listed_changes(finished, compose_launch):
+def test_trainer_settings_that_redefine_an_epoch_or_a_step_are_refused(finished, compose_launch):
     before = _content(finished)
     resume = compose_launch(quote(f"resume={finished.path}"))
     for override in TRAINER:
@@ -123,9 +125,7 @@ def test_of_the_trainer_only_what_is_listed_changes(finished, compose_launch):
         assert _content(finished) == before, override
 
 
-def test_averaged_weights_are_not_trained_on_as_if_they_were_the_models_own(
-    trained, compose_launch
-):
+def test_a_run_with_averaged_weights_is_not_resumed_without_its_averaging(trained, compose_launch):
     folder = trained("++callbacks.ema._target_=lightning.pytorch.callbacks.EMAWeightAveraging")
     config = folder.read_config()
     config["callbacks"]["ema"] = None
@@ -146,7 +146,7 @@ SCHEDULES = {
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_a_new_step_size_is_what_a_run_that_began_with_it_has(name, run_here, compose_launch):
+def test_a_new_learning_rate_ends_where_a_run_started_with_it_ends(name, run_here, compose_launch):
     settings = [f"++scheduler.{key}={value}" for key, value in SCHEDULES[name].items()]
     target = f"++scheduler._target_=torch.optim.lr_scheduler.{name}"
     folder = run_here(target, "++scheduler._partial_=true", *settings)
@@ -162,7 +162,7 @@ def test_a_new_step_size_is_what_a_run_that_began_with_it_has(name, run_here, co
         assert found[number] == pytest.approx(expected[number]), number
 
 
-def test_a_schedule_that_ends_before_a_longer_run_is_named(run_here, compose_launch):
+def test_a_schedule_too_short_for_a_longer_run_is_refused(run_here, compose_launch):
     schedule = (
         "_partial_=true",
         "max_lr=0.01",
