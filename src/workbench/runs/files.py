@@ -125,7 +125,7 @@ class RunFiles:
         return found
 
     def _write(self, name: str, text: str) -> None:
-        """Write another file first and rename it, so that a file of this name is always complete."""
+        """Write to another file and rename it, so that a file of this name is always complete."""
         partial = self.path / f"{name}.partial"
         try:
             with partial.open("w", encoding="utf-8") as file:
