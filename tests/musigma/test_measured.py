@@ -84,9 +84,7 @@ def _assert_same(found, expected):
     ],
     ids=["max_steps", "never", "every_second", "interval", "overfit", "no_sanity_check"],
 )
-def test_final_weights_that_were_never_validated_are_validated_at_the_end(
-    settings, run_here, capsys
-):
+def test_unvalidated_final_weights_are_validated_at_the_end(settings, run_here, capsys):
     folder = run_here("model=stochastic_autoencoder", *settings)
     said = capsys.readouterr().out
     assert "validating the final weights" in said
@@ -111,7 +109,7 @@ def test_final_weights_that_were_never_validated_are_validated_at_the_end(
         (("++trainer.max_steps=3",), "best checkpoint: epoch 1, step 3"),
     ],
 )
-def test_final_weights_compete_where_lightning_keeps_the_checkpoints(
+def test_final_weights_can_become_the_best_of_lightnings_checkpoints(
     settings, weights, run_here, compose_launch
 ):
     folder = run_here(*THEIRS, *settings)
@@ -122,7 +120,7 @@ def test_final_weights_compete_where_lightning_keeps_the_checkpoints(
     assert folder.read_metrics()["status"] == "completed"
 
 
-def test_an_epoch_without_validation_shows_none_and_stores_none(run_here, capsys):
+def test_an_epoch_without_validation_shows_and_stores_no_validation_metrics(run_here, capsys):
     folder = run_here(*EVERY_SECOND)
     lines = _epoch_lines(capsys.readouterr().out)
     assert ["   val " not in line for line in lines] == [True, False, True]
@@ -144,20 +142,20 @@ def test_a_validation_within_an_epoch_is_shown_with_its_step(run_here, capsys):
 @pytest.mark.parametrize(
     "settings", [("trainer.max_epochs=0",), ("++trainer.max_time=00:00:00:00",)]
 )
-def test_a_run_that_takes_no_step_says_so(settings, run_here, capsys):
+def test_a_run_without_a_training_step_reports_step_0(settings, run_here, capsys):
     folder = run_here(*settings)
     assert "\nfinal weights: step 0, data source: sample\n" in capsys.readouterr().out
     metrics = folder.read_metrics()["metrics"]
     assert {name.partition("/")[0] for name in metrics} == {"val", "test"}
 
 
-def test_without_an_end_to_the_epochs_their_number_stands_alone(run_here, capsys):
+def test_without_max_epochs_the_epoch_number_is_shown_without_a_total(run_here, capsys):
     run_here("trainer.max_epochs=-1", "++trainer.max_steps=6")
     lines = _epoch_lines(capsys.readouterr().out)
     assert [line.split("   ")[0] for line in lines] == ["epoch 1", "epoch 2"]
 
 
-def test_final_weights_that_are_worse_leave_the_best_checkpoint_as_it_was(run_here, capsys):
+def test_worse_final_weights_leave_the_best_checkpoint_unchanged(run_here, capsys):
     folder = run_here(*EVERY_SECOND, "++callbacks.checkpoint.mode=max")  # the loss falls
     best, last = (load_checkpoint(folder.checkpoint(name)) for name in ("best", "last"))
     assert (best["global_step"], last["global_step"]) == (10, 15)
@@ -168,7 +166,7 @@ def test_final_weights_that_are_worse_leave_the_best_checkpoint_as_it_was(run_he
     assert folder.read_metrics()["weights"] == "best checkpoint: epoch 2, step 10"
 
 
-def test_final_weights_that_are_better_are_the_best_checkpoint_and_what_others_have_to_beat(
+def test_better_final_weights_become_the_best_checkpoint_and_its_best_value(
     trained,
 ):
     folder = trained(*EVERY_SECOND)
@@ -206,7 +204,7 @@ def test_resuming_a_finished_run_changes_no_checkpoint_no_curve_and_no_metric(
         assert after[name] == metrics[name]
 
 
-def test_a_run_that_early_stopping_ended_trains_no_further_when_resumed(
+def test_a_run_ended_by_early_stopping_trains_no_further_when_resumed(
     run_here, compose_launch, monkeypatch
 ):
     stop = "++callbacks.stop._target_=lightning.pytorch.callbacks.EarlyStopping"
@@ -223,7 +221,7 @@ def test_a_run_that_early_stopping_ended_trains_no_further_when_resumed(
 
 
 @pytest.mark.parametrize("setting", ["data.val_size=0", "++trainer.limit_val_batches=0"])
-def test_without_validation_the_title_says_final_weights_and_val_is_not_there(
+def test_without_validation_the_final_weights_are_reported_without_val_metrics(
     setting, run_here, capsys
 ):
     folder = run_here(setting)
@@ -246,7 +244,7 @@ def test_a_validated_best_checkpoint_outlives_epochs_without_validation(trained,
     assert folder.read_metrics()["weights"] == "best checkpoint: epoch 2, step 10"
 
 
-def test_without_val_and_test_there_is_no_table(run_here, capsys):
+def test_without_validation_and_test_there_is_no_table(run_here, capsys):
     folder = run_here("data.val_size=0", "test=false")
     said = capsys.readouterr().out
     assert "│" not in said
@@ -259,7 +257,7 @@ def test_fast_dev_run_measures_and_saves_nothing(run_here, capsys):
     assert not list((folder.path / "checkpoints").iterdir())
 
 
-def test_the_loss_of_the_test_is_that_of_the_best_checkpoints_step(run_here):
+def test_the_test_loss_uses_beta_at_the_best_checkpoints_step(run_here):
     """Under a schedule val/loss and test/loss have the weight β of the same step."""
     folder = run_here("model=vae", RISING, "trainer.max_epochs=3")
     worst = run_here(
@@ -282,7 +280,7 @@ def test_the_loss_of_the_test_is_that_of_the_best_checkpoints_step(run_here):
 
 
 @pytest.mark.parametrize("settings", [(), ("++trainer.max_steps=3",), EVERY_SECOND])
-def test_of_averaged_weights_val_test_and_the_checkpoint_are_the_same_weights(settings, trained):
+def test_validation_test_and_checkpoint_use_the_same_averaged_weights(settings, trained):
     folder = trained(EMA, "++callbacks.ema.decay=0.8", *settings)
     _check_metrics_are_of_best(folder)
     best = load_checkpoint(folder.checkpoint("best"))
@@ -290,7 +288,7 @@ def test_of_averaged_weights_val_test_and_the_checkpoint_are_the_same_weights(se
     assert not torch.equal(best["state_dict"][name], best["current_model_state"][name])
 
 
-def test_evaluate_agrees_with_the_table_of_averaged_weights(trained, undrawn):
+def test_evaluate_agrees_with_the_test_metrics_of_averaged_weights(trained, undrawn):
     folder = trained(EMA, "++callbacks.ema.decay=0.8")
     (found,) = evaluate(
         [str(folder.path)], folder.path, checkpoint="best", images=2, samples=25, seed=0
@@ -307,7 +305,7 @@ def test_evaluate_agrees_with_the_table_of_averaged_weights(trained, undrawn):
         (1, 4),
     ],
 )
-def test_a_run_with_averaged_weights_resumes_from_the_raw_ones_to_the_same_bits(
+def test_a_run_with_averaged_weights_resumes_from_the_raw_weights_to_the_same_bits(
     place, run_here, trained, compose_launch, tmp_path, monkeypatch
 ):
     whole = trained(EMA, "++callbacks.ema.decay=0.8")
@@ -346,7 +344,7 @@ def test_lightnings_best_checkpoint_is_tested_and_opened(run_here, undrawn, caps
 
 
 @pytest.mark.parametrize("logger", ["csv", "none"])
-def test_lightnings_best_checkpoint_is_found_wherever_in_the_folder_it_lies(logger, run_here):
+def test_lightnings_best_checkpoint_is_found_anywhere_in_the_run_folder(logger, run_here):
     folder = run_here(*THEIRS, f"logger={logger}")
     assert (folder.path / folder.read_metrics()["best"]).is_file()
     _check_metrics_are_of_best(folder)
@@ -367,7 +365,7 @@ def test_a_run_with_lightnings_checkpoints_resumes_from_its_newest(
     assert scalars_of(folder.path).keys() == scalars_of(whole.path).keys()
 
 
-def test_a_checkpoint_of_weights_only_is_not_resumed_from(trained, compose_launch):
+def test_a_run_is_not_resumed_from_a_checkpoint_of_weights_only(trained, compose_launch):
     folder = trained(*THEIRS, "++callbacks.theirs.save_weights_only=true")
     _check_metrics_are_of_best(folder)
     with pytest.raises(RunError, match="holds weights only"):
@@ -392,7 +390,7 @@ def test_the_recorded_best_checkpoint_is_never_followed_out_of_the_folder(where,
         load_run(folder.path)
 
 
-def test_without_checkpoints_the_final_weights_are_measured_and_evaluate_says_what_to_do(
+def test_without_checkpoints_the_final_weights_are_measured_and_the_run_cannot_be_loaded(
     run_here, capsys
 ):
     folder = run_here("++callbacks.checkpoint=null", "++trainer.max_steps=3")
@@ -420,7 +418,9 @@ def test_an_optimizer_step_is_logged_once_however_many_batches_it_takes(batches,
 
 
 @pytest.mark.parametrize("profiler", ["simple", "advanced"])
-def test_a_profiler_prints_its_profile_and_lightning_nothing_else(profiler, run_here, capsys):
+def test_a_profiler_prints_its_profile_without_other_output_of_lightning(
+    profiler, run_here, capsys
+):
     run_here("debug=profiler", f"++trainer.profiler={profiler}")
     said = capsys.readouterr().out
     assert "FIT Profiler Report" in said
@@ -444,7 +444,7 @@ def test_a_profiler_prints_its_profile_and_lightning_nothing_else(profiler, run_
         ),
     ],
 )
-def test_callbacks_whose_results_nothing_would_hold_are_refused_before_the_start(
+def test_callbacks_whose_results_would_be_lost_are_refused_before_the_start(
     setting, message, run_here, tmp_path
 ):
     override = f"++callbacks.x.{setting}" if setting[0] == "_" else f"++callbacks.x={setting}"
@@ -453,7 +453,7 @@ def test_callbacks_whose_results_nothing_would_hold_are_refused_before_the_start
     assert not list((tmp_path / "logs").glob("runs/*"))
 
 
-def test_a_run_folder_that_holds_an_export_of_itself_is_that_run(trained):
+def test_a_run_folder_with_an_export_inside_counts_as_one_run(trained):
     folder = trained("trainer.max_epochs=1")
     export_run(load_run(folder.path), folder.path / "export")
     assert [found.path for found in find_runs(str(folder.path), folder.path)] == [folder.path]
@@ -461,7 +461,7 @@ def test_a_run_folder_that_holds_an_export_of_itself_is_that_run(trained):
     assert found.path == folder.path
 
 
-def test_metrics_that_are_stale_in_a_checkpoint_of_an_older_version_are_measured_anew(
+def test_stale_metrics_in_a_checkpoint_of_an_older_version_are_measured_again(
     trained, compose_launch, capsys
 ):
     """It stored the sanity check's loss, and did not say at which step it was."""
@@ -478,7 +478,7 @@ def test_metrics_that_are_stale_in_a_checkpoint_of_an_older_version_are_measured
     assert json.loads((folder.path / "metrics.json").read_text())["metrics"] == right
 
 
-def test_the_sanity_check_leaves_nothing_behind(run_here, monkeypatch):
+def test_the_sanity_check_leaves_no_metrics_behind(run_here, monkeypatch):
     seen = []
     original = AutoencoderModule.on_train_epoch_start
 
@@ -494,7 +494,7 @@ def test_the_sanity_check_leaves_nothing_behind(run_here, monkeypatch):
 # --- what cannot be measured, or is measured on a part --------------------------------------------
 
 
-def test_a_table_of_a_part_of_the_images_says_so(run_here, capsys):
+def test_metrics_of_a_part_of_the_images_are_labelled_as_such(run_here, capsys):
     parts = ("data.eval_batch_size=100", "++trainer.limit_val_batches=2")
     folder = run_here(*parts, "++trainer.limit_test_batches=0.2", "trainer.max_epochs=1")
     title = "epoch 1, step 5, val on 200 of 500 examples, test on 100 of 500 examples, data source"
@@ -503,7 +503,7 @@ def test_a_table_of_a_part_of_the_images_says_so(run_here, capsys):
     assert folder.read_metrics()["measured_on"] == parts
 
 
-def test_curves_of_one_second_are_read_in_the_order_in_which_they_were_written(tmp_path):
+def test_event_files_of_one_second_are_read_in_the_order_of_writing(tmp_path):
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.event_file_writer import EventFileWriter

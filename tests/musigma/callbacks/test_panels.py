@@ -78,7 +78,7 @@ def _held_out():
     return images[rows], labels[rows]
 
 
-def test_panels_follow_the_first_epoch_every_nth_from_there_and_the_last(run_here):
+def test_panels_are_made_after_the_first_every_nth_and_the_last_epoch(run_here):
     folder = run_here("model=vae", "trainer.max_epochs=4", _panel())
     for tag, shown in _pictures(folder.path).items():
         expected = [4, 9, 14, 19] if tag == "val/reconstructions" else [4, 14, 19]
@@ -110,7 +110,9 @@ def test_panels_follow_the_first_epoch_every_nth_from_there_and_the_last(run_her
         ),
     ],
 )
-def test_what_means_nothing_for_a_model_is_not_shown(overrides, pictures, histograms, run_here):
+def test_panels_without_meaning_for_a_model_are_not_shown(
+    overrides, pictures, histograms, run_here
+):
     folder = run_here(*overrides.split(), "trainer.max_epochs=1", _panel())
     tags = _events(folder.path).Tags()
     expected = {"reconstructions", *pictures.split()}
@@ -129,7 +131,7 @@ def test_what_means_nothing_for_a_model_is_not_shown(overrides, pictures, histog
         ],
     ],
 )
-def test_a_model_that_does_not_learn_gives_the_same_pictures_at_every_step(overrides, run_here):
+def test_a_model_that_does_not_learn_has_the_same_panels_at_every_step(overrides, run_here):
     pictures = _pictures(run_here("model=vae", "optimizer.lr=0", _panel(), *overrides).path)
     assert len(pictures) == 5
     for tag, shown in pictures.items():
@@ -137,7 +139,7 @@ def test_a_model_that_does_not_learn_gives_the_same_pictures_at_every_step(overr
         assert len({png for _, png in shown}) == 1, tag
 
 
-def test_without_held_out_images_training_images_are_shown(run_here):
+def test_without_validation_images_panels_show_training_images(run_here):
     folder = run_here("data.val_size=0", "trainer.max_epochs=1", _panel())
     tags = _events(folder.path).Tags()
     assert set(tags["images"]) == {
@@ -150,7 +152,7 @@ def test_without_held_out_images_training_images_are_shown(run_here):
     )  # it was normalised and brought back
 
 
-def test_histograms_are_of_mu_and_std_of_the_first_images_held_out(run_here):
+def test_histograms_show_mu_and_std_of_the_first_validation_images(run_here):
     folder = run_here("model=vae", "model.latent_dim=3", "trainer.max_epochs=1", _panel())
     model, _, _ = load_run(folder.path, "last")
     images, _ = _held_out()
@@ -169,7 +171,7 @@ def test_histograms_are_of_mu_and_std_of_the_first_images_held_out(run_here):
             assert (values < limit - 1e-5).sum() <= count <= (values <= limit + 1e-5).sum()
 
 
-def test_images_that_would_fill_the_memory_are_fewer(run_here, monkeypatch):
+def test_panels_use_fewer_images_if_they_are_large(run_here, monkeypatch):
     monkeypatch.setattr(panel, "MOST_VALUES", 7 * 784 + 783)
     folder = run_here("model=vae", "trainer.max_epochs=1", _panel())
     (event,) = _events(folder.path).Histograms("val/mu")
@@ -198,7 +200,7 @@ def test_the_projector_has_codes_labels_and_images_of_the_trained_model(run_here
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 8, 5), (3, 1, 5, 8)])
-def test_a_sprite_is_an_image_made_square(shape):
+def test_sprites_are_images_padded_to_squares(shape):
     x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     squares = sprites(x)
     assert squares.shape == (*shape[:2], 8, 8)
@@ -206,7 +208,7 @@ def test_a_sprite_is_an_image_made_square(shape):
     assert squares.sum() == pytest.approx(x.sum())
 
 
-def test_sprites_fit_into_one_picture_that_does_not_fill_the_memory():
+def test_large_sprites_are_shrunk_to_fit_into_one_image():
     squares = sprites(torch.ones(101, 2, 900, 20))
     assert squares.shape == (101, 1, 186, 186)
     assert 11 * 186 <= 2048 < 11 * 187
@@ -219,7 +221,7 @@ class _Colours(ImageDataModule):
         return images.to(torch.uint8), torch.arange(60) % 4
 
 
-def test_images_of_any_shape_are_shown(tmp_path):
+def test_panels_show_images_of_any_shape(tmp_path):
     data = _Colours(image_shape=(3, 9, 5), batch_size=20, val_size=20)
     network = MLP(encoder_sizes=[8], decoder_sizes=[8])
     model = Autoencoder(network, Laplace(), latent_dim=3, image_shape=data.image_shape)
@@ -241,7 +243,7 @@ def test_images_of_any_shape_are_shown(tmp_path):
     assert _grey(sprite).shape == (5 * 9, 5 * 9)
 
 
-def test_panels_leave_the_training_bits_alone(run_here):
+def test_panels_do_not_change_the_training(run_here):
     states = [
         load_checkpoint(run_here("model=vae", *overrides).checkpoint("last"))
         for overrides in (["callbacks.image_panel=null"], [_panel(every_n_epochs=1)])
@@ -253,7 +255,7 @@ def test_panels_leave_the_training_bits_alone(run_here):
         assert all(torch.equal(moments[1][key][name], v) for name, v in entries.items())
 
 
-def test_evaluation_mode_changes_nothing_of_it():
+def test_evaluation_mode_restores_modes_statistics_and_random_state():
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(), nn.BatchNorm1d(3))
     model[3].eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -299,7 +301,7 @@ def test_without_a_tensorboard_logger_panels_do_nothing(option, run_here, monkey
     assert not list(folder.path.glob("events*"))
 
 
-def test_only_the_first_process_has_boards(tmp_path, monkeypatch):
+def test_only_the_first_process_writes_to_tensorboard(tmp_path, monkeypatch):
     logger = TensorBoardLogger(tmp_path, name="", version="")
     trainer = Trainer(accelerator="cpu", logger=logger, enable_checkpointing=False)
     assert len(summary_writers(trainer)) == 1
@@ -307,7 +309,9 @@ def test_only_the_first_process_has_boards(tmp_path, monkeypatch):
     assert summary_writers(trainer) == []
 
 
-def test_a_run_that_goes_on_has_each_step_once(run_here, compose_launch, tmp_path, monkeypatch):
+def test_a_resumed_run_has_each_step_of_a_panel_once(
+    run_here, compose_launch, tmp_path, monkeypatch
+):
     """One that was interrupted, then made longer, then lost its last checkpoint."""
     original = GracefulStop.on_train_batch_end
 

@@ -32,7 +32,7 @@ def board(trained):
 
 
 @pytest.mark.slow
-def test_scalars_of_every_stage_are_there(board):
+def test_scalars_of_every_stage_are_logged(board):
     folder, events = board
     scalars = set(events.Tags()["scalars"])
     names = {"loss", "distortion", "rate", "elbo", "l1", "mse"}
@@ -46,7 +46,7 @@ def test_scalars_of_every_stage_are_there(board):
 
 
 @pytest.mark.slow
-def test_the_command_serves_them(board, tmp_path):
+def test_tensorboard_serves_the_scalars(board, tmp_path):
     run, logs = board[0].path.name, board[0].path.parent
     errors = tmp_path / "errors.txt"
     served = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logs), "--port", "0"]
@@ -71,7 +71,7 @@ def _wait(server, find):
     return found
 
 
-def test_an_image_panel_is_drawn_after_every_epoch(board):
+def test_the_image_panel_is_made_after_every_epoch(board):
     images = board[1].Images("val/reconstructions")
     assert [image.step for image in images] == [4, 9]
     assert images[0].width == 8 * 30 + 2
@@ -79,7 +79,7 @@ def test_an_image_panel_is_drawn_after_every_epoch(board):
 
 
 @pytest.mark.slow
-def test_hparams_tab_begins_with_what_differs_and_knows_the_test_figures(run_here):
+def test_the_hparams_tab_lists_differing_settings_first_and_has_the_test_metrics(run_here):
     folders = [run_here("model=vae", f"model.objective.beta={beta}") for beta in (1.0, 2.0)]
     multiplexer = EventMultiplexer()
     multiplexer.AddRunsFromDirectory(str(folders[0].path.parent))
@@ -105,7 +105,7 @@ def _layout(folder):
 
 
 @pytest.mark.slow
-def test_custom_scalars_have_a_chart_of_train_and_val_for_each_metric_there_is(board, trained):
+def test_custom_scalars_have_a_train_and_val_chart_for_each_metric_of_the_run(board, trained):
     names = ("loss", "distortion", "rate")
     assert _layout(board[0]) == {n: [f"^train/{n}$", f"^val/{n}$"] for n in names}
     tags = board[1].Tags()["scalars"]
@@ -114,7 +114,7 @@ def test_custom_scalars_have_a_chart_of_train_and_val_for_each_metric_there_is(b
     assert "rate" not in _layout(trained("model=autoencoder"))
 
 
-def test_hparams_tab_has_the_settings_of_a_run(board):
+def test_the_hparams_tab_has_the_settings_of_a_run(board):
     folder, _ = board
     multiplexer = EventMultiplexer()
     multiplexer.AddRunsFromDirectory(str(folder.path.parent))
@@ -130,7 +130,7 @@ def test_hparams_tab_has_the_settings_of_a_run(board):
     assert data["_hparams_/session_end_info"].session_end_info.status == 1
 
 
-def test_panel_shows_originals_above_their_reconstructions():
+def test_the_image_panel_shows_images_above_their_reconstructions():
     above, below = torch.zeros(10, 1, 4, 4), torch.ones(10, 1, 4, 4)
     panel = pair_rows(above, below, columns=4)[0].numpy()
     rows = [panel[2 + 6 * row : 6 + 6 * row, 2:6].mean() for row in range(6)]

@@ -46,7 +46,7 @@ def _measure(folder, **settings):
     return metrics
 
 
-def test_a_run_is_measured_and_explains_its_figures(trained, undrawn):
+def test_an_evaluation_is_written_reproducible_and_consistent(trained, undrawn):
     folder = trained("model=vae", *BINARY)
     metrics = _measure(folder)
     assert metrics == json.loads((folder.path / "evaluation" / "metrics.json").read_text())
@@ -60,7 +60,7 @@ def test_a_run_is_measured_and_explains_its_figures(trained, undrawn):
     assert _measure(folder, seed=1)["log_p"] != metrics["log_p"]
 
 
-def test_densities_are_reported_on_the_common_scale_too(trained, undrawn):
+def test_densities_are_also_reported_on_the_common_scale(trained, undrawn):
     metrics = _measure(trained("model=vae", "model.latent_dim=3"))
     for name in ("elbo", "log_p"):
         gain = metrics[f"{name}_unit"]["mean"] - metrics[name]["mean"]
@@ -68,7 +68,7 @@ def test_densities_are_reported_on_the_common_scale_too(trained, undrawn):
     assert "log_p_exact" not in metrics
 
 
-def test_the_elbo_is_the_one_that_training_reported(trained):
+def test_the_elbo_equals_the_one_that_training_reported(trained):
     folder = trained("model=vae")
     model, data, _ = load_run(folder.path)
     data.setup("test")
@@ -86,7 +86,7 @@ def test_the_elbo_is_the_one_that_training_reported(trained):
         (["model=vae", *GREY_LEVELS], "not a density"),
     ],
 )
-def test_what_has_no_meaning_is_left_out_with_a_reason(
+def test_metrics_without_meaning_are_left_out_with_a_reason(
     run_here, unrendered, overrides, reason, capsys
 ):
     folder = run_here(*overrides)
@@ -104,7 +104,7 @@ def test_what_has_no_meaning_is_left_out_with_a_reason(
     assert (folder.path / "figures" / "latent_plane.png").exists() == is_plane
 
 
-def test_figures_are_those_that_training_reported(trained, undrawn):
+def test_metrics_equal_those_that_training_reported(trained, undrawn):
     folder = trained("model=vae")
     metrics, reported = _measure(folder), folder.read_metrics()["metrics"]
     for name in ("l1", "mse", "distortion", "rate"):
@@ -119,7 +119,7 @@ def test_figures_are_those_that_training_reported(trained, undrawn):
     ],
 )
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
-def test_a_run_of_another_kind_is_measured_as_the_plain_one(
+def test_a_run_in_bf16_or_compiled_is_measured_like_a_plain_one(
     overrides, run_here, trained, undrawn, monkeypatch
 ):
     compile_ = torch.compile
@@ -131,7 +131,7 @@ def test_a_run_of_another_kind_is_measured_as_the_plain_one(
         assert other[name]["mean"] == pytest.approx(plain[name]["mean"], rel=bound)
 
 
-def test_a_page_stands_alone_and_text_in_it_is_text(run_here):
+def test_a_page_loads_no_other_file_and_escapes_text(run_here):
     folder = run_here("model=vae", "model.latent_dim=3", "name='<script>alert(1)</script>'")
     _measure(folder)
     page = (folder.path / "report.html").read_text()
@@ -144,7 +144,7 @@ def test_a_page_stands_alone_and_text_in_it_is_text(run_here):
     assert "latent_plane" not in names
 
 
-def test_a_run_that_is_none_stops_before_anything_is_measured(trained, tmp_path):
+def test_a_folder_that_is_not_a_run_is_refused_before_anything_is_measured(trained, tmp_path):
     folder = trained("model=vae")
     settings = {"checkpoint": "best", "images": 20, "samples": 50, "seed": 0}
     with pytest.raises(RunError, match="not a run folder"):
@@ -153,7 +153,7 @@ def test_a_run_that_is_none_stops_before_anything_is_measured(trained, tmp_path)
 
 
 @pytest.mark.parametrize("override", ["run=nowhere", "images=1"])
-def test_what_cannot_be_is_one_clear_error(override, trained, tmp_path):
+def test_invalid_arguments_are_refused_without_a_traceback(override, trained, tmp_path):
     trained("model=vae")
     done = python("scripts/evaluate.py", override, f"log_dir={tmp_path}/logs")
     assert done.returncode == 2
@@ -199,7 +199,7 @@ def _checkpoint(folder, name="best", **entries):
 @pytest.mark.parametrize(
     "place", ["evaluation", "figures", "report.html/x", "evaluation/metrics.json/x"]
 )
-def test_a_run_that_cannot_be_written_is_not_measured(place, copied, monkeypatch):
+def test_a_run_folder_that_cannot_be_written_is_not_measured(place, copied, monkeypatch):
     path = copied.path / place
     if "/x" in place:
         path.parent.mkdir(parents=True)
@@ -211,7 +211,7 @@ def test_a_run_that_cannot_be_written_is_not_measured(place, copied, monkeypatch
     assert _files(copied.path) == before
 
 
-def test_an_output_takes_it_all_and_the_run_stays_as_it_is(copied, tmp_path):
+def test_with_an_output_nothing_is_written_to_the_run(copied, tmp_path):
     copied.write_metrics(status="running")
     before = _files(copied.path)
     metrics = _measure(copied, output=str(tmp_path / "made" / "here"))
@@ -232,7 +232,7 @@ def test_an_output_takes_it_all_and_the_run_stays_as_it_is(copied, tmp_path):
     assert "its status is killed" in page
 
 
-def test_an_output_of_several_runs_has_a_folder_for_each_and_names_are_unique(copied, tmp_path):
+def test_an_output_of_several_runs_has_a_uniquely_named_folder_for_each(copied, tmp_path):
     shutil.copytree(copied.path, tmp_path / "other" / "run")
     shutil.copytree(copied.path, tmp_path / "other" / "third")
     runs = [str(copied.path), str(tmp_path / "other"), str(copied.path)]
@@ -252,7 +252,7 @@ def test_an_output_of_several_runs_has_a_folder_for_each_and_names_are_unique(co
         "workbench.runs.output.os.fsync",
     ],
 )
-def test_what_stops_an_evaluation_leaves_the_one_before_whole(
+def test_an_interrupted_evaluation_leaves_the_earlier_one_whole(
     failure, moment, copied, monkeypatch, tmp_path
 ):
     _measure(copied)
@@ -268,7 +268,7 @@ def test_what_stops_an_evaluation_leaves_the_one_before_whole(
     assert not list(copied.path.glob(".partial*"))
 
 
-def test_a_full_disk_is_one_line_after_the_numbers_are_on_screen(copied, monkeypatch, capsys):
+def test_a_full_disk_is_reported_after_the_metrics_were_printed(copied, monkeypatch, capsys):
     def full(path, content):
         raise OSError(28, "No space left on device")
 
@@ -278,7 +278,7 @@ def test_a_full_disk_is_one_line_after_the_numbers_are_on_screen(copied, monkeyp
     assert "distortion D" in capsys.readouterr().out
 
 
-def test_pictures_of_another_evaluation_are_removed_and_others_files_are_not(copied, monkeypatch):
+def test_plots_of_an_earlier_evaluation_are_removed_and_other_files_kept(copied, monkeypatch):
     _measure(copied)
     (copied.path / "figures" / "mine.png").write_text("mine")
     monkeypatch.setattr("musigma.commands.evaluate.plots_of", lambda *_: iter([_picture("two")]))
@@ -298,7 +298,7 @@ def test_pictures_of_another_evaluation_are_removed_and_others_files_are_not(cop
         ("metrics.json", b"{"),
     ],
 )
-def test_a_damaged_file_beside_the_weights_costs_a_note(name, content, copied):
+def test_a_damaged_record_of_a_run_is_only_noted_on_the_page(name, content, copied):
     (copied.path / name).write_bytes(content)
     metrics = _measure(copied)
     assert metrics["distortion"]["mean"] > 0
@@ -306,7 +306,7 @@ def test_a_damaged_file_beside_the_weights_costs_a_note(name, content, copied):
     assert re.search(rf'class="note">[^<]*{name} (cannot be read|is damaged)', page)
 
 
-def test_the_page_says_which_weights_and_how_the_run_ended(copied, capsys):
+def test_the_page_states_which_weights_it_shows_and_how_the_run_ended(copied, capsys):
     _checkpoint(copied, "best", epoch=2, global_step=1290)
     _checkpoint(copied, "last", epoch=6, global_step=3010)
     copied.write_metrics(status="failed", error="<b>of space</b>")
@@ -320,7 +320,7 @@ def test_the_page_says_which_weights_and_how_the_run_ended(copied, capsys):
     assert _measure(copied, checkpoint="last")["epoch"] == 7
 
 
-def test_each_checkpoint_is_measured_as_itself_and_replaces_no_other_unsaid(copied, capsys):
+def test_each_checkpoint_is_measured_and_replacing_an_evaluation_is_logged(copied, capsys):
     _checkpoint(copied, "best", epoch=2, global_step=1290)
     weights = torch.load(copied.checkpoint("last"))["state_dict"]
     other = copied.path / "checkpoints" / "epoch=3-step=12.ckpt"
@@ -345,7 +345,7 @@ def test_each_checkpoint_is_measured_as_itself_and_replaces_no_other_unsaid(copi
         _measure(copied, checkpoint="epoch=9")
 
 
-def test_an_export_is_measured_as_one(copied, tmp_path):
+def test_an_export_is_measured_as_an_export(copied, tmp_path):
     export_run(load_run(copied.path), tmp_path / "exported")
     metrics = _measure(RunFolder.open(tmp_path / "exported"))
     assert metrics["checkpoint"] == "export"
@@ -356,7 +356,7 @@ def test_an_export_is_measured_as_one(copied, tmp_path):
     assert "was not completed" not in page
 
 
-def test_of_a_sweep_what_does_not_open_is_named_and_the_rest_measured(copied, capsys):
+def test_runs_of_a_sweep_that_do_not_open_are_named_and_the_rest_measured(copied, capsys):
     shutil.copytree(copied.path, copied.path.with_name("without"))
     copied.path.with_name("without").joinpath("checkpoints", "best.ckpt").unlink()
     settings = {"checkpoint": "best", "images": 4, "samples": 25, "seed": 0}
@@ -377,7 +377,7 @@ def test_weights_that_are_not_finite_are_not_measured(copied, monkeypatch):
     assert not (copied.path / "evaluation").exists()
 
 
-def test_a_picture_that_cannot_be_drawn_costs_no_numbers(copied, monkeypatch):
+def test_a_plot_that_fails_is_left_out_and_the_metrics_are_kept(copied, monkeypatch):
     def fail():
         raise ValueError("no such plot")
 
@@ -401,7 +401,7 @@ def _of_one_image(run):
 
 @pytest.mark.parametrize("d", [1, pytest.param(2, marks=pytest.mark.exhaustive), 3])
 @pytest.mark.filterwarnings("error")
-def test_one_test_image_has_a_mean_and_no_error(d, written):
+def test_a_single_test_image_gives_means_without_errors(d, written):
     run = load_run(written)
     model = Autoencoder(MLP([4], [4]), Laplace(), latent_dim=d).eval()
     run = run._replace(model=model)
@@ -420,7 +420,7 @@ def test_one_test_image_has_a_mean_and_no_error(d, written):
     }
 
 
-def test_curves_of_other_names_are_left_out_with_the_reason(written):
+def test_training_curves_of_unknown_names_are_left_out_with_the_reason(written):
     run = load_run(written)
     test = _of_one_image(run)
     (last,) = [d for d in plots_of(run, test, {"hp": ([0], [1.0])}) if d.name == "training_curves"]
@@ -428,9 +428,7 @@ def test_curves_of_other_names_are_left_out_with_the_reason(written):
     assert last.caption.startswith("left out")
 
 
-def test_two_classes_of_which_one_is_rarer_than_what_is_fitted_on_are_no_classes(
-    written, monkeypatch
-):
+def test_a_class_too_rare_to_be_fitted_on_is_not_probed(written, monkeypatch):
     monkeypatch.setattr("musigma.evaluation.probes.TRAINING_CODES", 10)
     run = load_run(written)
     test = _of_one_image(run)
@@ -447,7 +445,7 @@ def test_test_images_without_a_class_are_not_probed(written):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
-def test_ctrl_c_while_measuring_leaves_the_run_as_it_was(written):
+def test_ctrl_c_while_measuring_leaves_the_run_unchanged(written):
     before = _files(written)
     started = Started("scripts/evaluate.py", f"run={written}", "samples=100000")
     started.wait_for("measuring")

@@ -66,7 +66,7 @@ def test_an_exported_run_is_four_files_that_open_as_its_model(trained, tmp_path)
     _assert_same_bits(load_weights(tmp_path / "made" / "here" / "model.safetensors"), run.model)
 
 
-def test_load_run_opens_an_export_as_it_opens_the_run(trained, tmp_path):
+def test_load_run_opens_an_export_like_its_run(trained, tmp_path):
     folder = trained("model=vae", *OPTIMAL, "model.latent_dim=3")
     model, data, config = load_run(folder.path)
     export_run(load_run(folder.path), tmp_path / "export")
@@ -94,7 +94,7 @@ def test_load_run_opens_an_export_as_it_opens_the_run(trained, tmp_path):
     ],
     ids=["learned scale", "optimal scale", "point", "conv", "colour"],
 )
-def test_every_kind_of_model_opens_as_it_was(network, likelihood, settings, tmp_path):
+def test_every_kind_of_model_opens_from_its_export(network, likelihood, settings, tmp_path):
     model = Autoencoder(network, likelihood, **settings).eval()
     export_run(_run(model), tmp_path)
     _assert_opens_as(model, tmp_path)
@@ -103,7 +103,7 @@ def test_every_kind_of_model_opens_as_it_was(network, likelihood, settings, tmp_
     _assert_same_bits(safetensors.torch.load_file(tmp_path / "model.safetensors"), model)
 
 
-def test_encoder_and_decoder_hold_their_own_weights_only(tmp_path):
+def test_exported_encoder_and_decoder_hold_only_their_own_weights(tmp_path):
     model = Autoencoder(SMALL, Laplace(0.3, "learned"))
     export_run(_run(model), tmp_path)
     names = {}
@@ -113,7 +113,7 @@ def test_encoder_and_decoder_hold_their_own_weights_only(tmp_path):
     assert names == {"encode": {"encoder", "head"}, "decode": {"decoder"}}
 
 
-def test_the_exported_model_evaluates_and_the_one_in_hand_stays_as_it_is(tmp_path):
+def test_the_export_is_in_evaluation_mode_and_the_model_stays_in_training_mode(tmp_path):
     model = Autoencoder(SMALL, Laplace())
     model.encoder.append(nn.Sequential(nn.BatchNorm1d(16), nn.Dropout(0.5)))
     model.encode(torch.randn(8, 1, 28, 28))
@@ -196,7 +196,7 @@ def _other_config(monkeypatch):
         (_decoder_without_its_mean, "decode.pt2"),
     ],
 )
-def test_a_file_that_opens_as_something_else_is_named_and_not_kept(
+def test_an_exported_file_that_opens_differently_is_named_and_not_kept(
     break_it, name, monkeypatch, tmp_path
 ):
     break_it(monkeypatch)
@@ -205,7 +205,7 @@ def test_a_file_that_opens_as_something_else_is_named_and_not_kept(
     assert not (tmp_path / "export").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_an_export_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "export").write_text("in the way")
     with pytest.raises(RunError, match=r"cannot be exported into .*export"):
         export_run(_run(Autoencoder(SMALL, Laplace())), tmp_path / "export")
@@ -229,7 +229,7 @@ def _script(*arguments):
     return python("scripts/export.py", *arguments)
 
 
-def test_the_script_says_what_cannot_be_exported(tmp_path):
+def test_the_script_refuses_a_missing_run_without_a_traceback(tmp_path):
     done = _script("run=nowhere", f"log_dir={tmp_path}/logs")
     assert done.returncode == 2
     assert "nowhere is not a run folder" in done.stderr
@@ -244,7 +244,7 @@ def test_weights_that_are_not_finite_are_not_exported(tmp_path):
     assert not (tmp_path / "export").exists()
 
 
-def test_the_script_exports_elsewhere_and_leaves_the_run_as_it_is(trained, tmp_path):
+def test_the_script_exports_to_an_output_and_leaves_the_run_unchanged(trained, tmp_path):
     folder = trained("model=vae")
     before = sorted(folder.path.rglob("*"))
     done = _script(f"run={folder.path}", f"output={tmp_path}/elsewhere")

@@ -39,7 +39,9 @@ def _run(model):
     ],
     ids=["normal", "point"],
 )
-def test_onnxruntime_alone_gives_what_torch_gives(network, likelihood, settings, tmp_path):
+def test_onnxruntime_without_torch_gives_the_results_of_torch(
+    network, likelihood, settings, tmp_path
+):
     model = Autoencoder(network, likelihood, **settings).eval()
     written = export_run(_run(model), tmp_path / "export", "onnx")
     assert {path.name for path in written} == {"encode.onnx", "decode.onnx"}
@@ -77,7 +79,7 @@ def _opened(written, inputs):
 
 
 @needs("onnxruntime")
-def test_a_file_that_gives_something_else_is_named_and_not_kept(tmp_path, monkeypatch):
+def test_an_onnx_file_with_other_results_is_named_and_not_kept(tmp_path, monkeypatch):
     import onnxruntime
 
     class Other(onnxruntime.InferenceSession):
@@ -91,7 +93,7 @@ def test_a_file_that_gives_something_else_is_named_and_not_kept(tmp_path, monkey
 
 
 @needs("onnxruntime")
-def test_both_formats_lie_in_one_folder(trained, tmp_path):
+def test_both_formats_can_be_exported_into_one_folder(trained, tmp_path):
     run = load_run(trained("model=vae").path)
     for kind in ("torch", "onnx"):
         export_run(run, tmp_path, kind)
@@ -100,7 +102,7 @@ def test_both_formats_lie_in_one_folder(trained, tmp_path):
     assert load_run(tmp_path).config == run.config
 
 
-def test_without_its_packages_a_line_names_the_extra(tmp_path, monkeypatch):
+def test_without_its_packages_the_extra_is_named(tmp_path, monkeypatch):
     find = importlib.util.find_spec
     absent = lambda name: None if name == "onnxruntime" else (find(name) or True)  # noqa: E731
     monkeypatch.setattr(export, "find_spec", absent)

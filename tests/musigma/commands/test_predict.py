@@ -80,7 +80,7 @@ def test_decode_turns_codes_back_into_images(vae, tmp_path):
     assert (vae / "predictions" / "decode.png").exists()
 
 
-def test_samples_are_the_same_for_a_seed_and_a_grid(vae, tmp_path):
+def test_samples_depend_only_on_the_seed_and_are_shown_in_a_grid(vae, tmp_path):
     grids = []
     for number, seed in enumerate((0, 0, 1)):
         path = _predict("sample", vae, count=9, seed=seed, output=str(tmp_path / f"{number}.png"))
@@ -91,7 +91,7 @@ def test_samples_are_the_same_for_a_seed_and_a_grid(vae, tmp_path):
 
 
 @pytest.mark.parametrize("z", ["draw", "mu"])
-def test_reconstructions_and_their_errors_are_those_of_the_test(z, vae):
+def test_reconstructions_and_their_errors_equal_those_of_the_test(z, vae):
     with np.load(_predict("reconstruct", vae, z=z)) as arrays:
         found = dict(arrays)
     model, data, _ = musigma.load_run(vae)
@@ -152,7 +152,7 @@ def test_a_traversal_moves_one_dimension_at_a_time(source, image, vae):
             np.testing.assert_allclose(tile, expected[0], atol=0.5 / 255 + 1e-5)
 
 
-def test_images_come_from_a_file_of_any_kind(vae, tmp_path):
+def test_images_are_read_from_a_file_of_any_kind(vae, tmp_path):
     _, data, _ = musigma.load_run(vae)
     pixels = data.read(train=False)[0][:3]
     unit = pixels.float() / 255
@@ -195,7 +195,9 @@ def test_images_come_from_a_file_of_any_kind(vae, tmp_path):
     ],
 )
 @pytest.mark.parametrize("task", ["encode", "reconstruct", "traverse"])
-def test_files_that_do_not_fit_are_one_data_error(task, name, content, message, opened, tmp_path):
+def test_image_files_that_do_not_fit_the_model_are_a_data_error(
+    task, name, content, message, opened, tmp_path
+):
     path = tmp_path / name
     path.write_bytes(content) if isinstance(content, bytes) else np.savez(path, x=content)
     with pytest.raises(DataError, match=message):
@@ -203,7 +205,7 @@ def test_files_that_do_not_fit_are_one_data_error(task, name, content, message, 
     assert not (opened / "predictions").exists()
 
 
-def test_a_file_of_several_arrays_says_what_it_holds(opened, tmp_path):
+def test_a_file_of_several_unknown_arrays_is_refused_with_its_contents(opened, tmp_path):
     np.savez(tmp_path / "a.npz", one=np.zeros(2), two=np.zeros(2))
     with pytest.raises(DataError, match=r"a\.npz holds one, two, and should hold images or x"):
         _predict("encode", opened, input=str(tmp_path / "a.npz"))
@@ -233,12 +235,12 @@ def test_settings_that_a_task_does_not_use_are_refused(
         _predict(task, opened, **settings)
 
 
-def test_a_traversal_of_more_than_a_picture_holds_is_refused(opened):
+def test_a_traversal_too_large_for_an_image_is_refused(opened):
     with pytest.raises(ConfigError, match="offsets: 30000 for each of 2 dimensions: a grid"):
         _predict("traverse", opened, offsets=[0.0] * 30_000)
 
 
-def test_a_model_without_a_prior_is_traversed_around_images_alone(trained):
+def test_a_model_trained_without_a_rate_is_traversed_only_around_images(trained):
     run = trained().path
     with pytest.raises(RunError, match="trained without a rate"):
         _predict("traverse", run, input="prior")
@@ -246,7 +248,7 @@ def test_a_model_without_a_prior_is_traversed_around_images_alone(trained):
         assert arrays["x"].shape == (2, 7, 1, 28, 28)
 
 
-def test_a_model_without_a_prior_is_not_sampled(trained):
+def test_a_model_trained_without_a_rate_is_not_sampled(trained):
     with pytest.raises(RunError, match="trained without a rate"):
         _predict("sample", trained().path, count=9)
 
@@ -262,7 +264,7 @@ def test_a_model_without_a_prior_is_not_sampled(trained):
         ),
     ],
 )
-def test_images_that_do_not_fit_are_named(make, message, vae, tmp_path):
+def test_images_that_do_not_fit_the_model_are_reported(make, message, vae, tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
     make(folder)
@@ -272,7 +274,7 @@ def test_images_that_do_not_fit_are_named(make, message, vae, tmp_path):
         _predict("encode", vae, input=str(tmp_path / "nowhere"))
 
 
-def test_codes_that_do_not_fit_are_named(vae, tmp_path):
+def test_codes_that_do_not_fit_the_model_are_reported(vae, tmp_path):
     np.savez(tmp_path / "wide.npz", z=np.zeros((5, 4), np.float32))
     with pytest.raises(DataError, match=r"shape \[5, 4\], and the model takes \[N, 3\]"):
         _predict("decode", vae, input=str(tmp_path / "wide.npz"))
@@ -339,7 +341,7 @@ def _flipped(path):
     ],
     ids=["text", "empty", "pickle", "folder", "npy", "missing", "cut", "flipped", "objects"],
 )
-def test_codes_in_what_is_not_a_whole_archive_are_one_data_error(make, opened, tmp_path):
+def test_a_damaged_archive_of_codes_is_a_data_error(make, opened, tmp_path):
     path = tmp_path / "codes.npz"
     make(path)
     with pytest.raises(DataError, match=r"codes\.npz cannot be read as an \.npz with z or mu"):
@@ -362,7 +364,7 @@ def test_codes_in_what_is_not_a_whole_archive_are_one_data_error(make, opened, t
         (np.float32(1), r"codes of shape \[\]"),
     ],
 )
-def test_codes_that_are_not_rows_of_finite_numbers_are_one_data_error(z, message, opened, tmp_path):
+def test_codes_that_are_not_rows_of_finite_numbers_are_a_data_error(z, message, opened, tmp_path):
     _codes_file(tmp_path / "codes.npz", z)
     with pytest.raises(DataError, match=message):
         _predict("decode", opened, input=str(tmp_path / "codes.npz"))
@@ -373,7 +375,7 @@ def test_codes_that_are_not_rows_of_finite_numbers_are_one_data_error(z, message
 
 
 @pytest.mark.parametrize("kind", ["i4", "f2", ">f8", "g"])
-def test_codes_of_any_real_kind_decode_to_the_same_images(kind, opened, tmp_path):
+def test_codes_of_any_real_dtype_decode_to_the_same_images(kind, opened, tmp_path):
     z = np.array([[1, -2], [0, 3]])
     images = []
     for name, codes in (("a", z.astype(np.float32)), ("b", z.astype(kind))):
@@ -400,7 +402,7 @@ def test_codes_of_any_real_kind_decode_to_the_same_images(kind, opened, tmp_path
         ("decode", "codes.npz", RunError, r"codes\.png exists"),
     ],
 )
-def test_an_output_that_cannot_be_is_named_before_anything_is_computed(
+def test_an_impossible_output_is_refused_before_anything_is_computed(
     task, output, error, message, opened, tmp_path, monkeypatch
 ):
     (tmp_path / "file").write_text("a file")
@@ -415,12 +417,12 @@ def test_an_output_that_cannot_be_is_named_before_anything_is_computed(
 
 
 @pytest.mark.parametrize("count", [60_000, 10**9, 10**30])
-def test_more_samples_than_a_picture_holds_are_refused(count, opened):
+def test_too_many_samples_for_an_image_are_refused(count, opened):
     with pytest.raises(ConfigError, match="a grid of images of this size holds at most 59,453"):
         _predict("sample", opened, count=count)
 
 
-def test_an_empty_input_is_not_the_working_directory(opened, tmp_path, monkeypatch):
+def test_an_empty_input_is_not_taken_for_the_working_directory(opened, tmp_path, monkeypatch):
     Image.new("L", (28, 28)).save(tmp_path / "a.png")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match="input= is not a folder of images"):
@@ -446,9 +448,7 @@ def test_predictions_that_are_not_finite_are_not_written(opened, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")
 @pytest.mark.parametrize(("task", "ending"), [("encode", "npz"), ("sample", "png")])
-def test_predictions_that_do_not_fit_on_the_disk_are_one_line_and_nothing_is_left(
-    task, ending, opened, tmp_path
-):
+def test_a_full_disk_is_reported_and_no_prediction_is_left(task, ending, opened, tmp_path):
     code = (
         "import resource, runpy, sys; sys.argv = sys.argv[1:]\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"

@@ -42,7 +42,7 @@ def _labels(axis):
 
 
 @SHAPES
-def test_reconstructions_stand_below_their_images_in_blocks_of_ten(shape):
+def test_reconstructions_are_shown_below_their_images_in_blocks_of_ten(shape):
     x, from_mu, from_sample = _images(3, 13, *shape)
     first, second = plot_reconstructions(x, from_mu, from_sample).axes
     torch.testing.assert_close(
@@ -55,7 +55,7 @@ def test_reconstructions_stand_below_their_images_in_blocks_of_ten(shape):
     assert _labels(second.yaxis) == ["original", "from μ", "from a draw of z"]
 
 
-def test_pairs_stand_one_above_the_other():
+def test_pairs_are_shown_one_above_the_other():
     above, below = _images(2, 5, 1, 4, 4)
     picture = pair_rows(above, below, columns=3)
     assert picture.shape == (3, 4 * (4 + 2) + 2, 3 * (4 + 2) + 2)
@@ -63,7 +63,7 @@ def test_pairs_stand_one_above_the_other():
     torch.testing.assert_close(picture[0, 8:12, 8:12], below[1, 0])
 
 
-def test_the_plane_s_codes_are_the_prior_s_quantiles_with_the_second_rising_upwards():
+def test_codes_of_the_plane_are_quantiles_of_the_prior_with_z1_rising_upwards():
     codes = plane_codes(4)
     quantiles = torch.tensor([0.125, 0.375, 0.625, 0.875])
     torch.testing.assert_close(Normal(0.0, 1.0).cdf(codes[0, :, 0]), quantiles)
@@ -72,7 +72,7 @@ def test_the_plane_s_codes_are_the_prior_s_quantiles_with_the_second_rising_upwa
 
 
 @SHAPES
-def test_the_plane_is_shown_as_it_was_decoded_with_its_coordinates(shape):
+def test_the_latent_plane_is_shown_with_its_coordinates(shape):
     images = _images(5, 5, *shape)
     (axes,) = plot_latent_plane(images).axes
     torch.testing.assert_close(_shown(axes, 5, 5, gap=0), images)
@@ -93,7 +93,7 @@ def test_without_a_prior_the_plane_spans_the_quantiles_of_mu():
     assert "4 × 4 quantiles of μ" in axes.get_title()
 
 
-def test_a_traversal_moves_one_dimension_and_leaves_the_others():
+def test_a_traversal_moves_one_dimension_and_keeps_the_others():
     around = torch.tensor([0.1, 0.2, 0.3])
     codes = traversal_codes(around, [-2.0, 2.0])
     assert codes.shape == (3, 2, 3)
@@ -113,7 +113,7 @@ def test_traversals_are_ordered_by_rate(shape):
     assert "standard deviations of the prior" in axes.get_xlabel()
 
 
-def test_of_many_dimensions_the_twelve_with_the_largest_rates_are_shown():
+def test_traversals_show_at_most_the_twelve_dimensions_with_the_largest_rates():
     images = _images(30, 2, 1, 4, 4)
     (axes,) = plot_traversals(images, [-1.0, 1.0], torch.arange(30.0)).axes
     torch.testing.assert_close(_shown(axes, 12, 2), images.flip(0)[:12])
@@ -128,7 +128,7 @@ def test_an_interpolation_is_a_straight_line_between_its_codes():
 
 
 @SHAPES
-def test_interpolations_stand_between_their_images(shape):
+def test_interpolations_are_shown_between_their_images(shape):
     images, (start, end) = _images(2, 3, *shape), _images(2, 2, *shape)
     (axes,) = plot_interpolations(images, start, end).axes
     shown = _shown(axes, 2, 5)
@@ -139,7 +139,7 @@ def test_interpolations_stand_between_their_images(shape):
 
 
 @SHAPES
-def test_a_grid_goes_row_by_row_and_ends_in_white(shape):
+def test_a_grid_is_filled_row_by_row_and_padded_with_white(shape):
     images = _images(5, *shape)
     (axes,) = image_grid(images, "Samples", columns=3).axes
     shown = _shown(axes, 2, 3).flatten(0, 1)
@@ -155,14 +155,14 @@ def test_pixels_beyond_the_scale_are_clipped():
 
 
 @SHAPES
-def test_the_worst_images_stand_above_their_reconstructions(shape):
+def test_the_worst_images_are_shown_above_their_reconstructions(shape):
     x, x_hat = _images(2, 4, *shape)
     (axes,) = plot_worst(x, x_hat, ["a", "b", "c", "d"]).axes
     torch.testing.assert_close(_shown(axes, 2, 4), torch.stack([x, x_hat]))
     assert _labels(axes.xaxis) == ["a", "b", "c", "d"]
 
 
-def test_class_errors_have_bars():
+def test_class_errors_have_error_bars():
     figure = plot_class_errors(
         torch.tensor([0.3, 0.1]),
         torch.tensor([0.02, 0.01]),
@@ -179,7 +179,7 @@ def test_class_errors_have_bars():
 
 
 @pytest.mark.parametrize("channels", [2, 5])
-def test_of_other_than_grey_and_colour_the_first_channel_is_shown(channels):
+def test_images_neither_grey_nor_rgb_are_shown_by_their_first_channel(channels):
     images = _images(4, 4, channels, 6, 5)
     (axes,) = plot_latent_plane(images).axes
     torch.testing.assert_close(_shown(axes, 4, 4, gap=0), images[:, :, :1])

@@ -77,7 +77,7 @@ def _places(collection):
     ("kind", "shape"),
     [pytest.param("png", (1, 6, 6), marks=pytest.mark.exhaustive), ("pdf", (3, 8, 5))],
 )
-def test_every_figure_can_be_written_and_leaves_nothing_behind(kind, shape):
+def test_every_plot_can_be_written_and_changes_no_matplotlib_state(kind, shape):
     settings = _settings()
     for figure in _every_figure(shape).values():
         written = io.BytesIO()
@@ -87,7 +87,7 @@ def test_every_figure_can_be_written_and_leaves_nothing_behind(kind, shape):
     assert _settings() == settings
 
 
-def test_every_figure_is_white_titled_and_of_a_size_to_print():
+def test_every_plot_is_white_and_titled_and_has_a_printable_size():
     for name, figure in _every_figure().items():
         assert to_hex(figure.get_facecolor()) == "#ffffff", name
         assert any(axes.get_title() for axes in figure.axes), name
@@ -107,7 +107,7 @@ def test_the_ten_class_colours_differ():
     assert len(set(CLASS_COLOURS)) == 10
 
 
-def test_scatter_shows_the_codes_in_their_classes_colours():
+def test_a_scatter_shows_codes_in_the_colours_of_their_classes():
     mu, y, std = _codes()
     (axes,) = plot_latent_scatter(mu, y, std, dimensions=(2, 1)).axes
     _, points, *_ = axes.collections
@@ -133,7 +133,7 @@ def test_an_ellipse_is_one_standard_deviation_around_a_code():
     assert not any(isinstance(part, EllipseCollection) for part in axes.collections)
 
 
-def test_a_class_is_named_at_its_median_unless_names_would_cover_one_another():
+def test_a_class_is_labelled_at_its_median_unless_labels_would_overlap():
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(300) % 3
     centres = torch.tensor([[0.0, 0.0], [0.1, 0.0], [50.0, 50.0]])
@@ -157,7 +157,7 @@ def test_there_may_be_more_classes_than_colours():
 
 
 @pytest.mark.parametrize(("labels", "title"), [(51, " by class"), (1, ""), (0, "")])
-def test_classes_are_named_where_there_are_some_and_not_too_many(labels, title):
+def test_classes_are_labelled_if_there_are_several_and_not_too_many(labels, title):
     mu, _, std = _codes(count=500, d=3)
     y = torch.arange(500) % labels if labels else torch.full((500,), -1)
     for figure in (plot_latent_scatter(mu, y, std), plot_latent_pca(mu, y)):
@@ -170,7 +170,7 @@ def test_classes_are_named_where_there_are_some_and_not_too_many(labels, title):
         )
 
 
-def test_pca_turns_the_plane_of_largest_variance_to_the_reader():
+def test_pca_shows_the_plane_of_largest_variance():
     generator = torch.Generator().manual_seed(0)
     turn, _ = torch.linalg.qr(torch.randn(5, 5, generator=generator))
     turn = turn * turn.gather(1, turn.abs().argmax(1, keepdim=True)).sign()
@@ -183,7 +183,7 @@ def test_pca_turns_the_plane_of_largest_variance_to_the_reader():
     assert axes.get_ylabel() == "principal component 2 (20% of the variance)"
 
 
-def test_a_principal_component_points_to_where_its_largest_weight_is_positive():
+def test_the_largest_weight_of_a_principal_component_is_positive():
     line = torch.linspace(-1, 1, 50).unsqueeze(1)
     for direction in ([3.0, 1.0, 0.0], [-3.0, 1.0, 0.0], [0.5, 0.1, -4.0]):
         mu = line * torch.tensor(direction)
@@ -193,7 +193,7 @@ def test_a_principal_component_points_to_where_its_largest_weight_is_positive():
         assert torch.all(across * mu[:, largest] >= 0)
 
 
-def test_rates_fall_and_inactive_units_look_different():
+def test_rates_are_sorted_and_inactive_units_are_hatched():
     rate, active = torch.tensor([0.5, 0.0, 2.0, 0.1]), torch.tensor([True, False, True, False])
     (axes,) = plot_rates(rate, active).axes
     on, off = axes.containers

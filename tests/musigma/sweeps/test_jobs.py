@@ -9,7 +9,7 @@ from workbench.config.naming import job_name, short_names
 from workbench.runs.folder import RunFolder
 
 
-def test_names_are_short_where_that_is_clear():
+def test_job_names_use_short_setting_names_if_they_are_unambiguous():
     varied = ["model", "model.objective.beta", "seed"]
     assert job_name(["model=vae", "model.objective.beta=4", "x=1", "seed=2"], varied) == (
         "model=vae,beta=4,seed=2"
@@ -21,7 +21,7 @@ def test_names_are_short_where_that_is_clear():
     assert job_name(["x=1"], []) == "default"
 
 
-def test_identity_is_what_changes_metrics_and_nothing_else(compose_launch):
+def test_a_jobs_identity_depends_only_on_settings_that_change_metrics(compose_launch):
     def of(*overrides):
         return identity(compose_launch("model=vae", *overrides).config)
 
@@ -32,7 +32,7 @@ def test_identity_is_what_changes_metrics_and_nothing_else(compose_launch):
 
 
 @pytest.mark.slow
-def test_a_job_whose_data_fell_back_to_the_sample_is_done_all_the_same(tmp_path):
+def test_a_job_whose_data_fell_back_to_the_sample_counts_as_done(tmp_path):
     nowhere = ("data.source=files", f"data.root={tmp_path}/none", "data.fallback=sample")
     options = (*SMALL, *nowhere, "data.mirrors=[http://127.0.0.1:9/]", f"log_dir={tmp_path}")
     said = [python("scripts/train.py", "-m", "seed=0", *options).stdout for _ in range(2)]

@@ -61,7 +61,7 @@ def plain(tmp_path_factory):
         pytest.param("ray_local", marks=needs("hydra_plugins.hydra_ray_launcher")),
     ],
 )
-def test_every_launcher_gives_the_same_figures(launcher, plain, tmp_path):
+def test_every_launcher_gives_the_same_metrics(launcher, plain, tmp_path):
     found = _sweep(tmp_path, *JOBS, f"hydra/launcher={launcher}")
     assert found.keys() == plain.keys()
     for name, run in plain.items():
@@ -71,7 +71,7 @@ def test_every_launcher_gives_the_same_figures(launcher, plain, tmp_path):
 
 
 @needs("optuna")
-def test_the_study_that_searches_prunes_and_says_what_was_best(tmp_path):
+def test_the_search_study_runs_its_trials_and_may_prune_them(tmp_path):
     small = ("data.source=sample", "trainer=cpu", "trainer.max_epochs=4", *FEW)
     runs = _sweep(tmp_path, "study=search", *small, "hydra.sweeper.n_trials=3", *STRICT)
     assert len(runs) == 3
@@ -81,7 +81,7 @@ def test_the_study_that_searches_prunes_and_says_what_was_best(tmp_path):
 
 @needs("optuna")
 @needs("hydra_plugins.hydra_joblib_launcher")
-def test_trials_of_a_search_side_by_side(tmp_path):
+def test_a_search_can_run_trials_in_parallel(tmp_path):
     search = ("hydra/sweeper=search", "optimizer.lr=tag(log,interval(1e-4,1e-2))")
     side = ("hydra/launcher=all_cores", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=4")
     runs = _sweep(tmp_path, "model=vae", *SHORT, *search, *side)

@@ -151,7 +151,7 @@ def verdicts_of(page: str) -> list[str]:
     return re.findall(r'class="verdict">★ (.*?)</p>', page)
 
 
-def test_settings_that_differ_are_what_varied_without_their_copies(tmp_path):
+def test_only_varied_settings_are_shown_and_not_their_copies(tmp_path):
     beta_sweep(tmp_path, beta_1=[-800, -801], beta_4=[-820, -821])
     runs = collect(tmp_path)
     assert varied_settings(runs) == {"model.objective.beta": "beta", "seed": "seed"}
@@ -159,7 +159,7 @@ def test_settings_that_differ_are_what_varied_without_their_copies(tmp_path):
     assert "seed" not in common_settings(runs)
 
 
-def test_runs_from_another_machine_do_not_differ_by_where_things_lie(tmp_path):
+def test_paths_do_not_count_as_differences_between_runs(tmp_path):
     own = {
         "data__root": "/data",
         "log_dir": "/elsewhere/logs",
@@ -173,7 +173,7 @@ def test_runs_from_another_machine_do_not_differ_by_where_things_lie(tmp_path):
     assert len(group.runs) == 2
 
 
-def test_of_runs_put_together_by_hand_all_that_differs_is_shown(tmp_path):
+def test_every_difference_between_runs_collected_by_hand_is_shown(tmp_path):
     laplace = {"_target_": f"{LIKELIHOODS}.Laplace", "scale": 2.0}
     synthetic_run(tmp_path, "mine", varied=None, model__latent_dim=3, model__likelihood=laplace)
     gaussian = {"_target_": f"{LIKELIHOODS}.Gaussian", "scale": 1.0}
@@ -183,7 +183,7 @@ def test_of_runs_put_together_by_hand_all_that_differs_is_shown(tmp_path):
     }
 
 
-def test_data_of_one_name_are_one_data_set_wherever_they_lie(tmp_path):
+def test_data_sets_of_one_name_are_the_same_in_any_place(tmp_path):
     data = {"_target_": "musigma.data.ImageFolderDataModule", "image_shape": [3, 8, 8]}
     for name, path in (("mine", "flowers"), ("theirs", "/data/flowers"), ("other", "/data/cats")):
         synthetic_run(tmp_path, name, data={**data, "path": path})
@@ -192,14 +192,14 @@ def test_data_of_one_name_are_one_data_set_wherever_they_lie(tmp_path):
     assert mine.settings["data.path"] == theirs.settings["data.path"] == "flowers"
 
 
-def test_what_a_preset_sets_does_not_count_as_varied(tmp_path):
+def test_settings_of_a_preset_do_not_count_as_varied(tmp_path):
     synthetic_run(tmp_path, "a", varied=["model"], name="vae")
     synthetic_run(tmp_path, "b", varied=["model"], name="beta_vae", model__objective__beta=4.0)
     assert list(varied_settings(collect(tmp_path))) == ["name"]
 
 
 @pytest.mark.parametrize("names", [("vae", "conditional_vae"), ("vae", "conditional_vae", "wae")])
-def test_models_are_named_as_they_were_typed_whatever_their_classes(tmp_path, names):
+def test_models_are_named_as_typed_whatever_their_classes(tmp_path, names):
     for name in names:
         kind = "conditional.ConditionalVAE" if name == "conditional_vae" else "Autoencoder"
         target = f"musigma.models.{kind}"
@@ -207,7 +207,7 @@ def test_models_are_named_as_they_were_typed_whatever_their_classes(tmp_path, na
     assert varied_settings(collect(tmp_path)) == {"name": "model"}
 
 
-def test_what_a_search_draws_anew_for_each_run_all_counts_as_varied(tmp_path):
+def test_every_setting_that_a_search_chooses_counts_as_varied(tmp_path):
     asked = ["optimizer.lr", "model.objective.beta"]
     for number in range(3):
         draw = {"optimizer__lr": 10.0**-number, "model__objective__beta": 1.5 * number}
@@ -215,7 +215,7 @@ def test_what_a_search_draws_anew_for_each_run_all_counts_as_varied(tmp_path):
     assert set(varied_settings(collect(tmp_path))) == set(asked)
 
 
-def test_means_and_standard_errors_over_seeds_are_numpys(tmp_path):
+def test_means_and_standard_errors_over_seeds_equal_numpys(tmp_path):
     elbos = [-800.0, -803.5, -799.25]
     beta_sweep(tmp_path, beta_1=elbos, beta_4=[-820.0])
     first, second = compare(collect(tmp_path)).groups
@@ -225,7 +225,7 @@ def test_means_and_standard_errors_over_seeds_are_numpys(tmp_path):
     assert math.isnan(second.errors["test/elbo"])
 
 
-def test_groups_are_sorted_from_best_to_worst(tmp_path):
+def test_settings_are_sorted_from_best_to_worst(tmp_path):
     beta_sweep(tmp_path, beta_0_1=[-830, -820], beta_1=[-801, -800], beta_4=[-805, -798])
     page = page_of(tmp_path)
     assert rows_of(page) == ["1", "4", "0.1"]
@@ -237,7 +237,7 @@ def test_groups_are_sorted_from_best_to_worst(tmp_path):
     assert "Best single run: beta=4,seed=1." in verdict
 
 
-def test_losses_of_different_objectives_do_not_decide_and_are_marked(tmp_path):
+def test_losses_of_different_objectives_do_not_rank_runs_and_are_marked(tmp_path):
     beta_sweep(tmp_path, beta_1=[-800], beta_4=[-820])
     runs = collect(tmp_path)
     assert deciding_metric(runs, None) == "test/elbo"
@@ -249,7 +249,7 @@ def test_losses_of_different_objectives_do_not_decide_and_are_marked(tmp_path):
     assert verdicts_of(page) == []
 
 
-def test_a_metric_that_only_some_runs_go_by_decides_nothing(tmp_path):
+def test_a_metric_that_decides_for_only_some_runs_ranks_none(tmp_path):
     beta_sweep(tmp_path, beta_1=[-800], beta_4=[-820])
     first, second = collect(tmp_path)
     by_distortion = replace(first.meanings, deciding=("distortion", "elbo"))
@@ -259,7 +259,7 @@ def test_a_metric_that_only_some_runs_go_by_decides_nothing(tmp_path):
     assert not any(len(ranking.groups) > 1 for ranking in compare(runs).rankings)
 
 
-def test_where_no_metric_compares_all_the_one_that_compares_most_decides(tmp_path):
+def test_the_metric_that_compares_most_runs_ranks_them_if_none_compares_all(tmp_path):
     beta_sweep(tmp_path, beta_1=[-800], beta_4=[-820])
     synthetic_run(tmp_path, "dequantized", data__normalization="dequantize")
     compared = compare(collect(tmp_path))
@@ -271,7 +271,7 @@ def test_where_no_metric_compares_all_the_one_that_compares_most_decides(tmp_pat
     ]
 
 
-def test_the_terminal_leads_with_metrics_that_all_have_and_that_compare(tmp_path, capsys):
+def test_the_terminal_lists_common_comparable_metrics_first(tmp_path, capsys):
     beta_sweep(tmp_path, beta_1=[-800])
     metrics = {f"test/{name}": 1.0 for name in ("extra", "loss", "elbo", "distortion", "rate")}
     synthetic_run(tmp_path, "beta=4", model__objective__beta=4.0, metrics=metrics)
@@ -281,7 +281,7 @@ def test_the_terminal_leads_with_metrics_that_all_have_and_that_compare(tmp_path
     assert columns[:5] == ["beta", "runs", "test/elbo", "test/distortion", "test/rate"]
 
 
-def test_losses_of_one_objective_decide_and_less_is_better(tmp_path):
+def test_losses_of_one_objective_rank_runs_and_lower_is_better(tmp_path):
     for lr, elbo in ((1e-3, -800.0), (1e-2, -790.0)):
         synthetic_run(tmp_path, f"lr={lr}", elbo=elbo, optimizer__lr=lr)
     compared = compare(collect(tmp_path))
@@ -290,7 +290,7 @@ def test_losses_of_one_objective_decide_and_less_is_better(tmp_path):
     assert notes_of(page_of(tmp_path)) == ""
 
 
-def test_validation_decides_where_nothing_was_tested(tmp_path):
+def test_validation_metrics_rank_runs_that_were_not_tested(tmp_path):
     synthetic_run(tmp_path, "a", metrics={"val/loss": 0.3, "train/loss": 0.2})
     assert deciding_metric(collect(tmp_path), None) == "val/loss"
 
@@ -330,7 +330,7 @@ def test_densities_of_scaled_pixels_compare_on_the_common_scale(tmp_path):
     ],
     ids=["dequantized", "binary", "grey levels", "source", "data set"],
 )
-def test_each_of_what_does_not_compare_has_a_winner_of_its_own(tmp_path, other):
+def test_runs_that_do_not_compare_are_ranked_separately(tmp_path, other):
     for lr in (0.1, 0.2):
         synthetic_run(tmp_path, f"one, {lr=}", elbo=-780 - lr, optimizer__lr=lr)
         synthetic_run(tmp_path, f"other, {lr=}", elbo=-100 - lr, optimizer__lr=lr, **other)
@@ -353,7 +353,7 @@ def test_different_likelihoods_of_the_same_pixels_compare_by_elbo_but_not_by_los
     assert compared.mixed("test/loss")
 
 
-def test_a_broken_sweep_still_has_its_page(tmp_path):
+def test_a_sweep_with_damaged_and_unfinished_runs_still_has_a_page(tmp_path):
     synthetic_run(tmp_path, "good", epochs=2)
     (synthetic_run(tmp_path, "damaged") / "metrics.json").write_text("{")
     (synthetic_run(tmp_path, "a list") / "metrics.json").write_text("[]")
@@ -387,7 +387,7 @@ def test_a_broken_sweep_still_has_its_page(tmp_path):
     assert len(verdicts_of(page)) == 1
 
 
-def test_a_failure_is_shown_with_its_traceback(tmp_path):
+def test_a_failed_run_is_shown_with_its_traceback(tmp_path):
     failed = synthetic_run(tmp_path, "x", status="failed", error="ValueError: too large")
     RunFolder(failed).write_failure("Traceback (most recent call last):\n  here\n")
     page = page_of(tmp_path)
@@ -409,7 +409,7 @@ def test_hostile_names_and_tracebacks_are_text(tmp_path, capsys):
     assert "[/bold]" in capsys.readouterr().out
 
 
-def test_the_page_needs_nothing_but_itself(tmp_path):
+def test_the_page_loads_no_other_file(tmp_path):
     beta_sweep(tmp_path, beta_1=[-800], beta_4=[-820])
     page = page_of(tmp_path)
     assert all(source.startswith("data:image/") for source in re.findall(r'src="([^"]*)', page))
@@ -417,7 +417,7 @@ def test_the_page_needs_nothing_but_itself(tmp_path):
     assert links == {"data:,", "beta%3D1%2Cseed%3D0/", "beta%3D4%2Cseed%3D0/"}
 
 
-def test_the_page_says_so_where_it_stops_drawing(tmp_path):
+def test_the_page_says_when_it_leaves_out_plots(tmp_path):
     kinds = [
         {"data__normalization": "standardize"},
         {"data__normalization": "dequantize"},
@@ -434,7 +434,7 @@ def test_the_page_says_so_where_it_stops_drawing(tmp_path):
     assert page.count("No more than 8 plots are shown here.") == 1  # of nine planes
 
 
-def test_the_csv_has_a_row_for_each_run_and_every_figure(tmp_path):
+def test_the_csv_has_a_row_for_each_run_with_every_metric(tmp_path):
     beta_sweep(tmp_path, beta_1=[-800.125, -801], beta_4=[-820])
     synthetic_run(tmp_path, "z", status="failed", seed=5)
     page_of(tmp_path)
@@ -447,13 +447,13 @@ def test_the_csv_has_a_row_for_each_run_and_every_figure(tmp_path):
     assert "test/elbo_unit" in rows[0]
 
 
-def test_a_sweep_is_found_by_path_by_name_and_as_the_latest(tmp_path):
+def test_a_sweep_is_found_by_path_by_name_or_as_the_latest(tmp_path):
     run = synthetic_run(tmp_path / "lr,seed", "a")
     assert find_sweep("lr,seed", tmp_path) == find_sweep("latest", tmp_path) == run.parent
     assert find_sweep(str(run.parent), Path("elsewhere")) == run.parent
 
 
-def test_a_sweep_that_is_not_there_or_is_empty_is_a_clear_error(tmp_path):
+def test_a_missing_or_empty_sweep_is_reported(tmp_path):
     with pytest.raises(RunError, match="no sweep in"):
         report("latest", tmp_path)
     synthetic_run(tmp_path / "betas", "a")
@@ -464,7 +464,7 @@ def test_a_sweep_that_is_not_there_or_is_empty_is_a_clear_error(tmp_path):
         report("empty", tmp_path)
 
 
-def test_a_metric_that_no_run_has_is_a_clear_error(tmp_path):
+def test_a_metric_that_no_run_has_is_refused(tmp_path):
     synthetic_run(tmp_path, "a")
     with pytest.raises(RunError, match=r"metric=test/elbow: no run has that metric; .*test/elbo"):
         report(str(tmp_path), tmp_path, metric="test/elbow")
@@ -492,7 +492,7 @@ def test_a_real_sweep_shows_curves_samples_and_reconstructions(tmp_path, compose
     assert 0 < float(spot[2]) < 100
 
 
-def test_runs_record_what_their_metrics_mean_and_a_report_builds_nothing(
+def test_runs_record_what_their_metrics_mean_so_a_report_builds_no_objects(
     trained, monkeypatch, tmp_path
 ):
     folder = trained("model=vae")
@@ -522,7 +522,7 @@ def _unfinished(page: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     "linked", ["", "config.yaml", "metrics.json", "failure.txt", "checkpoints"]
 )
-def test_a_link_out_of_the_folder_is_named_and_not_followed(tmp_path, linked):
+def test_a_link_out_of_the_sweep_is_reported_and_not_followed(tmp_path, linked):
     theirs = synthetic_run(tmp_path / "elsewhere", "theirs", elbo=-1.0)
     (theirs / "failure.txt").write_text("theirs")
     synthetic_run(tmp_path / "comparison", "mine")
@@ -540,7 +540,7 @@ def test_a_link_out_of_the_folder_is_named_and_not_followed(tmp_path, linked):
     assert "−1.00" not in page
 
 
-def test_a_link_that_stays_inside_is_followed(tmp_path):
+def test_a_link_inside_the_sweep_is_followed(tmp_path):
     run = synthetic_run(tmp_path / "sweep", "a")
     (run.parent / "b").symlink_to(run)
     (tmp_path / "link").symlink_to(run.parent)
@@ -561,7 +561,7 @@ def test_a_link_that_stays_inside_is_followed(tmp_path):
         ("failure.txt", None),
     ],
 )
-def test_one_run_that_is_damaged_in_any_way_costs_only_itself(tmp_path, damage):
+def test_a_damaged_run_does_not_affect_the_others(tmp_path, damage):
     synthetic_run(tmp_path, "whole")
     name, content = damage
     path = synthetic_run(tmp_path, "hurt") / name
@@ -577,7 +577,7 @@ def test_one_run_that_is_damaged_in_any_way_costs_only_itself(tmp_path, damage):
 
 
 @pytest.mark.parametrize("seconds", [None, "abc", math.nan, math.inf])
-def test_seconds_that_nobody_knows_are_a_dash(tmp_path, seconds):
+def test_an_unknown_duration_is_shown_as_a_dash(tmp_path, seconds):
     run = synthetic_run(tmp_path, "a")
     metrics = json.loads((run / "metrics.json").read_text())
     (run / "metrics.json").write_text(json.dumps({**metrics, "seconds": seconds}))
@@ -586,7 +586,7 @@ def test_seconds_that_nobody_knows_are_a_dash(tmp_path, seconds):
     assert ">nan<" not in page
 
 
-def test_a_metric_that_is_not_finite_wins_nothing_and_is_a_dash(tmp_path):
+def test_a_non_finite_metric_is_never_the_best_and_shown_as_a_dash(tmp_path):
     synthetic_run(tmp_path, "good", elbo=-800.0)
     synthetic_run(tmp_path, "diverged", elbo=math.inf, model__objective__beta=2.0)
     page = page_of(tmp_path, metric="test/elbo")
@@ -595,7 +595,7 @@ def test_a_metric_that_is_not_finite_wins_nothing_and_is_a_dash(tmp_path):
     assert ">inf<" not in page
 
 
-def test_runs_of_different_versions_are_said_to_be(tmp_path):
+def test_runs_of_different_versions_are_noted(tmp_path):
     synthetic_run(tmp_path, "new", seed=0)
     assert "different versions" not in notes_of(page_of(tmp_path))
     path = synthetic_run(tmp_path, "old", seed=1) / "config.yaml"
@@ -603,7 +603,7 @@ def test_runs_of_different_versions_are_said_to_be(tmp_path):
     assert f"different versions (0.1.9, {PROJECT.version})" in notes_of(page_of(tmp_path))
 
 
-def test_an_output_takes_the_page_and_the_table_and_the_sweep_stays_as_it_is(tmp_path):
+def test_with_an_output_nothing_is_written_to_the_sweep(tmp_path):
     sweep = synthetic_run(tmp_path / "sweep", "a", status="running").parent
     before = {path: path.read_bytes() for path in sweep.rglob("*") if path.is_file()}
     page = report(str(sweep), tmp_path, output=str(tmp_path / "made" / "here"))
@@ -612,9 +612,7 @@ def test_an_output_takes_the_page_and_the_table_and_the_sweep_stays_as_it_is(tmp
 
 
 @pytest.mark.parametrize("name", ["report.html", "report.csv"])
-def test_a_page_that_cannot_be_written_is_found_before_the_runs_are_read(
-    tmp_path, name, monkeypatch
-):
+def test_an_unwritable_page_is_reported_before_the_runs_are_read(tmp_path, name, monkeypatch):
     run = synthetic_run(tmp_path, "a")
     (tmp_path / name).mkdir()
     monkeypatch.setattr("workbench.sweeps.report.collect", None)
@@ -624,7 +622,7 @@ def test_a_page_that_cannot_be_written_is_found_before_the_runs_are_read(
         report(str(tmp_path), tmp_path, output=str(run))
 
 
-def test_a_page_that_fails_halfway_leaves_the_one_before(tmp_path, monkeypatch):
+def test_a_failure_while_writing_a_page_leaves_the_earlier_one(tmp_path, monkeypatch):
     synthetic_run(tmp_path, "a")
     page_of(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -638,13 +636,13 @@ def test_a_page_that_fails_halfway_leaves_the_one_before(tmp_path, monkeypatch):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_events_that_are_a_folder_cost_the_curves_alone(tmp_path):
+def test_a_run_with_unreadable_events_loses_only_its_curves(tmp_path):
     run = synthetic_run(tmp_path, "a", epochs=2)
     (run / "events.out.tfevents.0.x").mkdir()
     assert len(verdicts_of(page_of(tmp_path))) == 1
 
 
-def test_a_page_is_written_again_until_no_run_is_running(tmp_path, monkeypatch):
+def test_a_page_is_rewritten_until_no_run_is_running(tmp_path, monkeypatch):
     synthetic_run(tmp_path, "done")
     running = RunFolder(synthetic_run(tmp_path, "alive", status="running", seed=1, epochs=2))
     running.claim()
@@ -664,7 +662,7 @@ def test_a_page_is_written_again_until_no_run_is_running(tmp_path, monkeypatch):
     assert {run["status"] for run in data_of(page)["runs"]} == {"completed"}
 
 
-def test_the_page_leads_to_evaluated_runs_pages_and_to_the_folders_of_others(tmp_path):
+def test_the_page_links_to_pages_of_evaluated_runs_and_to_folders_of_others(tmp_path):
     odd = synthetic_run(tmp_path / "sweep", "50% of #1?")
     (odd / "report.html").write_text("")
     synthetic_run(tmp_path / "sweep", "other", seed=1)

@@ -28,14 +28,14 @@ RISING = "model.objective.beta={_target_: musigma.objectives.schedules.Linear, s
     ],
     ids=["default", "beta", "numbers", "unvalidated"],
 )
-def test_stacked_runs_are_the_runs_alone(jobs, common, varied, rel, capsys):
+def test_stacked_runs_equal_the_runs_alone(jobs, common, varied, rel, capsys):
     check_stacked(jobs, [(*common, *each) for each in varied], rel)
     assert f"epoch 2/2   {len(varied)} runs" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
-def test_on_a_gpu_replayed_as_a_graph_they_are_too(jobs):
+def test_stacked_runs_on_a_gpu_equal_the_runs_alone(jobs):
     varied = [(*SMOOTH, "trainer.accelerator=gpu", f"seed={seed}") for seed in (0, 1, 2)]
     check_stacked(jobs, varied, 1e-3)
 
@@ -68,7 +68,7 @@ def test_a_stopped_stack_resumes_to_the_same_bits(jobs, monkeypatch, calls):
 
 
 @pytest.mark.slow
-def test_a_run_of_a_stack_is_resumed_alone(jobs, compose_launch):
+def test_a_run_of_a_stack_can_be_resumed_alone(jobs, compose_launch):
     from workbench.training.run import run
 
     stacked = jobs("stacked", *((*SMOOTH, f"seed={seed}") for seed in (0, 1)))
@@ -82,7 +82,7 @@ def test_a_run_of_a_stack_is_resumed_alone(jobs, compose_launch):
 
 
 @pytest.mark.slow
-def test_a_run_that_diverges_fails_alone_and_the_others_go_on(jobs):
+def test_a_diverging_run_fails_alone_and_the_others_complete(jobs):
     overrides = [(*SMOOTH, f"optimizer.lr={lr}") for lr in ("1e-3", "1e30", "1e-2")]
     stacked = jobs("stacked", *overrides)
     run_jobs(stacked, 64)
@@ -109,13 +109,15 @@ def test_a_run_that_diverges_fails_alone_and_the_others_go_on(jobs):
     ],
     ids=lambda value: value[0].split("=")[0] if isinstance(value, tuple) else "",
 )
-def test_what_cannot_be_stacked_is_trained_alone_with_a_word(jobs, overrides, reason, capsys):
+def test_a_run_that_cannot_be_stacked_is_trained_alone_with_the_reason(
+    jobs, overrides, reason, capsys
+):
     added = tuple(f"+{o}" if o.startswith("trainer.acc") else o for o in overrides)
     check_left_alone(jobs, added, capsys, reason)
 
 
 @pytest.mark.parametrize("logger", ["wandb", "mlflow"])
-def test_loggers_with_a_run_at_a_time_are_not_stacked(jobs, logger):
+def test_runs_with_a_logger_of_one_run_per_process_are_not_stacked(jobs, logger):
     chosen = [("logger=[tensorboard,csv]",), (f"logger=[tensorboard,{logger}]",)]
     local, tracked = jobs("runs", *chosen)
     assert [*_obstacles(local.config)] == []
@@ -130,7 +132,7 @@ class _SeededData(MNISTDataModule):
         return (images[self.seed :], labels[self.seed :]) if train else (images, labels)
 
 
-def test_images_that_depend_on_the_seed_are_not_shared():
+def test_data_whose_images_depend_on_the_seed_are_not_shared():
     ours = [MNISTDataModule(source="sample", seed=seed) for seed in (0, 1, 2)]
     theirs = [_SeededData(source="sample", seed=seed) for seed in (0, 1)]
     for data in (ours[0], theirs[0]):
@@ -143,7 +145,7 @@ def test_images_that_depend_on_the_seed_are_not_shared():
 
 
 @pytest.mark.exhaustive
-def test_models_of_other_sizes_are_other_stacks(jobs, monkeypatch):
+def test_models_of_different_sizes_are_in_different_stacks(jobs, monkeypatch):
     sizes = []
     train = training.train
 
@@ -159,7 +161,7 @@ def test_models_of_other_sizes_are_other_stacks(jobs, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_launcher_is_asked_for_on_the_command_line(run_script, tmp_path):
+def test_the_stacked_launcher_is_chosen_on_the_command_line(run_script, tmp_path):
     arguments = ("-m", "seed=0,1", "sweep=s", *SHORT, "hydra/launcher=stacked")
     done = run_script(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -176,7 +178,7 @@ def test_the_launcher_is_asked_for_on_the_command_line(run_script, tmp_path):
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stack_that_is_asked_to_stop_resumes_by_the_same_command(start_script, tmp_path, number):
+def test_a_stopped_stack_is_resumed_by_the_same_command(start_script, tmp_path, number):
     arguments = ("-m", "seed=0,1", "sweep=s", *SHORT, "trainer.max_epochs=40")
     started = start_script(*arguments, "hydra/launcher=stacked")
     started.wait_for("epoch 2/40")

@@ -74,7 +74,7 @@ class TestFlow(LearnedPrior):
 
 @needs_zuko
 @pytest.mark.parametrize("d", [1, 2, 5])
-def test_it_starts_as_the_standard_normal(d):
+def test_a_flow_prior_starts_as_the_standard_normal(d):
     torch.manual_seed(0)
     model = Autoencoder(MLP([8], [8]), Laplace(), latent_dim=d, prior=Flow)
     z = 2 * torch.randn(50, d)
@@ -109,7 +109,7 @@ def test_both_estimators_find_log_p_of_a_linear_decoder(d):
 
 @needs_zuko
 @pytest.mark.parametrize("d", [1, 2])
-def test_trained_alone_on_a_ring_it_fits_better_than_a_gaussian(d):
+def test_a_flow_prior_trained_on_a_ring_fits_better_than_a_gaussian(d):
     torch.manual_seed(0)
     angle = 2 * torch.pi * torch.rand(2000, 1)
     data = 2 * torch.cat([angle.cos(), angle.sin()], 1)[:, :d] + 0.1 * torch.randn(2000, d)
@@ -125,7 +125,7 @@ def test_trained_alone_on_a_ring_it_fits_better_than_a_gaussian(d):
     assert loss < gaussian - (0.1 if d == 1 else 0.8)
 
 
-def test_without_the_extra_it_is_refused_before_training(monkeypatch):
+def test_without_the_extra_a_flow_prior_is_refused_before_training(monkeypatch):
     for name in ("zuko", "zuko.flows"):
         monkeypatch.setitem(sys.modules, name, None)
     register_resolvers()

@@ -97,7 +97,7 @@ class TestMixture(LearnedPrior):
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
-def test_it_is_the_mixture_that_torch_knows(d):
+def test_a_mixture_prior_equals_torchs_mixture(d):
     _, model = linear_model(d)
     prior, expected = model.prior, known(model.prior)
     z = 2 * torch.randn(50, 3, d, dtype=torch.float64)
@@ -107,7 +107,7 @@ def test_it_is_the_mixture_that_torch_knows(d):
     assert prior.weights.sum().item() == pytest.approx(1)
 
 
-def test_each_dimension_of_its_draws_has_the_known_distribution():
+def test_each_dimension_of_its_samples_has_the_known_distribution():
     _, model = linear_model()
     prior = model.prior
     draws = prior.sample(20_000, seed=2)
@@ -128,7 +128,7 @@ def test_its_box_holds_every_component_however_light():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.05, 1e-4])
-def test_an_integral_over_narrow_components_converges_or_says_that_it_did_not(scale):
+def test_quadrature_over_narrow_components_converges_or_reports_that_it_did_not(scale):
     oracle, model = linear_model(2, lambda model: moved(model, scale=scale))
     found = quadrature_estimate(model, oracle.x[:10])
     log_p = log_p_of_linear(oracle, model.prior)[:10]
@@ -137,7 +137,7 @@ def test_an_integral_over_narrow_components_converges_or_says_that_it_did_not(sc
     assert found.converged.all() == (scale == 0.05)
 
 
-def test_of_one_dimension_an_integral_resolves_a_component_of_a_thousandth():
+def test_quadrature_in_one_dimension_resolves_a_std_of_a_thousandth():
     oracle, model = linear_model(1, lambda model: moved(model, scale=1e-3))
     found = quadrature_estimate(model, oracle.x)
     assert found.converged.all()
@@ -146,7 +146,7 @@ def test_of_one_dimension_an_integral_resolves_a_component_of_a_thousandth():
 
 
 @pytest.mark.slow
-def test_trained_on_a_mixture_it_finds_it():
+def test_a_mixture_prior_trained_on_a_mixture_recovers_it():
     """Alone, by maximum likelihood: weights, means and scales of two components."""
     torch.manual_seed(0)
     prior = Mixture(LinearGaussian(2).model(), components=2)
@@ -219,7 +219,7 @@ TRAPS = {
 test_oracles_hold, test_trap_is_caught = trap_tests(TRAPS)
 
 
-def test_a_rate_is_not_the_divergence_from_the_standard_normal():
+def test_the_rate_is_not_the_divergence_from_the_standard_normal():
     """The two differ by nats where components are far away."""
     oracle, model = linear_model(1, lambda model: moved(model, scale=0.3))
     draw = model.draw(oracle.x, torch.randn(2000, len(oracle.x), 1, dtype=torch.float64))
@@ -236,5 +236,5 @@ def test_a_rate_is_not_the_divergence_from_the_standard_normal():
         ("model=wae", "MMD compares codes with "),
     ],
 )
-def test_models_for_another_prior_are_refused_in_one_line(model, fault):
+def test_objectives_for_another_prior_are_refused_in_one_line(model, fault):
     assert fault in fault_of(model, "model/prior=mixture")

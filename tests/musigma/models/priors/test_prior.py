@@ -56,7 +56,7 @@ def _model(d=1, recipe=Laplacian):
     return oracle, oracle.model(stretch=1.4, prior=recipe)
 
 
-def test_moments_and_box_are_those_of_fixed_draws():
+def test_moments_and_half_width_are_those_of_fixed_samples():
     prior = Laplacian(LinearGaussian(2).model())
     assert prior.mean().abs().max() < 0.05
     torch.testing.assert_close(prior.std(), torch.full((2,), 0.7 * 2**0.5), rtol=0.05, atol=0)
@@ -64,14 +64,14 @@ def test_moments_and_box_are_those_of_fixed_draws():
     assert prior.half_width() > 1.4 * prior.sample(10_000, seed=0).abs().max()
 
 
-def test_its_rate_is_that_of_draws():
+def test_the_rate_is_estimated_from_draws():
     oracle, model = _model()
     check_rate(model, oracle.x)
     assert model.prior.rate_per_dimension(model.encode(oracle.x)) is None
 
 
 @pytest.mark.parametrize("d", [1, 2])
-def test_the_integral_and_importance_weights_agree(d):
+def test_quadrature_and_importance_weights_agree(d):
     oracle, model = _model(d)
     exact = quadrature_estimate(model, oracle.x)
     assert exact.converged.all()
@@ -81,12 +81,12 @@ def test_the_integral_and_importance_weights_agree(d):
     assert torch.all(deviation.abs() < 4.5)
 
 
-def test_an_integral_that_misses_part_of_the_prior_says_so():
+def test_quadrature_that_misses_part_of_the_prior_reports_no_convergence():
     oracle, model = _model(1, Spike)
     assert not quadrature_estimate(model, oracle.x).converged.any()
 
 
-def test_a_prior_without_weights_goes_with_every_objective():
+def test_a_prior_without_weights_is_accepted_by_every_objective():
     _, model = _model()
     for objective in (ELBO(), Reconstruction()):
         AutoencoderModule(model, objective)
@@ -115,7 +115,7 @@ def test_a_prior_that_wants_the_mean_image_gets_it_once_before_training(monkeypa
     assert len(seen) == 1
 
 
-def test_a_bound_of_the_rate_gives_an_elbo_and_no_log_p():
+def test_a_prior_with_only_a_bound_of_the_rate_gives_an_elbo_and_no_log_p():
     oracle, model = _model(recipe=Bounded)
     found = measured(model, oracle.x, ELBO())
     total = sum(found[name]["mean"] for name in ("elbo", "distortion", "rate"))

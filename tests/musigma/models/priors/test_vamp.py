@@ -115,7 +115,7 @@ class TestVamp(LearnedPrior):
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
-def test_it_is_the_mixture_that_torch_knows(d):
+def test_a_vamp_prior_equals_torchs_mixture(d):
     _, model = linear_model(d)
     z = 2 * torch.randn(50, 3, d, dtype=torch.float64)
     torch.testing.assert_close(model.prior.log_prob(z), known(model).log_prob(z))
@@ -123,7 +123,7 @@ def test_it_is_the_mixture_that_torch_knows(d):
     assert torch.all((model.prior.mean() - known(model).mean.float()).abs() < error)
 
 
-def test_codes_that_do_not_fit_at_once_have_the_same_density(monkeypatch):
+def test_the_density_does_not_depend_on_how_many_codes_fit_into_memory(monkeypatch):
     _, model = linear_model()
     z = torch.randn(10, 7, 2, dtype=torch.float64)
     expected = model.prior.log_prob(z)
@@ -131,7 +131,7 @@ def test_codes_that_do_not_fit_at_once_have_the_same_density(monkeypatch):
     torch.testing.assert_close(model.prior.log_prob(z), expected)
 
 
-def test_its_model_is_not_a_part_of_it():
+def test_a_vamp_prior_does_not_own_its_models_weights():
     _, model = linear_model()
     assert {n for n in model.state_dict() if "prior" in n} == {"prior.offsets", "prior.center"}
     assert [n for n, _ in model.prior.named_parameters()] == ["offsets"]
@@ -146,7 +146,7 @@ def test_its_model_is_not_a_part_of_it():
     ("likelihood", "is_squashed"),
     [(Bernoulli(), True), (ContinuousBernoulli(), True), (Gaussian(), False), (Laplace(), False)],
 )
-def test_pseudo_inputs_are_pixels_of_the_likelihood(likelihood, is_squashed):
+def test_pseudo_inputs_are_in_the_pixel_range_of_the_likelihood(likelihood, is_squashed):
     model = Autoencoder(MLP([8], [8]), likelihood, prior=lambda m: Vamp(m, spread=3.0))
     u = model.prior.pseudo_inputs()
     assert u.shape == (500, 1, 28, 28)
@@ -159,7 +159,7 @@ def test_pseudo_inputs_are_pixels_of_the_likelihood(likelihood, is_squashed):
     torch.testing.assert_close(model.prior.pseudo_inputs(), expected)
 
 
-def test_they_start_at_the_mean_image_once():
+def test_pseudo_inputs_start_at_the_mean_image_once():
     _, model = linear_model()
     first = torch.randn(1, 3, 4)
     for mean_image in (first, first + 1):
@@ -168,13 +168,13 @@ def test_they_start_at_the_mean_image_once():
     assert not linear_model()[1].prior.center.any()
 
 
-def test_binary_pixels_have_a_mean_image_too():
+def test_pseudo_inputs_of_binary_pixels_start_at_their_mean_image():
     center = trained("bernoulli").prior.center
     assert center.min().item() == pytest.approx(np.log(0.02 / 0.98), rel=1e-4)
     assert -2 < center.max() < 2
 
 
-def test_with_a_loader_of_ones_own_they_start_around_zero():
+def test_without_a_data_module_pseudo_inputs_start_around_zero():
     oracle, model = linear_model()
     loader = TensorLoader(oracle.x, torch.zeros(40), batch_size=20)
     trainer = quiet_trainer(max_epochs=1, log_every_n_steps=1)
@@ -208,7 +208,7 @@ class CorrelatedHead(Head):
         return Correlated(mu, torch.ones_like(mu))
 
 
-def test_its_components_are_posteriors_of_whatever_kind():
+def test_components_can_be_posteriors_of_any_kind():
     torch.manual_seed(0)
     shape = {"latent_dim": 2, "image_shape": (1, 3, 4)}
     model = Autoencoder(
@@ -224,7 +224,7 @@ def test_its_components_are_posteriors_of_whatever_kind():
     torch.testing.assert_close(torch.cov(draws.T), covariance, rtol=0.05, atol=0.02)
 
 
-def test_a_point_or_an_encoder_that_is_told_more_is_refused():
+def test_a_point_posterior_or_a_conditional_encoder_is_refused():
     with pytest.raises(ValueError, match="a point has no density: use posterior=normal"):
         Autoencoder(MLP([8], [8]), Laplace(), posterior=PointHead, prior=Vamp)
 
@@ -236,7 +236,7 @@ def test_a_point_or_an_encoder_that_is_told_more_is_refused():
 
 
 @pytest.mark.slow
-def test_the_mean_of_the_encoders_doubly_reparameterized_gradient_is_the_standard_one():
+def test_the_encoders_doubly_reparameterized_gradient_has_the_mean_of_the_standard_one():
     """The encoder is in the prior too, and that path is weighed as the prior's parameters are."""
     oracle, model = linear_model(1)
     x, gradients = oracle.x[:8], []
