@@ -1,4 +1,4 @@
-"""Every number is of the weights that are named with it; what was not measured is not there."""
+"""Every metric is of the weights named with it, and nothing unmeasured is shown."""
 
 import json
 import math
@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from curves import scalars_of
-from musigma.callbacks import GracefulStop
 from musigma.commands.evaluate import evaluate
 from musigma.commands.export import export_run
 from musigma.loading import load_run
 from musigma.module import AutoencoderModule
 from musigma.seeding import FIXED_SEED, normal_noise
+from resuming import stop_at
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError, RunError
 from workbench.runs.curves import read_curves
@@ -34,7 +34,7 @@ EVERY_SECOND = ("++trainer.check_val_every_n_epoch=2", "trainer.max_epochs=3")
 
 
 def _l1(folder, stage, checkpoint="best"):
-    """Computed anew from a checkpoint file, all images at once."""
+    """The metric l1, recomputed from a checkpoint, all images at once."""
     model, data, _ = load_run(folder.path, checkpoint)
     data.setup("fit" if stage == "val" else "test")
     loader = data.val_dataloader() if stage == "val" else data.test_dataloader()
@@ -60,7 +60,7 @@ def _weights(folder, name, key="state_dict"):
 
 
 def _curves(folder):
-    # Lightning's number of an epoch that `max_steps` ended is one less when it is resumed.
+    # When a run that `max_steps` ended is resumed, Lightning's epoch number is one less.
     return {tag: points for tag, points in scalars_of(folder.path).items() if tag != "epoch"}
 
 
@@ -91,7 +91,7 @@ def test_unvalidated_final_weights_are_validated_at_the_end(settings, run_here, 
     assert "   val " not in _epoch_lines(said)[-1]
     last = load_checkpoint(folder.checkpoint("last"))
     assert last["validated_step"] == last["global_step"]
-    if "debug=overfit" not in settings:  # which validates on one batch
+    if "debug=overfit" not in settings:  # it validates on a single batch
         assert last["validation"]["l1"] == pytest.approx(_l1(folder, "val", "last"), rel=1e-5)
         _check_metrics_are_of_best(folder)
         step, value = max(scalars_of(folder.path)["val/l1"])  # files of one second have no order
@@ -124,14 +124,14 @@ def test_an_epoch_without_validation_shows_and_stores_no_validation_metrics(run_
     folder = run_here(*EVERY_SECOND)
     lines = _epoch_lines(capsys.readouterr().out)
     assert ["   val " not in line for line in lines] == [True, False, True]
-    assert len(scalars_of(folder.path)["val/loss"]) == 2  # the last one of the final weights
+    assert len(scalars_of(folder.path)["val/loss"]) == 2  # the second one is of the final weights
 
 
 def test_a_validation_within_an_epoch_is_shown_with_its_step(run_here, capsys):
     folder = run_here("++trainer.val_check_interval=2", "trainer.max_epochs=1")
     said = capsys.readouterr().out
     curve = dict(scalars_of(folder.path)["val/loss"])
-    assert sorted(curve) == [1, 3, 4]  # the last one after training
+    assert sorted(curve) == [1, 3, 4]  # the last one is after training
     shown = [line for line in said.splitlines() if line.startswith("step ")]
     assert [line.split("distortion")[0].split() for line in shown] == [
         ["step", str(step + 1), "val", "loss", f"{curve[step]:.4g}"] for step in (1, 3)
@@ -216,7 +216,7 @@ def test_a_run_ended_by_early_stopping_trains_no_further_when_resumed(
     run(compose_launch(resume))
     assert _weights(folder, "last", "global_step") == 10
     assert folder.read_metrics()["metrics"] == metrics
-    run(compose_launch(resume, "++callbacks.stop.patience=3"))  # a setting that is in force
+    run(compose_launch(resume, "++callbacks.stop.patience=3"))  # the new setting takes effect
     assert _weights(folder, "last", "global_step") == 20
 
 
@@ -258,7 +258,7 @@ def test_fast_dev_run_measures_and_saves_nothing(run_here, capsys):
 
 
 def test_the_test_loss_uses_beta_at_the_best_checkpoints_step(run_here):
-    """Under a schedule val/loss and test/loss have the weight β of the same step."""
+    """Under a schedule, val/loss and test/loss have the weight β of that step."""
     folder = run_here("model=vae", RISING, "trainer.max_epochs=3")
     worst = run_here(
         "model=vae",
@@ -309,14 +309,8 @@ def test_a_run_with_averaged_weights_resumes_from_the_raw_weights_to_the_same_bi
     place, run_here, trained, compose_launch, tmp_path, monkeypatch
 ):
     whole = trained(EMA, "++callbacks.ema.decay=0.8")
-    original = GracefulStop.on_train_batch_end
-
-    def stop(self, trainer, module, outputs, batch, batch_idx):
-        self.stopping = (trainer.current_epoch, batch_idx) == place
-        original(self, trainer, module, outputs, batch, batch_idx)
-
     with monkeypatch.context() as patch:
-        patch.setattr(GracefulStop, "on_train_batch_end", stop)
+        stop_at(patch, *place)
         with pytest.raises(SystemExit, match="130"):
             run_here(EMA, "++callbacks.ema.decay=0.8")
     (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}
@@ -464,7 +458,7 @@ def test_a_run_folder_with_an_export_inside_counts_as_one_run(trained):
 def test_stale_metrics_in_a_checkpoint_of_an_older_version_are_measured_again(
     trained, compose_launch, capsys
 ):
-    """It stored the sanity check's loss, and did not say at which step it was."""
+    """It stored the sanity check's loss, without its step."""
     folder = trained("++trainer.max_steps=3")
     right = folder.read_metrics()["metrics"]
     path = folder.checkpoint("last")

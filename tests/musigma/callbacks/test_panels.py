@@ -1,6 +1,6 @@
-"""TensorBoard's pictures: the same images and noise, where they mean something, at no cost in bits.
+"""Panels in TensorBoard: same images and noise, only where they have a meaning, training unchanged.
 
-Steps are counted from 0, and a small run has five an epoch.
+Steps are counted from 0, and an epoch of a small run has five.
 """
 
 import io
@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch import nn
 
-from musigma.callbacks import GracefulStop, ImagePanel, LatentPanel, panel
+from musigma.callbacks import ImagePanel, LatentPanel, panel
 from musigma.callbacks.panel import evaluation_mode
 from musigma.callbacks.panels import sprites
 from musigma.data.datamodule import ImageDataModule
@@ -27,6 +27,7 @@ from musigma.models.mlp import MLP
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO
 from musigma.objectives.likelihoods import Laplace
+from resuming import stop_at
 from workbench.callbacks.summary_writers import summary_writers
 from workbench.config.quoting import quote
 from workbench.runs.weights import load_checkpoint
@@ -38,7 +39,7 @@ IMAGES = 40
 
 
 def _panel(**settings):
-    """The override that small runs of other tests do without."""
+    """The override that turns on the panel that small runs leave out."""
     settings = {"every_n_epochs": 2, "images": IMAGES, **settings}
     arguments = ",".join(f"{name}:{value}" for name, value in settings.items())
     return f"callbacks.latent_panel={{_target_:musigma.callbacks.LatentPanel,{arguments}}}"
@@ -50,8 +51,8 @@ def _events(path):
     return events
 
 
-def _pictures(path):
-    """Tag → step → PNG, the steps in the order in which they were written."""
+def _panels(path):
+    """Tag → list of (step, PNG), in the order of writing."""
     events = _events(path)
     return {
         tag: [(image.step, image.encoded_image_string) for image in events.Images(tag)]
@@ -60,8 +61,7 @@ def _pictures(path):
 
 
 def _steps(path):
-    pictures = _pictures(path)
-    return {tag: [step for step, _ in shown] for tag, shown in pictures.items()}
+    return {tag: [step for step, _ in shown] for tag, shown in _panels(path).items()}
 
 
 def _grey(png):
@@ -70,8 +70,8 @@ def _grey(png):
         return np.asarray(image.convert("L")).astype(int)
 
 
-def _held_out():
-    """The first images that the sample's 500 held out ones begin with, and their labels."""
+def _validation_images():
+    """The first of the sample's 500 validation images, and their labels."""
     images, labels = sample_digits(train=True)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     rows = order[:500].sort().values[:IMAGES]
@@ -80,7 +80,7 @@ def _held_out():
 
 def test_panels_are_made_after_the_first_every_nth_and_the_last_epoch(run_here):
     folder = run_here("model=vae", "trainer.max_epochs=4", _panel())
-    for tag, shown in _pictures(folder.path).items():
+    for tag, shown in _panels(folder.path).items():
         expected = [4, 9, 14, 19] if tag == "val/reconstructions" else [4, 14, 19]
         assert [step for step, _ in shown] == expected
         assert len({png for _, png in shown}) == len(shown), tag  # as the model learns
@@ -132,7 +132,7 @@ def test_panels_without_meaning_for_a_model_are_not_shown(
     ],
 )
 def test_a_model_that_does_not_learn_has_the_same_panels_at_every_step(overrides, run_here):
-    pictures = _pictures(run_here("model=vae", "optimizer.lr=0", _panel(), *overrides).path)
+    pictures = _panels(run_here("model=vae", "optimizer.lr=0", _panel(), *overrides).path)
     assert len(pictures) == 5
     for tag, shown in pictures.items():
         assert [step for step, _ in shown] == [4, 9]
@@ -145,7 +145,7 @@ def test_without_validation_images_panels_show_training_images(run_here):
     assert set(tags["images"]) == {
         f"train/{name}" for name in ("latent_plane", "latent_scatter", "reconstructions")
     }
-    ((_, png),) = _pictures(folder.path)["train/reconstructions"]
+    ((_, png),) = _panels(folder.path)["train/reconstructions"]
     first = sample_digits(train=True)[0][0, 0].numpy()
     assert (
         np.abs(_grey(io.BytesIO(png))[2:30, 2:30] - first).max() <= 1
@@ -155,7 +155,7 @@ def test_without_validation_images_panels_show_training_images(run_here):
 def test_histograms_show_mu_and_std_of_the_first_validation_images(run_here):
     folder = run_here("model=vae", "model.latent_dim=3", "trainer.max_epochs=1", _panel())
     model, _, _ = load_run(folder.path, "last")
-    images, _ = _held_out()
+    images, _ = _validation_images()
     with torch.no_grad():
         codes = model.encode((images / 255 - 0.1307) / 0.3081)
     for name, code in codes._asdict().items():
@@ -184,7 +184,7 @@ def test_the_projector_has_codes_labels_and_images_of_the_trained_model(run_here
         (folder.path / "projector_config.pbtxt").read_text(), ProjectorConfig()
     )
     (embedding,) = config.embeddings
-    images, labels = _held_out()
+    images, labels = _validation_images()
     codes = np.loadtxt(folder.path / embedding.tensor_path, delimiter="\t")
     model, _, _ = load_run(folder.path, "last")
     with torch.no_grad():
@@ -292,7 +292,7 @@ def test_evaluation_mode_of_a_compiled_model_compiles_nothing():
 @pytest.mark.parametrize("option", ["logger=csv", "logger=none", "debug=fast_dev_run"])
 def test_without_a_tensorboard_logger_panels_do_nothing(option, run_here, monkeypatch):
     def inputs(*_):
-        raise AssertionError("nobody looks at it")
+        raise AssertionError("no panel is shown")
 
     monkeypatch.setattr(LatentPanel, "inputs", inputs)
     monkeypatch.setattr(ImagePanel, "inputs", inputs)
@@ -312,15 +312,9 @@ def test_only_the_first_process_writes_to_tensorboard(tmp_path, monkeypatch):
 def test_a_resumed_run_has_each_step_of_a_panel_once(
     run_here, compose_launch, tmp_path, monkeypatch
 ):
-    """One that was interrupted, then made longer, then lost its last checkpoint."""
-    original = GracefulStop.on_train_batch_end
-
-    def stop(self, trainer, module, outputs, batch, batch_idx):
-        self.stopping = trainer.current_epoch == 1 and batch_idx == 2
-        original(self, trainer, module, outputs, batch, batch_idx)
-
+    """A run that was interrupted, then made longer, then lost its last checkpoint."""
     with monkeypatch.context() as patch:
-        patch.setattr(GracefulStop, "on_train_batch_end", stop)
+        stop_at(patch, 1, 2)
         with pytest.raises(SystemExit):
             run_here("model=vae", "model.latent_dim=1", _panel())
     (path,) = (tmp_path / "logs" / "runs").iterdir()

@@ -1,4 +1,4 @@
-"""What TensorBoard is given: scalars, a panel of images, and an HPARAMS tab with figures."""
+"""What TensorBoard gets from a run: scalars, an image panel, and an HPARAMS tab with metrics."""
 
 import json
 import re
@@ -64,7 +64,7 @@ def _tags(address):
 
 
 def _wait(server, find):
-    """What a server has, once it has it."""
+    """Wait until `find` returns something; return it."""
     while not (found := find()):
         assert server.poll() is None
         time.sleep(0.1)

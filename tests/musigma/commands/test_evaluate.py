@@ -1,4 +1,4 @@
-"""scripts/evaluate.py measures any run, or says why it cannot."""
+"""`scripts/evaluate.py` evaluates any run, or says why it cannot."""
 
 import json
 import re
@@ -162,7 +162,7 @@ def test_invalid_arguments_are_refused_without_a_traceback(override, trained, tm
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A run of a few weights on the sample, as training leaves one."""
+    """A finished run of a tiny model on the sample."""
     parent = tmp_path_factory.mktemp("runs")
     folder = RunFolder.create(parent, "run")
     older = Path(__file__).parents[1] / "runs" / "written_by_0.1.0"
@@ -176,14 +176,14 @@ def written(tmp_path_factory):
 
 @pytest.fixture
 def copied(written, tmp_path, monkeypatch):
-    """That run in a folder of its own, of which one small picture is drawn."""
+    """A copy of that run, whose evaluation makes a single small plot."""
     shutil.copytree(written, tmp_path / "runs" / "run")
-    monkeypatch.setattr("musigma.commands.evaluate.plots_of", lambda *_: iter([_picture("one")]))
+    monkeypatch.setattr("musigma.commands.evaluate.plots_of", lambda *_: iter([_plot("one")]))
     monkeypatch.setattr("musigma.commands.measure._classes", lambda *_: {"classes": {}})
     return RunFolder.open(tmp_path / "runs" / "run")
 
 
-def _picture(name):
+def _plot(name):
     return NamedPlot(name, "caption", lambda: Figure((1, 1)))
 
 
@@ -281,7 +281,7 @@ def test_a_full_disk_is_reported_after_the_metrics_were_printed(copied, monkeypa
 def test_plots_of_an_earlier_evaluation_are_removed_and_other_files_kept(copied, monkeypatch):
     _measure(copied)
     (copied.path / "figures" / "mine.png").write_text("mine")
-    monkeypatch.setattr("musigma.commands.evaluate.plots_of", lambda *_: iter([_picture("two")]))
+    monkeypatch.setattr("musigma.commands.evaluate.plots_of", lambda *_: iter([_plot("two")]))
     _measure(copied)
     names = {path.name for path in (copied.path / "figures").iterdir()}
     assert names == {"two.png", "two.svg", "mine.png"}
@@ -383,7 +383,7 @@ def test_a_plot_that_fails_is_left_out_and_the_metrics_are_kept(copied, monkeypa
 
     monkeypatch.setattr(
         "musigma.commands.evaluate.plots_of",
-        lambda *_: iter([NamedPlot("odd", "", fail), _picture("one")]),
+        lambda *_: iter([NamedPlot("odd", "", fail), _plot("one")]),
     )
     assert _measure(copied)["figures"] == ["one.png", "one.svg"]
     assert (
@@ -414,7 +414,7 @@ def test_a_single_test_image_gives_means_without_errors(d, written):
     rows = {row.name: row for row in rows_of(found)}
     assert rows["distortion D"].error == "–"
     drawn = [plot_files(plot) for plot in plots_of(run, test, {})]
-    assert not [picture.caption for picture in drawn if "cannot be plotted" in picture.caption]
+    assert not [plot.caption for plot in drawn if "cannot be plotted" in plot.caption]
     assert {p.name for p in drawn if not p.source} == {
         *("interpolations", "class_errors", "training_curves")
     }

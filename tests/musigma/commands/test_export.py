@@ -1,4 +1,4 @@
-"""An exported model opens elsewhere as what it was, or says why it cannot."""
+"""An exported model opens elsewhere as the same model, or the export says why it cannot."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ OPTIMAL = "model/likelihood=gaussian", "model.likelihood.scale_is=optimal"
 
 
 def _run(model):
-    """A run as export_run sees it; the data plays no part."""
+    """A run of a model, without data, which export_run does not use."""
     return Run(model, None, {"model": {"latent_dim": model.latent_dim}, "lr": 1e-5, "name": "β"})
 
 

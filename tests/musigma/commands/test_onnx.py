@@ -1,4 +1,4 @@
-"""A model as ONNX files, which onnxruntime opens as what it was."""
+"""A model exported to ONNX gives the same results in onnxruntime."""
 
 import importlib.util
 import subprocess
@@ -20,7 +20,7 @@ from workbench.errors import ConfigError, RunError
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.filterwarnings("default"),  # of what the exporter uses of others
+    pytest.mark.filterwarnings("default"),  # the exporter's dependencies warn
 ]
 
 SMALL = MLP([16], [16])

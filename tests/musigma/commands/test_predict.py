@@ -1,4 +1,4 @@
-"""Codes of images, images of codes, and new images, through the real function and script."""
+"""Predictions: codes of images, images of codes, and samples, by function and script."""
 
 import pickle
 import shutil
@@ -171,7 +171,7 @@ def test_images_are_read_from_a_file_of_any_kind(vae, tmp_path):
             np.testing.assert_allclose(arrays["mu"], expected, rtol=1e-4, atol=1e-5)
             assert arrays.get("name", []) == (["g.png"] if name == "g.png" else [])
     codes = _predict("reconstruct", vae, input=str(tmp_path / "g.png"))
-    decoded = _predict("decode", vae, input=str(codes))  # what one task writes, another takes
+    decoded = _predict("decode", vae, input=str(codes))  # one task reads what another writes
     again = _predict("encode", vae, input=str(decoded))
     with np.load(codes) as arrays, np.load(decoded) as others, np.load(again) as codes_again:
         np.testing.assert_allclose(arrays["x_hat"], others["x"], atol=1e-6)
@@ -287,7 +287,7 @@ def test_codes_that_do_not_fit_the_model_are_reported(vae, tmp_path):
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    """A run that was never trained, written as one that was."""
+    """A run folder with a tiny model, made without training."""
     folder = RunFolder.create(tmp_path_factory.mktemp("runs"), "run")
     older = PROJECT_ROOT / "tests/musigma/runs/written_by_0.1.0"
     config = yaml.safe_load((older / "config.yaml").read_text())

@@ -1,4 +1,4 @@
-"""Figures made of images: what is shown is what was handed in, where it belongs."""
+"""Plots made of images show the given images, in the right places."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def _images(*size):
 
 
 def _shown(axes, rows, columns, gap=1):
-    """The picture of some axes, cut into its images `[R, K, C, H, W]`."""
+    """The image on some axes, cut into its tiles `[R, K, C, H, W]`."""
     (picture,) = axes.images
     pixels = torch.from_numpy(picture.get_array().data.copy())
     pixels = pixels.unsqueeze(2) if pixels.ndim == 2 else pixels

@@ -1,4 +1,4 @@
-"""Figures of numbers, and what holds for every figure."""
+"""Plots of numbers, and properties of every plot."""
 
 import io
 
@@ -64,7 +64,7 @@ def _every_figure(shape=(1, 6, 6)):
 
 
 def _settings():
-    """All of matplotlib's, but the backend, which is found out when it is asked for."""
+    """The settings of matplotlib, except the backend: reading that would choose one."""
     return {key: matplotlib.rcParams[key] for key in matplotlib.rcParams if key != "backend"}
 
 

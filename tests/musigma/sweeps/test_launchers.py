@@ -1,4 +1,4 @@
-"""The same sweep gives the same figures, whoever starts its jobs; each launcher is an extra."""
+"""A sweep gives the same metrics with every launcher; each launcher is an extra."""
 
 import json
 import os

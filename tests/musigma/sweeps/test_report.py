@@ -1,4 +1,4 @@
-"""The page of a sweep, on run folders made up here and on a small real sweep."""
+"""A sweep's page, on synthetic run folders and on a small real sweep."""
 
 import copy
 import csv
@@ -126,7 +126,7 @@ def rows_of(page: str) -> list[str]:
 
 
 def bests_of(page: str) -> dict[str, list[str]]:
-    """The cells that are marked as the best of their column, by its heading."""
+    """Heading → the cells of its column that are marked as best."""
     found: dict[str, list[str]] = {}
     for table in re.findall(r'<table id="(?:settings|runs)">.*?</table>', page, re.DOTALL):
         names = [re.sub("<.*?>", "", name).strip() for name in re.findall(r"<th.*?</th>", table)]
@@ -142,7 +142,7 @@ def notes_of(page: str) -> str:
 
 
 def data_of(page: str) -> dict[str, Any]:
-    """What the page gives to its script."""
+    """The data that the page passes to its script."""
     (text,) = re.findall(r'id="sweep-data">(.*?)</script>', page)
     return json.loads(text)
 
@@ -230,7 +230,7 @@ def test_settings_are_sorted_from_best_to_worst(tmp_path):
     page = page_of(tmp_path)
     assert rows_of(page) == ["1", "4", "0.1"]
     assert bests_of(page)["test/elbo"] == ["−800.50 ± 0.50", "−798.00"]
-    assert "test/rate" not in bests_of(page)  # neither more nor less of it is better
+    assert "test/rate" not in bests_of(page)  # neither higher nor lower is better
     (verdict,) = verdicts_of(page)
     assert verdict.startswith("beta=1: test/elbo −800.50 ± 0.50 (higher is better)")
     assert "next is beta=4, 1.00 behind, which may be chance" in verdict
@@ -276,7 +276,8 @@ def test_the_terminal_lists_common_comparable_metrics_first(tmp_path, capsys):
     metrics = {f"test/{name}": 1.0 for name in ("extra", "loss", "elbo", "distortion", "rate")}
     synthetic_run(tmp_path, "beta=4", model__objective__beta=4.0, metrics=metrics)
     page_of(tmp_path)
-    _, heading, *_ = capsys.readouterr().out.splitlines()  # no title: one run has no error
+    # There is no title, as one run has no standard error.
+    _, heading, *_ = capsys.readouterr().out.splitlines()
     columns = [name.strip() for name in heading.strip("┃").split("┃")]
     assert columns[:5] == ["beta", "runs", "test/elbo", "test/distortion", "test/rate"]
 
@@ -404,7 +405,7 @@ def test_hostile_names_and_tracebacks_are_text(tmp_path, capsys):
     RunFolder(failed).write_failure("<script>alert(3)</script>")
     page = page_of(tmp_path)
     assert "<script>alert" not in page
-    assert page.count("<script") == page.count("</script>") == 3  # our own
+    assert page.count("<script") == page.count("</script>") == 3  # the page's own
     assert "&lt;script&gt;alert(3)&lt;/script&gt;" in page
     assert "[/bold]" in capsys.readouterr().out
 
@@ -431,7 +432,7 @@ def test_the_page_says_when_it_leaves_out_plots(tmp_path):
             other = {"data__dataset": dataset, "data__source": "files", **kind}
             synthetic_run(tmp_path, f"{dataset} {number}", varied=None, **other)
     page = page_of(tmp_path, metric="test/distortion")
-    assert page.count("No more than 8 plots are shown here.") == 1  # of nine planes
+    assert page.count("No more than 8 plots are shown here.") == 1  # of nine plots
 
 
 def test_the_csv_has_a_row_for_each_run_with_every_metric(tmp_path):
@@ -648,14 +649,14 @@ def test_a_page_is_rewritten_until_no_run_is_running(tmp_path, monkeypatch):
     running.claim()
     seen = []
 
-    def meanwhile(seconds):
+    def complete_the_run(seconds):
         seen.append(data_of((tmp_path / "report.html").read_text("utf-8")))
         assert "alive</b>: running; val/loss" in (tmp_path / "report.html").read_text("utf-8")
         running.write_metrics(status="completed")
         running.release()
         assert seconds == 30
 
-    monkeypatch.setattr("workbench.sweeps.report.time.sleep", meanwhile)
+    monkeypatch.setattr("workbench.sweeps.report.time.sleep", complete_the_run)
     page = page_of(tmp_path, every=30)
     assert [data["reload"] for data in seen] == [30]
     assert data_of(page)["reload"] is None

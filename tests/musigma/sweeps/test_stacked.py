@@ -1,4 +1,4 @@
-"""Runs that are trained as one model are the runs that they are alone, up to rounding."""
+"""Runs that are trained as one model equal the runs trained alone, up to rounding."""
 
 import json
 import signal
@@ -125,7 +125,7 @@ def test_runs_with_a_logger_of_one_run_per_process_are_not_stacked(jobs, logger)
 
 
 class _SeededData(MNISTDataModule):
-    """Images that are chosen by the seed."""
+    """Data whose training images depend on the seed."""
 
     def read(self, train):
         images, labels = super().read(train)

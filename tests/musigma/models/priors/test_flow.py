@@ -1,4 +1,4 @@
-"""The flow prior against the change of variables by automatic differentiation, and its draws."""
+"""The flow prior against a change of variables by automatic differentiation."""
 
 import math
 import sys
@@ -22,8 +22,8 @@ from workbench.errors import ConfigError
 needs_zuko = needs("zuko")
 
 
-def bent(model):
-    """A flow that is far from the identity."""
+def nonlinear(model):
+    """A flow prior that is far from the identity."""
     prior = Flow(model, transforms=2, hidden_sizes=(16,))
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -32,7 +32,7 @@ def bent(model):
     return prior
 
 
-def linear_model(d=2, recipe=bent):
+def linear_model(d=2, recipe=nonlinear):
     oracle = LinearGaussian(d, count=40)
     return oracle, oracle.model(stretch=1.5, prior=recipe)
 
@@ -69,7 +69,7 @@ def check_rates():
 class TestFlow(LearnedPrior):
     name = "flow"
     few = ("model.prior.transforms=2", "model.prior.hidden_sizes=[8]")
-    recipe = staticmethod(bent)
+    recipe = staticmethod(nonlinear)
 
 
 @needs_zuko
@@ -87,7 +87,7 @@ def test_a_flow_prior_starts_as_the_standard_normal(d):
 @needs_zuko
 @pytest.mark.parametrize("d", [1, 2])
 def test_both_estimators_find_log_p_of_a_linear_decoder(d):
-    """∫ p(x|z) p(z) dz by a plain sum over a fine grid."""
+    """The oracle is ∫ p(x|z) p(z) dz by a plain sum over a fine grid."""
     oracle, model = linear_model(d)
     axis = torch.linspace(-7, 7, 4001 if d == 1 else 401, dtype=torch.float64)
     grid = torch.cartesian_prod(*[axis] * d).reshape(-1, d)

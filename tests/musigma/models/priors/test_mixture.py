@@ -1,4 +1,4 @@
-"""The mixture prior against torch.distributions, and p(x) where it is a mixture of Gaussians."""
+"""The mixture prior against torch.distributions, and p(x) as a mixture of Gaussians."""
 
 import math
 
@@ -27,8 +27,8 @@ from priors import (
 from traps import trap_tests
 
 
-def moved(model, components=4, scale=1.0):
-    """A mixture with different weights and scales."""
+def uneven(model, components=4, scale=1.0):
+    """A mixture prior whose components differ in weight and scale."""
     prior = Mixture(model, components=components, spread=1.5)
     with torch.no_grad():
         prior.logits.copy_(torch.linspace(-1, 1, components))
@@ -37,13 +37,13 @@ def moved(model, components=4, scale=1.0):
     return prior
 
 
-def known(prior):
+def torch_mixture(prior):
     """The same distribution by torch."""
     parts = Independent(Normal(prior.means, prior.stds), 1)
     return MixtureSameFamily(Categorical(logits=prior.logits), parts)
 
 
-def linear_model(d=2, recipe=moved):
+def linear_model(d=2, recipe=uneven):
     torch.manual_seed(1)
     oracle = LinearGaussian(d, count=40)
     return oracle, oracle.model(stretch=1.3, prior=recipe)
@@ -59,7 +59,7 @@ def log_p_of_linear(oracle, prior):
 
 
 def check_density():
-    """Importance weights and the integral give the known log p(x)."""
+    """Importance weights and quadrature give the known log p(x)."""
     oracle, model = linear_model()
     log_p = log_p_of_linear(oracle, model.prior)
     exact = quadrature_estimate(model, oracle.x)
@@ -74,7 +74,7 @@ def check_density():
 def check_draws():
     torch.manual_seed(1)
     for d in (1, 2):
-        check_draws_follow_the_density(moved(LinearGaussian(d).model()))
+        check_draws_follow_the_density(uneven(LinearGaussian(d).model()))
 
 
 def check_rates():
@@ -85,7 +85,7 @@ def check_rates():
 class TestMixture(LearnedPrior):
     name = "mixture"
     few = ("model.prior.components=3",)
-    recipe = staticmethod(moved)
+    recipe = staticmethod(uneven)
 
     @pytest.mark.exhaustive
     def test_every_command_works_with_it(self, trained, unrendered, tmp_path):
@@ -99,7 +99,7 @@ class TestMixture(LearnedPrior):
 @pytest.mark.parametrize("d", [1, 2, 5])
 def test_a_mixture_prior_equals_torchs_mixture(d):
     _, model = linear_model(d)
-    prior, expected = model.prior, known(model.prior)
+    prior, expected = model.prior, torch_mixture(model.prior)
     z = 2 * torch.randn(50, 3, d, dtype=torch.float64)
     torch.testing.assert_close(prior.log_prob(z), expected.log_prob(z))
     torch.testing.assert_close(prior.mean(), expected.mean.detach().float())
@@ -129,7 +129,7 @@ def test_its_box_holds_every_component_however_light():
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.05, 1e-4])
 def test_quadrature_over_narrow_components_converges_or_reports_that_it_did_not(scale):
-    oracle, model = linear_model(2, lambda model: moved(model, scale=scale))
+    oracle, model = linear_model(2, lambda model: uneven(model, scale=scale))
     found = quadrature_estimate(model, oracle.x[:10])
     log_p = log_p_of_linear(oracle, model.prior)[:10]
     right = (found.log_p - log_p).abs() < 2e-3
@@ -138,7 +138,7 @@ def test_quadrature_over_narrow_components_converges_or_reports_that_it_did_not(
 
 
 def test_quadrature_in_one_dimension_resolves_a_std_of_a_thousandth():
-    oracle, model = linear_model(1, lambda model: moved(model, scale=1e-3))
+    oracle, model = linear_model(1, lambda model: uneven(model, scale=1e-3))
     found = quadrature_estimate(model, oracle.x)
     assert found.converged.all()
     log_p = log_p_of_linear(oracle, model.prior)
@@ -147,7 +147,7 @@ def test_quadrature_in_one_dimension_resolves_a_std_of_a_thousandth():
 
 @pytest.mark.slow
 def test_a_mixture_prior_trained_on_a_mixture_recovers_it():
-    """Alone, by maximum likelihood: weights, means and scales of two components."""
+    """By maximum likelihood: weights, means and scales of two components."""
     torch.manual_seed(0)
     prior = Mixture(LinearGaussian(2).model(), components=2)
     chosen = torch.rand(4000) < 0.7
@@ -220,8 +220,8 @@ test_oracles_hold, test_trap_is_caught = trap_tests(TRAPS)
 
 
 def test_the_rate_is_not_the_divergence_from_the_standard_normal():
-    """The two differ by nats where components are far away."""
-    oracle, model = linear_model(1, lambda model: moved(model, scale=0.3))
+    """The two differ by nats if components are far from zero."""
+    oracle, model = linear_model(1, lambda model: uneven(model, scale=0.3))
     draw = model.draw(oracle.x, torch.randn(2000, len(oracle.x), 1, dtype=torch.float64))
     difference = draw.rate() - kl_to_standard_normal(*draw.posterior).sum(-1)
     assert difference.abs().mean() > 0.5

@@ -1,4 +1,4 @@
-"""What the base class makes of a prior that writes `log_prob` and `sample` alone."""
+"""The base class gives a prior with only `log_prob` and `sample` all that it needs."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ class Laplacian(Prior):
 
 
 class Spike(Laplacian):
-    """One such, with half of the mass in a spike that a sample hits and a grid does not."""
+    """Laplace distributions with half of the mass in a spike that samples hit and a grid misses."""
 
     def log_prob(self, z):
         broad = super().log_prob(z) - torch.tensor(2.0).log()
@@ -40,7 +40,7 @@ class Spike(Laplacian):
 
 
 class Bounded(Laplacian):
-    """One that knows a bound of its rate alone."""
+    """A prior with only a bound of the rate."""
 
     has_density = False
 

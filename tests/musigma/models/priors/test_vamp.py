@@ -1,4 +1,4 @@
-"""The VampPrior against torch.distributions, its start, and what it must not see."""
+"""The VampPrior against torch.distributions, its start, and its blindness to test images."""
 
 import copy
 
@@ -35,7 +35,7 @@ def spread_out(model):
     return Vamp(model, components=5, spread=2.0)
 
 
-def known(model):
+def torch_mixture(model):
     """The same distribution by torch, for a normal posterior."""
     mu, std = model.encode(model.prior.pseudo_inputs())
     parts = Independent(Normal(mu, std), 1)
@@ -49,7 +49,7 @@ def linear_model(d=2):
 
 
 def check_density():
-    """(1/K) Σ_k N(x; W μ_k + b, W diag(σ_k²) Wᵀ + σ² I) by torch is what both estimators find."""
+    """Both estimators find (1/K) Σ_k N(x; W μ_k + b, W diag(σ_k²) Wᵀ + σ² I)."""
     oracle, model = linear_model()
     with torch.no_grad():
         mu, std = model.encode(model.prior.pseudo_inputs())
@@ -78,7 +78,7 @@ def check_rates():
 
 
 def trained(likelihood="laplace", *, test_images=None):
-    """A model after two steps on MNIST's sample, whose test images are replaced by others."""
+    """A model after two steps on MNIST's sample, with other test images if these are given."""
     torch.manual_seed(0)
     likelihood, normalization = {
         "laplace": (Laplace(), "standardize"),
@@ -95,7 +95,7 @@ def trained(likelihood="laplace", *, test_images=None):
 
 
 def check_no_test_image_is_seen():
-    """Pseudo-inputs begin at the mean training image, and are the same whatever the test images."""
+    """Pseudo-inputs start at the mean training image and do not depend on the test images."""
     images, _ = sample_digits(True)
     mask = split(len(images), 500, "")
     mean = images[~mask].double().mean(0) / 255
@@ -118,9 +118,9 @@ class TestVamp(LearnedPrior):
 def test_a_vamp_prior_equals_torchs_mixture(d):
     _, model = linear_model(d)
     z = 2 * torch.randn(50, 3, d, dtype=torch.float64)
-    torch.testing.assert_close(model.prior.log_prob(z), known(model).log_prob(z))
+    torch.testing.assert_close(model.prior.log_prob(z), torch_mixture(model).log_prob(z))
     error = 4 * model.prior.std() / 10_000**0.5
-    assert torch.all((model.prior.mean() - known(model).mean.float()).abs() < error)
+    assert torch.all((model.prior.mean() - torch_mixture(model).mean.float()).abs() < error)
 
 
 def test_the_density_does_not_depend_on_how_many_codes_fit_into_memory(monkeypatch):
@@ -183,7 +183,7 @@ def test_without_a_data_module_pseudo_inputs_start_around_zero():
 
 
 class Correlated(NormalPosterior):
-    """N(mu, L Lᵀ) with one L for all, which knows log q(z|x) and no density by dimension."""
+    """N(mu, L Lᵀ) with one L for all images, without a density per dimension."""
 
     L = torch.tensor([[1.0, 0.0], [0.8, 0.5]])
 
@@ -228,16 +228,16 @@ def test_a_point_posterior_or_a_conditional_encoder_is_refused():
     with pytest.raises(ValueError, match="a point has no density: use posterior=normal"):
         Autoencoder(MLP([8], [8]), Laplace(), posterior=PointHead, prior=Vamp)
 
-    class Told(Autoencoder):
+    class Conditional(Autoencoder):
         conditioned_on = frozenset({"y"})
 
     with pytest.raises(ValueError, match="encoder is conditioned on y, which they do not have"):
-        Told(MLP([8], [8]), Laplace(), prior=Vamp)
+        Conditional(MLP([8], [8]), Laplace(), prior=Vamp)
 
 
 @pytest.mark.slow
 def test_the_encoders_doubly_reparameterized_gradient_has_the_mean_of_the_standard_one():
-    """The encoder is in the prior too, and that path is weighed as the prior's parameters are."""
+    """The encoder is part of the prior too; that path is weighted as parameters of a prior are."""
     oracle, model = linear_model(1)
     x, gradients = oracle.x[:8], []
     for gradient in ("standard", "doubly_reparameterized"):
@@ -252,7 +252,7 @@ def test_the_encoders_doubly_reparameterized_gradient_has_the_mean_of_the_standa
     standard, doubly = gradients
     error = (standard - doubly).std(0) / 300**0.5
     assert torch.all((standard.mean(0) - doubly.mean(0)).abs() < 4.5 * error)
-    # Without that path the gradient is another.
+    # The path through the prior has a gradient that is not negligible.
     prior = model.prior.log_prob(torch.zeros(1, 1, dtype=torch.float64)).sum()
     (through,) = torch.autograd.grad(prior, [model.head.mu.bias])
     assert through.abs() > 1e-3
