@@ -15,6 +15,7 @@ from fork_server import python
 from musigma.commands.evaluate import evaluate
 from musigma.commands.export import export_run
 from musigma.commands.predict import predict
+from musigma.evaluation import importance_estimate, quadrature_estimate
 from musigma.loading import load_run
 from musigma.models import MLP, Autoencoder
 from musigma.module import AutoencoderModule
@@ -79,6 +80,17 @@ def check_rate(model, x):
         draw = model.draw(x, noise)
         error = (draw.log_posterior - draw.log_prior).std(0) / 20_000**0.5
         assert torch.all((draw.rate() - expected).abs() < 4.5 * error + 1e-6)
+
+
+def check_log_p(model, x, log_p, atol=2e-3):
+    """Check that quadrature and importance weights find this log p(x) of each image."""
+    exact = quadrature_estimate(model, x)
+    assert exact.converged.all()
+    torch.testing.assert_close(exact.log_p, log_p, rtol=0, atol=atol)
+    generator = torch.Generator().manual_seed(0)
+    estimate = importance_estimate(model, x, samples=5000, generator=generator)
+    deviation = (estimate.log_p - log_p) / estimate.standard_error
+    assert torch.all(deviation.abs() < 4.5)
 
 
 def draw_of(model, samples=4, images=6, seed=0):

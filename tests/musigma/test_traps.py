@@ -17,6 +17,7 @@ from musigma.objectives import ELBO
 from musigma.objectives.likelihoods import Bernoulli, Gaussian, bernoulli, gaussian
 from musigma.objectives.schedules import Linear
 from oracles import Images, LinearGaussian, quiet_trainer
+from traps import trap_tests
 from workbench.config.build import build_data, build_module
 from workbench.epoch_means import EpochMeans
 from workbench.errors import ConfigError
@@ -244,16 +245,7 @@ TRAPS = {
 }
 
 
-@pytest.mark.parametrize("check", dict.fromkeys(TRAPS.values()), ids=lambda f: f.__name__)
-def test_oracles_hold(check):
-    check()
-
-
-@pytest.mark.parametrize("trap", TRAPS, ids=lambda f: f.__name__)
-def test_trap_is_caught(trap, monkeypatch):
-    trap(monkeypatch)
-    with pytest.raises((AssertionError, pytest.fail.Exception)):
-        TRAPS[trap]()
+test_oracles_hold, test_trap_is_caught = trap_tests(TRAPS)
 
 
 def test_a_schedule_depends_only_on_the_step_in_the_checkpoint(run_here):
