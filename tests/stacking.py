@@ -101,9 +101,9 @@ def check_left_alone(jobs, overrides, capsys, reason):
     run = ("trainer.max_epochs=1", "data.num_workers=0", *overrides)
     stacked = jobs("stacked", *((*run, f"seed={seed}") for seed in (0, 1)))
     run_jobs(stacked, 64)
-    said = capsys.readouterr().out
-    assert reason in said
-    assert "is trained alone: " in said or "are trained one by one: " in said
+    output = capsys.readouterr().out
+    assert reason in output
+    assert "is trained alone: " in output or "are trained one by one: " in output
     for job in stacked:
         metrics = json.loads((job.parent / job.name / "metrics.json").read_text())
         assert metrics["status"] == "completed"

@@ -50,9 +50,9 @@ def sweep(tmp_path_factory):
 
 
 def test_every_job_of_a_sweep_runs_in_two_processes(sweep):
-    said, folders = sweep
-    assert said.count("2 processes") == 2
-    assert said.count("testing the best checkpoint") == 2
+    output, folders = sweep
+    assert output.count("2 processes") == 2
+    assert output.count("testing the best checkpoint") == 2
     assert folders.keys() == {"model=autoencoder", "model=vae"}
 
 

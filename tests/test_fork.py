@@ -274,8 +274,8 @@ def test_a_fork_trains_and_opens_its_run(fork, tmp_path):
         f"(made,) = pathlib.Path({str(tmp_path)!r}).glob('runs/*')\n"
         f"print('d =', {LONG}.load_run(made).model.latent_dim, 'musigma' in sys.modules)"
     )
-    said = run_steps([("script", ["scripts/train.py", *small]), ("code", opened)], folder)
-    assert "\nd = 2 False\n" in said
+    output = run_steps([("script", ["scripts/train.py", *small]), ("code", opened)], folder)
+    assert "\nd = 2 False\n" in output
     (made,) = tmp_path.glob("runs/*")
     assert "musigma" not in (made / "config.yaml").read_text()
 
@@ -356,7 +356,7 @@ def test_a_minimal_fork_trains_evaluates_and_reports(minimal_fork, tmp_path):
     small = [*SMALL, "trainer.max_epochs=1", f"log_dir={tmp_path}"]
     models = "model=autoencoder,stochastic_autoencoder,vae,beta_vae"
     evaluated = ["run=latest", "images=4", "samples=25", f"log_dir={tmp_path}"]
-    said = run_steps(
+    output = run_steps(
         [
             ("script", ["scripts/train.py", "model=vae", *small]),
             ("script", ["scripts/evaluate.py", *evaluated]),
@@ -365,7 +365,7 @@ def test_a_minimal_fork_trains_evaluates_and_reports(minimal_fork, tmp_path):
         ],
         folder,
     )
-    assert "log p(x), quadrature" in said
+    assert "log p(x), quadrature" in output
     assert len([*tmp_path.glob("runs/*/report.html")]) == 1
     assert len([*tmp_path.glob("sweeps/models/*/metrics.json")]) == 4
     assert (tmp_path / "sweeps" / "models" / "report.html").is_file()

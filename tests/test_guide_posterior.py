@@ -18,10 +18,10 @@ GUIDE = blocks((PROJECT_ROOT / "docs" / "your-own-posterior.md").read_text("utf-
 def test_following_the_guide_trains_sweeps_and_evaluates(tmp_path):
     copy = copy_repository(tmp_path)
     write_files(GUIDE, copy)
-    said = run_steps([("code", SHORT_SEARCH), *map(small, commands(GUIDE))], copy)
-    assert "logistic posterior" in said
+    output = run_steps([("code", SHORT_SEARCH), *map(small, commands(GUIDE))], copy)
+    assert "logistic posterior" in output
     assert len([*(copy / "logs" / "sweeps").glob("*/*/metrics.json")]) == 2
-    assert "diagonal normal posteriors" in said
+    assert "diagonal normal posteriors" in output
 
 
 def test_the_guides_density_integrates_to_one(monkeypatch):

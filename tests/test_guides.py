@@ -145,14 +145,14 @@ def test_the_guides_to_notebooks_and_colleagues_runs_work(own, copy):
         elif block.language == "python":
             steps.append(("code", block.text.replace("logs/runs/...", "logs/runs/mine")))
     facts = "images.shape, len(plots), metrics['test_images'], module.global_step"
-    said = run_steps([*steps, ("code", f"print({facts})")], copy)
-    assert "torch.Size([5, 9, 1, 28, 28]) 10 500 32" in said
+    output = run_steps([*steps, ("code", f"print({facts})")], copy)
+    assert "torch.Size([5, 9, 1, 28, 28]) 10 500 32" in output
     assert {path.name for path in (copy / "comparison").iterdir()} == {
         *("mine", "theirs", "report.csv", "report.html")
     }
     for name in ("mine", "theirs"):
         assert (copy / "comparison" / name / "report.html").exists()
-    assert re.search(r"^best +.*Best single run: (mine|theirs)", said, re.M | re.S), said
+    assert re.search(r"^best +.*Best single run: (mine|theirs)", output, re.M | re.S), output
     header = (copy / "comparison" / "report.csv").read_text().splitlines()[0]
     assert {"network", "likelihood"} < set(header.split(","))
     assert "root" not in header.split(",")
@@ -160,11 +160,11 @@ def test_the_guides_to_notebooks_and_colleagues_runs_work(own, copy):
 
 def test_the_guides_to_reusing_a_trained_model_work(own, copy):
     steps = [small("python scripts/train.py model=vae name=again"), *map(small, commands(REUSE))]
-    said = run_steps(steps, copy)
+    output = run_steps(steps, copy)
     (run,) = (copy / "logs" / "runs").glob("*_again_*")
     assert (run / "predictions" / "encode.npz").exists()
     assert [*run.glob("**/encode.pt2")]
-    assert re.search(r"^│ model.decoder +│ \d+ tensors +│ loaded", said, re.M), said
+    assert re.search(r"^│ model.decoder +│ \d+ tensors +│ loaded", output, re.M), output
 
 
 def test_every_command_of_a_guide_is_run():
@@ -180,9 +180,9 @@ def test_the_guide_to_foreign_classes_works(tmp_path, monkeypatch):
     root = copy_repository(tmp_path)
     write_files(FOREIGN, root)
     steps = [small(line) for line in commands(FOREIGN) if line.startswith("python")]
-    said = run_steps(steps, root)
-    assert "its model and optimizers are its own" in said
-    assert re.search(r"^best +hidden=\d+: val/loss", said, re.M), said
+    output = run_steps(steps, root)
+    assert "its model and optimizers are its own" in output
+    assert re.search(r"^best +hidden=\d+: val/loss", output, re.M), output
     assert len([*(root / "logs" / "runs").glob("*/metrics.json")]) == 3
 
 
@@ -231,12 +231,12 @@ def test_the_guide_to_models_works(tmp_path):
             steps += map(small, commands([block]))
         elif block.language == "python" and not block.path:
             steps.append(("code", block.text))
-    said = run_steps(steps, root)
-    assert "│ sparsity " in said, said
+    output = run_steps(steps, root)
+    assert "│ sparsity " in output, output
     # Their losses do not compare, as these hold penalties of different weights.
-    assert re.search(r"^best +sparsity=\S+: test/elbo", said, re.M), said
-    assert "log p(x|y), quadrature" in said, said
-    assert "codes (5, 2) images (5, 1, 28, 28)" in said, said
-    assert "sevens (3, 1, 28, 28)" in said, said
+    assert re.search(r"^best +sparsity=\S+: test/elbo", output, re.M), output
+    assert "log p(x|y), quadrature" in output, output
+    assert "codes (5, 2) images (5, 1, 28, 28)" in output, output
+    assert "sevens (3, 1, 28, 28)" in output, output
     (sample,) = (root / "logs" / "runs").glob("*labelled_vae*/predictions/sample.png")
     assert sample.stat().st_size > 0

@@ -82,7 +82,7 @@ def logs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def said(logs):
+def printed(logs):
     """The output of sweeping, stopping, resuming, evaluating and comparing all of them."""
     place = f"log_dir={logs}"
     models = ",".join(MODELS)
@@ -103,15 +103,15 @@ def said(logs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-def test_each_idea_is_swept_and_resumed_to_the_same_bits(model, said):
-    (line,) = (line for line in said.splitlines() if line.startswith(f"{model}: "))
+def test_each_idea_is_swept_and_resumed_to_the_same_bits(model, printed):
+    (line,) = (line for line in printed.splitlines() if line.startswith(f"{model}: "))
     _, same, _, of, *_ = line.split()
     assert same == of != "0"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
-def test_each_idea_is_evaluated_with_the_metrics_that_apply(model, said, logs):
+def test_each_idea_is_evaluated_with_the_metrics_that_apply(model, printed, logs):
     run = logs / "sweeps" / "ideas" / f"model={model}"
     metrics = json.loads((run / "evaluation" / "metrics.json").read_text())
     assert math.isclose(
@@ -131,14 +131,14 @@ def test_each_idea_is_evaluated_with_the_metrics_that_apply(model, said, logs):
 
 
 @pytest.mark.slow
-def test_the_report_compares_only_comparable_ideas(said):
-    assert "test/elbo cannot compare all of these runs: there are 2 kinds" in said
-    assert "log p(x|y)" in said
+def test_the_report_compares_only_comparable_ideas(printed):
+    assert "test/elbo cannot compare all of these runs: there are 2 kinds" in printed
+    assert "log p(x|y)" in printed
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("model", MODELS)
-def test_each_idea_predicts_and_exports(model, said, logs, monkeypatch):
+def test_each_idea_predicts_and_exports(model, printed, logs, monkeypatch):
     run = logs / "sweeps" / "ideas" / f"model={model}"
     label = "label=7" if model == "label_prior_vae" else ""
     steps = []

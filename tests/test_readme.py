@@ -46,13 +46,13 @@ def test_the_commands_run_one_after_the_other(tmp_path):
         for command in typed
     ]
     steps = [("code", SHORT_SEARCH), *map(small, typed)]
-    said = run_steps(steps, copy_repository(tmp_path))
+    output = run_steps(steps, copy_repository(tmp_path))
     for words in (
         "d = 8, normal posterior",
         "ELBO(beta=4, samples=1)",
         "complete -o nospace",
     ):
-        assert words in said, words
+        assert words in output, words
     assert len([*tmp_path.glob("logs/runs/*/report.html")]) == 1
     sweeps = {path.parent.name for path in tmp_path.glob("logs/sweeps/*/report.html")}
     assert sweeps == {"beta,seed", "beta"}

@@ -8,10 +8,10 @@ from benchmarking.commands import time_commands
 
 
 def test_commands_take_turns_and_the_first_turn_does_not_count(tmp_path):
-    writes = f"open({str(tmp_path / 'said')!r}, 'a').write('%s')"
+    writes = f"open({str(tmp_path / 'output')!r}, 'a').write('%s')"
     commands = {name: ["-c", writes % f"{name}{{turn}} "] for name in ("a", "b")}
     took = time_commands(commands, rounds=2)
-    assert (tmp_path / "said").read_text() == "a0 b0 a1 b1 a2 b2 "
+    assert (tmp_path / "output").read_text() == "a0 b0 a1 b1 a2 b2 "
     assert {name: len(turns) for name, turns in took.items()} == {"a": 2, "b": 2}
 
 

@@ -295,5 +295,5 @@ def test_a_part_of_a_batch_that_nothing_uses_is_warned_of_once(caplog):
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             as_batch(batch, SHAPE, torch.float32)
-    (said,) = (record.getMessage() for record in caplog.records)
-    assert "and not mask: what else" in said
+    (message,) = (record.getMessage() for record in caplog.records)
+    assert "and not mask: what else" in message

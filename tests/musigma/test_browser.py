@@ -58,7 +58,9 @@ def opened(chromium):
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on(
             "console",
-            lambda said: errors.append(said.text) if said.type in ("error", "warning") else None,
+            lambda output: (
+                errors.append(output.text) if output.type in ("error", "warning") else None
+            ),
         )
         page.goto(file.as_uri())
         return page

@@ -43,7 +43,7 @@ def test_models_of_several_sizes_are_each_compiled_to_one_graph(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (
             lambda: torch._dynamo.exc.BackendCompilerFailed("", RuntimeError("no g++"), None),
@@ -56,10 +56,10 @@ def test_models_of_several_sizes_are_each_compiled_to_one_graph(monkeypatch):
     ],
     ids=["no compiler", "not whole"],
 )
-def test_a_step_that_cannot_be_compiled_is_a_config_error(error, said, monkeypatch):
+def test_a_step_that_cannot_be_compiled_is_a_config_error(error, message, monkeypatch):
     def failing(*_):
         raise error()
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: failing)
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         trained_on_a_batch(module_of(ELBO(samples=2)), monkeypatch)

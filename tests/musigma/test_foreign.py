@@ -76,9 +76,9 @@ def test_a_foreign_module_trains_on_our_data_and_its_metrics_are_reported(train)
     assert metrics["status"] == "completed"
     assert metrics["monitor"] == "loss"
     assert {"train/loss", "val/loss", "test/loss"} <= metrics["metrics"].keys()
-    said = (done.path / "train.log").read_text()
-    assert "tensorboard --logdir" in said
-    assert "evaluate.py" not in said  # that script is for this project's models
+    output = (done.path / "train.log").read_text()
+    assert "tensorboard --logdir" in output
+    assert "evaluate.py" not in output  # that script is for this project's models
     best = load_checkpoint(done.checkpoint("best"))
     assert best["validation"]["loss"] == metrics["metrics"]["val/loss"]
     curves = scalars_of(done.path)
@@ -251,7 +251,7 @@ def test_without_validation_and_test_the_last_weights_are_the_result(train):
 
 def test_other_commands_refuse_a_foreign_run_and_say_how_to_open_it(train, tmp_path):
     done = train(*MODULE, *DATA)
-    said = r"is a run of tutorial.LitAutoEncoder, not of a model of musigma, .*Open it with"
+    message = r"is a run of tutorial.LitAutoEncoder, not of a model of musigma, .*Open it with"
     for use in (
         lambda: load_run(done.path),
         lambda: evaluate(
@@ -259,7 +259,7 @@ def test_other_commands_refuse_a_foreign_run_and_say_how_to_open_it(train, tmp_p
         ),
         lambda: predict("encode", str(done.path), tmp_path, checkpoint="best", input="test"),
     ):
-        with pytest.raises(RunError, match=said):
+        with pytest.raises(RunError, match=message):
             use()
     with pytest.raises(RunError, match="holds a LitAutoEncoder: open it with LitAutoEncoder."):
         AutoencoderModule.load_from_checkpoint(done.checkpoint("best"))

@@ -21,8 +21,8 @@ def test_a_model_with_another_latent_dim_takes_what_fits_and_keeps_a_frozen_enco
     capsys.readouterr()
     begun = [quote(f"init_from={other.path}"), "model.latent_dim=5", "freeze=[encoder]"]
     folder = run_here(*begun, "model=vae", "scheduler=onecycle", "trainer.max_epochs=1")
-    said = capsys.readouterr().out
-    assert "[5, 32] here, [2, 32] in the file" in said
+    output = capsys.readouterr().out
+    assert "[5, 32] here, [2, 32] in the file" in output
     origin = folder.read_metrics()["origin"]
     assert origin["path"].endswith("checkpoints/best.ckpt")
     assert origin["not_loaded"]["model.decoder.0.weight"] == "other shape"

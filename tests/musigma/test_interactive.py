@@ -33,11 +33,11 @@ def test_compose_gives_the_checked_config_from_anywhere(tmp_path, monkeypatch):
     assert not GlobalHydra.instance().is_initialized()
     with pytest.raises(ConfigError) as error:
         musigma.compose(["model=vea", "optimizer.lr=fast", "seeed=1"])
-    said = str(error.value)
-    assert "did you mean vae?" in said
-    assert "optimizer.lr=" in said
-    assert "from optimizer.lr=fast" in said
-    assert "seeed" in said
+    message = str(error.value)
+    assert "did you mean vae?" in message
+    assert "optimizer.lr=" in message
+    assert "from optimizer.lr=fast" in message
+    assert "seeed" in message
     with pytest.raises(ConfigError, match="is for the command line"):
         musigma.compose(["resume=latest"])
     with pytest.raises(ConfigError, match=r"compose\(\['model=vae'\]\)"):
@@ -116,8 +116,8 @@ def test_a_users_module_is_configured_trained_swept_and_resumed(doubled, run_her
 
 
 def test_a_module_of_the_wrong_type_is_refused():
-    for target, said in (("torch.nn.Linear", "LightningModule"), ("os.system", "not allowed")):
-        with pytest.raises(ConfigError, match=rf"module\._target_.*{said}"):
+    for target, message in (("torch.nn.Linear", "LightningModule"), ("os.system", "not allowed")):
+        with pytest.raises(ConfigError, match=rf"module\._target_.*{message}"):
             musigma.compose([f"module._target_={target}"])
     with pytest.raises(ConfigError, match=r"module\.seed: is set by the run itself"):
         musigma.compose(["module.seed=3"])

@@ -51,8 +51,8 @@ def _check_metrics_are_of_best(folder):
         assert metrics[f"{stage}/l1"] == pytest.approx(_l1(folder, stage), rel=1e-5), stage
 
 
-def _epoch_lines(said):
-    return [line for line in said.splitlines() if line.startswith("epoch ") and "train" in line]
+def _epoch_lines(output):
+    return [line for line in output.splitlines() if line.startswith("epoch ") and "train" in line]
 
 
 def _weights(folder, name, key="state_dict"):
@@ -86,9 +86,9 @@ def _assert_same(found, expected):
 )
 def test_unvalidated_final_weights_are_validated_at_the_end(settings, run_here, capsys):
     folder = run_here("model=stochastic_autoencoder", *settings)
-    said = capsys.readouterr().out
-    assert "validating the final weights" in said
-    assert "   val " not in _epoch_lines(said)[-1]
+    output = capsys.readouterr().out
+    assert "validating the final weights" in output
+    assert "   val " not in _epoch_lines(output)[-1]
     last = load_checkpoint(folder.checkpoint("last"))
     assert last["validated_step"] == last["global_step"]
     if "debug=overfit" not in settings:  # it validates on a single batch
@@ -129,14 +129,14 @@ def test_an_epoch_without_validation_shows_and_stores_no_validation_metrics(run_
 
 def test_a_validation_within_an_epoch_is_shown_with_its_step(run_here, capsys):
     folder = run_here("++trainer.val_check_interval=2", "trainer.max_epochs=1")
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     curve = dict(scalars_of(folder.path)["val/loss"])
     assert sorted(curve) == [1, 3, 4]  # the last one is after training
-    shown = [line for line in said.splitlines() if line.startswith("step ")]
+    shown = [line for line in output.splitlines() if line.startswith("step ")]
     assert [line.split("distortion")[0].split() for line in shown] == [
         ["step", str(step + 1), "val", "loss", f"{curve[step]:.4g}"] for step in (1, 3)
     ]
-    assert "   val " not in _epoch_lines(said)[-1]
+    assert "   val " not in _epoch_lines(output)[-1]
 
 
 @pytest.mark.parametrize(
@@ -161,8 +161,8 @@ def test_worse_final_weights_leave_the_best_checkpoint_unchanged(run_here, capsy
     assert (best["global_step"], last["global_step"]) == (10, 15)
     assert best["validation"]["loss"] > last["validation"]["loss"]
     _check_metrics_are_of_best(folder)
-    said = capsys.readouterr().out
-    assert "\nbest checkpoint: epoch 2, step 10, data source: sample\n" in said
+    output = capsys.readouterr().out
+    assert "\nbest checkpoint: epoch 2, step 10, data source: sample\n" in output
     assert folder.read_metrics()["weights"] == "best checkpoint: epoch 2, step 10"
 
 
@@ -225,10 +225,10 @@ def test_without_validation_the_final_weights_are_reported_without_val_metrics(
     setting, run_here, capsys
 ):
     folder = run_here(setting)
-    said = capsys.readouterr().out
-    assert "validating" not in said
-    assert "\nfinal weights: epoch 2, step 10, data source: sample\n" in said
-    row = next(line for line in said.splitlines() if line.startswith("│ l1 "))
+    output = capsys.readouterr().out
+    assert "validating" not in output
+    assert "\nfinal weights: epoch 2, step 10, data source: sample\n" in output
+    row = next(line for line in output.splitlines() if line.startswith("│ l1 "))
     assert row.split("│")[2].strip() == "–"
     metrics = folder.read_metrics()["metrics"]
     assert not [name for name in metrics if name.startswith("val/")]
@@ -246,8 +246,8 @@ def test_a_validated_best_checkpoint_outlives_epochs_without_validation(trained,
 
 def test_without_validation_and_test_there_is_no_table(run_here, capsys):
     folder = run_here("data.val_size=0", "test=false")
-    said = capsys.readouterr().out
-    assert "│" not in said
+    output = capsys.readouterr().out
+    assert "│" not in output
     assert all(name.startswith("train/") for name in folder.read_metrics()["metrics"])
 
 
@@ -352,9 +352,9 @@ def test_a_run_with_lightnings_checkpoints_resumes_from_its_newest(
     folder = run_here(*THEIRS, "trainer.max_epochs=1")
     capsys.readouterr()
     run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=2"))
-    said = capsys.readouterr().out
-    assert "starts from the beginning" not in said
-    assert "epoch 1/2" not in said
+    output = capsys.readouterr().out
+    assert "starts from the beginning" not in output
+    assert "epoch 1/2" not in output
     _assert_same(_weights(folder, "best"), _weights(whole, "best"))
     assert scalars_of(folder.path).keys() == scalars_of(whole.path).keys()
 
@@ -388,9 +388,9 @@ def test_without_checkpoints_the_final_weights_are_measured_and_the_run_cannot_b
     run_here, capsys
 ):
     folder = run_here("++callbacks.checkpoint=null", "++trainer.max_steps=3")
-    said = capsys.readouterr().out
-    assert "testing the final weights: step 3\n" in said
-    assert "\nfinal weights: step 3, data source: sample\n" in said
+    output = capsys.readouterr().out
+    assert "testing the final weights: step 3\n" in output
+    assert "\nfinal weights: step 3, data source: sample\n" in output
     metrics = folder.read_metrics()["metrics"]
     assert metrics["val/l1"] < 2
     assert "best" not in folder.read_metrics()
@@ -416,11 +416,11 @@ def test_a_profiler_prints_its_profile_without_other_output_of_lightning(
     profiler, run_here, capsys
 ):
     run_here("debug=profiler", f"++trainer.profiler={profiler}")
-    said = capsys.readouterr().out
-    assert "FIT Profiler Report" in said
-    assert "run_training_batch" in said
+    output = capsys.readouterr().out
+    assert "FIT Profiler Report" in output
+    assert "run_training_batch" in output
     for chatter in ("GPU available", "Tip", "`Trainer.fit` stopped", "LOCAL_RANK"):
-        assert chatter not in said
+        assert chatter not in output
 
 
 @pytest.mark.parametrize(

@@ -59,9 +59,9 @@ def done(tmp_path_factory):
         f"scripts/export.py {logs}",
     ]
     quick = ("code", SHORT_SEARCH + UNRENDERED)
-    said = run_steps([quick, *map(script, commands)], PROJECT_ROOT)
+    output = run_steps([quick, *map(script, commands)], PROJECT_ROOT)
     found = {name: next((place / name).glob("runs/*/config.yaml")).parent for name in settings}
-    return {**found, "": said}
+    return {**found, "": output}
 
 
 def _metrics(folder):
@@ -106,8 +106,8 @@ def test_image_files_of_another_size_are_encoded(done):
 @pytest.mark.parametrize("name", ["2", "3"])
 def test_images_without_classes_train_evaluate_and_report(name, done):
     folder = done[name]
-    said = " ".join(done[""].split())
-    assert "the training images have fewer than two classes" in said
+    output = " ".join(done[""].split())
+    assert "the training images have fewer than two classes" in output
     metrics = _metrics(folder)
     assert metrics["classes"] == {}
     assert metrics["test_images"] == 5

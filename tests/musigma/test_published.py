@@ -74,12 +74,12 @@ def test_published_values_are_shown_beside_the_obtained_ones(trained, undrawn, c
     }
     assert "obtained" not in kept["log_p"]  # a run trained without a rate has no log p(x)
     assert "rate" not in kept
-    said, page = capsys.readouterr().out, (folder.path / "report.html").read_text()
+    output, page = capsys.readouterr().out, (folder.path / "report.html").read_text()
     mean = f"{metrics['distortion']['mean']:.2f}"
-    line = next(line for line in said.splitlines() if "700.50 ± 0.25" in line)
+    line = next(line for line in output.splitlines() if "700.50 ± 0.25" in line)
     assert mean in line
     assert "Somebody 2020" in line
-    assert "what differs (distortion D): the budget" in said
+    assert "what differs (distortion D): the budget" in output
     assert "published distortion 700.5: Somebody 2020; differs: the budget" in page
     assert "published log_p −690: Somebody 2021; differs: nothing; not measured here" in page
 

@@ -65,14 +65,14 @@ class Started:
 
     def wait_for(self, words, seconds=120):
         """Wait until the script has printed the words; return all that it has printed."""
-        end, said = time.monotonic() + seconds, ""
-        while words not in said:
+        end, printed = time.monotonic() + seconds, ""
+        while words not in printed:
             assert self.process.is_alive(), self.finish()
-            assert time.monotonic() < end, said
+            assert time.monotonic() < end, printed
             time.sleep(0.01)
-            said += self._files[0].read()
+            printed += self._files[0].read()
         self._files[0].seek(0)
-        return said
+        return printed
 
     def send_signal(self, number):
         os.kill(self.process.pid, number)

@@ -30,9 +30,9 @@ def test_a_table_right_aligns_numbers_and_prints_markup_literally(capsys):
 
 def test_a_long_cell_is_not_cut_and_escape_codes_are_removed(capsys):
     show_table("", ("name",), [["x" * 300], ["\x1b[31mred"]])
-    said = capsys.readouterr().out
-    assert "x" * 300 in said
-    assert "\x1b" not in said
+    output = capsys.readouterr().out
+    assert "x" * 300 in output
+    assert "\x1b" not in output
 
 
 def test_a_path_in_a_title_is_not_broken(capsys):
@@ -56,10 +56,10 @@ def test_table_text_is_wrapped_and_numbers_are_not(capsys):
 def test_words_are_not_cut_in_a_table_with_many_columns(capsys):
     columns = [f"column {number}" for number in range(12)]
     show_table("", ("name", *columns), [["something", *["1.25"] * 12]])
-    said = capsys.readouterr().out
-    assert "something" in said
-    assert all(column in said for column in columns)
-    assert "…" not in said
+    output = capsys.readouterr().out
+    assert "something" in output
+    assert all(column in output for column in columns)
+    assert "…" not in output
 
 
 def test_columns_that_do_not_fit_the_terminal_are_listed_by_name():

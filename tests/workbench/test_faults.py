@@ -40,9 +40,9 @@ def test_a_run_resumes_from_the_previous_checkpoint_if_the_last_is_damaged(
         last.unlink()
     capsys.readouterr()
     run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=3"))
-    said = capsys.readouterr().out
-    assert "previous.ckpt instead" in said
-    assert ("last.ckpt" in said) == (damage != "missing")
+    output = capsys.readouterr().out
+    assert "previous.ckpt instead" in output
+    assert ("last.ckpt" in output) == (damage != "missing")
     expected = load_checkpoint(whole.checkpoint("last"))["state_dict"]
     found = load_checkpoint(folder.checkpoint("last"))["state_dict"]
     assert all(torch.equal(found[name], value) for name, value in expected.items())

@@ -162,9 +162,9 @@ def test_weights_are_taken_by_name_and_shape_from_any_kind_of_file(kind, tmp_pat
         assert torch.equal(after[name], before[name] if "decoder" in name else value), name
     assert taken.source.step == (7 if kind == "checkpoint" else None)
     taken.show()
-    said = capsys.readouterr().out
-    assert re.search(r"decoder.weight .*\[2, 3\] here, \[5, 3\] in the file .*other shape", said)
-    assert kind == "wrapped" or re.search(r"encoder .*7 tensors .*loaded", said)
+    output = capsys.readouterr().out
+    assert re.search(r"decoder.weight .*\[2, 3\] here, \[5, 3\] in the file .*other shape", output)
+    assert kind == "wrapped" or re.search(r"encoder .*7 tensors .*loaded", output)
 
 
 def test_only_the_requested_parts_are_taken(tmp_path):

@@ -8,7 +8,7 @@ from workbench.training.run import run
 
 
 @pytest.mark.parametrize(
-    ("ended_by", "said", "change"),
+    ("ended_by", "message", "change"),
     [
         ("stopping_threshold=9", "stopping_threshold=9", "stopping_threshold=0.01"),
         ("divergence_threshold=0.01", "divergence_threshold=0.01", "divergence_threshold=9"),
@@ -16,7 +16,7 @@ from workbench.training.run import run
     ],
 )
 def test_early_stopping_is_given_as_the_reason_until_its_setting_is_changed(
-    ended_by, said, change, run_here, compose_launch, capsys
+    ended_by, message, change, run_here, compose_launch, capsys
 ):
     stop = "++callbacks.stop."
     mode = "max" if "patience" in ended_by else "min"
@@ -31,7 +31,7 @@ def test_early_stopping_is_given_as_the_reason_until_its_setting_is_changed(
     run(compose_launch(resume, "trainer.max_epochs=5"))
     text = capsys.readouterr().out
     assert "early stopping has ended this run: val/loss" in text
-    assert said in text
+    assert message in text
     assert load_checkpoint(folder.checkpoint("last"))["global_step"] == steps
     run(compose_launch(resume, f"{stop}{change}"))
     assert load_checkpoint(folder.checkpoint("last"))["global_step"] > steps

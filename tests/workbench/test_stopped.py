@@ -68,9 +68,9 @@ def test_a_run_stopped_after_training_resumes_with_only_what_is_left(
             run_here(*settings)
     assert stopped.value.code == 130
     (path,) = {p for p in (tmp_path / "logs" / "runs").iterdir() if p != whole.path}
-    said = capsys.readouterr().out
-    assert f"Stopped. Resume with: python scripts/train.py resume={path}" in said
-    assert "best checkpoint: " not in said.replace("testing the best checkpoint: ", "")
+    output = capsys.readouterr().out
+    assert f"Stopped. Resume with: python scripts/train.py resume={path}" in output
+    assert "best checkpoint: " not in output.replace("testing the best checkpoint: ", "")
     assert RunFolder(path).read_metrics()["status"] == "interrupted"
     assert not list(path.glob("checkpoints/*.partial"))
     assert [signal.getsignal(n) for n in SIGNALS] == handlers

@@ -223,7 +223,7 @@ def test_a_malformed_file_of_trusted_packages_is_reported(mylab):
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
         ("import nothing_here", "ModuleNotFoundError: No module named 'nothing_here' .*, line 2"),
         ("from math import tau2", "ImportError: cannot import name 'tau2' .*, line 2"),
@@ -232,12 +232,12 @@ def test_a_malformed_file_of_trusted_packages_is_reported(mylab):
     ],
 )
 def test_an_error_in_a_module_is_reported_rather_than_a_missing_class(
-    code, said, tmp_path, monkeypatch
+    code, message, tmp_path, monkeypatch
 ):
     (tmp_path / "mistaken.py").write_text(f"class Mine: ...\n{code}\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("MUSIGMA_TRUSTED", "mistaken")
-    match = f"model._target_: mistaken cannot be imported: {said}"
+    match = f"model._target_: mistaken cannot be imported: {message}"
     with pytest.raises(ConfigError, match=match):
         target_of({"_target_": "mistaken.Mine"}, LatentVariableModel, "model")
 

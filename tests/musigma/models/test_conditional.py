@@ -319,8 +319,8 @@ def test_its_evaluation_reports_log_p_of_x_given_y(conditional, unrendered, caps
     assert metrics["evidence"] == "p(x|y)"
     assert metrics["classes"] == {}
     page = (conditional.path / "report.html").read_text().partition("Environment")[0]
-    said = " ".join(capsys.readouterr().out.split())  # unwrapped
-    for text in (page, said):
+    printed = " ".join(capsys.readouterr().out.split())  # unwrapped
+    for text in (page, printed):
         assert "log p(x|y), importance weights" in text
         assert f"Probes of the codes are left out: {metrics['no_classes']}" in text
         assert "log p(x)" not in text.replace("log p(x|y)", "")

@@ -92,9 +92,9 @@ def test_settings_out_of_range_are_refused():
 @pytest.mark.slow
 def test_a_metric_that_cannot_be_measured_is_a_dash_and_absent_from_files(run_here, capsys):
     folder = run_here("model=info_vae", "data.val_size=1", "trainer.max_epochs=1")
-    said = capsys.readouterr().out
-    assert "nan" not in said.lower()
-    row = next(line for line in said.splitlines() if line.startswith("│ mmd"))
+    output = capsys.readouterr().out
+    assert "nan" not in output.lower()
+    row = next(line for line in output.splitlines() if line.startswith("│ mmd"))
     assert row.split("│")[2].strip() == "–"
     text = (folder.path / "metrics.json").read_text()
     assert "NaN" not in text

@@ -54,7 +54,7 @@ def test_a_checkpoint_of_an_older_version_uses_the_config_of_its_run_folder(trai
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "said"),
+    ("place", "value", "message"),
     [
         ("model", {"_target_": "subprocess.Popen", "args": ["true"]}, "is not allowed"),
         ("optimizer", {"_target_": "torch.hub.load", "_partial_": True}, "is not allowed"),
@@ -62,10 +62,10 @@ def test_a_checkpoint_of_an_older_version_uses_the_config_of_its_run_folder(trai
         ("model", None, "model"),
     ],
 )
-def test_a_foreign_checkpoint_runs_no_code(place, value, said, trained):
+def test_a_foreign_checkpoint_runs_no_code(place, value, message, trained):
     path = trained(*VAE).checkpoint("best")
     checkpoint = load_checkpoint(path)
     checkpoint["config"][place] = value
     torch.save(checkpoint, path)
-    with pytest.raises(RunError, match=said):
+    with pytest.raises(RunError, match=message):
         AutoencoderModule.load_from_checkpoint(path)

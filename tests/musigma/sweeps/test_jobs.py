@@ -35,7 +35,7 @@ def test_a_jobs_identity_depends_only_on_settings_that_change_metrics(compose_la
 def test_a_job_whose_data_fell_back_to_the_sample_counts_as_done(tmp_path):
     nowhere = ("data.source=files", f"data.root={tmp_path}/none", "data.fallback=sample")
     options = (*SMALL, *nowhere, "data.mirrors=[http://127.0.0.1:9/]", f"log_dir={tmp_path}")
-    said = [python("scripts/train.py", "-m", "seed=0", *options).stdout for _ in range(2)]
-    assert ["is done already" in words for words in said] == [False, True]
+    output = [python("scripts/train.py", "-m", "seed=0", *options).stdout for _ in range(2)]
+    assert ["is done already" in words for words in output] == [False, True]
     (path,) = tmp_path.glob("sweeps/*/*/config.yaml")
     assert RunFolder(path.parent).read_config()["data"]["source"] == "sample"

@@ -77,8 +77,8 @@ def test_a_run_whose_validation_is_always_nan_measures_its_final_weights(
 
     monkeypatch.setattr(Line, "validation_step", step)
     folder = run_here()
-    said = capsys.readouterr().out
-    assert "\nfinal weights: epoch 2, step 8\n" in said
+    output = capsys.readouterr().out
+    assert "\nfinal weights: epoch 2, step 8\n" in output
     metrics = folder.read_metrics()["metrics"]
     assert not [name for name in metrics if name.startswith("val/")]
     assert math.isfinite(metrics["test/loss"])

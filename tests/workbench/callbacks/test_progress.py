@@ -29,18 +29,20 @@ def test_a_pipe_gets_epoch_lines_and_no_bar(overrides, run_here, capsys):
 def test_a_terminal_shows_no_bar_once_the_run_has_ended(run_here, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     run_here()
-    said = capsys.readouterr().out
-    assert "━━━━━━━━━━━━" in said
-    assert all(line in said for line in EPOCHS)
+    output = capsys.readouterr().out
+    assert "━━━━━━━━━━━━" in output
+    assert all(line in output for line in EPOCHS)
     assert not [
-        line for line in screen(said) if "━" in line and "┏" not in line and "┡" not in line
+        line for line in screen(output) if "━" in line and "┏" not in line and "┡" not in line
     ]
 
 
-def screen(said):
+def screen(output):
     """The lines that a terminal shows after a text with the escape codes of Rich's bars."""
     lines, row, column = [""], 0, 0
-    for text, control, word in re.findall(r"([^\x1b\r\n]+)|(\x1b\[[\d;?]*[A-Za-z])|([\r\n])", said):
+    for text, control, word in re.findall(
+        r"([^\x1b\r\n]+)|(\x1b\[[\d;?]*[A-Za-z])|([\r\n])", output
+    ):
         if word == "\n":
             row, column = row + 1, 0
             lines += [""] * (row + 1 - len(lines))
@@ -62,10 +64,10 @@ def test_a_notebook_shows_epoch_lines_and_no_bar(compose_small, capsys, monkeypa
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
     built = interactive.build(compose_small("+trainer.enable_model_summary=false").config)
     built.trainer.fit(built.module, built.data)
-    said = capsys.readouterr().out
-    assert all(line in said.splitlines() for line in EPOCHS)
-    assert "━" not in said
-    assert "site-packages" not in said
+    output = capsys.readouterr().out
+    assert all(line in output.splitlines() for line in EPOCHS)
+    assert "━" not in output
+    assert "site-packages" not in output
 
 
 def test_an_epoch_line_shows_as_many_metrics_as_fit(run_here, capsys, monkeypatch):
@@ -106,9 +108,9 @@ def test_metrics_are_shown_with_four_digits(value, text):
 
 
 def test_a_warning_raised_in_a_library_is_shown_without_its_file():
-    said = formatted_warning("a\n  fault " * 20, UserWarning, pytest.__file__, 3)
-    assert "site-packages" not in said
-    assert all(len(line) <= 80 for line in said.splitlines())
+    output = formatted_warning("a\n  fault " * 20, UserWarning, pytest.__file__, 3)
+    assert "site-packages" not in output
+    assert all(len(line) <= 80 for line in output.splitlines())
     assert (
         formatted_warning("a fault", UserWarning, "mine.py", 3) == "mine.py:3: UserWarning: a fault"
     )

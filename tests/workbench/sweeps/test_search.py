@@ -335,12 +335,12 @@ def test_a_launcher_gets_n_jobs_numbered_trials_at_a_time(command_of, settings_o
 @pytest.mark.slow
 def test_two_processes_share_the_trials_of_a_search(trials_of, tmp_path):
     options = ("-m", "hydra/sweeper=search", "sweep=mine", LR, *QUICK, f"log_dir={tmp_path}/logs")
-    (tmp_path / "said").touch()
+    (tmp_path / "output").touch()
     arguments = ["scripts/train.py", *options, "hydra.sweeper.n_trials=6"]
-    both = [start(arguments, [tmp_path / "said"] * 2, PROJECT.root) for _ in range(2)]
+    both = [start(arguments, [tmp_path / "output"] * 2, PROJECT.root) for _ in range(2)]
     for process in both:
         process.join()
-    assert [process.exitcode for process in both] == [0, 0], (tmp_path / "said").read_text()
+    assert [process.exitcode for process in both] == [0, 0], (tmp_path / "output").read_text()
     assert [trial.state.name for trial in trials_of()] == ["COMPLETE"] * 6
     assert len({trial.params["optimizer.lr"] for trial in trials_of()}) == 6
     assert len(runs_in(tmp_path)) == 6

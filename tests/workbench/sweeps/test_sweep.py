@@ -19,8 +19,8 @@ def sweep(tmp_path):
 
     def start_sweep(*arguments, logs="logs"):
         options = ("-m", "trainer.max_epochs=2", *arguments, f"log_dir={tmp_path}/{logs}")
-        (tmp_path / "said").touch()
-        process = start(["scripts/train.py", *options], [tmp_path / "said"] * 2, PROJECT.root)
+        (tmp_path / "output").touch()
+        process = start(["scripts/train.py", *options], [tmp_path / "output"] * 2, PROJECT.root)
         return process, tmp_path / logs / "sweeps"
 
     return start_sweep
@@ -68,9 +68,9 @@ def test_finished_jobs_are_skipped_and_new_ones_are_added(sweep, tmp_path):
     assert jobs == {"seed=0", "seed=1"}
     process, _ = sweep("seed=0,1,2", "sweep=mine", "callbacks.progress=null", "name=other")
     process.join()
-    said = (tmp_path / "said").read_text()
-    assert "2 done, 1 new" in said
-    assert "seed=0   is done already" in said
+    output = (tmp_path / "output").read_text()
+    assert "2 done, 1 new" in output
+    assert "seed=0   is done already" in output
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert (folder / "mine" / "seed=2" / "checkpoints" / "last.ckpt").exists()
 
@@ -104,9 +104,9 @@ def test_failed_jobs_are_recorded_and_the_others_still_run(sweep, tmp_path):
     (raised,) = folder.glob("*/limit_val_batches=0.1,lr=0.1/failure.txt")
     assert "Traceback" in raised.read_text()
     assert "leaves none of 4 batches" in raised.read_text()
-    said = (tmp_path / "said").read_text()
-    assert "3 of 4 jobs failed; the same command tries them again." in said
-    assert "were not finite" in said
+    output = (tmp_path / "output").read_text()
+    assert "3 of 4 jobs failed; the same command tries them again." in output
+    assert "were not finite" in output
 
 
 def test_a_job_with_a_config_error_stops_the_sweep_before_it_starts(sweep, tmp_path):
@@ -114,7 +114,7 @@ def test_a_job_with_a_config_error_stops_the_sweep_before_it_starts(sweep, tmp_p
     process.join()
     assert process.exitcode == 2
     assert not folder.exists()
-    assert "optimizer.lr='fast'" in (tmp_path / "said").read_text()
+    assert "optimizer.lr='fast'" in (tmp_path / "output").read_text()
 
 
 def test_two_processes_on_one_sweep_run_every_job_once(sweep, tmp_path):
