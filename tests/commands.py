@@ -45,7 +45,7 @@ _measure.best_elbo = _functools.partial(_measure.best_elbo, steps=20)
 """
 """Code step that shortens the search for best posteriors, as `tests/musigma/conftest.py` does."""
 
-UNRENDERED = """
+WITHOUT_PLOT_FILES = """
 import musigma.plots.named as _named
 _named.image_files = lambda figure: {"png": b"", "svg": b"<svg></svg>"}
 """

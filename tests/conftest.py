@@ -9,7 +9,7 @@ from hypothesis import settings
 import musigma  # noqa: F401 (hands the project to the workbench)
 from resuming import resuming  # noqa: F401
 from running import (  # noqa: F401
-    _alone,
+    _isolated,
     compose_launch,
     compose_small,
     only_run,

@@ -101,10 +101,10 @@ def draw_of(model, samples=4, images=6, seed=0):
 
 
 class LearnedPrior:
-    """The tests of a learned prior; `name` is its config, and the overrides `few` make it small."""
+    """The tests of a learned prior; `name` is its config, `small_settings` are its overrides."""
 
     name: str
-    few: tuple[str, ...] = ()
+    small_settings: tuple[str, ...] = ()
 
     @staticmethod
     def recipe(model):
@@ -113,7 +113,7 @@ class LearnedPrior:
 
     @property
     def overrides(self):
-        return ("model=vae", *BINARY, f"model/prior={self.name}", *self.few)
+        return ("model=vae", *BINARY, f"model/prior={self.name}", *self.small_settings)
 
     def model(self, d=2):
         torch.manual_seed(0)
@@ -207,7 +207,9 @@ class LearnedPrior:
     ):
         register_resolvers()
         with pytest.raises(ConfigError) as error:
-            read_command_line("train", [*arguments, f"model/prior={self.name}", *self.few])
+            read_command_line(
+                "train", [*arguments, f"model/prior={self.name}", *self.small_settings]
+            )
         (line,) = str(error.value).splitlines()
         assert re.search(fault, line), line
 
@@ -222,7 +224,7 @@ class LearnedPrior:
         resuming.check_same_bits(*self.overrides, place=(1, 2))
 
     @pytest.mark.slow
-    def test_every_command_works_with_the_prior(self, trained, unrendered, tmp_path):
+    def test_every_command_works_with_the_prior(self, trained, without_plot_files, tmp_path):
         folder = trained(*self.overrides, PANEL)
         (metrics,) = evaluate(
             [str(folder.path)], tmp_path, checkpoint="best", images=20, samples=200, seed=0

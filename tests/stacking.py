@@ -58,7 +58,7 @@ def flat(values, path=()):
         yield from flat(value, (*path, name))
 
 
-def check_alike(job, other, rel):
+def check_same_run(job, other, rel):
     """Check that two jobs have the same metrics, curves and checkpoints, up to rounding."""
     (metrics, curves, checkpoints), (known, other_curves, other_checkpoints) = map(
         records, (job, other)
@@ -93,7 +93,7 @@ def check_stacked(jobs, varied, rel):
         run_job(job)
     run_jobs(stacked, 64)
     for job, other in zip(stacked, alone, strict=True):
-        check_alike(job, other, rel)
+        check_same_run(job, other, rel)
 
 
 def check_left_alone(jobs, overrides, capsys, reason):

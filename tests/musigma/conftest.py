@@ -29,13 +29,13 @@ def jobs(compose_launch, tmp_path):
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
+def without_plots(monkeypatch):
     """Let evaluations make no plots, which take most of the time."""
     monkeypatch.setattr("musigma.commands.evaluate.plots_of", lambda *_: iter([]))
 
 
 @pytest.fixture
-def unrendered(monkeypatch):
+def without_plot_files(monkeypatch):
     """Let evaluations make plots but no files of them, which take most of the time."""
     empty = {"png": b"", "svg": b"<svg></svg>"}
     monkeypatch.setattr("musigma.plots.named.image_files", lambda figure: empty)

@@ -210,7 +210,7 @@ def test_a_package_that_is_not_trusted_is_not_imported(monkeypatch):
 
 
 @pytest.mark.slow
-def test_our_module_trains_on_foreign_data_and_is_evaluated(train, undrawn, tmp_path):
+def test_our_module_trains_on_foreign_data_and_is_evaluated(train, without_plots, tmp_path):
     done = train(*DATA, "model=vae", *SMALL)
     metrics = done.read_metrics()["metrics"]
     where = {"checkpoint": "best", "images": 4, "samples": 25, "seed": 0}

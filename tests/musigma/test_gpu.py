@@ -24,7 +24,7 @@ MODELS = sorted(path.stem for path in (PROJECT_ROOT / "configs" / "model").glob(
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_trains_on_a_gpu_and_evaluates_as_on_the_cpu(
-    model, run_here, undrawn, tmp_path
+    model, run_here, without_plots, tmp_path
 ):
     run = run_here(f"model={model}", GPU).path
     found = {}

@@ -288,7 +288,7 @@ def test_validation_test_and_checkpoint_use_the_same_averaged_weights(settings, 
     assert not torch.equal(best["state_dict"][name], best["current_model_state"][name])
 
 
-def test_evaluate_agrees_with_the_test_metrics_of_averaged_weights(trained, undrawn):
+def test_evaluate_agrees_with_the_test_metrics_of_averaged_weights(trained, without_plots):
     folder = trained(EMA, "++callbacks.ema.decay=0.8")
     (found,) = evaluate(
         [str(folder.path)], folder.path, checkpoint="best", images=2, samples=25, seed=0
@@ -325,7 +325,7 @@ def test_a_run_with_averaged_weights_resumes_from_the_raw_weights_to_the_same_bi
 # --- Lightning's own checkpoints ------------------------------------------------------------------
 
 
-def test_lightnings_best_checkpoint_is_tested_and_opened(run_here, undrawn, capsys):
+def test_lightnings_best_checkpoint_is_tested_and_opened(run_here, without_plots, capsys):
     folder = run_here(*THEIRS, "trainer.max_epochs=3", "++callbacks.theirs.mode=max")
     assert "testing the best checkpoint: epoch 1, step 5" in capsys.readouterr().out
     assert folder.read_metrics()["best"] == "checkpoints/epoch=0-step=5.ckpt"

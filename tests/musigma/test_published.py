@@ -59,7 +59,7 @@ def test_published_values_do_not_change_a_jobs_identity(compose_launch):
 
 
 @pytest.mark.slow
-def test_published_values_are_shown_beside_the_obtained_ones(trained, undrawn, capsys):
+def test_published_values_are_shown_beside_the_obtained_ones(trained, without_plots, capsys):
     folder = trained("model=stochastic_autoencoder", PUBLISHED)
     settings = {"checkpoint": "best", "images": 10, "samples": 25, "seed": 0}
     (metrics,) = evaluate([str(folder.path)], folder.path.parent, **settings)
@@ -85,7 +85,7 @@ def test_published_values_are_shown_beside_the_obtained_ones(trained, undrawn, c
 
 
 @pytest.mark.slow
-def test_without_published_values_the_page_has_no_such_list(trained, undrawn):
+def test_without_published_values_the_page_has_no_such_list(trained, without_plots):
     folder = trained("model=vae")
     settings = {"checkpoint": "best", "images": 10, "samples": 25, "seed": 0}
     (metrics,) = evaluate([str(folder.path)], folder.path.parent, **settings)

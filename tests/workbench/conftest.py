@@ -3,7 +3,7 @@
 import pytest
 
 from running import (  # noqa: F401
-    _alone,
+    _isolated,
     compose_launch,
     compose_small,
     only_run,

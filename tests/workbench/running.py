@@ -25,7 +25,7 @@ HERE = "/logs-of-the-test"
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch, tmp_path, tmp_path_factory):
+def _isolated(monkeypatch, tmp_path, tmp_path_factory):
     """Shield a test from settings of its environment, and keep temporary files in pytest's folder.
 
     Nothing waits for the disk: files of tests need not outlast a power failure.

@@ -46,7 +46,7 @@ def _measure(folder, **settings):
     return metrics
 
 
-def test_an_evaluation_is_written_reproducible_and_consistent(trained, undrawn):
+def test_an_evaluation_is_written_reproducible_and_consistent(trained, without_plots):
     folder = trained("model=vae", *BINARY)
     metrics = _measure(folder)
     assert metrics == json.loads((folder.path / "evaluation" / "metrics.json").read_text())
@@ -60,7 +60,7 @@ def test_an_evaluation_is_written_reproducible_and_consistent(trained, undrawn):
     assert _measure(folder, seed=1)["log_p"] != metrics["log_p"]
 
 
-def test_densities_are_also_reported_on_the_common_scale(trained, undrawn):
+def test_densities_are_also_reported_on_the_common_scale(trained, without_plots):
     metrics = _measure(trained("model=vae", "model.latent_dim=3"))
     for name in ("elbo", "log_p"):
         gain = metrics[f"{name}_unit"]["mean"] - metrics[name]["mean"]
@@ -87,7 +87,7 @@ def test_the_elbo_equals_the_one_that_training_reported(trained):
     ],
 )
 def test_metrics_without_meaning_are_left_out_with_a_reason(
-    run_here, unrendered, overrides, reason, capsys
+    run_here, without_plot_files, overrides, reason, capsys
 ):
     folder = run_here(*overrides)
     no_density = (
@@ -104,7 +104,7 @@ def test_metrics_without_meaning_are_left_out_with_a_reason(
     assert (folder.path / "figures" / "latent_plane.png").exists() == is_plane
 
 
-def test_metrics_equal_those_that_training_reported(trained, undrawn):
+def test_metrics_equal_those_that_training_reported(trained, without_plots):
     folder = trained("model=vae")
     metrics, reported = _measure(folder), folder.read_metrics()["metrics"]
     for name in ("l1", "mse", "distortion", "rate"):
@@ -120,7 +120,7 @@ def test_metrics_equal_those_that_training_reported(trained, undrawn):
 )
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
 def test_a_run_in_bf16_or_compiled_is_measured_like_a_plain_one(
-    overrides, run_here, trained, undrawn, monkeypatch
+    overrides, run_here, trained, without_plots, monkeypatch
 ):
     compile_ = torch.compile
     monkeypatch.setattr(torch, "compile", lambda f, **_: compile_(f, backend="eager"))

@@ -311,7 +311,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(resuming):
     resuming.check_same_bits(CONDITIONAL, place=(1, 2))
 
 
-def test_its_evaluation_reports_log_p_of_x_given_y(conditional, unrendered, capsys):
+def test_its_evaluation_reports_log_p_of_x_given_y(conditional, without_plot_files, capsys):
     settings = {"checkpoint": "best", "images": 10, "samples": 50, "seed": 0}
     (metrics,) = evaluate([str(conditional.path)], conditional.path.parent, **settings)
     reported = conditional.read_metrics()["metrics"]

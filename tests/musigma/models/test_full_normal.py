@@ -176,7 +176,7 @@ def test_objectives_work_except_those_for_independent_dimensions():
 
 
 @pytest.mark.slow
-def test_an_evaluation_leaves_out_metrics_for_diagonal_posteriors(trained, undrawn, tmp_path):
+def test_an_evaluation_leaves_out_metrics_for_diagonal_posteriors(trained, without_plots, tmp_path):
     folder = trained(*RUN)
     (found,) = evaluate(
         [str(folder.path)], tmp_path, checkpoint="best", images=5, samples=50, seed=0

@@ -272,7 +272,7 @@ def test_only_codes_of_the_first_layer_are_decoded():
 
 
 @pytest.mark.slow
-def test_a_run_is_evaluated_predicts_and_exports(trained, unrendered, tmp_path):
+def test_a_run_is_evaluated_predicts_and_exports(trained, without_plot_files, tmp_path):
     path = trained(*RUN).path
     (found,) = evaluate([str(path)], tmp_path, checkpoint="best", images=5, samples=50, seed=0)
     total = found["rate_1"]["mean"] + found["rate_2"]["mean"]

@@ -167,7 +167,7 @@ def test_without_zuko_the_config_is_refused_and_the_extra_named(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_run_is_evaluated_predicts_and_exports(trained, undrawn, tmp_path):
+def test_a_run_is_evaluated_predicts_and_exports(trained, without_plots, tmp_path):
     path = trained(*RUN).path
     (found,) = evaluate([str(path)], tmp_path, checkpoint="best", images=5, samples=50, seed=0)
     assert {"log_p", "log_p_exact"} <= found.keys()

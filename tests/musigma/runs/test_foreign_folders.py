@@ -76,7 +76,7 @@ def test_servers_and_folders_named_in_a_foreign_run_are_not_used(
     assert model.latent_dim == 2
 
 
-def test_places_given_by_the_user_are_used_and_remembered(trained, undrawn, tmp_path):
+def test_places_given_by_the_user_are_used_and_remembered(trained, without_plots, tmp_path):
     folder = trained()
     _edit(folder, root=str(tmp_path / "theirs"))
     with pytest.raises(RunError, match=r"even if it is the same: data\.root=\.\.\."):
@@ -86,7 +86,7 @@ def test_places_given_by_the_user_are_used_and_remembered(trained, undrawn, tmp_
     _evaluated(folder)
 
 
-def test_a_run_trained_here_may_use_its_own_places(run_here, undrawn, tmp_path):
+def test_a_run_trained_here_may_use_its_own_places(run_here, without_plots, tmp_path):
     folder = run_here(f"data.root={tmp_path}/mine")
     _evaluated(folder)
     load_run(folder.path).data.setup("test")

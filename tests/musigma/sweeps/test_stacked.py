@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from musigma.data.mnist import MNISTDataModule
-from stacking import SHORT, SMOOTH, check_alike, check_left_alone, check_stacked
+from stacking import SHORT, SMOOTH, check_left_alone, check_same_run, check_stacked
 from workbench.errors import DataError
 from workbench.stacked import training
 from workbench.stacked.launch import _obstacles, run_jobs
@@ -64,7 +64,7 @@ def test_a_stopped_stack_resumes_to_the_same_bits(jobs, monkeypatch, calls):
             run_jobs(stopped, 64)
     run_jobs(stopped, 64)
     for job, other in zip(stopped, whole, strict=True):
-        check_alike(job, other, 1e-6)
+        check_same_run(job, other, 1e-6)
 
 
 @pytest.mark.slow
@@ -78,7 +78,7 @@ def test_a_run_of_a_stack_can_be_resumed_alone(jobs, compose_launch):
     folder = stacked[0].parent / stacked[0].name
     launch = compose_launch(f"resume={folder}", "trainer.max_epochs=3")
     run(launch)
-    check_alike(stacked[0], longer, 1e-3)
+    check_same_run(stacked[0], longer, 1e-3)
 
 
 @pytest.mark.slow

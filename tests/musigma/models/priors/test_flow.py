@@ -68,7 +68,7 @@ def check_rates():
 @needs_zuko
 class TestFlow(LearnedPrior):
     name = "flow"
-    few = ("model.prior.transforms=2", "model.prior.hidden_sizes=[8]")
+    small_settings = ("model.prior.transforms=2", "model.prior.hidden_sizes=[8]")
     recipe = staticmethod(nonlinear)
 
 

@@ -79,12 +79,12 @@ def check_rates():
 
 class TestMixture(LearnedPrior):
     name = "mixture"
-    few = ("model.prior.components=3",)
+    small_settings = ("model.prior.components=3",)
     recipe = staticmethod(uneven)
 
     @pytest.mark.exhaustive
-    def test_every_command_works_with_it(self, trained, unrendered, tmp_path):
-        super().test_every_command_works_with_it(trained, unrendered, tmp_path)
+    def test_every_command_works_with_it(self, trained, without_plot_files, tmp_path):
+        super().test_every_command_works_with_it(trained, without_plot_files, tmp_path)
 
     @pytest.mark.exhaustive
     def test_it_is_swept_beside_the_standard_normal(self, small, tmp_path):

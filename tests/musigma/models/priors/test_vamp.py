@@ -102,7 +102,7 @@ def check_no_test_image_is_seen():
 
 class TestVamp(LearnedPrior):
     name = "vamp"
-    few = ("model.prior.components=20",)
+    small_settings = ("model.prior.components=20",)
     recipe = staticmethod(spread_out)
     uses_the_encoder = True
 
