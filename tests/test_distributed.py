@@ -74,8 +74,8 @@ def test_two_processes_train_to_the_weights_of_one(sweep, run_here, monkeypatch)
     monkeypatch.setattr("musigma.commands.evaluate.plots_of", lambda *_: iter([]))
     settings = {"checkpoint": "last", "images": 20, "samples": 25, "seed": 0}
     ours, theirs = evaluate([str(shared.path), str(alone.path)], shared.path, **settings)
-    for figure in ("distortion", "l1", "mse", "psnr"):
-        assert ours[figure] == pytest.approx(theirs[figure], rel=1e-4), figure
+    for metric in ("distortion", "l1", "mse", "psnr"):
+        assert ours[metric] == pytest.approx(theirs[metric], rel=1e-4), metric
 
 
 LOADERS = {

@@ -84,7 +84,7 @@ def test_a_folder_of_images_in_three_classes_trains_evaluates_and_reports(done):
     assert {"class_errors", "latent_scatter", "interpolations", "traversals"} <= _drawn(folder)
     page = (folder.parent / "report.html").read_text()
     assert "shapes 3 × 30 × 33 (files)" in page
-    assert "no picture:" not in page
+    assert "no plot:" not in page
 
 
 def test_codes_are_decoded_to_colour_images(done):
@@ -119,7 +119,7 @@ def test_images_without_classes_train_evaluate_and_report(name, done):
     assert {"interpolations", "worst_reconstructions"} <= drawn
     assert ("latent_scatter" in drawn) == (name == "2")
     assert "class_errors" not in drawn
-    assert "no picture:" not in (folder.parent / "report.html").read_text()
+    assert "no plot:" not in (folder.parent / "report.html").read_text()
 
 
 def test_an_unreadable_image_is_named_before_there_is_a_run_folder(tmp_path, compose_launch):

@@ -87,7 +87,7 @@ def test_panels_are_made_after_the_first_every_nth_and_the_last_epoch(run_here):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "pictures", "histograms"),
+    ("overrides", "panels", "histograms"),
     [
         pytest.param(
             "model=stochastic_autoencoder",
@@ -110,12 +110,10 @@ def test_panels_are_made_after_the_first_every_nth_and_the_last_epoch(run_here):
         ),
     ],
 )
-def test_panels_without_meaning_for_a_model_are_not_shown(
-    overrides, pictures, histograms, run_here
-):
+def test_panels_without_meaning_for_a_model_are_not_shown(overrides, panels, histograms, run_here):
     folder = run_here(*overrides.split(), "trainer.max_epochs=1", _panel())
     tags = _events(folder.path).Tags()
-    expected = {"reconstructions", *pictures.split()}
+    expected = {"reconstructions", *panels.split()}
     assert set(tags["images"]) == {f"val/{name}" for name in expected}
     assert set(tags["histograms"]) == {f"val/{name}" for name in histograms.split()}
 
@@ -132,9 +130,9 @@ def test_panels_without_meaning_for_a_model_are_not_shown(
     ],
 )
 def test_a_model_that_does_not_learn_has_the_same_panels_at_every_step(overrides, run_here):
-    pictures = _panels(run_here("model=vae", "optimizer.lr=0", _panel(), *overrides).path)
-    assert len(pictures) == 5
-    for tag, shown in pictures.items():
+    panels = _panels(run_here("model=vae", "optimizer.lr=0", _panel(), *overrides).path)
+    assert len(panels) == 5
+    for tag, shown in panels.items():
         assert [step for step, _ in shown] == [4, 9]
         assert len({png for _, png in shown}) == 1, tag
 

@@ -91,8 +91,8 @@ def test_the_hparams_tab_lists_differing_settings_first_and_has_the_test_metrics
     tab = backend.experiment_from_metadata(RequestContext(), "", True, runs, None)
     assert [info.name for info in tab.hparam_infos if info.differs] == ["model.objective.beta"]
     assert tab.hparam_infos[0].name == "model.objective.beta"
-    figures = {info.name.tag for info in tab.metric_infos}
-    assert {f"test/{n}" for n in ("loss", "distortion", "rate", "elbo", "l1", "mse")} <= figures
+    metrics = {info.name.tag for info in tab.metric_infos}
+    assert {f"test/{n}" for n in ("loss", "distortion", "rate", "elbo", "l1", "mse")} <= metrics
 
 
 def _layout(folder):

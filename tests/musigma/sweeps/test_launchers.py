@@ -66,8 +66,8 @@ def test_every_launcher_gives_the_same_metrics(launcher, plain, tmp_path):
     assert found.keys() == plain.keys()
     for name, run in plain.items():
         assert found[name]["status"] == "completed"
-        for figure, value in run["metrics"].items():
-            assert found[name]["metrics"][figure] == pytest.approx(value, rel=1e-5), (name, figure)
+        for metric, value in run["metrics"].items():
+            assert found[name]["metrics"][metric] == pytest.approx(value, rel=1e-5), (name, metric)
 
 
 @needs("optuna")

@@ -86,20 +86,20 @@ def synthetic_run(
         config["data"]["seed"] = settings["seed"]
     folder = RunFolder.create(parent, run_name)
     folder.write_config(config, [])
-    figures = {"elbo": elbo, "distortion": -elbo - 5, "rate": 5.0, "loss": -elbo / 784, "l1": 0.3}
+    values = {"elbo": elbo, "distortion": -elbo - 5, "rate": 5.0, "loss": -elbo / 784, "l1": 0.3}
     if status:
         folder.write_metrics(
             status=status,
             data_source=config["data"].get("source", "files"),
             error=error,
-            metrics=metrics or {f"{s}/{n}": v for s in ("val", "test") for n, v in figures.items()},
+            metrics=metrics or {f"{s}/{n}": v for s in ("val", "test") for n, v in values.items()},
             seconds=1.5,
         )
     if epochs:
         writer = EventFileWriter(str(folder.path))
         for epoch in range(epochs):
-            for figure, value in figures.items():
-                scalar = Summary.Value(tag=f"val/{figure}", simple_value=value / (1 + epoch))
+            for metric, value in values.items():
+                scalar = Summary.Value(tag=f"val/{metric}", simple_value=value / (1 + epoch))
                 summary = Summary(value=[scalar])
                 writer.add_event(Event(step=430 * epoch, wall_time=epoch, summary=summary))
         writer.close()
