@@ -215,7 +215,7 @@ def test_a_part_of_a_model_can_have_its_own_optimizer():
 
 
 class Undetached(LatentDiffusion):
-    """The mistake: what trains the diffusion model moves the encoder too."""
+    """Mistake: the loss of the diffusion model reaches the encoder."""
 
     def draw(self, x, noise, dataset_size=None):
         draw = super().draw(x, noise, dataset_size)
@@ -223,8 +223,8 @@ class Undetached(LatentDiffusion):
         return replace(draw, own_terms={"denoising": loss})
 
 
-class Paid(LatentDiffusion):
-    """The mistake: what trains the diffusion model counts in the loss."""
+class AddedToLoss(LatentDiffusion):
+    """Mistake: the loss of the diffusion model is added to the model's loss."""
 
     penalty_names = ("denoising",)
 
@@ -233,8 +233,8 @@ class Paid(LatentDiffusion):
         return replace(draw, own_terms={}, penalties=draw.own_terms)
 
 
-class Rivals(LatentDiffusion):
-    """The mistake: what trains one learner moves another."""
+class SharedLoss(LatentDiffusion):
+    """Mistake: the loss of one learner reaches the weights of another."""
 
     def learners(self):
         return {"diffusion.net.0": Adam, "diffusion.net.2": Adam}
@@ -244,8 +244,11 @@ class Rivals(LatentDiffusion):
     ("wrong", "reached"),
     [
         (Undetached, "denoising, which is for model.diffusion, reaches model.head"),
-        (Paid, "denoising, which is for the model, reaches model.diffusion"),
-        (Rivals, "denoising, which is for model.diffusion.net.0, reaches model.diffusion.net.2"),
+        (AddedToLoss, "denoising, which is for the model, reaches model.diffusion"),
+        (
+            SharedLoss,
+            "denoising, which is for model.diffusion.net.0, reaches model.diffusion.net.2",
+        ),
     ],
 )
 def test_a_term_that_reaches_another_optimizers_weights_is_refused(wrong, reached):
@@ -254,7 +257,7 @@ def test_a_term_that_reaches_another_optimizers_weights_is_refused(wrong, reache
 
 
 class OfTheBatch(ELBO):
-    """The mistake: a term is one number for the whole batch."""
+    """Mistake: a term is one number for the whole batch."""
 
     def __call__(self, draw, step):
         loss = super().__call__(draw, step)
@@ -262,7 +265,7 @@ class OfTheBatch(ELBO):
 
 
 class OfEachImage(ELBO):
-    """The mistake: the loss is one number for each image."""
+    """Mistake: the loss is one number for each image."""
 
     def __call__(self, draw, step):
         loss = super().__call__(draw, step)
@@ -338,7 +341,7 @@ def test_an_objective_can_encode_and_decode_again():
 
 
 class SameName(ELBO):
-    """The mistake: a term has the name of a metric that all models have."""
+    """Mistake: a term has the name of a metric that all models have."""
 
     def __call__(self, draw, step):
         loss = super().__call__(draw, step)
@@ -346,7 +349,7 @@ class SameName(ELBO):
 
 
 class SamePenalty(Autoencoder):
-    """The mistake: a penalty has the name of a term of the objective."""
+    """Mistake: a penalty has the name of a term of the objective."""
 
     penalty_names = ("rate",)
 

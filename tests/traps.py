@@ -1,4 +1,4 @@
-"""Tests that known mistakes are noticed by the checks of what they break."""
+"""Make tests that put known mistakes in place, which the checks must notice."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def trap_tests(traps):
     @pytest.mark.parametrize("trap", traps, ids=lambda f: f.__name__)
     def trap_is_caught(trap, monkeypatch):
         trap(monkeypatch)
-        # A check that expects an error, and sees none, raises the second one.
+        # `pytest.raises` in a check that sees no error raises `pytest.fail.Exception`.
         with pytest.raises((AssertionError, pytest.fail.Exception)):
             traps[trap]()
 

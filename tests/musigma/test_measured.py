@@ -398,7 +398,7 @@ def test_without_checkpoints_the_final_weights_are_measured_and_the_run_cannot_b
         load_run(folder.path)
 
 
-# --- what is logged -------------------------------------------------------------------------------
+# --- logging --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("batches", "steps"), [(1, [0, 1, 2, 3, 4]), (2, [0, 1, 2])])
@@ -485,7 +485,7 @@ def test_the_sanity_check_leaves_no_metrics_behind(run_here, monkeypatch):
     assert seen == 2 * [({}, {})]  # in the rehearsal and in the run
 
 
-# --- what cannot be measured, or is measured on a part --------------------------------------------
+# --- parts of the images, and files ---------------------------------------------------------------
 
 
 def test_metrics_of_a_part_of_the_images_are_labelled_as_such(run_here, capsys):

@@ -22,7 +22,7 @@ HOME = "lightning.pytorch.callbacks"
 
 
 def _job(compose_small, name, settings):
-    """A job with the callback; a progress bar replaces the one of the config."""
+    """The `Launch` of a run with the callback; a progress bar replaces that of the config."""
     launch = compose_small()
     if "ProgressBar" in name:
         del launch.config["callbacks"]["progress"]
