@@ -103,6 +103,11 @@ def test_settings_that_do_not_fit_together_are_reported(arguments, fault):
     assert any(fault in line for line in faults_of(*arguments))
 
 
+def test_a_choice_that_does_not_fit_is_named_as_it_was_typed():
+    (line,) = faults_of("model=vae", "model/likelihood=bernoulli")
+    assert line.endswith("(from model/likelihood=bernoulli)")
+
+
 def test_arguments_that_no_config_file_lists_can_be_set():
     given = ["optimizer.betas=[0.5,0.9]", "trainer.gradient_clip_val=1.0", "model.latent_dim=3"]
     (job,) = read_command_line("train", ["-m", "model=vae", *given, "seed=0"]).jobs

@@ -187,7 +187,7 @@ def test_a_stack_that_is_asked_to_stop_resumes_by_the_same_command(start_script,
     paths = [*(tmp_path / "logs/sweeps/s").glob("*/metrics.json")]
     assert {json.loads(path.read_text())["status"] for path in paths} == {"interrupted"}
     again = start_script(*arguments, "hydra/launcher=stacked").finish()
-    assert "2 is resumed" in again.stdout
+    assert "2 to be resumed" in again.stdout
     assert "epoch 1/40" not in again.stdout
     assert "epoch 40/40   2 runs" in again.stdout
     assert {json.loads(path.read_text())["status"] for path in paths} == {"completed"}
