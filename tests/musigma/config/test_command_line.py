@@ -223,7 +223,7 @@ def test_a_sweep_checks_all_its_jobs_first():
         ("evaluate", "checkpoint=null", "checkpoint=None: should be text"),
         ("evaluate", "device=gpu", "device='gpu': should be auto, cpu, cuda, cuda:1 (the second"),
         ("evaluate", "samples=3", "samples=3: should be 25 or more"),
-        ("evaluate", "-m", "--multirun is for scripts/train.py; scripts/evaluate.py does one"),
+        ("evaluate", "-m", "--multirun is for scripts/train.py only; leave it out"),
         ("export", "format=pickle", "format='pickle': should be 'torch' or 'onnx'"),
         ("predict", "task=draw", "task='draw': should be 'encode', 'decode', 'sample', 'recon"),
         ("predict", "offsets=[]", "offsets=[]: should have at least 1 item"),
