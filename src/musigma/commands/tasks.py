@@ -182,8 +182,8 @@ def check_fits(run: Run, count: int, setting: str) -> None:
     """Raise a ConfigError if a picture cannot hold that many images."""
     if count > (most := most_in_a_grid(run.model.image_shape)):
         raise ConfigError(
-            f"{setting}: a grid of images of this size holds at most {most:,}. Make fewer at "
-            "once, with another seed or other offsets each time."
+            f"{setting}: a grid of images of this size holds at most {most:,}; make the rest "
+            "with another command, with another seed or other offsets"
         )
 
 

@@ -37,7 +37,7 @@ class StopWhenNotFinite(L.Callback):
         if broken:
             raise RunError(
                 f"At step {trainer.global_step} the metrics of a batch were not finite: "
-                f"{', '.join(broken)}.\nThe last epoch's checkpoint is kept. Try a smaller "
+                f"{', '.join(broken)}.\nEarlier checkpoints are kept. Try a smaller "
                 "optimizer.lr, trainer.gradient_clip_val=0.01, or debug=anomaly to find the "
                 "operation, and look for NaN in the data."
             )

@@ -22,6 +22,8 @@ def source_of(place: str, composer: Composer, composed: Composed) -> str | None:
     configs = the_project().configs
     for override in reversed(composed.applied):
         key = key_of(override)
+        if "/" in key and key.replace("/", ".") == place:
+            return f"from {override}"
         sets = place == key or place.startswith(f"{key}.") or key.startswith(f"{place}.")
         # Skip an override that chooses a group's file: the file is the more precise source.
         if sets and not (configs / key).is_dir():

@@ -69,7 +69,7 @@ def _obstacles(config: dict[str, Any]) -> Iterator[str]:
     trainer = config["trainer"]
     for name, value in trainer.items():
         if name not in TRAINER and changes_metrics(f"trainer.{name}") and value is not None:
-            yield f"trainer.{name}={value}"
+            yield f"trainer.{name}={value} is set"
     if (trainer.get("devices"), trainer.get("precision", "32-true")) != (1, "32-true"):
         yield "trainer.devices is not 1, or trainer.precision not 32-true"
     if trainer.get("max_epochs", -1) < 1:

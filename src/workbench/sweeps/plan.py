@@ -21,7 +21,8 @@ def show_plan(jobs: Sequence[Launch]) -> list[str]:
     counts = Counter(states)
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
     print(f"sweep       {display_path(jobs[0].parent)}")
-    print(f"{f'{len(jobs)} jobs':<12}{summary}", flush=True)
+    plural = "" if len(jobs) == 1 else "s"
+    print(f"{f'{len(jobs)} job{plural}':<12}{summary}", flush=True)
     if set(counts) == {"new"}:
         return states
     names = [job.name for job in jobs]
@@ -33,14 +34,14 @@ def show_plan(jobs: Sequence[Launch]) -> list[str]:
 
 
 def state_of(job: Launch) -> str:
-    """A job's state: `new`, `done`, `running` (in another process), or how it is tried again."""
+    """A job's state: `new`, `done`, `running` elsewhere, `to be resumed` or `to be retried`."""
     path = job_path(job)
     if not path.exists():
         return "new"
     folder = RunFolder(path)
     status = status_of(folder, folder.read_metrics())
-    states = {"completed": "done", "failed": "failed before, tried again", "running": "running"}
-    return states.get(status, "is resumed")
+    states = {"completed": "done", "failed": "to be retried", "running": "running"}
+    return states.get(status, "to be resumed")
 
 
 def show_failures(jobs: Sequence[Launch]) -> int:

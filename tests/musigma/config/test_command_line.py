@@ -103,6 +103,11 @@ def test_settings_that_do_not_fit_together_are_reported(arguments, fault):
     assert any(fault in line for line in faults_of(*arguments))
 
 
+def test_a_choice_that_does_not_fit_is_named_as_it_was_typed():
+    (line,) = faults_of("model=vae", "model/likelihood=bernoulli")
+    assert line.endswith("(from model/likelihood=bernoulli)")
+
+
 def test_arguments_that_no_config_file_lists_can_be_set():
     given = ["optimizer.betas=[0.5,0.9]", "trainer.gradient_clip_val=1.0", "model.latent_dim=3"]
     (job,) = read_command_line("train", ["-m", "model=vae", *given, "seed=0"]).jobs
@@ -218,7 +223,7 @@ def test_a_sweep_checks_all_its_jobs_first():
         ("evaluate", "checkpoint=null", "checkpoint=None: should be text"),
         ("evaluate", "device=gpu", "device='gpu': should be auto, cpu, cuda, cuda:1 (the second"),
         ("evaluate", "samples=3", "samples=3: should be 25 or more"),
-        ("evaluate", "-m", "--multirun is for scripts/train.py; scripts/evaluate.py does one"),
+        ("evaluate", "-m", "--multirun is for scripts/train.py only; leave it out"),
         ("export", "format=pickle", "format='pickle': should be 'torch' or 'onnx'"),
         ("predict", "task=draw", "task='draw': should be 'encode', 'decode', 'sample', 'recon"),
         ("predict", "offsets=[]", "offsets=[]: should have at least 1 item"),

@@ -189,7 +189,7 @@ def test_a_stopped_stack_is_resumed_by_the_same_command(start_script, tmp_path, 
     paths = [*(tmp_path / "logs/sweeps/s").glob("*/metrics.json")]
     assert {json.loads(path.read_text())["status"] for path in paths} == {"interrupted"}
     again = start_script(*arguments, "hydra/launcher=stacked").finish()
-    assert "2 is resumed" in again.stdout
+    assert "2 to be resumed" in again.stdout
     assert "epoch 1/40" not in again.stdout
     assert "epoch 40/40   2 runs" in again.stdout
     assert {json.loads(path.read_text())["status"] for path in paths} == {"completed"}
