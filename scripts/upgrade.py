@@ -7,7 +7,6 @@ because changes made to it would be lost.
 """
 
 import argparse
-import difflib
 import re
 import subprocess
 import sys
@@ -131,19 +130,34 @@ def current_version(template: Path) -> str:
 def additions(current: str, newer: str, template: Path) -> list[str]:
     """The lines added to the changelog and to the dependencies, for printing."""
     lines = []
-    for path in ("CHANGELOG.md", "pyproject.toml"):
+    for path, title, added in (
+        ("CHANGELOG.md", "Changes", _new_entries),
+        ("pyproject.toml", "Copy into pyproject.toml", _new_dependencies),
+    ):
         before, after = (git("show", f"{c}:{path}", cwd=template) for c in (current, newer))
-        if path == "pyproject.toml":
-            before, after = ("\n".join(_dependencies(text)) for text in (before, after))
-        added = [
-            line[2:]
-            for line in difflib.ndiff(before.splitlines(), after.splitlines())
-            if line.startswith("+ ")
-        ]
-        if added:
-            title = "Changes" if path == "CHANGELOG.md" else "Copy into pyproject.toml"
-            lines += [f"{title}:", *(f"  {line}" for line in added), ""]
+        if new := added(before, after):
+            lines += [f"{title}:", *(f"  {line}" for line in new), ""]
     return lines
+
+
+def _new_entries(before: str, after: str) -> list[str]:
+    """The lines of a changelog that were not in it before, under their headings."""
+    known = set(before.splitlines())
+    lines: list[str] = []
+    headings: list[str] = []  # not yet printed; a deeper one begins with more #
+    for line in after.splitlines():
+        if line.startswith("##"):
+            headings = [h for h in headings if h.index(" ") < line.index(" ")] + [line]
+        elif line not in known:
+            lines += [*headings, line]
+            headings = []
+    return lines
+
+
+def _new_dependencies(before: str, after: str) -> list[str]:
+    """The dependencies of a `pyproject.toml` that were not in it before."""
+    known = _dependencies(before)
+    return [line for line in _dependencies(after) if line not in known]
 
 
 def _dependencies(text: str) -> list[str]:

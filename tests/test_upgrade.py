@@ -147,6 +147,19 @@ def test_an_upgrade_replaces_the_workbench_and_keeps_the_science(template, fork)
     assert (fork / "src" / "workbench" / "old.py").is_file()
 
 
+def test_new_entries_of_the_changelog_are_shown_under_their_headings(template, fork):
+    text = "# Changelog\n\n## 1\n\n### Added\n\n- The first.\n\n### Fixed\n\n#### Data\n\n- Old.\n"
+    commit(template, "sections", {"CHANGELOG.md": text, "src/workbench/new.py": ""})
+    git(fork, "pull", "--quiet", "--no-rebase", "--no-edit")
+    text = text.replace("- Old.", "- Old.\n- Newer.\n\n#### Speed\n\n- Faster.")
+    commit(template, "more", {"CHANGELOG.md": text, "src/workbench/new.py": "NEW = 1\n"})
+    done = upgrade(fork, template, "--no-check")
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.partition("Changes:\n")[2].partition("\n\n")[0].splitlines()
+    lines = ["## 1", "### Fixed", "#### Data", "- Newer.", "#### Speed", "- Faster."]
+    assert [line.strip() for line in shown] == lines
+
+
 def test_a_version_can_be_named(template, fork):
     first = git(template, "rev-parse", "HEAD")
     newer(template)
