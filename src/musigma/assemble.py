@@ -28,7 +28,7 @@ DEFAULT = "musigma.module.AutoencoderModule"
 
 
 def assemble(config: Config, data: ImageDataModule) -> L.LightningModule:
-    """The LightningModule of a run: an `AutoencoderModule`, or one of a class of the user.
+    """The LightningModule of a run: an `AutoencoderModule`, or one of a user's own class.
 
     Raises:
         ConfigError: if its parts do not fit together.
@@ -89,7 +89,7 @@ def adopt(config: Config, data: L.LightningDataModule) -> ImageDataModule:
 
 
 def unused(config: Config) -> dict[str, str]:
-    """Settings that a module of a class of the user ignores, with the reasons."""
+    """Settings that a module of a user's own class ignores, with the reasons."""
     name = (config.get("module") or {}).get("_target_", DEFAULT)
     if not is_foreign(find_class(name, "module")):
         return {}

@@ -242,7 +242,7 @@ def _left_out(metrics: Metrics) -> list[str]:
 
 def _show(rows: Sequence[Row], metrics: Metrics, about: RunDescription) -> None:
     """Print the metrics, what was left out, and the comparison with published values."""
-    title = f"{about.weights()}, data source: {metrics['data_source']}"
+    title = f"test metrics, data source: {metrics['data_source']}"
     print(wrapped(measured(metrics, about.weights())))
     cells = [(row.name, row.value, row.error, row.unit) for row in rows]
     show_table(title, ("", "value", "± over images", "unit"), cells)

@@ -316,7 +316,9 @@ def test_the_page_states_which_weights_it_shows_and_how_the_run_ended(copied, ca
     assert "The best checkpoint (epoch 3, step 1290) on 500 test images" in page
     assert "<td>epochs trained</td><td>7</td>" in page
     assert "was not completed, its status is failed: &lt;b&gt;of space" in page
-    assert "best checkpoint (epoch 3, step 1290), data source: sample" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "The best checkpoint (epoch 3, step 1290)" in said
+    assert "test metrics, data source: sample" in said
     assert _measure(copied, checkpoint="last")["epoch"] == 7
 
 
