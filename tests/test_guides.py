@@ -80,10 +80,10 @@ def own(copy):
 @pytest.mark.parametrize(
     "words",
     [
-        "photos 3 × 32 × 32, Unit pixels",
-        "images.npz, Unit pixels",
-        "images.npz, Standardize pixels",
-        "CIFAR10, Standardize pixels",
+        "photos 3 × 32 × 32, pixels: Unit",
+        "images.npz, pixels: Unit",
+        "images.npz, pixels: Standardize",
+        "CIFAR10, pixels: Standardize",
         "CodePenalty(weight=0.1)",
         "│ penalty ",
         "StudentT likelihood",
@@ -181,7 +181,7 @@ def test_the_guide_to_foreign_classes_works(tmp_path, monkeypatch):
     write_files(FOREIGN, root)
     steps = [small(line) for line in commands(FOREIGN) if line.startswith("python")]
     output = run_steps(steps, root)
-    assert "its model and optimizers are its own" in output
+    assert "with its own model and optimizers" in output
     assert re.search(r"^best +hidden=\d+: val/loss", output, re.M), output
     assert len([*(root / "logs" / "runs").glob("*/metrics.json")]) == 3
 

@@ -50,12 +50,12 @@ def describe_foreign(config: Mapping[str, Any], module: Any, data: Any) -> dict[
     settings = in_words(module, config["module"])
     return {
         "data": _describe_data(data),
-        "module": f"{settings}, {_count_parameters(module)}; its model and optimizers are its own",
+        "module": f"{settings}, {_count_parameters(module)}, with its own model and optimizers",
     }
 
 
 def _describe_data(data: Any) -> str:
-    pixels = f", {type(data.normalization).__name__} pixels" if data.known_shape else ""
+    pixels = f", pixels: {type(data.normalization).__name__}" if data.known_shape else ""
     streamed = ""
     if data.is_streamed:
         plural = "" if data.num_workers == 1 else "s"

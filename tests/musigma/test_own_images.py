@@ -74,7 +74,7 @@ def _drawn(folder):
 
 def test_a_folder_of_images_in_three_classes_trains_evaluates_and_reports(done):
     folder = done["folder"]
-    assert "shapes 3 × 30 × 33, Standardize pixels" in done[""]
+    assert "shapes 3 × 30 × 33, pixels: Standardize" in done[""]
     metrics = _metrics(folder)
     assert metrics["classes"]["k_means"]["clusters"] == 3
     gain = metrics["elbo_unit"]["mean"] - metrics["elbo"]["mean"]
