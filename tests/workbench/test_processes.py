@@ -81,13 +81,13 @@ def test_every_process_gathers_the_values_of_all():
 
 def test_a_single_process_gathers_its_own_value():
     assert Processes().gather("a") == ["a"]
-    with pytest.raises(ConfigError), Processes().failing_in_each():
+    with pytest.raises(ConfigError), Processes().failing_together():
         raise ConfigError("wrong")
 
 
 def test_an_error_in_some_processes_ends_all_and_is_reported_once():
     def work(processes):
-        with processes.failing_in_each():
+        with processes.failing_together():
             if processes.rank > 0:
                 raise ConfigError(f"rank {processes.rank} is wrong")
 
@@ -101,7 +101,7 @@ def test_an_error_in_some_processes_ends_all_and_is_reported_once():
 
 def test_an_interrupted_process_stops_the_others():
     def work(processes):
-        with processes.failing_in_each():
+        with processes.failing_together():
             if processes.rank == 2:
                 raise KeyboardInterrupt
 
