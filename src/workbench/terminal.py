@@ -9,7 +9,7 @@ from typing import Any
 class TerminalFile(io.FileIO):
     """A terminal to write to; once it is closed, what is written is lost without an error."""
 
-    def write(self, data: Any) -> int | None:
+    def write(self, data: Any, /) -> int:
         """Write bytes, and return how many."""
         try:
             return super().write(data)
