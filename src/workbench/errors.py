@@ -44,13 +44,14 @@ def leave_at_interrupts() -> None:
 
 
 def note_interrupts() -> None:
-    """Record Ctrl-C and SIGTERM, so that `plain_errors` recognizes exceptions that they caused.
+    """Record Ctrl-C, SIGTERM and SIGHUP, so that `plain_errors` recognizes their exceptions.
 
     An interrupted import may raise anything.
     """
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _note)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # as of SIGHUP under nohup
+                signal.signal(number, _note)
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.errors import leave_at_interrupts, note_interrupts, plain_errors
 from workbench.fewer_imports import import_torchmetrics
 from workbench.project import Project, hand_over
+from workbench.terminal import outlive_terminal
 
 HERE = "."
 """Hydra's run folder for a script that makes its own folder or needs none."""
@@ -41,6 +42,7 @@ def script(
 
         def main() -> None:
             leave_at_interrupts()
+            outlive_terminal()
             with plain_errors():
                 from workbench.config import hydra_adapter
                 from workbench.config.command_line import read_command_line

@@ -142,9 +142,9 @@ def test_every_problem_of_every_job_is_reported_once_with_its_override(tmp_path)
     [
         ("strategy=nope,auto", "trainer.strategy=nope: there is no such strategy"),
         ("accelerator=nope,cpu", "trainer.accelerator=nope: there are auto, gpu, cpu, "),
-        ("gradient_clip_algorithm=nope,norm", "trainer: `gradient_clip_algorithm` nope is invalid"),
-        ("max_time=nope,null", "trainer: `Timer(duration='nope')` is not a valid duration"),
-        ("profiler=nope,null", "trainer: When passing string value for the `profiler`"),
+        ("gradient_clip_algorithm=nope,norm", "trainer.gradient_clip_algorithm: `gradient_clip_"),
+        ("max_time=nope,null", "trainer.max_time: `Timer(duration='nope')` is not"),
+        ("profiler=nope,null", "trainer.profiler: When passing string value for the `profiler`"),
         ("limit_train_batches=0,1", "trainer.limit_train_batches=0: should be more than 0"),
         ("limit_train_batches=0.0,1", "trainer.limit_train_batches=0.0: should be more than 0"),
     ],

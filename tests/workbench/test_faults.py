@@ -1,5 +1,6 @@
 """Damage and mistakes around a run give one clear error and lose nothing that was written."""
 
+import errno
 import json
 import signal
 import sys
@@ -165,3 +166,15 @@ def test_a_run_folder_that_cannot_be_made_is_reported_without_a_traceback(argume
     assert done.stderr.startswith("\n/proc cannot be written: ")
     assert "Choose another place with " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_new_run_that_cannot_be_written_leaves_no_folder_and_is_not_to_be_resumed(
+    run_here, tmp_path, monkeypatch
+):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("workbench.training.run.record_start", full)
+    with pytest.raises(RunError, match="Free some space, or choose another place with log_dir"):
+        run_here()
+    assert not list(tmp_path.glob("logs/runs/*"))

@@ -11,7 +11,7 @@ from toy import PROJECT
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_a_signal_saves_a_checkpoint_and_the_printed_command_resumes_it(
     number, start_script, only_run
 ):

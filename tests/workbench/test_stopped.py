@@ -14,6 +14,9 @@ from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
 from workbench.training.run import run
 
+HANDLED = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+"""Not SIGHUP if the tests are run under nohup."""
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 
 
@@ -50,7 +53,7 @@ def _resume_and_compare(path, whole, compose_launch, monkeypatch):
     }
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", HANDLED)
 @pytest.mark.parametrize("where", ["test_step", "validation_step", "last_batch"])
 def test_a_run_stopped_after_training_resumes_with_only_what_is_left(
     where, number, run_here, trained, compose_launch, tmp_path, monkeypatch, capsys
@@ -75,3 +78,12 @@ def test_a_run_stopped_after_training_resumes_with_only_what_is_left(
     assert not list(path.glob("checkpoints/*.partial"))
     assert [signal.getsignal(n) for n in SIGNALS] == handlers
     _resume_and_compare(path, whole, compose_launch, monkeypatch)
+
+
+def test_a_run_under_nohup_does_not_stop_when_its_terminal_is_closed(run_here, monkeypatch):
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        _kill_at(monkeypatch, "training_step", signal.SIGHUP)
+        assert run_here().read_metrics()["status"] == "completed"
+    finally:
+        signal.signal(signal.SIGHUP, previous)

@@ -5,8 +5,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor, is_tensor
+from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from musigma.data.splits import NO_LABEL
@@ -82,7 +83,7 @@ def parts_of(batch: Any) -> tuple[Tensor, Any, Tensor | None]:
         x, y, row = batch
     elif isinstance(batch, Mapping) and "x" in batch:
         x, y = batch["x"], batch.get("y")
-        _warn_of_unused(*(n for n, v in batch.items() if n not in ("x", "y") and is_tensor(v)))
+        warn_of_unused(batch)
     elif isinstance(batch, Sequence) and 1 <= len(batch) <= 2:
         x, y = batch[0], batch[1] if len(batch) == 2 else None
     else:
@@ -92,9 +93,14 @@ def parts_of(batch: Any) -> tuple[Tensor, Any, Tensor | None]:
     return x, y, row
 
 
+def warn_of_unused(batch: Mapping[Any, Any]) -> None:
+    """Say once which tensors or arrays of a batch, or of an item of a data set, are not used."""
+    kinds = (Tensor, np.ndarray)
+    _warn_of(*(n for n, v in batch.items() if n not in ("x", "y") and isinstance(v, kinds)))
+
+
 @functools.cache
-def _warn_of_unused(*names: Any) -> None:
-    """Say once that a model is not given these tensors of a batch."""
+def _warn_of(*names: Any) -> None:
     if names:
         log.warning(
             "only x and y of a batch are used, not %s: pass what else your model or likelihood "

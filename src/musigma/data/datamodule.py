@@ -87,7 +87,8 @@ class ImageDataModule(L.LightningDataModule):
         for argument, value in (("mean", mean), ("std", std)):
             if isinstance(value, list) and len(value) != image_shape[0]:
                 raise ValueError(
-                    f"{argument} has {len(value)} numbers, and an image {image_shape[0]} channels"
+                    f"{argument} has {len(value)} numbers, and an image of image_shape "
+                    f"{list(image_shape)} {image_shape[0]} channels: give one number for each"
                 )
         self.name = type(self).__name__
         self.source = "files"

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from musigma.data.access import as_data_error
+from musigma.data.batch import warn_of_unused
 from musigma.data.datamodule import ImageDataModule
 from musigma.data.image_files import EIGHT_BITS, check_channels, scale_and_crop
 from musigma.data.iterable import IterableStream
@@ -144,10 +145,7 @@ class DatasetSource:
         Raises:
             DataError: if there is none, or it holds no image.
         """
-        if self.count:
-            self.read(0)
-            return
-        first = None
+        first = self._item(0) if self.count else None
         if self.is_iterable:
             prefix = f"{self.place}: item 0 cannot be read"
             with isolate_rng(include_cuda=False), as_data_error(prefix):
@@ -155,12 +153,16 @@ class DatasetSource:
         if first is None:
             raise DataError(f"{self.place}: {type(self.dataset).__name__} holds no images")
         self.convert(first, 0)
+        if isinstance(first, Mapping):
+            warn_of_unused(first)
 
     def read(self, row: int) -> tuple[Tensor, int]:
         """The image and the label of an item of a data set with indices."""
+        return self.convert(self._item(row), row)
+
+    def _item(self, row: int) -> Any:
         with as_data_error(f"{self.place}: item {row} cannot be read"):
-            item = self.dataset[row]
-        return self.convert(item, row)
+            return self.dataset[row]
 
     def convert(self, item: Any, row: int) -> tuple[Tensor, int]:
         """The image and the label of an item.

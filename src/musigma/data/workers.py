@@ -122,7 +122,8 @@ def _init_worker(_: int) -> None:
     which only their parent can end, and collecting it would copy its memory.
     """
     gc.freeze()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
+        signal.signal(number, signal.SIG_IGN)
     for number in (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])):
         signal.signal(number, signal.SIG_DFL)
     if sys.platform == "linux":

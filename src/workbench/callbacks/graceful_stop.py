@@ -15,7 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from workbench.callbacks.checkpoints import BestAndLast
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 REQUEUE = signal.SIGUSR2
 """Sent by submitit to a job whose time is up; its handler puts the job back into the queue."""
 
@@ -23,9 +23,11 @@ REQUEUE = signal.SIGUSR2
 class GracefulStop(Checkpoint):
     """On a signal, finishes the batch, saves `last.ckpt` and stops the run.
 
-    The signals are Ctrl-C, SIGTERM and SIGUSR1; Slurm sends the latter two before it ends a job.
-    A second Ctrl-C stops at once. SIGUSR2 is passed on to submitit, if that handles it, once the
-    checkpoint is saved. If one of several processes gets a signal, all stop after the same batch.
+    The signals are Ctrl-C, SIGTERM and SIGUSR1, of which Slurm sends the latter two before it ends
+    a job, and SIGHUP, sent when a terminal is closed; under `nohup` the process ignores that one,
+    and the run goes on. A second Ctrl-C stops at once. SIGUSR2 is passed on to submitit, if that
+    handles it, once the checkpoint is saved. If one of several processes gets a signal, all stop
+    after the same batch.
 
     It is a `Checkpoint` because Lightning calls those after all other callbacks, so that what these
     made of the batch, such as an average of the weights, is saved too.
@@ -110,7 +112,8 @@ class GracefulStop(Checkpoint):
     def _listen(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in (*SIGNALS, *([REQUEUE] if callable(signal.getsignal(REQUEUE)) else [])):
+        requeue = [REQUEUE] if callable(signal.getsignal(REQUEUE)) else []
+        for number in (*_not_ignored(), *requeue):
             self._previous.setdefault(number, signal.signal(number, self._handle))
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
@@ -131,9 +134,13 @@ def _are_connected() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
+def _not_ignored() -> list[signal.Signals]:
+    return [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Make SIGTERM and SIGUSR1 act like Ctrl-C, unless something else handles them."""
+    """Make SIGTERM, SIGUSR1 and SIGHUP act like Ctrl-C, unless something else handles them."""
     is_main = threading.current_thread() is threading.main_thread()
     numbers = [n for n in SIGNALS if is_main and signal.getsignal(n) == signal.SIG_DFL]
     for number in numbers:
@@ -153,12 +160,12 @@ def stoppable(trainer: L.Trainer, at_once: bool = False) -> Iterator[None]:
 
     Args:
         trainer: the trainer that works meanwhile.
-        at_once: make SIGTERM and SIGUSR1 raise KeyboardInterrupt too.
+        at_once: make SIGTERM, SIGUSR1 and SIGHUP raise KeyboardInterrupt too.
     """
     is_main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in (*SIGNALS, REQUEUE) if is_main}
     if at_once:
-        for number in set(SIGNALS) & handlers.keys():
+        for number in set(_not_ignored()) & handlers.keys():
             signal.signal(number, _interrupt)
     try:
         yield

@@ -1,7 +1,7 @@
 """Check jobs before the first of them starts, and collect all problems at once."""
 
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
@@ -123,8 +123,10 @@ class Checks:
             if unresolved.get(name) == ""
         ]
         if resumes := bool(unresolved.get("resume")):
-            found += _refuse_folder(composed)
+            found += _refuse_typed(composed, {"hydra.run.": "a run that is resumed has its folder"})
         if number is None:
+            if self.script == "train":
+                found += _refuse_typed(composed, {"sweep=": "it names a sweep, which -m asks for"})
             if hydra_adapter.is_sweep(config.hydra):
                 found.append(Problem("hydra.mode", "=MULTIRUN: type -m instead"))
             found += [] if found else refuse(composed.applied, SWEEP_ONLY)
@@ -170,7 +172,7 @@ class Checks:
             chosen = composed.config.hydra.runtime.choices[problem.place]
             file = shorten_path(find_file(f"{problem.place}/{chosen}", composed.choices))
             return f"{file}: should begin with the line `# @package _global_`"
-        source = source_of(problem.place, self.composer, composed)
+        source = source_of(problem, self.composer, composed)
         return f"{problem}  ({source})" if source else str(problem)
 
     def _check_rules(self, unresolved: Config, config: DictConfig) -> tuple[list[Problem], Config]:
@@ -181,13 +183,12 @@ class Checks:
         return self._rules.check(unresolved, config)
 
 
-def _refuse_folder(composed: Composed) -> list[Problem]:
-    """Refuse a folder for a run that is resumed, except in the processes that Lightning starts."""
+def _refuse_typed(composed: Composed, refused: Mapping[str, str]) -> list[Problem]:
+    """Refuse overrides that were typed: the processes that Lightning starts are given those too."""
     from workbench.child_processes import folder_to_join  # imports torch
 
-    if folder_to_join():
-        return []
-    return refuse(composed.applied, {"hydra.run.": "a run that is resumed has its folder"})
+    problems = refuse(composed.applied, refused)
+    return [] if problems and folder_to_join() else problems
 
 
 def _is_of_hydra(override: str) -> bool:

@@ -1,6 +1,5 @@
 """Check that the parts of a run fit one another, before it starts."""
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -12,19 +11,14 @@ from torch.nn.parameter import is_lazy
 from workbench.callbacks import BestAndLast
 from workbench.config.build import build_callbacks, build_data, build_module
 from workbench.config.places import outside
-from workbench.config.problem import Problem
+from workbench.config.problem import Problem, problems_of
 from workbench.config.schedule_rules import (
     check_monitor_of_schedule,
     check_schedule,
     no_such_metric,
     schedule_in,
 )
-from workbench.config.trainer_rules import (
-    check_precision,
-    check_profiler,
-    check_strategy,
-    check_trainer,
-)
+from workbench.config.trainer_rules import problems_of_trainer
 from workbench.errors import ConfigError
 from workbench.foreign import is_foreign
 from workbench.module import reports_of
@@ -51,39 +45,38 @@ class TrialBatch(NamedTuple):
 def find_misfits(
     config: dict[str, Any], trials: dict[str, TrialBatch] | None = None, *, is_new: bool = False
 ) -> Iterator[Problem]:
-    """Find the first part of a run that does not fit the others.
+    """Find settings that do not fit: all that can be checked alone, else the first of the others.
 
     Args:
         config: resolved.
         trials: a cache of what small modules report, by their shapes.
         is_new: whether the run is a new one, to which `init_from` applies.
     """
-    try:
-        trainer = config["trainer"]
-        check_strategy(trainer.get("strategy"))
-        check_precision(trainer.get("precision"), trainer.get("accelerator", "auto"))
-        check_profiler(trainer.get("profiler"))
-        check_trainer(trainer)
-        check_written_places(config)
-        the_project().rules(config)
-        data = build_data(config)
-        trial = _try_batch(config, data, {} if trials is None else trials, is_new)
-        check_schedule(config)
-        callbacks = build_callbacks(config)
-        if trial is None:  # the rehearsal checks the rest
-            return
-        examples, terms, settings = trial
-        measured = {f"{stage}/{name}" for stage in ("train", "val", "test") for name in terms}
-        others = (*settings, "lr", f"{examples}_per_second")
-        reported = measured | {f"train/{name}" for name in others}
-        if (monitor := config.get("monitor")) and monitor not in terms:
-            raise ConfigError(f"monitor={monitor}: {no_such_metric(terms)}")
-        check_monitors(callbacks, reported)
-        check_monitor_of_schedule(config, reported)
-        check_optimized(config, measured)
-    except ConfigError as error:
-        place, message = re.split(r"(?=[:=])", str(error), maxsplit=1)
-        yield Problem(place, message)
+    problems = [
+        *problems_of_trainer(config["trainer"]),
+        *problems_of(lambda: check_written_places(config)),
+        *problems_of(lambda: the_project().rules(config)),
+    ]
+    trials = {} if trials is None else trials
+    yield from problems or problems_of(lambda: _check_parts(config, trials, is_new))
+
+
+def _check_parts(config: dict[str, Any], trials: dict[str, TrialBatch], is_new: bool) -> None:
+    data = build_data(config)
+    trial = _try_batch(config, data, trials, is_new)
+    check_schedule(config)
+    callbacks = build_callbacks(config)
+    if trial is None:  # the rehearsal checks the rest
+        return
+    examples, terms, settings = trial
+    measured = {f"{stage}/{name}" for stage in ("train", "val", "test") for name in terms}
+    others = (*settings, "lr", f"{examples}_per_second")
+    reported = measured | {f"train/{name}" for name in others}
+    if (monitor := config.get("monitor")) and monitor not in terms:
+        raise ConfigError(f"monitor={monitor}: {no_such_metric(terms)}")
+    check_monitors(callbacks, reported)
+    check_monitor_of_schedule(config, reported)
+    check_optimized(config, measured)
 
 
 def _try_batch(

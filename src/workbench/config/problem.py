@@ -1,6 +1,10 @@
 """A problem found in a config."""
 
+import re
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
+
+from workbench.errors import ConfigError
 
 
 class Problem(NamedTuple):
@@ -16,3 +20,12 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.place}{self.message}"
+
+
+def problems_of(check: Callable[[], object]) -> Iterator[Problem]:
+    """The problem that a check raises as a ConfigError, if any."""
+    try:
+        check()
+    except ConfigError as error:
+        place, message = re.split(r"(?=[:=])", str(error), maxsplit=1)
+        yield Problem(place, message)

@@ -1,5 +1,6 @@
 """Find the override or the config file that a setting comes from."""
 
+import re
 from typing import Any
 
 import yaml
@@ -7,24 +8,29 @@ import yaml
 from workbench.config import hydra_adapter
 from workbench.config.compose import Composed, Composer
 from workbench.config.locate import key_of, shorten_path
+from workbench.config.problem import Problem
 from workbench.project import the_project
 
 
-def source_of(place: str, composer: Composer, composed: Composed) -> str | None:
-    """The override or file that set a setting last, for messages; None if it is not known.
+def source_of(problem: Problem, composer: Composer, composed: Composed) -> str | None:
+    """The override or file that set a wrong setting last, for messages; None if it is not known.
+
+    For a problem of a whole group, it is the last setting inside it that the message names.
 
     Args:
-        place: the dotted name of the setting; if nothing sets it, the source of the `_target_`
-            that it is an argument of.
+        problem: its place is the dotted name of the setting; if nothing sets it, the source is that
+            of the `_target_` that it is an argument of.
         composer: composed the config.
         composed: the config and its overrides.
     """
-    configs = the_project().configs
+    place, configs = problem.place, the_project().configs
+    named = set(re.findall(r"\w+", problem.message))
     for override in reversed(composed.applied):
         key = key_of(override)
         if "/" in key and key.replace("/", ".") == place:
             return f"from {override}"
-        sets = place == key or place.startswith(f"{key}.") or key.startswith(f"{place}.")
+        is_inside = key.startswith(f"{place}.") and key.rpartition(".")[2] in named
+        sets = place == key or place.startswith(f"{key}.") or is_inside
         # Skip an override that chooses a group's file: the file is the more precise source.
         if sets and not (configs / key).is_dir():
             group = key.replace(".", "/")

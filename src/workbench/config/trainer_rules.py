@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import lightning as L
@@ -21,6 +21,7 @@ from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from workbench.child_processes import folder_to_join
 from workbench.config.blame import blaming
 from workbench.config.instantiate import instantiate
+from workbench.config.problem import Problem, problems_of
 from workbench.console import silenced
 from workbench.errors import ConfigError
 from workbench.processes import Processes
@@ -53,23 +54,57 @@ def check_precision(precision: str | int | None, device: str) -> None:
         )
 
 
-def check_trainer(trainer: Mapping[str, Any]) -> None:
-    """Check the settings that do not depend on the machine, which may be a cluster's.
+def problems_of_trainer(trainer: Mapping[str, Any]) -> Iterator[Problem]:
+    """All wrong settings that do not depend on the machine, which may be a cluster's."""
+    accelerator = trainer.get("accelerator", "auto")
+    found = [
+        *problems_of(lambda: check_accelerator(accelerator)),
+        *problems_of(lambda: check_strategy(trainer.get("strategy"))),
+        *problems_of(lambda: check_precision(trainer.get("precision"), accelerator)),
+        *problems_of(lambda: check_profiler(trainer.get("profiler"))),
+    ]
+    yield from found
+    known = {*MACHINE_SETTINGS, *ONE_PROCESS, *(problem.place.split(".")[1] for problem in found)}
+    settings = {k: v for k, v in trainer.items() if k not in known}
+    if (key := repr(settings)) not in _accepted:
+        refused = [*_refused(settings)]
+        yield from refused
+        if not refused:
+            _accepted.add(key)
+
+
+def _refused(settings: Mapping[str, Any]) -> Iterator[Problem]:
+    """The settings that Lightning refuses; `trainer` for a fault of several together."""
+    while problem := next(_refusal(settings), None):
+        each = {name: {"_target_": settings["_target_"], name: settings[name]} for name in settings}
+        wrong = [name for name, alone in each.items() if problem in _refusal(alone)]
+        if not wrong or "_target_" in wrong:
+            yield problem
+            return
+        place = f"trainer.{wrong[0]}" if problem.place == "trainer" else problem.place
+        yield Problem(place, problem.message)
+        settings = {name: value for name, value in settings.items() if name != wrong[0]}
+
+
+def _refusal(settings: Mapping[str, Any]) -> Iterator[Problem]:
+    def make() -> None:
+        with blaming("trainer"), silenced():
+            plugins = [LightningEnvironment()]  # or Lightning would join a launcher's processes
+            given = {**settings, **ONE_PROCESS}
+            instantiate(given, L.Trainer, "trainer", plugins=plugins, **WITHOUT_FILES)
+
+    return problems_of(make)
+
+
+def check_accelerator(accelerator: Any) -> None:
+    """Check that a kind of device exists.
 
     Raises:
-        ConfigError: for a setting that Lightning refuses.
+        ConfigError: for an unknown one.
     """
-    accelerator = trainer.get("accelerator", "auto")
     known = ["auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators())]
     if isinstance(accelerator, str) and accelerator not in known:
         raise ConfigError(f"trainer.accelerator={accelerator}: there are {', '.join(known)}")
-    settings = {k: v for k, v in trainer.items() if k not in MACHINE_SETTINGS}
-    settings |= ONE_PROCESS
-    if (key := repr(settings)) not in _accepted:
-        with blaming("trainer"), silenced():
-            plugins = [LightningEnvironment()]  # or Lightning would join a launcher's processes
-            instantiate(settings, L.Trainer, "trainer", plugins=plugins, **WITHOUT_FILES)
-        _accepted.add(key)
 
 
 def check_strategy(strategy: Any) -> None:

@@ -4,7 +4,7 @@ import logging
 import shlex
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from workbench.errors import RunError
@@ -14,10 +14,14 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def recorded(folder: RunFolder) -> Iterator[None]:
+def recorded(folder: RunFolder, is_discarded: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Write `train.log`, and into `metrics.json` how the run ended and how long it took.
 
     The seconds of a resumed run are those of all its parts.
+
+    Args:
+        folder: of the run.
+        is_discarded: whether the caller removes the folder after an error.
 
     Raises:
         RunError: if the folder could not be written; files written before are intact.
@@ -49,10 +53,11 @@ def recorded(folder: RunFolder) -> Iterator[None]:
             text = f"Failed: {error}"
             log_file.handle(log.makeRecord(log.name, logging.ERROR, "", 0, text, (), None))
             if isinstance(error, OSError):
-                raise RunError(
-                    f"{folder.path} could not be written: {error}\n"
-                    f"Files written before are intact. Free some space, then: {resume}"
-                ) from error
+                advice = f"Files written before are intact. Free some space, then: {resume}"
+                if is_discarded():
+                    advice = "Free some space, or choose another place with log_dir=..."
+                message = f"{folder.path} could not be written: {error}\n{advice}"
+                raise RunError(message) from error
             raise
         finally:
             with suppress(OSError):

@@ -1,6 +1,7 @@
 """The story of one run, from its config to its results."""
 
 import math
+from collections.abc import Callable
 
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -50,10 +51,14 @@ def run(
             pruning = Pruning(launch.config["optimized_metric"], judge)
             trainer.callbacks.append(pruning)  # type: ignore[attr-defined]
         is_new = folder is None and launch.config["resume"] is None and trainer.is_global_zero
+
+        def is_discarded() -> bool:
+            return is_new and not trainer.global_step
+
         try:
-            return _run(launch, prepared)
+            return _run(launch, prepared, is_discarded)
         except UserError:
-            if is_new and not trainer.global_step:
+            if is_discarded():
                 prepared.folder.discard()
             raise
 
@@ -69,13 +74,13 @@ def _is_single(launch: Launch) -> bool:
     return launch.in_sweep or (is_small and isinstance(launcher(), SLURMEnvironment))
 
 
-def _run(launch: Launch, prepared: PreparedRun) -> float | None:
+def _run(launch: Launch, prepared: PreparedRun, is_discarded: Callable[[], bool]) -> float | None:
     config, folder, data, module, trainer, resume_from, _ = prepared
     meanings = the_project().meanings(config, module, data)
     is_first, joined = trainer.is_global_zero, folder_to_join() is not None
     with (
         children_run_job(folder.path, launch.overrides),
-        recorded(folder) if is_first else ending_silently(joined=joined),
+        recorded(folder, is_discarded) if is_first else ending_silently(joined=joined),
         open_trackers(trainer.loggers) as tracked_runs,
     ):
         if is_first:

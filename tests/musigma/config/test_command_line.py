@@ -294,3 +294,23 @@ def test_a_plugins_config_is_valid_or_the_missing_extra_is_named(argument, plugi
     else:
         (line,) = faults_of(*command)
         assert line.endswith(f"needs an extra that is not installed: pip install -e '.[{extra}]'")
+
+
+def test_a_fault_of_a_whole_group_is_blamed_on_the_setting_inside_it_that_it_names():
+    fake = ["data=dataset", "data.dataset._target_=torchvision.datasets.FakeData", "data.std=0.5"]
+    (line,) = faults_of(*fake, "data.mean=[0.5]", "data.batch_size=64")
+    assert line.startswith("data: mean has 1 numbers, and an image of image_shape [3, 64, 64] 3 ")
+    assert line.endswith("(from data.mean=[0.5])")
+    (line,) = faults_of(*fake, "data.normalization=standardize", "data.val_size=0.2")
+    assert line.endswith("(from data.normalization=standardize)")
+    (line,) = faults_of("optimizer.lr=-1", "optimizer.eps=0.1")
+    assert "(from optimizer.eps" not in line
+
+
+def test_all_faults_of_the_trainer_are_reported_each_with_its_setting():
+    wrong = ["strategy=x", "accelerator=y", "gradient_clip_algorithm=z", "max_time=w"]
+    right = ["check_val_every_n_epoch=null", "val_check_interval=2"]
+    lines = faults_of(*(f"trainer.{setting}" for setting in (*wrong, *right)))
+    assert {line.rpartition("  (from trainer.")[2] for line in lines} == {f"{w})" for w in wrong}
+    for line in lines:
+        assert line.startswith("trainer." + line.rpartition("trainer.")[2].partition("=")[0])

@@ -215,3 +215,10 @@ def test_a_process_started_by_lightning_may_have_lightnings_job_name(monkeypatch
     assert "hydra.job.name" in _fault("hydra.job.name=train_ddp_process_1")
     monkeypatch.setenv("LOCAL_RANK", "1")
     read_command_line("train", ["hydra.job.name=train_ddp_process_1", "hydra.output_subdir=null"])
+
+
+def test_the_name_of_a_sweep_is_refused_without_m(monkeypatch):
+    assert "as it names a sweep, which -m asks for; leave it out" in _fault("sweep=mine")
+    monkeypatch.setenv("LOCAL_RANK", "1")  # a process that Lightning has started for a job
+    monkeypatch.setenv("WORKBENCH_RUN_FOLDER", "x")
+    assert read_command_line("train", ["sweep=mine"]).composed.sweep == "mine"

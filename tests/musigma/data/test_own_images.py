@@ -1,5 +1,6 @@
 """Image folders and tensor files as data sets."""
 
+import logging
 import os
 from types import SimpleNamespace
 
@@ -241,7 +242,7 @@ def test_image_files_have_one_channel_or_three(tmp_path):
     [
         ({"normalization": "standardize"}, "standardize needs the mean and std"),
         ({"normalization": "standardize", "mean": 0.5}, "standardize needs the mean and std"),
-        ({"mean": [0.5, 0.5], "std": 0.2}, "mean has 2 numbers, and an image 3 channels"),
+        ({"mean": [0.5, 0.5], "std": 0.2}, "mean has 2 numbers, and an image of image_shape"),
         ({"mean": 0.5, "std": [0.2, 0.2, 0.0]}, "std"),
         ({"image_shape": (3, 0, 4)}, "image_shape.1\n  Input should be greater"),
         ({"val_size": 1.5}, "val_size"),
@@ -499,3 +500,11 @@ def test_an_item_without_the_key_of_its_image_is_reported():
     data = DatasetDataModule(dataset=lambda: items, image_shape=SHAPE)
     with pytest.raises(DataError, match="item 0 has the keys image, target, and should have its"):
         data.prepare_data()
+
+
+def test_arrays_of_an_item_that_are_not_used_are_named(caplog):
+    items = [{"x": GREYS[0], "depth": np.zeros(3), "file": "1.png"}] * 3
+    with caplog.at_level(logging.WARNING):
+        DatasetDataModule(dataset=lambda: items, image_shape=SHAPE).prepare_data()
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert "x and y of a batch are used, not depth: " in said
