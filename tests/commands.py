@@ -6,8 +6,8 @@ import re
 import shlex
 import shutil
 
-from fork_server import python
 from musigma.paths import PROJECT_ROOT
+from script_server import python
 
 RUNNER = """
 import json, runpy, subprocess, sys
@@ -52,7 +52,7 @@ _named.image_files = lambda figure: {"png": b"", "svg": b"<svg></svg>"}
 """Code step that makes plots but no files of them: these take most of an evaluation."""
 
 PYTEST = ("-m", "pytest", "-q", "-W", "ignore::pytest.PytestAssertRewriteWarning")
-"""Arguments of `fork_server.python`: Hydra, a pytest plugin too, is imported there already."""
+"""Arguments of `script_server.python`: Hydra, a pytest plugin too, is imported there already."""
 
 
 def script(command):

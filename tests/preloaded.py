@@ -1,4 +1,4 @@
-"""Import the science and read the data once, for the processes of `workbench/fork_server.py`."""
+"""Import the science and read the data once, for the processes of `workbench/script_server.py`."""
 
 import gc
 

@@ -11,7 +11,6 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from fork_server import python
 from musigma.commands.evaluate import evaluate
 from musigma.commands.export import export_run
 from musigma.commands.predict import predict
@@ -22,6 +21,7 @@ from musigma.module import AutoencoderModule
 from musigma.objectives import Reconstruction
 from musigma.objectives.likelihoods import Laplace
 from objectives import FUNCTIONS
+from script_server import python
 from workbench.config.build import build_data, build_module
 from workbench.config.command_line import read_command_line
 from workbench.config.resolvers import register_resolvers

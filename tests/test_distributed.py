@@ -5,9 +5,9 @@ import os
 import pytest
 import torch
 
-from fork_server import TESTS, python
 from musigma.callbacks import BestAndLast
 from musigma.commands.evaluate import evaluate
+from script_server import TESTS, python
 from shapes import coloured_shapes, write_folder
 from small import SMALL
 from workbench.config.build import build_data, build_module

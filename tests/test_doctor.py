@@ -12,10 +12,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from fork_server import python
 from musigma.data.checks import data_sets
 from musigma.data.idx import FILES, SHAPES
 from musigma.paths import PROJECT_ROOT
+from script_server import python
 from workbench import doctor, project
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from commands import PYTEST, run_steps
-from fork_server import python
 from musigma.paths import PROJECT_ROOT
+from script_server import python
 from small import SMALL
 
 pytestmark = pytest.mark.slow

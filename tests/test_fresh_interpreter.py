@@ -1,6 +1,6 @@
 """Each script once in a fresh interpreter, as a user types it.
 
-Other tests run scripts in forked processes (`fork_server.py`); the doctor is in `test_doctor.py`.
+Other tests run scripts in forked processes (`script_server.py`); the doctor is in `test_doctor.py`.
 """
 
 import json

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from fork_server import python
+from script_server import python
 from small import SMALL
 from workbench.runs.resume import newest_checkpoint
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from fork_server import ROOT, Started
+from script_server import ROOT, Started
 from small import SMALL
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint

@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from commands import PYTEST
-from fork_server import python
 from musigma.paths import PROJECT_ROOT
+from script_server import python
 from without import texts_without
 from zoo import belongings, uses_of, zoo
 

@@ -4,8 +4,8 @@ import pytest
 
 from benchmarking import tables
 from benchmarking.race import Epoch, Row, race
-from fork_server import server
 from musigma.project import PROJECT
+from script_server import server
 from workbench.config import hydra_adapter
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from curves import scalars_of
-from fork_server import server
+from script_server import server
 from workbench.project import hand_over, the_project
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint

@@ -1,4 +1,4 @@
-"""Import the machinery once, for the processes of `fork_server.py`."""
+"""Import the machinery once, for the processes of `script_server.py`."""
 
 # ruff: noqa: E402
 import gc

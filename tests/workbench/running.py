@@ -1,7 +1,7 @@
 """Fixtures that run the project's jobs; each `conftest.py` imports them.
 
 `run_here` does what `scripts/train.py` does, in this process; `run_script` runs the script itself,
-in a process of its own (`fork_server.py`). A test that only needs a finished run uses `trained`.
+in a process of its own (`script_server.py`). A test that only needs a finished run uses `trained`.
 The fixture `small`, which a `conftest.py` defines, holds the overrides of a short run.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from fork_server import Started
+from script_server import Started
 from workbench.project import the_project
 
 HERE = "/logs-of-the-test"

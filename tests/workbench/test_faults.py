@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fork_server import Started
+from script_server import Started
 from workbench.config.quoting import quote
 from workbench.errors import ConfigError, DataError, RunError
 from workbench.runs.folder import RunFolder

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from fork_server import python
+from script_server import python
 from toy import PROJECT
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,6 @@ import torch
 import yaml
 from matplotlib.figure import Figure
 
-from fork_server import Started, python
 from musigma.commands.evaluate import evaluate
 from musigma.commands.export import export_run
 from musigma.commands.measure import measure
@@ -25,6 +24,7 @@ from musigma.models import MLP, Autoencoder
 from musigma.objectives.likelihoods import Laplace
 from musigma.pages.run import rows_of
 from musigma.plots.named import NamedPlot, plot_files
+from script_server import Started, python
 from workbench.errors import ConfigError, RunError
 from workbench.runs.evaluation import finite
 from workbench.runs.folder import RunFolder

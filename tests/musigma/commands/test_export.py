@@ -12,12 +12,12 @@ from torch import nn
 from torch.testing import assert_close
 
 import musigma
-from fork_server import python
 from musigma.commands import export
 from musigma.commands.export import export_run
 from musigma.loading import Run, load_run
 from musigma.models import MLP, Autoencoder, Conv
 from musigma.objectives.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian, Laplace
+from script_server import python
 from workbench.errors import RunError
 from workbench.runs.weights import load_weights
 

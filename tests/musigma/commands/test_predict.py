@@ -13,9 +13,9 @@ import yaml
 from PIL import Image
 
 import musigma
-from fork_server import python
 from musigma.commands.predict import predict
 from musigma.paths import PROJECT_ROOT
+from script_server import python
 from workbench.errors import ConfigError, DataError, RunError
 from workbench.runs.folder import RunFolder
 

@@ -4,8 +4,8 @@ import pytest
 
 from extras import is_here, needs
 from faults import faults_of
-from fork_server import python
 from musigma.paths import CONFIGS
+from script_server import python
 from workbench.config.command_line import read_command_line
 from workbench.config.resolvers import register_resolvers
 

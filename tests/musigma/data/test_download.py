@@ -9,11 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from torchvision.datasets import MNIST
 
-from fork_server import server as fork_server
 from musigma.data import idx
 from musigma.data.download import download, missing_files
 from musigma.data.idx import FILES, check_raw_files
 from musigma.data.mnist import MNISTDataModule
+from script_server import server as script_server
 from workbench.errors import DataError
 
 
@@ -233,7 +233,7 @@ def test_two_processes_download_once_and_share_the_files(server, resources, publ
     requests.clear()
     arguments = (resources, published, tmp_path, f"{address}/")
     processes = [
-        fork_server().Process(target=_download_in_a_process, args=arguments) for _ in range(2)
+        script_server().Process(target=_download_in_a_process, args=arguments) for _ in range(2)
     ]
     for process in processes:
         process.start()

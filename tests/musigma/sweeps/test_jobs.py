@@ -2,7 +2,7 @@
 
 import pytest
 
-from fork_server import python
+from script_server import python
 from small import SMALL
 from workbench.config.identity import identity
 from workbench.config.naming import job_name, short_names

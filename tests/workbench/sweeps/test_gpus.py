@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from fork_server import Started
+from script_server import Started
 from workbench.sweeps.gpus import lock_gpu, take_gpu
 
 HOLD = """

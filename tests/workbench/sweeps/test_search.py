@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from extras import needs
-from fork_server import python, start
+from script_server import python, start
 from toy import PROJECT
 from workbench.config import hydra_adapter as adapter
 from workbench.config.command_line import read_command_line

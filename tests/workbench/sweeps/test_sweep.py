@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from fork_server import start
+from script_server import start
 from toy import PROJECT
 from workbench.runs.folder import RunFolder
 
