@@ -172,7 +172,7 @@ def test_a_module_without_an_optimizer_is_tested(train):
     ("overrides", "message"),
     [
         (GAN, "monitor=loss is not among the metrics of a validation: val/score; set monitor to"),
-        (("module=own", "module._target_=tutorial.Silent"), "no validation_step logs a metric"),
+        (("module=own", "module._target_=tutorial.Silent"), "validation_step logs none"),
         ((*MODULE, "optimized_metric=val/acc"), "no such metric; there are train/loss, val/loss"),
         ((*GAN, "monitor=score", "optimized_metric=test/score"), "there is no such metric"),
         ((*MODULE, "++module.optimizer=sgd"), None),

@@ -44,7 +44,7 @@ def test_settings_out_of_range_are_refused():
 def test_a_resumed_run_keeps_the_batch_size_that_its_loss_depends_on(trained, compose_launch):
     folder = trained("model=free_bits_vae")
     resume = compose_launch(quote(f"resume={folder.path}"))
-    with pytest.raises(RunError, match="the run has 1000 .* the loss of FreeBits depends on it"):
+    with pytest.raises(RunError, match="the run has 1000 .* the loss of FreeBits, which selects"):
         run(resume._replace(overrides=[f"resume={folder.path}", "data.eval_batch_size=33"]))
 
 

@@ -85,7 +85,7 @@ def test_the_doubly_reparameterized_gradient_has_the_same_mean_and_less_variance
 
 
 def test_the_doubly_reparameterized_gradient_refuses_penalties(draw):
-    with pytest.raises(ConfigError, match="the model's sparsity: take gradient=standard"):
+    with pytest.raises(ConfigError, match="the model's sparsity: use gradient=standard"):
         DOUBLY(replace(draw, penalties={"sparsity": draw.z.abs().sum(-1).mean(0)}), 0)
 
 
