@@ -156,6 +156,7 @@ def test_a_second_process_cannot_resume_a_run_in_training(start_script, run_scri
     assert only_run().read_metrics()["status"] == "interrupted"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="Linux")
 @pytest.mark.parametrize(
     "arguments", [["hydra.run.dir=/proc/runs/mine"], ["-m", "seed=1,2", "hydra.sweep.dir=/proc/x"]]

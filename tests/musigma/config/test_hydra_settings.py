@@ -10,6 +10,8 @@ from workbench.config.launch import Launch
 from workbench.config.quoting import quote
 from workbench.config.resolvers import register_resolvers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _resolvers():
@@ -118,7 +120,6 @@ def test_null_for_an_optional_group_chooses_its_file_none(group):
     assert read_command_line("train", [f"{group}=null"]).overrides == [f"{group}=none"]
 
 
-@pytest.mark.slow
 def test_null_for_a_preset_chooses_none():
     assert read_command_line("train", ["experiment=null", "resume=null"]).overrides == [
         "experiment=[]",
@@ -174,7 +175,6 @@ def config_file():
         path.unlink()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
