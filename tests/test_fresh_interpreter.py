@@ -78,7 +78,7 @@ def test_evaluate_measures_the_latest_run(trained, tmp_path):
     folder = trained("model=vae", "name='a=b'")
     options = ("run=latest", "images=10", "samples=50", f"log_dir={tmp_path}/logs")
     output = python("scripts/evaluate.py", *options)
-    assert "log p(x) on 10 of them, 50 samples each, seed 0" in " ".join(output.split())
+    assert "log p(x) on 10 of them, with 50 samples each (seed 0)" in " ".join(output.split())
     assert "data source: sample" in output
     assert (folder.path / "evaluation" / "metrics.json").exists()
 

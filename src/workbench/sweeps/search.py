@@ -167,5 +167,5 @@ def _show_end(study: Any, launched: Sequence[int]) -> int:
         print(wrapped(f"{text}an optimized_metric that all share, and another sweep=."))
     failed = [n for n in launched if trials[n].state == optuna().trial.TrialState.FAIL]
     if failed:
-        print(f"{len(failed)} trials failed; the same command replaces them by others.")
+        print(f"{len(failed)} trials failed; the same command replaces them.")
     return len(failed)

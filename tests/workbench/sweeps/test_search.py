@@ -272,7 +272,7 @@ def test_failed_trials_are_replaced_by_the_next_command(search, trials_of, capsy
     limits = "++trainer.limit_val_batches=choice(1.0,0.1)"  # 0.1 of four batches leaves none
     grid = "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler"
     assert search(limits, grid, "hydra.sweeper.n_trials=2") == 1
-    assert "1 trials failed; the same command tries others" in capsys.readouterr().out
+    assert "1 trials failed; the same command replaces them" in capsys.readouterr().out
     assert sorted(trial.state.name for trial in trials_of()) == ["COMPLETE", "FAIL"]
     search(limits, "hydra.sweeper.sampler._target_=optuna.samplers.RandomSampler", "seed=3")
     done = [trial for trial in trials_of() if trial.state.name == "COMPLETE"]
@@ -364,7 +364,7 @@ def test_optuna_is_imported_only_for_a_search(tmp_path):
 
 @needs("optuna")
 def test_a_search_in_the_wrong_direction_ends_with_its_first_trial(search, tmp_path):
-    with pytest.raises(ConfigError, match="direction=maximize: of the optimized_metric, lower is"):
+    with pytest.raises(ConfigError, match="direction=maximize: a lower optimized_metric is better"):
         search("data.noise=choice(0.1,0.2)", "hydra.sweeper.direction=maximize")
     assert len(runs_in(tmp_path)) == 1
 

@@ -83,12 +83,12 @@ class TestMixture(LearnedPrior):
     recipe = staticmethod(uneven)
 
     @pytest.mark.exhaustive
-    def test_every_command_works_with_it(self, trained, without_plot_files, tmp_path):
-        super().test_every_command_works_with_it(trained, without_plot_files, tmp_path)
+    def test_every_command_works_with_the_prior(self, trained, without_plot_files, tmp_path):
+        super().test_every_command_works_with_the_prior(trained, without_plot_files, tmp_path)
 
     @pytest.mark.exhaustive
-    def test_it_is_swept_beside_the_standard_normal(self, small, tmp_path):
-        super().test_it_is_swept_beside_the_standard_normal(small, tmp_path)
+    def test_a_sweep_over_the_prior_and_the_standard_normal_completes(self, small, tmp_path):
+        super().test_a_sweep_over_the_prior_and_the_standard_normal_completes(small, tmp_path)
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
