@@ -102,6 +102,7 @@ def test_test_metrics_are_means_over_images_from_sampled_z(run_here):
     assert metrics["test/mse"] == pytest.approx((x_hat - x).square().mean().item(), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", ["data.eval_batch_size=33", "+trainer.check_val_every_n_epoch=2"]
 )
@@ -115,6 +116,7 @@ def test_validation_frequency_and_batch_size_change_no_metric(run_here, trained,
     assert first == pytest.approx(second, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_bits_and_different_seeds_do_not(run_here):
     runs = [run_here(f"seed={seed}").read_metrics()["metrics"] for seed in (0, 0, 1)]
     assert runs[0] == runs[1]

@@ -193,6 +193,7 @@ def test_jobs_that_depend_on_their_number_keep_it(tmp_path):
     assert launcher.batches == [(0, ["seed=5", "seed=6"])]
 
 
+@pytest.mark.slow
 def test_the_sweeper_checks_the_jobs_of_other_scripts(monkeypatch, tmp_path):
     seen = []
 

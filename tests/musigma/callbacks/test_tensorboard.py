@@ -71,6 +71,7 @@ def _wait(server, find):
     return found
 
 
+@pytest.mark.slow
 def test_the_image_panel_is_made_after_every_epoch(board):
     images = board[1].Images("val/reconstructions")
     assert [image.step for image in images] == [4, 9]
