@@ -88,10 +88,19 @@ def adopt(config: Config, data: L.LightningDataModule) -> ImageDataModule:
     return ForeignDataModule(data)
 
 
+def foreign_class(config: Mapping[str, Any]) -> str | None:
+    """The name of a foreign module's class; None for an `AutoencoderModule`.
+
+    Raises:
+        ConfigError: if configs may not name the class.
+    """
+    name: str = (config.get("module") or {}).get("_target_", DEFAULT)
+    return name if is_foreign(find_class(name, "module")) else None
+
+
 def unused(config: Config) -> dict[str, str]:
     """Settings that a module of a user's own class ignores, with the reasons."""
-    name = (config.get("module") or {}).get("_target_", DEFAULT)
-    if not is_foreign(find_class(name, "module")):
+    if not (name := foreign_class(config)):
         return {}
     reason = f"{name} has its own model and optimizers; its settings are module.…"
     groups = ("model", "optimizer", "scheduler", "parameter_groups")
@@ -145,8 +154,7 @@ def build_objective(config: Config) -> Objective:
 
 def may_not_change(config: Config) -> dict[str, str]:
     """Settings that a run keeps when it is resumed because of its objective, with the reasons."""
-    name = (config.get("module") or {}).get("_target_", DEFAULT)
-    if is_foreign(find_class(name, "module")):
+    if foreign_class(config):
         return {}
     objective = build_objective(config)
     if not objective.depends_on_batch_size:

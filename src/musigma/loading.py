@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from musigma.assemble import DEFAULT, build_data, build_model, build_objective
+from musigma.assemble import build_data, build_model, build_objective, foreign_class
 from musigma.data import ImageDataModule
 from musigma.evaluation.encoding import LabelledImages, View
 from musigma.models import LatentVariableModel
@@ -18,10 +18,8 @@ from musigma.project import PROJECT
 from musigma.settings import OpenedSettings
 from workbench.config.check import check_config
 from workbench.config.places import path_arguments, unnamed_places
-from workbench.config.targets import find_class
 from workbench.devices import find_device
 from workbench.errors import ConfigError, RunError
-from workbench.foreign import is_foreign
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import WEIGHTS, load_checkpoint, load_into, load_weights
 
@@ -143,12 +141,11 @@ def load_run(
 
 def _check_not_foreign(config: Mapping[str, Any], folder: Path) -> None:
     """Raise a RunError if the run's module is foreign, without a model of this project."""
-    name = (config.get("module") or {}).get("_target_", DEFAULT)
     try:
-        foreign = is_foreign(find_class(name, "module"))
+        name = foreign_class(config)
     except ConfigError:  # its package is not trusted here; loading the weights will tell
         return
-    if foreign:
+    if name:
         best = folder / "checkpoints" / "best.ckpt"
         raise RunError(
             f"{folder} is a run of {name}, not of a model of {PROJECT.package}, and evaluate, "
