@@ -9,7 +9,7 @@ from workbench.script import script
 @script("train", PROJECT)
 def main(cfg: Any) -> float | None:
     """Read the config of a job and run it."""
-    from workbench.config.launch import read_launch
+    from workbench.jobs.launch import read_launch
 
     launch = read_launch(cfg)
     if launch.in_sweep:

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from objectives import FUNCTIONS
-from workbench.config.command_line import read_command_line
-from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError
+from workbench.jobs.command_line import read_command_line
+from workbench.jobs.resolvers import register_resolvers
 
 
 def check_density(posterior, noise):

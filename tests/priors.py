@@ -23,9 +23,9 @@ from musigma.objectives.likelihoods import Laplace
 from objectives import FUNCTIONS
 from script_server import python
 from workbench.config.build import build_data, build_module
-from workbench.config.command_line import read_command_line
-from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError
+from workbench.jobs.command_line import read_command_line
+from workbench.jobs.resolvers import register_resolvers
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
 

@@ -41,7 +41,7 @@ class Resuming:
         import torch
 
         from curves import scalars_of
-        from workbench.config.quoting import quote
+        from workbench.jobs.quoting import quote
         from workbench.runs.folder import RunFolder
         from workbench.runs.weights import load_checkpoint
         from workbench.training.run import run

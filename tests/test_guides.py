@@ -20,7 +20,7 @@ from commands import SHORT_SEARCH, copy_repository, run_steps, small
 from markdown_blocks import blocks, commands, write_files
 from musigma.paths import PROJECT_ROOT
 from shapes import coloured_shapes, write_folder
-from workbench.config.command_line import read_command_line
+from workbench.jobs.command_line import read_command_line
 
 pytestmark = pytest.mark.slow
 

@@ -36,8 +36,8 @@ from musigma.objectives.likelihoods import Laplace
 from musigma.objectives.objective import learns
 from musigma.paths import PROJECT_ROOT
 from musigma.trial_batch import try_batch
-from workbench.config.command_line import read_command_line
 from workbench.errors import ConfigError
+from workbench.jobs.command_line import read_command_line
 from workbench.meaning import Meaning
 
 MODELS = ("hyperspherical_vae", "label_prior_vae", "latent_diffusion", "geco_vae")

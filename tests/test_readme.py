@@ -8,8 +8,8 @@ import pytest
 from commands import SHORT_SEARCH, copy_repository, run_steps, small
 from markdown_blocks import blocks, commands
 from musigma.paths import PROJECT_ROOT
-from workbench.config.command_line import read_command_line
-from workbench.config.resolvers import register_resolvers
+from workbench.jobs.command_line import read_command_line
+from workbench.jobs.resolvers import register_resolvers
 
 WORKFLOWS = sorted(PROJECT_ROOT.glob(".github/workflows/*"))
 README = (PROJECT_ROOT / "README.md").read_text("utf-8")

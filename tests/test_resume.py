@@ -10,7 +10,7 @@ import torch
 from curves import scalars_of
 from killing import assert_same_bits, start
 from resuming import flat, stop_at
-from workbench.config.quoting import quote
+from workbench.jobs.quoting import quote
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
 from workbench.training.run import run

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from workbench.config.quoting import quote
 from workbench.errors import ConfigError, RunError, UserError
+from workbench.jobs.quoting import quote
 from workbench.runs.weights import load_checkpoint
 from workbench.training.run import run
 

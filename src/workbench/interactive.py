@@ -6,17 +6,17 @@ from typing import NamedTuple
 
 import lightning as L
 
-from workbench.config import hydra_adapter
 from workbench.config.build import build_data, build_module, compared_settings
 from workbench.config.check import check_config
-from workbench.config.compose import choose_none
 from workbench.config.identity import changes_metrics
-from workbench.config.jobs import Checks, raise_all
 from workbench.config.naming import run_name
-from workbench.config.quoting import quote
-from workbench.config.resolvers import register_resolvers
 from workbench.console import set_up_logging
 from workbench.errors import ConfigError
+from workbench.jobs import hydra_adapter
+from workbench.jobs.checks import Checks, raise_all
+from workbench.jobs.compose import choose_none
+from workbench.jobs.quoting import quote
+from workbench.jobs.resolvers import register_resolvers
 from workbench.project import Config, the_project
 from workbench.runs.folder import RunFolder
 from workbench.training.trainer import build_trainer

@@ -44,10 +44,10 @@ def script(
             leave_at_interrupts()
             outlive_terminal()
             with plain_errors():
-                from workbench.config import hydra_adapter
-                from workbench.config.command_line import read_command_line
-                from workbench.config.options import Parser
-                from workbench.config.resolvers import register_resolvers
+                from workbench.jobs import hydra_adapter
+                from workbench.jobs.command_line import read_command_line
+                from workbench.jobs.options import Parser
+                from workbench.jobs.resolvers import register_resolvers
 
                 register_resolvers()
                 command = read_command_line(name, sys.argv[1:])

@@ -6,7 +6,7 @@ from benchmarking import tables
 from benchmarking.race import Epoch, Row, race
 from musigma.project import PROJECT
 from script_server import server
-from workbench.config import hydra_adapter
+from workbench.jobs import hydra_adapter
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ import functools
 import pytest
 
 from musigma.evaluation.amortization import best_elbo
-from workbench.config.files import ConfigFiles
+from workbench.jobs.files import ConfigFiles
 from workbench.project import the_project
 
 
@@ -67,4 +67,4 @@ def _cached_files(config_name, parse):
 @pytest.fixture(autouse=True)
 def _composed_once(monkeypatch):
     """Compose each choice of config files once for all tests: it takes most of many tests."""
-    monkeypatch.setattr("workbench.config.compose.ConfigFiles", _cached_files)
+    monkeypatch.setattr("workbench.jobs.compose.ConfigFiles", _cached_files)

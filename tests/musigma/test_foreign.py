@@ -21,9 +21,9 @@ from musigma.objectives import ELBO
 from musigma.objectives.likelihoods import Laplace
 from resuming import stop_at
 from workbench.config.misfits import find_misfits
-from workbench.config.quoting import quote
 from workbench.errors import ConfigError, DataError, RunError
 from workbench.interactive import compose
+from workbench.jobs.quoting import quote
 from workbench.reports import without_stage
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint

@@ -5,7 +5,7 @@ import torch
 
 from musigma import load_run
 from musigma.commands.export import export_run
-from workbench.config.quoting import quote
+from workbench.jobs.quoting import quote
 from workbench.runs.weights import load_checkpoint
 
 

@@ -15,10 +15,10 @@ from musigma import load_run
 from musigma.module import AutoencoderModule
 from small import SMALL
 from workbench.config.build import build_data, build_module, compared_settings
-from workbench.config.command_line import read_command_line
 from workbench.config.identity import identity
-from workbench.config.quoting import quote
 from workbench.errors import ConfigError, RunError
+from workbench.jobs.command_line import read_command_line
+from workbench.jobs.quoting import quote
 from workbench.training.run import run
 
 PACKAGES = ("musigma", "workbench")

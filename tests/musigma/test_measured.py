@@ -14,8 +14,8 @@ from musigma.loading import load_run
 from musigma.module import AutoencoderModule
 from musigma.seeding import FIXED_SEED, normal_noise
 from resuming import stop_at
-from workbench.config.quoting import quote
 from workbench.errors import ConfigError, RunError
+from workbench.jobs.quoting import quote
 from workbench.runs.curves import read_curves
 from workbench.runs.resume import find_runs
 from workbench.runs.weights import load_checkpoint

@@ -9,8 +9,8 @@ from musigma.paths import PROJECT_ROOT
 from workbench.config.check import check_config
 from workbench.config.identity import identity
 from workbench.config.misfits import find_misfits
-from workbench.config.quoting import quote
 from workbench.errors import ConfigError
+from workbench.jobs.quoting import quote
 from workbench.training.run import run
 
 SOURCE = {"source": "Somebody 2020, Table 1", "differs": "the budget"}

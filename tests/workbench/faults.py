@@ -2,8 +2,8 @@
 
 import pytest
 
-from workbench.config.command_line import read_command_line
 from workbench.errors import ConfigError
+from workbench.jobs.command_line import read_command_line
 
 
 def faults_of(*arguments: str, script: str = "train") -> list[str]:

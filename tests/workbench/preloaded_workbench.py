@@ -13,7 +13,7 @@ import_torchmetrics()
 import hydra.main  # noqa: F401
 import torch.utils.tensorboard  # noqa: F401
 
-import workbench.config.command_line
+import workbench.jobs.command_line
 import workbench.script
 import workbench.sweeps.report
 import workbench.training.run  # noqa: F401

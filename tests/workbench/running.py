@@ -41,7 +41,7 @@ def _isolated(monkeypatch, tmp_path, tmp_path_factory):
 @functools.cache
 def _composer(configs):
     """The composer that all tests share, which composes each choice of files once."""
-    from workbench.config.compose import Composer
+    from workbench.jobs.compose import Composer
 
     return Composer("train")
 
@@ -49,9 +49,9 @@ def _composer(configs):
 @functools.cache
 def composed(configs, overrides):
     """The config that the overrides compose and its `Launch`, cached for all tests."""
-    from workbench.config import hydra_adapter
-    from workbench.config.launch import read_launch
-    from workbench.config.resolvers import register_resolvers
+    from workbench.jobs import hydra_adapter
+    from workbench.jobs.launch import read_launch
+    from workbench.jobs.resolvers import register_resolvers
 
     register_resolvers()
     with hydra_adapter.opened(configs, "train"):

@@ -10,11 +10,12 @@ from hydra.core.hydra_config import HydraConfig
 
 from toy import PROJECT, Line, assemble
 from workbench import project
-from workbench.config import files, misfits
-from workbench.config.command_line import read_command_line
+from workbench.config import misfits
 from workbench.config.identity import identity
-from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError
+from workbench.jobs import files
+from workbench.jobs.command_line import read_command_line
+from workbench.jobs.resolvers import register_resolvers
 from workbench.runs.folder import RunFolder
 from workbench.sweeps.job import job_path
 from workbench.sweeps.sweep import launch_all

@@ -2,10 +2,10 @@
 
 import pytest
 
-from workbench.config.command_line import read_command_line
-from workbench.config.derived import JobTemplate
-from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError
+from workbench.jobs.command_line import read_command_line
+from workbench.jobs.derived import JobTemplate
+from workbench.jobs.resolvers import register_resolvers
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from script_server import Started
-from workbench.config.quoting import quote
 from workbench.errors import ConfigError, DataError, RunError
+from workbench.jobs.quoting import quote
 from workbench.runs.folder import RunFolder
 from workbench.runs.resume import newest_checkpoint
 from workbench.runs.weights import load_checkpoint

@@ -1,4 +1,4 @@
-"""The behaviour of Hydra that `workbench.config.hydra_adapter` relies on, function by function.
+"""The behaviour of Hydra that `workbench.jobs.hydra_adapter` relies on, function by function.
 
 If a new version of Hydra breaks one of these tests, the tested function of the adapter must change.
 """
@@ -19,10 +19,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from toy import PROJECT
-from workbench.config import hydra_adapter as adapter
-from workbench.config.compose import Composer
-from workbench.config.options import Parser
-from workbench.config.resolvers import register_resolvers
+from workbench.jobs import hydra_adapter as adapter
+from workbench.jobs.compose import Composer
+from workbench.jobs.options import Parser
+from workbench.jobs.resolvers import register_resolvers
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from killing import assert_same_bits, start
-from workbench.config.quoting import quote
+from workbench.jobs.quoting import quote
 
 pytestmark = pytest.mark.slow
 

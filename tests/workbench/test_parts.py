@@ -7,12 +7,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from workbench.config.command_line import read_command_line
 from workbench.config.identity import identity
 from workbench.config.misfits import find_misfits
-from workbench.config.quoting import quote
-from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError, RunError
+from workbench.jobs.command_line import read_command_line
+from workbench.jobs.quoting import quote
+from workbench.jobs.resolvers import register_resolvers
 from workbench.module import ReportingModule
 from workbench.optimizers.parameter_groups import make_optimizer
 from workbench.optimizers.parts import find_part, freeze

@@ -3,7 +3,7 @@
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from workbench.config.quoting import quote
+from workbench.jobs.quoting import quote
 
 
 @pytest.mark.parametrize("name", ["seed=0,lr=0.1", "a,b", "it's", "[x]", "{y: z}", "a b (2)"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workbench.config.quoting import quote
+from workbench.jobs.quoting import quote
 from workbench.runs.weights import load_checkpoint
 from workbench.training.run import run
 

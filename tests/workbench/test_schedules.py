@@ -9,8 +9,8 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from curves import scalars_of
 from workbench.callbacks import BestAndLast
 from workbench.config.misfits import find_misfits
-from workbench.config.quoting import quote
 from workbench.errors import ConfigError
+from workbench.jobs.quoting import quote
 from workbench.optimizers.schedules import WarmupCosine, schedule_of
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint

@@ -9,7 +9,7 @@ import pytest
 from curves import scalars_of
 from toy import Line
 from workbench.callbacks.graceful_stop import SIGNALS
-from workbench.config.quoting import quote
+from workbench.jobs.quoting import quote
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
 from workbench.training.run import run

@@ -9,7 +9,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext
 from omegaconf import DictConfig, flag_override
 
-from workbench.config.resolvers import register_resolvers
+from workbench.jobs.resolvers import register_resolvers
 
 register_resolvers()  # Hydra loads plugins first, so the resolvers work in `hydra.compose` too
 
@@ -60,7 +60,7 @@ class CheckedSweeper(Sweeper):
                 command line.
             config: of the sweep.
         """
-        from workbench.config import hydra_adapter
+        from workbench.jobs import hydra_adapter
 
         self.config = config
         # Removed, as a launcher may pickle the function for other processes.
@@ -87,7 +87,7 @@ class CheckedSweeper(Sweeper):
             arguments: the overrides of the sweep, without Hydra's own.
         """
         if self.command is None:  # the script is not made by workbench.script
-            from workbench.config.command_line import read_command_line
+            from workbench.jobs.command_line import read_command_line
 
             hydra = self.config.hydra
             own = [text for text in hydra.overrides.hydra if not text.startswith("hydra.mode=")]

@@ -52,7 +52,7 @@ class SearchSweeper(CheckedSweeper):
         Returns:
             The number of trials that failed.
         """
-        from workbench.config import hydra_adapter
+        from workbench.jobs import hydra_adapter
         from workbench.sweeps.search import search_all
 
         launcher: Any = self.launcher

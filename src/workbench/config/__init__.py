@@ -1,1 +1,1 @@
-"""Composing, checking and instantiating configs."""
+"""Checking a config, and building the objects of a run from it."""

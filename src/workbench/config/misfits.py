@@ -1,6 +1,6 @@
 """Check that the parts of a run fit one another, before it starts."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from workbench.config.trainer_rules import problems_of_trainer
 from workbench.errors import ConfigError
 from workbench.foreign import is_foreign
 from workbench.module import reports_of
-from workbench.project import Config, lazy, the_project
+from workbench.project import Config, the_project
 
 SMALL = 10_000_000
 """The most weights of a small module."""
@@ -43,14 +43,16 @@ class TrialBatch(NamedTuple):
 
 
 def find_misfits(
-    config: dict[str, Any], trials: dict[str, TrialBatch] | None = None, *, is_new: bool = False
+    config: Config,
+    trials: dict[str, TrialBatch] | None = None,
+    check_module: Callable[[L.LightningModule, Config], None] = lambda module, config: None,
 ) -> Iterator[Problem]:
     """Find settings that do not fit: all that can be checked alone, else the first of the others.
 
     Args:
         config: resolved.
         trials: a cache of what small modules report, by their shapes.
-        is_new: whether the run is a new one, to which `init_from` applies.
+        check_module: a further check of the module, which may be on the device "meta".
     """
     problems = [
         *problems_of_trainer(config["trainer"]),
@@ -58,12 +60,16 @@ def find_misfits(
         *problems_of(lambda: the_project().rules(config)),
     ]
     trials = {} if trials is None else trials
-    yield from problems or problems_of(lambda: _check_parts(config, trials, is_new))
+    yield from problems or problems_of(lambda: _check_parts(config, trials, check_module))
 
 
-def _check_parts(config: dict[str, Any], trials: dict[str, TrialBatch], is_new: bool) -> None:
+def _check_parts(
+    config: Config,
+    trials: dict[str, TrialBatch],
+    check_module: Callable[[L.LightningModule, Config], None],
+) -> None:
     data = build_data(config)
-    trial = _try_batch(config, data, trials, is_new)
+    trial = _try_batch(config, data, trials, check_module)
     check_schedule(config)
     callbacks = build_callbacks(config)
     if trial is None:  # the rehearsal checks the rest
@@ -80,7 +86,10 @@ def _check_parts(config: dict[str, Any], trials: dict[str, TrialBatch], is_new: 
 
 
 def _try_batch(
-    config: Config, data: L.LightningDataModule, trials: dict[str, TrialBatch], is_new: bool
+    config: Config,
+    data: L.LightningDataModule,
+    trials: dict[str, TrialBatch],
+    check_module: Callable[[L.LightningModule, Config], None],
 ) -> TrialBatch | None:
     """Build the module and compute the loss of a batch.
 
@@ -98,8 +107,7 @@ def _try_batch(
     def build_and_try(device: str) -> TrialBatch | None:
         with torch.device(device):
             module = build_module({**config, "compile": False}, data)
-        if is_new:
-            lazy("workbench.training.init_from.check_fits")(module, config)
+        check_module(module, config)
         if is_foreign(type(module)):
             return None
         if any(map(is_lazy, module.parameters())):

@@ -9,7 +9,6 @@ from typing import Any
 from workbench.callbacks import BestAndLast, GracefulStop, Progress, StopWhenNotFinite, Throughput
 from workbench.callbacks.graceful_stop import interruptible
 from workbench.config.identity import changes_metrics, flatten
-from workbench.config.launch import Launch
 from workbench.config.targets import find_class
 from workbench.console import set_up_logging
 from workbench.errors import one_line
@@ -17,6 +16,7 @@ from workbench.runs.folder import RunFolder
 from workbench.stacked.member import Member
 from workbench.stacked.training import train
 from workbench.sweeps.job import job_path, mark_running, run_job, take_one_gpu
+from workbench.training.launch import Launch
 from workbench.training.rehearsal import LOCAL
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,6 @@ from torch.utils._pytree import tree_map
 
 from workbench.callbacks.checkpoints import BestAndLast, Name
 from workbench.config.build import build_module
-from workbench.config.launch import Launch
 from workbench.errors import ConfigError
 from workbench.processes import Processes
 from workbench.runs.folder import RunFolder
@@ -22,6 +21,7 @@ from workbench.runs.restorable import check_restorable
 from workbench.runs.resume import newest_checkpoint
 from workbench.stacked.leaves import split
 from workbench.stacked.stack import own_attributes
+from workbench.training.launch import Launch
 from workbench.training.preparing import prepare_data
 from workbench.training.rehearsal import check_and_rehearse
 from workbench.training.trainer import build_trainer

@@ -7,7 +7,6 @@ from typing import Any
 
 from workbench.callbacks.pruning import Judge
 from workbench.config.identity import identity
-from workbench.config.launch import Launch
 from workbench.console import set_up_logging
 from workbench.errors import RunError
 from workbench.meaning import Meaning, read_meanings
@@ -15,6 +14,7 @@ from workbench.runs.contents import check_own
 from workbench.runs.folder import ClaimedError, RunFolder
 from workbench.sweeps.gpus import take_gpu
 from workbench.training.init_from import with_weights_file
+from workbench.training.launch import Launch
 from workbench.training.run import optimized_value, run
 
 log = logging.getLogger(__name__)

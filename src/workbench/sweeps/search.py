@@ -12,9 +12,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from workbench.config.search import Search, optuna
 from workbench.console import wrapped
 from workbench.errors import ConfigError
+from workbench.jobs.search import Search, optuna
 from workbench.project import Config
 from workbench.sweeps.compare import describe_differences
 from workbench.sweeps.study import BETTER, SCALE, open_study, sampler_for, set_attribute

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from workbench.config.launch import Trial
-from workbench.config.search import make, optuna
 from workbench.errors import ConfigError, one_line
+from workbench.jobs.search import make, optuna
 from workbench.meaning import Meaning
 from workbench.project import Config
+from workbench.training.launch import Trial
 
 BETTER, SCALE = "better", "scale"
 """The attributes of a trial that hold the `Meaning` of its value."""

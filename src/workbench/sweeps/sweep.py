@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from workbench.config import hydra_adapter
-from workbench.config.command_line import CommandLine
+from workbench.jobs import hydra_adapter
+from workbench.jobs.command_line import CommandLine
 from workbench.runs.output import check_writable
 from workbench.sweeps.plan import show_failures, show_plan, show_report_command
 from workbench.training.init_from import read_source, with_weights_file

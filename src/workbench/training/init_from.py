@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from workbench.config.launch import Launch
 from workbench.console import display_path, show_table
 from workbench.errors import ConfigError, RunError, one_line
 from workbench.optimizers.parts import find_part, is_within
 from workbench.project import Config
 from workbench.runs.resume import find_run
 from workbench.runs.weights import WEIGHTS, is_weight, load_checkpoint, load_weights
+from workbench.training.launch import Launch
 
 LOADED, OTHER_SHAPE = "loaded", "other shape"
 

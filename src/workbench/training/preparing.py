@@ -12,7 +12,6 @@ from workbench.child_processes import folder_to_join
 from workbench.config.build import build_callbacks, build_data, build_module
 from workbench.config.check import check_config
 from workbench.config.identity import flatten
-from workbench.config.launch import Launch
 from workbench.config.misfits import find_misfits
 from workbench.config.places import places_of, remember, unnamed_places
 from workbench.errors import ConfigError, RunError
@@ -30,6 +29,7 @@ from workbench.training.init_from import (
     transfer,
     with_weights_file,
 )
+from workbench.training.launch import Launch
 from workbench.training.rehearsal import check_and_rehearse
 from workbench.training.trainer import build_trainer
 

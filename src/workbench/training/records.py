@@ -8,7 +8,6 @@ from torch.utils.data import RandomSampler
 
 from workbench.callbacks.pruning import was_pruned
 from workbench.config.batch_limits import parts_measured
-from workbench.config.launch import Launch
 from workbench.console import display_path, next_steps, show_results, show_summary
 from workbench.foreign import is_foreign
 from workbench.meaning import Meanings
@@ -16,6 +15,7 @@ from workbench.module import ReportingModule, reports_of
 from workbench.project import the_project
 from workbench.runs.environment import describe_environment
 from workbench.runs.values import write_values
+from workbench.training.launch import Launch
 from workbench.training.preparing import PreparedRun
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,6 @@ from workbench.callbacks.graceful_stop import interruptible
 from workbench.callbacks.pruning import Judge, Pruning
 from workbench.child_processes import children_run_job, ending_silently, folder_to_join
 from workbench.config.blame import blaming
-from workbench.config.launch import Launch
 from workbench.console import set_up_logging
 from workbench.errors import ConfigError, UserError
 from workbench.module import reports_of
@@ -21,6 +20,7 @@ from workbench.runs.folder import RunFolder
 from workbench.runs.recording import recorded
 from workbench.runs.tracking import open_trackers
 from workbench.training.fitting import train
+from workbench.training.launch import Launch
 from workbench.training.preparing import PreparedRun, prepare
 from workbench.training.records import record_results, record_start
 

@@ -29,7 +29,7 @@ from musigma.objectives import ELBO
 from musigma.objectives.likelihoods import Laplace
 from resuming import stop_at
 from workbench.callbacks.summary_writers import summary_writers
-from workbench.config.quoting import quote
+from workbench.jobs.quoting import quote
 from workbench.runs.weights import load_checkpoint
 from workbench.training.run import run
 

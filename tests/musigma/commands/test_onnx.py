@@ -14,9 +14,9 @@ from musigma.commands.export import export_run
 from musigma.loading import Run, load_run
 from musigma.models import MLP, Autoencoder, Conv
 from musigma.objectives.likelihoods import Bernoulli, Gaussian, Laplace
-from workbench.config.command_line import read_command_line
-from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError, RunError
+from workbench.jobs.command_line import read_command_line
+from workbench.jobs.resolvers import register_resolvers
 
 pytestmark = [
     pytest.mark.slow,

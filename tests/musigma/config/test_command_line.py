@@ -6,8 +6,8 @@ from extras import is_here, needs
 from faults import faults_of
 from musigma.paths import CONFIGS
 from script_server import python
-from workbench.config.command_line import read_command_line
-from workbench.config.resolvers import register_resolvers
+from workbench.jobs.command_line import read_command_line
+from workbench.jobs.resolvers import register_resolvers
 
 SEARCH = pytest.param(["hydra/sweeper=search"], marks=needs("optuna"))
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from faults import faults_of
-from workbench.config.command_line import read_command_line
-from workbench.config.launch import Launch
-from workbench.config.quoting import quote
-from workbench.config.resolvers import register_resolvers
+from workbench.jobs.command_line import read_command_line
+from workbench.jobs.quoting import quote
+from workbench.jobs.resolvers import register_resolvers
+from workbench.training.launch import Launch
 
 pytestmark = pytest.mark.slow
 

@@ -8,9 +8,9 @@ from hydra import compose, initialize_config_dir
 
 from musigma.paths import CONFIGS
 from workbench import project
-from workbench.config.command_line import read_command_line
-from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError
+from workbench.jobs.command_line import read_command_line
+from workbench.jobs.resolvers import register_resolvers
 
 SCRIPTS = ("train", "evaluate", "export", "predict", "report", "benchmark")
 

@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 from extras import MISSING
 from musigma.paths import CONFIGS
 from running import composed
-from workbench.config import hydra_adapter
-from workbench.config.rules import Rules
+from workbench.jobs import hydra_adapter
+from workbench.jobs.rules import Rules
 
 pytestmark = pytest.mark.slow
 

@@ -8,12 +8,12 @@ from hydra.conf import HydraConf
 from omegaconf import OmegaConf
 
 from faults import faults_of
-from workbench.config.command_line import read_command_line
-from workbench.config.launch import check_folder
 from workbench.config.naming import cut
-from workbench.config.options import Parser
-from workbench.config.quoting import quoted
-from workbench.config.resolvers import register_resolvers
+from workbench.jobs.command_line import read_command_line
+from workbench.jobs.launch import check_folder
+from workbench.jobs.options import Parser
+from workbench.jobs.quoting import quoted
+from workbench.jobs.resolvers import register_resolvers
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ from musigma.objectives.free_bits import FreeBits
 from objectives import check_refusals, draw_of, draw_under_a_learned_prior, rate_of
 from oracles import normal_draw
 from traps import trap_tests
-from workbench.config.quoting import quote
 from workbench.errors import ConfigError, RunError
+from workbench.jobs.quoting import quote
 from workbench.training.run import run
 
 

@@ -10,8 +10,8 @@ import yaml
 from musigma import load_run
 from musigma.commands.evaluate import evaluate
 from musigma.commands.predict import predict
-from workbench.config.quoting import quote
 from workbench.errors import UserError
+from workbench.jobs.quoting import quote
 from workbench.processes import Processes
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint

@@ -10,8 +10,8 @@ from musigma import load_run
 from musigma.commands.evaluate import evaluate
 from musigma.commands.predict import predict
 from workbench.config.places import places_of
-from workbench.config.quoting import quote
 from workbench.errors import RunError
+from workbench.jobs.quoting import quote
 from workbench.runs.folder import RunFolder
 from workbench.runs.resume import find_runs
 from workbench.training.run import run

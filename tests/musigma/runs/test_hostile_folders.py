@@ -11,7 +11,6 @@ import torch
 
 from musigma.data.tensor_file import read_arrays
 from workbench.config.check import find_problems
-from workbench.config.launch import Launch
 from workbench.config.settings import ReportSettings
 from workbench.errors import DataError, RunError, note_interrupts, plain_errors
 from workbench.ranges import in_our_words
@@ -23,6 +22,7 @@ from workbench.runs.output import written_together
 from workbench.runs.weights import is_best_by_metric, load_checkpoint, load_into
 from workbench.sweeps.collect import collect
 from workbench.sweeps.job import job_path
+from workbench.training.launch import Launch
 
 PIPES = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="POSIX")
 

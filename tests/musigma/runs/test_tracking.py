@@ -5,10 +5,10 @@ import importlib.util
 import pytest
 
 from extras import needs
-from workbench.config.command_line import read_command_line
-from workbench.config.quoting import quote
-from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError, RunError
+from workbench.jobs.command_line import read_command_line
+from workbench.jobs.quoting import quote
+from workbench.jobs.resolvers import register_resolvers
 from workbench.training.run import run
 
 pytestmark = [

@@ -18,7 +18,6 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from musigma.metrics import older_meanings
 from musigma.project import PROJECT
-from workbench.config.launch import Launch
 from workbench.errors import RunError
 from workbench.links import leads_out
 from workbench.runs.folder import RunFolder
@@ -27,6 +26,7 @@ from workbench.sweeps.compare import compare, deciding_metric
 from workbench.sweeps.job import run_job
 from workbench.sweeps.report import report
 from workbench.sweeps.varied import common_settings, varied_settings
+from workbench.training.launch import Launch
 
 pytestmark = pytest.mark.slow
 

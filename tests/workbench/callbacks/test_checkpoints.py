@@ -13,8 +13,8 @@ from lightning.pytorch.loggers.utilities import _scan_checkpoints
 
 from toy import Line, Points
 from workbench.callbacks import BestAndLast
-from workbench.config.quoting import quote
 from workbench.errors import ConfigError
+from workbench.jobs.quoting import quote
 from workbench.runs.weights import load_checkpoint
 from workbench.training.run import run
 

@@ -9,7 +9,7 @@ from lightning.pytorch import callbacks
 
 from workbench.config.check import find_problems
 from workbench.config.misfits import find_misfits
-from workbench.config.quoting import quote
+from workbench.jobs.quoting import quote
 from workbench.training.run import run
 
 GUIDE = Path(__file__).parents[3] / "docs" / "lightning.md"

@@ -2,10 +2,10 @@
 
 import pytest
 
-from workbench.config.launch import Launch
 from workbench.errors import RunError
 from workbench.runs.folder import RunFolder
 from workbench.sweeps import job
+from workbench.training.launch import Launch
 
 
 def test_a_retried_job_is_recorded_as_running_without_its_old_error(monkeypatch, tmp_path):

@@ -10,13 +10,13 @@ import pytest
 from extras import needs
 from script_server import python, start
 from toy import PROJECT
-from workbench.config import hydra_adapter as adapter
-from workbench.config.command_line import read_command_line
-from workbench.config.launch import Trial, read_launch
-from workbench.config.options import Parser
-from workbench.config.resolvers import register_resolvers
-from workbench.config.search import distribution_of
 from workbench.errors import ConfigError
+from workbench.jobs import hydra_adapter as adapter
+from workbench.jobs.command_line import read_command_line
+from workbench.jobs.launch import read_launch
+from workbench.jobs.options import Parser
+from workbench.jobs.resolvers import register_resolvers
+from workbench.jobs.search import distribution_of
 from workbench.meaning import Meaning
 from workbench.runs.curves import read_curves
 from workbench.runs.folder import CLAIM_TIMEOUT, RunFolder
@@ -25,6 +25,7 @@ from workbench.sweeps.job import run_job
 from workbench.sweeps.report import report
 from workbench.sweeps.search import LOCKS, SEARCHER, _show_end, search_all
 from workbench.sweeps.study import RunningTrial, open_study
+from workbench.training.launch import Trial
 
 LR = "optimizer.lr=tag(log,interval(1e-4,0.5))"
 QUICK = ("trainer.max_epochs=1", "test=false", "logger.tensorboard=null", "callbacks.progress=null")
@@ -353,8 +354,8 @@ def test_optuna_is_imported_only_for_a_search(tmp_path):
         code = (
             "import sys; sys.argv[1:] = []; import toy; from workbench import project;"
             "project.hand_over(toy.PROJECT);"
-            "from workbench.config.resolvers import register_resolvers; register_resolvers();"
-            "from workbench.config.command_line import read_command_line;"
+            "from workbench.jobs.resolvers import register_resolvers; register_resolvers();"
+            "from workbench.jobs.command_line import read_command_line;"
             f"read_command_line('train', ['-m', 'log_dir={tmp_path}', *{sweep.split()!r}]);"
             "print('optuna' in sys.modules)"
         )

@@ -15,9 +15,9 @@ from musigma.seeding import normal_noise
 from oracles import LinearGaussian
 from priors import LearnedPrior, check_draws_follow_the_density, check_log_p, check_rate
 from traps import trap_tests
-from workbench.config.command_line import read_command_line
-from workbench.config.resolvers import register_resolvers
 from workbench.errors import ConfigError
+from workbench.jobs.command_line import read_command_line
+from workbench.jobs.resolvers import register_resolvers
 
 needs_zuko = needs("zuko")
 

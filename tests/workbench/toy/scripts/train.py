@@ -7,7 +7,7 @@ from workbench.script import script
 @script("train", PROJECT)
 def main(cfg):
     """Read one job and run it."""
-    from workbench.config.launch import read_launch
+    from workbench.jobs.launch import read_launch
     from workbench.sweeps.job import run_job
     from workbench.training.run import run
 

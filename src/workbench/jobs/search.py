@@ -5,10 +5,10 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypedDict
 
-from workbench.config import hydra_adapter
-from workbench.config.messages import needs_extra
 from workbench.config.problem import Problem
 from workbench.errors import ConfigError, one_line
+from workbench.jobs import hydra_adapter
+from workbench.jobs.messages import needs_extra
 from workbench.project import Config
 
 SEARCHER = "hydra_plugins.workbench.search_sweeper.SearchSweeper"

@@ -4,10 +4,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from workbench.config import hydra_adapter
 from workbench.config.problem import Problem
-from workbench.config.search import OPTUNA_OBJECTS, SEARCHER
 from workbench.config.targets import trusted_packages
+from workbench.jobs import hydra_adapter
+from workbench.jobs.search import OPTUNA_OBJECTS, SEARCHER
 
 _PLUGINS = "hydra_plugins.hydra_"
 

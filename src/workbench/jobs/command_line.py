@@ -8,16 +8,17 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from workbench.config import hydra_adapter
-from workbench.config.compose import Composer, choose_none, force_add
-from workbench.config.hydra_settings import find_refused
-from workbench.config.jobs import Checks, raise_all
-from workbench.config.launch import Launch, check_distinct_folders
-from workbench.config.options import ONLY_SHOWS, read_options
-from workbench.config.quoting import quote, quoted
-from workbench.config.search import Search
 from workbench.errors import ConfigError
+from workbench.jobs import hydra_adapter
+from workbench.jobs.checks import Checks, raise_all
+from workbench.jobs.compose import Composer, choose_none, force_add
+from workbench.jobs.hydra_settings import find_refused
+from workbench.jobs.launch import check_distinct_folders
+from workbench.jobs.options import ONLY_SHOWS, read_options
+from workbench.jobs.quoting import quote, quoted
+from workbench.jobs.search import Search
 from workbench.project import the_project
+from workbench.training.launch import Launch
 
 
 class CommandLine(NamedTuple):

@@ -7,21 +7,22 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from workbench.config import hydra_adapter
-from workbench.config.compose import Composed, Composer
-from workbench.config.derived import JobTemplate
-from workbench.config.files import PRESETS
-from workbench.config.hydra_settings import SWEEP_ONLY, find_problems_of_hydra, refuse
-from workbench.config.launch import Launch, launch_of
-from workbench.config.locate import find_file, key_of, shorten_path
-from workbench.config.messages import first_line
 from workbench.config.problem import Problem
-from workbench.config.search import find_problems_of_search
-from workbench.config.sources import source_of
-from workbench.config.sweep import Sweep, read_sweep
 from workbench.errors import ConfigError
 from workbench.fewer_imports import import_torchmetrics
+from workbench.jobs import hydra_adapter
+from workbench.jobs.compose import Composed, Composer
+from workbench.jobs.derived import JobTemplate
+from workbench.jobs.files import PRESETS
+from workbench.jobs.hydra_settings import SWEEP_ONLY, find_problems_of_hydra, refuse
+from workbench.jobs.launch import launch_of
+from workbench.jobs.locate import find_file, key_of, shorten_path
+from workbench.jobs.messages import first_line
+from workbench.jobs.search import find_problems_of_search
+from workbench.jobs.sources import source_of
+from workbench.jobs.sweep import Sweep, read_sweep
 from workbench.project import Config, the_project
+from workbench.training.launch import Launch
 
 
 class CheckedJob(NamedTuple):
@@ -177,7 +178,7 @@ class Checks:
 
     def _check_rules(self, unresolved: Config, config: DictConfig) -> tuple[list[Problem], Config]:
         import_torchmetrics()
-        from workbench.config.rules import Rules  # imports torch
+        from workbench.jobs.rules import Rules  # imports torch
 
         self._rules = self._rules or Rules(self.script)
         return self._rules.check(unresolved, config)

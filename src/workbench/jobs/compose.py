@@ -8,11 +8,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from workbench.config import hydra_adapter
-from workbench.config.files import PRESETS, ConfigFiles
-from workbench.config.locate import SEARCHPATH, key_of
-from workbench.config.messages import compose_message, several_values, syntax_message
 from workbench.errors import ConfigError
+from workbench.jobs import hydra_adapter
+from workbench.jobs.files import PRESETS, ConfigFiles
+from workbench.jobs.locate import SEARCHPATH, key_of
+from workbench.jobs.messages import compose_message, several_values, syntax_message
 from workbench.project import the_project
 
 

@@ -13,8 +13,8 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from workbench.config import hydra_adapter
-from workbench.config.locate import key_of, shorten_path
+from workbench.jobs import hydra_adapter
+from workbench.jobs.locate import key_of, shorten_path
 
 PLUGINS = {
     "hydra/launcher/joblib": "joblib",

@@ -10,9 +10,10 @@ from hydra import compose
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig
 
-from workbench.config import hydra_adapter
-from workbench.config.locate import SEARCHPATH, find_file, key_of, search_folders, shorten_path
-from workbench.config.messages import (
+from workbench.errors import ConfigError
+from workbench.jobs import hydra_adapter
+from workbench.jobs.locate import SEARCHPATH, find_file, key_of, search_folders, shorten_path
+from workbench.jobs.messages import (
     PLUGINS,
     compose_message,
     needs_extra,
@@ -20,7 +21,6 @@ from workbench.config.messages import (
     several_values,
     unreadable_file,
 )
-from workbench.errors import ConfigError
 
 PRESETS = ("debug", "experiment", "study")
 """Groups whose files set values in the whole config; by default none of them is chosen."""

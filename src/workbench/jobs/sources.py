@@ -5,10 +5,10 @@ from typing import Any
 
 import yaml
 
-from workbench.config import hydra_adapter
-from workbench.config.compose import Composed, Composer
-from workbench.config.locate import key_of, shorten_path
 from workbench.config.problem import Problem
+from workbench.jobs import hydra_adapter
+from workbench.jobs.compose import Composed, Composer
+from workbench.jobs.locate import key_of, shorten_path
 from workbench.project import the_project
 
 

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from workbench.config import hydra_adapter
-from workbench.config.launch import Launch
 from workbench.config.naming import name_of_job
+from workbench.jobs import hydra_adapter
 from workbench.project import Config
+from workbench.training.launch import Launch
 
 COPY = re.compile(r"\$\{([\w.]+)\}")
 """An interpolation whose value is that of another setting."""

@@ -6,12 +6,13 @@ from typing import Any
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from workbench.config import hydra_adapter
 from workbench.config.check import MISSING, find_problems
-from workbench.config.messages import first_line
 from workbench.config.misfits import TrialBatch, find_misfits
 from workbench.config.problem import Problem
+from workbench.jobs import hydra_adapter
+from workbench.jobs.messages import first_line
 from workbench.project import Config, the_project
+from workbench.training.init_from import check_fits
 
 
 class Rules:
@@ -55,7 +56,7 @@ class Rules:
             return problems
         key = repr(_without_seed(config, {**unresolved, "seed": "${seed}"}))
         if key not in self._misfits:
-            self._misfits[key] = list(find_misfits(config, self._trials, is_new=True))
+            self._misfits[key] = list(find_misfits(config, self._trials, check_fits))
         return self._misfits[key]
 
 

@@ -1,54 +1,26 @@
-"""A job ready to launch: its config, and the name and place of its run folder."""
+"""Make the `Launch` of a job, with the name and place of its run folder."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from workbench.config import hydra_adapter
-from workbench.config.messages import first_line
 from workbench.config.naming import name_of_job, run_name
-from workbench.config.search import SEARCHER
 from workbench.errors import ConfigError
+from workbench.jobs import hydra_adapter
+from workbench.jobs.messages import first_line
+from workbench.jobs.search import SEARCHER
+from workbench.training.launch import Launch, Trial
 
 LONGEST_PART = 255
 """Bytes that file systems allow in the name of a file or folder."""
 
 AUTOMATIC = "."
 """The default of `hydra.run.dir` and `hydra.sweep.subdir`, for which a run names itself."""
-
-
-class Trial(NamedTuple):
-    """A trial of a search: the settings of its sweeper, and its number in the study."""
-
-    search: dict[str, Any]
-    number: int
-
-
-class Launch(NamedTuple):
-    """A job, as plain values.
-
-    Args:
-        config: the resolved config.
-        overrides: the job's overrides, as typed or as chosen by the sweep.
-        parent: the folder in which the run folder is made.
-        name: the readable part of the run folder's name.
-        in_sweep: whether the job is one of a sweep.
-        is_named: whether the user chose the folder's name, with Hydra's own settings.
-        trial: the trial of a search that the job is, if any.
-    """
-
-    config: dict[str, Any]
-    overrides: list[str]
-    parent: Path
-    name: str
-    in_sweep: bool = False
-    is_named: bool = False
-    trial: Trial | None = None
 
 
 def read_launch(cfg: DictConfig) -> Launch:

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from workbench.config import hydra_adapter
-from workbench.config.compose import Composed, Composer, force_add, is_absent
-from workbench.config.hydra_settings import SWEEPER
-from workbench.config.locate import key_of
 from workbench.config.naming import sweep_name
-from workbench.config.quoting import quoted
-from workbench.config.search import SEARCHER, distribution_of, examples_of
 from workbench.errors import ConfigError
+from workbench.jobs import hydra_adapter
+from workbench.jobs.compose import Composed, Composer, force_add, is_absent
+from workbench.jobs.hydra_settings import SWEEPER
+from workbench.jobs.locate import key_of
+from workbench.jobs.quoting import quoted
+from workbench.jobs.search import SEARCHER, distribution_of, examples_of
 
 MOST_JOBS = 5_000
 """The most jobs of a sweep. All are checked before the first starts, some hundred a second."""
