@@ -5,7 +5,6 @@ import functools
 import importlib.util
 import json
 import math
-import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -148,9 +147,7 @@ def _check_description(node: Mapping[str, Any], hint: Any, place: str) -> Iterat
     try:
         target = target_of(node, hint, place)
     except ConfigError as error:
-        match = re.match(rf"{re.escape(place)}(\._\w+_)?", str(error))
-        where = match[0] if match else place
-        yield Problem(where, str(error).removeprefix(where))
+        yield Problem.of(error)
         return
     extra = EXTRAS.get(target)
     if extra and not importlib.util.find_spec(extra):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from fnmatch import translate
 from typing import Any
 
+from workbench.config.nested import flatten
 from workbench.project import the_project
 
 CHANGES_NOTHING = (
@@ -61,14 +62,3 @@ def changes_metrics(name: str) -> bool:
 @functools.cache
 def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(map(translate, patterns)))
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by dotted name; lists are not flattened."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

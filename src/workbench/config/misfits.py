@@ -10,6 +10,7 @@ from torch.nn.parameter import is_lazy
 
 from workbench.callbacks import BestAndLast
 from workbench.config.build import build_callbacks, build_data, build_module
+from workbench.config.nested import flatten
 from workbench.config.places import outside
 from workbench.config.problem import Problem, problems_of
 from workbench.config.schedule_rules import (
@@ -119,18 +120,13 @@ def _try_batch(
             trials[shape] = trial
         return trial
 
-    shape = repr(_without_floats({k: v for k, v in config.items() if k not in NOT_IN_SHAPE}))
+    settings = flatten({name: v for name, v in config.items() if name not in NOT_IN_SHAPE})
+    signs = {n: (v > 0) - (v < 0) for n, v in settings.items() if isinstance(v, float)}
+    shape = repr({**settings, **signs})
     if shape not in trials:
         with suppress(Exception):
             return build_and_try("meta")
     return build_and_try("cpu")
-
-
-def _without_floats(node: Any) -> Any:
-    """A config with the sign of each float in its place."""
-    if isinstance(node, Mapping):
-        return {key: _without_floats(value) for key, value in node.items()}
-    return (node > 0) - (node < 0) if isinstance(node, float) else node
 
 
 def check_monitors(callbacks: Mapping[str, L.Callback], known: Collection[str]) -> None:

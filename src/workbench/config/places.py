@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from workbench.config.nested import dotted, leaves
 from workbench.config.signatures import arguments_of
 from workbench.config.targets import find_class, members
 from workbench.project import the_project
@@ -86,18 +87,13 @@ def remember(places: Iterable[str]) -> None:
         return
 
 
-def outside(node: Any, place: str = "") -> Iterator[tuple[str, str]]:
+def outside(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The texts in a config that are addresses or lead out of the working directory, by name."""
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from outside(value, f"{place}.{key}" if place else str(key))
-    elif isinstance(node, list):
-        for i, item in enumerate(node):
-            yield from outside(item, f"{place}[{i}]")
-    elif isinstance(node, str):
-        path = Path(node)
-        if "://" in node or path.is_absolute() or node.startswith("~") or ".." in path.parts:
-            yield place, node
+    for place, text in leaves(config):
+        if isinstance(text, str):
+            path = Path(text)
+            if "://" in text or path.is_absolute() or text.startswith("~") or ".." in path.parts:
+                yield dotted(place), text
 
 
 def _line(place: str) -> str:

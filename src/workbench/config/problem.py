@@ -18,6 +18,11 @@ class Problem(NamedTuple):
     place: str
     message: str
 
+    @classmethod
+    def of(cls, error: ConfigError) -> "Problem":
+        """The problem that an error names."""
+        return cls(*re.split(r"(?=[:=])", str(error), maxsplit=1))
+
     def __str__(self) -> str:
         return f"{self.place}{self.message}"
 
@@ -27,5 +32,4 @@ def problems_of(check: Callable[[], object]) -> Iterator[Problem]:
     try:
         check()
     except ConfigError as error:
-        place, message = re.split(r"(?=[:=])", str(error), maxsplit=1)
-        yield Problem(place, message)
+        yield Problem.of(error)

@@ -1,6 +1,5 @@
 """The JSON schema of the config files, with which editors complete entries and mark mistakes."""
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
 from torch.optim.lr_scheduler import LRScheduler
 
 from workbench.config.check import MISSING
+from workbench.config.nested import leaves
 from workbench.config.settings import EXTRAS
 from workbench.config.signatures import arguments_of
 from workbench.config.targets import find_class
@@ -24,7 +24,8 @@ INTERPOLATION = {"type": "string", "pattern": r"^\$\{"}
 def json_schema(configs: Path) -> dict[str, Any]:
     """The schema of the files in `configs`: the settings that each of their `_target_` takes."""
     files = sorted(configs.rglob("*.yaml"))
-    names = {name for file in files for name in _targets(yaml.safe_load(file.read_text("utf-8")))}
+    found = [leaf for file in files for leaf in leaves(yaml.safe_load(file.read_text("utf-8")))]
+    names = {name for path, name in found if "_target_" in path and name != MISSING}
     cases = [
         {
             "if": {"properties": {"_target_": {"const": name}}, "required": ["_target_"]},
@@ -43,13 +44,6 @@ def json_schema(configs: Path) -> dict[str, Any]:
 
 def _is_extra(name: str) -> bool:
     return name.startswith("optuna.") or find_class(name, "schema") in EXTRAS
-
-
-def _targets(node: Any) -> Iterator[str]:
-    for key, value in node.items() if isinstance(node, Mapping) else []:
-        if key == "_target_" and value != MISSING:
-            yield value
-        yield from _targets(value)
 
 
 def _settings_of(name: str) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """Compose the config of a job from its overrides; each problem is reported with its override."""
 
 import pickle
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from workbench.config.nested import leaves
 from workbench.errors import ConfigError
 from workbench.jobs import hydra_adapter
 from workbench.jobs.files import PRESETS, ConfigFiles
@@ -90,7 +91,10 @@ class Composer:
                 applied += [override] if text in chosen.applied else []
                 continue
             key, value = override.key_or_group, hydra_adapter.value_of(override)
-            new = [] if override.is_delete() else [*_absent_keys(key, value, chosen.unresolved)]
+            given = [".".join(map(str, path)) for path, _ in leaves(value, (key,), lists=False)]
+            new = [name for name in given if is_absent(name, chosen.unresolved)]
+            if override.is_delete():
+                new = []
             if any(hydra_adapter.is_closed(config, name) for name in new):
                 problems.append(f"{text}: Hydra has no such setting")
                 continue
@@ -124,15 +128,6 @@ def is_absent(key: str, unresolved: Any) -> bool:
         else:  # the rest of the key may lie behind an interpolation, or index a list
             return not isinstance(unresolved, str | list)
     return False
-
-
-def _absent_keys(key: str, value: Any, unresolved: Any) -> Iterator[str]:
-    """The settings that an override gives a value and a config lacks."""
-    if isinstance(value, dict) and value:
-        for name, inner in value.items():
-            yield from _absent_keys(f"{key}.{name}", inner, unresolved)
-    elif is_absent(key, unresolved):
-        yield key
 
 
 def force_add(overrides: Sequence[str], added: Collection[str]) -> list[str]:

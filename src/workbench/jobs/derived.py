@@ -5,10 +5,11 @@ copy a value, the value is set in the plain, resolved config of the composed job
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from workbench.config.naming import name_of_job
+from workbench.config.nested import KeyPath, leaves
 from workbench.jobs import hydra_adapter
 from workbench.project import Config
 from workbench.training.launch import Launch
@@ -19,9 +20,6 @@ COPY = re.compile(r"\$\{([\w.]+)\}")
 NAME = re.compile(r"[\w.]+")
 JOB_SPECIFIC = re.compile(r"\$\{\.|hydra[:.](?!runtime\b)")
 """Interpolations that may differ between jobs even if all values they mention are the same."""
-
-KeyPath = tuple[str, ...]
-"""The keys and indices that lead to a setting."""
 
 
 class DerivedJob(NamedTuple):
@@ -92,9 +90,10 @@ class JobTemplate:
 
     def _find_paths(self, keys: Sequence[str]) -> dict[str, list[KeyPath]] | None:
         """The paths of each setting and of its copies; None if anything else depends on one."""
-        paths = {key: [tuple(key.split("."))] for key in keys}
+        paths: dict[str, list[KeyPath]] = {key: [tuple(key.split("."))] for key in keys}
         source = dict(zip(keys, keys, strict=True))  # dotted path → the key whose value it has
-        others = {".".join(path): text for path, text in _interpolations(self.unresolved, ())}
+        texts = {".".join(map(str, path)): text for path, text in leaves(self.unresolved)}
+        others = {name: t for name, t in texts.items() if isinstance(t, str) and "${" in t}
         while dependent := [name for name, text in others.items() if _mentions(text, source)]:
             for name in dependent:
                 copy = COPY.fullmatch(others.pop(name))
@@ -125,15 +124,6 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, str):
         return bool(value) and "$" not in value and value != "???"
     return isinstance(value, int | float)
-
-
-def _interpolations(node: Any, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
-    if isinstance(node, Mapping | list):
-        items = node.items() if isinstance(node, Mapping) else enumerate(node)
-        for name, value in items:
-            yield from _interpolations(value, (*path, str(name)))
-    elif isinstance(node, str) and "${" in node:
-        yield path, node
 
 
 def _mentions(text: str, names: Mapping[str, str]) -> bool:

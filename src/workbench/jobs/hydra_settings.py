@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from workbench.config.nested import dotted, leaves
 from workbench.config.problem import Problem
 from workbench.config.targets import trusted_packages
 from workbench.jobs import hydra_adapter
@@ -124,7 +125,7 @@ def find_problems_of_hydra(script: str, hydra: Mapping[str, Any]) -> Iterator[Pr
     checked = {name: node for name, node in hydra.items() if name not in FIXED}
     if sweeper.get("_target_") == SEARCHER:  # find_problems_of_search checks the others
         checked["sweeper"] = {k: node for k, node in sweeper.items() if k not in OPTUNA_OBJECTS}
-    yield from _unknown_targets(checked, "hydra")
+    yield from _unknown_targets(checked)
     # Lightning gives the processes that it starts a name of their own.
     process_name = f"train_ddp_process_{os.environ.get('LOCAL_RANK')}"
     job_name = process_name if hydra["job"]["name"] == process_name else script
@@ -153,18 +154,17 @@ def find_problems_of_hydra(script: str, hydra: Mapping[str, Any]) -> Iterator[Pr
             yield Problem("hydra.job.env_copy", f"={name}: {name} is not set in the environment")
 
 
-def _unknown_targets(node: Any, place: str) -> Iterator[Problem]:
+def _unknown_targets(settings: Mapping[str, Any]) -> Iterator[Problem]:
     """The problems of classes that Hydra or logging would build, and that are not allowed."""
-    if isinstance(node, Sequence) and not isinstance(node, str):
-        for i, item in enumerate(node):
-            yield from _unknown_targets(item, f"{place}[{i}]")
-    elif isinstance(node, Mapping):
-        for key, value in node.items():
-            if key not in ("_target_", "()", "class"):
-                yield from _unknown_targets(value, f"{place}.{key}")
-            elif value not in CLASSES and str(value).partition(".")[0] not in trusted_packages():
-                yield Problem(
-                    f"{place}.{key}",
-                    f"={value}: is not allowed; Hydra's settings may only name its launchers, "
-                    "sweepers, samplers and callbacks, and classes of trusted packages",
-                )
+    for path, name in leaves(settings):
+        is_target = not {"_target_", "()", "class"}.isdisjoint(path)
+        if is_target and name not in CLASSES and not _is_trusted(str(name)):
+            yield Problem(
+                f"hydra.{dotted(path)}",
+                f"={name}: is not allowed; Hydra's settings may only name its launchers, "
+                "sweepers, samplers and callbacks, and classes of trusted packages",
+            )
+
+
+def _is_trusted(name: str) -> bool:
+    return name.partition(".")[0] in trusted_packages()

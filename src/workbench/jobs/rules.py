@@ -1,13 +1,11 @@
 """Check a composed job before it starts: first each setting, then how the parts fit one another."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from workbench.config.check import MISSING, find_problems
 from workbench.config.misfits import TrialBatch, find_misfits
+from workbench.config.nested import dotted, flatten, leaves
 from workbench.config.problem import Problem
 from workbench.jobs import hydra_adapter
 from workbench.jobs.messages import first_line
@@ -35,8 +33,9 @@ class Rules:
             unresolved: the job as plain values, with its interpolations.
             job: the composed config; Hydra's own settings in it are ignored.
         """
-        if missing := list(_missing(unresolved, "")):
-            return missing, {}
+        if missing := [dotted(path) for path, value in leaves(unresolved) if value == MISSING]:
+            message = " is missing: it has no default, so give it a value"
+            return [Problem(name, message) for name in missing], {}
         try:
             config = hydra_adapter.resolved(job)
         except OmegaConfBaseException as error:
@@ -54,25 +53,9 @@ class Rules:
         problems = find_problems(config, settings, self._entries)
         if problems or self.script != "train":
             return problems
-        key = repr(_without_seed(config, {**unresolved, "seed": "${seed}"}))
+        raw = flatten({**unresolved, "seed": "${seed}"})
+        without_seed = {n: v for n, v in flatten(config).items() if raw.get(n) != "${seed}"}
+        key = repr(without_seed)
         if key not in self._misfits:
             self._misfits[key] = list(find_misfits(config, self._trials, check_fits))
         return self._misfits[key]
-
-
-def _without_seed(config: Any, unresolved: Any) -> Any:
-    """A config without its seed and the copies of it."""
-    if not isinstance(config, Mapping) or not isinstance(unresolved, Mapping):
-        return config
-    return {
-        name: _without_seed(value, unresolved[name])
-        for name, value in config.items()
-        if unresolved[name] != "${seed}"
-    }
-
-
-def _missing(node: Any, place: str) -> Iterator[Problem]:
-    if node == MISSING:
-        yield Problem(place, " is missing: it has no default, so give it a value")
-    for key, value in node.items() if isinstance(node, Mapping) else []:
-        yield from _missing(value, f"{place}.{key}" if place else key)

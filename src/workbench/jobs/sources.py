@@ -1,13 +1,12 @@
 """Find the override or the config file that a setting comes from."""
 
 import re
-from typing import Any
 
 import yaml
 
 from workbench.config.problem import Problem
 from workbench.jobs import hydra_adapter
-from workbench.jobs.compose import Composed, Composer
+from workbench.jobs.compose import Composed, Composer, is_absent
 from workbench.jobs.locate import key_of, shorten_path
 from workbench.project import the_project
 
@@ -52,12 +51,6 @@ def _file_of(place: str, composer: Composer, composed: Composed) -> str | None:
 
 def _holds(text: str, place: str, package: str) -> bool:
     """Whether a YAML text, merged into the config at `package`, has the setting `place`."""
-    if package and not place.startswith(f"{package}."):
-        return False
-    node: Any = yaml.safe_load(text)
-    for name in place.removeprefix(f"{package}.").split("."):
-        entries = {str(key): value for key, value in node.items()} if isinstance(node, dict) else {}
-        if name not in entries:
-            return False
-        node = entries[name]
-    return True
+    prefix = f"{package}." if package else ""
+    inside = place.removeprefix(prefix)
+    return place.startswith(prefix) and not is_absent(inside, yaml.safe_load(text))

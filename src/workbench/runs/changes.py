@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import WeightAveraging
 
-from workbench.config.identity import flatten
+from workbench.config.nested import flatten
 from workbench.errors import RunError
 from workbench.project import Config, the_project
 

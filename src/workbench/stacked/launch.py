@@ -8,7 +8,8 @@ from typing import Any
 
 from workbench.callbacks import BestAndLast, GracefulStop, Progress, StopWhenNotFinite, Throughput
 from workbench.callbacks.graceful_stop import interruptible
-from workbench.config.identity import changes_metrics, flatten
+from workbench.config.identity import changes_metrics
+from workbench.config.nested import flatten
 from workbench.config.targets import find_class
 from workbench.console import set_up_logging
 from workbench.errors import one_line

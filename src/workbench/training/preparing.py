@@ -11,8 +11,8 @@ import lightning as L
 from workbench.child_processes import folder_to_join
 from workbench.config.build import build_callbacks, build_data, build_module
 from workbench.config.check import check_config
-from workbench.config.identity import flatten
 from workbench.config.misfits import find_misfits
+from workbench.config.nested import flatten
 from workbench.config.places import places_of, remember, unnamed_places
 from workbench.errors import ConfigError, RunError
 from workbench.module import reports_of
