@@ -12,7 +12,6 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.distributed import HashStore
 
 from workbench import processes
-from workbench.config.trainer_rules import check_processes
 from workbench.errors import ConfigError, RunError
 from workbench.processes import (
     Processes,
@@ -22,6 +21,7 @@ from workbench.processes import (
     single_process,
 )
 from workbench.training import preparing
+from workbench.training.machine import check_processes
 
 SLURM = {
     "SLURM_NTASKS": "2",

@@ -7,8 +7,9 @@ from typing import Any
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from pydantic import ValidationError
 
+from workbench.config.hints import hint_of_items, is_recipe
 from workbench.config.signatures import arguments_of
-from workbench.config.targets import hint_of_items, is_recipe, target_of
+from workbench.config.targets import target_of
 from workbench.errors import ConfigError, UserError
 from workbench.ranges import in_our_words
 

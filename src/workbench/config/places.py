@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from workbench.config.hints import members
 from workbench.config.nested import dotted, leaves
 from workbench.config.signatures import arguments_of
-from workbench.config.targets import find_class, members
+from workbench.config.targets import find_class
 from workbench.project import the_project
 
 UNUSED_WHEN_OPENED = ("log_dir", "name", "resume", "sweep", "varied")

@@ -8,11 +8,11 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
 from torch.optim.lr_scheduler import LRScheduler
 
-from workbench.config.check import MISSING
 from workbench.config.nested import leaves
 from workbench.config.settings import EXTRAS
 from workbench.config.signatures import arguments_of
 from workbench.config.targets import find_class
+from workbench.config.values import MISSING
 from workbench.optimizers.schedules import TIMING
 from workbench.project import the_project
 from workbench.ranges import CHECKED

@@ -4,15 +4,13 @@ import importlib
 import inspect
 import os
 import re
-import sys
 import traceback
-import types
-import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
+from workbench.config.hints import classes_in, describe_hint, is_recipe
 from workbench.errors import ConfigError, one_line
 from workbench.project import the_project
 
@@ -38,9 +36,7 @@ def target_of(node: Mapping[str, Any], hint: Any, place: str) -> type:
     """
     name = node["_target_"]
     allowed = classes_in(hint)
-    if not allowed:
-        raise ConfigError(f"{place}._target_={name}: {describe_hint(hint)}")
-    target = find_class(name, place)
+    target = find_class(name, place) if allowed else object
     if getattr(target, "_is_protocol", False) or not any(_is_a(target, kind) for kind in allowed):
         raise ConfigError(f"{place}._target_={name}: {describe_hint(hint)}")
     is_partial = node.get("_partial_", False)
@@ -95,68 +91,6 @@ def trusted_packages() -> list[str]:
             raise ConfigError(f"{file}: should be a list of packages, such as [mylab]")
         names += listed
     return [name for name in names if name]
-
-
-def members(hint: Any) -> list[Any]:
-    """The types in a union, or the hint itself, without annotations."""
-    if typing.get_origin(hint) is typing.Annotated:
-        return members(typing.get_args(hint)[0])
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return [member for part in typing.get_args(hint) for member in members(part)]
-    return [Any if hint is inspect.Parameter.empty else hint]
-
-
-def classes_in(hint: Any) -> list[type]:
-    """The classes of which a hint allows an instance, or a recipe for one."""
-    results = [_result(kind) for kind in members(hint)]
-    return [kind for kind in results if inspect.isclass(kind) and not _is_plain(kind)]
-
-
-def is_recipe(hint: Any) -> bool:
-    """Whether a hint asks for a callable, which makes an object later."""
-    return any(typing.get_origin(kind) is Callable for kind in members(hint))
-
-
-def hint_of_items(hint: Any, container: Any) -> Any:
-    """The type of the items of a `Sequence` or of the values of a `Mapping`; Any if unknown."""
-    for kind in members(hint):
-        origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-        if inspect.isclass(origin) and issubclass(origin, container) and arguments:
-            return arguments[1] if container is Mapping else arguments[0]
-    return Any
-
-
-def describe_hint(hint: Any) -> str:
-    """The words for what a hint allows, such as `should be a mapping`."""
-    kinds = [_result(kind) for kind in members(hint) if kind is not type(None)]
-    if Any in kinds:
-        return (
-            "should be a plain value, without a _target_, as the argument has no type that says "
-            "what to build: give it one where it is defined, as in `name: Class`"
-        )
-    names = [
-        "a mapping"
-        if typing.get_origin(kind) is dict
-        else kind.__name__
-        if inspect.isclass(kind)
-        else str(kind).replace("typing.", "")
-        for kind in kinds
-    ]
-    how = ", described with a _target_" if classes_in(hint) else ""
-    return f"should be {' or '.join(names)}{how}"
-
-
-def _is_plain(kind: type) -> bool:
-    """Whether a class is one of plain values, such as numbers, texts, paths and tensors."""
-    module = kind.__module__
-    return module == "torch" or module.partition(".")[0] in {"builtins", *sys.stdlib_module_names}
-
-
-def _result(kind: Any) -> Any:
-    """The return type of a Callable, Any if it has none; other types as they are."""
-    if kind is Callable or kind is typing.Callable:
-        return Any
-    return typing.get_args(kind)[1] if typing.get_origin(kind) is Callable else kind
 
 
 def _is_a(target: type, kind: Any) -> bool:

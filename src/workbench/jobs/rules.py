@@ -3,10 +3,11 @@
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from workbench.config.check import MISSING, find_problems
+from workbench.config.check import find_problems
 from workbench.config.misfits import TrialBatch, find_misfits
 from workbench.config.nested import dotted, flatten, leaves
 from workbench.config.problem import Problem
+from workbench.config.values import MISSING
 from workbench.jobs import hydra_adapter
 from workbench.jobs.messages import first_line
 from workbench.project import Config, the_project

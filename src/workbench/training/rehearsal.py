@@ -22,7 +22,6 @@ from workbench.config.blame import blaming, project_folders
 from workbench.config.misfits import check_optimized, check_unvalidated
 from workbench.config.schedule_rules import check_schedule
 from workbench.config.targets import find_class
-from workbench.config.trainer_rules import check_processes
 from workbench.console import silenced
 from workbench.foreign import is_foreign
 from workbench.module import ReportingModule, reports_of
@@ -30,6 +29,7 @@ from workbench.optimizers.schedules import length_of
 from workbench.processes import Processes
 from workbench.project import Config, the_project
 from workbench.runs.weights import load_checkpoint
+from workbench.training.machine import check_processes
 from workbench.training.trainer import build_trainer
 
 LEFT_OUT = (GracefulStop, StopWhenNotFinite)

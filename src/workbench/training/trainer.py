@@ -16,10 +16,11 @@ from workbench.callbacks.scalar_layout import ScalarLayout
 from workbench.config.build import build_callbacks, compared_settings
 from workbench.config.instantiate import instantiate
 from workbench.config.targets import target_of
-from workbench.config.trainer_rules import check_devices, check_precision
+from workbench.config.trainer_rules import check_precision
 from workbench.project import Config
 from workbench.runs.folder import RunFolder
 from workbench.runs.tracking import run_arguments
+from workbench.training.machine import check_devices
 
 
 def build_trainer(config: Config, folder: Path, first_step: int | None = None) -> L.Trainer:

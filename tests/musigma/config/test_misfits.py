@@ -6,11 +6,11 @@ import lightning as L
 import pytest
 
 from musigma.models.priors import StandardNormal
-from workbench.config.trainer_rules import check_devices
 from workbench.errors import ConfigError, DataError
 from workbench.jobs.command_line import read_command_line
 from workbench.jobs.resolvers import register_resolvers
 from workbench.runs.folder import RunFolder
+from workbench.training.machine import check_devices
 from workbench.training.run import run
 
 PANEL = "{_target_:musigma.callbacks.LatentPanel}"

@@ -28,8 +28,9 @@ from musigma.settings import TrainSettings
 from objectives import OBJECTIVES
 from workbench import project
 from workbench.config.build import build_callbacks, build_data, build_module
+from workbench.config.hints import is_recipe
 from workbench.config.signatures import arguments_of
-from workbench.config.targets import LIBRARIES, is_recipe, target_of
+from workbench.config.targets import LIBRARIES, target_of
 from workbench.errors import ConfigError
 
 SETTINGS = typing.get_type_hints(TrainSettings)
