@@ -1,6 +1,6 @@
 """Check that the parts of a run fit one another, before it starts."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -8,17 +8,12 @@ import lightning as L
 import torch
 from torch.nn.parameter import is_lazy
 
-from workbench.callbacks import BestAndLast
 from workbench.config.build import build_callbacks, build_data, build_module
+from workbench.config.metric_rules import check_monitors, check_optimized, no_such_metric
 from workbench.config.nested import flatten
 from workbench.config.places import outside
 from workbench.config.problem import Problem, problems_of
-from workbench.config.schedule_rules import (
-    check_monitor_of_schedule,
-    check_schedule,
-    no_such_metric,
-    schedule_in,
-)
+from workbench.config.schedule_rules import check_schedule
 from workbench.config.trainer_rules import problems_of_trainer
 from workbench.errors import ConfigError
 from workbench.foreign import is_foreign
@@ -78,11 +73,9 @@ def _check_parts(
     examples, terms, settings = trial
     measured = {f"{stage}/{name}" for stage in ("train", "val", "test") for name in terms}
     others = (*settings, "lr", f"{examples}_per_second")
-    reported = measured | {f"train/{name}" for name in others}
     if (monitor := config.get("monitor")) and monitor not in terms:
         raise ConfigError(f"monitor={monitor}: {no_such_metric(terms)}")
-    check_monitors(callbacks, reported)
-    check_monitor_of_schedule(config, reported)
+    check_monitors(config, callbacks, measured | {f"train/{name}" for name in others})
     check_optimized(config, measured)
 
 
@@ -129,50 +122,6 @@ def _try_batch(
     return build_and_try("cpu")
 
 
-def check_monitors(callbacks: Mapping[str, L.Callback], known: Collection[str]) -> None:
-    """Check the names of the metrics that callbacks monitor.
-
-    Args:
-        callbacks: by their places in the config.
-        known: the names of the metrics that a run reports while it trains.
-
-    Raises:
-        ConfigError: if there is no such metric.
-    """
-    for place, callback in callbacks.items():
-        monitor = getattr(callback, "monitor", None)
-        # The best checkpoint is chosen after a validation, before the epoch has train/ metrics.
-        stages = ("val/",) if isinstance(callback, BestAndLast) else ("train/", "val/")
-        names = [name for name in known if name.startswith(stages)]
-        if isinstance(monitor, str) and monitor not in names:
-            raise ConfigError(f"{place}.monitor={monitor}: {no_such_metric(names)}")
-
-
-def check_unvalidated(config: Mapping[str, Any], monitor: str) -> None:
-    """Check that nothing monitors a metric of the validation in a run that has none.
-
-    Args:
-        config: resolved.
-        monitor: the metric that the module monitors, without its stage.
-
-    Raises:
-        ConfigError: names the setting that does.
-    """
-    monitors = {
-        f"{place}.monitor": getattr(callback, "monitor", None)
-        for place, callback in build_callbacks(dict(config)).items()
-    }
-    monitors["optimized_metric"] = config.get("optimized_metric")
-    if (schedule := schedule_in(config)) and schedule.by_metric:
-        monitors["scheduler.monitor"] = schedule.monitor or f"val/{monitor}"
-    for place, name in monitors.items():
-        if isinstance(name, str) and name.startswith("val/"):
-            raise ConfigError(
-                f"{place}={name}: there is no validation; set data.val_size and "
-                "trainer.limit_val_batches above 0, or choose a metric of train/"
-            )
-
-
 def check_written_places(config: Mapping[str, Any]) -> None:
     """Check that a run writes into its own folder only.
 
@@ -190,26 +139,3 @@ def check_written_places(config: Mapping[str, Any]) -> None:
     profiler = groups["trainer"].get("profiler")
     if isinstance(profiler, Mapping) and profiler.get("dirpath") is not None:
         raise ConfigError("trainer.profiler.dirpath: is the run folder; leave it out")
-
-
-def check_optimized(config: Config, measured: Collection[str]) -> None:
-    """Check the name of the metric that a search optimizes.
-
-    Args:
-        config: resolved.
-        measured: the names of the metrics of a run, including those of its test.
-
-    Raises:
-        ConfigError: if there is no such metric, or it is one of test/ in a run without a test.
-    """
-    metric = config.get("optimized_metric")
-    if metric is None:
-        return
-    limit = config["trainer"].get("limit_test_batches")
-    if str(metric).startswith("test/") and (limit == 0 or not config.get("test", True)):
-        raise ConfigError(
-            f"optimized_metric={metric}: there is no test; set test=true and "
-            "trainer.limit_test_batches above 0, or choose a metric of val/"
-        )
-    if metric not in measured:
-        raise ConfigError(f"optimized_metric={metric}: {no_such_metric(measured)}")

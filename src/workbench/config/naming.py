@@ -1,15 +1,10 @@
-"""The names of runs and sweeps, and so of their folders."""
+"""The names of runs, and so of their folders."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
-
 from workbench.config.identity import identity
-from workbench.errors import ConfigError
 
 LONGEST_NAME = 100
 """The most bytes in the name of a job."""
@@ -22,27 +17,6 @@ def run_name(config: Mapping[str, Any]) -> str:
     """The name of a single run that starts now: the time, its name and its seed."""
     started = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     return f"{started}_{config['name']}_seed{config['seed']}"
-
-
-def sweep_name(cfg: DictConfig, varied: Sequence[str]) -> str:
-    """The name of a sweep and of its folder, made by default of the settings that it varies.
-
-    Raises:
-        ConfigError: if `sweep` is not the name of a folder.
-    """
-    try:
-        name = cfg.sweep
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"sweep: {str(error).splitlines()[0]}") from error
-    if name is None:
-        return cut(",".join(short_names(varied)).replace("/", ".") or "single", 2 * LONGEST_NAME)
-    if not isinstance(name, str) or not name.strip() or "/" in name or name in (".", ".."):
-        sweeps = Path(cfg.log_dir) / "sweeps"
-        raise ConfigError(
-            f"sweep={name}: should be the name of a folder in {sweeps}, without a /; to write "
-            "elsewhere, set hydra.sweep.dir"
-        )
-    return name
 
 
 def name_of_job(config: dict[str, Any], overrides: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
-"""Check the scheduler of a run: that it can be stepped, and that its metric exists."""
+"""Check that the scheduler of a run can be stepped."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -61,25 +61,8 @@ def check_schedule(config: Config, length: Length | None = None) -> None:
                 raise ConfigError(f"scheduler: makes the learning rate {lr} {after}")
 
 
-def check_monitor_of_schedule(config: Config, known: Collection[str]) -> None:
-    """Check the name of the metric that a scheduler monitors.
-
-    Raises:
-        ConfigError: if no such metric is reported in training.
-    """
-    schedule = schedule_in(config)
-    names = [name for name in known if name.startswith(("train/", "val/"))]
-    if schedule and schedule.monitor and schedule.monitor not in names:
-        raise ConfigError(f"scheduler.monitor={schedule.monitor}: {no_such_metric(names)}")
-
-
 def schedule_in(config: Mapping[str, Any]) -> Schedule | None:
     """The scheduler of a config and when it is stepped; None if the config has none."""
     if not config.get("scheduler"):
         return None
     return schedule_of(instantiate(config["scheduler"], SchedulerRecipe, "scheduler"))
-
-
-def no_such_metric(known: Collection[str]) -> str:
-    """The message about an unknown metric, with the names of the known ones."""
-    return f"there is no such metric; there are {', '.join(sorted(known))}"

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from workbench.config.problem import Problem
 from workbench.errors import ConfigError
@@ -17,7 +16,7 @@ from workbench.jobs.files import PRESETS
 from workbench.jobs.hydra_settings import SWEEP_ONLY, find_problems_of_hydra, refuse
 from workbench.jobs.launch import launch_of
 from workbench.jobs.locate import find_file, key_of, shorten_path
-from workbench.jobs.messages import first_line
+from workbench.jobs.messages import resolving
 from workbench.jobs.search import find_problems_of_search
 from workbench.jobs.sources import source_of
 from workbench.jobs.sweep import Sweep, read_sweep
@@ -75,10 +74,8 @@ class Checks:
         ):
             raise ConfigError(f"--package {options.package}: the config has no such part")
         if options.resolve and options.cfg == "job":
-            try:
+            with resolving():
                 hydra_adapter.resolved(config)
-            except OmegaConfBaseException as error:
-                raise ConfigError(f"{error.full_key}: {first_line(error)}") from error
         return composed.added
 
     def read_sweep(self, overrides: Sequence[str]) -> Sweep:
@@ -94,16 +91,18 @@ class Checks:
         self._sweeper = hydra_adapter.unresolved(composed.config)["hydra"]["sweeper"]
         return read_sweep(self.composer, composed, parsed)
 
-    def find_problems_of_search(self, sweep: Sweep) -> list[str]:
-        """Messages about the settings of a search, once its jobs are checked."""
+    def check_search(self, sweep: Sweep) -> None:
+        """Check the settings of a search, once its jobs are checked.
+
+        Raises:
+            ConfigError: lists everything that is wrong.
+        """
         composed = self.composer.compose(sweep.jobs[0], 0)
-        try:
+        with resolving():
             settings = hydra_adapter.sweeper_of(composed.config.hydra)
-        except OmegaConfBaseException as error:
-            return [f"{error.full_key}: {first_line(error)}"]
         metric = composed.config.get("optimized_metric")
         found = find_problems_of_search(settings, sweep.space, metric)
-        return [self._with_source(problem, composed) for problem in found]
+        raise_all(self._with_source(problem, composed) for problem in found)
 
     def check(self, overrides: Sequence[str], number: int | None = None) -> CheckedJob:
         """Check one job.

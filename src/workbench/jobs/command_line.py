@@ -104,7 +104,7 @@ def _read_sweep(checks: Checks, options: Namespace) -> CommandLine:
     ]
     raise_all(problems)
     if sweep.space:
-        raise_all(checks.find_problems_of_search(sweep))
+        checks.check_search(sweep)
     launches = [job.launch for job in checked if job.launch]
     check_distinct_folders(launches, sweep.subdir, is_search=not sweep.is_grid)
     options = _with_added(options, added, [*sweep.names, hydra_adapter.MULTIRUN])

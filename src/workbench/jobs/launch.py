@@ -7,12 +7,11 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from workbench.config.naming import name_of_job, run_name
 from workbench.errors import ConfigError
 from workbench.jobs import hydra_adapter
-from workbench.jobs.messages import first_line
+from workbench.jobs.messages import resolving
 from workbench.jobs.search import SEARCHER
 from workbench.training.launch import Launch, Trial
 
@@ -30,10 +29,8 @@ def read_launch(cfg: DictConfig) -> Launch:
         ConfigError: if a value is missing, an interpolation cannot be resolved, or a folder cannot
             be used.
     """
-    try:
+    with resolving():
         config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key}: {first_line(error)}") from error
     return launch_of(config, HydraConfig.get())
 
 
@@ -56,10 +53,8 @@ def launch_of(config: dict[str, Any], hydra: Any) -> Launch:
 
 def _folder_setting(hydra: Any, setting: str) -> str:
     """The value of one of Hydra's settings that name a folder, resolved."""
-    try:
+    with resolving(f"hydra.{setting}"):
         folder = OmegaConf.select(hydra, setting)
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"hydra.{setting}: {first_line(error)}") from error
     if not folder.strip():
         raise ConfigError(f"hydra.{setting}: is empty; name a folder, or leave it out")
     return str(folder)

@@ -1,6 +1,8 @@
 """Messages about overrides and config files that cannot be parsed or composed."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
+from workbench.errors import ConfigError
 from workbench.jobs import hydra_adapter
 from workbench.jobs.locate import key_of, shorten_path
 
@@ -82,6 +85,19 @@ def unreadable_file(error: yaml.YAMLError | UnicodeDecodeError, roots: list[Path
         except UnicodeDecodeError as decode_error:
             return f"{shorten_path(path)}: is not text in UTF-8: {decode_error}"
     return f"A config file cannot be read: {first_line(error)}"
+
+
+@contextmanager
+def resolving(setting: str = "") -> Iterator[None]:
+    """Turn the error of an interpolation that cannot be resolved into a ConfigError.
+
+    Args:
+        setting: its name; by default the one that OmegaConf gives it.
+    """
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{setting or error.full_key}: {first_line(error)}") from error
 
 
 def first_line(error: BaseException) -> str:

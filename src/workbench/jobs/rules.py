@@ -1,15 +1,15 @@
 """Check a composed job before it starts: first each setting, then how the parts fit one another."""
 
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from workbench.config.check import find_problems
 from workbench.config.misfits import TrialBatch, find_misfits
 from workbench.config.nested import dotted, flatten, leaves
 from workbench.config.problem import Problem
 from workbench.config.values import MISSING
+from workbench.errors import ConfigError
 from workbench.jobs import hydra_adapter
-from workbench.jobs.messages import first_line
+from workbench.jobs.messages import resolving
 from workbench.project import Config, the_project
 from workbench.training.init_from import check_fits
 
@@ -38,9 +38,10 @@ class Rules:
             message = " is missing: it has no default, so give it a value"
             return [Problem(name, message) for name in missing], {}
         try:
-            config = hydra_adapter.resolved(job)
-        except OmegaConfBaseException as error:
-            return [Problem(error.full_key or "", f": {first_line(error)}")], {}
+            with resolving():
+                config = hydra_adapter.resolved(job)
+        except ConfigError as error:
+            return [Problem.of(error)], {}
         return self.find_problems(unresolved, config), config
 
     def find_problems(self, unresolved: Config, config: Config) -> list[Problem]:

@@ -4,14 +4,18 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from workbench.config.naming import sweep_name
+from omegaconf import DictConfig
+
+from workbench.config.naming import LONGEST_NAME, cut, short_names
 from workbench.errors import ConfigError
 from workbench.jobs import hydra_adapter
 from workbench.jobs.compose import Composed, Composer, force_add, is_absent
 from workbench.jobs.hydra_settings import SWEEPER
 from workbench.jobs.locate import key_of
+from workbench.jobs.messages import resolving
 from workbench.jobs.quoting import quoted
 from workbench.jobs.search import SEARCHER, distribution_of, examples_of
 
@@ -70,7 +74,7 @@ def read_sweep(composer: Composer, composed: Composed, overrides: Sequence[Any])
     # `sweep` and `varied` are not typed by the user, so they do not belong in `override_dirname`.
     hidden = [*hydra["job"]["config"]["override_dirname"]["exclude_keys"], "sweep", "varied"]
     names = [
-        f"sweep={quoted(sweep_name(composed.config, varied))}",
+        f"sweep={quoted(_sweep_name(composed.config, varied))}",
         f"varied=[{','.join(map(quoted, varied))}]",
         f"hydra.job.config.override_dirname.exclude_keys=[{','.join(map(quoted, hidden))}]",
     ]
@@ -87,6 +91,25 @@ def read_sweep(composer: Composer, composed: Composed, overrides: Sequence[Any])
     subdir = hydra["sweep"]["subdir"]
     is_numbered = bool(JOB_NUMBER.search(f"{unresolved} {texts}"))
     return Sweep(jobs, is_grid, space, names, added, list(params), subdir, is_numbered)
+
+
+def _sweep_name(cfg: DictConfig, varied: Sequence[str]) -> str:
+    """The name of a sweep and of its folder, made by default of the settings that it varies.
+
+    Raises:
+        ConfigError: if `sweep` is not the name of a folder.
+    """
+    with resolving("sweep"):
+        name = cfg.sweep
+    if name is None:
+        return cut(",".join(short_names(varied)).replace("/", ".") or "single", 2 * LONGEST_NAME)
+    if not isinstance(name, str) or not name.strip() or "/" in name or name in (".", ".."):
+        sweeps = Path(cfg.log_dir) / "sweeps"
+        raise ConfigError(
+            f"sweep={name}: should be the name of a folder in {sweeps}, without a /; to write "
+            "elsewhere, set hydra.sweep.dir"
+        )
+    return name
 
 
 def _single_overrides(override: Any, is_grid: bool) -> list[str]:

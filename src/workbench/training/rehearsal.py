@@ -19,7 +19,7 @@ from workbench.callbacks.graceful_stop import stoppable
 from workbench.child_processes import folder_to_join
 from workbench.config.batch_limits import batches_of, read_data
 from workbench.config.blame import blaming, project_folders
-from workbench.config.misfits import check_optimized, check_unvalidated
+from workbench.config.metric_rules import check_optimized, check_unvalidated
 from workbench.config.schedule_rules import check_schedule
 from workbench.config.targets import find_class
 from workbench.console import silenced
