@@ -110,7 +110,7 @@ def test_a_new_learning_rate_follows_the_schedule(run_here, compose_launch):
 TRAINER = [
     "trainer.fast_dev_run=true",
     "trainer.overfit_batches=2",
-    "trainer.limit_train_batches=0",
+    "trainer.limit_train_batches=0.5",
     "trainer.accumulate_grad_batches=2",
     "trainer.reload_dataloaders_every_n_epochs=1",
 ]

@@ -44,31 +44,31 @@ MAY_NOT = {
 
 
 def check_changes(old: Config, new: Config) -> None:
-    """Raise a RunError that names each changed setting that may not change, with the reason."""
+    """Raise a RunError that names each changed setting that may not change, with the reason.
+
+    Args:
+        old: the config of the run.
+        new: the same with the changes, checked.
+    """
     before, after = flatten(old), flatten(new)
+    kept = the_project().may_not_change(old)
     may_change = (*" ".join(MAY_CHANGE.values()).split(), *the_project().may_change)
     faults = []
-    for name in [*after, *(name for name in before if name not in after)]:
-        value, other = before.get(name), after.get(name)
-        if value == other or any(fnmatch(name, pattern) for pattern in may_change):
+    for name in dict.fromkeys([*after, *before]):
+        value, other, group = before.get(name), after.get(name), name.partition(".")[0]
+        if value == other:
             continue
-        group = name.partition(".")[0]
-        if (
-            group in ("optimizer", "parameter_groups")
-            and _is_numeric(other)
-            and (value is None or _is_numeric(value))
-        ):
-            continue
-        faults.append(_fault(name, value, other, MAY_NOT.get(group, "it identifies the run")))
-    _raise_all(faults)
-
-
-def check_kept(old: Config, new: Config) -> None:
-    """Raise a RunError for changed settings that the project keeps in this run; `old` is valid."""
-    before, after = flatten(old), flatten(new)
-    kept = the_project().may_not_change(old).items()
-    values = [(name, before.get(name), after.get(name), reason) for name, reason in kept]
-    _raise_all([_fault(*entry) for entry in values if entry[1] != entry[2]])
+        is_number = _is_numeric(other) and (value is None or _is_numeric(value))
+        is_free = (is_number and group in ("optimizer", "parameter_groups")) or any(
+            fnmatch(name, pattern) for pattern in may_change
+        )
+        if name in kept or not is_free:
+            reason = kept.get(name) or MAY_NOT.get(group, "it identifies the run")
+            given, own = ("null" if one is None else one for one in (other, value))
+            fault = f"{name}={given}: the run has {own} and keeps it when resumed, as {reason}"
+            faults.append(fault)
+    if faults:
+        raise RunError("\n".join(faults) + "\nTo change it, start a new run.")
 
 
 def check_progress(checkpoint: Mapping[str, Any], trainer: Mapping[str, Any]) -> bool:
@@ -96,16 +96,6 @@ def check_averages(checkpoint: Mapping[str, Any], callbacks: Iterable[L.Callback
             "callbacks: the run averages its weights and keeps the average in its checkpoints: "
             "keep the callback that does so.\nTo change it, start a new run."
         )
-
-
-def _fault(name: str, before: Any, after: Any, reason: str) -> str:
-    values = ["null" if value is None else value for value in (after, before)]
-    return f"{name}={values[0]}: the run has {values[1]} and keeps it when resumed, as {reason}"
-
-
-def _raise_all(faults: list[str]) -> None:
-    if faults:
-        raise RunError("\n".join(faults) + "\nTo change it, start a new run.")
 
 
 def _is_numeric(value: Any) -> bool:

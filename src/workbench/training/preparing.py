@@ -18,7 +18,7 @@ from workbench.errors import ConfigError, RunError
 from workbench.module import reports_of
 from workbench.processes import Processes, check_same_settings, check_shared
 from workbench.project import Config, the_project
-from workbench.runs.changes import check_averages, check_changes, check_kept, check_progress
+from workbench.runs.changes import check_averages, check_changes, check_progress
 from workbench.runs.folder import RunFolder
 from workbench.runs.restorable import check_restorable
 from workbench.runs.resume import find_run_to_resume, newest_checkpoint, with_overrides
@@ -109,9 +109,8 @@ def _resumed_config(launch: Launch, folder: RunFolder) -> Config:
     """The run's own config with the changes of the command line, all of it checked."""
     old = folder.read_config()
     config = with_overrides(old, launch.overrides)
-    check_changes(old, config)
     check_config(config)
-    check_kept(old, config)  # which needs a valid config
+    check_changes(old, config)
     typed = {override.lstrip("+").partition("=")[0] for override in launch.overrides}
     # `init_from` is read again only if the run has saved no weights.
     has_weights = any(folder.path.rglob("*.ckpt"))
