@@ -4,11 +4,12 @@ import os
 import signal
 import sys
 import sysconfig
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+
+from workbench.signals import current_handlers, handle, restore
 
 STANDARD = Path(sysconfig.get_path("stdlib")).resolve()
 INSTALLED = {"site-packages", "dist-packages"}
@@ -39,8 +40,7 @@ def leave_at_interrupts() -> None:
 
     A KeyboardInterrupt might be swallowed or replaced by half-loaded modules or by Hydra.
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, _leave)
+    restore(dict.fromkeys(current_handlers([signal.SIGINT]), _leave))
 
 
 def note_interrupts() -> None:
@@ -48,10 +48,7 @@ def note_interrupts() -> None:
 
     An interrupted import may raise anything.
     """
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:  # as of SIGHUP under nohup
-                signal.signal(number, _note)
+    handle((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), _note)
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -14,6 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from workbench.callbacks.checkpoints import BestAndLast
+from workbench.signals import current_handlers, handle, restore
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 REQUEUE = signal.SIGUSR2
@@ -81,11 +81,11 @@ class GracefulStop(Checkpoint):
         self._stop_at_end(trainer)
 
     def teardown(self, *_: object, **__: object) -> None:
-        self._restore()
+        restore(self._previous)
         self._previous = {}
 
     def on_exception(self, *_: object) -> None:
-        self._restore()
+        restore(self._previous)
 
     def _is_asked(self, trainer: L.Trainer) -> bool:
         """Whether any process was asked to stop; all must call this.
@@ -101,7 +101,7 @@ class GracefulStop(Checkpoint):
 
     def _stop_at_end(self, trainer: L.Trainer) -> None:
         if self._is_asked(trainer):
-            self._restore()
+            restore(self._previous)
             self._stop()
 
     def _stop(self) -> None:
@@ -110,46 +110,31 @@ class GracefulStop(Checkpoint):
         raise KeyboardInterrupt
 
     def _listen(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
         requeue = [REQUEUE] if callable(signal.getsignal(REQUEUE)) else []
-        for number in (*_not_ignored(), *requeue):
-            self._previous.setdefault(number, signal.signal(number, self._handle))
+        self._previous = handle((*SIGNALS, *requeue), self._handle) | self._previous
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         self.stopping, self._received = True, signum
-        self._restore()
+        restore(self._previous)
         name = signal.Signals(signum).name
         text = f"\n{name}: stopping after this batch. Ctrl-C again stops at once.\n"
         # Not by print, which the signal may have interrupted.
         with suppress(OSError):
             os.write(1, text.encode() if self._prints else b"")
 
-    def _restore(self) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
 
 def _are_connected() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
-def _not_ignored() -> list[signal.Signals]:
-    return [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-
-
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Make SIGTERM, SIGUSR1 and SIGHUP act like Ctrl-C, unless something else handles them."""
-    is_main = threading.current_thread() is threading.main_thread()
-    numbers = [n for n in SIGNALS if is_main and signal.getsignal(n) == signal.SIG_DFL]
-    for number in numbers:
-        signal.signal(number, _interrupt)
+    before = handle([n for n in SIGNALS if signal.getsignal(n) == signal.SIG_DFL], _interrupt)
     try:
         yield
     finally:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
+        restore(before)
 
 
 @contextmanager
@@ -162,11 +147,9 @@ def stoppable(trainer: L.Trainer, at_once: bool = False) -> Iterator[None]:
         trainer: the trainer that works meanwhile.
         at_once: make SIGTERM, SIGUSR1 and SIGHUP raise KeyboardInterrupt too.
     """
-    is_main = threading.current_thread() is threading.main_thread()
-    handlers = {number: signal.getsignal(number) for number in (*SIGNALS, REQUEUE) if is_main}
+    before = current_handlers((*SIGNALS, REQUEUE))
     if at_once:
-        for number in set(_not_ignored()) & handlers.keys():
-            signal.signal(number, _interrupt)
+        handle(SIGNALS, _interrupt)
     try:
         yield
     except SystemExit as end:
@@ -174,8 +157,7 @@ def stoppable(trainer: L.Trainer, at_once: bool = False) -> Iterator[None]:
             raise KeyboardInterrupt from None
         raise
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        restore(before)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
