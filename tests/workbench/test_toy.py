@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from toy import PROJECT
+from toy import PROJECT, Line
 from workbench.config.check import check_config
 from workbench.errors import ConfigError
 from workbench.project import the_project
@@ -32,6 +32,19 @@ def test_a_run_fits_the_line_and_records_config_metrics_and_units(run_script, on
     assert known["meanings"]["metrics"]["loss"]["unit"] == "squared"
     assert run.read_config()["optimizer"]["lr"] == 0.1
     assert "squared" in done.stdout
+
+
+def test_a_module_may_take_gradients_in_its_test(run_here, monkeypatch):
+    def test_step(self, batch, batch_idx):
+        with torch.enable_grad():
+            x = batch[0].clone().requires_grad_()
+            (slope,) = torch.autograd.grad(self.line(x).sum(), x)
+        self.add("test", {"loss": slope.squeeze(1)})
+
+    monkeypatch.setattr(Line, "test_step", test_step)
+    run = run_here()
+    slope = load_checkpoint(run.checkpoint("best"))["state_dict"]["line.weight"].item()
+    assert run.read_metrics()["metrics"]["test/loss"] == pytest.approx(slope)
 
 
 @pytest.mark.slow

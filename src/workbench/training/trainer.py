@@ -52,6 +52,9 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
         if isinstance(callback, OnExceptionCheckpoint):  # or it is in the working directory
             callback.dirpath = folder / callback.dirpath
     settings = config["trainer"] | {"enable_progress_bar": has_bar}  # Lightning would add its own
+    # As in the validations of a fit: a module may take gradients to evaluate, which inference mode,
+    # Lightning's default in a test, forbids.
+    settings.setdefault("inference_mode", False)
     settings["profiler"] = settings.get("profiler") or NoProfiler()
     trainer: L.Trainer = instantiate(
         settings,
