@@ -27,11 +27,12 @@ from ideas.latent_diffusion import LatentDiffusion
 from ideas.sphere import UniformSphere, VonMisesFisher, VonMisesFisherHead
 from ideas.two_numbers import TwoNumbers
 from musigma.data import Batch, MNISTDataModule
+from musigma.evaluation import draws_from_decoder
 from musigma.evaluation.encoding import codes_at_once
 from musigma.metrics import meanings, on_common_scale
 from musigma.models import MLP, Autoencoder
 from musigma.module import AutoencoderModule
-from musigma.objectives import ELBO, Objective
+from musigma.objectives import ELBO, Draw, Objective
 from musigma.objectives.likelihoods import Laplace
 from musigma.objectives.objective import learns
 from musigma.paths import PROJECT_ROOT
@@ -376,7 +377,7 @@ def test_a_model_evaluated_with_labels_must_declare_it():
             return super().given(images) if self.training else self.conditioned()
 
     class Drawing(InTraining):
-        def draw(self, x, noise, dataset_size):
+        def draw(self, x, noise, dataset_size=None):
             return super().draw(x, noise + torch.rand_like(noise), dataset_size)
 
     class OfImages(LabelPriorVAE):
@@ -407,6 +408,85 @@ def test_an_undeclared_use_of_labels_is_refused_on_the_command_line(monkeypatch)
     target = f"model._target_={LabelPriorVAE.__module__}.LabelPriorVAE"
     with pytest.raises(ConfigError, match="LabelPriorVAE uses labels in evaluation"):
         read_command_line("train", ["model=vae", "data.source=sample", target])
+
+
+class OnlySomePixels(Autoencoder):
+    """Mistake: half of the pixels are left out of the likelihood."""
+
+    def draw(self, x, noise, dataset_size=None):
+        draw = super().draw(x, noise, dataset_size)
+        per_pixel = (draw.output - x).abs().flatten(2) + math.log(2)
+        return replace(draw, log_likelihood=-per_pixel[..., ::2].sum(-1))
+
+
+class SkipConnection(Autoencoder):
+    """Mistake: the decoder gets features of the image beside z."""
+
+    def encode(self, x):
+        self.features = x.mean((1, 2, 3))
+        return super().encode(x)
+
+    def decode(self, z):
+        return super().decode(z) + self.features[:, None, None, None]
+
+    def draw(self, x, noise, dataset_size=None):
+        return super().draw(x, noise, dataset_size)
+
+
+class Corrupted(Autoencoder):
+    """Encodes noisy images in training, and decodes clean ones."""
+
+    def draw(self, x, noise, dataset_size=None):
+        seen = x + torch.randn_like(x) if self.training else x
+        draw = super().draw(seen, noise, dataset_size)
+        return replace(draw, log_likelihood=self.likelihood.log_prob(x, draw.output), x=x)
+
+
+def test_an_elbo_of_another_density_than_the_decoders_must_be_declared():
+    class Declared(OnlySomePixels):
+        evidence: ClassVar = "p(half of x)"
+
+    data = MNISTDataModule(source="sample")
+    for kind in (Corrupted, Declared, LatentDiffusion):
+        try_batch(_module(kind(SMALL_MLP, Laplace())), data)
+    for kind in (OnlySomePixels, SkipConnection):
+        with pytest.raises(ConfigError, match=f"`draw` of {kind.__name__} gives another log p"):
+            try_batch(_module(kind(SMALL_MLP, Laplace())), data)
+    x, noise = torch.rand(4, 1, 28, 28), torch.randn(1, 4, 2)
+    assert draws_from_decoder(Corrupted(SMALL_MLP, Laplace()).eval(), x, noise)
+    assert not draws_from_decoder(Declared(SMALL_MLP, Laplace()).eval(), x, noise)
+
+
+class WithoutGradient(Autoencoder):
+    """Codes that no gradient passes, as discrete ones are."""
+
+    def draw(self, x, noise, dataset_size=None):
+        posterior = self.encode(x)
+        z = posterior.rsample(noise).detach()
+        log_likelihood = self.likelihood.log_prob(x, output := self.decode(z))
+        return Draw(log_likelihood, z, noise, posterior, self.prior, output, x=x, model=self)
+
+
+class ScoreFunction(ELBO):
+    """The ELBO, its gradient as that of log q(z|x)."""
+
+    needs_gradient_of_z: ClassVar = False
+
+    def __call__(self, draw, step):
+        loss = super().__call__(draw, step)
+        score = draw.log_weights().detach() * draw.posterior.log_prob(draw.z)
+        return loss._replace(loss=loss.loss - (score - score.detach()).mean())
+
+
+def test_draws_without_a_gradient_need_an_objective_for_them():
+    data = MNISTDataModule(source="sample")
+    model = WithoutGradient(SMALL_MLP, Laplace())
+    try_batch(_module(model, ScoreFunction()), data)
+    with pytest.raises(ConfigError, match="of NormalPosterior have no gradient, and ELBO"):
+        try_batch(_module(model), data)
+    model.encoder.requires_grad_(False)
+    model.head.requires_grad_(False)
+    try_batch(_module(model), data)  # the encoder is not to be trained
 
 
 def _meanings(model, objective):

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from musigma.data import Batch, ForeignDataModule, ImageDataModule
+from musigma.evaluation import draws_from_decoder
 from musigma.models import LatentVariableModel
 from musigma.module import AutoencoderModule
-from musigma.objectives import Draw
+from musigma.objectives import Draw, Objective
 from musigma.seeding import FIXED_SEED
 from workbench.config.blame import blaming
 from workbench.errors import ConfigError
@@ -22,8 +23,9 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
     """Compute the loss of two random images; return the names of its terms and settings.
 
     Raises:
-        ConfigError: if it cannot be computed, gradients reach weights of other optimizers, the
-            model uses labels without declaring it, or batches of one image give no finite terms.
+        ConfigError: if it cannot be computed, draws have no gradient, gradients reach weights of
+            other optimizers, the model uses labels or another density than its decoder's without
+            declaring it, or batches of one image give no finite terms.
     """
     generator = torch.Generator().manual_seed(0)
     sizes = {name: getattr(data, name, 2) for name in ("batch_size", "eval_batch_size")}
@@ -37,7 +39,10 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
     with blaming(f"model: the loss of {count} images cannot be computed"):
         batch = Batch(x.to(device), y, None)
         _, terms, settings = module.terms(batch, noise.to(device), count, 0)
-        _check_gradients(module, batch, noise.to(device))
+        draw = module.model.given(batch).draw(batch.x, noise.to(device), count)
+        _check_differentiable(module.objective, draw)
+        _check_gradients(module, draw)
+        _check_density(module.model, batch, noise.to(device))
         _check_labels(module.model, batch, noise.to(device))
     if count == 1 and (undefined := [n for n, term in terms.items() if not term.isfinite().all()]):
         raise ConfigError(
@@ -53,7 +58,19 @@ def _random_images(data: ImageDataModule, count: int, generator: torch.Generator
     return data.normalization(data.normalization.prepare(grey.to(torch.uint8)), generator)
 
 
-def _check_gradients(module: AutoencoderModule, batch: Batch, noise: Tensor) -> None:
+def _check_differentiable(objective: Objective, draw: Draw) -> None:
+    """Raise a ConfigError if the encoder is to be trained through draws that have no gradient."""
+    lacks_gradient = draw.posterior.mu.requires_grad and not draw.z.requires_grad
+    if lacks_gradient and objective.needs_gradient_of_z:
+        raise ConfigError(
+            f"model: the draws of {type(draw.posterior).__name__} have no gradient, and "
+            f"{type(objective).__name__} trains the encoder through them: make `rsample` "
+            "differentiable, or choose an objective that takes the gradient of log q(z|x) instead, "
+            "and sets needs_gradient_of_z = False in its class"
+        )
+
+
+def _check_gradients(module: AutoencoderModule, draw: Draw) -> None:
     """Raise a ConfigError if a term has gradients for weights of another optimizer than its own.
 
     The objective and the penalties train the weights of the model, and each own term those of one
@@ -63,7 +80,6 @@ def _check_gradients(module: AutoencoderModule, batch: Batch, noise: Tensor) -> 
     if not learners:
         return
     weights = {n: p for n, p in module.named_parameters() if p.requires_grad}
-    draw = module.model.given(batch).draw(batch.x, noise, len(batch.x))
     own_terms = {**draw.own_terms, **module.objective.own_terms(draw, 0)}
     loss = module.objective(draw, 0).loss
     for name, value in {"loss": loss, **draw.penalties, **own_terms}.items():
@@ -88,20 +104,44 @@ def _check_gradients(module: AutoencoderModule, batch: Batch, noise: Tensor) -> 
             )
 
 
+def _check_density(model: LatentVariableModel, batch: Batch, noise: Tensor) -> None:
+    """Raise a ConfigError if a model's own `draw` gives another log p(x|z) than its decoder.
+
+    Samples, and log p(x) by integration, are of the decoder. A model whose `evidence` is a density
+    of its own may differ.
+    """
+    overrides_draw = type(model).draw is not LatentVariableModel.draw
+    if not overrides_draw or model.evidence not in ("p(x)", "p(x|y)"):
+        return
+    _need_values(model, "its density")
+    view = copy.deepcopy(model).eval().given(batch)
+    if not draws_from_decoder(view, batch.x, noise):
+        raise ConfigError(
+            f"model: for the same codes, `draw` of {type(model).__name__} gives another log p(x|z) "
+            "than its decoder and likelihood do, from which samples are drawn, so that its ELBO "
+            f"bounds no log {model.evidence}, and would be compared with those that do. Decode z "
+            "alone, and declare further costs as penalties; or set `evidence` in the class to the "
+            'density that the ELBO bounds, such as "p(hidden pixels|others)"'
+        )
+
+
+def _need_values(model: LatentVariableModel, name: str) -> None:
+    """Raise an error on the device "meta", which makes the caller try the CPU."""
+    if model.device.type == "meta":
+        raise ConfigError(f"model: {name} cannot be checked without values")
+
+
 def _check_labels(model: LatentVariableModel, batch: Batch, noise: Tensor) -> None:
     """Raise a ConfigError if the model uses labels without declaring it.
 
     Evaluation may depend on labels only if `conditioned_on` names them, and p(x|z) p(z) only if
-    `evidence` is a density given them; other reported values, such as an accuracy, always may. The
-    check needs values, which a model on the device "meta" lacks: its error there makes the caller
-    try the CPU.
+    `evidence` is a density given them; other reported values, such as an accuracy, always may.
     """
     overrides_given = type(model).given is not LatentVariableModel.given
     is_declared = "y" in model.conditioned_on and model.evidence != LatentVariableModel.evidence
     if not overrides_given or is_declared:
         return
-    if model.device.type == "meta":
-        raise ConfigError("model: its use of labels cannot be checked without values")
+    _need_values(model, "its use of labels")
     kind, trial = type(model).__name__, copy.deepcopy(model).eval()
     views = [trial.given(batch._replace(y=y)) for y in (batch.y, batch.y + 1)]
     draws: list[Draw] = []

@@ -3,11 +3,16 @@
 from musigma.evaluation.importance import ImportanceEstimate, importance_estimate
 from musigma.evaluation.pareto import pareto_k
 from musigma.evaluation.quadrature import QuadratureEstimate, quadrature_estimate
-from musigma.evaluation.reasons import why_no_importance_weights, why_no_log_p
+from musigma.evaluation.reasons import (
+    draws_from_decoder,
+    why_no_importance_weights,
+    why_no_log_p,
+)
 
 __all__ = [
     "ImportanceEstimate",
     "QuadratureEstimate",
+    "draws_from_decoder",
     "importance_estimate",
     "pareto_k",
     "quadrature_estimate",

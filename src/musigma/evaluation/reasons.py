@@ -1,5 +1,8 @@
 """The reasons why log p(x) may be undefined or meaningless for a model."""
 
+import torch
+from torch import Tensor
+
 from musigma.models import LatentVariableModel
 from musigma.objectives import Objective
 
@@ -28,3 +31,22 @@ def why_no_importance_weights(model: LatentVariableModel, objective: Objective) 
     if not model.prior.has_density:
         return "its prior has a bound of the rate and no density, which importance weights need"
     return why_no_log_p(model, objective)
+
+
+@torch.no_grad()
+def draws_from_decoder(model: LatentVariableModel, x: Tensor, noise: Tensor) -> bool:
+    """True if log p(x|z) of a model's draws is that of its decoder and likelihood at these codes.
+
+    It is not if only some of the pixels count, or if the decoder gets more than z, as with skip
+    connections from the encoder.
+
+    Args:
+        model: in evaluation mode, conditioned on the images.
+        x: images, `[B, C, H, W]`.
+        noise: standard normal, `[K, B, n]`.
+    """
+    draw = model.draw(x, noise)
+    # In the reverse order, so that what a decoder keeps of the images that were encoded last shows.
+    output = model.decode(draw.z.flip(1)).flip(1)
+    expected = model.likelihood.log_prob(x, output)
+    return torch.allclose(draw.log_likelihood, expected, rtol=1e-4, atol=1e-2)

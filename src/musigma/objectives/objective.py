@@ -45,6 +45,11 @@ class Objective(Protocol):
         return True
 
     @property
+    def needs_gradient_of_z(self) -> bool:
+        """True if the encoder is trained through z; False for score-function estimators."""
+        return True
+
+    @property
     def uses_prior(self) -> bool:
         """True if the loss pulls codes towards the prior, so that log p(x) is meaningful."""
         return True
