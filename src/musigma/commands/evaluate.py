@@ -14,6 +14,7 @@ from musigma.commands.explorer import latent_explorer
 from musigma.commands.measure import Metrics, measure
 from musigma.commands.plotting import plots_of
 from musigma.evaluation.encoding import encoded
+from musigma.evaluation.quadrature import is_one
 from musigma.loading import Run, load_run
 from musigma.pages.run import Row, facts_of, measured, published_of, rows_of
 from musigma.plots.named import plot_files
@@ -201,7 +202,7 @@ def _evaluate(
         if defaults is None
         else _or_none("the comparison with the defaults", changed_settings, run.config, defaults),
         measured=measured(metrics, about.weights()),
-        notes=[*about.notes, *_left_out(metrics)],
+        notes=[*about.notes, *_notes(metrics)],
         rows=rows,
         plots=[plot for plot in plots if not explorer or plot.name != "latent_scatter"],
         ran={
@@ -228,8 +229,8 @@ def _or_none(name: str, make: Callable[..., T], *arguments: Any) -> T | None:
         return None
 
 
-def _left_out(metrics: Metrics) -> list[str]:
-    """The metrics that were left out, with the reasons."""
+def _notes(metrics: Metrics) -> list[str]:
+    """What was left out or did not converge, with the reasons."""
     reasons = []
     if "no_log_p" in metrics:
         reasons.append(f"No log {metrics['evidence']}: {metrics['no_log_p']}")
@@ -237,6 +238,15 @@ def _left_out(metrics: Metrics) -> list[str]:
         reasons.append(f"Left out: {reason}")
     if "left_out" in metrics:
         reasons.append(f"Left out because not finite: {', '.join(metrics['left_out'])}")
+    if count := metrics.get("log_p_exact_not_converged"):
+        text = f"The integral did not converge for {count} of {metrics['images']} images"
+        mass = metrics.get("log_p_exact_prior_mass", 1.0)
+        if not is_one(mass):
+            text += (
+                f": that of the prior's own density is {mass:.4g} and should be 1, so the density "
+                "is not normalised, or too narrow for the grid"
+            )
+        reasons.append(text)
     return reasons
 
 
@@ -246,13 +256,8 @@ def _show(rows: Sequence[Row], metrics: Metrics, about: RunDescription) -> None:
     print(wrapped(measured(metrics, about.weights())))
     cells = [(row.name, row.value, row.error, row.unit) for row in rows]
     show_table(title, ("", "value", "± over images", "unit"), cells)
-    for reason in _left_out(metrics):
+    for reason in _notes(metrics):
         print(wrapped(f"{reason}."))
-    if "effective_samples" in metrics:
-        print(
-            f"effective samples: {metrics['effective_samples']:.0f} (median); "
-            f"k̂ over 0.7: {metrics['share_with_k_over_0.7']:.1%} of images"
-        )
     if beside := list(published_rows(metrics)):
         columns = ("", "obtained", "± over images", "published", "source")
         show_table("beside published values", columns, [row[:5] for row in beside])
@@ -261,5 +266,3 @@ def _show(rows: Sequence[Row], metrics: Metrics, about: RunDescription) -> None:
             print(wrapped(f"what differs ({'; '.join(names)}): {text}"))
         overrides = " ".join(own_overrides(about.overrides)) or "none"
         print(wrapped(f"overrides of this run: {overrides}"))
-    if count := metrics.get("log_p_exact_not_converged"):
-        print(f"The integral did not converge for {count} of {metrics['images']} images.")

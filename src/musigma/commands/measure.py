@@ -186,6 +186,7 @@ def _density(
             "log_p_exact": _mean(exact.log_p),
             "log_p_exact_not_converged": int((~exact.converged).sum()),
             "log_p_exact_largest_change": exact.change.max().item(),
+            "log_p_exact_prior_mass": exact.prior_mass.mean().item(),
         }
         if reason is None and _is_normal(model, images):
             rows = _chosen(len(images.x), GAP_IMAGES)

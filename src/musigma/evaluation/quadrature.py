@@ -30,11 +30,13 @@ class QuadratureEstimate(NamedTuple):
         change: the change of `log_p` by the last halving of the cells' width, in nats.
         converged: whether the change is within the tolerance, no mass is cut off at the rim, and
             the grid resolves the prior.
+        prior_mass: the integral of p(z) on the first grid, which should be 1.
     """
 
     log_p: Tensor
     change: Tensor
     converged: Tensor
+    prior_mass: Tensor
 
 
 @torch.no_grad()
@@ -79,17 +81,31 @@ def quadrature_estimate(
         _integrate(model, images, tolerance, grid, divisions) for images in x.split(IMAGES_AT_ONCE)
     ]
     log_p, change, converged = map(torch.cat, zip(*parts, strict=True))
-    return QuadratureEstimate(log_p, change, converged & grid.is_resolved)
+    mass = torch.full_like(log_p, grid.mass)
+    return QuadratureEstimate(log_p, change, converged & is_one(grid.mass), mass)
+
+
+def is_one(mass: float) -> bool:
+    """True if the prior's integral is 1, except for an error that does not matter."""
+    return abs(mass - 1) < MASS_ERROR
+
+
+class _Integral(NamedTuple):
+    """The values of a `QuadratureEstimate` that are an image's own."""
+
+    log_p: Tensor
+    change: Tensor
+    converged: Tensor
 
 
 class _Grid(NamedTuple):
-    """Equal cells, `side` per side: their midpoints `[G, d]` and log p(z) there, `[G]`."""
+    """Equal cells, `side` per side: their midpoints `[G, d]`, log p(z) there, and its integral."""
 
     side: int
     half_width: float
     z: Tensor
     log_prior: Tensor
-    is_resolved: bool
+    mass: float
 
 
 class _Cells(NamedTuple):
@@ -105,7 +121,7 @@ class _Cells(NamedTuple):
 
 def _integrate(
     model: LatentVariableModel, x: Tensor, tolerance: float, grid: _Grid, divisions: int
-) -> QuadratureEstimate:
+) -> _Integral:
     d, side, half_width = model.latent_dim, grid.side, grid.half_width
     width = 2 * half_width / side
     log_joint = _log_joint_on_grid(model, x, grid)
@@ -119,7 +135,7 @@ def _integrate(
 
     unresolved = (change >= tolerance).nonzero().squeeze(1)
     if len(unresolved) == 0:
-        return QuadratureEstimate(log_p, change, ~cut_off)
+        return _Integral(log_p, change, ~cut_off)
     chosen = log_joint[:, unresolved] > log_joint[:, unresolved].amax(0) - DEPTH
     chosen |= _cells_of(model.encode(x[unresolved.to(x.device)]).mu, half_width, side)
     column, cell = _with_neighbours(chosen, side, d).T.nonzero(as_tuple=True)
@@ -143,7 +159,7 @@ def _integrate(
         matters = children.log_joint > largest[children.image] - DEPTH
         matters |= (change > RESOLVED)[children.image]
         cells = children.where((change >= tolerance)[children.image] & matters)
-    return QuadratureEstimate(log_p, change, (change < tolerance) & ~cut_off)
+    return _Integral(log_p, change, (change < tolerance) & ~cut_off)
 
 
 def _grid_for(model: LatentVariableModel, x: Tensor, half_width: float, side: int) -> _Grid:
@@ -157,9 +173,8 @@ def _grid_for(model: LatentVariableModel, x: Tensor, half_width: float, side: in
             [model.prior.log_prob(p.to(x)) for p in z.split(codes_at_once(model))]
         )
         mass = (log_prior.cpu().double().logsumexp(0) + d * math.log(width)).exp().item()
-        is_resolved = abs(mass - 1) < MASS_ERROR
-        if is_resolved or (2 * side) ** d > MAX_CELLS:
-            return _Grid(side, half_width, z, log_prior, is_resolved)
+        if is_one(mass) or (2 * side) ** d > MAX_CELLS:
+            return _Grid(side, half_width, z, log_prior, mass)
         side *= 2
 
 

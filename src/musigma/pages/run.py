@@ -59,7 +59,23 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
             title, unit = title_of(name, metrics)
             value, error = text_of(metric["mean"], unit), text_of(metric.get("error"), unit)
             yield Row(title, value, error, unit, name)
-    latent, classes = metrics["latent"], metrics["classes"]
+    yield from _weight_rows(metrics)
+    yield from _code_rows(metrics)
+    yield from _class_rows(metrics["classes"])
+
+
+def _weight_rows(metrics: Mapping[str, Any]) -> Iterator[Row]:
+    """The reliability of importance weights."""
+    if "effective_samples" in metrics:
+        value = f"{metrics['effective_samples']:.0f} of {metrics['samples']}"
+        yield Row("effective samples", value, "", "median over images")
+    if "share_with_k_over_0.7" in metrics:
+        yield Row("k̂ over 0.7", f"{metrics['share_with_k_over_0.7']:.1%}", "", "of images")
+
+
+def _code_rows(metrics: Mapping[str, Any]) -> Iterator[Row]:
+    """Statistics of the codes."""
+    latent = metrics["latent"]
     if "active_units" in latent:
         of = f" of {len(latent['spread'])}" if "spread" in latent else ""
         layers = latent.get("active_units_by_layer", [latent["active_units"]])
@@ -79,6 +95,10 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
         yield Row("std at its floor", f"{latent['share_of_std_at_floor']:.1%}", "", "of all")
     for name in latent.get("of_model", ()):
         yield Row(name.replace("_", " "), _text(latent[name], ".4g"), "", "of the codes", name)
+
+
+def _class_rows(classes: Mapping[str, Any]) -> Iterator[Row]:
+    """Probes and clusters of the codes."""
     for name in ("linear_probe", "nearest_neighbours"):
         if name in classes:
             probe = classes[name]

@@ -1,6 +1,7 @@
 """`scripts/evaluate.py` evaluates any run, or says why it cannot."""
 
 import json
+import math
 import re
 import shutil
 import signal
@@ -21,6 +22,7 @@ from musigma.evaluation import importance_estimate
 from musigma.evaluation.encoding import encoded
 from musigma.loading import load_run
 from musigma.models import MLP, Autoencoder
+from musigma.models.priors import StandardNormal
 from musigma.objectives.likelihoods import Laplace
 from musigma.pages.run import rows_of
 from musigma.plots.named import NamedPlot, plot_files
@@ -56,8 +58,21 @@ def test_an_evaluation_is_written_reproducible_and_consistent(trained, without_p
     assert metrics["log_p"]["mean"] == pytest.approx(metrics["log_p_exact"]["mean"], rel=0.01)
     assert metrics["log_p_exact_not_converged"] == 0
     assert "elbo_unit" not in metrics
+    assert "k̂ over 0.7" in (folder.path / "report.html").read_text("utf-8")
     assert _measure(folder) == metrics
     assert _measure(folder, seed=1)["log_p"] != metrics["log_p"]
+
+
+def test_the_page_says_that_the_density_of_the_prior_is_not_normalised(
+    trained, without_plots, monkeypatch
+):
+    folder = trained("model=vae", *BINARY)
+    right = StandardNormal.log_prob
+    monkeypatch.setattr(StandardNormal, "log_prob", lambda self, z: right(self, z) + math.log(3))
+    assert _measure(folder)["log_p_exact_not_converged"] == 5
+    page = (folder.path / "report.html").read_text("utf-8")
+    assert "did not converge for 5 of 5 images" in page
+    assert "density is 3 and should be 1" in page
 
 
 def test_densities_are_also_reported_on_the_common_scale(trained, without_plots):

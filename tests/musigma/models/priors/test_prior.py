@@ -39,6 +39,13 @@ class Spike(Laplacian):
         return torch.logaddexp(broad, spike - torch.tensor(2.0).log())
 
 
+class WithoutConstant(Laplacian):
+    """Mistake: the density is not normalised."""
+
+    def log_prob(self, z):
+        return -(z / self.width).abs().sum(-1)
+
+
 class Bounded(Laplacian):
     """A prior with only a bound of the rate."""
 
@@ -81,9 +88,12 @@ def test_quadrature_and_importance_weights_agree(d):
     assert torch.all(deviation.abs() < 4.5)
 
 
-def test_quadrature_that_misses_part_of_the_prior_reports_no_convergence():
-    oracle, model = _model(1, Spike)
-    assert not quadrature_estimate(model, oracle.x).converged.any()
+@pytest.mark.parametrize(("kind", "mass"), [(Spike, 0.5), (WithoutConstant, 1.4), (Laplacian, 1)])
+def test_the_integral_over_a_prior_that_is_not_1_has_not_converged(kind, mass):
+    oracle, model = _model(1, kind)
+    found = quadrature_estimate(model, oracle.x)
+    assert torch.allclose(found.prior_mass, torch.full_like(found.prior_mass, mass), atol=1e-3)
+    assert found.converged.all() == found.converged.any() == (mass == 1)
 
 
 def test_a_prior_without_weights_is_accepted_by_every_objective():
