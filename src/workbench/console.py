@@ -1,25 +1,21 @@
-"""Text for the screen and for logs: warnings, tables, the summary and the results of a run."""
+"""What a run prints and logs: warnings, its summary and its results."""
 
 import io
 import logging
 import shlex
-import textwrap
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
-from rich.cells import cell_len
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
 
 from workbench.errors import is_of_library, printable
 from workbench.meaning import Meanings
 from workbench.project import the_project
+from workbench.text import table, wrapped
 
 KNOWN_NOISE = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
@@ -30,9 +26,6 @@ KNOWN_NOISE = (
     # The metric exists once the final weights are validated; a wrong name is refused earlier.
     r"`ModelCheckpoint\(monitor='val/.* could not find the monitored key",
 )
-
-WIDTH = 80
-"""Characters per line of a terminal."""
 
 CURVES = "http://localhost:6006/#custom_scalars"
 """TensorBoard's tab with the charts of `ScalarLayout`."""
@@ -82,18 +75,6 @@ def formatted_warning(
     """A warning, wrapped, with its file and line unless it comes from a library."""
     source = "" if is_of_library(filename) else f"{filename}:{lineno}: "
     return wrapped(f"{source}{category.__name__}: {' '.join(str(message).split())}")
-
-
-def wrapped(text: str, indent: str = "") -> str:
-    """A text wrapped to fit a terminal, without breaking words or paths."""
-    return textwrap.fill(
-        text,
-        WIDTH,
-        initial_indent=indent,
-        subsequent_indent=" " * len(indent),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 def display_path(path: Path) -> Path:
@@ -149,50 +130,6 @@ def next_steps(
         commands["curves"] = f"tensorboard --logdir {run}"
         commands["then open"] = CURVES
     return commands
-
-
-def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; see `table`."""
-    print(table(title, columns, rows), flush=True)
-
-
-def leading_table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], at_least: int
-) -> tuple[str, Sequence[str]]:
-    """A table of the first columns that fit a terminal, and the names of the columns left out."""
-    for count in range(len(columns), at_least - 1, -1):
-        text = table(title, columns[:count], [row[:count] for row in rows])
-        if max(map(cell_len, text.splitlines())) <= WIDTH:
-            break
-    return text, columns[count:]
-
-
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table that fits a terminal unless a single word is too long.
-
-    Columns of numbers are aligned right; text is wrapped between words.
-    """
-    grid = Table()
-    rows = [[printable(cell) for cell in row] for row in rows]
-    for column, *cells in zip(columns, *rows, strict=True):
-        is_numeric = all(cell[:1].isdigit() or cell[:1] in ("", *"-−–≥") for cell in cells)
-        unbreakable = [column, *cells] if is_numeric else " ".join([column, *cells]).split()
-        grid.add_column(
-            column,
-            justify="right" if is_numeric else "left",
-            no_wrap=is_numeric,
-            min_width=max(map(cell_len, unbreakable), default=0),
-        )
-    for row in rows:
-        grid.add_row(*row)
-    page = io.StringIO()
-    console = Console(
-        file=page, width=10_000, color_system=None, highlight=False, markup=False, emoji=False
-    )
-    narrowest = Measurement.get(console, console.options, grid).minimum
-    console.print(grid, width=max(WIDTH, narrowest))
-    lines = [*wrapped(title).splitlines(), *page.getvalue().splitlines()]
-    return "\n".join(line.rstrip() for line in lines)
 
 
 @contextmanager

@@ -2,13 +2,11 @@
 
 import json
 import os
-import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,9 +29,6 @@ CONNECT_TIMEOUT = timedelta(minutes=5)
 
 ANSWER_TIMEOUT = timedelta(minutes=30)
 """How long they wait for one that prepares the run: torch's own limit for a collective."""
-
-SHARED_FOLDER_TIMEOUT = timedelta(minutes=1)
-"""How long a network file system may take to show a folder that another node has made."""
 
 
 class Processes:
@@ -189,19 +184,3 @@ def check_same_settings(settings: Sequence[Mapping[str, Any]]) -> None:
                 f"Process {rank} of {len(settings)} was given other settings than the first; give "
                 "all nodes the same command:\n  " + "\n  ".join(lines)
             )
-
-
-def check_shared(folder: Path) -> None:
-    """Check that this node sees the run folder that the first process has made.
-
-    Raises:
-        RunError: if it does not.
-    """
-    end = time.monotonic() + SHARED_FOLDER_TIMEOUT.total_seconds()
-    while not (folder / "checkpoints").is_dir():
-        if time.monotonic() > end:
-            raise RunError(
-                f"{platform.node()} does not see {folder}, made by the first process of this run: "
-                "put log_dir=... on a file system that all nodes share"
-            )
-        time.sleep(0.1)

@@ -11,11 +11,10 @@ from workbench.console import (
     CURVES,
     display_path,
     formatted_warning,
-    leading_table,
     next_steps,
-    show_table,
 )
 from workbench.errors import is_of_library
+from workbench.text import leading_table, show_table
 
 
 def test_a_table_right_aligns_numbers_and_prints_markup_literally(capsys):

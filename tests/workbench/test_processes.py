@@ -16,11 +16,10 @@ from workbench.errors import ConfigError, RunError
 from workbench.processes import (
     Processes,
     check_same_settings,
-    check_shared,
     launcher,
     single_process,
 )
-from workbench.training import preparing
+from workbench.training import data, new_folder
 from workbench.training.machine import check_processes
 
 SLURM = {
@@ -163,12 +162,12 @@ def test_automatic_data_settings_follow_the_first_process(little, monkeypatch, c
     def facts(data):
         return {"stream": data.stream, "source": data.source}
 
-    monkeypatch.setattr(preparing, "build_data", _AutoStreamed)
-    monkeypatch.setattr(preparing, "the_project", lambda: SimpleNamespace(data_facts=facts))
+    monkeypatch.setattr(data, "build_data", _AutoStreamed)
+    monkeypatch.setattr(data, "the_project", lambda: SimpleNamespace(data_facts=facts))
 
     def work(processes, stream="auto"):
         config = {"seed": 0, "data": {"stream": stream}, "little": little[processes.rank]}
-        return preparing.prepare_data(config, processes).stream, config["data"]["stream"]
+        return data.prepare_data(config, processes).stream, config["data"]["stream"]
 
     assert _in_each(work) == [(little[0], little[0])] * 3
     assert len(caplog.messages) == sum(here != little[0] for here in little)
@@ -179,11 +178,11 @@ def test_automatic_data_settings_follow_the_first_process(little, monkeypatch, c
 
 
 def test_a_run_folder_that_a_node_cannot_see_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "SHARED_FOLDER_TIMEOUT", timedelta(0))
+    monkeypatch.setattr(new_folder, "SHARED_FOLDER_TIMEOUT", timedelta(0))
     (tmp_path / "checkpoints").mkdir()
-    check_shared(tmp_path)
+    new_folder.check_shared(tmp_path)
     with pytest.raises(RunError, match="file system that all nodes share"):
-        check_shared(tmp_path / "elsewhere")
+        new_folder.check_shared(tmp_path / "elsewhere")
 
 
 def test_a_launcher_is_recognised_by_its_environment_variables(launched):

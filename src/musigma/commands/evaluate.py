@@ -22,7 +22,7 @@ from musigma.project import PROJECT
 from musigma.published import beside_published, published_rows
 from musigma.seeding import FIXED_SEED, seed_noise
 from musigma.words import describe
-from workbench.console import display_path, set_up_logging, show_table, wrapped
+from workbench.console import display_path, set_up_logging
 from workbench.devices import exact_device
 from workbench.errors import ConfigError, DataError, RunError, UserError
 from workbench.interactive import changed_settings, compose
@@ -40,6 +40,7 @@ from workbench.runs.folder import RunFolder
 from workbench.runs.output import output_folder
 from workbench.runs.provenance import own_overrides, sweep_of, train_command
 from workbench.runs.resume import find_runs
+from workbench.text import show_table, wrapped
 
 log = logging.getLogger(__name__)
 

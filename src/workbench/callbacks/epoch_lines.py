@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 
-from workbench.console import WIDTH
 from workbench.module import ReportingModule, reports_of
+from workbench.text import WIDTH
 
 log = logging.getLogger(__name__)
 

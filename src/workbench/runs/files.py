@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 from workbench.errors import RunError, one_line
 from workbench.project import the_project
 from workbench.runs.config_file import FAST_LOADER, MOST_BYTES, read_config_file
+from workbench.runs.output import replace_file
 
 UNKNOWN = "0.1.0 or older"
 """The version of a run that does not say."""
@@ -125,17 +125,7 @@ class RunFiles:
         return found
 
     def _write(self, name: str, text: str) -> None:
-        """Write to another file and rename it, so that a file of this name is always complete."""
-        partial = self.path / f"{name}.partial"
-        try:
-            with partial.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self.path / name)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
+        replace_file(self.path / name, text.encode())
 
     def _overwrite(self, name: str, text: str) -> bool:
         """Overwrite a file if the text fits its blocks, as a full disk has no others."""

@@ -1,4 +1,4 @@
-"""The folder of a command's results, checked to be writable before they are computed."""
+"""Writing files whole, and checks that a command can write its results before it computes them."""
 
 import os
 import tempfile
@@ -58,6 +58,20 @@ def check_writable(paths: Sequence[Path], advice: str = ELSEWHERE) -> None:
 def nearest_folder(path: Path) -> Path:
     """The nearest path above `path` that exists; it may be a file, if a folder is in the way."""
     return next(place for place in path.absolute().parents if os.path.lexists(place))
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write another file and rename it, so that a file of this name is always complete."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

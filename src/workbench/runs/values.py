@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from workbench.runs.output import replace_file
+
 FILE = "test_values.npz"
 
 MOST_BYTES = 8_000_000
@@ -22,13 +24,7 @@ def write_values(folder: Path, values: Mapping[str, np.ndarray]) -> None:
         return
     packed = io.BytesIO()
     np.savez_compressed(packed, allow_pickle=False, **values)
-    partial = path.with_name(f"{FILE}.partial")
-    try:
-        partial.write_bytes(packed.getvalue())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    replace_file(path, packed.getvalue())
 
 
 def read_values(folder: Path, metric: str) -> np.ndarray | None:

@@ -3,11 +3,9 @@
 import copy
 import functools
 import math
-from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch.core.hooks import DataHooks, ModelHooks
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.utils._pytree import tree_map
@@ -19,23 +17,13 @@ from workbench.processes import Processes
 from workbench.runs.folder import RunFolder
 from workbench.runs.restorable import check_restorable
 from workbench.runs.resume import newest_checkpoint
+from workbench.stacked.hooks import SKIPPED_HOOKS, check_hooks
 from workbench.stacked.leaves import split
 from workbench.stacked.stack import own_attributes
+from workbench.training.data import prepare_data
 from workbench.training.launch import Launch
-from workbench.training.preparing import prepare_data
 from workbench.training.rehearsal import check_and_rehearse
 from workbench.training.trainer import build_trainer
-
-SKIPPED_HOOKS = {
-    *(
-        name
-        for name in (*vars(DataHooks), *vars(ModelHooks))
-        if name.startswith("on_") and not name.startswith(("on_test", "on_predict"))
-    ),
-    *("training_step", "validation_step", "backward", "optimizer_step", "optimizer_zero_grad"),
-    *("configure_gradient_clipping", "transfer_batch_to_device"),
-} - {"on_train_batch_start"}
-"""Methods of modules and data that Lightning calls in each step or epoch, and a stack does not."""
 
 
 class EpochSums(NamedTuple):
@@ -198,16 +186,3 @@ class Member:
         copied: dict[str, Any]
         copied = tree_map(lambda x: x.clone() if isinstance(x, Tensor) else x, checkpoint)
         return copied
-
-
-def check_hooks(thing: Any, method: str, skipped: Collection[str]) -> None:
-    """Check that no class derived from the one that defines `method`, for stacks, has such hooks.
-
-    Raises:
-        ConfigError: if one has.
-    """
-    for kind in type(thing).mro():
-        if method in vars(kind):
-            return
-        if hooks := sorted(vars(kind).keys() & skipped):
-            raise ConfigError(f"a stack does not call {kind.__name__}.{hooks[0]}")

@@ -10,7 +10,8 @@ from urllib.parse import quote
 from workbench.runs.curves import read_curves
 from workbench.runs.evaluation import PAGE
 from workbench.sweeps.collect import SweepRun
-from workbench.sweeps.compare import Comparison, Scale, scale_of
+from workbench.sweeps.compare import Comparison
+from workbench.sweeps.scales import Scale, scale_of
 from workbench.sweeps.varied import SEEDS, differing_settings, text_of
 
 MOST_CURVES = 60

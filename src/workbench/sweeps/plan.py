@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from workbench.console import display_path, show_table
+from workbench.console import display_path
 from workbench.project import the_project
 from workbench.runs.folder import RunFolder
 from workbench.runs.status import status_of
 from workbench.sweeps.job import job_path
+from workbench.text import show_table
 from workbench.training.launch import Launch
 
 MOST_LINES = 60

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
-from workbench.console import display_path, leading_table, set_up_logging, wrapped
+from workbench.console import display_path, set_up_logging
 from workbench.errors import printable
 from workbench.pages.render import render
 from workbench.project import the_project
@@ -29,6 +29,7 @@ from workbench.sweeps.paired import gaps_to_best
 from workbench.sweeps.plots import Plot
 from workbench.sweeps.varied import ABSENT, SEEDS, common_settings, table_of, text_of
 from workbench.sweeps.words import MIXED, find_notes, find_verdicts, gap_cell, number
+from workbench.text import leading_table, wrapped
 
 log = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from workbench.console import wrapped
 from workbench.errors import ConfigError
 from workbench.jobs.search import Search, optuna
 from workbench.project import Config
-from workbench.sweeps.compare import describe_differences
+from workbench.sweeps.scales import describe_differences
 from workbench.sweeps.study import BETTER, SCALE, open_study, sampler_for, set_attribute
+from workbench.text import wrapped
 
 SEARCHER = "searcher"
 """The attribute of a trial with the name of the process that chose it."""

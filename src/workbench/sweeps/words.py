@@ -3,8 +3,9 @@
 import math
 from collections.abc import Iterator, Mapping
 
-from workbench.sweeps.compare import Comparison, describe_differences
+from workbench.sweeps.compare import Comparison
 from workbench.sweeps.paired import Gap
+from workbench.sweeps.scales import describe_differences
 from workbench.sweeps.varied import ABSENT
 
 MIXED = "≠"

@@ -9,29 +9,26 @@ from typing import NamedTuple
 import lightning as L
 
 from workbench.child_processes import folder_to_join
-from workbench.config.build import build_callbacks, build_data, build_module
+from workbench.config.build import build_callbacks, build_module
 from workbench.config.check import check_config
 from workbench.config.misfits import find_misfits
 from workbench.config.nested import flatten
 from workbench.config.places import places_of, remember, unnamed_places
 from workbench.errors import ConfigError, RunError
 from workbench.module import reports_of
-from workbench.processes import Processes, check_same_settings, check_shared
-from workbench.project import Config, the_project
+from workbench.processes import Processes, check_same_settings
+from workbench.project import Config
 from workbench.runs.changes import check_averages, check_changes, check_progress
 from workbench.runs.folder import RunFolder
 from workbench.runs.restorable import check_restorable
 from workbench.runs.resume import find_run_to_resume, newest_checkpoint, with_overrides
-from workbench.training.init_from import (
-    SourceWeights,
-    Transfer,
-    read_source,
-    transfer,
-    with_weights_file,
-)
+from workbench.training.data import prepare_data
+from workbench.training.init_from import read_source, with_weights_file
 from workbench.training.launch import Launch
+from workbench.training.new_folder import new_folder
 from workbench.training.rehearsal import check_and_rehearse
 from workbench.training.trainer import build_trainer
+from workbench.training.transfer import SourceWeights, Transfer, transfer
 
 log = logging.getLogger(__name__)
 
@@ -123,36 +120,6 @@ def _resumed_config(launch: Launch, folder: RunFolder) -> Config:
     return config
 
 
-def prepare_data(config: Config, processes: Processes) -> L.LightningDataModule:
-    """Build and prepare the data, with the settings that the data of the first process choose.
-
-    For example, the memory of a node decides whether images are streamed. The choices are put into
-    the config.
-    """
-    with processes.failing_together():
-        data, choices = _prepare_data_here(config)
-    first = processes.gather(choices)[0]
-    with processes.failing_together():
-        common = {name: first.get(name, value) for name, value in choices.items()}
-        if common != choices:
-            text = ", ".join(f"data.{n}={v} (here {choices[n]})" for n, v in common.items())
-            log.warning("process %d: as the first decides, %s", processes.rank, text)
-            config["data"] |= common
-            data, _ = _prepare_data_here(config)
-    return data
-
-
-def _prepare_data_here(config: Config) -> tuple[L.LightningDataModule, Config]:
-    """The prepared data, and those settings that they have changed."""
-    L.seed_everything(config["seed"], verbose=False)
-    data = build_data(config)
-    data.prepare_data()
-    found = the_project().data_facts(data)
-    choices = {n: v for n, v in found.items() if n in config["data"] and config["data"][n] != v}
-    config["data"] |= choices
-    return data, choices
-
-
 def _build(
     config: Config,
     data: L.LightningDataModule,
@@ -194,7 +161,7 @@ def _place_in_folder(
     settings = processes.gather({**flatten(config), **checkpoint})
     with processes.failing_together():
         check_same_settings(settings)
-    folder = known or _new_folder(launch, processes)
+    folder = known or new_folder(launch, processes)
     try:
         with processes.failing_together():
             trainer = build_trainer(config, folder.path, first_step)
@@ -209,29 +176,3 @@ def _place_in_folder(
 def _source_weights(config: Config) -> SourceWeights | None:
     which = config.get("init_from")
     return read_source(Path(which)) if which else None
-
-
-def _new_folder(launch: Launch, processes: Processes) -> RunFolder:
-    """Make a run folder in the first process, and wait until the others see it."""
-    made = None
-    with processes.failing_together():
-        if processes.rank == 0:
-            made = _make_folder(launch)
-    path = Path(processes.gather(made and str(made.path.absolute()))[0])
-    try:
-        with processes.failing_together():
-            if not made:
-                check_shared(path)
-    except BaseException:
-        if made:
-            made.discard()
-        raise
-    return made or RunFolder(path)
-
-
-def _make_folder(launch: Launch) -> RunFolder:
-    if launch.is_named:
-        return RunFolder.claim_new(launch.parent / launch.name)
-    folder = RunFolder.create(launch.parent, launch.name)
-    folder.claim()
-    return folder

@@ -22,9 +22,10 @@ from workbench.errors import RunError
 from workbench.links import leads_out
 from workbench.runs.folder import RunFolder
 from workbench.sweeps.collect import collect, find_sweep
-from workbench.sweeps.compare import compare, deciding_metric
+from workbench.sweeps.compare import compare
 from workbench.sweeps.job import run_job
 from workbench.sweeps.report import report
+from workbench.sweeps.scales import deciding_metric
 from workbench.sweeps.varied import common_settings, varied_settings
 from workbench.training.launch import Launch
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from workbench.sweeps.compare import describe_differences
+from workbench.sweeps.scales import describe_differences
 from workbench.sweeps.words import number
 
 
