@@ -20,11 +20,12 @@ from musigma.objectives import Loss, Objective
 from musigma.objectives.objective import joined, with_penalties
 from musigma.pairing import check_penalties, check_shapes, pair, start_at_mean_image
 from musigma.seeding import FIXED_SEED, derive_seed, seed_noise
-from workbench.module import ReportingModule, Stage
+from workbench.module import ReportingModule
 from workbench.optimizers.parameter_groups import OptimizerRecipe
 from workbench.optimizers.schedules import SchedulerRecipe
 from workbench.ranges import Seed, checked
 from workbench.seeded_draws import SeededDraws
+from workbench.stages import Stage
 
 log = logging.getLogger(__name__)
 

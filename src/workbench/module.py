@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from workbench.early_stopping import stopping_reason
+from workbench.epoch_log import EpochLog, EpochMetrics
 from workbench.epoch_means import EpochMeans
 from workbench.example_values import ExampleValues
 from workbench.optimizers.module import OptimizedModule
-from workbench.project import Config, lazy
+from workbench.project import lazy
+from workbench.stages import Stage
 
 log = logging.getLogger(__name__)
-
-Stage = Literal["train", "val", "test"]
 
 
 def reports_of(module: Any) -> Any:
@@ -25,24 +25,7 @@ def reports_of(module: Any) -> Any:
     return getattr(module, "_reports", module)
 
 
-class EpochMetrics(L.Callback):
-    """Makes a module report an epoch before other callbacks handle the end of that epoch.
-
-    Lightning calls the module's own hook last: without this, callbacks would find the metrics of
-    the previous epoch in `trainer.callback_metrics`.
-    """
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        pl_module.report_epoch("train")
-
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        pl_module.report_epoch("val")
-
-    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        pl_module.report_epoch("test")
-
-
-class ReportingModule(OptimizedModule):
+class ReportingModule(EpochLog, OptimizedModule):
     """Averages the terms that its steps `add` over the examples of an epoch, and logs the means.
 
     A subclass defines the three steps, each of which calls `add`, and sets `optimizer`.
@@ -58,18 +41,10 @@ class ReportingModule(OptimizedModule):
     shown: ClassVar[tuple[str, ...]] = ("loss",)
     """The metrics shown in the progress bar and in the line of an epoch."""
 
-    config: Config | None
-    """The config that the module was built from; None if there was none."""
-
     def __init__(self) -> None:
         super().__init__()
         self.means: dict[str, EpochMeans] = {s: EpochMeans() for s in ("train", "val", "test")}
         self.test_values = ExampleValues()
-        self.settings: dict[str, float] = {}
-        self.config: Config | None = None
-        self.tested_step: int | None = None
-        self._validation: dict[str, float] = {}
-        self._validated_step: int | None = None
         self._reported: dict[Stage, dict[str, float]] = {}
 
     @classmethod
@@ -129,18 +104,10 @@ class ReportingModule(OptimizedModule):
         if stage == "val":
             self._validation, self._validated_step = self.metrics("val"), self.global_step
 
-    def validation(self) -> dict[str, float]:
-        """The validation metrics of the present weights; empty if they were not validated."""
-        return self._validation if self._validated_step == self.global_step else {}
-
-    def is_fitting(self) -> bool:
-        """True in training; a checkpoint may also be loaded to test or predict."""
-        return self._trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
-
     def report(self, metrics: dict[str, float]) -> None:
         """Pass training metrics of an epoch, equal on all ranks, to callbacks and loggers."""
         self.log_dict(metrics, sync_dist=True, logger=False)
-        self._log_now(metrics, step=self.global_step - 1)
+        self.log_now(metrics, self.global_step - 1)
 
     def configure_callbacks(self) -> list[L.Callback]:
         """No further callbacks; `EpochMetrics` is put before those of the trainer."""
@@ -169,16 +136,7 @@ class ReportingModule(OptimizedModule):
         self.test_values.reset()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Log `train/..._step` every `log_every_n_steps`: the means of the last batch.
-
-        If gradients are accumulated, that is the last of their batches. The learning rate is read
-        here because at the end of an epoch a scheduler has already set that of the next epoch.
-        """
-        self.settings = {**self.settings, "lr": optimizer.param_groups[0]["lr"]}
-        every_n_steps: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if every_n_steps and (self.global_step + 1) % every_n_steps == 0:
-            means = self.means["train"].of_last_batch()
-            self._log_now({f"train/{k}_step": v for k, v in means.items()}, step=self.global_step)
+        self.log_step(optimizer)
 
     def report_epoch(self, stage: Stage) -> None:
         """Report the metrics of the epoch that ends, unless that was done already."""
@@ -215,18 +173,8 @@ class ReportingModule(OptimizedModule):
         super().on_save_checkpoint(checkpoint)
         # After an error the other ranks would not join the reduction.
         is_alone = self.trainer.world_size == 1 or self.trainer.interrupted
-        checkpoint["epoch_means"] = self.means["train"].state_dict(
-            None if is_alone else self._sum_over_ranks
-        )
-        checkpoint["settings"] = self.settings
-        if self.config is not None:
-            checkpoint["config"] = self.config
-        self.add_validation(checkpoint)
-
-    def add_validation(self, checkpoint: dict[str, Any]) -> None:
-        """Add the validation metrics of these weights, and the step of the validation."""
-        checkpoint["validation"] = self.validation()
-        checkpoint["validated_step"] = self.global_step if self.validation() else None
+        means = self.means["train"].state_dict(None if is_alone else self._sum_over_ranks)
+        self.save_epoch(checkpoint, means)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if not self.is_fitting():
@@ -235,22 +183,10 @@ class ReportingModule(OptimizedModule):
         super().on_load_checkpoint(checkpoint)
         means, is_first = checkpoint["epoch_means"], self.trainer.is_global_zero
         self.means["train"].load_state_dict(means, self.device, is_first)
-        self.settings = checkpoint.get("settings", {})  # absent before version 0.2
-        self._validation = checkpoint.get("validation", {})
-        # Absent if the validation in the checkpoint may be that of other weights.
-        self._validated_step = checkpoint.get("validated_step")
+        self.restore_epoch(checkpoint)
         for callback in self.trainer.early_stopping_callbacks:
             if state := checkpoint["callbacks"].get(callback.state_key):
                 state["patience"] = callback.patience  # or the old one would be restored
-
-    def _log_now(self, metrics: dict[str, float], step: int) -> None:
-        """Log metrics before a checkpoint of this step is written.
-
-        Lightning would log them afterwards: a run that is killed in between and resumed would lack
-        a point in its curves.
-        """
-        for logger in self.trainer.loggers:
-            logger.log_metrics(metrics, step=step)
 
     def _sum_over_ranks(self, sums: Tensor) -> Any:
         return self.trainer.strategy.reduce(sums, reduce_op="sum")

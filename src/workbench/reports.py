@@ -1,32 +1,19 @@
 """The metrics of a foreign LightningModule, reported as those of our own modules are."""
 
-import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.data import extract_batch_size
 from torch import Tensor
 from torch.optim import Optimizer
 
-from workbench.module import Stage
+from workbench.epoch_log import EpochLog
 from workbench.optimizers.parts import frozen_modules
-from workbench.project import Config, the_project
-
-PREFIXES: dict[Stage, str] = {
-    "train": "train|training",
-    "val": "val|valid|validation",
-    "test": "test|testing",
-}
-"""Prefixes that modules give to the names of metrics of each stage, as patterns."""
-
-
-def without_stage(name: str, stage: Stage) -> str:
-    """The name of a metric without its stage: `val_loss`, `val/loss` and `loss` are `loss`."""
-    return re.sub(rf"^({PREFIXES[stage]})[/_.\-\s]+(?=.)", "", name)
+from workbench.project import the_project
+from workbench.stages import Stage, stage_of, without_stage
 
 
 class LastBatch:
@@ -42,7 +29,7 @@ class LastBatch:
         return {name: float(value) for name, value in self.values.items()}
 
 
-class Reports(L.Callback):
+class Reports(EpochLog, L.Callback):
     """Reports the metrics of a foreign module through the interface of a ReportingModule.
 
     What the module logs is reported under our names: `val_loss`, or `loss` in a validation, is
@@ -57,18 +44,15 @@ class Reports(L.Callback):
     examples: ClassVar[str] = "examples"
 
     def __init__(self, monitor: str) -> None:
+        super().__init__()
         self.monitor = monitor
         self.shown: tuple[str, ...] = (monitor,) if monitor == "loss" else ("loss", monitor)
-        self.config: Config | None = None
         self.means = {"train": LastBatch()}
-        self.settings: dict[str, float] = {}
-        self.tested_step: int | None = None
         self.transferred: frozenset[str] = frozenset()
         self.planned_length: Any = None
         self._trainer: L.Trainer | None = None
         self._names: dict[Stage, set[str]] = {"train": set(), "val": set(), "test": set()}
         self._metrics: dict[Stage, dict[str, float]] = {}
-        self._validated_step: int | None = None
 
     @property
     def device(self) -> torch.device:
@@ -82,7 +66,7 @@ class Reports(L.Callback):
 
     def metrics(self, stage: Stage) -> dict[str, float]:
         """The metrics of the current or last epoch, equal on all ranks."""
-        if self._trainer is not None and self._stage() == stage:
+        if self._trainer is not None and stage_of(self._trainer) == stage:
             now = self._trainer.callback_metrics
             ours = [f"{stage}/{name}" for name in self._names[stage]]
             names = sorted(name for name in now if any(_is_of(metric, name) for metric in ours))
@@ -91,18 +75,9 @@ class Reports(L.Callback):
 
     def validation(self) -> dict[str, float]:
         """The validation metrics of the present weights; empty if they were not validated."""
-        if self._trainer is None:
-            return {}
-        if self._stage() == "val":
-            self.metrics("val")
-            self._validated_step = self._trainer.global_step
-        is_now = self._validated_step == self._trainer.global_step
-        return self._metrics.get("val", {}) if is_now else {}
-
-    def add_validation(self, checkpoint: dict[str, Any]) -> None:
-        """Add the validation metrics of these weights, and the step of the validation."""
-        checkpoint["validation"] = self.validation()
-        checkpoint["validated_step"] = self._validated_step if self.validation() else None
+        if self._trainer is not None and stage_of(self._trainer) == "val":
+            self._validation, self._validated_step = self.metrics("val"), self._trainer.global_step
+        return super().validation()
 
     def report(self, metrics: Mapping[str, float]) -> None:
         """Pass training metrics of an epoch, equal on all ranks, to callbacks and loggers."""
@@ -110,16 +85,15 @@ class Reports(L.Callback):
         module = self._trainer.lightning_module
         for name, value in metrics.items():
             L.LightningModule.log(module, name, value, sync_dist=True, logger=False)
-        self._log_now(metrics, self._trainer.global_step - 1)
+        self.log_now(metrics, self._trainer.global_step - 1)
 
     def record(
         self, name: str, value: Any, options: dict[str, Any]
     ) -> list[tuple[str, dict[str, Any]]]:
         """Record a value that the module logs; return the names and options to log it with."""
-        stage = self._stage()
-        if stage is None:
+        stage = stage_of(self._trainer)
+        if self._trainer is None or stage is None:
             return [(name, options)]
-        assert self._trainer is not None
         own = without_stage(name, stage)
         options = {**options, "logger": False}
         if stage == "train" and options.get("on_epoch") is None:
@@ -144,7 +118,7 @@ class Reports(L.Callback):
         if stage == "train":
             metrics = {**metrics, **self.settings}
         step = max(0, self._trainer.global_step - 1)
-        self._log_now({f"{stage}/{name}": value for name, value in metrics.items()}, step)
+        self.log_now({f"{stage}/{name}": value for name, value in metrics.items()}, step)
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Remove the panels that are made for the project's own models."""
@@ -171,23 +145,14 @@ class Reports(L.Callback):
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
     ) -> None:
-        """Log `train/..._step` every `log_every_n_steps`: the metrics of the last batch."""
-        if optimizer.param_groups:  # Lightning's stand-in for a missing optimizer has none
-            self.settings["lr"] = optimizer.param_groups[0]["lr"]
-        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if every and (trainer.global_step + 1) % every == 0:
-            values = self.means["train"].of_last_batch()
-            self._log_now({f"train/{k}_step": v for k, v in values.items()}, trainer.global_step)
+        """Log the metrics of the last batch, every `log_every_n_steps`."""
+        self.log_step(optimizer)
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add the entries of our checkpoints, and keep only hyperparameters of plain values."""
-        checkpoint["epoch_means"] = {"found": self._metrics.get("train", {})}
-        checkpoint["settings"] = self.settings
-        if self.config is not None:
-            checkpoint["config"] = self.config
-        self.add_validation(checkpoint)
+        self.save_epoch(checkpoint, {"found": self._metrics.get("train", {})})
         key = L.LightningModule.CHECKPOINT_HYPER_PARAMS_KEY
         if isinstance(found := checkpoint.get(key), Mapping):
             checkpoint[key] = {n: value for n, value in found.items() if _is_plain(value)}
@@ -196,28 +161,12 @@ class Reports(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Restore what was measured before."""
-        if trainer.state.fn != TrainerFn.FITTING:
+        if not self.is_fitting():
             self.tested_step = checkpoint["global_step"]
             return
+        self.restore_epoch(checkpoint)
         self._metrics["train"] = checkpoint["epoch_means"].get("found", {})
-        self._metrics["val"] = checkpoint.get("validation", {})
-        self.settings = checkpoint.get("settings", {})
-        self._validated_step = checkpoint.get("validated_step")
-
-    def _stage(self) -> Stage | None:
-        trainer = self._trainer
-        if trainer is None:
-            return None
-        stages: dict[Stage, bool] = {
-            "train": trainer.training,
-            "val": trainer.validating or trainer.sanity_checking,
-            "test": trainer.testing,
-        }
-        return next((stage for stage, is_now in stages.items() if is_now), None)
-
-    def _log_now(self, metrics: Mapping[str, float], step: int) -> None:
-        for logger in self._trainer.loggers if self._trainer and metrics else []:
-            logger.log_metrics(dict(metrics), step=step)
+        self._metrics["val"] = self._validation
 
 
 def _is_of(metric: str, name: str) -> bool:

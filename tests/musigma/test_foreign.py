@@ -24,9 +24,9 @@ from workbench.config.misfits import find_misfits
 from workbench.errors import ConfigError, DataError, RunError
 from workbench.interactive import compose
 from workbench.jobs.quoting import quote
-from workbench.reports import without_stage
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
+from workbench.stages import without_stage
 from workbench.sweeps.job import run_job
 from workbench.sweeps.report import report
 from workbench.training.run import run
