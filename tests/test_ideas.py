@@ -7,7 +7,7 @@ gives two numbers a pixel.
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -31,6 +31,7 @@ from musigma.evaluation import draws_from_decoder
 from musigma.evaluation.encoding import codes_at_once
 from musigma.metrics import meanings, on_common_scale
 from musigma.models import MLP, Autoencoder
+from musigma.models.priors import Prior, StandardNormal
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO, Draw, Objective
 from musigma.objectives.likelihoods import Laplace
@@ -257,6 +258,81 @@ def test_a_term_that_reaches_another_optimizers_weights_is_refused(wrong, reache
         try_batch(_module(wrong(SMALL_MLP, Laplace())), MNISTDataModule(source="sample"))
 
 
+class Untrained(GECO):
+    """Mistake: the multiplier has an optimizer and no term that it minimises."""
+
+    def own_terms(self, draw, step):
+        return {}
+
+
+def test_a_learner_without_a_term_is_refused():
+    module = _module(Autoencoder(SMALL_MLP, Laplace()), Untrained())
+    with pytest.raises(ConfigError, match=r"objective\.multiplier .* no own term has a gradient"):
+        try_batch(module, MNISTDataModule(source="sample"))
+
+
+class SummedPrior(StandardNormal):
+    """Mistake: a sum over codes too, of which a mean over images does not tell."""
+
+    def rate(self, draw):
+        return Prior.rate(self, draw)
+
+    def log_prob(self, z):
+        return Normal(0.0, 1.0).log_prob(z).sum()
+
+
+@dataclass(frozen=True, eq=False)
+class SummedPosterior(VonMisesFisher):
+    """Mistake: the same of a posterior."""
+
+    def log_prob(self, z):
+        return super().log_prob(z).sum()
+
+
+class SummedHead(VonMisesFisherHead):
+    def forward(self, features):
+        q = super().forward(features)
+        return SummedPosterior(q.mode, q.kappa)
+
+
+class OneDraw(Autoencoder):
+    """Mistake: takes the noise of the first draw alone."""
+
+    def draw(self, x, noise, dataset_size=None):
+        return super().draw(x, noise[:1], dataset_size)
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "fault"),
+    [
+        (Autoencoder, {"prior": SummedPrior}, r"log_prob of SummedPrior, has the shape \[\]"),
+        (
+            Autoencoder,
+            {"latent_dim": 3, "posterior": SummedHead, "prior": UniformSphere},
+            r"log_prob of SummedPosterior, has the shape \[\]",
+        ),
+        (OneDraw, {}, r"z has the shape \[1, 2, 2\] for 3 draws of 2 images, .* \[3, 2, 2\]"),
+    ],
+)
+def test_densities_of_the_wrong_shape_are_refused_before_training(model, settings, fault):
+    module = _module(model(SMALL_MLP, Laplace(), **settings))
+    with pytest.raises(ConfigError, match=fault):
+        try_batch(module, MNISTDataModule(source="sample"))
+
+
+class KeepsModel(StandardNormal):
+    """Mistake: the model becomes a part of its own part."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.model = model
+
+
+def test_a_prior_that_registers_the_model_is_refused():
+    with pytest.raises(ValueError, match="KeepsModel registers the model as a submodule"):
+        _module(Autoencoder(SMALL_MLP, Laplace(), prior=KeepsModel))
+
+
 class OfTheBatch(ELBO):
     """Mistake: a term is one number for the whole batch."""
 
@@ -380,6 +456,14 @@ def test_a_model_evaluated_with_labels_must_declare_it():
         def draw(self, x, noise, dataset_size=None):
             return super().draw(x, noise + torch.rand_like(noise), dataset_size)
 
+    class Mutating(Undeclared):  # the model itself keeps the labels of the last batch
+        def given(self, images):
+            self.__dict__["y"] = images.y
+            return self
+
+        def encode(self, x):
+            return super().encode(x + self.y[:, None, None, None])
+
     class OfImages(LabelPriorVAE):
         evidence: ClassVar = "p(x)"
 
@@ -395,6 +479,7 @@ def test_a_model_evaluated_with_labels_must_declare_it():
         try_batch(_module(kind(SMALL_MLP, Laplace())), data)
     for kind, fault in (
         (Undeclared, "Undeclared uses labels in eval"),
+        (Mutating, "Mutating uses labels in eval"),
         (OfImages, "OfImages depends on"),
     ):
         with pytest.raises(ConfigError, match=fault):

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Collection
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from musigma.data import ImageDataModule
 from musigma.models import LatentVariableModel
@@ -19,8 +19,9 @@ def pair(model: LatentVariableModel, objective: Objective) -> None:
 
     Raises:
         ValueError: if the objective needs a rate and the posterior is a point, the prior is learned
-            and the objective does not use it, posterior and prior have different supports, or the
-            objective has weights or buffers of its own and its class does not set `monitor`.
+            and the objective does not use it, posterior and prior have different supports, prior
+            or objective registers the model as a submodule, or the objective has weights or buffers
+            of its own and its class does not set `monitor`.
     """
     if objective.needs_rate and not model.has_density:
         raise ValueError(
@@ -39,6 +40,12 @@ def pair(model: LatentVariableModel, objective: Objective) -> None:
             f"and the posterior one on {model.code_space}: choose two on the same space"
         )
     objective.bind(model)
+    for part in (model.prior, objective):
+        if isinstance(part, nn.Module) and model in part.modules():
+            raise ValueError(
+                f"{type(part).__name__} registers the model as a submodule, so that its weights "
+                "would be there twice: keep only what is needed of it, or the model in a tuple"
+            )
     if learns(objective) and type(objective).monitor is Objective.monitor:
         raise ValueError(
             f"the objective {type(objective).__name__} changes as it learns, so that its losses "

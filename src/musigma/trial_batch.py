@@ -18,6 +18,9 @@ from workbench.optimizers.parts import is_within
 MOST_SAMPLES = 2
 """The largest number of samples per image to try; more could take a lot of memory."""
 
+DRAWS = 3
+"""The number of draws of each image whose shapes are checked, other than that of images."""
+
 
 def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[str], list[str]]:
     """Compute the loss of two random images; return the names of its terms and settings.
@@ -38,8 +41,10 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
     y = torch.zeros(count, dtype=torch.long, device=device)
     with blaming(f"model: the loss of {count} images cannot be computed"):
         batch = Batch(x.to(device), y, None)
+        model = module.model.given(batch)
+        _check_shapes(model, batch.x, generator)
         _, terms, settings = module.terms(batch, noise.to(device), count, 0)
-        draw = module.model.given(batch).draw(batch.x, noise.to(device), count)
+        draw = model.draw(batch.x, noise.to(device), count)
         _check_differentiable(module.objective, draw)
         _check_gradients(module, draw)
         _check_density(module.model, batch, noise.to(device))
@@ -56,6 +61,27 @@ def _random_images(data: ImageDataModule, count: int, generator: torch.Generator
         return torch.rand(count, *data.image_shape, generator=generator).round()
     grey = torch.randint(0, 256, (count, *data.image_shape), generator=generator)
     return data.normalization(data.normalization.prepare(grey.to(torch.uint8)), generator)
+
+
+def _check_shapes(model: LatentVariableModel, x: Tensor, generator: torch.Generator) -> None:
+    """Raise a ConfigError if densities of draws have the wrong shape, which may not show in a sum.
+
+    `DRAWS` of each image are tried, because evaluation takes several whatever the objective does.
+    """
+    noise = torch.randn(DRAWS, len(x), model.noise_dim, generator=generator)
+    draw = model.draw(x, noise.to(x))
+    found = {"z": draw.z, "log p(x|z)": draw.log_likelihood}
+    if model.has_density:
+        found[f"log q(z|x), from log_prob of {type(draw.posterior).__name__},"] = draw.log_posterior
+        if model.prior.has_density:
+            found[f"log p(z), from log_prob of {type(draw.prior).__name__},"] = draw.log_prior
+    for name, value in found.items():
+        expected = [DRAWS, len(x), model.latent_dim][: 3 if name == "z" else 2]
+        if [*value.shape] != expected:
+            raise ConfigError(
+                f"model: {name} has the shape {[*value.shape]} for {DRAWS} draws of {len(x)} "
+                f"images, and should have {expected}"
+            )
 
 
 def _check_differentiable(objective: Objective, draw: Draw) -> None:
@@ -82,6 +108,7 @@ def _check_gradients(module: AutoencoderModule, draw: Draw) -> None:
     weights = {n: p for n, p in module.named_parameters() if p.requires_grad}
     own_terms = {**draw.own_terms, **module.objective.own_terms(draw, 0)}
     loss = module.objective(draw, 0).loss
+    trained_parts: set[str] = set()
     for name, value in {"loss": loss, **draw.penalties, **own_terms}.items():
         if not value.requires_grad:
             continue
@@ -95,6 +122,7 @@ def _check_gradients(module: AutoencoderModule, draw: Draw) -> None:
         }
         first = next((part for part in reached if part in learners), "a learner")
         trained = first if name in own_terms else "the model"
+        trained_parts.add(trained)
         if wrong := [weight for part, weight in reached.items() if part != trained]:
             raise ConfigError(
                 f"model: the gradient of {name}, which is for {trained}, reaches {wrong[0]}, which "
@@ -102,6 +130,14 @@ def _check_gradients(module: AutoencoderModule, draw: Draw) -> None:
                 "and the learners' weights in all other terms; put modules that one term trains "
                 "together into one nn.ModuleDict, which is then one learner"
             )
+    untrained = [
+        p for p in learners if p not in trained_parts and any(is_within(w, p) for w in weights)
+    ]
+    if untrained:
+        raise ConfigError(
+            f"model: {untrained[0]} has an optimizer of its own, and no own term has a gradient "
+            "for it: return a term that trains it in own_terms"
+        )
 
 
 def _check_density(model: LatentVariableModel, batch: Batch, noise: Tensor) -> None:
@@ -143,10 +179,10 @@ def _check_labels(model: LatentVariableModel, batch: Batch, noise: Tensor) -> No
         return
     _need_values(model, "its use of labels")
     kind, trial = type(model).__name__, copy.deepcopy(model).eval()
-    views = [trial.given(batch._replace(y=y)) for y in (batch.y, batch.y + 1)]
     draws: list[Draw] = []
     joint = []
-    for view in views:
+    for y in (batch.y, batch.y + 1):
+        view = trial.given(batch._replace(y=y))
         with torch.no_grad(), torch.random.fork_rng([]):
             torch.manual_seed(FIXED_SEED)  # for values that the model draws beside the noise
             draws.append(view.draw(batch.x, noise, len(batch.x)))

@@ -98,6 +98,11 @@ def test_a_parameter_of_two_optimizers_is_refused(parts, whose):
         make_own_optimizers(module, dict.fromkeys(parts, SGD))
 
 
+def test_a_part_with_an_optimizer_and_no_weights_is_refused():
+    with pytest.raises(ConfigError, match="critic has an optimizer of its own and no weights"):
+        make_own_optimizers(nn.Sequential(nn.Linear(3, 2)), {"critic": Adam})
+
+
 class _Two(ReportingModule):
     def __init__(self):
         super().__init__()

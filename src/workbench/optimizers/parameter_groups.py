@@ -68,8 +68,16 @@ def make_own_optimizers(
         own_recipes: parameters → optimizer, by dotted name of the part.
 
     Raises:
-        ConfigError: if a weight of such a part also belongs to the rest, or to another such part.
+        ConfigError: if a part has no weights, or a weight of it also belongs to the rest, or to
+            another such part.
     """
+    names = [name for name, _ in module.named_parameters(remove_duplicate=False)]
+    for part in own_recipes:
+        if not any(is_within(name, part) for name in names):
+            raise ConfigError(
+                f"{part} has an optimizer of its own and no weights: `learners` must name an "
+                "attribute that is a module or a parameter"
+            )
     owners: dict[nn.Parameter, str] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):
         for part in [part for part in own_recipes if is_within(name, part)] or ["the rest"]:
