@@ -28,7 +28,8 @@ WORDS = re.compile(rf"(?<![A-Za-z0-9_]){TEMPLATE}(?![A-Za-z0-9_])")
 CONSTANTS = re.compile(rf"(?<![A-Za-z0-9_]){TEMPLATE.upper()}(?=_)")
 LEFT_BEHIND = (
     *("scripts/fork.py", "scripts/without.py", "scripts/zoo.py"),
-    *("tests/test_fork.py", "tests/test_zoo.py", "docs/forks.md", "docs/results.md"),
+    *("tests/test_architecture.py", "tests/test_fork.py", "tests/test_zoo.py"),
+    *("docs/forks.md", "docs/results.md"),
 )
 UNCHANGED = ("LICENSE",)
 EXAMPLES = re.compile(r"configs/experiment/(?!notebook\.yaml)")

@@ -327,7 +327,7 @@ def test_a_minimal_fork_has_no_zoo_and_all_else(minimal_fork):
     assert [path for path in gone if path.startswith("src/") and not path.endswith(places)] == []
     # No other test may be lost because it uses a part of the zoo.
     tests = {Path(path).stem for path in gone if Path(path).name.startswith("test_")}
-    assert tests - {"test_fork", "test_zoo", "test_two_layers"} <= {
+    assert tests - {"test_architecture", "test_fork", "test_zoo", "test_two_layers"} <= {
         f"test_{name}" for names in ZOO.values() for name in names
     }
 
