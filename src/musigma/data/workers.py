@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from musigma.data.normalization import Normalization
 from musigma.seeding import FIXED_SEED, derive_seed
@@ -83,8 +83,8 @@ def collate(items: list[Item]) -> tuple[Tensor, Tensor] | DataError:
     """The images `[B, C, H, W]` and labels `[B]` of a batch, or the first error among its items."""
     if error := next((item for item in items if isinstance(item, DataError)), None):
         return error
-    images, labels = zip(*items, strict=True)
-    return torch.stack(images), torch.tensor(labels)
+    images, labels = default_collate(items)  # in a worker it stacks images in shared memory
+    return images, labels
 
 
 def raise_errors(batches: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:

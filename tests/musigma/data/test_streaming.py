@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -109,6 +110,34 @@ def test_a_killed_worker_is_reported_with_what_to_do(kind, monkeypatch):
     data.setup("fit")
     with pytest.raises(DataError, match=r"was killed .*set data\.num_workers"):
         list(data.train_dataloader())
+
+
+class _Black(torch.utils.data.Dataset):
+    def __len__(self):
+        return 6_000
+
+    def __getitem__(self, index):
+        return torch.zeros(3, 128, 128, dtype=torch.uint8)
+
+
+def _private_memory(process):
+    """MiB that a process shares with no other."""
+    lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="no /proc")
+def test_the_memory_of_a_worker_does_not_grow_with_the_images_that_it_has_read():
+    data = DatasetDataModule(
+        dataset=_Black, image_shape=(3, 128, 128), num_workers=1, batch_size=128, val_size=0
+    )
+    data.setup("fit")
+    memory = []
+    for _ in data.train_dataloader():  # 280 MiB of pixels
+        (worker,) = multiprocessing.active_children()
+        memory.append(_private_memory(worker))
+    assert memory[-1] - memory[0] < 50
 
 
 class _Bands(torch.utils.data.Dataset):
