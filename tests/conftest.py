@@ -33,13 +33,15 @@ def pytest_configure():
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection():
+def pytest_collection(session):
     """Import torchmetrics as the scripts do, and keep the garbage collector off while collecting.
 
-    Imported modules and collected tests stay in memory, so the collector need not visit them.
+    Imported modules and collected tests stay in memory, so the collector need not visit them. The
+    process that only hands tests to others collects none, and imports nothing.
     """
     gc.disable()
-    import_torchmetrics()
+    if not session.config.getoption("numprocesses", None):
+        import_torchmetrics()
     found = yield
     gc.freeze()
     gc.enable()
