@@ -117,7 +117,8 @@ def test_two_processes_share_the_data_of_any_loader(name, tmp_path):
     settings = [part.format(images=tmp_path / "images") for part in LOADERS[name]]
     path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     known = {**os.environ, "MUSIGMA_TRUSTED": "tutorial", "PYTHONPATH": path}
-    done = python("scripts/train.py", *QUICK, *settings, f"log_dir={tmp_path}/logs", env=known)
+    forked = {"env": known, "second": True}
+    done = python("scripts/train.py", *QUICK, *settings, f"log_dir={tmp_path}/logs", **forked)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "2 processes" in done.stdout
     (place,) = tmp_path.glob("logs/runs/*/metrics.json")
@@ -127,5 +128,5 @@ def test_two_processes_share_the_data_of_any_loader(name, tmp_path):
     checkpoint = load_checkpoint(folder.checkpoint("best"))
     assert checkpoint["validation"]["loss"] == metrics["metrics"]["val/loss"]
     assert checkpoint["global_step"] <= 3
-    longer = python("scripts/train.py", f"resume={folder.path}", "trainer.max_epochs=2", env=known)
+    longer = python("scripts/train.py", f"resume={folder.path}", "trainer.max_epochs=2", **forked)
     assert longer.returncode == 0, longer.stderr + longer.stdout

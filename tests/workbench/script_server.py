@@ -8,6 +8,7 @@ test what a fresh interpreter does (`test_fresh_interpreter.py`).
 
 import atexit
 import functools
+import json
 import multiprocessing
 import os
 import runpy
@@ -18,6 +19,7 @@ import tempfile
 import time
 from multiprocessing import forkserver
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 TESTS = Path(__file__).parents[1]
@@ -41,15 +43,16 @@ def server():
     return context
 
 
-def start(arguments, names, cwd=ROOT, env=None):
+def start(arguments, names, cwd=ROOT, env=None, second=False):
     """Start `python <arguments>` as a process.
 
     Args:
         arguments: a script, `-m` with a module or `-c` with code, and what follows.
         names: the files to which its output and its errors are appended.
+        second: whether the second process that Lightning starts is a fork, too.
     """
     environment = dict(os.environ if env is None else env)
-    process = server().Process(target=_run, args=(arguments, cwd, environment, names))
+    process = server().Process(target=_run, args=(arguments, cwd, environment, names, second))
     process.start()
     return process
 
@@ -57,11 +60,11 @@ def start(arguments, names, cwd=ROOT, env=None):
 class Started:
     """A running `python <arguments>`, whose output can be waited for."""
 
-    def __init__(self, *arguments, cwd=ROOT, env=None):
+    def __init__(self, *arguments, **options):
         self.arguments = arguments
         self._files = [tempfile.NamedTemporaryFile("r") for _ in range(2)]  # noqa: SIM115
         names = [file.name for file in self._files]
-        self.process = start(arguments, names, cwd, env)
+        self.process = start(arguments, names, **options)
 
     def wait_for(self, words, seconds=120):
         """Wait until the script has printed the words; return all that it has printed."""
@@ -94,7 +97,7 @@ def python(*arguments, **options):
     return Started(*arguments, **options).finish()
 
 
-def _run(arguments, cwd, environment, names):
+def _run(arguments, cwd, environment, names, second=False):
     os.setsid()
     for number, name in enumerate(names, 1):
         os.dup2(os.open(name, os.O_WRONLY | os.O_APPEND), number)
@@ -105,6 +108,8 @@ def _run(arguments, cwd, environment, names):
         _forget_this_repository(source)
         given = environment.get("PYTHONPATH", "").split(os.pathsep)
         sys.path[:0] = [str(source), *filter(None, given)]
+    if second:
+        arguments = _fork_second(arguments)
     try:
         if arguments[0] == "-c":
             sys.argv = ["-c", *arguments[2:]]
@@ -119,6 +124,46 @@ def _run(arguments, cwd, environment, names):
             runpy.run_path(arguments[0], run_name="__main__")
     finally:
         atexit._run_exitfuncs()
+
+
+def _fork_second(arguments):
+    """Fork a process that waits until Lightning starts it; return the arguments to run in each."""
+    from lightning.pytorch.strategies.launchers import subprocess_script
+
+    reading, writing = os.pipe()
+    if pid := os.fork():
+        os.close(reading)
+        popen = functools.partial(_Second, pid, writing)
+        subprocess_script.subprocess = SimpleNamespace(Popen=popen)
+        return arguments
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        asked = file.read()
+    if not asked:
+        sys.exit()
+    (_, *arguments), environment, cwd = json.loads(asked)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(cwd)
+    return arguments
+
+
+class _Second:
+    """What Lightning uses of the `Popen` of the second process."""
+
+    returncode = None
+
+    def __init__(self, pid, pipe, command, env, cwd):
+        self.pid = pid
+        with os.fdopen(pipe, "w") as file:
+            json.dump((command, env, cwd or os.getcwd()), file)
+
+    def poll(self):
+        if self.returncode is None and (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
+            self.returncode = os.waitstatus_to_exitcode(ended[1])
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
 
 
 def _forget_this_repository(source):
