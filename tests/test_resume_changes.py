@@ -1,7 +1,6 @@
 """A resumed run accepts only the changes that it may have, and these take effect."""
 
 import pytest
-import torch
 
 from workbench.errors import ConfigError, RunError, UserError
 from workbench.jobs.quoting import quote
@@ -91,22 +90,6 @@ def test_settings_recorded_before_a_kill_take_effect_on_resume(finished, compose
     assert _group(finished)["lr"] == 1e-5
 
 
-def test_a_new_learning_rate_follows_the_schedule(run_here, compose_launch):
-    epochs = ["trainer.max_epochs=4", "scheduler=multistep", "scheduler.milestones=[1,3]"]
-    folder = run_here(*epochs, "+scheduler.gamma=0.5", "trainer.max_epochs=2")
-    assert _group(folder)["lr"] == pytest.approx(0.5e-3)
-    more = ["optimizer.lr=1e-2", "trainer.max_epochs=4"]
-    run(compose_launch(quote(f"resume={folder.path}"), *more))
-    # A run that started with this rate, halved after epochs 1 and 3.
-    weight = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.Adam([weight], lr=1e-2)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [1, 3], gamma=0.5)
-    for _ in range(4):
-        optimizer.step()
-        schedule.step()
-    assert _group(folder)["lr"] == pytest.approx(optimizer.param_groups[0]["lr"])
-
-
 TRAINER = [
     "trainer.fast_dev_run=true",
     "trainer.overfit_batches=2",
@@ -133,44 +116,4 @@ def test_a_run_with_averaged_weights_is_not_resumed_without_its_averaging(traine
     before = _content(folder)
     with pytest.raises(RunError, match="keep the callback"):
         run(compose_launch(quote(f"resume={folder.path}")))
-    assert _content(folder) == before
-
-
-SCHEDULES = {
-    "OneCycleLR": {"max_lr": 0.01, "total_steps": 8},
-    "CyclicLR": {"base_lr": 1e-4, "max_lr": 1e-2, "step_size_up": 2},
-    "ExponentialLR": {"gamma": 0.5},
-    "CosineAnnealingWarmRestarts": {"T_0": 2},
-    "LinearLR": {"total_iters": 3},
-}
-
-
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_a_new_learning_rate_ends_where_a_run_started_with_it_ends(name, run_here, compose_launch):
-    settings = [f"++scheduler.{key}={value}" for key, value in SCHEDULES[name].items()]
-    target = f"++scheduler._target_=torch.optim.lr_scheduler.{name}"
-    folder = run_here(target, "++scheduler._partial_=true", *settings)
-    run(compose_launch(quote(f"resume={folder.path}"), "optimizer.lr=0.02", "trainer.max_epochs=4"))
-    weight = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.Adam([weight], lr=0.02)
-    schedule = getattr(torch.optim.lr_scheduler, name)(optimizer, **SCHEDULES[name])
-    for _ in range(4):
-        optimizer.step()
-        schedule.step()
-    found, expected = _group(folder), optimizer.param_groups[0]
-    for number in ("lr", "betas", "initial_lr"):
-        assert found[number] == pytest.approx(expected[number]), number
-
-
-def test_a_schedule_too_short_for_a_longer_run_is_refused(run_here, compose_launch):
-    schedule = (
-        "_partial_=true",
-        "max_lr=0.01",
-        "total_steps=3",
-        "_target_=torch.optim.lr_scheduler.OneCycleLR",
-    )
-    folder = run_here(*(f"++scheduler.{setting}" for setting in schedule))
-    before = _content(folder)
-    with pytest.raises(ConfigError, match="scheduler: cannot be stepped after epoch 4"):
-        run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=9"))
     assert _content(folder) == before

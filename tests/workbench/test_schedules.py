@@ -164,6 +164,40 @@ def test_a_new_learning_rate_keeps_the_reduction_by_a_plateau(run_here, compose_
     assert logged[3] == pytest.approx(0.2 * share)
 
 
+NEW_RATES = {
+    "MultiStepLR": {"milestones": [1, 3], "gamma": 0.5},
+    "OneCycleLR": {"max_lr": 0.01, "total_steps": 8},
+    "CyclicLR": {"base_lr": 1e-4, "max_lr": 1e-2, "step_size_up": 2},
+    "ExponentialLR": {"gamma": 0.5},
+    "CosineAnnealingWarmRestarts": {"T_0": 2},
+    "LinearLR": {"total_iters": 3},
+}
+
+
+@pytest.mark.parametrize("name", NEW_RATES)
+def test_a_new_learning_rate_ends_where_a_run_started_with_it_ends(name, run_here, compose_launch):
+    adam = "optimizer._target_=torch.optim.Adam"
+    folder = run_here(adam, *scheduler(name, **NEW_RATES[name]))
+    run(compose_launch(quote(f"resume={folder.path}"), "optimizer.lr=0.02", "trainer.max_epochs=4"))
+    expected = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=0.02)
+    schedule = getattr(torch.optim.lr_scheduler, name)(expected, **NEW_RATES[name])
+    for _ in range(4):
+        expected.step()
+        schedule.step()
+    found = end_of(folder)[2]["param_groups"][0]
+    for number in ("lr", "betas", "initial_lr"):
+        assert found[number] == pytest.approx(expected.param_groups[0][number]), number
+
+
+def test_a_schedule_too_short_for_a_longer_run_is_refused(run_here, compose_launch):
+    folder = run_here(*scheduler("OneCycleLR", max_lr=0.01, total_steps=3))
+    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match="scheduler: cannot be stepped after epoch 4"):
+        run(compose_launch(quote(f"resume={folder.path}"), "trainer.max_epochs=9"))
+    after = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    assert after == before
+
+
 def test_mistakes_in_a_schedule_are_reported_before_a_run_has_a_folder(compose_small, tmp_path):
     assert "scheduler.interval=step: ReduceLROnPlateau" in fault(
         compose_small, *PLATEAU, "++scheduler.interval=step"
