@@ -50,7 +50,7 @@ def _composer(configs):
 def composed(configs, overrides):
     """The config that the overrides compose and its `Launch`, cached for all tests."""
     from workbench.jobs import hydra_adapter
-    from workbench.jobs.launch import read_launch
+    from workbench.jobs.launch import launch_of
     from workbench.jobs.resolvers import register_resolvers
 
     register_resolvers()
@@ -58,20 +58,17 @@ def composed(configs, overrides):
         found = _composer(configs).compose([f"log_dir={HERE}", *overrides])
     assert not found.problems
     cfg = found.config
-    shown = cfg.copy()
-    shown._set_flag("struct", False)
-    shown.pop("hydra")
-    return cfg, read_launch(shown)
+    return cfg, launch_of(hydra_adapter.resolved(cfg), cfg.hydra)
 
 
 @pytest.fixture
 def compose_launch(tmp_path):
     """Overrides → the `Launch` that `scripts/train.py` would make."""
-    from hydra.core.hydra_config import HydraConfig
+    from workbench.jobs import hydra_adapter
 
     def compose_them(*overrides):
         cfg, launch = composed(the_project().configs, overrides)
-        HydraConfig.instance().set_config(cfg)
+        hydra_adapter.set_hydra_config(cfg)
         text = json.dumps([launch.config, launch.overrides, str(launch.parent)])
         config, typed, parent = json.loads(text.replace(HERE, f"{tmp_path}/logs"))
         return launch._replace(config=config, overrides=typed, parent=Path(parent))

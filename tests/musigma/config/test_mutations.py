@@ -4,7 +4,6 @@ import copy
 import functools
 
 import pytest
-from hydra.core.hydra_config import HydraConfig
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
@@ -37,11 +36,8 @@ def _composed(option):
     if option == "data=dataset":
         needed = ["data.dataset._target_=torchvision.datasets.FakeData"]
     cfg, _ = composed(CONFIGS, (*filter(None, [option]), *needed))
-    HydraConfig.instance().set_config(cfg)
-    job = cfg.copy()
-    OmegaConf.set_struct(job, False)
-    job.pop("hydra")
-    return OmegaConf.to_container(job, resolve=True)
+    hydra_adapter.set_hydra_config(cfg)
+    return hydra_adapter.resolved(cfg)
 
 
 def _problems(option, config):
