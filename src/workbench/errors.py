@@ -73,6 +73,11 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def described(error: BaseException) -> str:
+    """The type and the message of an error, in one line."""
+    return f"{type(error).__name__}: {one_line(error)}"
+
+
 def is_of_library(file: str) -> bool:
     """Whether code of that file is Python's own or that of an installed package."""
     path = Path(file).resolve()

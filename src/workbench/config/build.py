@@ -53,6 +53,11 @@ def build_module(config: Config, data: L.LightningDataModule) -> L.LightningModu
     return module
 
 
+def nodes_in(config: Config, group: str) -> dict[str, Any]:
+    """The entries of `callbacks` or `logger` that are not null."""
+    return {name: node for name, node in (config.get(group) or {}).items() if node is not None}
+
+
 def build_callbacks(config: Config) -> dict[str, L.Callback]:
     """Build the callbacks that are not null, by their places in the config.
 
@@ -60,9 +65,8 @@ def build_callbacks(config: Config) -> dict[str, L.Callback]:
         ConfigError: if one of them does not work in a run of the workbench's.
     """
     callbacks = {
-        f"callbacks.{name}": instantiate(callback, L.Callback, f"callbacks.{name}")
-        for name, callback in (config.get("callbacks") or {}).items()
-        if callback is not None
+        f"callbacks.{name}": instantiate(node, L.Callback, f"callbacks.{name}")
+        for name, node in nodes_in(config, "callbacks").items()
     }
     for place, callback in callbacks.items():
         refuse_unsupported(callback, place)

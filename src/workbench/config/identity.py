@@ -1,14 +1,11 @@
 """The identity of a job: a hash of the settings that may change its metrics."""
 
-import functools
 import hashlib
 import json
-import re
 from collections.abc import Mapping
-from fnmatch import translate
 from typing import Any
 
-from workbench.config.nested import flatten
+from workbench.config.nested import flatten, matches
 from workbench.project import the_project
 
 CHANGES_NOTHING = (
@@ -56,9 +53,4 @@ def explicit_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def changes_metrics(name: str) -> bool:
     """Whether a setting, given by its dotted name, may change a run's metrics."""
-    return not _any_of((*CHANGES_NOTHING, *the_project().changes_nothing)).match(name)
-
-
-@functools.cache
-def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(map(translate, patterns)))
+    return not matches(name, (*CHANGES_NOTHING, *the_project().changes_nothing))

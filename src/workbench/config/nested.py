@@ -1,6 +1,9 @@
 """The values in nested mappings and lists, such as those of a config, by their places."""
 
+import functools
+import re
 from collections.abc import Iterator, Mapping
+from fnmatch import translate
 from typing import Any
 
 KeyPath = tuple[str | int, ...]
@@ -34,3 +37,13 @@ def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by dotted name; lists are not flattened, and empty mappings have none."""
     found = leaves(config, lists=False)
     return {dotted(path): value for path, value in found if not isinstance(value, Mapping)}
+
+
+def matches(name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a dotted name matches one of the patterns, such as `trainer.max_*`."""
+    return bool(_any_of(patterns).match(name))
+
+
+@functools.cache
+def _any_of(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(translate, patterns)))

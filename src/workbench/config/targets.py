@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from workbench.config.hints import classes_in, describe_hint, is_recipe
-from workbench.errors import ConfigError, one_line
+from workbench.errors import ConfigError, described
 from workbench.project import the_project
 
 LIBRARIES = ("torch.nn", "torch.optim", "lightning.pytorch")
@@ -125,7 +125,7 @@ def _not_imported(module: str, place: str, error: Exception) -> ConfigError:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     # The message of a SyntaxError has both already.
     where = "" if isinstance(error, SyntaxError) else f" ({frame.filename}, line {frame.lineno})"
-    reason = f"{type(error).__name__}: {one_line(error)}{where}"
+    reason = f"{described(error)}{where}"
     return ConfigError(f"{place}._target_: {module} cannot be imported: {reason}")
 
 

@@ -20,7 +20,8 @@ from workbench.errors import ConfigError
 MACHINE_SETTINGS = ("plugins", "precision", "sync_batchnorm", "deterministic", "benchmark")
 """Settings that not every machine supports, or that change torch's global settings."""
 
-ONE_PROCESS = {"accelerator": "cpu", "strategy": "auto", "devices": 1, "num_nodes": 1}
+ONE_PROCESS = {"strategy": "auto", "devices": 1, "num_nodes": 1}
+ON_CPU = {"accelerator": "cpu", **ONE_PROCESS}
 WITHOUT_FILES = dict.fromkeys(
     ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
 )
@@ -55,7 +56,7 @@ def problems_of_trainer(trainer: Mapping[str, Any]) -> Iterator[Problem]:
         *problems_of(lambda: check_profiler(trainer.get("profiler"))),
     ]
     yield from found
-    known = {*MACHINE_SETTINGS, *ONE_PROCESS, *(problem.place.split(".")[1] for problem in found)}
+    known = {*MACHINE_SETTINGS, *ON_CPU, *(problem.place.split(".")[1] for problem in found)}
     settings = {k: v for k, v in trainer.items() if k not in known}
     if (key := repr(settings)) not in _accepted:
         refused = [*_refused(settings)]
@@ -81,7 +82,7 @@ def _refusal(settings: Mapping[str, Any]) -> Iterator[Problem]:
     def make() -> None:
         with blaming("trainer"), silenced():
             plugins = [LightningEnvironment()]  # or Lightning would join a launcher's processes
-            given = {**settings, **ONE_PROCESS}
+            given = {**settings, **ON_CPU}
             instantiate(given, L.Trainer, "trainer", plugins=plugins, **WITHOUT_FILES)
 
     return problems_of(make)

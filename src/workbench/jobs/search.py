@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from workbench.config.problem import Problem
-from workbench.errors import ConfigError, one_line
+from workbench.errors import ConfigError, described
 from workbench.jobs import hydra_adapter
 from workbench.jobs.messages import needs_extra
 from workbench.project import Config
@@ -127,7 +127,7 @@ def find_problems_of_search(
     except ConfigError as error:
         yield Problem(str(error), "")
     except Exception as error:  # samplers and pruners of other packages may raise anything
-        yield Problem(PLACE, f": {type(error).__name__}: {one_line(error)}")
+        yield Problem(PLACE, f": {described(error)}")
 
 
 def _try_out(sweeper: Config, space: Mapping[str, Any]) -> None:

@@ -1,13 +1,12 @@
 """Settings that may change when a run is resumed, and whether its checkpoint fits them."""
 
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatch
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import WeightAveraging
 
-from workbench.config.nested import flatten
+from workbench.config.nested import flatten, matches
 from workbench.errors import RunError
 from workbench.project import Config, the_project
 
@@ -59,9 +58,8 @@ def check_changes(old: Config, new: Config) -> None:
         if value == other:
             continue
         is_number = _is_numeric(other) and (value is None or _is_numeric(value))
-        is_free = (is_number and group in ("optimizer", "parameter_groups")) or any(
-            fnmatch(name, pattern) for pattern in may_change
-        )
+        is_free = is_number and group in ("optimizer", "parameter_groups")
+        is_free = is_free or matches(name, may_change)
         if name in kept or not is_free:
             reason = kept.get(name) or MAY_NOT.get(group, "it identifies the run")
             given, own = ("null" if one is None else one for one in (other, value))

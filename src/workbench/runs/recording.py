@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from workbench.errors import RunError
+from workbench.errors import RunError, described
 from workbench.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def recorded(folder: RunFolder, is_discarded: Callable[[], bool] = lambda: False
             raise
         except BaseException as error:
             with suppress(OSError):
-                folder.write_metrics(status="failed", error=f"{type(error).__name__}: {error}")
+                folder.write_metrics(status="failed", error=described(error))
             # Only into the file: the error itself is shown on the screen.
             text = f"Failed: {error}"
             log_file.handle(log.makeRecord(log.name, logging.ERROR, "", 0, text, (), None))

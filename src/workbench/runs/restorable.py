@@ -9,7 +9,7 @@ import lightning as L
 import torch
 from lightning.pytorch.core.optimizer import _configure_optimizers
 
-from workbench.errors import RunError, one_line
+from workbench.errors import RunError, described
 from workbench.foreign import is_foreign
 from workbench.runs.weights import load_into
 
@@ -54,7 +54,7 @@ def check_restorable(checkpoint: Mapping[str, Any], path: Path, module: L.Lightn
         _check_structure(checkpoint["loops"]["fit_loop"], _progress_of_new_run(), "fit_loop")
         _restore_optimizers(module, copy.deepcopy(dict(checkpoint)))
     except Exception as error:  # a damaged file raises anything
-        raise RunError(f"{path} is damaged: {type(error).__name__}: {one_line(error)}") from error
+        raise RunError(f"{path} is damaged: {described(error)}") from error
 
 
 def _restore_optimizers(module: L.LightningModule, checkpoint: dict[str, Any]) -> None:

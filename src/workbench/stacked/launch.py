@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from fnmatch import fnmatch
 from typing import Any
 
 from workbench.callbacks import BestAndLast, GracefulStop, Progress, StopWhenNotFinite, Throughput
 from workbench.callbacks.graceful_stop import interruptible
+from workbench.config.build import nodes_in
 from workbench.config.identity import changes_metrics
-from workbench.config.nested import flatten
+from workbench.config.nested import flatten, matches
 from workbench.config.targets import find_class
 from workbench.console import set_up_logging
 from workbench.errors import one_line
@@ -76,28 +76,24 @@ def _obstacles(config: dict[str, Any]) -> Iterator[str]:
     if trainer.get("max_epochs", -1) < 1:
         yield "trainer.max_epochs is less than 1"
     yield from (f"{name} is set" for name in UNSUPPORTED if config.get(name))
-    nodes = [node for node in config["callbacks"].values() if node is not None]
-    kinds = [find_class(node["_target_"], "callbacks") for node in nodes]
+    callbacks = nodes_in(config, "callbacks").values()
+    kinds = [find_class(node["_target_"], "callbacks") for node in callbacks]
     if kinds.count(BestAndLast) != 1:
         yield "it does not keep its checkpoints with one BestAndLast"
     others = [k for k in kinds if k not in CALLBACKS and not getattr(k, "only_shows", False)]
     yield from (f"a stack does not call {kind.__name__}" for kind in others)
-    for name, node in (config["logger"] or {}).items():
+    for name, node in nodes_in(config, "logger").items():
         # Those with runs of their own elsewhere have one run at a time in a process.
-        if node is not None and not issubclass(find_class(node["_target_"], "logger"), LOCAL):
+        if not issubclass(find_class(node["_target_"], "logger"), LOCAL):
             yield f"a stack does not log to {name}"
 
 
 def _without_numbers(config: dict[str, Any]) -> dict[str, Any]:
     """A flat config in which "number" replaces the numbers in which runs may differ."""
     return {
-        name: "number" if type(value) in (int, float) and _may_differ(name) else value
+        name: "number" if type(value) in (int, float) and matches(name, MAY_DIFFER) else value
         for name, value in flatten(config).items()
     }
-
-
-def _may_differ(name: str) -> bool:
-    return any(fnmatch(name, pattern) for pattern in MAY_DIFFER)
 
 
 def _train_group(jobs: Sequence[Launch]) -> None:

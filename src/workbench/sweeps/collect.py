@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.config.build import compared_settings
-from workbench.errors import RunError, UserError
+from workbench.errors import RunError, UserError, described
 from workbench.meaning import Meanings, read_meanings
 from workbench.project import the_project
 from workbench.runs.contents import check_inside
@@ -93,7 +93,7 @@ def _read(folder: RunFolder, sweep: Path) -> SweepRun:
     except (UserError, OSError) as error:
         return SweepRun(folder.path, "damaged", str(error), traceback)
     except Exception as error:  # the page must not fail because of one damaged run
-        text = f"config.yaml or metrics.json is damaged: {type(error).__name__}: {error}"
+        text = f"config.yaml or metrics.json is damaged: {described(error)}"
         return SweepRun(folder.path, "damaged", text, traceback)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from workbench.callbacks.pruning import Judge
 from workbench.config.identity import identity
 from workbench.console import set_up_logging
-from workbench.errors import RunError
+from workbench.errors import RunError, described
 from workbench.meaning import Meaning, read_meanings
 from workbench.runs.contents import check_own
 from workbench.runs.folder import ClaimedError, RunFolder
@@ -103,7 +103,7 @@ def _run_in(folder: RunFolder, launch: Launch, judge: Judge | None) -> float | N
     except Exception as error:
         try:
             folder.write_failure(traceback.format_exc())
-            folder.write_metrics(status="failed", error=f"{type(error).__name__}: {error}")
+            folder.write_metrics(status="failed", error=described(error))
         except OSError as fault:  # such as a full disk, on which the next job would fail too
             raise RunError(
                 f"{folder.path} could not be written: {fault}\n"

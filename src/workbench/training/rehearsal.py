@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
-from typing import Any
 
 import lightning as L
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -19,9 +18,11 @@ from workbench.callbacks.graceful_stop import stoppable
 from workbench.child_processes import folder_to_join
 from workbench.config.batch_limits import batches_of, read_data
 from workbench.config.blame import blaming, project_folders
+from workbench.config.build import nodes_in
 from workbench.config.metric_rules import check_optimized, check_unvalidated
 from workbench.config.schedule_rules import check_schedule
 from workbench.config.targets import find_class
+from workbench.config.trainer_rules import ONE_PROCESS
 from workbench.console import silenced
 from workbench.foreign import is_foreign
 from workbench.module import ReportingModule, reports_of
@@ -51,7 +52,6 @@ TWO_STEPS = {
     "enable_progress_bar": False,
     "profiler": None,
 }
-ONE_PROCESS = {"strategy": "auto", "devices": 1, "num_nodes": 1}
 
 
 def check_and_rehearse(
@@ -144,14 +144,14 @@ def _rehearsal_config(config: Config, planned: L.Trainer) -> Config:
         settings |= ONE_PROCESS
     callbacks = {
         name: node
-        for name, node in _nodes(config, "callbacks").items()
+        for name, node in nodes_in(config, "callbacks").items()
         if not _is_left_out(find_class(node["_target_"], name))
     }
     loggers = {
         name: node
         if issubclass(find_class(node["_target_"], name), LOCAL)
         else {"_target_": f"{CSVLogger.__module__}.{CSVLogger.__name__}", "name": name}
-        for name, node in _nodes(config, "logger").items()
+        for name, node in nodes_in(config, "logger").items()
     }
     return {**config, "trainer": settings, "callbacks": callbacks, "logger": loggers}
 
@@ -164,16 +164,12 @@ def _only_shows(callback: L.Callback | type) -> bool:
     return getattr(callback, "only_shows", False)
 
 
-def _nodes(config: Config, group: str) -> dict[str, Any]:
-    return {name: node for name, node in (config.get(group) or {}).items() if node is not None}
-
-
 def _setting_finder(config: Config) -> Callable[[FrameType], str | None]:
     """A function that maps a frame to the setting that made the object whose method runs in it."""
     settings = {
         find_class(node["_target_"], name): f"{group}.{name}"
         for group in ("callbacks", "logger")
-        for name, node in _nodes(config, group).items()
+        for name, node in nodes_in(config, group).items()
     }
 
     def setting_of(frame: FrameType) -> str | None:

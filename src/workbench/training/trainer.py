@@ -13,7 +13,7 @@ from lightning.pytorch.profilers import PassThroughProfiler
 
 from workbench.callbacks import EpochLines, HParams
 from workbench.callbacks.scalar_layout import ScalarLayout
-from workbench.config.build import build_callbacks, compared_settings
+from workbench.config.build import build_callbacks, compared_settings, nodes_in
 from workbench.config.instantiate import instantiate
 from workbench.config.targets import target_of
 from workbench.config.trainer_rules import check_precision
@@ -43,11 +43,10 @@ def build_trainer(config: Config, folder: Path, first_step: int | None = None) -
     ]
     has_bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
     loggers = []
-    for name, node in (config.get("logger") or {}).items():
-        if node is not None:
-            place = f"logger.{name}"
-            defaults = run_arguments(target_of(node, Logger, place), RunFolder(folder), first_step)
-            loggers.append(instantiate({**defaults, **node}, Logger, place, save_dir=str(folder)))
+    for name, node in nodes_in(config, "logger").items():
+        place = f"logger.{name}"
+        defaults = run_arguments(target_of(node, Logger, place), RunFolder(folder), first_step)
+        loggers.append(instantiate({**defaults, **node}, Logger, place, save_dir=str(folder)))
     for callback in callbacks:
         if isinstance(callback, OnExceptionCheckpoint):  # or it is in the working directory
             callback.dirpath = folder / callback.dirpath

@@ -10,11 +10,12 @@ from torch.utils.data import DataLoader, TensorDataset
 from workbench.config.instantiate import instantiate
 from workbench.config.settings import ReportSettings, RunSettings
 from workbench.meaning import Meaning, Meanings
-from workbench.module import ReportingModule, Stage
+from workbench.module import ReportingModule
 from workbench.optimizers.parameter_groups import OptimizerRecipe
 from workbench.optimizers.schedules import SchedulerRecipe
 from workbench.project import Project
 from workbench.seeded_draws import SeededDraws
+from workbench.stages import Stage
 
 
 class Points(L.LightningDataModule):
