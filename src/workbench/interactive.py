@@ -10,10 +10,11 @@ from workbench.config.build import build_data, build_module, compared_settings
 from workbench.config.check import check_config
 from workbench.config.identity import changes_metrics
 from workbench.config.naming import run_name
+from workbench.config.problem import raise_all
 from workbench.console import set_up_logging
 from workbench.errors import ConfigError
 from workbench.jobs import hydra_adapter
-from workbench.jobs.checks import Checks, raise_all
+from workbench.jobs.checks import Checks
 from workbench.jobs.compose import choose_none
 from workbench.jobs.quoting import quote
 from workbench.jobs.resolvers import register_resolvers

@@ -181,20 +181,6 @@ def has_validation(trainer: L.Trainer) -> bool:
         return True
 
 
-def add_validation(trainer: L.Trainer, module: L.LightningModule) -> None:
-    """Let the final weights, which were validated after training, compete for the best."""
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, BestAndLast):
-            callback.add_validation(trainer, module)
-        elif isinstance(callback, ModelCheckpoint):
-            # It saves only in a fit, at the end of a validation or of an epoch.
-            epochs, fn = trainer.fit_loop.epoch_progress.current, trainer.state.fn
-            epochs.completed, trainer.state.fn = epochs.completed - 1, TrainerFn.FITTING
-            callback.on_validation_end(trainer, module)
-            callback.on_train_epoch_end(trainer, module)
-            epochs.completed, trainer.state.fn = epochs.completed + 1, fn
-
-
 def best_checkpoint(trainer: L.Trainer) -> Path | None:
     """The best checkpoint of `BestAndLast`, or else that of Lightning's own callback, if any."""
     lightnings = [

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from workbench.config.hints import describe_hint, hint_of_items, is_recipe, members
-from workbench.config.problem import Problem
+from workbench.config.problem import Problem, raise_all
 from workbench.config.settings import EXTRA_SETTINGS, EXTRAS, GIVEN_LATER, RANGES
 from workbench.config.signatures import Argument, arguments_of
 from workbench.config.targets import target_of
@@ -28,8 +28,7 @@ def check_config(config: Mapping[str, Any], settings: type | None = None) -> Non
     Raises:
         ConfigError: lists everything that is wrong, each with the setting.
     """
-    if problems := find_problems(config, settings):
-        raise ConfigError("\n".join(map(str, problems)))
+    raise_all(find_problems(config, settings))
 
 
 def find_problems(

@@ -1,7 +1,7 @@
 """A problem found in a config."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from workbench.errors import ConfigError
@@ -33,3 +33,13 @@ def problems_of(check: Callable[[], object]) -> Iterator[Problem]:
         check()
     except ConfigError as error:
         yield Problem.of(error)
+
+
+def raise_all(problems: Iterable[Problem | str]) -> None:
+    """Raise one error for all problems, each listed once.
+
+    Raises:
+        ConfigError: if there is any.
+    """
+    if text := "\n".join(dict.fromkeys(map(str, problems))):
+        raise ConfigError(text)

@@ -1,12 +1,12 @@
 """Check jobs before the first of them starts, and collect all problems at once."""
 
 from argparse import Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from workbench.config.problem import Problem
+from workbench.config.problem import Problem, raise_all
 from workbench.errors import ConfigError
 from workbench.fewer_imports import import_torchmetrics
 from workbench.jobs import hydra_adapter
@@ -67,7 +67,7 @@ class Checks:
             ConfigError: lists everything that is wrong.
         """
         composed = self.composer.compose(options.overrides)
-        raise_all([*composed.problems, *map(str, self._check_hydra(composed))])
+        raise_all([*composed.problems, *self._check_hydra(composed)])
         config = composed.config
         if options.package not in (None, "_global_") and (
             OmegaConf.select(config, options.package, throw_on_resolution_failure=False) is None
@@ -87,7 +87,7 @@ class Checks:
         parsed = self.composer.parse(overrides)
         shared = [o.input_line for o in parsed if not o.is_sweep_override()]
         composed = self.composer.compose(shared)
-        raise_all(map(str, self._check_hydra(composed)))
+        raise_all(self._check_hydra(composed))
         self._sweeper = hydra_adapter.unresolved(composed.config)["hydra"]["sweeper"]
         return read_sweep(self.composer, composed, parsed)
 
@@ -193,13 +193,3 @@ def _refuse_typed(composed: Composed, refused: Mapping[str, str]) -> list[Proble
 
 def _is_of_hydra(override: str) -> bool:
     return key_of(override).startswith(("hydra.", "hydra/"))
-
-
-def raise_all(problems: Iterable[str]) -> None:
-    """Raise one error for all problems, each listed once.
-
-    Raises:
-        ConfigError: if there is any.
-    """
-    if text := "\n".join(dict.fromkeys(problems)):
-        raise ConfigError(text)

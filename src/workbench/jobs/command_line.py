@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
+from workbench.config.problem import raise_all
 from workbench.errors import ConfigError
 from workbench.jobs import hydra_adapter
-from workbench.jobs.checks import Checks, raise_all
+from workbench.jobs.checks import Checks
 from workbench.jobs.compose import Composer, choose_none, force_add
 from workbench.jobs.hydra_settings import find_refused
 from workbench.jobs.launch import check_distinct_folders
@@ -84,7 +85,7 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
         checks.composer.parse(options.overrides)
         if only_shows:
             return CommandLine(name, _with_added(options, checks.check_shown(options)))
-        raise_all(map(str, find_refused(script, typed, is_sweep=is_sweep)))
+        raise_all(find_refused(script, typed, is_sweep=is_sweep))
         if not is_sweep:
             checked = checks.check(options.overrides)
             raise_all(checked.problems)

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from workbench.config.nested import leaves
-from workbench.errors import ConfigError
+from workbench.config.problem import raise_all
 from workbench.jobs import hydra_adapter
 from workbench.jobs.files import PRESETS, ConfigFiles
 from workbench.jobs.locate import SEARCHPATH, key_of
@@ -64,8 +64,7 @@ class Composer:
             else:
                 if not key_of(text):
                     problems.append(f"{text}: names no setting: write name=value")
-        if problems:
-            raise ConfigError("\n".join(problems))
+        raise_all(problems)
         return [self._parsed[text] for text in overrides]
 
     def compose(self, overrides: Sequence[str], number: int | None = None) -> Composed:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig
 
 from workbench.config.naming import LONGEST_NAME, cut, short_names
+from workbench.config.problem import raise_all
 from workbench.errors import ConfigError
 from workbench.jobs import hydra_adapter
 from workbench.jobs.compose import Composed, Composer, force_add, is_absent
@@ -146,6 +147,5 @@ def _search_space(overrides: Sequence[Any]) -> dict[str, Any]:
                 problems.append(f"{override.input_line}: {error}")
     if not space:
         problems.append("-m: a search has nothing to choose: add a setting, a=interval(0,1)")
-    if problems:
-        raise ConfigError("\n".join(problems))
+    raise_all(problems)
     return space

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
-from workbench.callbacks.checkpoints import add_validation, best_checkpoint, has_validation
+from workbench.callbacks.checkpoints import BestAndLast, best_checkpoint, has_validation
 from workbench.callbacks.graceful_stop import stoppable
 from workbench.callbacks.pruning import was_pruned
 from workbench.module import reports_of
@@ -43,7 +45,7 @@ def train(
         if has_validation(trainer) and not reports.validation():
             log.info("validating the final weights")
             trainer.validate(module, datamodule=data, verbose=False)
-            add_validation(trainer, module)
+            _add_validation(trainer, module)
         best, weights = _measured_weights(trainer)
         metrics = {
             "train": reports.metrics("train"),
@@ -66,6 +68,20 @@ def train(
         if math.isfinite(value)
     }
     return measured, weights
+
+
+def _add_validation(trainer: L.Trainer, module: L.LightningModule) -> None:
+    """Let the final weights, which were validated after training, compete for the best."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, BestAndLast):
+            callback.add_validation(trainer, module)
+        elif isinstance(callback, ModelCheckpoint):
+            # It saves only in a fit, at the end of a validation or of an epoch.
+            epochs, fn = trainer.fit_loop.epoch_progress.current, trainer.state.fn
+            epochs.completed, trainer.state.fn = epochs.completed - 1, TrainerFn.FITTING
+            callback.on_validation_end(trainer, module)
+            callback.on_train_epoch_end(trainer, module)
+            epochs.completed, trainer.state.fn = epochs.completed + 1, fn
 
 
 def _measured_weights(trainer: L.Trainer) -> tuple[dict[str, Any] | None, str]:
