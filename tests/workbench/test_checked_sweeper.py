@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 
 from toy import PROJECT, Line, assemble
 from workbench import project
-from workbench.config import misfits
+from workbench.config import trials
 from workbench.config.identity import identity
 from workbench.errors import ConfigError
 from workbench.jobs import files
@@ -86,7 +86,7 @@ def test_a_large_module_is_checked_on_the_meta_device_once_for_all_seeds(
     sweep(tmp_path, "seed=range(0,5)", "data.noise=0.1,0.2")
     assert devices == [(0.1, "meta"), (0.2, "cpu")]  # once known to be small, the CPU is faster
     devices.clear()
-    monkeypatch.setattr(misfits, "SMALL", 1)
+    monkeypatch.setattr(trials, "SMALL", 1)
     sweep(tmp_path, "seed=range(0,5)", "data.noise=0.1,0.2")
     assert devices == [(0.1, "meta"), (0.2, "meta")]
 

@@ -3,9 +3,10 @@
 from omegaconf import DictConfig
 
 from workbench.config.check import find_problems
-from workbench.config.misfits import TrialBatch, find_misfits
+from workbench.config.misfits import find_misfits
 from workbench.config.nested import dotted, flatten, leaves
 from workbench.config.problem import Problem
+from workbench.config.trials import Trials
 from workbench.config.values import MISSING
 from workbench.errors import ConfigError
 from workbench.jobs import hydra_adapter
@@ -25,7 +26,7 @@ class Rules:
         self.script = script
         self._entries: dict[str, list[Problem]] = {}
         self._misfits: dict[str, list[Problem]] = {}
-        self._trials: dict[str, TrialBatch] = {}
+        self._trials = Trials(check_fits)
 
     def check(self, unresolved: Config, job: DictConfig) -> tuple[list[Problem], Config]:
         """The problems of a composed job, and its resolved config, empty if it cannot be resolved.
@@ -59,5 +60,5 @@ class Rules:
         without_seed = {n: v for n, v in flatten(config).items() if raw.get(n) != "${seed}"}
         key = repr(without_seed)
         if key not in self._misfits:
-            self._misfits[key] = list(find_misfits(config, self._trials, check_fits))
+            self._misfits[key] = list(find_misfits(config, self._trials))
         return self._misfits[key]
