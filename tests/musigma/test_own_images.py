@@ -11,6 +11,7 @@ from commands import SHORT_SEARCH, WITHOUT_PLOT_FILES, run_steps, script
 from musigma.paths import PROJECT_ROOT
 from shapes import coloured_shapes, write_folder
 from workbench.errors import ConfigError, DataError
+from workbench.jobs.command_line import read_command_line
 from workbench.training.run import run
 
 pytestmark = pytest.mark.slow
@@ -138,5 +139,5 @@ def test_missing_data_are_named_before_there_is_a_run_folder(data, tmp_path, com
     with pytest.raises(DataError, match=r"no\.npz"):
         run(launch)
     assert not launch.parent.exists()
-    with pytest.raises(ConfigError, match=r"data\.path"):
-        compose_launch(f"data={data}")
+    with pytest.raises(ConfigError, match=r"data\.path.* is missing"):
+        read_command_line("train", [f"data={data}"])
