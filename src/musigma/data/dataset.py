@@ -25,6 +25,8 @@ from workbench.ranges import checked
 
 log = logging.getLogger(__name__)
 
+LARGEST_LABEL = torch.iinfo(torch.long).max
+
 
 class DatasetDataModule(ImageDataModule):
     """Images of a `torch.utils.data.Dataset`, read one by one by worker processes.
@@ -152,7 +154,15 @@ class DatasetSource:
                 first = next(iter(self.dataset), None)
         if first is None:
             raise DataError(f"{self.place}: {type(self.dataset).__name__} holds no images")
-        self.convert(first, 0)
+        image, label = self._parts(first, 0)
+        self._image(image, 0)
+        if label is not None and _class_of(label) is None:
+            log.warning(
+                "%s: the label of item 0 is %s, which is no class counted from 0 (−1: none): such\n"
+                "labels are not used",
+                self.place,
+                _describe(label),
+            )
         if isinstance(first, Mapping):
             warn_of_unused(first)
 
@@ -170,17 +180,22 @@ class DatasetSource:
         Raises:
             DataError: if it has no image of the model's shape.
         """
-        label: Any = None
+        image, label = self._parts(item, row)
+        number = _class_of(label)
+        return self._image(image, row), NO_LABEL if number is None else number
+
+    def _parts(self, item: Any, row: int) -> tuple[Any, Any]:
+        """What an item has as its image and as its label, None if there is no label."""
         if isinstance(item, Mapping):
             if "x" not in item:
                 raise DataError(
                     f"{self.place}: item {row} has the keys {', '.join(map(str, item))}, and "
                     "should have its image as x and its label, if it has one, as y"
                 )
-            item, label = item["x"], item.get("y")
-        elif isinstance(item, tuple | list):
-            item, label = (*item, None, None)[:2]
-        return self._image(item, row), _label(label)
+            return item["x"], item.get("y")
+        if isinstance(item, tuple | list):
+            return (*item, None, None)[:2]
+        return item, None
 
     def _image(self, image: Any, row: int) -> Tensor:
         if isinstance(image, Image.Image) and image.mode in EIGHT_BITS:
@@ -204,11 +219,19 @@ class DatasetSource:
         return image.contiguous()
 
 
-def _label(label: Any) -> int:
-    """A class label; −1 for anything else."""
+def _class_of(label: Any) -> int | None:
+    """A label as a class, or as −1 for no label; None if it is something else."""
     if isinstance(label, Tensor | np.ndarray | np.generic) and label.shape in ((), (1,)):
         label = label.item()
-    return label if isinstance(label, int) and label >= 0 else NO_LABEL
+    if isinstance(label, int) and NO_LABEL <= label <= LARGEST_LABEL:
+        return int(label)  # a truth value too
+    return None
+
+
+def _describe(label: Any) -> str:
+    if isinstance(label, Tensor | np.ndarray) and label.size:
+        return f"{type(label).__name__} {list(label.shape)}"
+    return repr(label)
 
 
 def _name_of(make: Any) -> str:

@@ -508,3 +508,24 @@ def test_arrays_of_an_item_that_are_not_used_are_named(caplog):
         DatasetDataModule(dataset=lambda: items, image_shape=SHAPE).prepare_data()
     (said,) = (record.getMessage() for record in caplog.records)
     assert "x and y of a batch are used, not depth: " in said
+
+
+@pytest.mark.parametrize("label", [2.5, "cat", torch.eye(4)[1], 2**63, -7])
+def test_labels_that_are_not_classes_are_named_and_not_used(label, caplog):
+    items = [(GREYS[0], label)] * 20
+    data = DatasetDataModule(dataset=lambda: items, image_shape=SHAPE, num_workers=0)
+    with caplog.at_level(logging.WARNING):
+        data.setup("fit")
+    assert next(iter(data.val_dataloader())).y.tolist() == [-1, -1]
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert "the label of item 0" in said and "not used" in said
+
+
+@pytest.mark.parametrize("label", [True, np.True_, torch.tensor([1]), np.int32(1)])
+def test_labels_of_any_integer_type_are_classes(label, caplog):
+    items = [(GREYS[0], label)] * 20
+    data = DatasetDataModule(dataset=lambda: items, image_shape=SHAPE, num_workers=0)
+    data.setup("fit")
+    y = next(iter(data.val_dataloader())).y
+    assert y.dtype == torch.long and y.tolist() == [1, 1]
+    assert not caplog.records
