@@ -3,6 +3,7 @@
 import lightning as L
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.utilities import CombinedLoader
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
@@ -46,6 +47,33 @@ class LitAutoEncoder(L.LightningModule):
     def configure_optimizers(self):
         assert self.optimizer == "adam"
         return torch.optim.Adam(self.parameters(), lr=self.hparams.lr)
+
+
+class MadeLater(LitAutoEncoder):
+    """Makes a layer in Lightning's hook for that."""
+
+    def configure_model(self):
+        if not hasattr(self, "last"):
+            self.last = nn.Linear(SIZE, SIZE)
+
+    def _loss(self, batch):
+        x, _ = batch
+        return F.mse_loss(self.last(self.decoder(self(x))), x.flatten(1))
+
+
+class Lazy(LitAutoEncoder):
+    """Has a layer whose shape its first batch decides."""
+
+    def __init__(self, hidden: int = 16, lr: float = 1e-3):
+        super().__init__(hidden, lr)
+        self.encoder = nn.Sequential(nn.LazyLinear(hidden), nn.ReLU(), nn.Linear(hidden, 3))
+
+
+class OfSets(LitAutoEncoder):
+    """Validates several sets."""
+
+    def validation_step(self, batch, batch_idx, dataloader_idx):
+        super().validation_step(batch, batch_idx)
 
 
 class Unoptimized(LitAutoEncoder):
@@ -126,6 +154,14 @@ class Blobs(L.LightningDataModule):
 
     def test_dataloader(self):
         return DataLoader(self.test, batch_size=self.hparams.batch_size)
+
+
+class Several(Blobs):
+    """Has two validation sets, combined by Lightning's class for that."""
+
+    def val_dataloader(self):
+        pair = [DataLoader(images, batch_size=8) for images in (self.val, self.test)]
+        return CombinedLoader(pair, "sequential")
 
 
 class Known(Blobs):

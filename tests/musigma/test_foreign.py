@@ -135,6 +135,35 @@ def test_an_interrupted_foreign_run_resumes_to_the_same_bits(
         assert metrics[0] == metrics[1]
 
 
+def test_layers_made_in_configure_model_are_frozen_and_resumed(train, compose_launch):
+    made = ("module=own", "module._target_=tutorial.MadeLater", *DATA, "trainer.max_epochs=1")
+    done = train(*made, "freeze=[decoder]")
+    before = load_checkpoint(done.checkpoint("last"))["state_dict"]
+    run(compose_launch(quote(f"resume={done.path}"), "trainer.max_epochs=2"))
+    after = load_checkpoint(done.checkpoint("last"))["state_dict"]
+    assert not torch.equal(before["last.weight"], after["last.weight"])
+    assert torch.equal(before["decoder.0.weight"], after["decoder.0.weight"])
+    frozen = train(*made, "freeze=[last]")
+    assert "615,440 of them frozen" in (frozen.path / "train.log").read_text().replace("\n", " ")
+
+
+def test_a_metric_of_one_of_several_validation_sets_is_monitored(train):
+    sets = ("data=own", "data._target_=tutorial.Several", "++data.count=80")
+    choice = "monitor=loss/dataloader_idx_1"
+    done = train("module=own", "module._target_=tutorial.OfSets", *sets, choice)
+    best = load_checkpoint(done.checkpoint("best"))
+    metrics = done.read_metrics()["metrics"]
+    assert best["validation"]["loss/dataloader_idx_1"] == metrics["val/loss/dataloader_idx_1"]
+    assert metrics["val/loss/dataloader_idx_1"] != metrics["val/loss/dataloader_idx_0"]
+
+
+def test_our_module_is_validated_on_all_images_of_several_sets(train):
+    limit = "+trainer.limit_val_batches=1"
+    sets = ("data=own", "data._target_=tutorial.Several", "++data.count=80", limit)
+    done = train(*sets, "model=vae", *BARE[:-2], "callbacks.latent_panel=null")
+    assert done.read_metrics()["measured_on"] == {"val": "16 of 32 examples"}
+
+
 @pytest.mark.slow
 def test_a_sweep_over_a_foreign_modules_arguments_is_reported(compose_launch, tmp_path):
     folder = tmp_path / "logs" / "sweeps" / "mine"
@@ -160,6 +189,12 @@ def test_a_gan_without_a_test_is_monitored_by_a_metric_to_maximise(train):
     assert "no test: LitGAN has no test_step" in (done.path / "train.log").read_text()
     scores = [value for _, value in scalars_of(done.path)["val/score"]]
     assert metrics["metrics"]["val/score"] == pytest.approx(max(scores))
+
+
+def test_a_test_of_no_batches_is_not_announced(train):
+    done = train(*MODULE, *DATA, "trainer.max_epochs=1", "+trainer.limit_test_batches=0")
+    assert not any(name.startswith("test/") for name in done.read_metrics()["metrics"])
+    assert "testing" not in (done.path / "train.log").read_text()
 
 
 @pytest.mark.filterwarnings("ignore:.*configure_optimizers. returned .None.")
@@ -192,6 +227,7 @@ def test_a_metric_that_cannot_be_monitored_is_reported_before_training(
         ((*MODULE, "model=vae"), "model=vae: cannot be set here, as tutorial.LitAutoEncoder has"),
         ((*MODULE, "optimizer.lr=0.1"), "optimizer.lr=0.1: cannot be set here"),
         ((*MODULE, "module.hiden=3"), "has no argument hiden; did you mean hidden"),
+        (("module=own", "module._target_=tutorial.Lazy"), "module: has lazy layers, whose shapes"),
         ((*MODULE, "module.hidden=many"), "module.hidden=.many.: should be a whole number"),
         (("module=own", "module._target_=tutorial.Blobs"), "should be LightningModule"),
         (("data=own", "data._target_=tutorial.LitGAN"), "should be LightningDataModule"),

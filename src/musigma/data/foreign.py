@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import lightning as L
 import torch
-from lightning.fabric.utilities.data import sized_len
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import Tensor
@@ -21,6 +20,7 @@ from musigma.data.normalization import Normalization
 from musigma.seeding import FIXED_SEED, seed_everything
 from musigma.shapes import ImageShape
 from workbench.errors import DataError, one_line
+from workbench.loaders import each_loader, has_batches
 
 log = logging.getLogger(__name__)
 
@@ -184,8 +184,7 @@ class ForeignDataModule(ImageDataModule):
         return LazyImages(partial(self._batches, name)) if has_loader else []
 
     def first_images(self, count: int) -> tuple[Literal["train", "val"], Tensor, Tensor]:
-        # A loader without a length does not have the length 0.
-        name: Literal["train", "val"] = "val" if sized_len(self.val_dataloader()) != 0 else "train"
+        name: Literal["train", "val"] = "val" if has_batches(self.val_dataloader()) else "train"
         images, labels = [], []
         for batch in self._batches(name):
             images.append(batch.x)
@@ -222,8 +221,7 @@ class ForeignDataModule(ImageDataModule):
 
     def _raw_batches(self, name: SetName) -> Iterator[Any]:
         """The batches of all loaders of a set, as they are returned."""
-        found = getattr(self, f"{name}_dataloader")()
-        yield from chain.from_iterable(found if isinstance(found, list | tuple) else [found])
+        yield from chain.from_iterable(each_loader(getattr(self, f"{name}_dataloader")()))
 
     def _batches(self, name: SetName) -> Iterator[Batch]:
         """The batches of a set, converted, on the data module's device, and the same each time."""

@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from workbench.callbacks.summary_writers import summary_writers
 from workbench.errors import ConfigError
+from workbench.loaders import has_batches
 from workbench.module import ReportingModule, reports_of
 from workbench.ranges import checked
 
@@ -57,6 +58,8 @@ class BestAndLast(ModelCheckpoint):
     def on_validation_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
         if trainer.state.fn != TrainerFn.FITTING:
             return
+        if trainer.sanity_checking and len(trainer.num_sanity_val_batches) > 1:
+            return  # Lightning keeps no metrics of several loaders then
         score = self._score(trainer)
         if not trainer.sanity_checking and self.judge(score):
             self.save(trainer, "best")
@@ -175,10 +178,7 @@ def has_validation(trainer: L.Trainer) -> bool:
     if not trainer.enable_validation:
         return False
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
-    try:
-        return data is None or len(data.val_dataloader()) > 0
-    except TypeError:  # a stream has no length
-        return True
+    return data is None or has_batches(data.val_dataloader())
 
 
 def best_checkpoint(trainer: L.Trainer) -> Path | None:

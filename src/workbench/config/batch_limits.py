@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 
 from workbench.errors import ConfigError
+from workbench.loaders import batches_in_epoch, each_loader, length_of
 
 
 def read_data(data: L.LightningDataModule, trainer: L.Trainer) -> float:
@@ -24,11 +25,17 @@ def read_data(data: L.LightningDataModule, trainer: L.Trainer) -> float:
         raise ConfigError(f"data: {error}") from error
     # `overfit_batches` sets both limits.
     overfit = "overfit" if getattr(trainer, "overfit_batches", 0) else None
-    batches = _batches(overfit or "limit_train", batches_of(training), trainer.limit_train_batches)
-    _batches(overfit or "limit_val", batches_of(validation), trainer.limit_val_batches)
+    batches = batches_in_epoch(training)
+    limit = trainer.limit_train_batches
+    _check(overfit or "limit_train", limit, batches, "training")
+    batches = _limited(batches, limit)
+    for loader in each_loader(validation):
+        limit = trainer.limit_val_batches
+        _check(overfit or "limit_val", limit, length_of(loader), "validation")
     if isinstance(limit := trainer.limit_test_batches, float) and limit < 1:
         data.setup("test")
-        _batches("limit_test", batches_of(data.test_dataloader()), limit)
+        for loader in each_loader(data.test_dataloader()):
+            _check("limit_test", limit, length_of(loader), "test")
     # A time-based interval leaves the attribute unset.
     interval = getattr(trainer, "val_check_interval", None)
     over_epochs = trainer.check_val_every_n_epoch is None
@@ -42,63 +49,64 @@ def read_data(data: L.LightningDataModule, trainer: L.Trainer) -> float:
 
 def parts_measured(trainer: L.Trainer, metrics: Mapping[str, float]) -> dict[str, str]:
     """The share of the data of `val` and `test`, if not all: `{"val": "500 of 5,000 examples"}`."""
-    parts = {}
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     stages = {
         "val": (data.val_dataloader, trainer.limit_val_batches),
         "test": (data.test_dataloader, trainer.limit_test_batches),
     }
-    for stage, (load, limit) in stages.items():
-        if not any(name.startswith(f"{stage}/") for name in metrics):
-            continue
-        loader = load()
-        count = batches_of(loader)
-        taken = _batches(f"limit_{stage}", count, limit)
-        if not 0 < taken < count:
-            continue
+    parts = {
+        stage: _part(each_loader(load()), limit, trainer.world_size)
+        for stage, (load, limit) in stages.items()
+        if any(name.startswith(f"{stage}/") for name in metrics)
+    }
+    return {stage: part for stage, part in parts.items() if part}
+
+
+def _part(loaders: list[Any], limit: float, processes: int) -> str | None:
+    """The part of evaluation data that a limit leaves of each loader; None if it leaves all."""
+    taken = [_limited(length_of(loader), limit) for loader in loaders]
+    if taken == [*map(length_of, loaders)]:
+        return None
+    examples = total = 0
+    for loader, batches in zip(loaders, taken, strict=True):
         size = getattr(loader, "batch_size", None) or 0
-        step = getattr(loader, "step_size", None) or size * trainer.world_size
-        if step and math.isfinite(count):
-            parts[stage] = f"{taken * step:,} of {len(loader.dataset):,} examples"
-        else:
-            parts[stage] = f"{taken:,} batches"
-    return parts
+        step = getattr(loader, "step_size", None) or size * processes
+        if not step or math.isinf(length_of(loader)) or not hasattr(loader, "dataset"):
+            return f"{sum(taken):,} batches"
+        total += len(loader.dataset)
+        examples += min(int(batches) * step, len(loader.dataset))
+    return f"{examples:,} of {total:,} examples"
 
 
-def batches_of(loader: Any) -> float:
-    """The batches of a loader, or of several in all; infinity if one of them has no length."""
-    if isinstance(loader, Mapping):
-        loader = [*loader.values()]
-    if isinstance(loader, list | tuple):
-        return sum(map(batches_of, loader))
-    try:
-        return len(loader)
-    except (TypeError, NotImplementedError):  # an IterableDataset
-        return math.inf
+def _limited(count: float, limit: float) -> float:
+    """The batches of `count` that a number (int) or a share (float) of them leaves."""
+    if isinstance(limit, int):
+        return min(count, limit)
+    if math.isinf(count):
+        return count if limit else 0
+    return int(count * limit)
 
 
-def _batches(setting: str, count: float, limit: float) -> float:
-    """The number of batches that a limit of the trainer leaves.
+def _check(setting: str, limit: float, count: float, which: str) -> None:
+    """Check that a limit of the trainer leaves a batch.
 
     Args:
         setting: the name of the setting, without `_batches`, such as `limit_val`.
-        count: the batches in an epoch.
         limit: the limit, as a number of batches (int) or a share of an epoch (float).
+        count: the batches in an epoch.
+        which: of what.
 
     Raises:
         ConfigError: if the limit leaves no batch, or is a share of an unknown number.
     """
-    if math.isinf(count) and isinstance(limit, float):
-        if 0 < limit < 1:
-            raise ConfigError(
-                f"trainer.{setting}_batches={limit}: is a share of an epoch, and the data have "
-                "no length; set a number of batches"
-            )
-        return count if limit else 0
-    taken = min(count, limit) if isinstance(limit, int) else int(count * limit)
-    if count and limit and not taken:
+    setting = f"trainer.{setting}_batches={limit}"
+    if math.isinf(count) and isinstance(limit, float) and 0 < limit < 1:
         raise ConfigError(
-            f"trainer.{setting}_batches={limit}: leaves none of {count} batches; set "
-            f"{1 / count:.3g} or more, or a whole number of batches"
+            f"{setting}: is a share of an epoch, and the {which} data have no length; set a "
+            "number of batches"
         )
-    return taken
+    if count and limit and not _limited(count, limit):
+        some = "" if count == 1 else f"{1 / count:.3g} or more, or "
+        raise ConfigError(
+            f"{setting}: leaves none of {count} {which} batches; set {some}a whole number of them"
+        )

@@ -4,6 +4,8 @@ import typing
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch.nn.parameter import is_lazy
 
 from workbench.callbacks.unsupported import refuse_unsupported
 from workbench.config.blame import blaming
@@ -33,6 +35,15 @@ def build_module(config: Config, data: L.LightningDataModule) -> L.LightningModu
         ConfigError: if they cannot be made, or a setting names a part that the module lacks.
     """
     module = the_project().assemble(config, data)
+    if is_overridden("configure_model", module):
+        with blaming("module"):
+            module.configure_model()  # a part that it makes can be frozen and restored
+    if any(map(is_lazy, module.parameters())):
+        place = "module" if is_foreign(type(module)) else "model"
+        raise ConfigError(
+            f"{place}: has lazy layers, whose shapes are not known: give them, or call the layers "
+            "once in the constructor"
+        )
     reports = reports_of(module)
     reports.config = module_config(config)
     if monitor := config.get("monitor"):

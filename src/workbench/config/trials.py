@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import lightning as L
 import torch
-from torch.nn.parameter import is_lazy
 
 from workbench.config.build import build_module
 from workbench.config.nested import flatten
@@ -72,8 +71,6 @@ class Trials:
         self._check(module, config)
         if is_foreign(type(module)):
             return None
-        if any(map(is_lazy, module.parameters())):
-            raise ConfigError("model: has lazy layers, whose shapes are not known; give them")
         if shape in self._known:
             return self._known[shape]
         trial = TrialBatch(reports_of(module).examples, *the_project().try_batch(module, data))

@@ -57,7 +57,7 @@ def train(
             reports.tested_step = best["global_step"]
         if test and not is_overridden("test_step", module):
             log.info("no test: %s has no test_step", type(module).__name__)
-        elif test and not was_pruned(trainer):
+        elif test and trainer.limit_test_batches and not was_pruned(trainer):
             log.info("testing the %s", weights)
             trainer.test(module, datamodule=data, verbose=False)
             metrics["test"] = reports.metrics("test")

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from workbench.callbacks import BestAndLast, GracefulStop, StopWhenNotFinite
 from workbench.callbacks.graceful_stop import stoppable
 from workbench.child_processes import folder_to_join
-from workbench.config.batch_limits import batches_of, read_data
+from workbench.config.batch_limits import read_data
 from workbench.config.blame import blaming, project_folders
 from workbench.config.build import nodes_in
 from workbench.config.metric_rules import check_optimized, check_unvalidated
@@ -25,6 +25,7 @@ from workbench.config.targets import find_class
 from workbench.config.trainer_rules import ONE_PROCESS
 from workbench.console import silenced
 from workbench.foreign import is_foreign
+from workbench.loaders import has_batches
 from workbench.module import ReportingModule, reports_of
 from workbench.optimizers.schedules import length_of
 from workbench.processes import Processes
@@ -71,7 +72,7 @@ def check_and_rehearse(
         reports = reports_of(module)
         reports.planned_length = length_of(trainer, batches)
         check_schedule(config, reports.planned_length)
-        if not (trainer.limit_val_batches and batches_of(data.val_dataloader())):
+        if not (trainer.limit_val_batches and has_batches(data.val_dataloader())):
             check_unvalidated(config, reports.monitor)
         if folder_to_join() is None and processes.rank == 0 and not is_trained:
             rehearse(config, module, data, trainer, Path(folder))

