@@ -1,6 +1,7 @@
 """Compose config files: each choice of files once, each problem with its override."""
 
 import difflib
+import os
 import pickle
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -8,8 +9,9 @@ from typing import Any, NamedTuple
 import yaml
 from hydra import compose
 from hydra.errors import MissingConfigException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, flag_override
 
+from workbench.config.nested import dotted, leaves
 from workbench.errors import ConfigError
 from workbench.jobs import hydra_adapter
 from workbench.jobs.locate import SEARCHPATH, find_file, key_of, search_folders, shorten_path
@@ -98,7 +100,12 @@ class ConfigFiles:
         return ComposedFiles(pickle.dumps(config), unresolved, applied, problems)
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
-        return compose(self.config_name, [*overrides], return_hydra_config=True)
+        config = compose(self.config_name, [*overrides], return_hydra_config=True)
+        with flag_override(config, "readonly", False):
+            for path, value in leaves(hydra_adapter.unresolved(config)):
+                if isinstance(value, str) and value.startswith("~/"):
+                    OmegaConf.update(config, dotted(path), os.path.expanduser(value))
+        return config
 
     def _find_problem(self, choice: str, searchpath: tuple[str, ...]) -> str | None:
         """The problem of a choice that shows without composing: its group has no such file."""

@@ -15,11 +15,12 @@ def quote(argument: str) -> str:
     That is the case for paths of run folders, whose names contain `=` and `,`
     (`resume=a/b=c,d` → `resume='a/b=c,d'`), for other paths that exist and hold such signs, for
     paths with parentheses, and for letters beyond ASCII (`name=ünï` → `name='ünï'`). A `~/` at the
-    start of the value, which shells do not expand there, is replaced by the home folder.
+    start of the value, which shells do not expand there, is replaced by the home folder, also
+    within quotes.
     """
     name, equals, value = argument.partition("=")
-    if value.startswith("~/"):
-        value = os.path.expanduser(value)
+    if value[value[:1] in ("'", '"') :].startswith("~/"):
+        value = value.replace("~", os.path.expanduser("~"), 1)
     is_path = name in PATHS and value not in ("", "null") and value[0] not in "[\"'"
     exists = GRAMMAR.search(value) and "/" in value and os.path.exists(value)
     if is_path or exists or PATH_WITH_PARENTHESES.fullmatch(value):

@@ -40,6 +40,15 @@ def test_every_script_reads_the_local_default_settings(script, configs):
     assert composed(configs, script, "log_dir=here").log_dir == "here"
 
 
+def test_a_tilde_in_local_settings_is_the_home_folder(configs, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (configs / "local" / "default.yaml").write_text("log_dir: ~/logs\n")
+    (configs / "local" / "train.yaml").write_text("hydra: {sweep: {dir: ~/sweeps}}\n")
+    chosen = read_command_line("train", []).composed
+    assert chosen.log_dir == f"{tmp_path}/logs"
+    assert chosen.hydra.sweep.dir == f"{tmp_path}/sweeps"
+
+
 def test_local_training_settings_may_override_config_groups(configs):
     text = "defaults:\n  - override /trainer: cpu\ndata:\n  root: /scratch/data\n"
     (configs / "local" / "train.yaml").write_text(text)

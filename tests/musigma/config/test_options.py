@@ -150,11 +150,13 @@ def test_a_malformed_override_is_reported_with_its_problem(typed, fault):
 
 def test_a_tilde_after_the_equals_sign_is_the_home_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path / "höme, sweet"))
-    command = read_command_line("predict", ["run=~/a=b", "output=~/x.npz", "input=~x"])
+    typed = ["run=~/a=b", "output=~/x.npz", "input=~x", "log_dir='~/my logs'"]
+    command = read_command_line("predict", typed)
     chosen = command.composed
     assert chosen.run == f"{tmp_path}/höme, sweet/a=b"
     assert chosen.output == f"{tmp_path}/höme, sweet/x.npz"
     assert chosen.input == "~x"
+    assert chosen.log_dir == f"{tmp_path}/höme, sweet/my logs"
 
 
 @pytest.mark.parametrize(
