@@ -9,7 +9,6 @@ import torch
 
 from workbench.config.build import build_module
 from workbench.config.nested import flatten
-from workbench.errors import ConfigError
 from workbench.foreign import is_foreign
 from workbench.module import reports_of
 from workbench.project import Config, the_project
