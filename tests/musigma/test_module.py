@@ -118,6 +118,7 @@ def test_validation_frequency_and_batch_size_change_no_metric(run_here, trained,
 
 @pytest.mark.slow
 def test_equal_seeds_give_equal_bits_and_different_seeds_do_not(run_here):
+    """0 is a seed like any other."""
     runs = [run_here(f"seed={seed}").read_metrics()["metrics"] for seed in (0, 0, 1)]
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]

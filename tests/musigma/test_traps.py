@@ -21,7 +21,6 @@ from traps import trap_tests
 from workbench.config.build import build_data, build_module
 from workbench.epoch_means import EpochMeans
 from workbench.errors import ConfigError
-from workbench.runs.weights import load_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -248,14 +247,6 @@ TRAPS = {
 test_oracles_hold, test_trap_is_caught = trap_tests(TRAPS)
 
 
-def test_a_schedule_depends_only_on_the_step_in_the_checkpoint(run_here):
-    """Every checkpoint holds the optimizer step, which alone determines β."""
-    folder = run_here("model=vae", RISING)
-    checkpoint = load_checkpoint(folder.checkpoint("last"))
-    assert checkpoint["global_step"] == 10
-    assert Linear(steps=20)(checkpoint["global_step"]) == 0.5
-
-
-def test_seed_0_is_used(run_here):
-    runs = [run_here("seed=0").read_metrics()["metrics"] for _ in range(2)]
-    assert runs[0] == runs[1]
+def test_a_run_with_a_rising_weight_resumes_to_the_same_bits(resuming):
+    checkpoint = resuming.check_same_bits("model=vae", RISING, place=(1, 2))
+    assert checkpoint["/global_step"] == 10  # of the 20 in which the weight rises
