@@ -96,9 +96,6 @@ def test_a_diverging_run_fails_alone_and_the_others_complete(jobs):
     ("overrides", "reason"),
     [
         (("scheduler=cosine",), "scheduler is set"),
-        (("trainer.accumulate_grad_batches=2",), "trainer.accumulate_grad_batches=2"),
-        (("trainer.precision=bf16-mixed",), "trainer.precision not 32-true"),
-        (("callbacks.checkpoint=null",), "one BestAndLast"),
         (("model=vae", RISING), "depends on the number of the step"),
         (("data.normalization=dequantize",), "pixels are drawn anew"),
         pytest.param(
@@ -112,8 +109,22 @@ def test_a_diverging_run_fails_alone_and_the_others_complete(jobs):
 def test_a_run_that_cannot_be_stacked_is_trained_alone_with_the_reason(
     jobs, overrides, reason, capsys
 ):
-    added = tuple(f"+{o}" if o.startswith("trainer.acc") else o for o in overrides)
-    check_left_alone(jobs, added, capsys, reason)
+    check_left_alone(jobs, overrides, capsys, reason)
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("+trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches=2 is set"),
+        ("trainer.precision=bf16-mixed", "trainer.precision not 32-true"),
+        ("callbacks.checkpoint=null", "one BestAndLast"),
+    ],
+)
+def test_settings_that_stacks_do_not_support_are_reasons_against_one(jobs, override, reason):
+    supported, job = jobs("runs", (), (override,))
+    assert [*_obstacles(supported.config)] == []
+    (found,) = _obstacles(job.config)
+    assert reason in found
 
 
 @pytest.mark.parametrize("logger", ["wandb", "mlflow"])
