@@ -1,8 +1,5 @@
 """An exported model opens elsewhere as the same model, or the export says why it cannot."""
 
-import subprocess
-import sys
-
 import pytest
 import safetensors
 import safetensors.torch
@@ -137,11 +134,14 @@ def test_torch_alone_opens_the_encoder_and_the_decoder(tmp_path):
     torch.save(x, tmp_path / "x.pt")
     code = (
         "import sys, torch\n"
+        "for name in [*sys.modules]:\n"
+        "    if name.partition('.')[0] in ('musigma', 'workbench'):\n"
+        "        sys.modules[name] = None  # an import of it fails\n"
         "mu, std = torch.export.load('encode.pt2').module()(torch.load('x.pt'))\n"
-        "torch.save(torch.export.load('decode.pt2').module()(mu).detach(), 'x_mean.pt')\n"
-        "assert 'musigma' not in sys.modules"
+        "torch.save(torch.export.load('decode.pt2').module()(mu).detach(), 'x_mean.pt')"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    done = python("-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     assert_close(torch.load(tmp_path / "x_mean.pt"), model.decode(model.encode(x).mu).detach())
 
 
