@@ -30,7 +30,7 @@ BOUNDARIES = [
 ]
 """Function of `os`, file, and the call of the function on the file before which a run is killed."""
 
-KILLS = 50
+KILLS = 10
 
 
 @pytest.fixture
@@ -72,10 +72,11 @@ def test_a_run_killed_at_every_write_resumes_to_the_same_bits(
 
 
 @pytest.mark.exhaustive
+@pytest.mark.parametrize("seed", range(5))
 def test_a_run_killed_at_random_moments_resumes_to_the_same_bits(
-    launched, folder_of, compose_launch
+    seed, launched, folder_of, compose_launch
 ):
-    dice = random.Random(0)
+    dice = random.Random(seed)
     process = start(launched("whole"))
     while not folder_of("whole"):
         time.sleep(0.001)
