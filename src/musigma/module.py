@@ -1,7 +1,5 @@
 """The LightningModule: a model, an objective and an optimizer."""
 
-import logging
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -9,25 +7,22 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from musigma.compiling import compiled
 from musigma.data import Batch, ImageDataModule
 from musigma.data.batch import as_batch, check_pixels, size_of
-from musigma.data.steps import StepLoader
-from musigma.evaluation.reconstruction import pixel_errors
 from musigma.evaluation_noise import EvaluatedBatch, EvaluationNoise
 from musigma.models import LatentVariableModel, Posterior
 from musigma.objectives import Loss, Objective
-from musigma.objectives.objective import joined, with_penalties
-from musigma.pairing import check_penalties, check_shapes, pair, start_at_mean_image
+from musigma.pairing import pair, start_at_mean_image
 from musigma.seeding import FIXED_SEED, derive_seed, seed_noise
+from musigma.step import loss_of
+from workbench.compiling import CompiledTraining
+from workbench.resumable_loaders import weighted
 from workbench.module import ReportingModule
 from workbench.optimizers.parameter_groups import OptimizerRecipe
 from workbench.optimizers.schedules import SchedulerRecipe
 from workbench.ranges import Seed, checked
 from workbench.seeded_draws import SeededDraws
 from workbench.stages import Stage
-
-log = logging.getLogger(__name__)
 
 
 class Prediction(NamedTuple):
@@ -44,7 +39,7 @@ class Prediction(NamedTuple):
     x_mean: Tensor
 
 
-class AutoencoderModule(SeededDraws, ReportingModule):
+class AutoencoderModule(SeededDraws, CompiledTraining, ReportingModule):
     """Trains an autoencoder on an objective and reports named terms for train, val and test.
 
     The loss is the objective in nats per pixel, less the likelihood's constant: with a Laplace
@@ -98,24 +93,6 @@ class AutoencoderModule(SeededDraws, ReportingModule):
         self.seed = seed
         self.monitor = objective.monitor
         self._evaluation_noise = EvaluationNoise()
-        self._is_compiled = False
-
-    def compile_training(self) -> None:
-        """Compile the training step from the encoder to the loss; evaluation is not compiled.
-
-        On a GPU it is replayed as CUDA graphs. Earlier compilations are discarded, because torch
-        limits how often it compiles one function.
-        """
-        torch.compiler.reset()
-        compiled.cache_clear()
-        self._is_compiled = True
-
-    def on_after_backward(self) -> None:
-        """Copy gradients that are accumulated, as replaying a CUDA graph overwrites its outputs."""
-        if self._is_compiled and self.trainer.accumulate_grad_batches > 1:
-            for weight in self.parameters():
-                if weight.grad is not None:
-                    weight.grad = weight.grad.clone()
 
     def setup(self, stage: str) -> None:
         """Check labels, and initialise decoder and prior with the mean image if they ask for it.
@@ -142,13 +119,9 @@ class AutoencoderModule(SeededDraws, ReportingModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         batch = self._as_batch(batch, batch_idx)
-        loader: Any = self.trainer.train_dataloader
-        loss = self._step("train", batch, self.training_noise(len(batch.x)), loader)
-        if not isinstance(loader, StepLoader):
-            return loss
-        trainer: Any = self.trainer
-        weight = loader.weight(trainer.accumulate_grad_batches, trainer.num_training_batches)
-        return loss if weight == 1 else weight * loss
+        noise = self.training_noise(len(batch.x))
+        loss = self._step("train", batch, noise, self.trainer.train_dataloader)
+        return weighted(loss, self.trainer)
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         self._evaluate("val", batch, batch_idx, self.trainer.val_dataloaders, dataloader_idx)
@@ -203,10 +176,9 @@ class AutoencoderModule(SeededDraws, ReportingModule):
         noise = noise.to(batch.x.dtype)  # drawn in 32 bits, because in 64 its values would differ
         tested = self.tested_step if stage == "test" else None
         step = self.global_step if tested is None else tested
-        # Unbound, because a copy of this module would share a bound method with it.
         compute: Callable[..., Loss] = type(self).terms
-        if stage == "train" and self._is_compiled:
-            compute = compiled(compute, self.objective.has_hooks)
+        if stage == "train":
+            compute = self.in_training(compute, has_hooks=self.objective.has_hooks)
         loss, terms, settings = compute(self, batch, noise, size_of(loader), step)
         self.add(stage, terms, **settings)
         return loss
@@ -221,17 +193,4 @@ class AutoencoderModule(SeededDraws, ReportingModule):
             step: the optimizer step, counted from 0.
         """
         draw = self.model.given(batch).draw(batch.x, noise, dataset_size)
-        check_penalties(self.model, draw)
-        objective, terms, settings = with_penalties(self.objective(draw, step), draw)
-        loss = objective / math.prod(self.model.image_shape) - self.model.likelihood.constant
-        own_terms = joined(draw.own_terms, self.objective.own_terms(draw, step))
-        for term in own_terms.values():
-            loss = loss + (term.mean() - term.mean().detach())  # adds the gradient, not the value
-        terms = joined(terms, {name: term.detach() for name, term in own_terms.items()})
-        check_shapes(self.objective, objective, terms, len(batch.x))
-        with torch.no_grad():
-            likelihood = self.model.likelihood
-            x_hat = likelihood.mean(draw.decoded())
-            errors = pixel_errors(batch.x, x_hat, likelihood.observed(batch.x))
-        per_image = loss.detach().expand(len(batch.x))
-        return Loss(loss, joined({"loss": per_image}, terms, errors), settings)
+        return loss_of(draw, batch.x, self.model, self.objective, step)

@@ -3,13 +3,12 @@
 import logging
 from collections.abc import Collection
 
-from torch import Tensor, nn
+from torch import nn
 
 from musigma.data import ImageDataModule
 from musigma.models import LatentVariableModel
-from musigma.objectives import Draw, Objective
+from musigma.objectives import Objective
 from musigma.objectives.objective import learns
-from workbench.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -83,38 +82,3 @@ def start_at_mean_image(
             "center_output has no effect: the mean image of these data is unknown; call "
             "module.model.start_at(mean_image) before training"
         )
-
-
-def check_penalties(model: LatentVariableModel, draw: Draw) -> None:
-    """Check that the model's class declares all penalties that a draw adds to the loss.
-
-    Raises:
-        ConfigError: if it does not.
-    """
-    if undeclared := sorted(draw.penalties.keys() - set(model.penalty_names)):
-        kind = type(model).__name__
-        raise ConfigError(
-            f"model: {kind} adds {', '.join(undeclared)} to the loss without declaring it, and its "
-            "losses would be compared with those of other models: set in the class "
-            f"penalty_names = {(*model.penalty_names, *undeclared)}"
-        )
-
-
-def check_shapes(objective: Objective, loss: Tensor, terms: dict[str, Tensor], count: int) -> None:
-    """Check that the loss of a batch of `count` images is a scalar, and each term `[count]`.
-
-    Raises:
-        ConfigError: if they have other shapes.
-    """
-    if loss.shape:
-        raise ConfigError(
-            f"model: the loss of {type(objective).__name__} has the shape {list(loss.shape)}, and "
-            "should be a scalar: take its mean over images"
-        )
-    for name, term in terms.items():
-        if term.shape != (count,):
-            raise ConfigError(
-                f"model: the term {name} has the shape {list(term.shape)}, and should have one "
-                f"value per image, [{count}]: sum over pixels and dimensions, and expand values "
-                "of the whole batch"
-            )

@@ -1,6 +1,7 @@
 """Random draws in training that depend only on the seed and their place in the run."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
@@ -10,6 +11,16 @@ from workbench.reports import Reports
 from workbench.seeding import derive_seed, seed_everything, seed_noise
 
 log = logging.getLogger(__name__)
+
+
+def next_epoch(fit_loop: Mapping[str, Any]) -> int:
+    """The epoch that is trained next, from the state of Lightning's loop.
+
+    All batches of the last epoch may be done, and its end, with the validation, not.
+    """
+    epochs, batches = fit_loop["epoch_progress"]["current"], fit_loop["epoch_loop.batch_progress"]
+    is_trained = epochs["started"] > epochs["processed"] and batches["is_last_batch"]
+    return int(epochs["processed"] + is_trained)
 
 
 class SeededDraws:
@@ -64,11 +75,10 @@ class SeededDraws:
         """Note the first epoch that is trained."""
         super().on_load_checkpoint(*args)  # type: ignore[misc]
         if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
-            loops = args[-1]["loops"]["fit_loop"]
-            epochs, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]
-            is_begun = epochs["started"] > epochs["processed"]
-            self._resumes_at_end = is_begun and batches["is_last_batch"]
-            self._first_epoch = epochs["processed"] + self._resumes_at_end
+            fit_loop = args[-1]["loops"]["fit_loop"]
+            epochs = fit_loop["epoch_progress"]["current"]
+            self._first_epoch = next_epoch(fit_loop)
+            self._resumes_at_end = self._first_epoch > epochs["processed"]
 
     def _seed_at(self, *place: int) -> int:
         return derive_seed(self.seed, self._trainer.global_rank, *place)

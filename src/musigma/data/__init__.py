@@ -1,10 +1,10 @@
 """Data sets, normalisation, loaders and LightningDataModules.
 
 A data module, such as those of `mnist` and `image_folder`, is a subclass of `ImageDataModule`. It
-has a training, a validation and a test set, each of which is in memory (`loader`), read image by
-image by worker processes (`streaming`, `workers`), or read from an IterableDataset (`iterable`).
-A set makes its loader. The base of all loaders (`steps`) draws random pixels and resumes at any
-step. LightningDataModules of other classes are wrapped by `foreign`.
+has a training, a validation and a test set (`set_loaders`), each of which is in memory (`loader`),
+read image by image by worker processes (`streaming`, `workers`), or read from an IterableDataset
+(`iterable`). A set makes its loader. The base of all loaders (`pixel_loader`) draws random pixels.
+LightningDataModules of other classes are wrapped by `foreign`.
 """
 
 from musigma.data.batch import Batch

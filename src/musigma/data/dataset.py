@@ -5,27 +5,23 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from musigma.data.access import as_data_error
-from musigma.data.batch import warn_of_unused
 from musigma.data.datamodule import ImageDataModule
-from musigma.data.image_files import EIGHT_BITS, check_channels, scale_and_crop
+from musigma.data.items import ItemConverter
 from musigma.data.iterable import IterableStream
-from musigma.data.splits import NO_LABEL, TEST_SHARE, holding_out
+from musigma.data.set_loaders import ImageSet
+from musigma.data.splits import TEST_SHARE, holding_out
 from musigma.data.streaming import IndexedStream
 from musigma.shapes import ImageShape
 from workbench.errors import DataError
 from workbench.ranges import checked
 
 log = logging.getLogger(__name__)
-
-LARGEST_LABEL = torch.iinfo(torch.long).max
 
 
 class DatasetDataModule(ImageDataModule):
@@ -104,8 +100,8 @@ class DatasetDataModule(ImageDataModule):
                 self.num_workers,
             )
 
-    def streams(self) -> dict[str, IndexedStream | IterableStream]:
-        """The sets of the data; only their first images are read yet."""
+    def sets(self, is_test: bool) -> dict[str, ImageSet]:
+        """All sets of the data; only their first images are read yet."""
         self.prepare_data()
         streams = {
             name.replace("dataset", "train"): source.stream(self.stream_settings)
@@ -127,8 +123,8 @@ class DatasetSource:
     """
 
     def __init__(self, make: Callable[[], Any], image_shape: ImageShape, place: str) -> None:
-        self.image_shape = image_shape
         self.place = place
+        self.convert = ItemConverter(image_shape, place)
         with as_data_error(place):
             self.dataset = make()
             self.is_iterable = isinstance(self.dataset, IterableDataset)
@@ -154,17 +150,7 @@ class DatasetSource:
                 first = next(iter(self.dataset), None)
         if first is None:
             raise DataError(f"{self.place}: {type(self.dataset).__name__} holds no images")
-        image, label = self._parts(first, 0)
-        self._image(image, 0)
-        if label is not None and _class_of(label) is None:
-            log.warning(
-                "%s: the label of item 0 is %s, which is no class counted from 0 (−1: none): such\n"
-                "labels are not used",
-                self.place,
-                _describe(label),
-            )
-        if isinstance(first, Mapping):
-            warn_of_unused(first)
+        self.convert.check_first(first)
 
     def read(self, row: int) -> tuple[Tensor, int]:
         """The image and the label of an item of a data set with indices."""
@@ -173,65 +159,6 @@ class DatasetSource:
     def _item(self, row: int) -> Any:
         with as_data_error(f"{self.place}: item {row} cannot be read"):
             return self.dataset[row]
-
-    def convert(self, item: Any, row: int) -> tuple[Tensor, int]:
-        """The image and the label of an item.
-
-        Raises:
-            DataError: if it has no image of the model's shape.
-        """
-        image, label = self._parts(item, row)
-        number = _class_of(label)
-        return self._image(image, row), NO_LABEL if number is None else number
-
-    def _parts(self, item: Any, row: int) -> tuple[Any, Any]:
-        """What an item has as its image and as its label, None if there is no label."""
-        if isinstance(item, Mapping):
-            if "x" not in item:
-                raise DataError(
-                    f"{self.place}: item {row} has the keys {', '.join(map(str, item))}, and "
-                    "should have its image as x and its label, if it has one, as y"
-                )
-            return item["x"], item.get("y")
-        if isinstance(item, tuple | list):
-            return (*item, None, None)[:2]
-        return item, None
-
-    def _image(self, image: Any, row: int) -> Tensor:
-        if isinstance(image, Image.Image) and image.mode in EIGHT_BITS:
-            check_channels(self.image_shape)
-            return scale_and_crop(image, self.image_shape)
-        if isinstance(image, np.ndarray):
-            image = torch.from_numpy(image)
-        if not isinstance(image, Tensor) or image.dtype != torch.uint8:
-            kind = getattr(image, "dtype", None) or type(image).__name__
-            if isinstance(image, Image.Image):
-                kind = f"{image.mode} pixels"
-            raise DataError(
-                f"{self.place}: item {row} holds {kind}, and should hold grey levels 0 to 255: a "
-                "PIL image or a uint8 tensor; leave out ToTensor, as data.normalization scales them"
-            )
-        if image.shape != torch.Size(self.image_shape):
-            raise DataError(
-                f"{self.place}: item {row} has the shape {list(image.shape)}, and data.image_shape "
-                f"is {list(self.image_shape)}: channels, height, width; change one of the two"
-            )
-        return image.contiguous()
-
-
-def _class_of(label: Any) -> int | None:
-    """A label as a class, or as −1 for no label; None if it is something else."""
-    if isinstance(label, Tensor | np.ndarray | np.generic) and label.shape in ((), (1,)):
-        label = label.item()
-    if isinstance(label, int) and NO_LABEL <= label <= LARGEST_LABEL:
-        return int(label)  # a truth value too
-    return None
-
-
-def _describe(label: Any) -> str:
-    if isinstance(label, Tensor | np.ndarray) and label.size:
-        return f"{type(label).__name__} {list(label.shape)}"
-    return repr(label)
 
 
 def _name_of(make: Any) -> str:

@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +18,7 @@ from musigma.data.datamodule import ImageDataModule
 from musigma.data.folder_layout import files_with_classes, set_folders
 from musigma.data.image_files import check_channels, read_file, read_files
 from musigma.data.memory import free_host_memory
+from musigma.data.set_loaders import ImageSet
 from musigma.data.splits import NO_LABEL, TEST_SHARE, holding_out
 from musigma.data.streaming import IndexedStream
 from musigma.shapes import ImageShape
@@ -74,9 +76,8 @@ class ImageFolderDataModule(ImageDataModule):
         Raises:
             DataError: if there are none, or the training images lack a class of other sets.
         """
-        sets = self._files()
+        count = sum(map(len, self._files.values()))
         if self.stream == "auto":
-            count = sum(map(len, sets.values()))
             free = free_host_memory()
             needed = count * math.prod(self.image_shape)
             self.stream = needed > SHARE_READ_AT_ONCE * free
@@ -91,37 +92,33 @@ class ImageFolderDataModule(ImageDataModule):
                     free / 2**30,
                 )
 
-    def setup(self, stage: str) -> None:
-        """Read the sets of a stage; before training also the test images, as one may be damaged."""
-        if stage == "fit" and not self._sets and self.stream is not True:
-            self._test_arrays = self._files()["test"].read()
-        super().setup(stage)
-        if stage == "test":
-            self._test_arrays = None
-
-    def streams(self) -> Mapping[str, IndexedStream] | None:
-        """The sets of image files, if they are streamed."""
+    def sets(self, is_test: bool) -> Mapping[str, ImageSet]:
+        """The sets of image files, streamed or read into memory."""
         if self.stream is not True:
-            return None
+            if not is_test:  # before training, as one may be damaged
+                self._test_arrays = self._files["test"].read()
+            return super().sets(is_test)
         check_channels(self.image_shape)
         return {
             name: IndexedStream(
                 read=files.__getitem__, rows=torch.arange(len(files)), **self.stream_settings
             )
-            for name, files in self._files().items()
+            for name, files in self._files.items()
         }
 
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
         """Images `[N, C, H, W]` uint8 and labels `[N]`, in the order of file names."""
-        if not train and self._test_arrays is not None:
-            return self._test_arrays
-        return self._files()["train" if train else "test"].read()
+        if train:
+            return self._files["train"].read()
+        arrays, self._test_arrays = self._test_arrays, None
+        return arrays or self._files["test"].read()
 
     def read_validation(self) -> tuple[Tensor, Tensor] | None:
         """Images and labels of the validation set, if it has a folder."""
-        files = self._files().get("val")
+        files = self._files.get("val")
         return files.read() if files else None
 
+    @cached_property
     def _files(self) -> dict[str, "ImageFiles"]:
         """The files of the sets `train`, `test` and, if it has a folder, `val`."""
         with readable(self.path, "data.path=..."):

@@ -12,7 +12,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from musigma.data.access import as_data_error
 from musigma.data.batch import Batch
 from musigma.data.image_files import strict_pillow
-from musigma.data.steps import BatchLoader, Parts
+from musigma.data.pixel_loader import Parts, PixelLoader
 from musigma.data.workers import NO_EPOCH, Item, Stream, raise_errors, worker_loader
 from musigma.seeding import FIXED_SEED, derive_seed, seed_everything
 from workbench.errors import DataError
@@ -59,7 +59,7 @@ class IterableStream(Stream, IterableDataset):  # type: ignore[type-arg]
 
 
 @dataclass(eq=False, kw_only=True)
-class IterableLoader(BatchLoader):
+class IterableLoader(PixelLoader):
     """Iterates over an `IterableStream` with worker processes; it has no length.
 
     Resumed in the middle of an epoch, it reads the images before that point again and drops them.

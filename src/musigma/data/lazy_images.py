@@ -49,7 +49,12 @@ class LazyImages:
                 break
         return torch.stack([found[row] for row in rows.tolist()])
 
-    def tensors(self) -> tuple[Tensor, Tensor]:
-        """All images and their labels, in memory."""
-        images, labels = zip(*((batch.x, batch.y) for batch in self), strict=True)
-        return torch.cat(images), torch.cat(labels)
+    def tensors(self, count: int | None = None) -> tuple[Tensor, Tensor]:
+        """The first `count` images and their labels, in memory; by default all."""
+        images, labels = [], []
+        for batch in self:
+            images.append(batch.x)
+            labels.append(batch.y)
+            if count and sum(map(len, images)) >= count:
+                break
+        return torch.cat(images)[:count], torch.cat(labels)[:count]

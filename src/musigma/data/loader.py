@@ -12,7 +12,8 @@ from torch.utils.data import TensorDataset
 from musigma.data.batch import Batch
 from musigma.data.memory import free_memory
 from musigma.data.normalization import Normalization, normalized_by_index
-from musigma.data.steps import Parts, StepLoader
+from musigma.data.pixel_loader import Parts, PixelLoader
+from workbench.resumable_loaders import StepLoader
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,15 @@ class InMemory:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __eq__(self, other: object) -> bool:
+        """True for the same images and labels, on any device."""
+        if not isinstance(other, InMemory):
+            return False
+        pairs = zip(self.tensors(), other.tensors(), strict=True)
+        return all(torch.equal(ours.cpu(), theirs.cpu()) for ours, theirs in pairs)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __getitem__(self, row: int) -> tuple[Tensor, int]:
         return (self.images if self.grey is None else self.grey)[row], int(self.labels[row])
@@ -92,16 +102,16 @@ class InMemory:
         return TensorLoader(*self.tensors(), normalization=self.normalization, **settings)
 
 
-class TensorLoader(StepLoader):
+class TensorLoader(PixelLoader, StepLoader):
     """Iterates over a data set of two tensors, on any device.
 
     Args:
         images: `[N, C, H, W]`.
         labels: `[N]`, on the same device.
-        normalization: as in `BatchLoader`.
+        normalization: as in `PixelLoader`.
         is_training: likewise.
         device: the device of the batches; by default that of the images.
-        settings: further arguments of `BatchLoader`.
+        settings: further arguments of `ResumableLoader`.
 
     Raises:
         ValueError: if there are fewer images than ranks.

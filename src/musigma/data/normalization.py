@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from musigma.objectives.likelihoods import Pixels
 from musigma.seeding import FIXED_SEED, derive_seed
+from musigma.shapes import ImageShape
 from workbench.ranges import Finite, Positive
 
 Means = Finite | Annotated[list[Finite], Field(min_length=1)]
@@ -142,13 +143,19 @@ WITHOUT_SETTINGS: dict[NormalizationName, type[Normalization]] = {
 
 
 def normalization_called(
-    name: NormalizationName, mean: Means | None, std: Stds | None
+    name: NormalizationName, mean: Means | None, std: Stds | None, image_shape: ImageShape
 ) -> Normalization:
     """The normalisation of that name; `mean` and `std` are for `standardize`.
 
     Raises:
-        ValueError: if `standardize` lacks one of them.
+        ValueError: if `standardize` lacks one of them, or there is not one for each channel.
     """
+    for argument, value in (("mean", mean), ("std", std)):
+        if isinstance(value, list) and len(value) != image_shape[0]:
+            raise ValueError(
+                f"{argument} has {len(value)} numbers, and an image of image_shape "
+                f"{list(image_shape)} {image_shape[0]} channels: give one number for each"
+            )
     if name != "standardize":
         return WITHOUT_SETTINGS[name]()
     if mean is None or std is None:

@@ -11,10 +11,11 @@ from torch.utils.data import Dataset
 from musigma.data.image_files import strict_pillow
 from musigma.data.lazy_images import LazyImages
 from musigma.data.normalization import normalized_by_index
-from musigma.data.steps import Parts, StepLoader
+from musigma.data.pixel_loader import Parts, PixelLoader
 from musigma.data.workers import NO_EPOCH, Item, Stream, collate, raise_errors, worker_loader
 from musigma.seeding import FIXED_SEED, derive_seed, seed_everything
 from workbench.errors import DataError
+from workbench.resumable_loaders import StepLoader
 
 Key = tuple[int, int]
 """An epoch, and the index of an image in its set."""
@@ -68,7 +69,7 @@ class IndexedStream(Stream, Dataset):  # type: ignore[type-arg]
 
 
 @dataclass(eq=False, kw_only=True)
-class StreamLoader(StepLoader):
+class StreamLoader(PixelLoader, StepLoader):
     """Iterates over an `IndexedStream` with worker processes.
 
     Order, pixels and the step to resume at do not depend on the number of workers.

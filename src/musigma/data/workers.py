@@ -1,11 +1,5 @@
 """Images that the worker processes of a DataLoader read one by one."""
 
-import contextlib
-import ctypes
-import gc
-import os
-import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,15 +11,10 @@ from torch.utils.data import DataLoader, default_collate
 from musigma.data.normalization import Normalization
 from musigma.seeding import FIXED_SEED, derive_seed
 from workbench.errors import DataError
+from workbench.loader_workers import init_worker
 
 NO_EPOCH = -1
 """The epoch of images that are evaluated, and so not augmented."""
-
-MOST_WORKERS = 8
-"""More workers read images no faster."""
-
-PR_SET_PDEATHSIG = 1
-"""Linux's option of `prctl` for a signal to a process whose parent ends."""
 
 Item = tuple[Tensor, int] | DataError
 """An image with its label, or a worker's error."""
@@ -72,7 +61,7 @@ def worker_loader(images: Any, num_workers: int, seed: int, **settings: Any) -> 
         images,
         num_workers=num_workers,
         collate_fn=collate,
-        worker_init_fn=_init_worker,
+        worker_init_fn=init_worker,
         # Its own generator, so that it draws the workers' seeds from no other.
         generator=torch.Generator().manual_seed(seed),
         **settings,
@@ -105,27 +94,3 @@ def raise_errors(batches: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
             f"a worker that reads images was killed ({error}), perhaps for lack of memory: set "
             "data.num_workers or data.eval_batch_size lower"
         ) from error
-
-
-def default_workers() -> int:
-    """The number of cores that this process may use, up to `MOST_WORKERS`."""
-    cores = (
-        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    )
-    return min(len(cores), MOST_WORKERS)
-
-
-def _init_worker(_: int) -> None:
-    """Leave signals to the main process, and end when it does.
-
-    The main process's garbage is not collected here: it may hold the workers of other loaders,
-    which only their parent can end, and collecting it would copy its memory.
-    """
-    gc.freeze()
-    for number in (signal.SIGINT, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])):
-        signal.signal(number, signal.SIG_IGN)
-    for number in (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])):
-        signal.signal(number, signal.SIG_DFL)
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -143,16 +143,3 @@ def joined(*groups: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 raise ConfigError(f"model: two terms are called {name}; rename the one of your own")
             terms[name] = term
     return terms
-
-
-def with_penalties(loss: Loss, draw: Draw) -> Loss:
-    """The loss plus the model's own penalties, with the terms that the model reports."""
-    if not draw.penalties and not draw.reported:
-        return loss
-    terms = joined(loss.terms, draw.reported, draw.penalties)
-    total = loss.loss
-    for penalty in draw.penalties.values():
-        total = total + penalty.mean()
-        if "target" in terms:
-            terms["target"] = terms["target"] + penalty
-    return Loss(total, terms, loss.settings)

@@ -96,7 +96,7 @@ def test_the_common_scale_gains_923_nats_on_standardized_images():
 
 @pytest.mark.parametrize("name", get_args(NormalizationName))
 def test_training_pixels_are_a_function_of_seed_epoch_and_step(name):
-    normalization = normalization_called(name, 0.1307, 0.3081)
+    normalization = normalization_called(name, 0.1307, 0.3081, (1, 28, 28))
     images = normalization.prepare(MANY[:32])
 
     def epoch(seed, number, start=0):

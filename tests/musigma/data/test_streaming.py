@@ -6,6 +6,7 @@ import os
 import signal
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -175,3 +176,17 @@ def test_a_folder_too_large_for_memory_is_streamed_and_the_log_says_so(
         data.prepare_data()
         assert data.stream is is_streamed
         assert ("streaming 60 images from their files" in caplog.text) is is_streamed
+
+
+def test_the_mean_image_of_streamed_data_is_that_of_all_images_on_each_process(tmp_path):
+    write_folder(tmp_path, IMAGES)
+    settings = {"image_shape": SHAPE, "val_size": 0, "stream": True, "num_workers": 0}
+    data = ImageFolderDataModule(path=tmp_path, **settings)
+    data.trainer = SimpleNamespace(
+        global_rank=1, world_size=2, strategy=SimpleNamespace(root_device=torch.device("cpu"))
+    )
+    data.prepare_data()
+    data.setup("fit")
+    train = data._sets["train"]
+    images = torch.stack([train.read(int(row))[0] for row in train.rows])
+    torch.testing.assert_close(data.mean_image(), images.double().div(255).mean(0).float())

@@ -6,12 +6,14 @@ import signal
 import pytest
 import torch
 
+from musigma.data.image_folder import ImageFolderDataModule
 from musigma.data.mnist import MNISTDataModule
+from shapes import coloured_shapes, write_folder
 from stacking import SHORT, SMOOTH, check_left_alone, check_same_run, check_stacked
 from workbench.errors import DataError
 from workbench.stacked import training
 from workbench.stacked.launch import _obstacles, run_jobs
-from workbench.stacked.member import Member
+from workbench.stacked.member import SKIPPED_HOOKS, Member, check_hooks
 from workbench.sweeps.job import run_job
 
 RISING = "model.objective.beta={_target_: musigma.objectives.schedules.Linear, steps: 9}"
@@ -153,6 +155,19 @@ def test_data_whose_images_depend_on_the_seed_are_not_shared():
         assert other.train_dataloader().dataset.tensors[0] is ours[0]._sets["train"].images
     with pytest.raises(DataError, match="depend on the seed"):
         theirs[1].share(theirs[0])
+
+
+def test_a_folder_of_images_in_memory_can_be_shared(tmp_path):
+    images, labels = coloured_shapes(20, side=8)
+    write_folder(tmp_path, images, labels)
+    settings = {"image_shape": (3, 8, 8), "val_size": 2, "stream": False}
+    first, second = (ImageFolderDataModule(path=tmp_path, seed=seed, **settings) for seed in (0, 1))
+    first.setup("fit")
+    check_hooks(second, "share", {*SKIPPED_HOOKS, "setup"})
+    second.share(first)
+    loaders = [data.train_dataloader() for data in (first, second)]
+    assert loaders[1].dataset.tensors[0] is loaders[0].dataset.tensors[0]
+    assert len(loaders[1].dataset) == 16
 
 
 @pytest.mark.exhaustive
