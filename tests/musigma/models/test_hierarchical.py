@@ -14,7 +14,9 @@ from musigma.commands.predict import predict
 from musigma.evaluation import importance_estimate, quadrature_estimate
 from musigma.loading import load_run
 from musigma.models import MLP
-from musigma.models.hierarchical import HierarchicalPosterior, HierarchicalPrior, HierarchicalVAE
+from musigma.models.hierarchical import HierarchicalVAE
+from musigma.models.posteriors.hierarchical import HierarchicalPosterior
+from musigma.models.priors.hierarchical import HierarchicalPrior
 from musigma.objectives.likelihoods import Gaussian, Laplace
 from oracles import PIXELS, SHAPE
 from posteriors import (

@@ -11,7 +11,8 @@ from measuring import measured
 from musigma.commands.export import export_run
 from musigma.loading import Run
 from musigma.models import MLP
-from musigma.models.vq_vae import VQVAE, CodeChain
+from musigma.models.priors.code_book import CodeChain
+from musigma.models.vq_vae import VQVAE
 from musigma.objectives import ELBO, FreeBits, Reconstruction
 from musigma.objectives.likelihoods import Bernoulli, Gaussian
 from workbench.errors import ConfigError
