@@ -40,8 +40,8 @@ SMALL = {
 
 SHORT_SEARCH = """
 import functools as _functools
-import musigma.commands.measure as _measure
-_measure.best_elbo = _functools.partial(_measure.best_elbo, steps=20)
+import musigma.commands.density as _density
+_density.best_elbo = _functools.partial(_density.best_elbo, steps=20)
 """
 """Code step that shortens the search for best posteriors, as `tests/musigma/conftest.py` does."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from musigma.assemble import build_data, build_model, build_objective, foreign_class
 from musigma.data import ImageDataModule
-from musigma.evaluation.encoding import LabelledImages, View
+from musigma.evaluation.conditions import LabelledImages, View
 from musigma.models import LatentVariableModel
 from musigma.models.priors import Prior
 from musigma.objectives import Objective
@@ -54,7 +54,7 @@ class Run(NamedTuple):
             return torch.empty(0, self.model.latent_dim), torch.empty(0)
         mus, labels = [], []
         for batch in loader:
-            images = LabelledImages(batch.x.to(self.model.device), batch.y.to(self.model.device))
+            images = LabelledImages(batch.x, batch.y).to(self.model.device)
             mus.append(self.model.given(images).encode(images.x).mu.cpu())
             labels.append(batch.y.cpu())
         return torch.cat(mus), torch.cat(labels)

@@ -1,6 +1,7 @@
 """Compare the metrics of a run with published values."""
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
@@ -27,8 +28,12 @@ class Published(TypedDict):
 
 
 class PublishedRow(NamedTuple):
-    """A row of the table that compares obtained and published values."""
+    """A row of the table that compares obtained and published values.
 
+    `metric` is its key in `evaluation/metrics.json`, and `name` its title.
+    """
+
+    metric: str
     name: str
     obtained: str
     error: str
@@ -55,15 +60,22 @@ def beside_published(config: Config, metrics: Mapping[str, Any]) -> dict[str, di
     """The published values of a run's config, each with the `obtained` one if it was measured.
 
     `obtained` is the entry of `metrics`, `{"mean": ..., "error": ...}`, with the standard error
-    over images.
+    over images. Entries of another form, which a config edited by hand may have, are ignored.
     """
+    published = config.get("published")
     of_codes = {name: {"mean": value} for name, value in metrics["latent"].items()}
     known = {**of_codes, **metrics}
     return {
         name: {**entry, **({"obtained": known[name]} if name in known else {})}
-        for name, entry in (config.get("published") or {}).items()
-        if entry is not None  # an experiment removes a value of the one that it extends with null
+        for name, entry in (published.items() if isinstance(published, Mapping) else ())
+        if isinstance(entry, Mapping)  # null removes a value of the experiment that is extended
+        and {"source", "differs"} <= entry.keys()
+        and all(map(_is_number, (entry.get("value"), entry.get("error", 0))))
     }
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def published_rows(metrics: Mapping[str, Any]) -> Iterator[PublishedRow]:
@@ -75,4 +87,4 @@ def published_rows(metrics: Mapping[str, Any]) -> Iterator[PublishedRow]:
         if "error" in entry:
             value += f" ± {text_of(entry['error'], unit)}"
         mean, error = (text_of(obtained.get(part), unit) for part in ("mean", "error"))
-        yield PublishedRow(title, mean, error, value, entry["source"], entry["differs"])
+        yield PublishedRow(name, title, mean, error, value, entry["source"], entry["differs"])

@@ -16,7 +16,7 @@ def _short_search(monkeypatch):
     `test_amortization.py` and the scripts take all 300.
     """
     monkeypatch.setattr(
-        "musigma.commands.measure.best_elbo", functools.partial(best_elbo, steps=20)
+        "musigma.commands.density.best_elbo", functools.partial(best_elbo, steps=20)
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from musigma.commands.evaluate import evaluate
 from musigma.paths import PROJECT_ROOT
+from musigma.published import beside_published
 from workbench.config.check import check_config
 from workbench.config.identity import identity
 from workbench.config.misfits import find_misfits
@@ -80,8 +81,23 @@ def test_published_values_are_shown_beside_the_obtained_ones(trained, without_pl
     assert mean in line
     assert "Somebody 2020" in line
     assert "what differs (distortion D): the budget" in output
-    assert "published distortion 700.5: Somebody 2020; differs: the budget" in page
-    assert "published log_p −690: Somebody 2021; differs: nothing; not measured here" in page
+    assert "published distortion D 700.50 ± 0.25: Somebody 2020; differs: the budget" in page
+    missing = "log p(x), importance weights −690.00: Somebody 2021; differs: nothing"
+    assert f"published {missing}; not measured here" in page
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        *(None, 3, [1], "text", {"l1": 0.3}, {"l1": {"source": "x"}}),
+        *({"l1": {"value": value, **SOURCE}} for value in ("0.3", float("nan"), None)),
+        {"l1": {"value": 0.3, "error": "0.1", **SOURCE}},
+    ],
+)
+def test_malformed_published_values_of_a_run_are_ignored(strange):
+    metrics = {"latent": {}, "l1": {"mean": 0.3, "error": 0.1}}
+    assert beside_published({"published": strange}, metrics) == {}
+    assert beside_published({}, metrics) == {}
 
 
 @pytest.mark.slow

@@ -13,13 +13,11 @@ from musigma.evaluation.encoding import encoded
 from musigma.loading import load_run
 from musigma.objectives import ELBO
 from musigma.objectives.schedules import Linear
-from musigma.pages.run import Row, facts_of, published_of, rows_of
+from musigma.pages.run import facts_of, rows_of
 from workbench.interactive import changed_settings, compose
 from workbench.runs.description import RunDescription
 from workbench.runs.evaluation import finite
 from workbench.runs.provenance import sweep_of, train_command
-
-ROWS = [Row("l1", "0.3", "", "per pixel", "l1"), Row("ELBO", "−100", "", "", "elbo")]
 
 
 def about(**changed):
@@ -36,16 +34,6 @@ def test_the_summary_names_every_setting_of_the_objective_and_the_best_epoch():
     assert warm["epoch"] == "3 of 5 (step 90)"
 
 
-def test_published_values_are_paired_with_measured_ones():
-    entries = {
-        "test/l1": {"value": 0.25, "source": "A. Author 2020", "differs": "more epochs"},
-        "log_p": {"value": "-98.5 ± 0.2"},
-    }
-    found = published_of({"published": entries}, ROWS)
-    assert found["l1"] == ("0.25", "A. Author 2020", "more epochs", True)
-    assert found["log_p"] == ("−98.5 ± 0.2", "", "", False)
-
-
 @pytest.mark.parametrize(
     ("kl", "expected"), [({}, None), ({"aggregate_kl_at_least": 0.5}, "≥ 0.50"), (math.inf, "–")]
 )
@@ -55,12 +43,6 @@ def test_an_undefined_divergence_from_the_prior_has_no_row(kl, expected):
     metrics = finite({"latent": latent, "classes": {}})
     rows = {row.name: row.value for row in rows_of(metrics)}
     assert rows.get("KL(q(z) ‖ p(z)), from moments") == expected
-
-
-@pytest.mark.parametrize("strange", [None, 3, [1], "text", {"l1": 0.3}, {"l1": {"source": "x"}}])
-def test_malformed_published_values_are_ignored(strange):
-    assert published_of({"published": strange}, ROWS) == {}
-    assert published_of({}, ROWS) == {}
 
 
 def test_changed_settings_are_listed_with_their_defaults():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from musigma.data import Batch, ImageDataModule
 from musigma.data.batch import as_batch
-from musigma.evaluation.encoding import LabelledImages, View
+from musigma.evaluation.conditions import LabelledImages, View
 from musigma.models import LatentVariableModel, Posterior
 from musigma.module import AutoencoderModule
 from musigma.seeding import FIXED_SEED, normal_noise

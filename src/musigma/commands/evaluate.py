@@ -1,32 +1,27 @@
 """Evaluate trained runs: metrics, plots and a page for each."""
 
+import itertools
 import logging
-import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-import yaml
 
-from musigma.commands.explorer import latent_explorer
 from musigma.commands.measure import Metrics, measure
 from musigma.commands.plotting import plots_of
-from musigma.evaluation.encoding import encoded
-from musigma.evaluation.quadrature import is_one
+from musigma.commands.report import or_none, page_of, print_report
+from musigma.evaluation.encoding import Encoded, encoded
 from musigma.loading import Run, load_run
-from musigma.pages.run import Row, facts_of, measured, published_of, rows_of
 from musigma.plots.named import plot_files
 from musigma.project import PROJECT
-from musigma.published import beside_published, published_rows
+from musigma.published import beside_published
 from musigma.seeding import FIXED_SEED, seed_noise
-from musigma.words import describe
 from workbench.console import display_path, set_up_logging
 from workbench.devices import exact_device
 from workbench.errors import ConfigError, DataError, RunError, UserError
-from workbench.interactive import changed_settings, compose
-from workbench.pages.render import render
+from workbench.interactive import compose
 from workbench.project import Config
 from workbench.runs.description import RunDescription, describe_run
 from workbench.runs.evaluation import (
@@ -38,13 +33,9 @@ from workbench.runs.evaluation import (
 )
 from workbench.runs.folder import RunFolder
 from workbench.runs.output import output_folder
-from workbench.runs.provenance import own_overrides, sweep_of, train_command
 from workbench.runs.resume import find_runs
-from workbench.text import show_table, wrapped
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 def evaluate(
@@ -87,13 +78,13 @@ def evaluate(
     if not by_path:
         raise ConfigError("run=[] names no run; name a run folder, or run=latest.")
     folders = [*by_path.values()]
-    names = _unique([path.name for path in by_path])
-    subfolders = names if len(folders) > 1 else [""]
+    subfolders = _unique([path.name for path in by_path]) if len(folders) > 1 else [""]
     places = [
         output_folder(output and str(Path(output) / name), _own_place(folder, checkpoint), FILES)
         for folder, name in zip(folders, subfolders, strict=True)
     ]
-    defaults = _or_none("the comparison with the defaults", compose)
+    defaults = or_none("the comparison with the defaults", compose)
+    settings = {"images": images, "samples": samples, "seed": seed}
     opened, results = 0, []
     for folder, place in zip(folders, places, strict=True):
         try:
@@ -101,14 +92,9 @@ def evaluate(
             opened += 1
             run.data.device = torch.device("cpu")  # so that its draws are the same on every device
             about = describe_run(folder, run.config, folder.checkpoint_name(checkpoint))
-            if (before := evaluated_checkpoint(place)) not in (None, about.checkpoint):
-                log.warning(
-                    "%s: the evaluation of the %s checkpoint is replaced; output=... keeps both",
-                    place,
-                    before,
-                )
-            settings = {"images": images, "samples": samples, "seed": seed}
-            metrics = _evaluate(run, folder, place, about, settings=settings, defaults=defaults)
+            metrics = _evaluate(
+                run, about, folder.path, place, settings=settings, defaults=defaults
+            )
             results.append(metrics)
         except UserError as error:
             if len(folders) == 1:
@@ -132,44 +118,37 @@ def _unique(names: Sequence[str]) -> list[str]:
     """The names, with numbers appended to repeated ones."""
     unique: list[str] = []
     for name in names:
-        numbered = (f"{name}_{number}" for number in range(2, len(names) + 2))
-        unique.append(name if name not in unique else next(n for n in numbered if n not in unique))
+        candidates = itertools.chain([name], (f"{name}_{n}" for n in itertools.count(2)))
+        unique.append(next(candidate for candidate in candidates if candidate not in unique))
     return unique
 
 
 def _evaluate(
     run: Run,
-    folder: RunFolder,
-    place: Path,
     about: RunDescription,
+    folder: Path,
+    place: Path,
     *,
-    settings: dict[str, Any],
+    settings: Mapping[str, Any],
     defaults: Config | None,
 ) -> Metrics:
     """Measure a run, print its metrics, and write them with plots and a page."""
     start = time.perf_counter()
+    if (before := evaluated_checkpoint(place)) not in (None, about.checkpoint):
+        log.warning(
+            "%s: the evaluation of the %s checkpoint is replaced; output=... keeps both",
+            place,
+            before,
+        )
     for note in about.notes:
         log.warning("%s", note)
-    run.data.prepare_data()
-    run.data.setup("fit")
-    run.data.setup("test")
-    log.info("measuring %s", display_path(folder.path))
-    loader: Any = run.data.evaluation_loader("test")
-    if isinstance(loader, list):
-        raise DataError(f"{folder.path}: its data have no test set")
-    seed_noise(run.model.device, FIXED_SEED)  # for models that also use torch's global generator
-    test = encoded(run.model, loader.images(), run.data.normalization.to_unit)
-    if not all(torch.isfinite(part).all() for part in (test.mu, test.std, test.errors.mse)):
-        raise RunError(
-            f"{folder.path}: the {about.weights()} gives codes or images that are not finite: "
-            "training had diverged. Choose another checkpoint or an earlier run."
-        )
+    test = _encoded_test_images(run, about, folder)
     measurements = measure(run, test, **settings)
     published = beside_published(run.config, measurements)
     plots = [plot_files(plot) for plot in plots_of(run, test, about.curves)]
     metrics: Metrics = finite(
         {
-            "run": str(folder.path),
+            "run": str(folder),
             "status": about.status,
             "checkpoint": about.checkpoint,
             "epoch": about.epoch,
@@ -182,88 +161,35 @@ def _evaluate(
             "figures": sorted(name for plot in plots for name in plot.files),
         }
     )
-    rows = list(rows_of(metrics))
-    _show(rows, metrics, about)  # before writing, so that a full disk loses no numbers
-    explorer = _or_none("the latent space", latent_explorer, run, test)
-    page = render(
-        "run.html.jinja",
-        package=PROJECT.package,
-        name=folder.path.resolve().name,
-        facts=facts_of(
-            describe(run.config, run.model, run.objective(), run.data), run.objective(), about
-        ),
-        sweep=sweep_of(run.config, folder.path, place),
-        commands=[
-            train_command(about.overrides),
-            f"python scripts/evaluate.py run={shlex.quote(str(folder.path))}",
-        ],
-        published=published_of(run.config, rows),
-        explorer=explorer,
-        changed=None
-        if defaults is None
-        else _or_none("the comparison with the defaults", changed_settings, run.config, defaults),
-        measured=measured(metrics, about.weights()),
-        notes=[*about.notes, *_notes(metrics)],
-        rows=rows,
-        plots=[plot for plot in plots if not explorer or plot.name != "latent_scatter"],
-        ran={
-            **about.facts,
-            "measured": f"in {time.perf_counter() - start:.0f} s on {run.model.device} with "
-            f"{PROJECT.package} {PROJECT.version}",
-            **({} if place == folder.path else {"written to": place}),
-        },
-        overrides=own_overrides(about.overrides),
-        config=yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True),
-        environment=about.environment,
+    print_report(metrics, about)  # before writing, so that a full disk loses no numbers
+    seconds = time.perf_counter() - start
+    page = page_of(
+        run, test, metrics, plots, about, place=place, defaults=defaults, seconds=seconds
     )
     write_evaluation(place, metrics, page, [plot.files for plot in plots])
     log.info("page        %s", display_path(place / PAGE))
     return metrics
 
 
-def _or_none(name: str, make: Callable[..., T], *arguments: Any) -> T | None:
-    """Make a part of the page; None if that fails, so that the measurements are not lost."""
-    try:
-        return make(*arguments)
-    except Exception as error:
-        log.warning("%s is left out of the page: %s", name, error)
-        return None
+def _encoded_test_images(run: Run, about: RunDescription, folder: Path) -> Encoded:
+    """The encoded test images of a run.
 
-
-def _notes(metrics: Metrics) -> list[str]:
-    """What was left out or did not converge, with the reasons."""
-    reasons = []
-    if "no_log_p" in metrics:
-        reasons.append(f"No log {metrics['evidence']}: {metrics['no_log_p']}")
-    if reason := metrics["latent"].get("for_normal_posteriors"):
-        reasons.append(f"Left out: {reason}")
-    if "left_out" in metrics:
-        reasons.append(f"Left out because not finite: {', '.join(metrics['left_out'])}")
-    if count := metrics.get("log_p_exact_not_converged"):
-        text = f"The integral did not converge for {count} of {metrics['images']} images"
-        mass = metrics.get("log_p_exact_prior_mass", 1.0)
-        if not is_one(mass):
-            text += (
-                f": that of the prior's own density is {mass:.4g} and should be 1, so the density "
-                "is not normalised, or too narrow for the grid"
-            )
-        reasons.append(text)
-    return reasons
-
-
-def _show(rows: Sequence[Row], metrics: Metrics, about: RunDescription) -> None:
-    """Print the metrics, what was left out, and the comparison with published values."""
-    title = f"test metrics, data source: {metrics['data_source']}"
-    print(wrapped(measured(metrics, about.weights())))
-    cells = [(row.name, row.value, row.error, row.unit) for row in rows]
-    show_table(title, ("", "value", "± over images", "unit"), cells)
-    for reason in _notes(metrics):
-        print(wrapped(f"{reason}."))
-    if beside := list(published_rows(metrics)):
-        columns = ("", "obtained", "± over images", "published", "source")
-        show_table("beside published values", columns, [row[:5] for row in beside])
-        for text in dict.fromkeys(row.differs for row in beside):
-            names = [row.name for row in beside if row.differs == text]
-            print(wrapped(f"what differs ({'; '.join(names)}): {text}"))
-        overrides = " ".join(own_overrides(about.overrides)) or "none"
-        print(wrapped(f"overrides of this run: {overrides}"))
+    Raises:
+        DataError: if there are none.
+        RunError: if the model does not give finite numbers.
+    """
+    run.data.prepare_data()
+    run.data.setup("fit")
+    run.data.setup("test")
+    log.info("measuring %s", display_path(folder))
+    loader: Any = run.data.evaluation_loader("test")
+    if isinstance(loader, list):
+        raise DataError(f"{folder}: its data have no test set")
+    seed_noise(run.model.device, FIXED_SEED)  # for models that also use torch's global generator
+    test = encoded(run.model, loader.images(), run.data.normalization.to_unit)
+    if not all(torch.isfinite(part).all() for part in (test.mu, test.std, test.errors.mse)):
+        raise RunError(
+            f"{folder}: the {about.weights()} gives codes or images that are not finite: "
+            "training had diverged. Choose another checkpoint or an earlier run."
+        )
+    return test

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from musigma.commands import onnx_files
-from musigma.evaluation.encoding import given_labels, with_labels
+from musigma.evaluation.conditions import given_labels, with_labels
 from musigma.loading import Run
 from musigma.models import LatentVariableModel
 from workbench.errors import ConfigError, RunError

@@ -14,10 +14,11 @@ from musigma.data.batch import outside_unit
 from musigma.data.image_files import is_image_file, read_files
 from musigma.data.splits import NO_LABEL
 from musigma.data.tensor_file import READERS, read_arrays
+from musigma.loading import Run
 from musigma.models import LatentVariableModel
 from musigma.seeding import FIXED_SEED
 from musigma.shapes import ImageShape
-from workbench.errors import DataError
+from workbench.errors import ConfigError, DataError
 from workbench.links import is_special
 
 IMAGES = ("images", "x")
@@ -27,18 +28,51 @@ LABELS = ("labels", "label")
 """Names of the array of labels."""
 
 
-def images_of(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any]]:
-    """Normalised images `[N, C, H, W]`, and their `label` or `name`, `[N]`, as far as known.
+def images_of(run: Run, source: str, label: int | None) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """Normalised images `[N, C, H, W]`, the labels that the model takes, and arrays to write.
 
-    The labels of a file of tensors are its array `labels` or `label`, if these are whole numbers.
+    These are `label` or `name`, `[N]`, as far as known.
 
     Args:
-        data: the run's data, which define the normalisation and whether image files are resized.
-        source: `test` or `val`, a folder of image files, an image file, or a file of tensors.
+        run: the run, whose data define the normalisation and whether image files are resized.
+        source: `test` or `val`, a folder of image files, an image file, or a file of tensors, whose
+            labels are its array `labels` or `label`, if these are whole numbers.
+        label: the label of all images that have none of their own; None if there is none.
 
     Raises:
-        DataError: if the source is none of these, is damaged, or has images of another shape.
+        ConfigError: if there is a label, and the images have labels of their own.
+        DataError: if the source is none of these, is damaged, has images of another shape, or
+            lacks labels that the model needs.
     """
+    x, about = _read_images(run.data, source)
+    labels = torch.as_tensor(about["label"]) if "label" in about else None
+    if labels is not None and label is not None:
+        raise ConfigError(f"label={label}: the images of input={source} have labels of their own")
+    y = labels_for(run, len(x), labels, label, f"input={source} holds")
+    return x, y, {**about, "label": y.numpy()} if run.model.conditioned_on else about
+
+
+def labels_for(
+    run: Run, count: int, labels: Tensor | None, label: int | None, subject: str = ""
+) -> Tensor:
+    """`label` for all `[count]`, or else `labels`; −1 if there are none and none are needed.
+
+    An error message begins with `subject`, the source of the labels and a verb.
+    """
+    if label is not None:
+        y = torch.full((count,), label)
+    elif labels is not None:
+        y = labels
+    elif run.model.conditioned_on:
+        raise DataError(f"{subject} no labels, and this model needs them: set label=...")
+    else:
+        y = torch.full((count,), NO_LABEL)
+    run.model.check(y)
+    return y
+
+
+def _read_images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, Any]]:
+    """Normalised images `[N, C, H, W]`, and their `label` or `name`, `[N]`, as far as known."""
     if source in ("test", "val"):
         return _own_images(data, source)
     path, about = Path(source), dict[str, Any]()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from musigma.evaluation.encoding import with_labels
+from musigma.evaluation.conditions import with_labels
 from musigma.models import LatentVariableModel
 
 ENCODE, DECODE = "encode.onnx", "decode.onnx"

@@ -6,7 +6,7 @@ from functools import partial
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from musigma.evaluation.encoding import Encoded, LabelledImages
+from musigma.evaluation.encoding import Encoded
 from musigma.evaluation.reconstruction import class_means, worst
 from musigma.loading import Run
 from musigma.models import LatentVariableModel
@@ -109,8 +109,7 @@ def _interpolations(run: Run, test: Encoded) -> Figure:
 
 def _given(run: Run, test: Encoded, rows: Sequence[int]) -> LatentVariableModel:
     """The model conditioned on some of the test images."""
-    images = (part[list(rows)].to(run.model.device) for part in (test.x, test.y))
-    return run.model.given(LabelledImages(*images))
+    return run.model.given(test.images([*rows]).to(run.model.device))
 
 
 def _class_errors(l1: Tensor, y: Tensor) -> Figure:

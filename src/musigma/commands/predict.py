@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,14 +21,14 @@ from workbench.runs.resume import find_run
 Task = Literal["encode", "decode", "sample", "reconstruct", "traverse"]
 
 OFFSETS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
-USES = {
-    "encode": {"input"},
-    "decode": {"input"},
-    "sample": {"count", "seed"},
-    "reconstruct": {"input", "z", "seed"},
-    "traverse": {"input", "image", "offsets"},
+TASKS: Mapping[Task, Callable[..., tasks.TaskResult]] = {
+    "encode": tasks.encode,
+    "decode": tasks.decode,
+    "sample": tasks.sample,
+    "reconstruct": tasks.reconstruct,
+    "traverse": tasks.traverse,
 }
-"""The settings that each task uses, besides those that all tasks use."""
+"""Task → its function, whose arguments besides the run are the settings that it uses."""
 
 
 def predict(
@@ -87,7 +87,9 @@ def predict(
             model needs.
     """
     set_up_logging()
-    _check_used(task, input=input, count=count, seed=seed, z=z, image=image, offsets=offsets)
+    given = {"input": input, "count": count, "seed": seed, "z": z, "image": image}
+    given |= {"offsets": tuple(offsets), "label": label}
+    used = _used(task, given)
     device = str(exact_device(device))
     folder = find_run(run, runs).path
     path = _output_file(task, output, folder / "predictions")
@@ -95,31 +97,27 @@ def predict(
     opened.data.device = torch.device("cpu")  # so that its draws are the same on every device
     if label is not None and not opened.model.conditioned_on:
         raise ConfigError(f"label={label}: this model is not conditioned on labels; leave it out")
-    if task == "encode":
-        result = tasks.encode(opened, input, label)
-    elif task == "decode":
-        result = tasks.decode(opened, input, label)
-    elif task == "sample":
-        result = tasks.sample(opened, count, seed, label)
-    elif task == "reconstruct":
-        result = tasks.reconstruct(opened, input, z, seed, label)
-    else:
-        result = tasks.traverse(opened, input, image, offsets, label)
-    _write(path, result)
+    _write(path, TASKS[task](opened, **used))
     return path
 
 
-def _check_used(task: Task, **given: Any) -> None:
-    """Raise a ConfigError if a setting that the task does not use differs from its default."""
+def _used(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a task uses: the arguments of its function.
+
+    Raises:
+        ConfigError: if another one differs from its default.
+    """
     if given["input"] == "prior" and task != "traverse":
         raise ConfigError(f"input=prior is for task=traverse, and not for task={task}")
     if given["input"] == "prior" and given["image"]:
         raise ConfigError(f"image={given['image']}: input=prior has no images; leave one out")
-    parameters = inspect.signature(predict).parameters
-    for name, value in {**given, "offsets": tuple(given["offsets"])}.items():
-        if name not in USES[task] and value != parameters[name].default:
-            users = " or ".join(f"task={other}" for other in USES if name in USES[other])
+    uses = {name: inspect.signature(function).parameters for name, function in TASKS.items()}
+    defaults = inspect.signature(predict).parameters
+    for name, value in given.items():
+        if name not in uses[task] and value != defaults[name].default:
+            users = " or ".join(f"task={other}" for other in uses if name in uses[other])
             raise ConfigError(f"{name}={value} is for {users}, and not for task={task}")
+    return {name: value for name, value in given.items() if name in uses[task]}
 
 
 def _output_file(task: str, output: str | None, own: Path) -> Path:

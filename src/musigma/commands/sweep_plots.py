@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from musigma.evaluation.encoding import LabelledImages
+from musigma.evaluation.conditions import LabelledImages
 from musigma.loading import Run, load_run
 from musigma.plots.images import pair_rows, plane_codes
 from musigma.plots.latent import MOST_VIEWS, plane_of, samples_of
@@ -109,7 +109,7 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
         data.setup("test")
         images = LabelledImages(*next(data.evaluation_loader("test").images().batches(IMAGES)))
         mu = model.given(images).encode(images.x).mu
-        few = LabelledImages(*(part[:16] for part in images))
+        few = images.at(slice(16))
         noise = normal_noise(1, len(few.x), model.noise_dim, seed=FIXED_SEED)
         x_hat = model.likelihood.mean(model.given(few).draw(few.x, noise).decoded()[0])
         on_unit = data.normalization.shown

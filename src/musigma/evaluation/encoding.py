@@ -7,10 +7,10 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from musigma.evaluation.conditions import LabelledImages
 from musigma.evaluation.reconstruction import ReconstructionErrors, reconstruction_errors
 from musigma.models import LatentVariableModel
 from musigma.objectives import Draw
-from musigma.objectives.draw import Prior
 from musigma.seeding import FIXED_SEED, normal_noise
 
 ROWS = 1000
@@ -35,38 +35,6 @@ def in_chunks(
 def codes_at_once(model: LatentVariableModel) -> int:
     """The number of codes to decode at once: 8192 for MNIST, fewer for larger outputs."""
     return max(1, PIXELS // math.prod(model.likelihood.output_shape(model.image_shape)))
-
-
-class LabelledImages(NamedTuple):
-    """Images `[N, C, H, W]` and their labels `[N]`, to condition a model on."""
-
-    x: Tensor
-    y: Tensor
-
-
-class View(NamedTuple):
-    """Decoder and prior of a model under one condition, for codes of no image.
-
-    Args:
-        decoded: codes `[..., d]` → mean images `[..., C, H, W]` in [0, 1], without a gradient.
-        prior: p(z), to draw codes from; None if training did not tie the codes to a prior.
-        of: the name of that density.
-    """
-
-    decoded: Callable[[Tensor], Tensor]
-    prior: Prior | None
-    of: str = "the prior"
-
-
-def given_labels(model: LatentVariableModel, y: Tensor) -> LatentVariableModel:
-    """The model, conditioned on the labels `[B]` of codes without images."""
-    return model.given(LabelledImages(y, y))  # `given` reads labels only
-
-
-def with_labels(model: LatentVariableModel, rows: Tensor) -> tuple[Tensor, ...]:
-    """Images or codes `[N, ...]`, and labels for them if the model is conditioned on labels."""
-    labels = torch.arange(len(rows), device=rows.device) % len(model.views())
-    return (rows, labels) if model.conditioned_on else (rows,)
 
 
 class ImageSet(Protocol):
@@ -128,6 +96,10 @@ class Encoded(NamedTuple):
     rates: Tensor | None
     errors: ReconstructionErrors
     own: Mapping[str, Tensor]
+
+    def images(self, rows: slice | Tensor | list[int]) -> LabelledImages:
+        """Some of the images, which are read now, with their labels."""
+        return LabelledImages(self.x[rows], self.y[rows])
 
 
 @torch.no_grad()

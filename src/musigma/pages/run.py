@@ -2,9 +2,10 @@
 
 import functools
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from musigma.evaluation.quadrature import is_one
 from musigma.objectives.schedules import Constant
 from musigma.words import NATS, UNITS
 from workbench.runs.description import RunDescription
@@ -23,15 +24,6 @@ class Row(NamedTuple):
     error: str
     unit: str
     metric: str = ""
-
-
-class PublishedCell(NamedTuple):
-    """A published value of a metric, its source, and how the published run differs."""
-
-    value: str
-    source: str
-    differs: str
-    is_measured: bool
 
 
 SHOWN = {
@@ -125,25 +117,6 @@ def _unit_of(metric: Any) -> str:
     return str(metric.get("unit", "")) if isinstance(metric, dict) else ""
 
 
-def published_of(config: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, PublishedCell]:
-    """Published values by metric, from `published: {metric: {value, source, differs}}`.
-
-    Entries of another form, which the config of an old run may have, are ignored.
-    """
-    entries = config.get("published")
-    measured_metrics = {row.metric for row in rows}
-    return {
-        str(metric).removeprefix("test/"): PublishedCell(
-            str(entry["value"]).replace("-", "−"),
-            str(entry.get("source") or ""),
-            str(entry.get("differs") or ""),
-            str(metric).removeprefix("test/") in measured_metrics,
-        )
-        for metric, entry in (entries.items() if isinstance(entries, Mapping) else ())
-        if isinstance(entry, Mapping) and "value" in entry
-    }
-
-
 def facts_of(lines: Mapping[str, str], objective: object, about: RunDescription) -> dict[str, str]:
     """The summary of a run: a line of text by label.
 
@@ -190,6 +163,27 @@ def measured(metrics: Mapping[str, Any], weights: str) -> str:
     if "gap_images" in metrics:
         text += f" The parts of log p(x) − ELBO on {metrics['gap_images']} of these."
     return text
+
+
+def notes_of(metrics: Mapping[str, Any]) -> list[str]:
+    """What was left out or did not converge, with the reasons."""
+    reasons = []
+    if "no_log_p" in metrics:
+        reasons.append(f"No log {metrics['evidence']}: {metrics['no_log_p']}")
+    if reason := metrics["latent"].get("for_normal_posteriors"):
+        reasons.append(f"Left out: {reason}")
+    if "left_out" in metrics:
+        reasons.append(f"Left out because not finite: {', '.join(metrics['left_out'])}")
+    if count := metrics.get("log_p_exact_not_converged"):
+        text = f"The integral did not converge for {count} of {metrics['images']} images"
+        mass = metrics.get("log_p_exact_prior_mass", 1.0)
+        if not is_one(mass):
+            text += (
+                f": that of the prior's own density is {mass:.4g} and should be 1, so the density "
+                "is not normalised, or too narrow for the grid"
+            )
+        reasons.append(text)
+    return reasons
 
 
 def text_of(value: float | None, unit: str) -> str:

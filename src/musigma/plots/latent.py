@@ -7,7 +7,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from musigma.evaluation.encoding import View
+from musigma.evaluation.conditions import View
 from musigma.evaluation.latent import active_units, spread
 from musigma.plots.curves import plot_rates
 from musigma.plots.images import (

@@ -10,14 +10,15 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 from torch.utils.data import DataLoader, TensorDataset
 
 from extras import needs
+from musigma.commands.density import _integrals
 from musigma.commands.evaluate import evaluate
 from musigma.commands.export import DECODE as DECODE_FILE
 from musigma.commands.export import ENCODE, export_run
-from musigma.commands.measure import _integrals
 from musigma.commands.predict import predict
 from musigma.data import TensorLoader
 from musigma.evaluation import importance_estimate, quadrature_estimate
-from musigma.evaluation.encoding import LabelledImages, encoded
+from musigma.evaluation.conditions import LabelledImages
+from musigma.evaluation.encoding import encoded
 from musigma.loading import load_run
 from musigma.models import MLP
 from musigma.models.conditional import ConditionalVAE
