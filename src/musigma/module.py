@@ -16,11 +16,11 @@ from musigma.pairing import pair, start_at_mean_image
 from musigma.seeding import FIXED_SEED, derive_seed, seed_noise
 from musigma.step import loss_of
 from workbench.compiling import CompiledTraining
-from workbench.resumable_loaders import weighted
 from workbench.module import ReportingModule
 from workbench.optimizers.parameter_groups import OptimizerRecipe
 from workbench.optimizers.schedules import SchedulerRecipe
 from workbench.ranges import Seed, checked
+from workbench.resumable_loaders import weighted
 from workbench.seeded_draws import SeededDraws
 from workbench.stages import Stage
 

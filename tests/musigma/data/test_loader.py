@@ -1,4 +1,4 @@
-"""Batches of images in memory; `tests/workbench/test_resumable_loaders.py` has their order and resume."""
+"""Batches of images in memory; `test_resumable_loaders.py` has their order and resume."""
 
 import torch
 
