@@ -1,4 +1,4 @@
-"""Text that fits a terminal: wrapped lines and tables."""
+"""Words and numbers for people: wrapped lines and tables that fit a terminal."""
 
 import io
 import textwrap
@@ -13,6 +13,12 @@ from workbench.errors import printable
 
 WIDTH = 80
 """Characters per line of a terminal."""
+
+
+def counted(count: float, noun: str) -> str:
+    """A number with its noun: `1 job`, `2,000 jobs`, `3 batches`."""
+    ending = "" if count == 1 else "es" if noun.endswith(("s", "ch")) else "s"
+    return f"{count:,} {noun}{ending}"
 
 
 def wrapped(text: str, indent: str = "") -> str:

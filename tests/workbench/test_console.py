@@ -14,7 +14,7 @@ from workbench.console import (
     next_steps,
 )
 from workbench.errors import is_of_library
-from workbench.text import leading_table, show_table
+from workbench.text import counted, leading_table, show_table
 
 
 def test_a_table_right_aligns_numbers_and_prints_markup_literally(capsys):
@@ -59,6 +59,11 @@ def test_words_are_not_cut_in_a_table_with_many_columns(capsys):
     assert "something" in output
     assert all(column in output for column in columns)
     assert "…" not in output
+
+
+def test_a_noun_has_the_number_of_what_is_counted():
+    texts = [counted(1, "job"), counted(0, "job"), counted(2, "batch"), counted(3000, "process")]
+    assert texts == ["1 job", "0 jobs", "2 batches", "3,000 processes"]
 
 
 def test_columns_that_do_not_fit_the_terminal_are_listed_by_name():

@@ -8,6 +8,7 @@ import lightning as L
 
 from workbench.errors import ConfigError
 from workbench.loaders import batches_in_epoch, each_loader, length_of
+from workbench.text import counted
 
 
 def read_data(data: L.LightningDataModule, trainer: L.Trainer) -> float:
@@ -41,8 +42,8 @@ def read_data(data: L.LightningDataModule, trainer: L.Trainer) -> float:
     over_epochs = trainer.check_val_every_n_epoch is None
     if isinstance(interval, int) and interval > batches and not over_epochs:
         raise ConfigError(
-            f"trainer.val_check_interval={interval}: an epoch has {batches} batches, so set "
-            "at most that, or add trainer.check_val_every_n_epoch=null to count across epochs"
+            f"trainer.val_check_interval={interval}: an epoch has {counted(batches, 'batch')}, so "
+            "set at most that, or add trainer.check_val_every_n_epoch=null to count across epochs"
         )
     return batches
 
@@ -72,7 +73,7 @@ def _part(loaders: list[Any], limit: float, processes: int) -> str | None:
         size = getattr(loader, "batch_size", None) or 0
         step = getattr(loader, "step_size", None) or size * processes
         if not step or math.isinf(length_of(loader)) or not hasattr(loader, "dataset"):
-            return f"{sum(taken):,} batches"
+            return counted(sum(taken), "batch")
         total += len(loader.dataset)
         examples += min(int(batches) * step, len(loader.dataset))
     return f"{examples:,} of {total:,} examples"
@@ -108,5 +109,6 @@ def _check(setting: str, limit: float, count: float, which: str) -> None:
     if count and limit and not _limited(count, limit):
         some = "" if count == 1 else f"{1 / count:.3g} or more, or "
         raise ConfigError(
-            f"{setting}: leaves none of {count} {which} batches; set {some}a whole number of them"
+            f"{setting}: leaves none of {counted(count, f'{which} batch')}; "
+            f"set {some}a whole number of them"
         )

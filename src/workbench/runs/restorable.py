@@ -12,6 +12,7 @@ from lightning.pytorch.core.optimizer import _configure_optimizers
 from workbench.errors import RunError, described
 from workbench.foreign import is_foreign
 from workbench.runs.weights import load_into
+from workbench.text import counted
 
 REQUIRED = {
     "state_dict": Mapping,
@@ -73,7 +74,7 @@ def _restore_optimizers(module: L.LightningModule, checkpoint: dict[str, Any]) -
                 if moment is not None and moment.shape != parameter.shape:
                     raise ValueError(f"{name} of the optimizer has another shape than the weights")
     if len(checkpoint["lr_schedulers"]) != len(schedulers):
-        raise ValueError(f"it has {len(checkpoint['lr_schedulers'])} schedulers")
+        raise ValueError(f"it has {counted(len(checkpoint['lr_schedulers']), 'scheduler')}")
     for scheduler, state in zip(schedulers, checkpoint["lr_schedulers"], strict=True):
         inner = scheduler["scheduler"] if isinstance(scheduler, dict) else scheduler
         inner.load_state_dict(state)

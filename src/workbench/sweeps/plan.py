@@ -10,7 +10,7 @@ from workbench.project import the_project
 from workbench.runs.folder import RunFolder
 from workbench.runs.status import status_of
 from workbench.sweeps.job import job_path
-from workbench.text import show_table
+from workbench.text import counted, show_table
 from workbench.training.launch import Launch
 
 MOST_LINES = 60
@@ -22,8 +22,7 @@ def show_plan(jobs: Sequence[Launch]) -> list[str]:
     counts = Counter(states)
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
     print(f"sweep       {display_path(jobs[0].parent)}")
-    plural = "" if len(jobs) == 1 else "s"
-    print(f"{f'{len(jobs)} job{plural}':<12}{summary}", flush=True)
+    print(f"{counted(len(jobs), 'job'):<12}{summary}", flush=True)
     if set(counts) == {"new"}:
         return states
     names = [job.name for job in jobs]

@@ -17,7 +17,7 @@ from workbench.jobs.search import Search, optuna
 from workbench.project import Config
 from workbench.sweeps.scales import describe_differences
 from workbench.sweeps.study import BETTER, SCALE, open_study, sampler_for, set_attribute
-from workbench.text import wrapped
+from workbench.text import counted, wrapped
 
 SEARCHER = "searcher"
 """The attribute of a trial with the name of the process that chose it."""
@@ -147,7 +147,7 @@ def _check_direction(study: Any) -> None:
 def _show_start(study: Any, settings: Config, folder: Path) -> int:
     """Print how many trials are done; return how many are missing."""
     done, total = _count_finished(study), settings["n_trials"]
-    print(f"search      {folder}\n{f'{total} trials':<12}{done} done", flush=True)
+    print(f"search      {folder}\n{counted(total, 'trial'):<12}{done} done", flush=True)
     return max(0, total - done)
 
 
@@ -155,7 +155,8 @@ def _show_end(study: Any, launched: Sequence[int]) -> int:
     """Print the best trial; return how many of the launched trials failed."""
     trials = study.get_trials(deepcopy=False)
     counts = Counter(trial.state.name.lower() for trial in trials)
-    print(f"\n{len(trials)} trials: {', '.join(f'{n} {state}' for state, n in counts.items())}")
+    states = ", ".join(f"{count} {state}" for state, count in counts.items())
+    print(f"\n{counted(len(trials), 'trial')}: {states}")
     if counts["complete"]:
         best = study.best_trial
         settings = " ".join(f"{name}={value}" for name, value in best.params.items())
@@ -167,5 +168,5 @@ def _show_end(study: Any, launched: Sequence[int]) -> int:
         print(wrapped(f"{text}an optimized_metric that all share, and another sweep=."))
     failed = [n for n in launched if trials[n].state == optuna().trial.TrialState.FAIL]
     if failed:
-        print(f"{len(failed)} trials failed; the same command replaces them.")
+        print(f"{counted(len(failed), 'trial')} failed; the same command replaces failed trials.")
     return len(failed)

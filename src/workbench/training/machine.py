@@ -13,6 +13,7 @@ from workbench.child_processes import folder_to_join
 from workbench.config.blame import blaming
 from workbench.errors import ConfigError
 from workbench.processes import Processes
+from workbench.text import counted
 
 
 def check_devices(trainer: dict[str, Any]) -> None:
@@ -28,7 +29,7 @@ def check_devices(trainer: dict[str, Any]) -> None:
     if count > max(cores, 2) and not on_gpu:
         raise ConfigError(
             f"trainer.devices={devices}: would start {count} processes, and this machine has "
-            f"{cores} cores and no GPU that the trainer would use"
+            f"{counted(cores, 'core')} and no GPU that the trainer would use"
         )
 
 
@@ -86,7 +87,8 @@ def _check_launched(trainer: L.Trainer, processes: Processes) -> None:
         )
     started = os.environ.get("LOCAL_WORLD_SIZE", devices)  # set by torchrun
     if int(started) != devices:
-        raise ConfigError(f"{setting}: torchrun has started {started} processes on this node")
+        count = counted(int(started), "process")
+        raise ConfigError(f"{setting}: torchrun has started {count} on this node")
     try:
         processes.launcher.validate_settings(devices, nodes)
     except ValueError as error:

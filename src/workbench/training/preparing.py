@@ -14,7 +14,8 @@ from workbench.config.check import check_config
 from workbench.config.misfits import find_misfits
 from workbench.config.nested import flatten
 from workbench.config.places import places_of, remember, unnamed_places
-from workbench.errors import ConfigError, RunError
+from workbench.config.problem import raise_all
+from workbench.errors import RunError
 from workbench.module import reports_of
 from workbench.processes import Processes, check_same_settings
 from workbench.project import Config
@@ -115,8 +116,7 @@ def _resumed_config(launch: Launch, folder: RunFolder) -> Config:
     if reason := unnamed_places(used, folder.path, typed):
         raise RunError(reason)
     folder.check_records()
-    if problem := next(find_misfits(config), None):
-        raise ConfigError(str(problem))
+    raise_all(find_misfits(config))
     return config
 
 

@@ -108,7 +108,7 @@ def test_more_processes_than_cores_are_refused_on_a_cpu(devices):
     ("override", "fault"),
     [
         ("+trainer.val_check_interval=1000", "an epoch has 5 batches, so set at most that"),
-        ("+trainer.limit_val_batches=0.5", "none of 1 validation batches; set a whole number"),
+        ("+trainer.limit_val_batches=0.5", "none of 1 validation batch; set a whole number"),
         ("+trainer.overfit_batches=0.1", "overfit_batches=0.1: leaves none of 1 validation"),
     ],
 )

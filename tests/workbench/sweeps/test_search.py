@@ -273,7 +273,7 @@ def test_failed_trials_are_replaced_by_the_next_command(search, trials_of, capsy
     limits = "++trainer.limit_val_batches=choice(1.0,0.1)"  # 0.1 of four batches leaves none
     grid = "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler"
     assert search(limits, grid, "hydra.sweeper.n_trials=2") == 1
-    assert "1 trials failed; the same command replaces them" in capsys.readouterr().out
+    assert "1 trial failed; the same command replaces failed trials" in capsys.readouterr().out
     assert sorted(trial.state.name for trial in trials_of()) == ["COMPLETE", "FAIL"]
     search(limits, "hydra.sweeper.sampler._target_=optuna.samplers.RandomSampler", "seed=3")
     done = [trial for trial in trials_of() if trial.state.name == "COMPLETE"]
