@@ -295,6 +295,20 @@ class SummedHead(VonMisesFisherHead):
         return SummedPosterior(q.mode, q.kappa)
 
 
+class Isotropic(VonMisesFisher):
+    """Mistake: one standard deviation for all dimensions."""
+
+    @property
+    def std(self):
+        return super().std.mean(-1, keepdim=True)
+
+
+class IsotropicHead(VonMisesFisherHead):
+    def forward(self, features):
+        q = super().forward(features)
+        return Isotropic(q.mode, q.kappa)
+
+
 class OneDraw(Autoencoder):
     """Mistake: takes the noise of the first draw alone."""
 
@@ -310,6 +324,11 @@ class OneDraw(Autoencoder):
             Autoencoder,
             {"latent_dim": 3, "posterior": SummedHead, "prior": UniformSphere},
             r"log_prob of SummedPosterior, has the shape \[\]",
+        ),
+        (
+            Autoencoder,
+            {"latent_dim": 3, "posterior": IsotropicHead, "prior": UniformSphere},
+            r"std of Isotropic has the shape \[2, 1\] .* \[2, 3\]",
         ),
         (OneDraw, {}, r"z has the shape \[1, 2, 2\] for 3 draws of 2 images, .* \[3, 2, 2\]"),
     ],

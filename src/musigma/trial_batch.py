@@ -70,13 +70,19 @@ def _check_shapes(model: LatentVariableModel, x: Tensor, generator: torch.Genera
     """
     noise = torch.randn(DRAWS, len(x), model.noise_dim, generator=generator)
     draw = model.draw(x, noise.to(x))
-    found = {"z": draw.z, "log p(x|z)": draw.log_likelihood}
+    q, of_q, of_p = draw.posterior, type(draw.posterior).__name__, type(draw.prior).__name__
+    codes, per_draw = [len(x), model.latent_dim], [DRAWS, len(x)]
+    shapes = [
+        (f"mu of {of_q}", q.mu, codes),
+        (f"std of {of_q}", q.std, codes),
+        ("z", draw.z, [DRAWS, *codes]),
+        ("log p(x|z)", draw.log_likelihood, per_draw),
+    ]
     if model.has_density:
-        found[f"log q(z|x), from log_prob of {type(draw.posterior).__name__},"] = draw.log_posterior
+        shapes.append((f"log q(z|x), from log_prob of {of_q},", draw.log_posterior, per_draw))
         if model.prior.has_density:
-            found[f"log p(z), from log_prob of {type(draw.prior).__name__},"] = draw.log_prior
-    for name, value in found.items():
-        expected = [DRAWS, len(x), model.latent_dim][: 3 if name == "z" else 2]
+            shapes.append((f"log p(z), from log_prob of {of_p},", draw.log_prior, per_draw))
+    for name, value, expected in shapes:
         if [*value.shape] != expected:
             raise ConfigError(
                 f"model: {name} has the shape {[*value.shape]} for {DRAWS} draws of {len(x)} "
