@@ -593,8 +593,8 @@ def test_draws_without_a_gradient_need_an_objective_for_them():
     try_batch(_module(model), data)  # the encoder is not to be trained
 
 
-def _meanings(model, objective):
-    config = {"model": {"likelihood": {}, "objective": {}}}
+def _meanings(model, objective, **settings):
+    config = {"model": {"likelihood": {}, "objective": {}, **settings}}
     module = SimpleNamespace(model=model, objective=objective)
     return meanings(config, module, MNISTDataModule(source="sample"))
 
@@ -610,6 +610,29 @@ def test_a_models_own_term_has_the_unit_and_direction_of_its_class():
     assert found.of("test/accuracy").unit == "share of images"
     assert found.of("test/accuracy").better == "higher"
     assert found.of("test/other").unit == "nats per image"
+
+
+class Penalized(Autoencoder):
+    """Adds a penalty that depends on its settings."""
+
+    penalty_names = ("penalty",)
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other", "compares"),
+    [
+        ("weight", 1.0, 2.0, False),
+        ("weights", [1, 2], [1, 3], False),
+        ("weights", {"near": 1}, {"near": 2}, False),
+        ("weight", None, 1.0, False),
+        ("network", {"_target_": "a.Small"}, {"_target_": "a.Large"}, True),
+        ("latent_dim", 2, 3, True),
+    ],
+)
+def test_losses_compare_if_the_settings_of_penalties_are_equal(name, one, other, compares):
+    model = Penalized(SMALL_MLP, Laplace())
+    first, second = (_meanings(model, ELBO(), **{name: value}) for value in (one, other))
+    assert (first.of("loss").of == second.of("loss").of) == compares
 
 
 class Sliced(ELBO):

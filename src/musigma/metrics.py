@@ -125,7 +125,8 @@ def _penalties(config: Mapping[str, Any], module: Any) -> str:
     settings = {
         name: value
         for name, value in config["model"].items()
-        if isinstance(value, int | float | str) and name not in ("latent_dim", "center_output")
+        if name not in ("likelihood", "objective", "latent_dim", "center_output")
+        and not (isinstance(value, Mapping) and "_target_" in value)
     }
     return f" and {', '.join(module.model.penalty_names)} of {in_words(module.model, settings)}"
 
