@@ -30,13 +30,14 @@ from musigma.data import Batch, MNISTDataModule
 from musigma.evaluation import draws_from_decoder
 from musigma.evaluation.encoding import codes_at_once
 from musigma.metrics import meanings, on_common_scale
-from musigma.models import MLP, Autoencoder
+from musigma.models import MLP, Autoencoder, NormalPosterior
 from musigma.models.priors import Prior, StandardNormal
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO, Draw, Objective
 from musigma.objectives.likelihoods import Laplace
 from musigma.objectives.objective import learns
 from musigma.paths import PROJECT_ROOT
+from musigma.seeding import normal_noise
 from musigma.trial_batch import try_batch
 from workbench.errors import ConfigError
 from workbench.jobs.command_line import read_command_line
@@ -271,14 +272,17 @@ def test_a_learner_without_a_term_is_refused():
         try_batch(module, MNISTDataModule(source="sample"))
 
 
-class SummedPrior(StandardNormal):
+class SummedPrior(Prior):
     """Mistake: a sum over codes too, of which a mean over images does not tell."""
 
-    def rate(self, draw):
-        return Prior.rate(self, draw)
+    def __init__(self, model):
+        super().__init__()
 
     def log_prob(self, z):
         return Normal(0.0, 1.0).log_prob(z).sum()
+
+    def sample(self, count, *, seed):
+        return normal_noise(count, 2, seed=seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -339,12 +343,18 @@ def test_densities_of_the_wrong_shape_are_refused_before_training(model, setting
         try_batch(module, MNISTDataModule(source="sample"))
 
 
-class KeepsModel(StandardNormal):
+class KeepsModel(SummedPrior):
     """Mistake: the model becomes a part of its own part."""
 
     def __init__(self, model):
         super().__init__(model)
         self.model = model
+
+
+@pytest.mark.parametrize("base", [NormalPosterior, StandardNormal])
+def test_a_subclass_that_would_keep_gaussian_closed_forms_is_refused(base):
+    with pytest.raises(TypeError, match=rf"Laplacian subclasses {base.__name__}, whose rate"):
+        type("Laplacian", (base,), {"log_prob": lambda self, z: -z.abs().sum(-1)})
 
 
 def test_a_prior_that_registers_the_model_is_refused():

@@ -54,6 +54,8 @@ def density_metrics(
             "log_p_sampling_error": estimate.standard_error.square().mean().sqrt().item(),
             "effective_samples": estimate.effective_samples.median().item(),
             "share_with_k_over_0.7": (estimate.pareto_k > 0.7).double().mean().item(),
+            "rate_deviation": estimate.rate_deviation.mean().item(),
+            "rate_deviation_error": estimate.deviation_error.norm().item() / len(images.x),
         }
     if is_integrable:
         exact = _integrals(model, images)

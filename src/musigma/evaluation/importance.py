@@ -21,6 +21,8 @@ class ImportanceEstimate(NamedTuple):
         effective_samples: (Σ w)² / Σ w², between 1 and K.
         pareto_k: k̂ of the weights; above 0.7 the standard error is too small.
         elbo: E[log p(x|z)] − R, from the draws; R in closed form if there is one.
+        rate_deviation: R in closed form less the mean of log q(z|x) − log p(z) over the draws.
+        deviation_error: the standard error of `rate_deviation`, whose expectation is 0.
     """
 
     log_p: Tensor
@@ -28,6 +30,8 @@ class ImportanceEstimate(NamedTuple):
     effective_samples: Tensor
     pareto_k: Tensor
     elbo: Tensor
+    rate_deviation: Tensor
+    deviation_error: Tensor
 
 
 @torch.no_grad()
@@ -43,6 +47,7 @@ def importance_estimate(
         generator: of the draws, on the CPU.
     """
     log_w = torch.empty(samples, len(x), dtype=torch.float64)
+    rate_of_draws = torch.empty_like(log_w)  # log q(z|x) − log p(z)
     log_likelihood = torch.zeros(len(x), dtype=torch.float64)
     rates = []
     step = max(1, codes_at_once(model) // len(x))
@@ -51,6 +56,7 @@ def importance_estimate(
         noise = torch.randn(count, len(x), model.noise_dim, generator=generator)
         draw = model.draw(x, noise.to(x))
         log_w[start : start + count] = draw.log_weights().cpu()
+        rate_of_draws[start : start + count] = (draw.log_posterior - draw.log_prior).cpu()
         log_likelihood += draw.log_likelihood.cpu().double().sum(0)
         rates.append(count * draw.rate().cpu().double())
     rate = torch.stack(rates).sum(0) / samples
@@ -63,4 +69,6 @@ def importance_estimate(
         effective_samples=effective,
         pareto_k=pareto_k(log_w),
         elbo=log_likelihood / samples - rate,
+        rate_deviation=rate - rate_of_draws.mean(0),
+        deviation_error=rate_of_draws.std(0) / math.sqrt(samples),
     )

@@ -12,6 +12,9 @@ from workbench.runs.description import RunDescription
 
 ABSENT = "–"
 
+LARGEST_DEVIATION, ROUNDING = 5, 0.01
+"""Standard errors, and nats, by which two estimates of one rate may differ."""
+
 
 class Row(NamedTuple):
     """A row of the table of metrics.
@@ -174,6 +177,13 @@ def notes_of(metrics: Mapping[str, Any]) -> list[str]:
         reasons.append(f"Left out: {reason}")
     if "left_out" in metrics:
         reasons.append(f"Left out because not finite: {', '.join(metrics['left_out'])}")
+    deviation = metrics.get("rate_deviation", 0.0)
+    error = metrics.get("rate_deviation_error", 0.0)
+    if abs(deviation) > LARGEST_DEVIATION * error + ROUNDING:
+        reasons.append(
+            f"R in closed form differs by {deviation:.3g} ± {error:.1g} nats from the mean of log "
+            "q(z|x) − log p(z) over the draws: the closed form, a density or the draws are wrong"
+        )
     if count := metrics.get("log_p_exact_not_converged"):
         text = f"The integral did not converge for {count} of {metrics['images']} images"
         mass = metrics.get("log_p_exact_prior_mass", 1.0)

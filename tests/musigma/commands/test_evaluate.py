@@ -21,7 +21,7 @@ from musigma.data.loader import InMemory
 from musigma.evaluation import importance_estimate
 from musigma.evaluation.encoding import encoded
 from musigma.loading import load_run
-from musigma.models import MLP, Autoencoder
+from musigma.models import MLP, Autoencoder, NormalPosterior
 from musigma.models.priors import StandardNormal
 from musigma.objectives.likelihoods import Laplace
 from musigma.pages.run import rows_of
@@ -73,6 +73,19 @@ def test_the_page_says_that_the_density_of_the_prior_is_not_normalised(
     page = (folder.path / "report.html").read_text("utf-8")
     assert "did not converge for 5 of 5 images" in page
     assert "density is 3 and should be 1" in page
+
+
+def test_the_page_says_that_a_closed_form_of_the_rate_differs_from_the_draws(
+    trained, without_plots, monkeypatch
+):
+    folder = trained("model=vae", *BINARY)
+    metrics = _measure(folder)
+    assert abs(metrics["rate_deviation"]) < 4.5 * metrics["rate_deviation_error"]
+    right = NormalPosterior.rate_to_standard_normal
+    monkeypatch.setattr(NormalPosterior, "rate_to_standard_normal", lambda self: right(self) + 5.0)
+    wrong = _measure(folder)
+    assert wrong["rate_deviation"] == pytest.approx(metrics["rate_deviation"] + 5)
+    assert "R in closed form differs by" in (folder.path / "report.html").read_text("utf-8")
 
 
 def test_densities_are_also_reported_on_the_common_scale(trained, without_plots):

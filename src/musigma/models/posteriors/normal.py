@@ -24,6 +24,14 @@ class NormalPosterior(NamedTuple):
     mu: Tensor
     std: Tensor
 
+    @classmethod
+    def __init_subclass__(cls) -> None:
+        """Refuse a subclass, because its rate and other closed forms would stay Gaussian."""
+        raise TypeError(
+            f"{cls.__name__} subclasses NormalPosterior, whose rate and log_prob_at are those of "
+            "a diagonal Gaussian whatever rsample and log_prob are: subclass DensityPosterior"
+        )
+
     @property
     def has_density(self) -> bool:
         """True: log q(z|x) and the rate are defined."""

@@ -16,6 +16,13 @@ class StandardNormal(Prior):
 
     is_standard_normal = True
 
+    def __init_subclass__(cls) -> None:
+        """Refuse a subclass, because its rate and moments would stay those of N(0, I)."""
+        raise TypeError(
+            f"{cls.__name__} subclasses StandardNormal, whose rate, mean and std are those of "
+            "N(0, I) whatever log_prob and sample are: subclass Prior"
+        )
+
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.latent_dim: int = model.latent_dim

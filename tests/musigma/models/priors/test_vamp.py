@@ -1,6 +1,8 @@
 """The VampPrior against torch.distributions, its start, and its blindness to test images."""
 
 import copy
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from musigma.data.sample import sample_digits
 from musigma.data.splits import split
 from musigma.models import MLP, Autoencoder
 from musigma.models.posteriors import Head, NormalPosterior, PointHead
+from musigma.models.posteriors.posterior import DensityPosterior
 from musigma.models.priors.vamp import Vamp
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO, IWAE
@@ -175,10 +178,23 @@ def test_without_a_data_module_pseudo_inputs_start_around_zero():
     assert not model.prior.center.any()
 
 
-class Correlated(NormalPosterior):
+@dataclass(frozen=True, eq=False)
+class Correlated(DensityPosterior):
     """N(mu, L Lᵀ) with one L for all images, without a density per dimension."""
 
-    L = torch.tensor([[1.0, 0.0], [0.8, 0.5]])
+    mean: torch.Tensor
+    L: ClassVar = torch.tensor([[1.0, 0.0], [0.8, 0.5]])
+
+    @property
+    def mu(self):
+        return self.mean
+
+    @property
+    def std(self):
+        return self.L.norm(dim=1).expand_as(self.mean)
+
+    def detach(self):
+        return Correlated(self.mean.detach())
 
     def rsample(self, noise=None):
         return self.mu + noise @ self.L.T
@@ -187,9 +203,6 @@ class Correlated(NormalPosterior):
         assert z.shape[-2:] == self.mu.shape
         return MultivariateNormal(self.mu, scale_tril=self.L).log_prob(z)
 
-    def log_prob_per_dimension(self, z):
-        raise ValueError("dimensions are not independent")
-
 
 class CorrelatedHead(Head):
     def __init__(self, features, latent_dim):
@@ -197,8 +210,7 @@ class CorrelatedHead(Head):
         self.mu = torch.nn.Linear(features, latent_dim)
 
     def forward(self, features):
-        mu = self.mu(features)
-        return Correlated(mu, torch.ones_like(mu))
+        return Correlated(self.mu(features))
 
 
 def test_components_can_be_posteriors_of_any_kind():
