@@ -313,6 +313,30 @@ class IsotropicHead(VonMisesFisherHead):
         return Isotropic(q.mode, q.kappa)
 
 
+class NotDetached(VonMisesFisher):
+    """Mistake: not all parameters are detached."""
+
+    def detach(self):
+        return VonMisesFisher(self.mode, self.kappa.detach())
+
+
+class NotDetachedHead(VonMisesFisherHead):
+    def forward(self, features):
+        q = super().forward(features)
+        return NotDetached(q.mode, q.kappa)
+
+
+def test_a_detached_posterior_with_a_gradient_is_refused():
+    parts = {"latent_dim": 3, "prior": UniformSphere}
+    data = MNISTDataModule(source="sample")
+    wrong = Autoencoder(SMALL_MLP, Laplace(), posterior=NotDetachedHead, **parts)
+    with pytest.raises(ConfigError, match="log_prob of a detached NotDetached has a gradient"):
+        try_batch(_module(wrong), data)
+    try_batch(
+        _module(Autoencoder(SMALL_MLP, Laplace(), posterior=VonMisesFisherHead, **parts)), data
+    )
+
+
 class OneDraw(Autoencoder):
     """Mistake: takes the noise of the first draw alone."""
 

@@ -91,14 +91,21 @@ def _check_shapes(model: LatentVariableModel, x: Tensor, generator: torch.Genera
 
 
 def _check_differentiable(objective: Objective, draw: Draw) -> None:
-    """Raise a ConfigError if the encoder is to be trained through draws that have no gradient."""
-    lacks_gradient = draw.posterior.mu.requires_grad and not draw.z.requires_grad
-    if lacks_gradient and objective.needs_gradient_of_z:
+    """Raise a ConfigError if draws lack a gradient that they need, or a detached q(z|x) has one."""
+    q = draw.posterior
+    kind = type(q).__name__
+    if objective.needs_gradient_of_z and q.mu.requires_grad and not draw.z.requires_grad:
         raise ConfigError(
-            f"model: the draws of {type(draw.posterior).__name__} have no gradient, and "
-            f"{type(objective).__name__} trains the encoder through them: make `rsample` "
-            "differentiable, or choose an objective that takes the gradient of log q(z|x) instead, "
-            "and sets needs_gradient_of_z = False in its class"
+            f"model: the draws of {kind} have no gradient, and {type(objective).__name__} trains "
+            "the encoder through them: make `rsample` differentiable, or choose an objective that "
+            "takes the gradient of log q(z|x) instead, and sets needs_gradient_of_z = False in its "
+            "class"
+        )
+    if q.has_density and q.detach().log_prob(draw.z.detach()).requires_grad:
+        raise ConfigError(
+            f"model: log_prob of a detached {kind} has a gradient, which would bias that of some "
+            "objectives: `detach` must detach all parameters, and the weights of networks that "
+            "log_prob calls, with with_detached_weights of musigma.models.posteriors.posterior"
         )
 
 
