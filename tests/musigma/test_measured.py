@@ -253,7 +253,9 @@ def test_without_validation_and_test_there_is_no_table(run_here, capsys):
 
 def test_fast_dev_run_measures_and_saves_nothing(run_here, capsys):
     folder = run_here("debug=fast_dev_run")
-    assert "\nfinal weights: step 1, data source: sample\n" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "\nfinal weights: step 1, data source: sample\n" in output
+    assert "evaluate.py" not in output  # as it would find no checkpoint
     assert not list((folder.path / "checkpoints").iterdir())
 
 
@@ -391,6 +393,7 @@ def test_without_checkpoints_the_final_weights_are_measured_and_the_run_cannot_b
     output = capsys.readouterr().out
     assert "testing the final weights: step 3\n" in output
     assert "\nfinal weights: step 3, data source: sample\n" in output
+    assert "evaluate.py" not in output
     metrics = folder.read_metrics()["metrics"]
     assert metrics["val/l1"] < 2
     assert "best" not in folder.read_metrics()

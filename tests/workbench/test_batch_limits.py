@@ -1,5 +1,7 @@
 """Batches that the trainer's limits leave of one loader and of several, as Lightning counts."""
 
+import re
+
 import lightning as L
 import pytest
 import torch
@@ -77,6 +79,15 @@ def test_the_part_that_was_measured_is_the_examples_that_lightning_has_validated
 def test_a_share_that_leaves_none_of_one_of_several_loaders_is_refused():
     with pytest.raises(ConfigError, match=r"limit_val_batches=0.2: leaves none of 4 validation"):
         read_data(Given(TEN, [TEN, FOUR]), trainer_of(limit_val_batches=0.2))
+
+
+@pytest.mark.parametrize("count", [3, 32, 430, 60_000])
+def test_the_least_share_that_a_message_names_leaves_a_batch(count):
+    data = Given(DataLoader(range(count)))
+    with pytest.raises(ConfigError, match="set .* or more") as raised:
+        read_data(data, trainer_of(limit_train_batches=1e-6))
+    (least,) = re.findall(r"set (\S+) or more", str(raised.value))
+    assert read_data(data, trainer_of(limit_train_batches=float(least))) >= 1
 
 
 def test_a_data_module_may_have_no_validation_loader():

@@ -107,7 +107,8 @@ def _check(setting: str, limit: float, count: float, which: str) -> None:
             "number of batches"
         )
     if count and limit and not _limited(count, limit):
-        some = "" if count == 1 else f"{1 / count:.3g} or more, or "
+        least = math.ceil(10_000 / count) / 10_000  # rounded up, or it might leave none either
+        some = "" if count == 1 else f"{least} or more, or "
         raise ConfigError(
             f"{setting}: leaves none of {counted(count, f'{which} batch')}; "
             f"set {some}a whole number of them"

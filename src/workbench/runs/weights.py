@@ -30,8 +30,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise RunError(
             f"There is no checkpoint {path}: did the run finish an epoch?\n"
-            "If not, resume it. With callbacks.checkpoint=null a run keeps none: train it again "
-            "without that setting."
+            "If not, resume it. With callbacks.checkpoint=null or trainer.fast_dev_run a run keeps "
+            "none: train it again without that setting."
         ) from error
     except RunError:
         raise

@@ -6,6 +6,7 @@ from typing import Any
 import lightning as L
 from torch.utils.data import RandomSampler
 
+from workbench.callbacks.checkpoints import best_checkpoint
 from workbench.callbacks.pruning import was_pruned
 from workbench.config.batch_limits import parts_measured
 from workbench.console import display_path, next_steps, show_results, show_summary
@@ -83,7 +84,8 @@ def record_results(
     about += [f"data {name}: {value}" for name, value in project.data_facts(data).items()]
     lines = {"run folder": str(display_path(folder.path))}
     if not in_sweep:  # a sweep has a page of its own
-        commands = {} if is_foreign(type(module)) else project.after_training
+        is_opened = best_checkpoint(trainer) and not is_foreign(type(module))
+        commands = project.after_training if is_opened else {}
         lines |= next_steps(folder.path, trainer.loggers, commands)
     show_results(metrics, meanings, ", ".join([weights, *about]), lines)
 
