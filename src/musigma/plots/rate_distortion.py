@@ -12,6 +12,8 @@ from workbench.plots.style import PALE
 
 LABEL = 34.0, 12.0
 """The size of a label, in points."""
+LONGEST_LABEL = 40
+"""The most characters of a label; longer ones would leave no room for the axes."""
 
 
 class Point(NamedTuple):
@@ -71,9 +73,13 @@ def _add_labels(axes: Axes, points: Sequence[Point]) -> None:
             continue
         labelled.append(position)
         axes.annotate(
-            escaped(point.label),
+            escaped(_shortened(point.label)),
             (point.rate, point.distortion),
             (4, 4),
             textcoords="offset points",
             fontsize="small",
         )
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"

@@ -20,6 +20,10 @@ LEGEND_WIDTH = 80
 """The most characters in a line of a legend."""
 
 
+LINE_HEIGHT = 0.16
+"""The height of a line of a legend, in inches."""
+
+
 def one_plot(x: str, y: str, title: str = "") -> tuple[Figure, Axes]:
     """A figure with one pair of axes, labelled `x` and `y`."""
     figure = new_figure(6.4, 4.4, escaped(title))
@@ -38,9 +42,14 @@ def colours(count: int) -> list[str | tuple[float, ...]]:
 
 
 def add_legend(figure: Figure, labels: Collection[str]) -> None:
-    """Add a legend below the plot, unless there is only one label or too many."""
+    """Add a legend below the plot, unless there is only one label or too many.
+
+    A legend of many lines makes the figure higher, or it would leave no room for the axes.
+    """
     if 1 < len(labels) <= MOST_LABELS:
         columns = max(1, min(4, 70 // (6 + max(map(len, labels)))))
+        lines = sum(len(textwrap.wrap(label, LEGEND_WIDTH)) for label in labels) / columns
+        figure.set_figheight(figure.get_figheight() + LINE_HEIGHT * max(0, lines - MOST_LABELS))
         figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
 
 
