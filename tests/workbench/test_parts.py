@@ -222,6 +222,15 @@ def test_a_run_starts_from_the_best_weights_of_another_and_resumes_without_it(
             run(compose_launch(resume, override))
 
 
+def test_all_wrong_settings_of_a_resumed_run_are_told_at_once(trained, compose_launch):
+    resume = quote(f"resume={trained().path}")
+    changes = ["trainer.accelerator=abacus", "trainer.strategy=ddp_spawn"]
+    with pytest.raises(ConfigError) as error:
+        run(compose_launch(resume, *changes))
+    assert "trainer.accelerator=abacus: there are" in str(error.value)
+    assert "ddp_spawn do not return their metrics" in str(error.value)
+
+
 def test_a_missing_init_from_leaves_no_folder(compose_small, tmp_path):
     for which in ("latest", "nowhere"):
         with pytest.raises(ConfigError, match=f"init_from={which}: "):
