@@ -38,18 +38,15 @@ SMALL = {
 }
 
 
-SHORT_SEARCH = """
+QUICK_EVALUATION = """
 import functools as _functools
 import musigma.commands.density as _density
-_density.best_elbo = _functools.partial(_density.best_elbo, steps=20)
-"""
-"""Code step that shortens the search for best posteriors, as `tests/musigma/conftest.py` does."""
-
-WITHOUT_PLOT_FILES = """
 import musigma.plots.named as _named
+_density.best_elbo = _functools.partial(_density.best_elbo, steps=20)
 _named.image_files = lambda figure: {"png": b"", "svg": b"<svg></svg>"}
 """
-"""Code step that makes plots but no files of them: these take most of an evaluation."""
+"""Code step after which evaluations search briefly for best posteriors, as the fixture
+`_short_search` makes them, and make plots but no files of them: that takes most of the time."""
 
 PYTEST = ("-m", "pytest", "-q", "-W", "ignore::pytest.PytestAssertRewriteWarning")
 """Arguments of `script_server.python`: Hydra, a pytest plugin too, is imported there already."""

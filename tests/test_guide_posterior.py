@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from commands import SHORT_SEARCH, copy_repository, run_steps, small
+from commands import QUICK_EVALUATION, copy_repository, run_steps, small
 from markdown_blocks import blocks, commands, write_files
 from musigma.paths import PROJECT_ROOT
 from posteriors import check_density, check_integral, check_moments
@@ -18,7 +18,7 @@ GUIDE = blocks((PROJECT_ROOT / "docs" / "your-own-posterior.md").read_text("utf-
 def test_following_the_guide_trains_sweeps_and_evaluates(tmp_path):
     copy = copy_repository(tmp_path)
     write_files(GUIDE, copy)
-    output = run_steps([("code", SHORT_SEARCH), *map(small, commands(GUIDE))], copy)
+    output = run_steps([("code", QUICK_EVALUATION), *map(small, commands(GUIDE))], copy)
     assert "logistic posterior" in output
     assert len([*(copy / "logs" / "sweeps").glob("*/*/metrics.json")]) == 2
     assert "diagonal normal posteriors" in output

@@ -16,7 +16,7 @@ import torch
 import yaml
 from scipy.integrate import quad
 
-from commands import SHORT_SEARCH, copy_repository, run_steps, small
+from commands import QUICK_EVALUATION, copy_repository, run_steps, small
 from markdown_blocks import blocks, commands, write_files
 from musigma.paths import PROJECT_ROOT
 from shapes import coloured_shapes, write_folder
@@ -68,7 +68,7 @@ def own(copy):
     """The output of following the guide to parts of one's own."""
     write_folder(copy / "photos", *coloured_shapes(60, side=40))
     _write_cifar10(copy / "data" / "cifar-10-batches-py")
-    steps = [("code", STAND_IN + SHORT_SEARCH)]
+    steps = [("code", STAND_IN + QUICK_EVALUATION)]
     for block in OWN:
         if block.language == "bash":
             steps += map(small, commands([block]))
@@ -137,7 +137,7 @@ def test_the_guides_to_notebooks_and_colleagues_runs_work(own, copy):
     _run_of("model/likelihood=student_t", runs).rename(runs / "theirs")
     theirs = runs / "theirs" / "config.yaml"
     theirs.write_text(theirs.read_text().replace("root: null", "root: /their/data"))
-    steps = [("code", SHORT_SEARCH)]
+    steps = [("code", QUICK_EVALUATION)]
     for block in ELSEWHERE:
         if block.language == "bash":
             lines = commands([block])
@@ -225,7 +225,7 @@ def test_the_guides_commands_for_clusters_compose(command, copy):
 def test_the_guide_to_models_works(tmp_path):
     root = copy_repository(tmp_path)
     write_files(MODELS, root)
-    steps = [("code", SHORT_SEARCH)]
+    steps = [("code", QUICK_EVALUATION)]
     for block in MODELS:
         if block.language == "bash":
             steps += map(small, commands([block]))

@@ -20,7 +20,7 @@ from torch import nn
 from torch.distributions import Normal
 from torch.optim import Adam
 
-from commands import SHORT_SEARCH, WITHOUT_PLOT_FILES, run_steps, script
+from commands import QUICK_EVALUATION, run_steps, script
 from ideas.geco import GECO
 from ideas.label_prior import LabelPriorVAE
 from ideas.latent_diffusion import LatentDiffusion
@@ -95,7 +95,7 @@ def printed(logs):
         steps.append(("code", STOPPED.format(arguments=script(command)[1])))
         steps.append(script(f"scripts/train.py resume=latest {place}"))
         steps.append(("code", COMPARED.format(logs=str(logs), model=model)))
-    steps.append(("code", SHORT_SEARCH + WITHOUT_PLOT_FILES))
+    steps.append(("code", QUICK_EVALUATION))
     evaluated = f"run={logs}/sweeps/ideas images=4 samples=25"
     steps.append(script(f"scripts/evaluate.py {evaluated} {place}"))
     steps.append(script(f"scripts/report.py sweep=ideas {place}"))

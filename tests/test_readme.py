@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from commands import SHORT_SEARCH, copy_repository, run_steps, small
+from commands import QUICK_EVALUATION, copy_repository, run_steps, small
 from markdown_blocks import blocks, commands
 from musigma.paths import PROJECT_ROOT
 from workbench.jobs.command_line import read_command_line
@@ -45,7 +45,7 @@ def test_the_commands_run_one_after_the_other(tmp_path):
         command.replace("study=beta", "study=beta model.objective.beta=1").replace("=0,1,2", "=0")
         for command in typed
     ]
-    steps = [("code", SHORT_SEARCH), *map(small, typed)]
+    steps = [("code", QUICK_EVALUATION), *map(small, typed)]
     output = run_steps(steps, copy_repository(tmp_path))
     for words in (
         "d = 8, normal posterior",

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from commands import SHORT_SEARCH, WITHOUT_PLOT_FILES, run_steps, script
+from commands import QUICK_EVALUATION, run_steps, script
 from musigma.paths import PROJECT_ROOT
 from shapes import coloured_shapes, write_folder
 from workbench.errors import ConfigError, DataError
@@ -59,7 +59,7 @@ def done(tmp_path_factory):
         f"scripts/predict.py {logs} input={place}/flat output={place}/flat.npz",
         f"scripts/export.py {logs}",
     ]
-    quick = ("code", SHORT_SEARCH + WITHOUT_PLOT_FILES)
+    quick = ("code", QUICK_EVALUATION)
     output = run_steps([quick, *map(script, commands)], PROJECT_ROOT)
     found = {name: next((place / name).glob("runs/*/config.yaml")).parent for name in settings}
     return {**found, "": output}
