@@ -115,7 +115,7 @@ def test_images_without_classes_train_evaluate_and_report(name, done):
     assert ("log_p_exact" in metrics) == (name == "3")
     assert "label" not in np.load(folder / "predictions" / "encode.npz")
     page = (folder / "report.html").read_text()
-    assert "class errors: left out: the test images have fewer than two classes" in page
+    assert "class errors, left out: the test images have fewer than two classes" in page
     drawn = _drawn(folder)
     assert {"interpolations", "worst_reconstructions"} <= drawn
     assert ("latent_scatter" in drawn) == (name == "2")

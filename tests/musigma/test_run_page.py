@@ -13,7 +13,7 @@ from musigma.evaluation.encoding import encoded
 from musigma.loading import load_run
 from musigma.objectives import ELBO
 from musigma.objectives.schedules import Linear
-from musigma.pages.run import facts_of, rows_of
+from musigma.pages.run import facts_of, rows_of, three_digits
 from workbench.interactive import changed_settings, compose
 from workbench.runs.description import RunDescription
 from workbench.runs.evaluation import finite
@@ -43,6 +43,21 @@ def test_an_undefined_divergence_from_the_prior_has_no_row(kl, expected):
     metrics = finite({"latent": latent, "classes": {}})
     rows = {row.name: row.value for row in rows_of(metrics)}
     assert rows.get("KL(q(z) ‖ p(z)), from moments") == expected
+
+
+def test_a_metric_of_some_of_the_test_images_says_of_how_many():
+    means = {"distortion": {"mean": 9.0, "images": 2000}, "elbo": {"mean": -9.0, "images": 1500}}
+    rest = {"latent": {}, "classes": {}, "evidence": "p(x)", "test_images": 2000}
+    images = {row.metric: row.images for row in rows_of({**means, **rest})}
+    assert images == {"distortion": "", "elbo": "1,500 images"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(12_834_567.0, "12,800,000"), (999.6, "1,000"), (101.4, "101"), (9.876, "9.88"), (0.5, "0.5")],
+)
+def test_numbers_of_any_size_are_shown_with_three_digits(value, text):
+    assert three_digits(value) == text
 
 
 def test_changed_settings_are_listed_with_their_defaults():

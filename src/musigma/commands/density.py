@@ -135,11 +135,11 @@ def has_normal_posteriors(model: LatentVariableModel, images: LabelledImages) ->
     return isinstance(model.given(first).encode(first.x), NormalPosterior)
 
 
-def mean_of(values: Tensor) -> dict[str, float]:
-    """The mean over images and its standard error, which is NaN for one image."""
+def mean_of(values: Tensor) -> dict[str, Any]:
+    """The mean over images, its standard error, which is NaN for one image, and their number."""
     values = values.double()
     error = values.std() / len(values) ** 0.5 if len(values) > 1 else torch.tensor(math.nan)
-    return {"mean": values.mean().item(), "error": error.item()}
+    return {"mean": values.mean().item(), "error": error.item(), "images": len(values)}
 
 
 def _generator(seed: int) -> torch.Generator:

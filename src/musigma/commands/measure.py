@@ -41,7 +41,8 @@ Metrics = dict[str, Any]
 def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: int) -> Metrics:
     """All metrics that mean something for a run's model.
 
-    A metric over images is `{"mean": ..., "error": ...}`, with the standard error of the mean.
+    A metric over images is `{"mean": ..., "error": ..., "images": ...}`, with the standard error of
+    the mean and the number of images.
 
     Args:
         run: an opened run, its data prepared and set up.

@@ -75,7 +75,8 @@ def plots_of(run: Run, test: Encoded, curves: Curves) -> Iterator[NamedPlot]:
     names = [f"{name}{float(l1[row]):.2f}" for name, row in zip(classes, rows, strict=True)]
     yield NamedPlot(
         "worst_reconstructions",
-        "The test images with the largest mean absolute errors, above their reconstructions.",
+        "The test images with the largest mean absolute errors, above their reconstructions; "
+        f"below, {'class and ' * by_class}error.",
         partial(plot_worst, shown(test.x[rows]), shown(test.x_hat[rows]), names),
     )
     if any(f"{stage}/{name}" in curves for stage in COLOURS for name in PANELS):

@@ -67,7 +67,9 @@ def rate_distortion_plots(compared: Comparison) -> Iterator[Plot]:
         figure = plot_rate_distortion(points)
         source = figure_url(figure)
         spots = [spot_at(figure.axes[0], p.rate, p.distortion, _words(p)) for p in points]
-        yield Plot(source, ", ".join(scale), spots)
+        caption = "Means over seeds, with standard errors if there are several; "
+        caption += f"grey lines have equal ELBO. {', '.join(scale)}."
+        yield Plot(source, caption, spots)
 
 
 def _words(point: Point) -> str:
@@ -104,7 +106,10 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
         shown = dict(islice(views.items(), MOST_VIEWS))
         samples = samples_of(shown, COLUMNS if is_conditional else COLUMNS**2).flatten(0, 1)
         grid = make_grid(viewable(samples), nrow=COLUMNS, padding=0)
-        yield Plot(_pixels(grid), "means of samples" + ", a row for each class" * is_conditional)
+        yield Plot(
+            _pixels(grid),
+            "decoded draws from the prior" + ", a row for each class" * is_conditional,
+        )
     else:
         data.setup("test")
         images = LabelledImages(*next(data.evaluation_loader("test").images().batches(IMAGES)))

@@ -9,6 +9,7 @@ from musigma.evaluation.quadrature import is_one
 from musigma.objectives.schedules import Constant
 from musigma.words import NATS, UNITS
 from workbench.runs.description import RunDescription
+from workbench.text import counted
 
 ABSENT = "–"
 
@@ -19,7 +20,8 @@ LARGEST_DEVIATION, ROUNDING = 5, 0.01
 class Row(NamedTuple):
     """A row of the table of metrics.
 
-    `metric` is its key in `evaluation/metrics.json`; empty if the row has none.
+    `metric` is its key in `evaluation/metrics.json`; empty if the row has none. `images` says how
+    many test images were measured; empty if all.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Row(NamedTuple):
     error: str
     unit: str
     metric: str = ""
+    images: str = ""
 
 
 SHOWN = {
@@ -53,7 +56,9 @@ def rows_of(metrics: Mapping[str, Any]) -> Iterator[Row]:
         if isinstance(metric, dict) and "mean" in metric:
             title, unit = title_of(name, metrics)
             value, error = text_of(metric["mean"], unit), text_of(metric.get("error"), unit)
-            yield Row(title, value, error, unit, name)
+            images = metric.get("images", metrics["test_images"])
+            some = counted(images, "image") if images < metrics["test_images"] else ""
+            yield Row(title, value, error, unit, name, some)
     yield from _weight_rows(metrics)
     yield from _code_rows(metrics)
     yield from _class_rows(metrics["classes"])
@@ -85,9 +90,10 @@ def _code_rows(metrics: Mapping[str, Any]) -> Iterator[Row]:
             yield Row("KL(q(z) ‖ p(z)), from moments", kl, "", "nats")
     elif "share_of_std_at_floor" in latent:
         if ratios := latent.get("signal_to_noise"):
-            mean = f"{sum(ratios) / len(ratios):.3g}"
+            mean = three_digits(sum(ratios) / len(ratios))
             yield Row("signal-to-noise ratio of codes", mean, "", "mean over dimensions")
-        yield Row("std at its floor", f"{latent['share_of_std_at_floor']:.1%}", "", "of all")
+        share = f"{latent['share_of_std_at_floor']:.1%}"
+        yield Row("stds at their floor of 10⁻⁶", share, "", "of all stds")
     for name in latent.get("of_model", ()):
         yield Row(name.replace("_", " "), _text(latent[name], ".4g"), "", "of the codes", name)
 
@@ -102,8 +108,9 @@ def _class_rows(classes: Mapping[str, Any]) -> Iterator[Row]:
     if "k_means" in classes:
         clusters = classes["k_means"]
         rand, information = clusters["adjusted_rand"], clusters["normalized_information"]
-        yield Row("k-means against classes, ARI", f"{rand:.3f}", "", "1: identical, 0: chance")
-        yield Row("k-means against classes, NMI", f"{information:.3f}", "", "1: identical")
+        yield Row("k-means of μ, adjusted Rand index", f"{rand:.3f}", "", "1: classes, 0: chance")
+        normalised = "1: classes, normalised"
+        yield Row("k-means of μ, mutual information", f"{information:.3f}", "", normalised)
 
 
 def title_of(name: str, metrics: Mapping[str, Any]) -> tuple[str, str]:
@@ -163,8 +170,6 @@ def measured(metrics: Mapping[str, Any], weights: str) -> str:
         text += f"{metrics['samples']} samples each (seed {metrics['seed']})."
     if "no_classes" in metrics:
         text += f" Probes of the codes are left out: {metrics['no_classes']}."
-    if "gap_images" in metrics:
-        text += f" The parts of log p(x) − ELBO on {metrics['gap_images']} of these."
     return text
 
 
@@ -199,6 +204,12 @@ def notes_of(metrics: Mapping[str, Any]) -> list[str]:
 def text_of(value: float | None, unit: str) -> str:
     """A value with two decimals for nats and dB, else four; a dash for None."""
     return _text(value, ".2f" if unit in (NATS, "dB") else ".4f")
+
+
+def three_digits(value: float) -> str:
+    """A number with three significant digits, large ones without an exponent: 12,800,000."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:.3g}"
 
 
 def _text(value: float | None, form: str, sign: str = "") -> str:

@@ -1,6 +1,7 @@
 """Training curves, the rate of each dimension, and errors by class."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -28,8 +29,10 @@ def plot_training_curves(
     panels = [name for name in PANELS if any(f"{stage}/{name}" in curves for stage in COLOURS)]
     if not panels:
         raise ValueError(f"no curve of {', '.join(PANELS)} among {', '.join(curves) or 'nothing'}")
-    figure = new_figure(3.5 * len(panels) + 0.2, 3)
-    for axes, name in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    # At most two panels side by side, which stay legible on a phone.
+    layout: Any = [panels] if len(panels) < 3 else [panels[:1] * 2, panels[1:]]
+    figure = new_figure(7.2, 3.0 * len(layout))
+    for name, axes in figure.subplot_mosaic(layout).items():
         for stage, colour in COLOURS.items():
             if points := curves.get(f"{stage}/{name}"):
                 axes.plot(*points, "o-", color=colour, markersize=3, label=stage)

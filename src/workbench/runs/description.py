@@ -84,10 +84,11 @@ def describe_run(folder: RunFolder, config: Mapping[str, Any], checkpoint: str) 
     head, _, _ = last.partition("\n\n")  # python, platform, device, commit
     trainer = config.get("trainer")
     precision = trainer.get("precision", "32-true") if isinstance(trainer, dict) else "unknown"
+    written = str(metrics.get("written", "unknown"))
     facts = {
         "run folder": str(folder.path),
         "status": status,
-        "written": metrics.get("written", "unknown"),
+        "written": written.replace("T", " ", 1).replace("+00:00", " UTC"),
         "seconds of training and test": metrics.get("seconds", "unknown"),
         "epochs trained": _progress(folder, "last")[0] or "unknown",
         "precision": precision,

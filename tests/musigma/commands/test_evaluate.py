@@ -417,7 +417,7 @@ def test_a_plot_that_fails_is_left_out_and_the_metrics_are_kept(copied, monkeypa
     )
     assert _measure(copied)["figures"] == ["one.png", "one.svg"]
     assert (
-        "odd: left out: it cannot be plotted: no such plot"
+        "odd, left out: it cannot be plotted: no such plot"
         in (copied.path / "report.html").read_text()
     )
 
@@ -439,7 +439,8 @@ def test_a_single_test_image_gives_means_without_errors(d, written):
     found = finite(measure(run, test, images=300, samples=25, seed=0))
     json.dumps(found, allow_nan=False)
     assert found["images"] == 1
-    assert found["distortion"] == {"mean": pytest.approx(-test.log_likelihood.item())}
+    mean = pytest.approx(-test.log_likelihood.item())
+    assert found["distortion"] == {"mean": mean, "images": 1}
     assert found["left_out"]["distortion.error"] == "it is not a finite number"
     rows = {row.name: row for row in rows_of(found)}
     assert rows["distortion D"].error == "–"

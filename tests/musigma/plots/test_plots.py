@@ -215,6 +215,7 @@ def test_curves_of_loss_distortion_and_rate_have_panels_of_their_own():
         assert val.get_xydata().tolist() == [[99, 2.0], [199, 1.5]]
     assert "nats per pixel" in panels[0].get_ylabel()
     assert {axes.get_ylabel() for axes in panels[1:]} == {"nats per image"}
+    assert min(axes.get_position().width for axes in panels) > 0.3  # legible on a phone
 
 
 def test_a_quantity_without_curves_has_no_panel():

@@ -478,7 +478,7 @@ def test_a_real_sweep_shows_curves_samples_and_reconstructions(tmp_path, compose
         launch: Launch = compose_small(f"model={model}", "trainer.max_epochs=1")
         run_job(launch._replace(parent=parent, name=f"model={model}", in_sweep=True))
     page = report("models", parent.parent).read_text("utf-8")
-    assert ">means of samples<" in page
+    assert ">decoded draws from the prior<" in page
     assert ">latent plane at quantiles of the prior<" in page
     assert ">no prior, so samples mean nothing: reconstructions<" in page
     assert ">latent plane at quantiles of μ<" in page
