@@ -183,6 +183,19 @@ def test_metric_and_axes_can_be_chosen_and_points_name_their_runs(pages, opened)
     assert number(rate) == pytest.approx(recorded["test/rate"], rel=1e-5)
     page.locator("#curves circle").first.hover(force=True)  # another point may lie above
     assert re.search(r"step \d+: ", page.locator("#tip").inner_text())
+
+
+def test_axes_have_units_and_numbers_with_equally_many_decimals(pages, opened):
+    page = opened(pages["sweep"])
+    for tag, unit in (("val/elbo", "nats per image"), ("train/l1", "per pixel")):
+        page.select_option("#tag", tag)
+        page.select_option("#y", tag.replace("train", "test").replace("val", "test"))
+        for chart in ("#curves", "#explore"):
+            assert f"({unit})" in page.locator(chart).text_content()
+            ticks = page.locator(f"{chart} text[text-anchor=end]").all_text_contents()
+            decimals = {len(tick.partition(".")[2]) for tick in ticks}
+            assert len(ticks) > 1
+            assert len(decimals) == 1
     page.locator("#parallel path.hit").first.dispatch_event("pointermove", {"bubbles": True})
     assert "seed=" in page.locator("#tip").inner_text()
 

@@ -45,7 +45,10 @@ const charts = (() => {
     const place = value => (to(value) - low) / (high - low);
     const shown = setting && sorted.length <= 8 ? sorted
       : isLog ? roundNumbers(low, high, ticks).filter(Number.isInteger).map(power => 10 ** power) : roundNumbers(low, high, ticks);
-    return { place, ticks: shown.map(value => [text(value), place(value)]), numeric: true };
+    const words = shown.map(text), places = Math.max(0, ...words.map(word => (word.split(".")[1] ?? "").length));
+    const isEven = !setting && !words.some(word => word.includes("e")); // 0.60 next to 0.62
+    const named = value => isEven ? value.toFixed(places).replace("-", "−") : text(value);
+    return { place, ticks: shown.map(value => [named(value), place(value)]), numeric: true };
   };
 
   // Draw an empty chart with axes; return the functions from values to coordinates, and its size.

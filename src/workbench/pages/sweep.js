@@ -14,7 +14,11 @@
   fields.set("seconds", { unit: "s", of: run => run.seconds });
   const settings = data.settings.map(setting => setting.short);
   const unseeded = data.settings.filter(setting => !setting.seed).map(setting => setting.short);
-  const named = name => fields.get(name)?.unit ? `${name} (${fields.get(name).unit})` : name;
+  const named = name => { // with its unit; that of a curve is the unit of the same metric in another stage
+    const last = name.split("/").pop(), same = data.metrics.find(metric => metric.name.split("/").pop() === last);
+    const unit = fields.has(name) ? fields.get(name).unit : same?.unit;
+    return unit ? `${name} (${unit})` : name;
+  };
   const labelOf = run => data.groups[run.group] ?? `${run.name} (${run.status})`;
 
   // --- the state of all controls, kept when the page is reloaded ---
