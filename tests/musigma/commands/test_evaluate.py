@@ -343,6 +343,7 @@ def test_the_page_states_which_weights_it_shows_and_how_the_run_ended(copied, ca
     page = (copied.path / "report.html").read_text()
     assert "The best checkpoint (epoch 3, step 1290) on 500 test images" in page
     assert "<td>epochs trained</td><td>7</td>" in page
+    assert re.search(r"<td>written</td><td>[\d-]+ [\d:]+( UTC|[+-][\d:]+)</td>", page)
     assert "was not completed, its status is failed: &lt;b&gt;of space" in page
     said = capsys.readouterr().out
     assert "The best checkpoint (epoch 3, step 1290)" in said
