@@ -1,11 +1,14 @@
 """Find the sets, the classes and the image files in a folder."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from musigma.data.image_files import is_image_file
 from workbench.errors import DataError
+
+log = logging.getLogger(__name__)
 
 SETS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -32,9 +35,12 @@ def set_folders(path: Path) -> dict[str, Path]:
             raise DataError(f"{sets[name]} and {place} are both a {name} set: keep one of them")
         else:
             sets[name] = place
-    if "train" in sets and len(sets) > 1:
-        return sets
     beside = next(filter(_contains_images, others), None)
+    if "train" in sets and len(sets) > 1:
+        if beside:
+            names = " and ".join(place.name for place in sets.values())
+            log.warning("%s is not read: the sets are %s", beside, names)
+        return sets
     if "train" in sets and not beside:
         return sets
     if sets and not beside:

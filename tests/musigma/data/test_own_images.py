@@ -396,6 +396,12 @@ def test_folders_of_sets_that_contradict_each_other_are_reported(make, message, 
         ImageFolderDataModule(path=tmp_path, image_shape=SHAPE).prepare_data()
 
 
+def test_images_beside_the_folders_of_sets_are_not_read_and_the_log_says_so(tmp_path, caplog):
+    _photos(tmp_path, "train", "test", "extra")
+    ImageFolderDataModule(path=tmp_path, image_shape=SHAPE).prepare_data()
+    assert caplog.messages == [f"{tmp_path}/extra is not read: the sets are test and train"]
+
+
 def _file(place):
     place.write_text("")
 
