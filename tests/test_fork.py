@@ -294,8 +294,8 @@ def test_tests_pass_in_a_fork(small_fork):
 
 ZOO = {
     "models": ("conditional", "hierarchical", "vq_vae"),
-    "models/posteriors": ("full_normal", "iaf"),
-    "models/priors": ("flow", "mixture", "vamp"),
+    "models/posteriors": ("full_normal", "hierarchical", "iaf"),
+    "models/priors": ("code_book", "flow", "hierarchical", "mixture", "vamp"),
     "objectives": ("capacity", "factor_vae", "free_bits", "iwae", "mmd", "rae", "tcvae"),
 }
 KEPT = {

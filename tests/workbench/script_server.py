@@ -99,6 +99,8 @@ def python(*arguments, **options):
 
 def _run(arguments, cwd, environment, names, second=False):
     os.setsid()
+    # A server's processes would start their own, such as loaders' workers, with a new server.
+    multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     for number, name in enumerate(names, 1):
         os.dup2(os.open(name, os.O_WRONLY | os.O_APPEND), number)
     os.chdir(cwd)

@@ -47,6 +47,9 @@ class ImageDataModule(SetLoaders):
             shape and uint8; their random values are a function of (seed, epoch, image).
         num_workers: the number of processes that read or augment images, 0 for none; by default
             one per core. Images in memory that are not augmented need none.
+
+    Attributes:
+        labels: the labels `[N]` of each set that has been read into memory, on the CPU.
     """
 
     resizes: ClassVar[bool] = False
@@ -81,6 +84,7 @@ class ImageDataModule(SetLoaders):
         self.seed = seed
         self.augment = augment
         self.num_workers = default_workers() if num_workers is None else num_workers
+        self.labels: dict[str, Tensor] = {}
         self._is_seed_independent = False
 
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
@@ -131,6 +135,8 @@ class ImageDataModule(SetLoaders):
         for name, images in holding_out(self.sets(is_test), "val", self.val_size, what).items():
             if not isinstance(images, Sized) or len(images):
                 self._check_shares(name, images)
+                if isinstance(images, InMemory):
+                    self.labels[name] = images.labels
                 self._sets[name] = self._ready(name, images)
 
     @property
@@ -142,12 +148,6 @@ class ImageDataModule(SetLoaders):
     def is_streamed(self) -> bool:
         """True if training images are streamed; after `setup`."""
         return isinstance(self._sets.get("train"), IndexedStream | IterableStream)
-
-    @property
-    def labels(self) -> dict[str, Tensor]:
-        """The labels `[N]` of each set in memory that has been read."""
-        sets = self._sets.items()
-        return {name: images.labels for name, images in sets if isinstance(images, InMemory)}
 
     def shortened(self, count: int) -> "ImageDataModule":
         """A copy with the first `count` images of each set that was read, in two batches."""
@@ -179,7 +179,7 @@ class ImageDataModule(SetLoaders):
             if self._sets != other._sets:
                 raise DataError("images depend on the seed")
             other._is_seed_independent = True
-        self._sets = other._sets
+        self._sets, self.labels = other._sets, other.labels
 
     @property
     def stream_settings(self) -> dict[str, Any]:

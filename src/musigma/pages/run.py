@@ -68,7 +68,7 @@ def _weight_rows(metrics: Mapping[str, Any]) -> Iterator[Row]:
     """The reliability of importance weights."""
     if "effective_samples" in metrics:
         value = f"{metrics['effective_samples']:.0f} of {metrics['samples']}"
-        yield Row("effective samples", value, "", "median over images")
+        yield Row("effective samples", value, "", "median")
     if "share_with_k_over_0.7" in metrics:
         yield Row("k̂ over 0.7", f"{metrics['share_with_k_over_0.7']:.1%}", "", "of images")
 
