@@ -37,7 +37,7 @@ class ForeignDataModule(WrappedDataModule, ImageDataModule):
         self.source = "data module of your own"
         self.device = torch.device("cpu")
         self._first_batch: Batch | None = None
-        self._sets = {}  # unknown
+        self._sets, self.labels = {}, {}  # unknown
 
     @property
     def known_shape(self) -> ImageShape | None:
