@@ -1,19 +1,18 @@
 """The posterior of a chain of stochastic layers."""
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from musigma.models.posteriors.normal import NormalPosterior
-from musigma.models.posteriors.posterior import DensityPosterior, with_detached_weights
+from musigma.models.posteriors.posterior import EstimatedMoments, with_detached_weights
 
 Layer = Callable[[Tensor], NormalPosterior]
 """Codes of one stochastic layer → a diagonal Gaussian over the codes of the next layer."""
 
 
-class HierarchicalPosterior(DensityPosterior):
+class HierarchicalPosterior(EstimatedMoments):
     """q(z₁|x) q(z₂|z₁) …, over the concatenated codes z₁, z₂, ….
 
     The moments of z₁ are exact; those of z₂ and above are estimated, when first read, from draws
@@ -29,36 +28,27 @@ class HierarchicalPosterior(DensityPosterior):
     def __init__(
         self, first: NormalPosterior, layers: Sequence[Layer], sizes: tuple[int, ...], fixed: Tensor
     ) -> None:
-        self._first, self._layers, self._sizes, self._fixed = first, layers, sizes, fixed
+        super().__init__(first, fixed)
+        self._layers, self._sizes = layers, sizes
 
     def conditionals(self, z: Tensor) -> list[NormalPosterior]:
         """The distributions q(z₁|x), q(z₂|z₁), … at codes `[..., B, d]`."""
         *below, _ = z.split(self._sizes, -1)
-        return [self._first, *(layer(z_l) for layer, z_l in zip(self._layers, below, strict=True))]
+        return [self._start, *(layer(z_l) for layer, z_l in zip(self._layers, below, strict=True))]
 
-    @property
-    def mu(self) -> Tensor:
-        return self._moments[0]
-
-    @property
-    def std(self) -> Tensor:
-        return self._moments[1]
-
-    @cached_property
-    def _moments(self) -> tuple[Tensor, Tensor]:
-        z = self.rsample(self._fixed.unsqueeze(1).expand(-1, self._first.mu.shape[0], -1))
-        _, *above = self.conditionals(z)
-        mu = torch.cat([self._first.mu, *(q.mu.mean(0) for q in above)], -1)
+    def _moments_of(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        first, *above = self.conditionals(z)
+        mu = torch.cat([first.mu, *(q.mu.mean(0) for q in above)], -1)
         # The law of total variance.
         variances = (q.std.square().mean(0) + q.mu.var(0, correction=0) for q in above)
-        return mu, torch.cat([self._first.std.square(), *variances], -1).sqrt()
+        return mu, torch.cat([first.std.square(), *variances], -1).sqrt()
 
     def rsample(self, noise: Tensor | None = None) -> Tensor:
-        mu = self._first.mu
+        mu = self._start.mu
         if noise is None:
             noise = torch.randn(len(mu), sum(self._sizes), dtype=mu.dtype, device=mu.device)
         first, *above = noise.split(self._sizes, -1)
-        codes = [self._first.rsample(first)]
+        codes = [self._start.rsample(first)]
         for layer, layer_noise in zip(self._layers, above, strict=True):
             codes.append(layer(codes[-1]).rsample(layer_noise))
         return torch.cat(codes, -1)
@@ -77,4 +67,4 @@ class HierarchicalPosterior(DensityPosterior):
 
     def detach(self) -> "HierarchicalPosterior":
         layers = [*map(with_detached_weights, self._layers)]
-        return HierarchicalPosterior(self._first.detach(), layers, self._sizes, self._fixed)
+        return HierarchicalPosterior(self._start.detach(), layers, self._sizes, self._fixed)

@@ -1,7 +1,6 @@
 """The inverse autoregressive flow: a Gaussian, transformed by autoregressive steps."""
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 from musigma.models.posteriors.head import Head
 from musigma.models.posteriors.normal import NormalHead, NormalPosterior
 from musigma.models.posteriors.posterior import (
-    DensityPosterior,
+    EstimatedMoments,
     fixed_noise,
     with_detached_weights,
 )
@@ -17,7 +16,7 @@ from musigma.models.precision import at_least_float32, full_precision
 from workbench.ranges import Count, checked
 
 
-class IAFPosterior(DensityPosterior):
+class IAFPosterior(EstimatedMoments):
     """z = f(z₀; h(x)) with z₀ ~ N(m(x), s(x)²), and log q(z|x) = log q(z₀|x) − log |∂f/∂z₀|.
 
     Kingma et al. 2016, algorithm 1. A draw and its density take one pass through every step; the
@@ -38,20 +37,8 @@ class IAFPosterior(DensityPosterior):
         flow: Callable[[Tensor, Tensor, bool], tuple[Tensor, Tensor]],
         fixed: Tensor,
     ) -> None:
-        self._start, self._context, self._flow, self._fixed = start, context, flow, fixed
-
-    @property
-    def mu(self) -> Tensor:
-        return self._moments[0]
-
-    @property
-    def std(self) -> Tensor:
-        return self._moments[1]
-
-    @cached_property
-    def _moments(self) -> tuple[Tensor, Tensor]:
-        z = self.rsample(self._fixed.unsqueeze(1).expand(-1, self._context.shape[0], -1))
-        return z.mean(0), z.std(0, correction=0)
+        super().__init__(start, fixed)
+        self._context, self._flow = context, flow
 
     def rsample(self, noise: Tensor | None = None) -> Tensor:
         z, _ = self._flow(self._start.rsample(noise), self._context, False)

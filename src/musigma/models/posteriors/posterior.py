@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from musigma.models.posteriors.normal import NormalPosterior
 from musigma.seeding import FIXED_SEED, normal_noise
 from workbench.errors import ConfigError
 
@@ -73,6 +75,35 @@ class DensityPosterior(ABC):
     def rate_per_dimension_to_standard_normal(self) -> Tensor | None:
         """None, as dimensions depend on one another."""
         return None
+
+
+class EstimatedMoments(DensityPosterior):
+    """A posterior whose moments are estimated, when first read, from draws with fixed noise.
+
+    Args:
+        start: the normal distribution that draws begin with, of B images.
+        fixed: the fixed noise, `[S, n]`.
+    """
+
+    def __init__(self, start: NormalPosterior, fixed: Tensor) -> None:
+        self._start, self._fixed = start, fixed
+
+    @property
+    def mu(self) -> Tensor:
+        return self._moments[0]
+
+    @property
+    def std(self) -> Tensor:
+        return self._moments[1]
+
+    @cached_property
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        noise = self._fixed.unsqueeze(1).expand(-1, self._start.mu.shape[0], -1)
+        return self._moments_of(self.rsample(noise))
+
+    def _moments_of(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, `[B, d]` each, from draws `[S, B, d]`."""
+        return z.mean(0), z.std(0, correction=0)
 
 
 def fixed_noise(n: int) -> Tensor:
