@@ -7,7 +7,7 @@ import lightning as L
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.seed import isolate_rng
 
-from workbench.errors import DataError, one_line
+from workbench.errors import DataError, described
 from workbench.seeding import seed_everything
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class WrappedDataModule(L.LightningDataModule):
             try:
                 function(*arguments)
             except (OSError, RuntimeError) as error:  # torchvision raises it for missing files
-                what = f"{type(error).__name__}: {one_line(error)}"
+                what = described(error)
                 raise DataError(f"{self.name}.{function.__name__}: {what}") from error
 
     def _optional_loader(self, hook: str) -> Any:

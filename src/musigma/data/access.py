@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from workbench.errors import DataError, UserError, one_line
+from workbench.errors import DataError, UserError, described
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def as_data_error(prefix: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        raise DataError(f"{prefix}: {type(error).__name__}: {one_line(error)}") from error
+        raise DataError(f"{prefix}: {described(error)}") from error
 
 
 def folder_exists(folder: Path) -> bool:
