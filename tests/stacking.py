@@ -40,6 +40,8 @@ def records(job):
         for tag in board.Tags()["scalars"]
         if not tag.endswith(("_step", "_per_second"))
     }
+    # The level of a test begins at step 0, also that of a test before the run was resumed.
+    curves |= {tag: points[-1:] for tag, points in curves.items() if tag.startswith("test/")}
     load = {"map_location": "cpu", "weights_only": True}
     checkpoints = [torch.load(folder / f"checkpoints/{n}.ckpt", **load) for n in ("best", "last")]
     return json.loads((folder / "metrics.json").read_text()), curves, checkpoints

@@ -1,4 +1,4 @@
-"""The layout of TensorBoard's custom scalars."""
+"""How TensorBoard shows metrics: train and val in one chart, and those of the test as levels."""
 
 import lightning as L
 
@@ -10,6 +10,8 @@ class ScalarLayout(L.Callback):
     """Gives the tab "Custom scalars" a chart of train and val for each of the `shown` metrics.
 
     It is written after the first epoch, when it is known which of the metrics are logged.
+    Test metrics become level lines, of which Lightning logs the end at the last step: TensorBoard
+    would show a single value as a dot.
     """
 
     def __init__(self) -> None:
@@ -28,3 +30,9 @@ class ScalarLayout(L.Callback):
         for writer in summary_writers(trainer):
             writer.add_custom_scalars({"training and validation": charts})
         self._is_written = True
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
+        metrics = reports_of(pl_module).metrics("test")
+        for writer in summary_writers(trainer):
+            for name, value in metrics.items():
+                writer.add_scalar(f"test/{name}", value, 0)

@@ -40,8 +40,11 @@ def test_scalars_of_every_stage_are_logged(board):
     assert {"train/lr", "train/beta", "train/images_per_second", "train/loss_step"} <= scalars
     assert "epoch" not in scalars
     assert [event.value for event in events.Scalars("train/beta")] == [2.0, 2.0]
-    (test,) = events.Scalars("test/elbo")
-    assert test.value == pytest.approx(folder.read_metrics()["metrics"]["test/elbo"])
+    for name in names:  # a level line from the first step to the last
+        first, last = events.Scalars(f"test/{name}")
+        assert first.step == 0 < last.step
+        assert first.value == last.value
+        assert last.value == pytest.approx(folder.read_metrics()["metrics"][f"test/{name}"])
     assert all(event.value > 0 for event in events.Scalars("train/images_per_second"))
 
 
