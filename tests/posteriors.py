@@ -6,7 +6,6 @@ import torch
 from objectives import FUNCTIONS
 from workbench.errors import ConfigError
 from workbench.jobs.command_line import read_command_line
-from workbench.jobs.resolvers import register_resolvers
 
 
 def check_density(posterior, noise):
@@ -75,7 +74,6 @@ def check_objectives(model, refused):
 
 def fault_of(*arguments):
     """The one-line error with which `train` refuses these arguments."""
-    register_resolvers()
     with pytest.raises(ConfigError) as refused:
         read_command_line("train", [*arguments])
     (line,) = str(refused.value).splitlines()

@@ -25,7 +25,6 @@ from script_server import python
 from workbench.config.build import build_data, build_module
 from workbench.errors import ConfigError
 from workbench.jobs.command_line import read_command_line
-from workbench.jobs.resolvers import register_resolvers
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
 
@@ -205,7 +204,6 @@ class LearnedPrior:
     def test_configs_in_which_the_prior_has_no_meaning_are_refused_in_one_line(
         self, arguments, fault
     ):
-        register_resolvers()
         with pytest.raises(ConfigError) as error:
             read_command_line(
                 "train", [*arguments, f"model/prior={self.name}", *self.small_settings]

@@ -9,7 +9,6 @@ from commands import QUICK_EVALUATION, copy_repository, run_steps, small
 from markdown_blocks import blocks, commands
 from musigma.paths import PROJECT_ROOT
 from workbench.jobs.command_line import read_command_line
-from workbench.jobs.resolvers import register_resolvers
 
 WORKFLOWS = sorted(PROJECT_ROOT.glob(".github/workflows/*"))
 README = (PROJECT_ROOT / "README.md").read_text("utf-8")
@@ -31,7 +30,6 @@ def test_every_command_is_valid(command):
     # One job stands for a sweep.
     first_job = re.sub(r"=([^\[, ]+),[^ ]+", r"=\1", command)
     arguments = [a for a in shlex.split(first_job) if a not in ("-m", "--help")]
-    register_resolvers()
     read_command_line("train", ["--cfg", "job", *arguments])
 
 

@@ -17,7 +17,6 @@ from workbench.jobs import hydra_adapter
 from workbench.jobs.checks import Checks
 from workbench.jobs.compose import choose_none
 from workbench.jobs.quoting import quote
-from workbench.jobs.resolvers import register_resolvers
 from workbench.project import Config, the_project
 from workbench.runs.folder import RunFolder
 from workbench.training.trainer import build_trainer
@@ -58,7 +57,6 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     """
     if isinstance(overrides, str):
         raise ConfigError(f"compose takes a list of overrides: compose([{overrides!r}])")
-    register_resolvers()
     texts = [*filter(None, map(choose_none, map(quote, overrides)))]
     with hydra_adapter.opened(the_project().configs, "train"):
         checked = Checks("train", "train").check(texts)

@@ -47,9 +47,7 @@ def script(
                 from workbench.jobs import hydra_adapter
                 from workbench.jobs.command_line import read_command_line
                 from workbench.jobs.options import Parser
-                from workbench.jobs.resolvers import register_resolvers
 
-                register_resolvers()
                 command = read_command_line(name, sys.argv[1:])
             note_interrupts()
             vars(plain_task)["command"] = command  # for the sweeper

@@ -51,9 +51,7 @@ def composed(configs, overrides):
     """The config that the overrides compose and its `Launch`, cached for all tests."""
     from workbench.jobs import hydra_adapter
     from workbench.jobs.launch import launch_of
-    from workbench.jobs.resolvers import register_resolvers
 
-    register_resolvers()
     with hydra_adapter.opened(configs, "train"):
         found = _composer(configs).compose([f"log_dir={HERE}", *overrides])
     assert not found.problems

@@ -15,16 +15,10 @@ from workbench.config.identity import identity
 from workbench.errors import ConfigError
 from workbench.jobs import files
 from workbench.jobs.command_line import read_command_line
-from workbench.jobs.resolvers import register_resolvers
 from workbench.runs.folder import RunFolder
 from workbench.sweeps.job import job_path
 from workbench.sweeps.sweep import launch_all
 from workbench.training.run import run
-
-
-@pytest.fixture(autouse=True)
-def _resolvers(_toy):
-    register_resolvers()
 
 
 @pytest.fixture

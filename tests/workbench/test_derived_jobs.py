@@ -5,14 +5,8 @@ import pytest
 from workbench.errors import ConfigError
 from workbench.jobs.command_line import read_command_line
 from workbench.jobs.derived import JobTemplate
-from workbench.jobs.resolvers import register_resolvers
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def _resolvers(_toy):
-    register_resolvers()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -22,12 +23,10 @@ from toy import PROJECT
 from workbench.jobs import hydra_adapter as adapter
 from workbench.jobs.compose import Composer
 from workbench.jobs.options import Parser
-from workbench.jobs.resolvers import register_resolvers
 
 
 @pytest.fixture(autouse=True)
 def _hydra(_toy):
-    register_resolvers()
     with adapter.opened(PROJECT.configs, "train"):
         yield
 
@@ -66,11 +65,9 @@ def test_our_composer_gives_the_config_that_hydra_composes(overrides, searched):
 
 
 def test_parse_override_parses_and_refuses_as_hydra_does():
-    assert adapter.value_of(adapter.parse_override("a.b=[1,x]")) == [1, "x"]
+    assert adapter.parse_override("a.b=[1,x]").value() == [1, "x"]
     assert adapter.is_listed(adapter.parse_override("a=1,2"))
     assert not adapter.is_listed(adapter.parse_override("a=choice(1,2)"))
-    assert adapter.is_of_hydra(adapter.parse_override("hydra/launcher=basic"))
-    assert not adapter.is_of_hydra(adapter.parse_override("hydrate=1"))
     for text in ("a=[1", "a=range(1,2,3,4,5)"):
         with pytest.raises(Exception, match=r"\w"):
             adapter.parse_override(text)
@@ -124,11 +121,8 @@ def test_choices_of_an_override_are_numbers_or_override_texts():
     assert adapter.choices_of(adapter.parse_override("hydra/launcher=glob(bas*)")) == ["basic"]
 
 
-def test_sweeper_and_folder_settings_are_plain_values():
-    config = composed("hydra/sweeper=search", "sweep=mine", "log_dir=/x", "seed=4")
-    settings = adapter.sweeper_of(config.hydra)
-    assert settings["storage"] == "/x/sweeps/mine/study.journal"
-    assert settings["sampler"] == {"_target_": "optuna.samplers.TPESampler", "seed": 4}
+def test_folder_settings_keep_their_interpolations():
+    config = composed("hydra/sweeper=search", "sweep=mine", "log_dir=/x")
     assert adapter.folder_settings(config.hydra) == ["${log_dir}/sweeps/${sweep}", "."]
 
 
@@ -140,10 +134,16 @@ def test_unresolved_can_leave_out_hydras_settings():
     }
 
 
+def launcher_of(config, context, task):
+    return Plugins.instance().instantiate_launcher(
+        config=config, hydra_context=context, task_function=task
+    )
+
+
 def test_the_default_launcher_is_serial():
     config = composed()
     context = HydraContext(config_loader=GlobalHydra.instance().config_loader(), callbacks=None)
-    assert adapter.is_serial(adapter.launcher_of(config, context, print))
+    assert adapter.is_serial(launcher_of(config, context, print))
 
 
 def test_a_launcher_with_our_composer_gives_jobs_the_same_configs_without_reading_files(
@@ -163,7 +163,7 @@ def test_a_launcher_with_our_composer_gives_jobs_the_same_configs_without_readin
         adapter.set_hydra_config(config)
         loader = GlobalHydra.instance().config_loader()
         context = HydraContext(config_loader=loader, callbacks=Callbacks(config))
-        launcher = adapter.launcher_of(config, context, task)
+        launcher = launcher_of(config, context, task)
         if composer:
             adapter.compose_by(lambda overrides: composer.compose(overrides).config, launcher)
             monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", None)

@@ -12,7 +12,6 @@ from workbench.config.misfits import find_misfits
 from workbench.errors import ConfigError, RunError
 from workbench.jobs.command_line import read_command_line
 from workbench.jobs.quoting import quote
-from workbench.jobs.resolvers import register_resolvers
 from workbench.module import ReportingModule
 from workbench.optimizers.parameter_groups import make_optimizer
 from workbench.optimizers.parts import find_part, freeze
@@ -260,7 +259,6 @@ def test_part_names_are_checked_before_a_job_starts(compose_small):
 
 
 def test_a_sweep_over_init_from_resolves_each_and_refuses_a_missing_one(trained, tmp_path):
-    register_resolvers()
     first = trained()
     logs = f"log_dir={tmp_path}/logs"
     command = read_command_line("train", ["-m", logs, "sweep=x", "init_from=null,latest"])

@@ -5,13 +5,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext
-from omegaconf import DictConfig, flag_override
+from omegaconf import DictConfig, OmegaConf, flag_override
 
-from workbench.jobs.resolvers import register_resolvers
+from workbench.project import the_project
 
-register_resolvers()  # Hydra loads plugins first, so the resolvers work in `hydra.compose` too
+# A path in the repository, whatever the working directory. Hydra imports its plugins before it
+# composes a config, so the resolver is registered wherever one is resolved.
+OmegaConf.register_new_resolver(
+    "in_repository", lambda path: str(the_project().root / path), replace=True
+)
 
 
 @dataclass
@@ -60,12 +65,12 @@ class CheckedSweeper(Sweeper):
                 command line.
             config: of the sweep.
         """
-        from workbench.jobs import hydra_adapter
-
         self.config = config
         # Removed, as a launcher may pickle the function for other processes.
         self.command = vars(task_function).pop("command", None)
-        self.launcher = hydra_adapter.launcher_of(config, hydra_context, task_function)
+        self.launcher = Plugins.instance().instantiate_launcher(
+            config=config, hydra_context=hydra_context, task_function=task_function
+        )
 
     def sweep(self, arguments: list[str]) -> int:
         """Check all jobs, if they are not checked yet, and launch those that are not done.

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 
 from hydra_plugins.workbench.checked_sweeper import CheckedSweeper
 
@@ -52,7 +53,6 @@ class SearchSweeper(CheckedSweeper):
         Returns:
             The number of trials that failed.
         """
-        from workbench.jobs import hydra_adapter
         from workbench.sweeps.search import search_all
 
         launcher: Any = self.launcher
@@ -60,5 +60,5 @@ class SearchSweeper(CheckedSweeper):
             launcher.launch([], 0)  # says why there can be none, before there is a study
         search = self.checked(arguments).search
         hydra = self.config.hydra
-        settings = hydra_adapter.sweeper_of(hydra)
+        settings: Any = OmegaConf.to_container(hydra.sweeper, resolve=True)
         return search_all(search, self.launcher, settings, Path(hydra.sweep.dir))

@@ -99,7 +99,7 @@ class Checks:
         """
         composed = self.composer.compose(sweep.jobs[0], 0)
         with resolving():
-            settings = hydra_adapter.sweeper_of(composed.config.hydra)
+            settings: Any = OmegaConf.to_container(composed.config.hydra.sweeper, resolve=True)
         metric = composed.config.get("optimized_metric")
         found = find_problems_of_search(settings, sweep.space, metric)
         raise_all(self._with_source(problem, composed) for problem in found)

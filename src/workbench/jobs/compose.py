@@ -89,7 +89,7 @@ class Composer:
             if text in choices:
                 applied += [override] if text in chosen.applied else []
                 continue
-            key, value = override.key_or_group, hydra_adapter.value_of(override)
+            key, value = override.key_or_group, override.value()
             given = [".".join(map(str, path)) for path, _ in leaves(value, (key,), lists=False)]
             new = [name for name in given if is_absent(name, chosen.unresolved)]
             if override.is_delete():
@@ -150,7 +150,7 @@ def _set(config: DictConfig, override: Any) -> str | None:
     """Set a value in a config; return what is wrong if it does not fit there."""
     if override.is_sweep_override():
         return several_values(override)
-    key, value = override.key_or_group, hydra_adapter.value_of(override)
+    key, value = override.key_or_group, override.value()
     try:
         hydra_adapter.set_value(config, override)
     except (HydraException, OmegaConfBaseException) as error:

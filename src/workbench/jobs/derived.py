@@ -75,7 +75,7 @@ class JobTemplate:
             return None
         unresolved, config = self.unresolved, self.launch.config
         for _, new in changed:
-            value = hydra_adapter.value_of(new)
+            value = new.value()
             unresolved = _replaced_at(unresolved, tuple(new.key_or_group.split(".")), value)
             for path in paths[new.key_or_group]:
                 config = _replaced_at(config, path, value)
@@ -110,7 +110,7 @@ def _differ_in_value(unresolved: Config, old: Any, new: Any) -> bool:
     """Whether two overrides give one setting plain values of the same type."""
     if old.get_key_element() != new.get_key_element() or old.type != new.type or old.is_delete():
         return False
-    before, after = hydra_adapter.value_of(old), hydra_adapter.value_of(new)
+    before, after = old.value(), new.value()
     node: Any = unresolved
     for name in old.key_or_group.split("."):
         if not isinstance(node, dict) or name not in node:

@@ -71,7 +71,7 @@ class ConfigFiles:
         key = override.key_or_group
         if key == SEARCHPATH:
             return True
-        value = None if override.is_sweep_override() else hydra_adapter.value_of(override)
+        value = None if override.is_sweep_override() else override.value()
         return (
             not isinstance(value, dict) and "." not in key and bool(self.options(key, searchpath))
         )
@@ -115,7 +115,7 @@ class ConfigFiles:
             return several_values(override)
         if group == SEARCHPATH or override.is_delete():
             return None
-        value, options = hydra_adapter.value_of(override), self.options(group, searchpath)
+        value, options = override.value(), self.options(group, searchpath)
         if not isinstance(value, str | list):
             return f"should be one of {', '.join(options)}"
         for name in [value] if isinstance(value, str) else map(str, value):
@@ -166,7 +166,7 @@ class ConfigFiles:
             return f"no file chooses a {group}; write +{choice} to add one"
         if isinstance(error, RecursionError) or override.is_force_add():
             return compose_message(error)
-        name = f"{group}/{hydra_adapter.value_of(override)}"
+        name = f"{group}/{override.value()}"
         raise ConfigError(self._message_about_files(error, searchpath, name, choice)) from error
 
     def _message_about_files(

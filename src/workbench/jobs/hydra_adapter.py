@@ -20,7 +20,6 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Transformer, ValueType
-from hydra.core.plugins import Plugins
 from hydra.core.utils import configure_log
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
@@ -66,16 +65,6 @@ def parse_override(text: str) -> Override:
 def is_listed(override: Override) -> bool:
     """Whether an override is written `a,b`, which the user may mean as a list or as a text."""
     return override.value_type == ValueType.SIMPLE_CHOICE_SWEEP
-
-
-def is_of_hydra(override: Override) -> bool:
-    """Whether an override is for Hydra's own settings, not for the job."""
-    return override.is_hydra_override()
-
-
-def value_of(override: Override) -> Any:
-    """The value of an override, as a plain value."""
-    return override.value()
 
 
 def strings_of(override: Override) -> Iterator[str]:
@@ -183,16 +172,10 @@ def is_closed(config: DictConfig, key: str) -> bool:
 
 
 def record_overrides(config: DictConfig, overrides: Iterable[Override], number: int | None) -> None:
-    """Record the overrides of a job in its composed config, as Hydra does.
-
-    Args:
-        config: composed, with all values set.
-        overrides: all overrides of the job.
-        number: the job's number in its sweep; None for a single job.
-    """
+    """Record the overrides of a job, and its number if it is one of a sweep, as Hydra does."""
     hydra = config.hydra
-    own = [override for override in overrides if is_of_hydra(override)]
-    task = [override for override in overrides if not is_of_hydra(override)]
+    own = [override for override in overrides if override.is_hydra_override()]
+    task = [override for override in overrides if not override.is_hydra_override()]
     parts = hydra.job.config.override_dirname
     with flag_override(hydra, ["struct", "readonly"], False):
         hydra.overrides.hydra = [override.input_line for override in own]
@@ -227,15 +210,6 @@ def source_exists(source: str) -> bool:
         return False
 
 
-def launcher_of(
-    config: DictConfig, context: HydraContext, task: Callable[[DictConfig], Any]
-) -> Launcher:
-    """The launcher that the settings of a sweep choose, set up to launch `task`."""
-    return Plugins.instance().instantiate_launcher(
-        config=config, hydra_context=context, task_function=task
-    )
-
-
 def is_serial(launcher: Launcher) -> bool:
     """Whether a launcher runs its jobs one after the other."""
     kind = type(launcher)  # compared by name: Hydra imports its plugins a second time
@@ -263,7 +237,7 @@ def compose_by(compose: Callable[[Sequence[str]], DictConfig], launcher: Any) ->
 
     Args:
         compose: overrides of a job → its config, with Hydra's own settings.
-        launcher: one for which `is_serial` holds.
+        launcher: a serial one.
     """
     loader: Any = _SweepLoader(compose)
     launcher.hydra_context = HydraContext(loader, launcher.hydra_context.callbacks)
@@ -316,12 +290,7 @@ def start(
 
 
 def unresolved(config: DictConfig, *, hydra: bool = True) -> Any:
-    """A composed config as plain values, with its interpolations.
-
-    Args:
-        config: composed.
-        hydra: whether to include Hydra's own settings.
-    """
+    """A composed config as plain values, with its interpolations, and with Hydra's own settings."""
     if hydra:
         return OmegaConf.to_container(config)
     nodes: dict[str, Any] = {str(k): config._get_node(k) for k in config if k != "hydra"}
@@ -342,15 +311,6 @@ def resolved(config: DictConfig) -> dict[str, Any]:
         key: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
         for key, value in values.items()
     }
-
-
-def sweeper_of(hydra: Any) -> Any:
-    """The settings of the sweeper, resolved, as plain values.
-
-    Raises:
-        OmegaConfBaseException: if an interpolation cannot be resolved.
-    """
-    return OmegaConf.to_container(hydra.sweeper, resolve=True)
 
 
 def _loader() -> Any:

@@ -87,7 +87,8 @@ def _job_of_sweep(config: dict[str, Any], overrides: list[str], hydra: Any) -> L
     check_folder(setting, folder)
     trial = None
     if hydra.sweeper.get("_target_") == SEARCHER:
-        trial = Trial(hydra_adapter.sweeper_of(hydra), hydra.job.num)
+        search: Any = OmegaConf.to_container(hydra.sweeper, resolve=True)
+        trial = Trial(search, hydra.job.num)
     if "/" in subdir or subdir == "..":
         raise ConfigError(f"hydra.sweep.subdir={subdir}: the name of a run's folder has no /")
     is_named = subdir != AUTOMATIC

@@ -16,7 +16,6 @@ from musigma.models import MLP, Autoencoder, Conv
 from musigma.objectives.likelihoods import Bernoulli, Gaussian, Laplace
 from workbench.errors import ConfigError, RunError
 from workbench.jobs.command_line import read_command_line
-from workbench.jobs.resolvers import register_resolvers
 
 pytestmark = [
     pytest.mark.slow,
@@ -112,6 +111,5 @@ def test_without_its_packages_the_extra_is_named(tmp_path, monkeypatch):
         "format=onnx needs the extra onnx (not installed: onnxruntime): pip install -e '.[onnx]'"
     )
     assert not (tmp_path / "export").exists()
-    register_resolvers()
     with pytest.raises(ConfigError, match="format='tensorrt': should be 'torch' or 'onnx'"):
         read_command_line("export", ["format=tensorrt"])

@@ -7,15 +7,9 @@ from faults import faults_of
 from musigma.paths import CONFIGS
 from script_server import python
 from workbench.jobs.command_line import read_command_line
-from workbench.jobs.resolvers import register_resolvers
 
 SEARCH = pytest.param(["hydra/sweeper=search"], marks=needs("optuna"))
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
-
-
-@pytest.fixture(autouse=True)
-def _resolvers():
-    register_resolvers()
 
 
 @pytest.mark.slow

@@ -7,15 +7,9 @@ import pytest
 from faults import faults_of
 from workbench.jobs.command_line import read_command_line
 from workbench.jobs.quoting import quote
-from workbench.jobs.resolvers import register_resolvers
 from workbench.training.launch import Launch
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def _resolvers():
-    register_resolvers()
 
 
 def _fault(*arguments, script="train"):

@@ -10,7 +10,6 @@ from musigma.paths import CONFIGS
 from workbench import project
 from workbench.errors import ConfigError
 from workbench.jobs.command_line import read_command_line
-from workbench.jobs.resolvers import register_resolvers
 
 SCRIPTS = ("train", "evaluate", "export", "predict", "report", "benchmark")
 
@@ -22,7 +21,6 @@ def configs(tmp_path, monkeypatch):
     (copy / "local").mkdir()
     here = dataclasses.replace(project.the_project(), root=tmp_path)
     monkeypatch.setattr(project, "_current", [here])
-    register_resolvers()
     return copy
 
 

@@ -8,7 +8,6 @@ import pytest
 from musigma.models.priors import StandardNormal
 from workbench.errors import ConfigError, DataError
 from workbench.jobs.command_line import read_command_line
-from workbench.jobs.resolvers import register_resolvers
 from workbench.runs.folder import RunFolder
 from workbench.training.machine import check_devices
 from workbench.training.run import run
@@ -20,7 +19,6 @@ EARLY = "+callbacks.stop._target_=lightning.pytorch.callbacks.EarlyStopping"
 
 
 def _fault(*arguments):
-    register_resolvers()
     with pytest.raises(ConfigError) as error:
         read_command_line("train", list(arguments))
     (line,) = str(error.value).splitlines()
@@ -92,7 +90,6 @@ def test_settings_that_do_not_fit_together_are_reported_in_one_line(arguments, f
 
 @pytest.mark.parametrize("monitor", ["val/elbo", "val/loss", "train/lr", "train/beta", "val/rate"])
 def test_reported_metrics_can_be_monitored(monitor):
-    register_resolvers()
     read_command_line("train", ["model=vae", EARLY, f"+callbacks.stop.monitor={monitor}"])
 
 
@@ -189,12 +186,10 @@ class Faulty(L.Callback):
 
 
 def test_arguments_without_annotations_can_be_set():
-    register_resolvers()
     read_command_line("train", ["logger.tensorboard.max_queue=20", "logger.tensorboard.comment=x"])
 
 
 def test_the_check_does_not_draw_all_samples_of_an_objective():
-    register_resolvers()
     read_command_line("train", ["model=vae", "model.objective.samples=1000000000"])
 
 

@@ -13,12 +13,6 @@ from workbench.jobs.command_line import read_command_line
 from workbench.jobs.launch import check_folder
 from workbench.jobs.options import Parser
 from workbench.jobs.quoting import quoted
-from workbench.jobs.resolvers import register_resolvers
-
-
-@pytest.fixture(autouse=True)
-def _resolvers():
-    register_resolvers()
 
 
 OBEYED = {

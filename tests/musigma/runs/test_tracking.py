@@ -8,7 +8,6 @@ from extras import needs
 from workbench.errors import ConfigError, RunError
 from workbench.jobs.command_line import read_command_line
 from workbench.jobs.quoting import quote
-from workbench.jobs.resolvers import register_resolvers
 from workbench.training.run import run
 
 pytestmark = [
@@ -26,7 +25,6 @@ def _offline(monkeypatch):
 def test_a_logger_without_its_package_is_an_error_that_names_the_extra(package, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == package else find(n))
-    register_resolvers()
     with pytest.raises(ConfigError) as error:
         read_command_line("train", [f"logger={package}"])
     assert str(error.value) == (
@@ -49,7 +47,6 @@ def test_a_resumed_run_continues_its_wandb_run_inside_its_folder(run_here, compo
 
 @needs("wandb")
 def test_a_misspelt_wandb_setting_is_refused_before_the_run_starts():
-    register_resolvers()
     with pytest.raises(ConfigError, match=r"logger.wandb.grup: .* did you mean group\?"):
         read_command_line("train", ["logger=wandb", "+logger.wandb.grup=mine"])
 

@@ -15,7 +15,6 @@ from workbench.jobs import hydra_adapter as adapter
 from workbench.jobs.command_line import read_command_line
 from workbench.jobs.launch import read_launch
 from workbench.jobs.options import Parser
-from workbench.jobs.resolvers import register_resolvers
 from workbench.jobs.search import distribution_of
 from workbench.meaning import Meaning
 from workbench.runs.curves import read_curves
@@ -36,8 +35,7 @@ MEDIAN = (
 
 
 @pytest.fixture(autouse=True)
-def _resolvers(_toy):
-    register_resolvers()
+def _new_studies():
     studies._storage.cache_clear()
 
 
@@ -354,7 +352,6 @@ def test_optuna_is_imported_only_for_a_search(tmp_path):
         code = (
             "import sys; sys.argv[1:] = []; import toy; from workbench import project;"
             "project.hand_over(toy.PROJECT);"
-            "from workbench.jobs.resolvers import register_resolvers; register_resolvers();"
             "from workbench.jobs.command_line import read_command_line;"
             f"read_command_line('train', ['-m', 'log_dir={tmp_path}', *{sweep.split()!r}]);"
             "print('optuna' in sys.modules)"

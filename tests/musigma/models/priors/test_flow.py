@@ -17,7 +17,6 @@ from priors import LearnedPrior, check_draws_follow_the_density, check_log_p, ch
 from traps import trap_tests
 from workbench.errors import ConfigError
 from workbench.jobs.command_line import read_command_line
-from workbench.jobs.resolvers import register_resolvers
 
 needs_zuko = needs("zuko")
 
@@ -122,7 +121,6 @@ def test_a_flow_prior_trained_on_a_ring_fits_better_than_a_gaussian(d):
 def test_without_the_extra_a_flow_prior_is_refused_before_training(monkeypatch):
     for name in ("zuko", "zuko.flows"):
         monkeypatch.setitem(sys.modules, name, None)
-    register_resolvers()
     with pytest.raises(ConfigError) as error:
         read_command_line("train", ["model=vae", "model/prior=flow"])
     (line,) = str(error.value).splitlines()
