@@ -17,7 +17,7 @@ from musigma.evaluation.conditions import LabelledImages, View
 from musigma.models import LatentVariableModel, Posterior
 from musigma.module import AutoencoderModule
 from musigma.seeding import FIXED_SEED, normal_noise
-from workbench.callbacks.summary_writers import summary_writers
+from workbench.loggers import summary_writers
 
 MOST_VALUES = 20_000_000
 """The largest number of values in a panel's images: 80 MB, of which there are several copies."""

@@ -16,7 +16,7 @@ from musigma.plots.images import pair_rows
 from musigma.plots.latent import latent_plots
 from musigma.plots.named import NamedPlot
 from musigma.plots.style import viewable
-from workbench.callbacks.summary_writers import summary_writers
+from workbench.loggers import summary_writers
 from workbench.ranges import Count, checked
 
 LARGEST_SPRITE = 2048

@@ -12,9 +12,9 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
-from workbench.callbacks.summary_writers import summary_writers
 from workbench.errors import ConfigError
 from workbench.loaders import has_batches
+from workbench.loggers import summary_writers
 from workbench.module import ReportingModule, reports_of
 from workbench.ranges import checked
 

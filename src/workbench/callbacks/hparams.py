@@ -6,7 +6,7 @@ import lightning as L
 from lightning.pytorch.loggers import MLFlowLogger, TensorBoardLogger
 from torch.utils.tensorboard.summary import hparams
 
-from workbench.callbacks.summary_writers import summary_writers
+from workbench.loggers import summary_writers
 
 
 class HParams(L.Callback):

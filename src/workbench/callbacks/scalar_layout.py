@@ -2,7 +2,7 @@
 
 import lightning as L
 
-from workbench.callbacks.summary_writers import summary_writers
+from workbench.loggers import summary_writers
 from workbench.module import ReportingModule, reports_of
 
 

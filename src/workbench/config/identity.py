@@ -27,23 +27,19 @@ CHANGES_NOTHING = (
 """Settings that do not change a run's metrics, as patterns of dotted names; projects add others."""
 
 ADDED_LATER = ("init_from", "init_from_parts", "freeze", "monitor")
-"""Settings that older versions did not have; where they are null, the identity is as it was."""
+"""Settings that older versions did not have, and that change nothing where they are null."""
 
 
 def identity(config: Mapping[str, Any]) -> str:
     """A hash of the settings that may change a run's metrics: 8 hexadecimal digits."""
-    settings = {
-        name: value
-        for name, value in explicit_settings(config).items()
-        if changes_metrics(name) and not (value is None and name in ADDED_LATER)
-    }
+    settings = {n: value for n, value in explicit_settings(config).items() if changes_metrics(n)}
     text = json.dumps(settings, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def explicit_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by dotted name, without those at the value that older configs imply."""
-    former = the_project().former_values
+    former = {**dict.fromkeys(ADDED_LATER), **the_project().former_values}
     return {
         name: value
         for name, value in flatten(config).items()

@@ -7,9 +7,7 @@ from typing import Any
 import lightning as L
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.accelerators import AcceleratorRegistry
-from lightning.pytorch.strategies import (
-    StrategyRegistry,
-)
+from lightning.pytorch.strategies import StrategyRegistry
 
 from workbench.config.blame import blaming
 from workbench.config.instantiate import instantiate
@@ -48,13 +46,7 @@ def check_precision(precision: str | int | None, device: str) -> None:
 
 def problems_of_trainer(trainer: Mapping[str, Any]) -> Iterator[Problem]:
     """All wrong settings that do not depend on the machine, which may be a cluster's."""
-    accelerator = trainer.get("accelerator", "auto")
-    found = [
-        *problems_of(lambda: check_accelerator(accelerator)),
-        *problems_of(lambda: check_strategy(trainer.get("strategy"))),
-        *problems_of(lambda: check_precision(trainer.get("precision"), accelerator)),
-        *problems_of(lambda: check_profiler(trainer.get("profiler"))),
-    ]
+    found = [*_wrong_for_all_machines(trainer)]
     yield from found
     known = {*MACHINE_SETTINGS, *ON_CPU, *(problem.place.split(".")[1] for problem in found)}
     settings = {k: v for k, v in trainer.items() if k not in known}
@@ -63,6 +55,27 @@ def problems_of_trainer(trainer: Mapping[str, Any]) -> Iterator[Problem]:
         yield from refused
         if not refused:
             _accepted.add(key)
+
+
+def _wrong_for_all_machines(trainer: Mapping[str, Any]) -> Iterator[Problem]:
+    """The problems of settings that are not tried here, as they depend on the machine too."""
+    accelerator, strategy = trainer.get("accelerator", "auto"), trainer.get("strategy")
+    kinds = ["auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators())]
+    if isinstance(accelerator, str) and accelerator not in kinds:
+        yield Problem("trainer.accelerator", f"={accelerator}: there are {', '.join(kinds)}")
+    if isinstance(strategy, str):
+        if strategy not in ("auto", *StrategyRegistry.available_strategies()):
+            yield Problem("trainer.strategy", f"={strategy}: there is no such strategy; use ddp")
+        elif strategy.endswith(("_spawn", "_fork", "_notebook")):
+            what = f": the processes of {strategy} do not return their metrics; use ddp"
+            yield Problem("trainer.strategy", what)
+    yield from problems_of(lambda: check_precision(trainer.get("precision"), accelerator))
+    profiler = trainer.get("profiler")
+    name = profiler["_target_"] if isinstance(profiler, dict) else profiler
+    # The XLA profiler would print a traceback when it is deleted half constructed.
+    if "xla" in str(name).lower() and not importlib.util.find_spec("torch_xla"):
+        what = f": {name} needs torch_xla, which is not installed"
+        yield Problem("trainer.profiler", what)
 
 
 def _refused(settings: Mapping[str, Any]) -> Iterator[Problem]:
@@ -86,42 +99,3 @@ def _refusal(settings: Mapping[str, Any]) -> Iterator[Problem]:
             instantiate(given, L.Trainer, "trainer", plugins=plugins, **WITHOUT_FILES)
 
     return problems_of(make)
-
-
-def check_accelerator(accelerator: Any) -> None:
-    """Check that a kind of device exists.
-
-    Raises:
-        ConfigError: for an unknown one.
-    """
-    known = ["auto", "gpu", *sorted(AcceleratorRegistry.available_accelerators())]
-    if isinstance(accelerator, str) and accelerator not in known:
-        raise ConfigError(f"trainer.accelerator={accelerator}: there are {', '.join(known)}")
-
-
-def check_strategy(strategy: Any) -> None:
-    """Check that a strategy exists and that its processes run the script, as those of `ddp` do.
-
-    Raises:
-        ConfigError: for an unknown strategy, and for one whose processes return no metrics.
-    """
-    known = ["auto", *StrategyRegistry.available_strategies()]
-    if isinstance(strategy, str) and strategy not in known:
-        raise ConfigError(f"trainer.strategy={strategy}: there is no such strategy; use ddp")
-    if isinstance(strategy, str) and strategy.endswith(("_spawn", "_fork", "_notebook")):
-        raise ConfigError(
-            f"trainer.strategy: the processes of {strategy} do not return their metrics; use ddp"
-        )
-
-
-def check_profiler(profiler: Any) -> None:
-    """Check that the package that a profiler needs is installed.
-
-    The XLA profiler would print a traceback when it is deleted half constructed.
-
-    Raises:
-        ConfigError: if it is not.
-    """
-    name = profiler["_target_"] if isinstance(profiler, dict) else profiler
-    if "xla" in str(name).lower() and not importlib.util.find_spec("torch_xla"):
-        raise ConfigError(f"trainer.profiler: {name} needs torch_xla, which is not installed")

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from workbench.config.naming import name_of_job
 from workbench.config.nested import KeyPath, leaves
-from workbench.jobs import hydra_adapter
 from workbench.project import Config
 from workbench.training.launch import Launch
 

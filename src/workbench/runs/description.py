@@ -8,7 +8,6 @@ from workbench.project import the_project
 from workbench.runs.curves import Curves, read_curves
 from workbench.runs.files import NEXT_ENVIRONMENT
 from workbench.runs.folder import RunFolder
-from workbench.runs.status import status_of
 from workbench.runs.weights import WEIGHTS, is_best_by_metric, load_checkpoint
 
 EXPORT = "export"
@@ -22,7 +21,7 @@ class RunDescription(NamedTuple):
 
     Args:
         checkpoint: `best` or `last`, or `export` of an exported run.
-        status: that of `status_of`, or `export`.
+        status: that of `RunFolder.status`, or `export`.
         epoch: the checkpoint's epoch, counted from 1; None if unknown.
         step: the optimizer steps at the checkpoint; None if unknown.
         facts: facts about the run, by label.
@@ -75,7 +74,7 @@ def describe_run(folder: RunFolder, config: Mapping[str, Any], checkpoint: str) 
     if (folder.path / WEIGHTS).exists():
         checkpoint = status = EXPORT
     else:
-        status = status_of(folder, metrics) if is_known else "unknown"
+        status = folder.status(metrics) if is_known else "unknown"
         epoch, step, is_best = _progress(folder, checkpoint)
     if status not in ("completed", EXPORT, "unknown"):
         error = f": {metrics['error']}" if metrics.get("error") else ""

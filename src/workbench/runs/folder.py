@@ -4,8 +4,10 @@ import itertools
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -15,7 +17,7 @@ from workbench.runs.checkpoints import RunCheckpoints
 from workbench.runs.contents import check_inside, check_own
 
 CLAIM_TIMEOUT = 0.5
-"""The seconds that a claim waits by default, because `status_of` takes the lock for a moment."""
+"""The seconds that a claim waits by default, because `status` takes the lock for a moment."""
 
 
 class ClaimedError(RunError):
@@ -143,13 +145,34 @@ class RunFolder(RunCheckpoints):
             self.path.rmdir()
         self.release()
 
-    def is_claimed(self) -> bool:
-        """True if a process has claimed the folder."""
+    def status(self, metrics: Mapping[str, Any]) -> str:
+        """The run's status: `completed`, `pruned`, `failed`, `interrupted`, `running` or `killed`.
+
+        A run is `killed` if its process ended without recording how.
+
+        Args:
+            metrics: the entries of `metrics.json`.
+        """
+        status = str(metrics.get("status") or "running")
+        return "killed" if status == "running" and not self._is_claimed() else status
+
+    def _is_claimed(self) -> bool:
+        """True if a process has claimed the folder; nothing is written, except on Windows."""
+        lock = self.path / ".lock"
         try:
-            self.claim()
-        except RunError:
+            if sys.platform == "win32":
+                if lock.exists():
+                    self.claim()
+                    self.release()
+                return False
+            import fcntl
+
+            with lock.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (BlockingIOError, RunError):
             return True
-        self.release()
+        except OSError:
+            return False
         return False
 
     def was_begun(self) -> bool:

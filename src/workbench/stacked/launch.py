@@ -16,7 +16,8 @@ from workbench.errors import one_line
 from workbench.runs.folder import RunFolder
 from workbench.stacked.member import Member
 from workbench.stacked.training import train
-from workbench.sweeps.job import job_path, mark_running, run_job, take_one_gpu
+from workbench.sweeps.gpus import take_one_gpu
+from workbench.sweeps.job import job_path, mark_running, run_job
 from workbench.training.launch import Launch
 from workbench.training.rehearsal import LOCAL
 
@@ -43,7 +44,7 @@ def run_jobs(jobs: Sequence[Launch], at_once: int) -> None:
         at_once: the most runs in a stack.
     """
     set_up_logging()
-    take_one_gpu(jobs[0])
+    take_one_gpu(jobs[0].config)
     with interruptible():
         for group in _groups(jobs):
             for start in range(0, len(group), at_once):

@@ -14,7 +14,6 @@ from workbench.project import the_project
 from workbench.runs.contents import check_inside
 from workbench.runs.files import UNKNOWN
 from workbench.runs.folder import RunFolder
-from workbench.runs.status import status_of
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class SweepRun:
 
     Args:
         path: the run folder.
-        status: the result of `status_of`, or `damaged` if the folder cannot be read.
+        status: the result of `RunFolder.status`, or `damaged` if the folder cannot be read.
         error: why the run failed, in one line.
         traceback: the traceback of that error.
         settings: the settings by which runs are compared, by dotted name.
@@ -115,7 +114,7 @@ def _read_whole(folder: RunFolder, traceback: str) -> SweepRun:
         metrics |= derived
     return SweepRun(
         folder.path,
-        status_of(folder, record),
+        folder.status(record),
         str(record.get("error", "")),
         traceback,
         settings,

@@ -8,18 +8,21 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
+from workbench.project import Config
 
-def take_gpu(locks: Path) -> None:
-    """Restrict this process to one GPU, the least used by other processes.
 
-    Has no effect if there is at most one GPU, or once this process has used CUDA.
+def take_one_gpu(config: Config) -> None:
+    """Restrict this process to the least used GPU, if the job trains on one of several.
 
-    Args:
-        locks: the folder of the lock files that show which GPUs are in use.
+    It has no effect once this process has used CUDA.
     """
+    trainer = config["trainer"]
+    if trainer.get("devices") != 1 or trainer.get("accelerator") == "cpu":
+        return
     if (gpus := torch.cuda.device_count()) > 1:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         names = visible.split(",") if visible else map(str, range(gpus))
+        locks = Path(config["log_dir"]) / ".gpus"
         os.environ["CUDA_VISIBLE_DEVICES"], _ = lock_gpu(tuple(names), locks)
 
 

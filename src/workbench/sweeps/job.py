@@ -12,7 +12,7 @@ from workbench.errors import RunError, described
 from workbench.meaning import Meaning, read_meanings
 from workbench.runs.contents import check_own
 from workbench.runs.folder import ClaimedError, RunFolder
-from workbench.sweeps.gpus import take_gpu
+from workbench.sweeps.gpus import take_one_gpu
 from workbench.training.init_from import with_weights_file
 from workbench.training.launch import Launch
 from workbench.training.run import optimized_value, run
@@ -31,7 +31,7 @@ def run_job(launch: Launch) -> float | None:
         RunError: if the run folder cannot be written.
     """
     set_up_logging()
-    take_one_gpu(launch)
+    take_one_gpu(launch.config)
     launch = with_weights_file(launch)
     trial = _running_trial(launch)
     folder = RunFolder.at(job_path(launch))
@@ -45,13 +45,6 @@ def run_job(launch: Launch) -> float | None:
         known = folder.read_metrics()
         trial.tell(known.get("status"), value, _meaning(launch, known))
     return value
-
-
-def take_one_gpu(launch: Launch) -> None:
-    """Restrict this process to one GPU if the job trains on one device."""
-    trainer = launch.config["trainer"]
-    if trainer.get("devices") == 1 and trainer.get("accelerator") != "cpu":
-        take_gpu(Path(launch.config["log_dir"]) / ".gpus")
 
 
 def mark_running(folder: RunFolder, launch: Launch, trial: int | None = None) -> None:

@@ -127,15 +127,7 @@ def best_groups(compared: Comparison) -> dict[str, set[int]]:
     If a metric has several scales, only the deciding metric has best groups.
     """
     return {
-        name: _best(
-            compared,
-            name,
-            [
-                (n, group.scale(name), group.means[name])
-                for n, group in enumerate(compared.groups)
-                if group.has(name)
-            ],
-        )
+        name: _best(compared, name, [(g.scale(name), g.means.get(name)) for g in compared.groups])
         for name in compared.metrics
     }
 
@@ -144,27 +136,22 @@ def best_runs(compared: Comparison) -> dict[str, set[int]]:
     """For each metric the indices of the runs with the best value on their scale."""
     runs = compared.runs()
     return {
-        name: _best(
-            compared,
-            name,
-            [
-                (n, scale_of(run, name), run.metrics[name])
-                for n, run in enumerate(runs)
-                if not math.isnan(run.metrics.get(name, math.nan))
-            ],
-        )
+        name: _best(compared, name, [(scale_of(run, name), run.metrics.get(name)) for run in runs])
         for name in compared.metrics
     }
 
 
-def _best(compared: Comparison, name: str, values: Sequence[tuple[int, Scale, float]]) -> set[int]:
-    """The index of the best value on each scale, from (index, scale, value); none if all tie."""
+def _best(
+    compared: Comparison, name: str, values: Sequence[tuple[Scale, float | None]]
+) -> set[int]:
+    """The index of the best value on each scale, from scales and values; none if all tie."""
     better = compared.meaning(name).better
     if better == "neither" or (name != compared.metric and compared.mixed(name)):
         return set()
     by_scale: dict[Scale, list[tuple[float, int]]] = {}
-    for n, scale, value in values:
-        by_scale.setdefault(scale, []).append((-value if better == "higher" else value, n))
+    for n, (scale, value) in enumerate(values):
+        if value is not None and not math.isnan(value):
+            by_scale.setdefault(scale, []).append((-value if better == "higher" else value, n))
     return {min(pairs)[1] for pairs in by_scale.values() if min(pairs)[0] < max(pairs)[0]}
 
 

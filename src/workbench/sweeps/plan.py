@@ -8,7 +8,6 @@ from pathlib import Path
 from workbench.console import display_path
 from workbench.project import the_project
 from workbench.runs.folder import RunFolder
-from workbench.runs.status import status_of
 from workbench.sweeps.job import job_path
 from workbench.text import counted, show_table
 from workbench.training.launch import Launch
@@ -39,7 +38,7 @@ def state_of(job: Launch) -> str:
     if not path.exists():
         return "new"
     folder = RunFolder(path)
-    status = status_of(folder, folder.read_metrics())
+    status = folder.status(folder.read_metrics())
     states = {"completed": "done", "failed": "to be retried", "running": "running"}
     return states.get(status, "to be resumed")
 

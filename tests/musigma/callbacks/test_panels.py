@@ -28,8 +28,8 @@ from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO
 from musigma.objectives.likelihoods import Laplace
 from resuming import stop_at
-from workbench.callbacks.summary_writers import summary_writers
 from workbench.jobs.quoting import quote
+from workbench.loggers import summary_writers
 from workbench.runs.weights import load_checkpoint
 from workbench.training.run import run
 

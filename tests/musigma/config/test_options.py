@@ -14,7 +14,6 @@ from workbench.jobs.launch import check_folder
 from workbench.jobs.options import Parser
 from workbench.jobs.quoting import quoted
 
-
 OBEYED = {
     "--cfg": ["--cfg=job"],
     "--config-dir": ["--config-dir=/"],

@@ -31,7 +31,7 @@ def test_a_claim_waits_for_a_process_that_only_reads_the_status(tmp_path):
     lock = folder.path / ".lock"
     lock.touch()
     fcntl = pytest.importorskip("fcntl")
-    with lock.open() as file:  # as `status_of` does
+    with lock.open() as file:  # as `RunFolder.status` does
         fcntl.flock(file, fcntl.LOCK_SH)
         threading.Timer(0.1, file.close).start()
         folder.claim()

@@ -8,7 +8,6 @@ import pytest
 from workbench.errors import RunError
 from workbench.runs.folder import RunFolder
 from workbench.runs.output import check_writable, output_folder, written_together
-from workbench.runs.status import status_of
 
 
 def _files(folder):
@@ -92,7 +91,7 @@ def test_two_writers_of_the_same_files_do_not_mix_them(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="locks of another kind")
 def test_the_status_of_a_run_is_read_without_writing_to_its_folder(tmp_path):
     folder = RunFolder.create(tmp_path, "run")
-    assert status_of(folder, {"status": "running"}) == "killed"
+    assert folder.status({"status": "running"}) == "killed"
     assert not (folder.path / ".lock").exists()
     code = (
         "import sys; from pathlib import Path; from workbench.runs.folder import RunFolder\n"
@@ -107,12 +106,12 @@ def test_the_status_of_a_run_is_read_without_writing_to_its_folder(tmp_path):
     ) as process:
         assert process.stdout.readline() == "claimed\n"
         time = (folder.path / ".lock").stat().st_mtime_ns
-        assert status_of(folder, {"status": "running"}) == "running"
-        assert status_of(folder, {}) == "running"
-        assert status_of(folder, {"status": "failed"}) == "failed"
+        assert folder.status({"status": "running"}) == "running"
+        assert folder.status({}) == "running"
+        assert folder.status({"status": "failed"}) == "failed"
         assert (folder.path / ".lock").stat().st_mtime_ns == time
         process.stdin.close()
-    assert status_of(folder, {"status": "running"}) == "killed"
+    assert folder.status({"status": "running"}) == "killed"
 
 
 def test_an_output_folder_with_a_too_long_name_is_refused(tmp_path):

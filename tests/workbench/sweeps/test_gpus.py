@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from script_server import Started
-from workbench.sweeps.gpus import lock_gpu, take_gpu
+from workbench.sweeps.gpus import lock_gpu, take_one_gpu
 
 HOLD = """
 import sys, time
@@ -50,7 +50,7 @@ def test_processes_share_gpus_evenly_and_free_them_when_killed(holder, tmp_path)
 def test_a_process_sees_only_its_own_gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,GPU-abc")
-    take_gpu(tmp_path)
+    take_one_gpu({"trainer": {"devices": 1}, "log_dir": str(tmp_path)})
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "4"
 
 
@@ -58,5 +58,5 @@ def test_a_process_sees_only_its_own_gpu(monkeypatch, tmp_path):
 def test_with_fewer_than_two_gpus_nothing_is_set(monkeypatch, tmp_path, count):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    take_gpu(tmp_path)
+    take_one_gpu({"trainer": {"devices": 1}, "log_dir": str(tmp_path)})
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
