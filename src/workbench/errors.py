@@ -73,6 +73,12 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, with the type of the error unless it is a sentence."""
+    text = next(filter(None, map(str.strip, str(error).splitlines())), "")
+    return text if " " in text else f"{type(error).__name__} {text}".strip()
+
+
 def described(error: BaseException) -> str:
     """The type and the message of an error, in one line."""
     return f"{type(error).__name__}: {one_line(error)}"

@@ -167,14 +167,7 @@ def connected_processes() -> Processes:
 
 
 def check_same_settings(settings: Sequence[Mapping[str, Any]]) -> None:
-    """Check that the processes of a run were given the same settings.
-
-    Args:
-        settings: those of each process, by dotted name.
-
-    Raises:
-        ConfigError: if they differ.
-    """
+    """Raise a ConfigError if the settings of the processes of a run, one entry each, differ."""
     first = settings[0]
     for rank, other in enumerate(settings):
         differing = [n for n in {**first, **other} if first.get(n) != other.get(n)]

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.trainer.states import TrainerFn
 
 from workbench.reports import Reports
 from workbench.seeding import derive_seed, seed_everything, seed_noise
@@ -74,7 +73,7 @@ class SeededDraws:
     def on_load_checkpoint(self, *args: Any) -> None:
         """Note the first epoch that is trained."""
         super().on_load_checkpoint(*args)  # type: ignore[misc]
-        if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
+        if self.is_fitting():  # type: ignore[attr-defined]
             fit_loop = args[-1]["loops"]["fit_loop"]
             epochs = fit_loop["epoch_progress"]["current"]
             self._first_epoch = next_epoch(fit_loop)

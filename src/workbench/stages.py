@@ -4,6 +4,7 @@ import re
 from typing import Literal
 
 import lightning as L
+from lightning.pytorch.trainer.states import RunningStage
 
 Stage = Literal["train", "val", "test"]
 
@@ -14,6 +15,13 @@ PREFIXES: dict[Stage, str] = {
 }
 """Prefixes that modules give to the names of metrics of each stage, as patterns."""
 
+STAGES: dict[RunningStage | None, Stage] = {
+    RunningStage.TRAINING: "train",
+    RunningStage.SANITY_CHECKING: "val",
+    RunningStage.VALIDATING: "val",
+    RunningStage.TESTING: "test",
+}
+
 
 def without_stage(name: str, stage: Stage) -> str:
     """The name of a metric without its stage: `val_loss`, `val/loss` and `loss` are `loss`."""
@@ -22,11 +30,4 @@ def without_stage(name: str, stage: Stage) -> str:
 
 def stage_of(trainer: L.Trainer | None) -> Stage | None:
     """What a trainer does now; None if it does something else."""
-    if trainer is None:
-        return None
-    stages: dict[Stage, bool] = {
-        "train": trainer.training,
-        "val": trainer.validating or trainer.sanity_checking,
-        "test": trainer.testing,
-    }
-    return next((stage for stage, is_now in stages.items() if is_now), None)
+    return STAGES.get(trainer.state.stage) if trainer is not None else None

@@ -57,14 +57,7 @@ class CheckedSweeper(Sweeper):
         task_function: Callable[[DictConfig], Any],
         config: DictConfig,
     ) -> None:
-        """Make the launcher.
-
-        Args:
-            hydra_context: with which the launcher composes its jobs.
-            task_function: runs one job. Its attribute `command`, if it has one, is the checked
-                command line.
-            config: of the sweep.
-        """
+        """Make the launcher; the attribute `command` of the task is the checked command line."""
         self.config = config
         # Removed, as a launcher may pickle the function for other processes.
         self.command = vars(task_function).pop("command", None)
@@ -75,9 +68,6 @@ class CheckedSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> int:
         """Check all jobs, if they are not checked yet, and launch those that are not done.
 
-        Args:
-            arguments: the overrides of the sweep, without Hydra's own.
-
         Returns:
             The number of jobs that failed.
         """
@@ -86,11 +76,7 @@ class CheckedSweeper(Sweeper):
         return launch_all(self.checked(arguments), self.launcher, self.max_batch_size)
 
     def checked(self, arguments: list[str]) -> Any:
-        """The checked command line; it is checked now if `script` has not done so.
-
-        Args:
-            arguments: the overrides of the sweep, without Hydra's own.
-        """
+        """The checked command line; it is checked now if `script` has not done so."""
         if self.command is None:  # the script is not made by workbench.script
             from workbench.jobs.command_line import read_command_line
 

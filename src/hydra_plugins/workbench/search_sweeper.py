@@ -47,9 +47,6 @@ class SearchSweeper(CheckedSweeper):
     def sweep(self, arguments: list[str]) -> int:
         """Check examples of the trials, if they are not checked yet, and launch the search.
 
-        Args:
-            arguments: the overrides of the sweep, without Hydra's own.
-
         Returns:
             The number of trials that failed.
         """

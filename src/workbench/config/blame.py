@@ -9,7 +9,7 @@ from types import FrameType
 
 import torch
 
-from workbench.errors import ConfigError, UserError, is_of_library
+from workbench.errors import ConfigError, UserError, first_line, is_of_library
 from workbench.project import the_project
 
 
@@ -41,7 +41,7 @@ def blaming(
         if not only_if() or (is_own and not _is_out_of_memory(error)):
             raise
         places = filter(None, map(place_of, reversed(frames)))
-        raise ConfigError(f"{next(places, place)}: {summary(error)}") from error
+        raise ConfigError(f"{next(places, place)}: {first_line(error)}") from error
 
 
 def project_folders() -> tuple[str, ...]:
@@ -49,12 +49,6 @@ def project_folders() -> tuple[str, ...]:
     packages = (__name__.partition(".")[0], the_project().package)
     files = [getattr(sys.modules.get(package), "__file__", None) for package in packages]
     return tuple(str(Path(file).resolve().parent) for file in files if file)
-
-
-def summary(error: Exception) -> str:
-    """The first line of an exception, with its type unless the line is a sentence."""
-    text = next(filter(None, map(str.strip, str(error).splitlines())), "")
-    return text if " " in text else f"{type(error).__name__} {text}".strip()
 
 
 def _is_of_own_code(files: list[str]) -> bool:

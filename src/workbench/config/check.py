@@ -19,15 +19,7 @@ from workbench.project import the_project
 
 
 def check_config(config: Mapping[str, Any], settings: type | None = None) -> None:
-    """Check names, required entries, types and ranges in a resolved config.
-
-    Args:
-        config: plain values, resolved.
-        settings: a TypedDict with the type of each entry; by default that of train.yaml.
-
-    Raises:
-        ConfigError: lists everything that is wrong, each with the setting.
-    """
+    """Raise a ConfigError that lists the problems of `find_problems`."""
     raise_all(find_problems(config, settings))
 
 

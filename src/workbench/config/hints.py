@@ -14,7 +14,7 @@ def members(hint: Any) -> list[Any]:
         return members(typing.get_args(hint)[0])
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return [member for part in typing.get_args(hint) for member in members(part)]
-    return [Any if hint is inspect.Parameter.empty else hint]
+    return [hint]
 
 
 def classes_in(hint: Any) -> list[type]:

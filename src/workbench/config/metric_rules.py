@@ -14,15 +14,12 @@ from workbench.project import Config
 def check_monitors(
     config: Config, callbacks: Mapping[str, L.Callback], known: Collection[str]
 ) -> None:
-    """Check the names of the metrics that callbacks and the scheduler monitor.
+    """Raise a ConfigError if callbacks or the scheduler monitor a metric that no run reports.
 
     Args:
         config: resolved.
         callbacks: by their places in the config.
         known: the names of the metrics that a run reports while it trains.
-
-    Raises:
-        ConfigError: if there is no such metric.
     """
     for place, metric in _monitors(config, callbacks):
         # The best checkpoint is chosen after a validation, before the epoch has train/ metrics.
@@ -33,14 +30,11 @@ def check_monitors(
 
 
 def check_unvalidated(config: Config, monitor: str) -> None:
-    """Check that nothing monitors a metric of the validation in a run that has none.
+    """Raise a ConfigError if anything monitors a metric of the validation in a run without one.
 
     Args:
         config: resolved.
         monitor: the metric that the module monitors, without its stage.
-
-    Raises:
-        ConfigError: names the setting that does.
     """
     monitors = dict(_monitors(config, build_callbacks(config), f"val/{monitor}"))
     monitors["optimized_metric"] = str(config.get("optimized_metric"))
@@ -55,12 +49,9 @@ def check_unvalidated(config: Config, monitor: str) -> None:
 def _monitors(
     config: Config, callbacks: Mapping[str, L.Callback], default: str | None = None
 ) -> Iterator[tuple[str, str]]:
-    """The metrics that callbacks and the scheduler monitor, by the place of the setting.
+    """The places of the settings by which callbacks and the scheduler monitor, and the metrics.
 
-    Args:
-        config: resolved.
-        callbacks: by their places in the config.
-        default: the metric of a scheduler that names none; None to leave it out.
+    A scheduler that names none monitors `default`, or is left out.
     """
     for place, callback in callbacks.items():
         if isinstance(metric := getattr(callback, "monitor", None), str):
@@ -71,14 +62,11 @@ def _monitors(
 
 
 def check_optimized(config: Config, measured: Collection[str]) -> None:
-    """Check the name of the metric that a search optimizes.
+    """Raise a ConfigError if a search optimizes a metric that its runs do not measure.
 
     Args:
         config: resolved.
         measured: the names of the metrics of a run, including those of its test.
-
-    Raises:
-        ConfigError: if there is no such metric, or it is one of test/ in a run without a test.
     """
     metric = config.get("optimized_metric")
     if metric is None:

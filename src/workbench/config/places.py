@@ -46,9 +46,7 @@ def _paths_in(data: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:
             yield from _paths_in(value, f"{place}.{name}")
 
 
-def unnamed_places(
-    config: Mapping[str, Any], folder: Path, typed: Collection[str] = ()
-) -> str | None:
+def unnamed_places(config: Mapping[str, Any], folder: Path, typed: Collection[str]) -> str | None:
     """A message about the places in a run's config that the user has not accepted; None if all are.
 
     Args:

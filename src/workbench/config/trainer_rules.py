@@ -20,7 +20,7 @@ MACHINE_SETTINGS = ("plugins", "precision", "sync_batchnorm", "deterministic", "
 
 ONE_PROCESS = {"strategy": "auto", "devices": 1, "num_nodes": 1}
 ON_CPU = {"accelerator": "cpu", **ONE_PROCESS}
-WITHOUT_FILES = dict.fromkeys(
+WITHOUT_FILES: dict[str, Any] = dict.fromkeys(
     ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
 )
 

@@ -44,12 +44,7 @@ class CheckedJob(NamedTuple):
 
 
 class Checks:
-    """Checks the jobs of one command line; what several jobs share is checked once.
-
-    Args:
-        script: the name of the script.
-        config_name: the primary config.
-    """
+    """Checks the jobs of one command line; what several jobs share is checked once."""
 
     def __init__(self, script: str, config_name: str) -> None:
         self.script, self.config_name = script, config_name

@@ -48,11 +48,6 @@ class CommandLine(NamedTuple):
     composed: DictConfig | None = None
     composer: Composer | None = None
 
-    @property
-    def overrides(self) -> list[str]:
-        """The overrides for Hydra."""
-        return list(self.options.overrides)
-
 
 def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
     """Compose and check every job that the arguments of a script ask for.

@@ -37,11 +37,7 @@ class Composed(NamedTuple):
 
 
 class Composer:
-    """Composes configs: each choice of files once, other values set on copies of the result.
-
-    Args:
-        config_name: the primary config.
-    """
+    """Composes configs: each choice of files once, other values set on copies of the result."""
 
     def __init__(self, config_name: str) -> None:
         self._parsed: dict[str, Any] = {}
@@ -68,11 +64,7 @@ class Composer:
         return [self._parsed[text] for text in overrides]
 
     def compose(self, overrides: Sequence[str], number: int | None = None) -> Composed:
-        """Compose the config of a job.
-
-        Args:
-            overrides: the job's.
-            number: the job's number in its sweep; None for a single job.
+        """Compose the config of a job, with its number if it is one of a sweep.
 
         Raises:
             ConfigError: if a config file is wrong, or a plugin is not installed.

@@ -41,10 +41,6 @@ class ConfigFiles:
     """The files of a config and its groups, and the configs that choices of them compose.
 
     The argument `searchpath` of its methods is the override of `hydra.searchpath`, if there is one.
-
-    Args:
-        config_name: the primary config.
-        parse: parses overrides.
     """
 
     def __init__(self, config_name: str, parse: Callable[[Sequence[str]], list[Any]]) -> None:

@@ -15,7 +15,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from workbench.errors import ConfigError
+from workbench.errors import ConfigError, first_line
 from workbench.jobs import hydra_adapter
 from workbench.jobs.locate import key_of, shorten_path
 
@@ -98,8 +98,3 @@ def resolving(setting: str = "") -> Iterator[None]:
         yield
     except OmegaConfBaseException as error:
         raise ConfigError(f"{setting or error.full_key}: {first_line(error)}") from error
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, or its type if it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -16,11 +16,7 @@ from workbench.training.init_from import check_fits
 
 
 class Rules:
-    """Checks the jobs of a script; what several jobs share is checked once.
-
-    Args:
-        script: the name of the script, such as `train`.
-    """
+    """Checks the jobs of a script; what several jobs share is checked once."""
 
     def __init__(self, script: str) -> None:
         self.script = script
@@ -31,9 +27,7 @@ class Rules:
     def check(self, unresolved: Config, job: DictConfig) -> tuple[list[Problem], Config]:
         """The problems of a composed job, and its resolved config, empty if it cannot be resolved.
 
-        Args:
-            unresolved: the job as plain values, with its interpolations.
-            job: the composed config; Hydra's own settings in it are ignored.
+        `unresolved` is the job as plain values, with its interpolations.
         """
         if missing := [dotted(path) for path, value in leaves(unresolved) if value == MISSING]:
             message = " is missing: it has no default, so give it a value"
@@ -46,12 +40,7 @@ class Rules:
         return self.find_problems(unresolved, config), config
 
     def find_problems(self, unresolved: Config, config: Config) -> list[Problem]:
-        """The problems of a job that misses no value and whose interpolations were resolved.
-
-        Args:
-            unresolved: the job as plain values, with its interpolations.
-            config: the same, resolved.
-        """
+        """The problems of a job that misses no value and whose interpolations were resolved."""
         settings = the_project().settings()[self.script]
         problems = find_problems(config, settings, self._entries)
         if problems or self.script != "train":

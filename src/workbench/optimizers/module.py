@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
@@ -146,10 +145,9 @@ class OptimizedModule(L.LightningModule):
             checkpoint["reduced_at"] = self._reduced_at
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Resume with the present settings of the optimizer and length of the training."""
+        """Resume training with the present settings of the optimizer and its present length."""
         self._reduced_at = checkpoint.get("reduced_at")
-        is_own = type(self).configure_optimizers is OptimizedModule.configure_optimizers
-        if self.trainer.state.fn == TrainerFn.FITTING and is_own:
+        if type(self).configure_optimizers is OptimizedModule.configure_optimizers:
             optimizer, scheduler = self._make_optimizer()
             numbers = [numbers_of(group) for group in optimizer.param_groups]
             set_numbers(checkpoint, numbers, optimizer, scheduler)

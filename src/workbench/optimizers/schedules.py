@@ -81,25 +81,22 @@ class Schedule(NamedTuple):
                 different step sizes of parameter groups.
         """
         before = {group["lr"] for group in optimizer.param_groups}
-        scheduler = self._call_recipe(optimizer, length)
+        recipe: Callable[..., LRScheduler] = self.recipe
+        if self.lasts_the_training:
+            steps = self.steps(length)
+            if math.isinf(steps):
+                raise ConfigError(
+                    "scheduler: lasts as long as the training, which has no end: set "
+                    "trainer.max_epochs or trainer.max_steps, or scheduler.total_steps"
+                )
+            recipe = functools.partial(recipe, total_steps=int(steps))
+        scheduler = recipe(optimizer)
         if len(before) > 1 and len({group["lr"] for group in optimizer.param_groups}) == 1:
             raise ConfigError(
                 f"scheduler: {type(scheduler).__name__} gives all parameter groups one step size; "
                 "give it a list of them, or choose another, such as scheduler=warmup_cosine"
             )
         return scheduler
-
-    def _call_recipe(self, optimizer: Optimizer, length: Length) -> LRScheduler:
-        if not self.lasts_the_training:
-            return self.recipe(optimizer)
-        steps = self.steps(length)
-        if math.isinf(steps):
-            raise ConfigError(
-                "scheduler: lasts as long as the training, which has no end: set "
-                "trainer.max_epochs or trainer.max_steps, or scheduler.total_steps"
-            )
-        recipe: Callable[..., LRScheduler] = self.recipe
-        return recipe(optimizer, total_steps=int(steps))
 
 
 def schedule_of(recipe: SchedulerRecipe) -> Schedule:

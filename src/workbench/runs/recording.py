@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def recorded(folder: RunFolder, is_discarded: Callable[[], bool] = lambda: False) -> Iterator[None]:
+def recorded(folder: RunFolder, is_discarded: Callable[[], bool]) -> Iterator[None]:
     """Write `train.log`, and into `metrics.json` how the run ended and how long it took.
 
     The seconds of a resumed run are those of all its parts.

@@ -9,6 +9,7 @@ import lightning as L
 import torch
 from lightning.pytorch.core.optimizer import _configure_optimizers
 
+from workbench.config.trainer_rules import WITHOUT_FILES
 from workbench.errors import RunError, described
 from workbench.foreign import is_foreign
 from workbench.runs.weights import load_into
@@ -52,7 +53,9 @@ def check_restorable(checkpoint: Mapping[str, Any], path: Path, module: L.Lightn
         if not all(torch.isfinite(value).all() for value in weights.values()):
             raise RunError(f"{path} holds weights that are not finite: training had diverged")
     try:
-        _check_structure(checkpoint["loops"]["fit_loop"], _progress_of_new_run(), "fit_loop")
+        # One device of any kind: Lightning would warn of a GPU that is not used.
+        progress = L.Trainer(devices=1, **WITHOUT_FILES).fit_loop.state_dict()
+        _check_structure(checkpoint["loops"]["fit_loop"], progress, "fit_loop")
         _restore_optimizers(module, copy.deepcopy(dict(checkpoint)))
     except Exception as error:  # a damaged file raises anything
         raise RunError(f"{path} is damaged: {described(error)}") from error
@@ -78,17 +81,6 @@ def _restore_optimizers(module: L.LightningModule, checkpoint: dict[str, Any]) -
     for scheduler, state in zip(schedulers, checkpoint["lr_schedulers"], strict=True):
         inner = scheduler["scheduler"] if isinstance(scheduler, dict) else scheduler
         inner.load_state_dict(state)
-
-
-def _progress_of_new_run() -> dict[str, Any]:
-    trainer = L.Trainer(
-        devices=1,  # of any kind: Lightning would warn of a GPU that is not used
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    return trainer.fit_loop.state_dict()
 
 
 def _check_structure(found: Any, expected: Any, place: str) -> None:

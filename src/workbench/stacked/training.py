@@ -114,10 +114,6 @@ def check_unchanged(module: Any, arguments: tuple[Any, ...]) -> None:
 
     The first call may still set some, such as a cache.
 
-    Args:
-        module: the module of a run.
-        arguments: the arguments of its `terms`.
-
     Raises:
         ConfigError: if an attribute changes.
     """

@@ -13,6 +13,7 @@ from workbench.meaning import Meaning, read_meanings
 from workbench.runs.contents import check_own
 from workbench.runs.folder import ClaimedError, RunFolder
 from workbench.sweeps.gpus import take_one_gpu
+from workbench.sweeps.study import RunningTrial
 from workbench.training.init_from import with_weights_file
 from workbench.training.launch import Launch
 from workbench.training.run import optimized_value, run
@@ -33,7 +34,7 @@ def run_job(launch: Launch) -> float | None:
     set_up_logging()
     take_one_gpu(launch.config)
     launch = with_weights_file(launch)
-    trial = _running_trial(launch)
+    trial = RunningTrial(launch.trial) if launch.trial else None
     folder = RunFolder.at(job_path(launch))
     try:
         folder.claim(-1) if trial else folder.claim()
@@ -53,15 +54,6 @@ def mark_running(folder: RunFolder, launch: Launch, trial: int | None = None) ->
     folder.write_config(launch.config, launch.overrides)
     of_job = identity(launch.config)
     folder.write_metrics(status="running", error=None, identity=of_job, trial=trial)
-
-
-def _running_trial(launch: Launch) -> Any:
-    """The trial of a search to which the job belongs, or None."""
-    if launch.trial is None:
-        return None
-    from workbench.sweeps.study import RunningTrial  # imports Optuna, an extra
-
-    return RunningTrial(launch.trial)
 
 
 def _meaning(launch: Launch, known: dict[str, Any]) -> Meaning | None:

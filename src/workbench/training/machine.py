@@ -36,10 +36,6 @@ def check_devices(trainer: dict[str, Any]) -> None:
 def check_processes(trainer: L.Trainer, processes: Processes) -> None:
     """Check that a strategy works on this machine and with the processes of the run.
 
-    Args:
-        trainer: of the run.
-        processes: of the run, which a launcher may have started.
-
     Raises:
         ConfigError: if the strategy's processes return no metrics, its checkpoints are more than
             one file, its device does not exist, or a launcher has started other processes.

@@ -94,9 +94,9 @@ def rehearse(
     Args:
         config: the config of the run.
         module: the module, which is not changed.
-        data: the data, read as far as training needs them.
+        data: read as far as training needs them.
         planned: the trainer of the run.
-        folder: the folder for the files of the rehearsal.
+        folder: for the files of the rehearsal.
 
     Raises:
         ConfigError: if any of it fails, with the setting that caused the failure.

@@ -72,9 +72,7 @@ class Transfer(NamedTuple):
         show_table(title, ("", "weights", ""), sorted(rows))
 
 
-def transfer(
-    module: nn.Module, source: SourceWeights, parts: Iterable[str] | None = None
-) -> Transfer:
+def transfer(module: nn.Module, source: SourceWeights, parts: Iterable[str] | None) -> Transfer:
     """Give a module the weights that fit it by name and shape.
 
     Raises:

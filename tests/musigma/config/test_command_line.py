@@ -115,7 +115,7 @@ def test_arguments_that_no_config_file_lists_can_be_swept():
     assert [job.config["trainer"]["gradient_clip_val"] for job in command.jobs] == [0.1, 0.1, 1, 1]
     assert command.jobs[0].name == "gradient_clip_val=0.1,seed=0"
     assert {job.parent.name for job in command.jobs} == {"gradient_clip_val,seed"}
-    assert command.overrides[0] == "++trainer.gradient_clip_val=0.1,1.0"
+    assert command.options.overrides[0] == "++trainer.gradient_clip_val=0.1,1.0"
     assert command.arguments[0][:2] == ["++trainer.gradient_clip_val=0.1", "seed=0"]
 
 
@@ -177,7 +177,7 @@ def test_a_study_needs_plus_signs_for_arguments_that_no_config_file_lists(tmp_pa
 
 def test_cfg_shows_arguments_that_no_config_file_lists():
     shown = ["--cfg=job", "trainer.min_epochs=2", "model=vae"]
-    assert read_command_line("train", shown).overrides == [f"++{shown[1]}", shown[2]]
+    assert read_command_line("train", shown).options.overrides == [f"++{shown[1]}", shown[2]]
     (line,) = faults_of("--cfg=job", "-m", "seed=0,1")
     assert line == "--multirun and --cfg cannot be combined: use one of them"
 
@@ -207,7 +207,7 @@ def test_a_sweep_checks_all_its_jobs_first():
     assert [job.name for job in command.jobs][:2] == ["model=vae,seed=0", "model=vae,seed=1"]
     assert {job.parent.name for job in command.jobs} == {"model,seed"}
     names = ["sweep='model,seed'", "varied=['model','seed']"]
-    assert command.overrides[2:4] == names
+    assert command.options.overrides[2:4] == names
     assert command.arguments[0] == ["model=vae", "seed=0", *names]
 
 

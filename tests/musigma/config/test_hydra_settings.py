@@ -111,11 +111,11 @@ def test_a_sweeps_name_must_be_a_folder_name(name):
 
 @pytest.mark.parametrize("group", ["logger", "scheduler"])
 def test_null_for_an_optional_group_chooses_its_file_none(group):
-    assert read_command_line("train", [f"{group}=null"]).overrides == [f"{group}=none"]
+    assert read_command_line("train", [f"{group}=null"]).options.overrides == [f"{group}=none"]
 
 
 def test_null_for_a_preset_chooses_none():
-    assert read_command_line("train", ["experiment=null", "resume=null"]).overrides == [
+    assert read_command_line("train", ["experiment=null", "resume=null"]).options.overrides == [
         "experiment=[]",
         "resume=null",
     ]

@@ -71,7 +71,7 @@ def test_an_option_without_effect_is_refused(typed, fault):
 def test_info_accepts_arguments_that_no_config_file_lists():
     command = read_command_line("train", ["--info", "trainer.gradient_clip_val=1"])
     assert command.options.info == "all"
-    assert command.overrides == ["++trainer.gradient_clip_val=1"]
+    assert command.options.overrides == ["++trainer.gradient_clip_val=1"]
 
 
 SETTINGS = {
