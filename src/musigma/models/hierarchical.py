@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from musigma.models.autoencoder import Autoencoder
-from musigma.models.network import Activation, Network, activation_layer
+from musigma.models.network import Activation, Network, hidden_layers
 from musigma.models.posteriors.hierarchical import HierarchicalPosterior
 from musigma.models.posteriors.normal import NormalHead
 from musigma.models.posteriors.posterior import fixed_noise
@@ -67,8 +67,14 @@ class HierarchicalVAE(Autoencoder):
         self.latent_dim = self.noise_dim = sum(latent_dims)
 
         def layers(sizes: Sequence[int]) -> nn.ModuleList:
-            pairs = itertools.pairwise(sizes)
-            return nn.ModuleList(_layer(*pair, sizes_between, activation) for pair in pairs)
+            """Codes of one stochastic layer → a diagonal Gaussian over the codes of the next."""
+            return nn.ModuleList(
+                nn.Sequential(
+                    *hidden_layers(inputs, sizes_between, activation),
+                    NormalHead((inputs, *sizes_between)[-1], outputs),
+                )
+                for inputs, outputs in itertools.pairwise(sizes)
+            )
 
         names = [f"rate_{n}" for n, _ in enumerate(latent_dims, 1)]
         self.meanings = dict.fromkeys(names, Meaning(NATS, better="neither", places=2))
@@ -96,14 +102,3 @@ class HierarchicalVAE(Autoencoder):
         with torch.no_grad():
             rates = cast(HierarchicalPrior, self.prior).rates(draw)
         return replace(draw, reported={f"rate_{n}": rate for n, rate in enumerate(rates, 1)})
-
-
-def _layer(
-    inputs: int, outputs: int, hidden_sizes: Sequence[int], activation: Activation
-) -> nn.Sequential:
-    """Codes of one stochastic layer → a diagonal Gaussian over the codes of the next."""
-    parts: list[nn.Module] = []
-    for size in hidden_sizes:
-        parts += [nn.Linear(inputs, size), activation_layer(activation)]
-        inputs = size
-    return nn.Sequential(*parts, NormalHead(inputs, outputs))

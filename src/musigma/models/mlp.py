@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from musigma.models.network import Activation, activation_layer
+from musigma.models.network import Activation, hidden_layers
 from musigma.shapes import ImageShape
 from workbench.ranges import CHECKED, Count
 
@@ -28,22 +28,14 @@ class MLP:
 
     def encoder(self, image_shape: ImageShape) -> nn.Module:
         """Images `[B, *image_shape]` → features `[B, encoder_sizes[-1]]`."""
-        return nn.Sequential(
-            nn.Flatten(), *self._hidden_layers(math.prod(image_shape), self.encoder_sizes)
-        )
+        layers = hidden_layers(math.prod(image_shape), self.encoder_sizes, self.activation)
+        return nn.Sequential(nn.Flatten(), *layers)
 
     def decoder(self, latent_dim: int, image_shape: ImageShape) -> nn.Module:
         """Codes `[B, d]` → `[B, *image_shape]`, with no activation after the last layer."""
-        last_size = self.decoder_sizes[-1] if self.decoder_sizes else latent_dim
+        last_size = (latent_dim, *self.decoder_sizes)[-1]
         return nn.Sequential(
-            *self._hidden_layers(latent_dim, self.decoder_sizes),
+            *hidden_layers(latent_dim, self.decoder_sizes, self.activation),
             nn.Linear(last_size, math.prod(image_shape)),
             nn.Unflatten(1, image_shape),
         )
-
-    def _hidden_layers(self, in_features: int, sizes: Sequence[int]) -> list[nn.Module]:
-        layers: list[nn.Module] = []
-        for size in sizes:
-            layers += [nn.Linear(in_features, size), activation_layer(self.activation)]
-            in_features = size
-        return layers

@@ -1,5 +1,7 @@
 """The protocol of networks, which build an encoder trunk and a decoder, and checks of both."""
 
+import itertools
+from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -26,6 +28,15 @@ def activation_layer(name: Activation) -> nn.Module:
     """The layer of that name in `torch.nn`, with torch's default settings."""
     layer: nn.Module = getattr(nn, name)()
     return layer
+
+
+def hidden_layers(inputs: int, sizes: Sequence[int], activation: Activation) -> list[nn.Module]:
+    """A linear layer for each of `sizes`, each followed by the activation."""
+    return [
+        layer
+        for pair in itertools.pairwise((inputs, *sizes))
+        for layer in (nn.Linear(*pair), activation_layer(activation))
+    ]
 
 
 def features_of(encoder: nn.Module, image_shape: ImageShape) -> int:
