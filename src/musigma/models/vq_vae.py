@@ -1,6 +1,5 @@
 """VQ-VAE: codes from a learned code book."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self, cast
 
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 
 from musigma.models.model import LatentVariableModel
 from musigma.models.network import Network, check_decoder, features_of
+from musigma.models.posteriors.posterior import DensityPosterior
 from musigma.models.precision import at_least_float32
 from musigma.models.priors.code_book import CODE_SPACE, CodeChain, UniformCodes
 from musigma.objectives.draw import Draw
@@ -110,8 +110,8 @@ class VQVAE(LatentVariableModel):
 
 
 @dataclass(frozen=True)
-class ChosenCodes:
-    """A posterior with all its probability on one choice of entries.
+class ChosenCodes(DensityPosterior):
+    """A posterior with all its probability, which is 1, on one choice of entries.
 
     Args:
         vectors: the encoder's vectors, `[B, d]`.
@@ -133,14 +133,6 @@ class ChosenCodes:
         """Zeros, `[B, d]`."""
         return torch.zeros_like(self.entries)
 
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter((self.mu, self.std))
-
-    @property
-    def has_density(self) -> bool:
-        """True: the choice has a probability, which is 1."""
-        return True
-
     def rsample(self, noise: Tensor | None = None) -> Tensor:
         return self.mu if noise is None else self.mu.expand_as(noise)
 
@@ -148,19 +140,10 @@ class ChosenCodes:
         """Zeros, the log of 1, `[..., B, d]` → `[..., B]`."""
         return z.new_zeros(z.shape[:-1])
 
-    def log_prob_at(self, noise: Tensor) -> Tensor:
-        return self.log_prob(noise)
-
     def log_prob_per_dimension(self, z: Tensor) -> Tensor:
         raise ConfigError(
             "codes from a code book have no density for each dimension: use objective=elbo"
         )
-
-    def rate_to_standard_normal(self) -> None:
-        """None."""
-
-    def rate_per_dimension_to_standard_normal(self) -> None:
-        """None."""
 
     def detach(self) -> Self:
         return replace(self, vectors=self.vectors.detach(), entries=self.entries.detach())
