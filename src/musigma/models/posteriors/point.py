@@ -30,11 +30,9 @@ class PointPosterior(NamedTuple):
         raise ConfigError("a point posterior has no density and no rate")
 
     def log_prob_at(self, noise: Tensor) -> Tensor:
-        """Raise a ConfigError, as `log_prob` does."""
         return self.log_prob(noise)
 
     def log_prob_per_dimension(self, z: Tensor) -> Tensor:
-        """Raise a ConfigError, as `log_prob` does."""
         return self.log_prob(z)
 
     def rate_to_standard_normal(self) -> None:

@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from musigma.models.model import LatentVariableModel
+from musigma.models.precision import full_precision
 from musigma.models.priors.prior import Prior
 from musigma.seeding import normal_noise
 from workbench.ranges import Count, checked
@@ -60,7 +61,7 @@ class Flow(Prior):
                 nn.init.zeros_(parameter)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        with torch.autocast(z.device.type, enabled=False):
+        with full_precision(z.device):
             log_p: Tensor = self.flow().log_prob(z)
         return log_p
 
