@@ -36,6 +36,7 @@ class GECO(nn.Module, Objective):
         samples: K, the draws of z for each image.
     """
 
+    samples: int = 1
     monitor: ClassVar[str] = "excess"
 
     @checked
@@ -46,12 +47,8 @@ class GECO(nn.Module, Objective):
         samples: Count = 1,
     ) -> None:
         super().__init__()
-        self.goal, self.optimizer, self._samples = goal, optimizer, samples
+        self.goal, self.optimizer, self.samples = goal, optimizer, samples
         self.multiplier = Multiplier()
-
-    @property
-    def samples(self) -> int:
-        return self._samples
 
     def learners(self) -> Mapping[str, OptimizerRecipe]:
         return {"multiplier": self.optimizer}

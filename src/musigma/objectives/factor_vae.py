@@ -36,6 +36,10 @@ class FactorVAE(nn.Module, Objective):
         samples: K, the draws of z for each image.
     """
 
+    samples: int = 1
+    monitor: ClassVar[str] = "loss"  # with the TC estimate of the same step
+    estimators: ClassVar[Mapping[str, str]] = {"total_correlation": "a discriminator's estimate"}
+
     @checked
     def __init__(
         self,
@@ -46,15 +50,8 @@ class FactorVAE(nn.Module, Objective):
     ) -> None:
         super().__init__()
         self.gamma, self.sizes, self.optimizer = gamma, tuple(sizes), optimizer
-        self._samples = samples
+        self.samples = samples
         self.discriminator = nn.Sequential()
-
-    monitor: ClassVar[str] = "loss"  # with the TC estimate of the same step
-    estimators: ClassVar[Mapping[str, str]] = {"total_correlation": "a discriminator's estimate"}
-
-    @property
-    def samples(self) -> int:
-        return self._samples
 
     def bind(self, model: Any) -> None:
         """Build the discriminator: codes `[..., d]` → log C / (1 − C), `[..., 1]`."""

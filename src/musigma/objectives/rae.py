@@ -24,6 +24,7 @@ class RAE(nn.Module, Objective):
         samples: K, the draws of z for each image; one is enough for points.
     """
 
+    samples: int = 1
     needs_rate: ClassVar[bool] = False
     uses_prior: ClassVar[bool] = False
     fits_prior: ClassVar[bool] = True
@@ -32,12 +33,8 @@ class RAE(nn.Module, Objective):
     @checked
     def __init__(self, beta: Weight = 1e-2, decay: Weight = 1e-4, samples: Count = 1) -> None:
         super().__init__()
-        self.beta, self.decay, self._samples = beta, decay, samples
+        self.beta, self.decay, self.samples = beta, decay, samples
         self._decoder: tuple[nn.Module, ...] = ()
-
-    @property
-    def samples(self) -> int:
-        return self._samples
 
     def bind(self, model: Any) -> None:
         """Keep the decoder, in a tuple, so that it does not become a submodule."""
