@@ -76,18 +76,14 @@ def parts_of(batch: Any) -> tuple[Tensor, Any, Tensor | None]:
     Raises:
         DataError: if there are no images.
     """
-    x: Any
-    y: Any
-    row: Tensor | None = None
+    x, y, row = batch, None, None
     if isinstance(batch, Batch):
         x, y, row = batch
     elif isinstance(batch, Mapping) and "x" in batch:
         x, y = batch["x"], batch.get("y")
         warn_of_unused(batch)
     elif isinstance(batch, Sequence) and 1 <= len(batch) <= 2:
-        x, y = batch[0], batch[1] if len(batch) == 2 else None
-    else:
-        x, y = batch, None
+        x, y = (*batch, None)[:2]
     if not isinstance(x, Tensor):
         raise DataError(f"a batch of the loader is {_describe(batch)}; it should be {ACCEPTED}")
     return x, y, row

@@ -114,7 +114,6 @@ class ImageFolderDataModule(ImageDataModule):
         return arrays or self._files["test"].read()
 
     def read_validation(self) -> tuple[Tensor, Tensor] | None:
-        """Images and labels of the validation set, if it has a folder."""
         files = self._files.get("val")
         return files.read() if files else None
 

@@ -35,11 +35,9 @@ class IterableStream(Stream, IterableDataset):  # type: ignore[type-arg]
     epoch: int = NO_EPOCH
 
     def first(self, count: int) -> Self:
-        """The set of its first images."""
         return replace(self, limit=count)
 
     def loader(self, **settings: Any) -> "IterableLoader":
-        """A loader of the set."""
         return IterableLoader(dataset=self, normalization=self.normalization, **settings)
 
     def __iter__(self) -> Iterator[Item]:

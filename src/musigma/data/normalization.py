@@ -167,14 +167,9 @@ def normalization_called(
 
 
 def normalized_by_index(normalization: Normalization, images: Tensor, rows: Tensor) -> Tensor:
-    """Normalise images; random pixels are a function of the image's index in its set.
+    """Normalise uint8 images `[B, C, H, W]`, whose indices in their set are `rows` `[B]`.
 
-    The pixels are the same on every device, and for images in memory and streamed ones.
-
-    Args:
-        normalization: the normalisation.
-        images: uint8, `[B, C, H, W]`.
-        rows: their indices, `[B]`.
+    Random pixels are a function of the index: the same on every device, in memory and streamed.
     """
     if not normalization.is_random or not len(images):
         return normalization(images)

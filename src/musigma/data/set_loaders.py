@@ -57,15 +57,12 @@ class SetLoaders(L.LightningDataModule):
         return loader
 
     def val_dataloader(self) -> Any:
-        """The validation images in a fixed order; an empty list if there are none."""
         return self.evaluation_loader("val")
 
     def test_dataloader(self) -> Any:
-        """The test images in a fixed order; an empty list if there are none."""
         return self.evaluation_loader("test")
 
     def predict_dataloader(self) -> Any:
-        """The test images, for `Trainer.predict`."""
         return self.test_dataloader()
 
     def evaluation_loader(self, name: SetName) -> Any:

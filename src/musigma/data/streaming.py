@@ -39,15 +39,12 @@ class IndexedStream(Stream, Dataset):  # type: ignore[type-arg]
         return len(self.rows)
 
     def only(self, mask: Tensor) -> Self:
-        """The set of the images that a mask `[N]` selects."""
         return replace(self, rows=self.rows[mask])
 
     def first(self, count: int) -> Self:
-        """The set of its first images."""
         return replace(self, rows=self.rows[:count])
 
     def loader(self, **settings: Any) -> "StreamLoader":
-        """A loader of the set."""
         return StreamLoader(dataset=self, normalization=self.normalization, **settings)
 
     def __getitems__(self, keys: Sequence[Key]) -> list[Item]:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from musigma.data.arrays import check_arrays
 from musigma.data.datamodule import ImageDataModule
-from musigma.data.splits import NO_LABEL, TEST_SHARE, split
+from musigma.data.loader import InMemory
+from musigma.data.splits import NO_LABEL, TEST_SHARE, holding_out
 from musigma.shapes import ImageShape
 from workbench.errors import DataError, one_line
 from workbench.links import is_special
@@ -55,14 +56,13 @@ class TensorFileDataModule(ImageDataModule):
         self._sets_in_file()
 
     def read(self, train: bool) -> tuple[Tensor, Tensor]:
-        """Images `[N, C, H, W]` uint8 and labels `[N]`."""
-        return self._sets_in_file()["train" if train else "test"]
+        return self._sets_in_file()["train" if train else "test"].tensors()
 
     def read_validation(self) -> tuple[Tensor, Tensor] | None:
-        """`val_images` and `val_labels`, if the file has them."""
-        return self._sets_in_file().get("val")
+        images = self._sets_in_file().get("val")
+        return images.tensors() if images else None
 
-    def _sets_in_file(self) -> dict[str, tuple[Tensor, Tensor]]:
+    def _sets_in_file(self) -> dict[str, InMemory]:
         """Images and labels of `train`, `test` and, if the file has one, `val`."""
         arrays = read_arrays(self.path)
         sets = {
@@ -70,20 +70,16 @@ class TensorFileDataModule(ImageDataModule):
             for name, prefix in SETS.items()
             if name == "train" or f"{prefix}images" in arrays or f"{prefix}labels" in arrays
         }
-        images, labels = sets["train"]
-        for name, (_, set_labels) in sets.items():
-            if unknown := set(set_labels.tolist()).difference(labels.tolist()):
+        known = sets["train"].labels.tolist()
+        for name, images in sets.items():
+            if unknown := set(images.labels.tolist()).difference(known):
                 raise DataError(
                     f"{self.path}: a {name} image has the label {unknown.pop()} (−1: none), which "
                     "no training image has"
                 )
-        if "test" not in sets:
-            held_out = split(len(images), TEST_SHARE, f"{self.path}, a test set")
-            sets["test"] = images[held_out], labels[held_out]
-            sets["train"] = images[~held_out], labels[~held_out]
-        return sets
+        return holding_out(sets, "test", TEST_SHARE, f"{self.path}, a test set")
 
-    def _set(self, arrays: Mapping[str, Tensor], prefix: str) -> tuple[Tensor, Tensor]:
+    def _set(self, arrays: Mapping[str, Tensor], prefix: str) -> InMemory:
         """The images and labels whose names start with `prefix`."""
         name = f"{prefix}images"
         if name not in arrays:
@@ -95,7 +91,7 @@ class TensorFileDataModule(ImageDataModule):
         check_arrays(images, labels, self.image_shape, f"{self.path}: {prefix}")
         if not len(images):
             raise DataError(f"{self.path}: there are no images in {name}")
-        return images, labels.long()
+        return InMemory(images, labels.long())
 
 
 def read_arrays(path: Path) -> dict[str, Tensor]:
