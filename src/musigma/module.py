@@ -124,10 +124,10 @@ class AutoencoderModule(SeededDraws, CompiledTraining, ReportingModule):
         return weighted(loss, self.trainer)
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._evaluate("val", batch, batch_idx, self.trainer.val_dataloaders, dataloader_idx)
+        self._evaluate("val", batch, batch_idx, dataloader_idx)
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._evaluate("test", batch, batch_idx, self.trainer.test_dataloaders, dataloader_idx)
+        self._evaluate("test", batch, batch_idx, dataloader_idx)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Prediction:
         batch = self._as_batch(batch, batch_idx)
@@ -160,9 +160,8 @@ class AutoencoderModule(SeededDraws, CompiledTraining, ReportingModule):
         at = EvaluatedBatch(batch_idx, self.trainer.world_size, self.global_rank, loader)
         return self._evaluation_noise(batch, at, self.objective.samples, self.model.noise_dim)
 
-    def _evaluate(
-        self, stage: Stage, batch: Any, batch_idx: int, loaders: Any, loader_idx: int
-    ) -> None:
+    def _evaluate(self, stage: Stage, batch: Any, batch_idx: int, loader_idx: int) -> None:
+        loaders = getattr(self.trainer, f"{stage}_dataloaders")
         loader = loaders[loader_idx] if isinstance(loaders, list | tuple) else loaders
         batch = self._as_batch(batch, batch_idx)
         noise = self.evaluation_noise(batch, batch_idx, loader)
@@ -184,13 +183,9 @@ class AutoencoderModule(SeededDraws, CompiledTraining, ReportingModule):
         return loss
 
     def terms(self, batch: Batch, noise: Tensor, dataset_size: int | None, step: int) -> Loss:
-        """The loss of a batch, in nats per pixel, its terms, `[B]` each, and reported settings.
+        """The loss, terms and settings of a batch from noise `[K, B, n]`; see `loss_of`.
 
-        Args:
-            batch: B images and their labels.
-            noise: the noise of the K draws, `[K, B, n]`.
-            dataset_size: the number of images in the data set; None if unknown.
-            step: the optimizer step, counted from 0.
+        `dataset_size` is the number of images in the data set; None if unknown.
         """
         draw = self.model.given(batch).draw(batch.x, noise, dataset_size)
         return loss_of(draw, batch.x, self.model, self.objective, step)

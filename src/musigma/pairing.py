@@ -59,10 +59,8 @@ def start_at_mean_image(
 ) -> None:
     """Initialise decoder and prior with the mean training image, if they ask for it.
 
-    Args:
-        model: the model.
-        data: the data, which have been read; None if they are not an `ImageDataModule`.
-        taken: the names of weights taken from another run, whose parts are left unchanged.
+    `taken` are the names of weights from another run, whose parts are left unchanged. `data` have
+    been read; None if they are not an `ImageDataModule`.
     """
 
     def is_new(part: str) -> bool:

@@ -15,17 +15,10 @@ from workbench.errors import ConfigError
 def loss_of(
     draw: Draw, x: Tensor, model: LatentVariableModel, objective: Objective, step: int
 ) -> Loss:
-    """The loss of a batch, in nats per pixel, its terms, `[B]` each, and reported settings.
+    """The loss of B images `x`, in nats per pixel, its terms, `[B]` each, and reported settings.
 
     The loss is the objective with the model's penalties, divided by the number of pixels, less the
-    likelihood's constant.
-
-    Args:
-        draw: draws of z for the images.
-        x: B images.
-        model: the model that they were drawn from.
-        objective: the objective.
-        step: the optimizer step, counted from 0.
+    likelihood's constant. Optimizer steps count from 0.
 
     Raises:
         ConfigError: if the loss or a term has another shape, two terms have one name, or the model
