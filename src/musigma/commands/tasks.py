@@ -14,7 +14,7 @@ from musigma.evaluation.conditions import LabelledImages, given_labels
 from musigma.evaluation.encoding import in_chunks
 from musigma.evaluation.reconstruction import reconstruction_errors
 from musigma.loading import Run
-from musigma.objectives.draw import Prior
+from musigma.models.priors import Prior
 from musigma.plots.images import pair_rows, traversal_codes
 from musigma.seeding import normal_noise
 from workbench.errors import DataError, RunError

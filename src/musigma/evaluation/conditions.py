@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from musigma.models import LatentVariableModel
-from musigma.objectives.draw import Prior
+from musigma.models.priors import Prior
 
 
 class LabelledImages(NamedTuple):

@@ -58,7 +58,7 @@ class Posterior(Protocol):
 
 
 class Prior(Protocol):
-    """p(z)."""
+    """p(z), as far as objectives use it."""
 
     @property
     def is_standard_normal(self) -> bool:
@@ -72,15 +72,6 @@ class Prior(Protocol):
 
     def rate_per_dimension(self, posterior: Any) -> Tensor | None:
         """KL(q(z_j|x) ‖ p(z_j)), `[B, d]`, in nats; None unless dimensions are independent."""
-
-    def sample(self, count: int, *, seed: int) -> Tensor:
-        """Draws `[count, d]`, float32 on the CPU, the same on every device."""
-
-    def mean(self) -> Tensor:
-        """The mean, `[d]`, on the CPU."""
-
-    def std(self) -> Tensor:
-        """The standard deviation of each dimension, `[d]`, on the CPU."""
 
 
 class computed_once(Generic[T]):  # noqa: N801 (as functools.cached_property)
