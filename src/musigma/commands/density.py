@@ -27,12 +27,10 @@ IMAGES_AT_ONCE = 100
 GAP_IMAGES = 50
 """The number of images for which the best posterior is searched."""
 
-Metrics = dict[str, Any]
-
 
 def density_metrics(
     run: Run, objective: Objective, images: LabelledImages, samples: int, seed: int
-) -> Metrics:
+) -> dict[str, Any]:
     """ELBO and log p(x) on the same images, and the parts of the gap between them."""
     model = run.model
     images = images.to(model.device)
@@ -45,7 +43,7 @@ def density_metrics(
     )
     if reason and not is_integrable:
         return {"no_log_p": reason}
-    metrics: Metrics = {"images": len(images.x), "samples": samples, "seed": seed}
+    metrics: dict[str, Any] = {"images": len(images.x), "samples": samples, "seed": seed}
     if reason is None:
         estimate = _importance(model, images, samples, seed)
         metrics |= {
@@ -68,7 +66,7 @@ def density_metrics(
         if reason is None and has_normal_posteriors(model, images):
             rows = chosen_rows(len(images.x), GAP_IMAGES)
             few = images.at(rows)
-            generator = _generator(derive_seed(seed, len(images.x)))
+            generator = torch.Generator().manual_seed(derive_seed(seed, len(images.x)))
             best = best_elbo(model.given(few), few.x, generator=generator)
             metrics |= {
                 "gap_images": len(few.x),
@@ -116,7 +114,7 @@ def _importance(
             model.given(batch),
             batch.x,
             samples=samples,
-            generator=_generator(derive_seed(seed, number)),
+            generator=torch.Generator().manual_seed(derive_seed(seed, number)),
         )
         for number, batch in enumerate(batches)
     ]
@@ -125,7 +123,8 @@ def _importance(
 
 def chosen_rows(count: int, most: int | None) -> Tensor:
     """Sorted indices of `most` of `count` images, drawn because the first ones may be easier."""
-    return torch.randperm(count, generator=_generator(FIXED_SEED))[:most].sort().values
+    generator = torch.Generator().manual_seed(FIXED_SEED)
+    return torch.randperm(count, generator=generator)[:most].sort().values
 
 
 @torch.no_grad()
@@ -140,7 +139,3 @@ def mean_of(values: Tensor) -> dict[str, Any]:
     values = values.double()
     error = values.std() / len(values) ** 0.5 if len(values) > 1 else torch.tensor(math.nan)
     return {"mean": values.mean().item(), "error": error.item(), "images": len(values)}
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)

@@ -36,7 +36,8 @@ def latent_explorer(run: Run, test: Encoded) -> dict[str, Any] | None:
     if d == 1:
         return None
     pair = spread(test.mu).argsort(descending=True)[:2].sort().values
-    rows = _evenly(len(test.mu), min(POINTS, _tiles(test.x)))
+    count = min(len(test.mu), POINTS, _tiles(test.x))
+    rows = torch.linspace(0, len(test.mu) - 1, count).long()  # evenly spaced
     codes = test.mu[rows][:, pair]
     low, high = _square(codes, uses_prior=d == 2 and run.objective().uses_prior)
     values: dict[str, Any] = {
@@ -66,11 +67,6 @@ def _tiles(x: Rows) -> int:
     """The number of images that fit into a sprite of `PIXELS`."""
     channels, height, width = viewable(x[:1]).shape[1:]
     return max(1, PIXELS[channels] // (height * width))
-
-
-def _evenly(count: int, most: int) -> Tensor:
-    """At most `most` evenly spaced indices below `count`."""
-    return torch.linspace(0, count - 1, min(count, most)).long()
 
 
 def _square(codes: Tensor, *, uses_prior: bool) -> tuple[Tensor, Tensor]:

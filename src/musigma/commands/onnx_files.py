@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from musigma.evaluation.conditions import with_labels
 from musigma.models import LatentVariableModel
+from musigma.seeding import normal_noise
 
 ENCODE, DECODE = "encode.onnx", "decode.onnx"
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -28,12 +29,6 @@ def write(folder: Path, encode: nn.Module, decode: nn.Module, model: LatentVaria
     - `decode.onnx`: `z` `[B, d]` → `x_mean`, `[B, C, H, W]`.
 
     For a model conditioned on labels both also take `y`, int64 `[B]`.
-
-    Args:
-        folder: the folder of the files.
-        encode: images → `(mu, std)`.
-        decode: codes → mean images.
-        model: the model of both, from which shapes are taken.
 
     Raises:
         AssertionError: if outputs differ by more than `TOLERANCE`.
@@ -59,7 +54,7 @@ def _inputs(
     model: LatentVariableModel, shape: tuple[int, ...], name: str, count: int
 ) -> dict[str, Tensor]:
     """`count` random images or codes, with labels if the model is conditioned on them, by name."""
-    x = torch.randn(count, *shape, generator=torch.Generator().manual_seed(count))
+    x = normal_noise(count, *shape, seed=count)
     return dict(zip((name, "y"), with_labels(model, x), strict=False))
 
 

@@ -34,10 +34,7 @@ Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 def plots_of(run: Run, test: Encoded, curves: Curves) -> Iterator[NamedPlot]:
     """The plots of a run, which show the same images and the same draws in every run.
 
-    Args:
-        run: the opened run.
-        test: its encoded test images.
-        curves: its training curves: tag, such as `train/loss`, → steps and values.
+    `curves` are its training curves: tag, such as `train/loss`, → steps and values.
     """
     shown = run.data.normalization.shown
     x, mu, x_hat = test.x[:SHOWN], test.mu[:SHOWN], test.x_hat[:SHOWN]

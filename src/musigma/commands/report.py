@@ -58,17 +58,10 @@ def page_of(
     defaults: Config | None,
     seconds: float,
 ) -> str:
-    """The page of an evaluated run, in HTML.
+    """The page of an evaluated run, in HTML, for the folder `place`.
 
-    Args:
-        run: the opened run.
-        test: its encoded test images.
-        metrics: what was measured.
-        plots: its plots.
-        about: the description of the run.
-        place: the folder of the page.
-        defaults: the config without overrides, to compare the run's with; None if unknown.
-        seconds: the time that the evaluation took.
+    `defaults` is the config without overrides, to compare the run's with, or None if unknown, and
+    `seconds` the time that the evaluation took.
     """
     folder, objective, rows = Path(metrics["run"]), run.objective(), list(rows_of(metrics))
     lines = describe(run.config, run.model, objective, run.data)

@@ -118,7 +118,7 @@ def _thumbnails(run: Run) -> Iterator[Plot]:
         noise = normal_noise(1, len(few.x), model.noise_dim, seed=FIXED_SEED)
         x_hat = model.likelihood.mean(model.given(few).draw(few.x, noise).decoded()[0])
         on_unit = data.normalization.shown
-        pairs = pair_rows(viewable(on_unit(few.x)), viewable(on_unit(x_hat)))
+        pairs = pair_rows(on_unit(few.x), on_unit(x_hat))
         yield Plot(_pixels(pairs), "no prior, so samples mean nothing: reconstructions")
     if model.latent_dim == 2:
         codes, of = plane_of(view, mu)

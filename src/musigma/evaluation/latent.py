@@ -43,11 +43,8 @@ def active_units(mu: Tensor, prior_std: Tensor) -> Tensor:
     """The mask of active dimensions, `[N, d]` → `[d]`: Var(mu_j) above 0.01 of the prior's.
 
     Its sum is the number of active units (Burda, Grosse and Salakhutdinov 2016, for the prior
-    N(0, I)). It is meaningless for a model that was trained without a rate.
-
-    Args:
-        mu: posterior means, `[N, d]`.
-        prior_std: the standard deviation of each dimension under the prior, `[d]`.
+    N(0, I)). It is meaningless for a model that was trained without a rate. `prior_std` is the
+    standard deviation of each dimension under the prior, `[d]`.
     """
     return spread(mu).square() > ACTIVE_VARIANCE * prior_std.double().square()
 
@@ -97,12 +94,7 @@ def mutual_information(mu: Tensor, std: Tensor, *, generator: Generator) -> Tens
     The mean estimates I_q(x; z), the rate less KL(q(z) ‖ p(z)) (Hoffman and Johnson 2016). q(z) is
     the mixture over the same N images, including x, so no value exceeds log N (9.21 for 10,000),
     and the expectation is a lower bound on the information about all images (Poole et al. 2019),
-    which is loose near log N.
-
-    Args:
-        mu: posterior means, `[N, d]`.
-        std: posterior standard deviations, `[N, d]`, positive.
-        generator: of the draws, on the CPU.
+    which is loose near log N. The generator is on the CPU.
 
     Raises:
         ValueError: if a std is not positive.

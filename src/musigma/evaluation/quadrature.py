@@ -90,14 +90,6 @@ def is_one(mass: float) -> bool:
     return abs(mass - 1) < MASS_ERROR
 
 
-class _Integral(NamedTuple):
-    """The values of a `QuadratureEstimate` that are an image's own."""
-
-    log_p: Tensor
-    change: Tensor
-    converged: Tensor
-
-
 class _Grid(NamedTuple):
     """Equal cells, `side` per side: their midpoints `[G, d]`, log p(z) there, and its integral."""
 
@@ -121,7 +113,8 @@ class _Cells(NamedTuple):
 
 def _integrate(
     model: LatentVariableModel, x: Tensor, tolerance: float, grid: _Grid, divisions: int
-) -> _Integral:
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`log_p`, `change` and `converged` of a `QuadratureEstimate`, before the mass is checked."""
     d, side, half_width = model.latent_dim, grid.side, grid.half_width
     width = 2 * half_width / side
     log_joint = _log_joint_on_grid(model, x, grid)
@@ -135,7 +128,7 @@ def _integrate(
 
     unresolved = (change >= tolerance).nonzero().squeeze(1)
     if len(unresolved) == 0:
-        return _Integral(log_p, change, ~cut_off)
+        return log_p, change, ~cut_off
     chosen = log_joint[:, unresolved] > log_joint[:, unresolved].amax(0) - DEPTH
     chosen |= _cells_of(model.encode(x[unresolved.to(x.device)]).mu, half_width, side)
     column, cell = _with_neighbours(chosen, side, d).T.nonzero(as_tuple=True)
@@ -159,7 +152,7 @@ def _integrate(
         matters = children.log_joint > largest[children.image] - DEPTH
         matters |= (change > RESOLVED)[children.image]
         cells = children.where((change >= tolerance)[children.image] & matters)
-    return _Integral(log_p, change, (change < tolerance) & ~cut_off)
+    return log_p, change, (change < tolerance) & ~cut_off
 
 
 def _grid_for(model: LatentVariableModel, x: Tensor, half_width: float, side: int) -> _Grid:

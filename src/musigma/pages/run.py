@@ -115,25 +115,19 @@ def _class_rows(classes: Mapping[str, Any]) -> Iterator[Row]:
 
 def title_of(name: str, metrics: Mapping[str, Any]) -> tuple[str, str]:
     """A metric's title, which names the density that the model defines, and its unit."""
-    title, unit = SHOWN.get(name, (name.replace("_", " "), _unit_of(metrics.get(name))))
+    own = metrics.get(name)
+    own_unit = str(own.get("unit", "")) if isinstance(own, dict) else ""
+    title, unit = SHOWN.get(name, (name.replace("_", " "), own_unit))
     evidence = metrics["evidence"]
     if title.startswith("ELBO") and evidence != "p(x)":
         title = title.replace("ELBO", f"ELBO of log {evidence}", 1)
     return title.replace("p(x)", evidence), unit
 
 
-def _unit_of(metric: Any) -> str:
-    """The unit recorded with a metric of the model's own; empty if there is none."""
-    return str(metric.get("unit", "")) if isinstance(metric, dict) else ""
-
-
 def facts_of(lines: Mapping[str, str], objective: object, about: RunDescription) -> dict[str, str]:
-    """The summary of a run: a line of text by label.
+    """The summary of a run: a line of text by label, beginning with the lines of `describe`.
 
-    Args:
-        lines: the lines of `describe`.
-        objective: the objective, shown with all of its settings, including defaults.
-        about: the description of the run.
+    The objective is shown with all of its settings, including defaults.
     """
     facts = {**lines, "objective": _with_settings(objective)}
     total = about.facts.get("epochs trained", "unknown")

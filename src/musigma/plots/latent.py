@@ -41,7 +41,7 @@ def latent_plots(
     y: Tensor,
     views: Mapping[str, View],
     *,
-    latent_dims: Sequence[int] | None = None,
+    latent_dims: Sequence[int],
 ) -> Iterator[NamedPlot]:
     """The plots of a latent space, which show the same draws in every run.
 
@@ -52,7 +52,7 @@ def latent_plots(
         y: labels, `[N]`.
         views: the model's views, one for each label that it can be conditioned on, by caption.
             Plots of a single view show the first.
-        latent_dims: the sizes of the stochastic layers, the decoded one first; by default `[d]`.
+        latent_dims: the sizes of the stochastic layers, the decoded one first.
     """
     d = mu.shape[1]
     condition, view = next(iter(views.items()))
@@ -75,7 +75,7 @@ def latent_plots(
         yield NamedPlot("rates", NO_RATE)
         return
     rate = None if rates is None else rates.double().mean(0).float()
-    moved_dims = d if latent_dims is None else latent_dims[0]
+    moved_dims = latent_dims[0]
     steps = traversal_codes(torch.zeros(d), TRAVERSED)[:moved_dims]
     moved = decoded(prior.mean() + steps * prior.std())
     size = (spread(mu) / prior.std())[:moved_dims]
