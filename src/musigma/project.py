@@ -7,8 +7,6 @@ from musigma import words
 from musigma.paths import PROJECT_ROOT
 from workbench.project import Config, Project, hand_over, lazy
 
-V2 = "torchvision.transforms.v2"
-
 
 def data_facts(data: Any) -> Mapping[str, Any]:
     """The source of prepared data, and whether its images are streamed."""
@@ -23,16 +21,6 @@ def describe(config: Config, module: Any, data: Any) -> dict[str, str]:
     return words.describe(config, module.model, module.objective, data)
 
 
-def can_assemble(data: Any) -> bool:
-    """True if the shape of the images is known before they are read."""
-    return data.known_shape is not None
-
-
-def shorten(data: Any) -> Any:
-    """The data with eight images in each set."""
-    return data.shortened(8)
-
-
 PROJECT = hand_over(
     Project(
         package="musigma",
@@ -41,7 +29,7 @@ PROJECT = hand_over(
         assemble=lazy("musigma.assemble.assemble"),
         try_batch=lazy("musigma.trial_batch.try_batch"),
         adopt=lazy("musigma.assemble.adopt"),
-        can_assemble=can_assemble,
+        can_assemble=lambda data: data.known_shape is not None,  # before the images are read
         unused=lazy("musigma.assemble.unused"),
         rules=lazy("musigma.assemble.rules"),
         describe=describe,
@@ -49,7 +37,7 @@ PROJECT = hand_over(
         derive=lazy("musigma.metrics.on_common_scale"),
         older_meanings=lazy("musigma.metrics.older_meanings"),
         data_facts=data_facts,
-        shorten=shorten,
+        shorten=lambda data: data.shortened(8),
         given_later={
             "model": {"image_shape"},
             "model.prior": {"model"},
@@ -58,7 +46,10 @@ PROJECT = hand_over(
             },
         },
         extra_nodes=lazy("musigma.settings.extra_nodes"),
-        libraries={"data.dataset": "torchvision.datasets", "data.augment": V2},
+        libraries={
+            "data.dataset": "torchvision.datasets",
+            "data.augment": "torchvision.transforms.v2",
+        },
         changes_nothing=(
             "data.num_workers",
             "published*",

@@ -13,6 +13,9 @@ from workbench.devices import DeviceName
 from workbench.ranges import Count, Finite, Seed
 
 Output = Name | None
+Format = Literal["torch", "onnx"]
+Task = Literal["encode", "decode", "sample", "reconstruct", "traverse"]
+Code = Literal["draw", "mu"]
 
 
 class TrainSettings(RunSettings):
@@ -48,7 +51,7 @@ class EvaluateSettings(TypedDict):
 class ExportSettings(TypedDict):
     """`configs/export.yaml`."""
 
-    format: Literal["torch", "onnx"]
+    format: Format
     run: Name
     checkpoint: Name
     output: Output
@@ -59,13 +62,13 @@ class ExportSettings(TypedDict):
 class PredictSettings(TypedDict):
     """`configs/predict.yaml`."""
 
-    task: Literal["encode", "decode", "sample", "reconstruct", "traverse"]
+    task: Task
     run: Name
     checkpoint: Name
     input: Name
     count: Count
     seed: Seed
-    z: Literal["draw", "mu"]
+    z: Code
     image: Annotated[int, Field(ge=0)]
     offsets: Annotated[list[Finite], Field(min_length=1)]
     label: Annotated[int, Field(ge=0)] | None

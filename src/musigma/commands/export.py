@@ -4,7 +4,7 @@ import copy
 from importlib.util import find_spec
 from itertools import filterfalse
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -16,11 +16,10 @@ from musigma.commands import onnx_files
 from musigma.evaluation.conditions import given_labels, with_labels
 from musigma.loading import Run
 from musigma.models import LatentVariableModel
+from musigma.settings import Format
 from workbench.errors import ConfigError, RunError
 from workbench.runs.output import written_together
 from workbench.runs.weights import WEIGHTS, load_weights
-
-Format = Literal["torch", "onnx"]
 
 CONFIG, ENCODE, DECODE = "config.yaml", "encode.pt2", "decode.pt2"
 FILES: dict[Format, tuple[str, ...]] = {

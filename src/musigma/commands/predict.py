@@ -4,7 +4,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +12,12 @@ from PIL import Image
 
 from musigma.commands import tasks
 from musigma.loading import load_run
+from musigma.settings import Code, Task
 from workbench.console import set_up_logging
 from workbench.devices import exact_device
 from workbench.errors import ConfigError, RunError
 from workbench.runs.output import check_no_other_run, check_writable, written_together
 from workbench.runs.resume import find_run
-
-Task = Literal["encode", "decode", "sample", "reconstruct", "traverse"]
 
 OFFSETS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 TASKS: Mapping[Task, Callable[..., tasks.TaskResult]] = {
@@ -41,7 +40,7 @@ def predict(
     count: int = 64,
     seed: int = 0,
     output: str | None = None,
-    z: tasks.Code = "draw",
+    z: Code = "draw",
     image: int = 0,
     offsets: Sequence[float] = OFFSETS,
     label: int | None = None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,9 +17,8 @@ from musigma.loading import Run
 from musigma.models.priors import Prior
 from musigma.plots.images import pair_rows, traversal_codes
 from musigma.seeding import normal_noise
+from musigma.settings import Code
 from workbench.errors import DataError, RunError
-
-Code = Literal["draw", "mu"]
 
 PAIRS = 80
 """The most images that a picture shows with their reconstructions."""

@@ -116,21 +116,10 @@ def encoded(
     Raises:
         DataError: if the model is conditioned on labels, and cannot use these.
     """
-    names: tuple[str, ...] = ()
 
     def draw_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Draw, Tensor]:
         draw = model.given(LabelledImages(x, y)).draw(x, noise.unsqueeze(0))
         return draw, model.likelihood.mean(draw.decoded())[0]
-
-    def rows_of(x: Tensor, y: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
-        nonlocal names
-        draw, x_hat = draw_of(x, y, noise)
-        own = {**draw.reported, **draw.penalties, **draw.own_terms}
-        names = tuple(own)
-        x = x.cpu()
-        errors = reconstruction_errors(x, x_hat.cpu(), to_unit, model.likelihood.observed(x))
-        q = draw.posterior
-        return q.mu, q.std, draw.log_likelihood[0], *_rates_of(draw), *errors, *own.values()
 
     @torch.no_grad()
     def decoded(rows: Tensor) -> Tensor:
@@ -139,10 +128,18 @@ def encoded(
 
     noise = normal_noise(1, len(images), model.noise_dim, seed=FIXED_SEED)[0]
     parts, batch_labels, first = [], [], 0
+    own: dict[str, Tensor] = {}
     for x, y in images.batches(min(ROWS, codes_at_once(model))):
         model.check(y)
-        batch_noise = noise[first : first + len(x)]
-        parts.append(in_chunks(rows_of, x, y, batch_noise, device=model.device))
+        inputs = x, y, noise[first : first + len(x)]
+        draw, x_hat = draw_of(*(rows.to(model.device) for rows in inputs))
+        own = {**draw.reported, **draw.penalties, **draw.own_terms}
+        pixels = x.cpu()
+        observed = model.likelihood.observed(pixels)
+        errors = reconstruction_errors(pixels, x_hat.cpu(), to_unit, observed)
+        q = draw.posterior
+        values = q.mu, q.std, draw.log_likelihood[0], *_rates_of(draw), *errors, *own.values()
+        parts.append([value.cpu() for value in values])
         batch_labels.append(y.cpu())
         first += len(x)
     labels = torch.cat(batch_labels)
@@ -158,7 +155,7 @@ def encoded(
         rate=rate if model.has_density else None,
         rates=rates if rates.shape[1] else None,
         errors=ReconstructionErrors(*rest[:error_count]),
-        own=dict(zip(names, rest[error_count:], strict=True)),
+        own=dict(zip(own, rest[error_count:], strict=True)),
     )
 
 
