@@ -48,13 +48,11 @@ class AutoencoderModule(SeededDraws, CompiledTraining, ReportingModule):
     `l1` and `mse` are mean errors per pixel of the reconstruction from a sampled z.
 
     The noise of a training batch is a function of (seed, rank, epoch, batch). That of an evaluated
-    image is a function of its index in the data set, the same in all runs; if it has no index, of
-    (rank, batch).
+    image is a function of its index in the data set, the same in all runs; see `EvaluationNoise`.
 
     Batches of any loader may be `x`, `(x, y)`, `{"x": x, "y": y}` or `Batch`; metrics of several
     validation or test loaders are means over all of their images. A run resumes to the same bits
-    from the end of an epoch, as the draws of a DataLoader are a function of (seed, rank, epoch),
-    and from the middle of one if the loader has a `state_dict`, as those of `musigma.data` have.
+    from the end of an epoch, and from the middle of one if the loader has a `state_dict`.
 
     Args:
         model: the model to train.

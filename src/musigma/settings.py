@@ -16,6 +16,9 @@ Output = Name | None
 Format = Literal["torch", "onnx"]
 Task = Literal["encode", "decode", "sample", "reconstruct", "traverse"]
 Code = Literal["draw", "mu"]
+Table = Literal[
+    "epoch", "batch_sizes", "precisions", "scale", "stream", "sweeps", "commands", "many_jobs"
+]
 
 
 class TrainSettings(RunSettings):
@@ -81,18 +84,7 @@ class PredictSettings(TypedDict):
 class BenchmarkSettings(TrainSettings):
     """`configs/benchmark.yaml`."""
 
-    tables: list[
-        Literal[
-            "epoch",
-            "batch_sizes",
-            "precisions",
-            "scale",
-            "stream",
-            "sweeps",
-            "commands",
-            "many_jobs",
-        ]
-    ]
+    tables: list[Table]
     stream_images: Annotated[int, Field(ge=20)]
     stream_side: Count
     rounds: Count

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from musigma.data import Batch, ImageDataModule
 from musigma.data.batch import as_batch
+from musigma.data.unknown_normalization import UnknownNormalization
 from musigma.evaluation.conditions import LabelledImages, View
 from musigma.models import LatentVariableModel, Posterior
 from musigma.module import AutoencoderModule
@@ -131,14 +132,13 @@ class Panel(L.Callback):
         """
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         model = pl_module.model
-        shown: Callable[[Tensor], Tensor]
         if isinstance(data, ImageDataModule):
             stage, images, labels = data.first_images(self._count(model))
             shown = data.normalization.shown
         elif batches := self._collected["val"] or self._collected["train"]:
             stage = "val" if self._collected["val"] else "train"
             images, labels = torch.cat([b.x for b in batches]), torch.cat([b.y for b in batches])
-            shown = _to_unit(images.min(), images.max())
+            shown = UnknownNormalization(images).shown
         else:
             return None
         x = trainer.precision_plugin.convert_input(images)
@@ -162,13 +162,6 @@ class Panel(L.Callback):
                 for name, view in model.views().items()
             },
         )
-
-
-def _to_unit(low: Tensor, high: Tensor) -> Callable[[Tensor], Tensor]:
-    """A function that maps [low, high] to [0, 1], or only clips if that range is within [0, 1]."""
-    if low < 0 or high > 1:
-        return lambda x: ((x - low) / (high - low)).clamp(0, 1)
-    return lambda x: x.clamp(0, 1)
 
 
 @contextmanager

@@ -61,7 +61,8 @@ class DatasetDataModule(ImageDataModule):
             self.num_workers = 1
         self.dataset = dataset
         self.arguments = {"dataset": {}, "test": test or {}, "val": val or {}}
-        self.name = f"{_name_of(dataset)} {' × '.join(map(str, image_shape))}"
+        shape = " × ".join(map(str, image_shape))
+        self.name = f"{getattr(kind, '__name__', 'dataset')} {shape}"
         self.source = "dataset"
         self._sources: dict[str, DatasetSource] = {}
 
@@ -159,7 +160,3 @@ class DatasetSource:
     def _item(self, row: int) -> Any:
         with as_data_error(f"{self.place}: item {row} cannot be read"):
             return self.dataset[row]
-
-
-def _name_of(make: Any) -> str:
-    return str(getattr(getattr(make, "func", make), "__name__", "dataset"))

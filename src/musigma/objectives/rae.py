@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from musigma.objectives.draw import Draw
 from musigma.objectives.objective import Loss, Objective, common_terms
@@ -46,8 +46,6 @@ class RAE(nn.Module, Objective):
         terms.pop("elbo", None)
         terms["squared_norm"] = draw.z.square().sum(-1).mean(0)
         loss = terms["distortion"] + 0.5 * self.beta * terms["squared_norm"]
-        return Loss(loss.mean() + self.decay * self._squared_weights(), terms, {})
-
-    def _squared_weights(self) -> Tensor:
-        parameters = (p for decoder in self._decoder for p in decoder.parameters())
-        return torch.stack([p.square().sum() for p in parameters]).sum()
+        (decoder,) = self._decoder
+        squared_weights = torch.stack([p.square().sum() for p in decoder.parameters()]).sum()
+        return Loss(loss.mean() + self.decay * squared_weights, terms, {})

@@ -6,6 +6,7 @@ import math
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.utils import make_grid
 
 from musigma.plots.style import viewable
 
@@ -23,9 +24,9 @@ def sprite(images: Tensor) -> tuple[str, bytes]:
     images = viewable(images)
     side = math.ceil(math.sqrt(len(images)))
     blank = images.new_zeros(side * side - len(images), *images.shape[1:])
-    tiles = torch.cat([images, blank]).unflatten(0, (side, side))
-    image = tiles.permute(2, 0, 3, 1, 4).flatten(1, 2).flatten(2, 3)
-    return ("png", png_of(image)) if len(image) == 1 else ("jpeg", _encoded(image, "JPEG"))
+    tiles = make_grid(torch.cat([images, blank]), nrow=side, padding=0)
+    is_grey = images.shape[1] == 1
+    return ("png", png_of(tiles)) if is_grey else ("jpeg", _encoded(tiles, "JPEG"))
 
 
 def _encoded(image: Tensor, kind: str) -> bytes:
