@@ -1,7 +1,5 @@
 """A full disk while a checkpoint is written."""
 
-import sys
-
 import pytest
 
 from script_server import python
@@ -11,7 +9,6 @@ from workbench.runs.resume import newest_checkpoint
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")
 def test_a_full_disk_keeps_the_last_checkpoint_and_says_how_to_resume(tmp_path, only_run):
     # A limit on file sizes at the third epoch's checkpoint stands for a full disk.
     code = (

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sys
 
 import pytest
 import torch
@@ -49,7 +48,6 @@ def test_interrupted_run_resumes_to_the_same_bits(
     assert finished["metrics"] == whole.read_metrics()["metrics"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_a_run_killed_while_writing_a_checkpoint_resumes_to_the_same_bits(
     trained, compose_small, compose_launch, only_run, tmp_path
 ):

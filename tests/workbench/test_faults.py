@@ -3,7 +3,6 @@
 import errno
 import json
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -144,7 +143,6 @@ def test_an_edited_config_is_checked_when_the_run_is_resumed(trained, compose_la
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_a_second_process_cannot_resume_a_run_in_training(start_script, run_script, only_run):
     first = start_script("trainer.max_epochs=3000")
     first.wait_for("1/3000")

@@ -57,7 +57,6 @@ def test_an_error_caused_by_ctrl_c_prints_stopped_and_exits_with_130(monkeypatch
     assert capsys.readouterr().err == "\nStopped.\n"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_ctrl_c_before_work_begins_cannot_be_swallowed():
     code = """
         import os, signal

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 
 import pytest
 
@@ -16,8 +15,6 @@ from workbench.training.run import run
 
 HANDLED = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 """Not SIGHUP if the tests are run under nohup."""
-
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 
 
 def _kill_at(patch, method, number, is_due=lambda module: True):

@@ -8,7 +8,6 @@ import pytest
 from workbench.terminal import TerminalFile, outlive_terminal
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="terminals are POSIX")
 def test_printing_to_a_closed_terminal_is_no_error(monkeypatch):
     ours, theirs = os.openpty()
     with open(theirs, "w", encoding="utf-8") as stream:

@@ -78,10 +78,12 @@ class JobTemplate:
             unresolved = _replaced_at(unresolved, tuple(new.key_or_group.split(".")), value)
             for path in paths[new.key_or_group]:
                 config = _replaced_at(config, path, value)
-        texts = {old.input_line: new.input_line for old, new in changed}
-        texts |= {old.removeprefix("++"): new.removeprefix("++") for old, new in texts.items()}
-        arguments = [_substitute(text, texts) for text in self.arguments]
-        launched = [_substitute(text, texts) for text in self.launch.overrides]
+        texts = {
+            o.input_line.removeprefix("++"): n.input_line.removeprefix("++") for o, n in changed
+        }
+        texts |= {f"++{old}": f"++{new}" for old, new in texts.items()}
+        arguments = [texts.get(text, text) for text in self.arguments]
+        launched = [texts.get(text, text) for text in self.launch.overrides]
         launch = self.launch._replace(config=config, overrides=launched)
         if not launch.is_named:
             launch = launch._replace(name=name_of_job(config, launched))
@@ -142,11 +144,3 @@ def _replaced_at(node: Any, path: KeyPath, value: Any) -> Any:
         i = int(path[0])
         return [*node[:i], _replaced_at(node[i], path[1:], value), *node[i + 1 :]]
     return {**node, path[0]: _replaced_at(node[path[0]], path[1:], value)}
-
-
-def _substitute(text: str, texts: Mapping[str, str]) -> str:
-    """The new text of an override that changed, with its `++`; other overrides as they are."""
-    if text in texts:
-        return texts[text]
-    plain = text.removeprefix("++")
-    return f"++{texts[plain]}" if text != plain and plain in texts else text

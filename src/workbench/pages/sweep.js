@@ -76,7 +76,7 @@
   };
   const about = run => [run.name + (run.status === "completed" ? "" : ` (${run.status})`),
     ...[...fields].filter(([name]) => name !== "seconds").map(([name, field]) => `${name}: ${text(field.of(run))}`)].join("\n");
-  const linked = (run, ...children) => run.link ? node("a", { href: run.link }, ...children) : node("g", {}, ...children);
+  const linked = (run, ...children) => node("a", { href: run.link }, ...children);
   const mean = values => values.reduce((a, b) => a + b, 0) / values.length;
 
   const explore = () => {

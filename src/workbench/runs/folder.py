@@ -1,9 +1,9 @@
 """The folder of a run."""
 
+import fcntl
 import itertools
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -136,8 +136,6 @@ class RunFolder(RunCheckpoints):
 
     def discard(self) -> None:
         """Remove the folder of a run that has not begun, except for what was there before."""
-        if sys.platform == "win32":  # where no open file can be removed
-            self.release()
         for entry in [*self.path.iterdir()]:
             if entry.name not in self._preexisting:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
@@ -157,19 +155,11 @@ class RunFolder(RunCheckpoints):
         return "killed" if status == "running" and not self._is_claimed() else status
 
     def _is_claimed(self) -> bool:
-        """True if a process has claimed the folder; nothing is written, except on Windows."""
-        lock = self.path / ".lock"
+        """True if a process has claimed the folder, in which nothing is written."""
         try:
-            if sys.platform == "win32":
-                if lock.exists():
-                    self.claim()
-                    self.release()
-                return False
-            import fcntl
-
-            with lock.open("rb") as file:
+            with (self.path / ".lock").open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except (BlockingIOError, RunError):
+        except BlockingIOError:
             return True
         except OSError:
             return False

@@ -73,12 +73,8 @@ def page_data(
 
 def link_to(run: SweepRun, place: Path) -> str:
     """The address of a run's page relative to `place`, or of its folder if there is no page."""
-    page = run.path / PAGE
-    try:
-        relative = os.path.relpath(run.path.absolute(), place.absolute())
-    except ValueError:  # on another Windows drive
-        return ""
-    return quote(Path(relative).as_posix()) + (f"/{PAGE}" if page.is_file() else "/")
+    relative = os.path.relpath(run.path.absolute(), place.absolute())
+    return f"{quote(relative)}/{PAGE if (run.path / PAGE).is_file() else ''}"
 
 
 def _curve_tags(compared: Comparison, runs: Sequence[SweepRun]) -> list[str]:

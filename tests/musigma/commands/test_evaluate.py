@@ -5,7 +5,6 @@ import math
 import re
 import shutil
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -476,7 +475,6 @@ def test_test_images_without_a_class_are_not_probed(written):
     assert (found["classes"], found["no_classes"]) == ({}, "the test images have no classes")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 def test_ctrl_c_while_measuring_leaves_the_run_unchanged(written):
     before = _files(written)
     started = Started("scripts/evaluate.py", f"run={written}", "samples=100000")

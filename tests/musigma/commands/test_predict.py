@@ -2,7 +2,6 @@
 
 import pickle
 import shutil
-import sys
 import zipfile
 
 import numpy as np
@@ -446,7 +445,6 @@ def test_predictions_that_are_not_finite_are_not_written(opened, tmp_path):
     assert not (run / "predictions").exists()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX")
 @pytest.mark.parametrize(("task", "ending"), [("encode", "npz"), ("sample", "png")])
 def test_a_full_disk_is_reported_and_no_prediction_is_left(task, ending, opened, tmp_path):
     code = (

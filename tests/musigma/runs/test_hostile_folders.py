@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import zipfile
 
 import numpy as np
@@ -184,7 +183,6 @@ def test_empty_text_settings_are_refused():
     assert problems == [f"{name}='': {advice}" for name in ("sweep", "metric", "output")]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_command_stopped_while_writing_leaves_nothing(number, tmp_path, monkeypatch):
     def write():

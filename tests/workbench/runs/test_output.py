@@ -88,7 +88,6 @@ def test_two_writers_of_the_same_files_do_not_mix_them(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="locks of another kind")
 def test_the_status_of_a_run_is_read_without_writing_to_its_folder(tmp_path):
     folder = RunFolder.create(tmp_path, "run")
     assert folder.status({"status": "running"}) == "killed"
