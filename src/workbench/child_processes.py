@@ -21,14 +21,10 @@ def folder_to_join() -> Path | None:
 
 @contextmanager
 def ending_silently(*, joined: bool) -> Iterator[None]:
-    """Exit without a message if the run is stopped: rank 0 reports it.
+    """Exit without a message, with status 130, if the run is stopped: rank 0 reports it.
 
-    Args:
-        joined: whether Lightning started this process.
-
-    Raises:
-        SystemExit: with status 130; with 0 in a process that Lightning started, because at any
-            other status Lightning kills rank 0, which may still have something to write.
+    A process that Lightning started has `joined` and exits with 0: at any other status Lightning
+    kills rank 0, which may still have something to write.
     """
     try:
         yield

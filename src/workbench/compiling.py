@@ -48,14 +48,12 @@ class CompiledTraining:
 
 @functools.cache
 def compiled(function: Callable[..., Any], has_hooks: bool) -> Callable[..., Any]:
-    """Compile a function that computes the loss of a batch.
+    """Compile a function, not bound to a module, that computes the loss of a batch.
 
-    Args:
-        function: the function, unbound.
-        has_hooks: whether hooks of tensors change its gradient, which takes a single graph.
+    If it `has_hooks`, hooks of tensors change its gradient, which takes a single graph.
 
     Raises:
-        ConfigError: at a call, if the function cannot be compiled.
+        ConfigError: at a call, if it cannot be compiled.
     """
     # The second option keeps random numbers equal to those of a module that is not compiled.
     options: dict[str, Any] = {"triton.cudagraphs": True, "fallback_random": True}

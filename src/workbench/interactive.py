@@ -96,12 +96,7 @@ def build(config: Config, folder: str | Path | None = None) -> RunObjects:
 
 
 def changed_settings(config: Config, defaults: Config) -> list[ChangedSetting]:
-    """The settings of a run that change its metrics and differ from the defaults.
-
-    Args:
-        config: the config of the run.
-        defaults: the config that `compose()` gives.
-    """
+    """The settings that change a run's metrics and differ from those of `compose()`."""
     own, default = compared_settings(config), compared_settings(defaults)
     return [
         ChangedSetting(name, _text(own.get(name)), _text(default.get(name)))

@@ -93,11 +93,7 @@ class ReportingModule(EpochLog, OptimizedModule):
     def set_means(self, stage: Stage, names: tuple[str, ...], sums: Tensor, count: int) -> None:
         """Set the metrics of an epoch that was computed elsewhere, with the present weights.
 
-        Args:
-            stage: `train` or `val`.
-            names: the names of the terms.
-            sums: the sum of each term over the examples.
-            count: the number of examples.
+        `sums` are those of the terms of these names over `count` examples.
         """
         state = {"names": names, "sums": sums, "count": count}
         self.means[stage].load_state_dict(state, self.device)

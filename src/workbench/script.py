@@ -25,10 +25,6 @@ def script(
 
     All jobs of the command line are checked before the first one starts. Heavy modules are imported
     inside `main` only, so that Ctrl-C ends in one line in the first seconds too.
-
-    Args:
-        name: the name of the script and of its config.
-        project: the project of the script.
     """
     hand_over(project)
 

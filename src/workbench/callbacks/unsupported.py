@@ -29,11 +29,7 @@ UNSUPPORTED = {
 
 
 def refuse_unsupported(callback: L.Callback, place: str) -> None:
-    """Refuse a callback that a run does not support.
-
-    Raises:
-        ConfigError: says why, and what to use instead.
-    """
+    """Raise a ConfigError, which says why, for a callback that a run does not support."""
     for kind, reason in UNSUPPORTED.items():
         is_own = isinstance(callback, ModelCheckpoint) and callback.dirpath is None
         if isinstance(callback, kind) and not is_own:

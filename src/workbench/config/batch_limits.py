@@ -89,16 +89,13 @@ def _limited(count: float, limit: float) -> float:
 
 
 def _check(setting: str, limit: float, count: float, which: str) -> None:
-    """Check that a limit of the trainer leaves a batch.
+    """Raise a ConfigError if a limit leaves no batch, or is a share of an unknown number.
 
     Args:
-        setting: the name of the setting, without `_batches`, such as `limit_val`.
-        limit: the limit, as a number of batches (int) or a share of an epoch (float).
+        setting: its name, without `_batches`, such as `limit_val`.
+        limit: a number of batches (int) or a share of an epoch (float).
         count: the batches in an epoch.
         which: of what.
-
-    Raises:
-        ConfigError: if the limit leaves no batch, or is a share of an unknown number.
     """
     setting = f"trainer.{setting}_batches={limit}"
     if math.isinf(count) and isinstance(limit, float) and 0 < limit < 1:

@@ -18,12 +18,7 @@ SERVER_PLACES = ("artifact_location", "tracking_uri", "cache_dir")
 
 
 def find_misfits(config: Config, trials: Trials | None = None) -> Iterator[Problem]:
-    """Find settings that do not fit: all that can be checked alone, else the first of the others.
-
-    Args:
-        config: resolved.
-        trials: tries its module.
-    """
+    """Find settings that do not fit: all that are checked alone, else the first of the others."""
     problems = [
         *problems_of_trainer(config["trainer"]),
         *problems_of(lambda: check_written_places(config)),
@@ -48,13 +43,9 @@ def _check_parts(config: Config, trials: Trials) -> None:
 
 
 def check_written_places(config: Mapping[str, Any]) -> None:
-    """Check that a run writes into its own folder only.
+    """Raise a ConfigError if a run would write outside its own folder, except to a server.
 
-    Loggers may write to a server or a database elsewhere.
-
-    Raises:
-        ConfigError: for a path that leads out of the folder, and for a folder of a profiler, which
-            would be relative to the working directory.
+    The folder of a profiler would be relative to the working directory.
     """
     groups = {name: config.get(name) or {} for name in ("callbacks", "logger", "trainer")}
     for place, path in outside(groups):

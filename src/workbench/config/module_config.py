@@ -24,11 +24,7 @@ def module_config(config: Config) -> Config:
 
 
 def check_module_config(config: Config) -> None:
-    """Check the config in a checkpoint, which may come from somebody else.
-
-    Raises:
-        ConfigError: lists everything that is wrong.
-    """
+    """Raise a ConfigError for all faults in a checkpoint's config, which may be a stranger's."""
     settings: Any = TypedDict("ModuleConfig", _entries())  # type: ignore[misc]
     check_config(config, settings)
 

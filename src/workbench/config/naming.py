@@ -31,10 +31,6 @@ def job_name(overrides: Sequence[str], varied: Sequence[str]) -> str:
     """The name of a job, made of the settings that vary: `model=vae,beta=4,seed=1`.
 
     Two jobs may have the same name: `job_path` keeps their folders apart.
-
-    Args:
-        overrides: of the job.
-        varied: the names of the settings that the sweep varies.
     """
     short = dict(zip(varied, short_names(varied), strict=True))
     parts = (override.lstrip("+").partition("=") for override in overrides)

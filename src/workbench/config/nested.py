@@ -11,12 +11,9 @@ KeyPath = tuple[str | int, ...]
 
 
 def leaves(node: Any, path: KeyPath = (), *, lists: bool = True) -> Iterator[tuple[KeyPath, Any]]:
-    """The values that hold no others, each with the path to it.
+    """The values that hold no others, each with the path to it, which begins with `path`.
 
-    Args:
-        node: nested mappings and lists.
-        path: the path to it.
-        lists: whether to go through lists, rather than to take each as one value.
+    Without `lists`, a list is one value.
     """
     if isinstance(node, Mapping) and node:
         for key, value in node.items():

@@ -36,10 +36,6 @@ def problems_of(check: Callable[[], object]) -> Iterator[Problem]:
 
 
 def raise_all(problems: Iterable[Problem | str]) -> None:
-    """Raise one error for all problems, each listed once.
-
-    Raises:
-        ConfigError: if there is any.
-    """
+    """Raise one ConfigError for all problems, if there are any, each listed once."""
     if text := "\n".join(dict.fromkeys(map(str, problems))):
         raise ConfigError(text)

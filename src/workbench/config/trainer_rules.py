@@ -29,15 +29,7 @@ _accepted: set[str] = set()
 
 
 def check_precision(precision: str | int | None, device: str) -> None:
-    """Check that a kind of device supports a precision.
-
-    Args:
-        precision: the trainer's.
-        device: such as `cpu`; `auto` if it is not known yet.
-
-    Raises:
-        ConfigError: for 16-bit floats on a CPU, where Lightning would silently use others.
-    """
+    """Raise a ConfigError for 16-bit floats on a CPU, where Lightning would silently use others."""
     if str(precision).startswith("16") and device == "cpu":
         raise ConfigError(
             f"trainer.precision: {precision} is for GPUs; on the CPU use bf16-mixed or 32-true"

@@ -87,11 +87,7 @@ class Checks:
         return read_sweep(self.composer, composed, parsed)
 
     def check_search(self, sweep: Sweep) -> None:
-        """Check the settings of a search, once its jobs are checked.
-
-        Raises:
-            ConfigError: lists everything that is wrong.
-        """
+        """Raise a ConfigError for wrong settings of a search, once its jobs are checked."""
         composed = self.composer.compose(sweep.jobs[0], 0)
         with resolving():
             settings: Any = OmegaConf.to_container(composed.config.hydra.sweeper, resolve=True)

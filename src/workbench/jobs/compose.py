@@ -104,12 +104,7 @@ class Composer:
 
 
 def is_absent(key: str, unresolved: Any) -> bool:
-    """Whether a config lacks a setting.
-
-    Args:
-        key: the dotted name of the setting.
-        unresolved: the config as plain values, with its interpolations.
-    """
+    """Whether a config of plain values and interpolations lacks a setting of that dotted name."""
     for name in key.split("."):
         if isinstance(unresolved, dict):
             entries = {str(entry): value for entry, value in unresolved.items()}

@@ -33,10 +33,7 @@ MULTIRUN = "hydra.mode=MULTIRUN"
 def opened(configs: Path, script: str, config_dir: str | None = None) -> Iterator[None]:
     """Initialize Hydra for the other functions of this module, until the context ends.
 
-    Args:
-        configs: the folder of the config files.
-        script: the name of the script.
-        config_dir: the folder of `--config-dir`, which may hold the primary config.
+    The folder of `--config-dir` may hold the primary config.
     """
     before, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
     try:
@@ -131,9 +128,7 @@ def folder_settings(hydra: Any) -> list[str]:
 def groups_of(config_name: str, searchpath: Sequence[str]) -> Callable[[str], list[str]]:
     """A function that lists the files of a group; empty if there is no such group.
 
-    Args:
-        config_name: the primary config, which is read once, for its search path.
-        searchpath: the override of `hydra.searchpath`, if there is one.
+    The primary config is read once, for its search path, which `searchpath` overrides.
     """
     _, repository = _loader()._parse_overrides_and_create_caching_repo(config_name, [*searchpath])
     return repository.get_group_options
@@ -231,13 +226,9 @@ class _SweepLoader:
 
 
 def compose_by(compose: Callable[[Sequence[str]], DictConfig], launcher: Any) -> None:
-    """Make a serial launcher compose its jobs with `compose`.
+    """Make a serial launcher compose jobs by `compose`: overrides → config, with Hydra's settings.
 
     Hydra would read all files again for each job, which takes as long as a job of a few steps.
-
-    Args:
-        compose: overrides of a job → its config, with Hydra's own settings.
-        launcher: a serial one.
     """
     loader: Any = _SweepLoader(compose)
     launcher.hydra_context = HydraContext(loader, launcher.hydra_context.callbacks)

@@ -72,13 +72,7 @@ SWEEP_ONLY = dict.fromkeys(
 
 
 def find_refused(script: str, overrides: Sequence[str], *, is_sweep: bool) -> list[Problem]:
-    """The problems of overrides of Hydra's settings that cannot be set for this command.
-
-    Args:
-        script: the name of the script.
-        overrides: as typed.
-        is_sweep: whether -m was typed.
-    """
+    """The problems of typed overrides of Hydra's settings that cannot be set for this command."""
     refused = WRITTEN_BY_HYDRA | HELP_TEXTS
     if script != "train":
         refused |= {"hydra.run.": f"scripts/{script}.py has no folder of its own"}
@@ -100,12 +94,7 @@ def find_refused(script: str, overrides: Sequence[str], *, is_sweep: bool) -> li
 
 
 def refuse(overrides: Sequence[str], refused: Mapping[str, str]) -> list[Problem]:
-    """The problems of overrides whose keys are refused.
-
-    Args:
-        overrides: as typed or composed.
-        refused: the beginnings of keys, each with the reason.
-    """
+    """The problems of overrides whose keys begin as one that is refused, with the reason."""
     return [
         Problem(override, f": cannot be set here, as {reason}; leave it out")
         for override in overrides
@@ -115,12 +104,7 @@ def refuse(overrides: Sequence[str], refused: Mapping[str, str]) -> list[Problem
 
 
 def find_problems_of_hydra(script: str, hydra: Mapping[str, Any]) -> Iterator[Problem]:
-    """The problems of Hydra's settings, in a composed config.
-
-    Args:
-        script: the name of the script, such as `train`.
-        hydra: the settings as plain values, with their interpolations.
-    """
+    """The problems of Hydra's settings, given as plain values with their interpolations."""
     sweeper = hydra["sweeper"] if isinstance(hydra["sweeper"], Mapping) else {}
     checked = {name: node for name, node in hydra.items() if name not in FIXED}
     if sweeper.get("_target_") == SEARCHER:  # find_problems_of_search checks the others

@@ -61,11 +61,7 @@ def _folder_setting(hydra: Any, setting: str) -> str:
 
 
 def check_folder(setting: str, folder: Path) -> Path:
-    """Return a folder that exists or can be made.
-
-    Args:
-        setting: the override that names it, for the message.
-        folder: the path.
+    """Return a folder that exists or can be made; `setting` is the override that names it.
 
     Raises:
         ConfigError: if there is a file in its place or above it, or a name in it is too long.
@@ -99,15 +95,12 @@ def _job_of_sweep(config: dict[str, Any], overrides: list[str], hydra: Any) -> L
 
 
 def check_distinct_folders(jobs: Sequence[Launch], subdir: str, *, is_search: bool) -> None:
-    """Check that each job of a sweep has a folder of its own.
+    """Raise a ConfigError if `hydra.sweep.subdir` names the same folder for several jobs.
 
     Args:
         jobs: all jobs of a grid, or examples of a search's trials.
         subdir: `hydra.sweep.subdir`, with its interpolations.
         is_search: whether the jobs are examples.
-
-    Raises:
-        ConfigError: if `hydra.sweep.subdir` names the same folder for several jobs.
     """
     named = [job.name for job in jobs if job.is_named]
     if len(set(named)) < len(named) or (is_search and named and "${hydra." not in subdir):

@@ -95,9 +95,5 @@ class Parser(ArgumentParser):
         add("--info", "-i", nargs="?", const="all", choices=INFO, help="show how Hydra composes")
 
     def error(self, message: str) -> NoReturn:
-        """Refuse the arguments.
-
-        Raises:
-            ConfigError: always.
-        """
+        """Raise a ConfigError."""
         raise ConfigError(f"{message}; see --help")

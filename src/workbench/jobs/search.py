@@ -103,12 +103,9 @@ def distribution_of(override: Any) -> Any:
 def find_problems_of_search(
     sweeper: Config, space: Mapping[str, Any], optimized_metric: str | None
 ) -> Iterator[Problem]:
-    """The problems of the settings of a search, whose sampler and pruner are tried.
+    """The problems of `hydra.sweeper`, resolved, in a search of a space; its objects are tried.
 
-    Args:
-        sweeper: `hydra.sweeper`, resolved.
-        space: Optuna's distribution of each setting that the search chooses, by its name.
-        optimized_metric: the setting; None for the default, a metric of the validation.
+    `optimized_metric` is None for the default, a metric of the validation.
     """
     from workbench.config.check import find_problems
 
@@ -144,12 +141,7 @@ def _try_out(sweeper: Config, space: Mapping[str, Any]) -> None:
 
 
 def make(sweeper: Config, name: Literal["sampler", "pruner"], **changes: Any) -> Any:
-    """Make the sampler or the pruner of a search.
-
-    Args:
-        sweeper: `hydra.sweeper`, resolved.
-        name: which of the two.
-        changes: arguments that replace those in the settings.
+    """Make the sampler or pruner that `hydra.sweeper` describes, with changes to its arguments.
 
     Raises:
         ConfigError: if it refuses its arguments.

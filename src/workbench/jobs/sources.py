@@ -14,13 +14,8 @@ from workbench.project import the_project
 def source_of(problem: Problem, composer: Composer, composed: Composed) -> str | None:
     """The override or file that set a wrong setting last, for messages; None if it is not known.
 
-    For a problem of a whole group, it is the last setting inside it that the message names.
-
-    Args:
-        problem: its place is the dotted name of the setting; if nothing sets it, the source is that
-            of the `_target_` that it is an argument of.
-        composer: composed the config.
-        composed: the config and its overrides.
+    For a problem of a whole group, it is the last setting inside it that the message names. If
+    nothing sets it, the source is that of the `_target_` that it is an argument of.
     """
     place, configs = problem.place, the_project().configs
     named = set(re.findall(r"\w+", problem.message))

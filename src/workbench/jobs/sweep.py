@@ -95,11 +95,7 @@ def read_sweep(composer: Composer, composed: Composed, overrides: Sequence[Any])
 
 
 def _sweep_name(cfg: DictConfig, varied: Sequence[str]) -> str:
-    """The name of a sweep and of its folder, made by default of the settings that it varies.
-
-    Raises:
-        ConfigError: if `sweep` is not the name of a folder.
-    """
+    """The name of a sweep and of its folder, made by default of the settings that it varies."""
     with resolving("sweep"):
         name = cfg.sweep
     if name is None:

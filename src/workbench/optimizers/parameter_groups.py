@@ -63,10 +63,6 @@ def make_own_optimizers(
 ) -> list[Optimizer]:
     """The optimizers of parts that have their own, if anything of the part is trained.
 
-    Args:
-        module: the module.
-        own_recipes: parameters → optimizer, by dotted name of the part.
-
     Raises:
         ConfigError: if a part has no weights, or a weight of it also belongs to the rest, or to
             another such part.

@@ -125,12 +125,7 @@ def schedule_of(recipe: SchedulerRecipe) -> Schedule:
 
 
 def length_of(trainer: L.Trainer, batches: float) -> Length:
-    """The length of a training.
-
-    Args:
-        trainer: the trainer, which limits epochs and steps.
-        batches: the number of batches in an epoch, for each process.
-    """
+    """The length of a training, from the number of batches in an epoch, for each process."""
     per_epoch = batches / trainer.accumulate_grad_batches
     per_epoch = per_epoch if math.isinf(per_epoch) else math.ceil(per_epoch)
     epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs

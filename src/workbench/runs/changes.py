@@ -43,12 +43,7 @@ MAY_NOT = {
 
 
 def check_changes(old: Config, new: Config) -> None:
-    """Raise a RunError that names each changed setting that may not change, with the reason.
-
-    Args:
-        old: the config of the run.
-        new: the same with the changes, checked.
-    """
+    """Raise a RunError that names each changed setting that may not change, with the reason."""
     before, after = flatten(old), flatten(new)
     kept = the_project().may_not_change(old)
     may_change = (*" ".join(MAY_CHANGE.values()).split(), *the_project().may_change)

@@ -144,12 +144,10 @@ class RunFolder(RunCheckpoints):
         self.release()
 
     def status(self, metrics: Mapping[str, Any]) -> str:
-        """The run's status: `completed`, `pruned`, `failed`, `interrupted`, `running` or `killed`.
+        """The status in these entries of `metrics.json`, or `killed`.
 
-        A run is `killed` if its process ended without recording how.
-
-        Args:
-            metrics: the entries of `metrics.json`.
+        It is `completed`, `pruned`, `failed`, `interrupted` or `running`; a run is `killed` if its
+        process ended without recording how.
         """
         status = str(metrics.get("status") or "running")
         return "killed" if status == "running" and not self._is_claimed() else status

@@ -31,10 +31,7 @@ REQUIRED = {
 def check_restorable(checkpoint: Mapping[str, Any], path: Path, module: L.LightningModule) -> None:
     """Try to restore weights, optimizer, scheduler and progress from a checkpoint.
 
-    Args:
-        checkpoint: the contents of the checkpoint.
-        path: the file of the checkpoint, for messages.
-        module: the module, which takes the weights; its optimizer and scheduler are discarded.
+    The module takes the weights; its optimizer and scheduler are discarded.
 
     Raises:
         RunError: if the checkpoint lacks something, is damaged, or does not fit the module.

@@ -73,9 +73,7 @@ def newest_checkpoint(
 ) -> tuple[Path, dict[str, Any]] | None:
     """The newest intact checkpoint and its contents; None if the run had saved nothing yet.
 
-    Args:
-        folder: the run folder.
-        check: raises a RunError for a checkpoint that training cannot resume from.
+    `check` raises a RunError for a checkpoint that training cannot resume from.
 
     Raises:
         RunError: if there are checkpoints, and all are damaged.

@@ -20,11 +20,7 @@ SKIPPED_HOOKS = {
 
 
 def check_hooks(thing: Any, method: str, skipped: Collection[str]) -> None:
-    """Check that no class derived from the one that defines `method`, for stacks, has such hooks.
-
-    Raises:
-        ConfigError: if one has.
-    """
+    """Raise a ConfigError if a class below the one that defines `method` has such hooks."""
     for kind in type(thing).mro():
         if method in vars(kind):
             return

@@ -37,11 +37,9 @@ CALLBACKS = (BestAndLast, GracefulStop, Progress, StopWhenNotFinite, Throughput)
 
 
 def run_jobs(jobs: Sequence[Launch], at_once: int) -> None:
-    """Train jobs in stacks, then test each alone, after training it if it was in no stack.
+    """Train checked jobs in stacks of at most `at_once` runs, then test each alone.
 
-    Args:
-        jobs: checked jobs; jobs that are done are left as they are.
-        at_once: the most runs in a stack.
+    A job that was in no stack is trained alone; jobs that are done are left as they are.
     """
     set_up_logging()
     take_one_gpu(jobs[0].config)

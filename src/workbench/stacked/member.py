@@ -86,10 +86,7 @@ class Member:
     def end_epoch(self, names: tuple[str, ...], train: EpochSums, val: EpochSums) -> bool:
         """Log an epoch's metrics and take checkpoints; False if a metric of training is not finite.
 
-        Args:
-            names: the names of the terms.
-            train: the sums of training.
-            val: the sums of validation; `batches` is 0 if there is no validation.
+        `names` are those of the terms; `val.batches` is 0 if there is no validation.
         """
         module, checkpoints = self.module, self._checkpoints
         epochs = self._count_epoch(train.batches, val.batches)

@@ -67,11 +67,7 @@ def train(members: Sequence[Member]) -> None:
 
 
 def _check(stack: Stack, members: Sequence[Member], size: int) -> None:
-    """Compare the terms and gradients of the first batch with those of each run alone.
-
-    Raises:
-        ConfigError: if they differ.
-    """
+    """Raise a ConfigError if the first terms or gradients differ from those of a run alone."""
     batch, noise = _batch(members, [next(_rows(member)) for member in members], 0)
     for member in members:
         member.module.train()
@@ -110,12 +106,9 @@ def _is_same_gradient(stacked: Tensor | None, alone: Tensor | None) -> bool:
 
 
 def check_unchanged(module: Any, arguments: tuple[Any, ...]) -> None:
-    """Check that repeated calls of `terms` leave a module's attributes unchanged.
+    """Raise a ConfigError if repeated calls of `terms` change a module's attributes.
 
     The first call may still set some, such as a cache.
-
-    Raises:
-        ConfigError: if an attribute changes.
     """
     module.terms(*arguments)
     structure, leaves = split(own_attributes(module))

@@ -61,14 +61,7 @@ def gaps_to_best(compared: Comparison, metric: str) -> dict[int, Gap]:
 
 
 def gap(best: Group, values: np.ndarray | None, other: Group, metric: str) -> Gap:
-    """The gap of a group to the best one.
-
-    Args:
-        best: the group with the best mean.
-        values: its `mean_values`.
-        other: a group on the same scale of the metric, or `best` itself.
-        metric: the metric.
-    """
+    """The gap of a group to the best one on its scale, which has these `mean_values`."""
     value = abs(best.means[metric] - other.means[metric])
     seeds = min(len(best.runs), len(other.runs))
     over_examples, over_seeds, examples = math.nan, math.nan, 0

@@ -30,13 +30,8 @@ def search_all(search: Search, launcher: Any, settings: Config, folder: Path) ->
     """Launch trials until the study is complete; return how many trials of this process failed.
 
     Several processes may search at once: they share the trials, and none is done twice. Trials
-    that a killed process left running are launched again, which resumes their runs.
-
-    Args:
-        search: the search space and the overrides that all trials share.
-        launcher: a launcher of Hydra's.
-        settings: `hydra.sweeper`, resolved.
-        folder: the sweep folder.
+    that a killed process left running are launched again, which resumes their runs. The settings
+    are those of `hydra.sweeper`, resolved.
 
     Raises:
         ConfigError: if the study belongs to another search, or goes in the wrong direction.

@@ -19,10 +19,7 @@ BETTER, SCALE = "better", "scale"
 
 
 def open_study(search: Config) -> Any:
-    """Open the study of a search, or create it.
-
-    Args:
-        search: `hydra.sweeper`, resolved.
+    """Open the study of a search, given by `hydra.sweeper`, or create it.
 
     Raises:
         ConfigError: if the study has another direction, or its storage cannot be opened.

@@ -14,13 +14,8 @@ def launch_all(command: CommandLine, launcher: Any, at_once: int | None) -> int:
     """Launch the jobs that are not done; return how many jobs of the sweep have failed.
 
     If settings refer to the job's number, jobs that are done are launched too and end at once:
-    launchers number the jobs that they are given.
-
-    Args:
-        command: the checked command line.
-        launcher: a launcher of Hydra's.
-        at_once: the number of jobs given to the launcher at a time; by default all of them, or one
-            if it is a serial launcher.
+    launchers number the jobs that they are given. The launcher gets `at_once` jobs at a time; by
+    default all of them, or one if it is serial.
     """
     jobs = [with_weights_file(job) for job in command.jobs]
     for path in {job.config["init_from"] for job in jobs if job.config.get("init_from")}:

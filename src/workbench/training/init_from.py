@@ -39,11 +39,7 @@ def begin_with(
 
 
 def find_weights_file(which: str, runs: Path) -> Path:
-    """The file of weights that `init_from` names.
-
-    Raises:
-        ConfigError: if there is none.
-    """
+    """The file of weights that `init_from` names; a ConfigError if there is none."""
     path = Path(which).expanduser()
     if not path.is_file():
         try:
@@ -58,11 +54,7 @@ def find_weights_file(which: str, runs: Path) -> Path:
 
 
 def with_weights_file(launch: Launch) -> Launch:
-    """The job with the path of a file as `init_from`, in place of `latest` or a folder.
-
-    Raises:
-        ConfigError: if there is no such file.
-    """
+    """The job with the path of a file as `init_from`, in place of `latest` or a folder."""
     which = launch.config.get("init_from")
     if which is None or launch.config["resume"] is not None:
         return launch
@@ -99,11 +91,7 @@ def read_source(path: Path) -> SourceWeights:
 
 
 def check_fits(module: nn.Module, config: Config) -> None:
-    """Check that `init_from` fits a module, which may be on the device "meta".
-
-    Raises:
-        ConfigError: if the weights cannot be read, or none of them fits.
-    """
+    """Raise a ConfigError if `init_from` does not fit a module, which may be on "meta"."""
     if which := config.get("init_from"):
         path = find_weights_file(which, Path(config["log_dir"]) / "runs")
         source = _read_shapes(path, path.stat().st_mtime_ns)

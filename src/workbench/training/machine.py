@@ -17,11 +17,7 @@ from workbench.text import counted
 
 
 def check_devices(trainer: dict[str, Any]) -> None:
-    """Check that there are enough cores for the processes of a run on the CPU.
-
-    Raises:
-        ConfigError: if there are fewer cores than processes, and more than two processes.
-    """
+    """Raise a ConfigError if a run on the CPU has more processes than cores, and more than two."""
     devices = trainer.get("devices", "auto")
     count = int(devices) if str(devices).isdigit() else 1
     on_gpu = trainer.get("accelerator", "auto") != "cpu" and torch.cuda.is_available()

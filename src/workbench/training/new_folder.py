@@ -41,11 +41,7 @@ def _make_folder(launch: Launch) -> RunFolder:
 
 
 def check_shared(folder: Path) -> None:
-    """Check that this node sees the run folder that the first process has made.
-
-    Raises:
-        RunError: if it does not.
-    """
+    """Raise a RunError unless this node sees the run folder that the first process has made."""
     end = time.monotonic() + SHARED_FOLDER_TIMEOUT.total_seconds()
     while not (folder / "checkpoints").is_dir():
         if time.monotonic() > end:

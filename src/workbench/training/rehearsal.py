@@ -127,11 +127,7 @@ class _RehearsePanels(L.Callback):
 
 
 def _check_optimized_metric(config: Config, module: L.LightningModule, known: set[str]) -> None:
-    """Check that a foreign module logs the metric that a search optimizes, if not in its test.
-
-    Raises:
-        ConfigError: if it does not.
-    """
+    """Check that a foreign module logs the metric that a search optimizes, if not in its test."""
     name = str(config.get("optimized_metric"))
     has_test = is_overridden("test_step", module) and name.startswith("test/")
     check_optimized(config, known | {name} if has_test else known)

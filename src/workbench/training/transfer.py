@@ -73,11 +73,7 @@ class Transfer(NamedTuple):
 
 
 def transfer(module: nn.Module, source: SourceWeights, parts: Iterable[str] | None) -> Transfer:
-    """Give a module the weights that fit it by name and shape.
-
-    Raises:
-        ConfigError: if none fits.
-    """
+    """Give a module the weights that fit it by name and shape; a ConfigError if none does."""
     weights, plan = plan_transfer(module, source, parts)
     module.load_state_dict({name: weights[name] for name in plan.names}, strict=False)
     return plan
