@@ -161,16 +161,13 @@ class BestAndLast(ModelCheckpoint):
 
     def judge(self, score: float) -> bool:
         """Return whether a score is the best so far, and remember it if so."""
-        if is_better := self._is_better(score):
-            self.best = score
-        return is_better
-
-    def _is_better(self, score: float) -> bool:
         if math.isnan(score):
             return False
-        if self.best is None or math.isnan(self.best):
-            return True
-        return score < self.best if self.mode == "min" else score > self.best
+        best, sign = self.best, 1 if self.mode == "min" else -1
+        is_better = best is None or math.isnan(best) or sign * score < sign * best
+        if is_better:
+            self.best = score
+        return is_better
 
 
 def has_validation(trainer: L.Trainer) -> bool:

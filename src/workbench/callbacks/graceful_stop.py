@@ -67,18 +67,16 @@ class GracefulStop(Checkpoint):
         if self._is_asked(trainer):
             self._stop()
 
-    def on_fit_end(self, trainer: L.Trainer, *_: object) -> None:
-        """Stop if asked to at the end of the last epoch."""
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop if asked to at the end of the last epoch or, with several processes, in the test."""
         self._stop_at_end(trainer)
+
+    on_test_end = on_fit_end
 
     def on_validation_end(self, trainer: L.Trainer, *_: object) -> None:
         """Stop if asked to in a validation after training, with several processes."""
         if trainer.state.fn == TrainerFn.VALIDATING:
             self._stop_at_end(trainer)
-
-    def on_test_end(self, trainer: L.Trainer, *_: object) -> None:
-        """Stop if asked to in the test, with several processes."""
-        self._stop_at_end(trainer)
 
     def teardown(self, *_: object, **__: object) -> None:
         restore(self._previous)

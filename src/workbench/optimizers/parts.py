@@ -1,7 +1,7 @@
 """Parts of a module: how they are named, and frozen."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 
 from torch import nn
 
@@ -60,10 +60,9 @@ def freeze(module: nn.Module, names: Iterable[str]) -> None:
         warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
 
 
-def frozen_modules(module: nn.Module, parts: Iterable[str]) -> Iterator[nn.Module]:
+def frozen_modules(module: nn.Module, parts: Collection[str]) -> Iterator[nn.Module]:
     """The modules among the parts of these dotted names."""
-    known: Mapping[str, nn.Module] = dict(module.named_modules())
-    return (known[part] for part in parts if part in known)
+    return (part for name, part in module.named_modules() if name in parts)
 
 
 def _part_names(module: nn.Module) -> str:

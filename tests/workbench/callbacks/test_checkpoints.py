@@ -50,10 +50,10 @@ def test_a_best_value_saved_by_an_older_version_is_kept():
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_nan_is_never_the_best(mode):
     callback = _best(mode=mode)
-    assert not callback._is_better(math.nan)
-    assert callback._is_better(1.0)
-    callback.best = 1.0
-    assert not callback._is_better(math.nan)
+    assert not callback.judge(math.nan)
+    assert callback.judge(1.0)
+    assert not callback.judge(math.nan)
+    assert callback.best == 1.0
 
 
 def test_a_run_resumed_with_another_direction_chooses_its_best_by_it(trained, compose_launch):
