@@ -20,6 +20,8 @@ MASS_ERROR = 1e-3
 """The largest error of the prior's own integral, which should be 1."""
 MAX_CELLS = 2**18
 """The largest number of cells of the first grid."""
+LOWEST = -1e300
+"""Less than any log-density, and finite, so that differences are numbers."""
 
 
 class QuadratureEstimate(NamedTuple):
@@ -131,27 +133,31 @@ def _integrate(
         return log_p, change, ~cut_off
     chosen = log_joint[:, unresolved] > log_joint[:, unresolved].amax(0) - DEPTH
     chosen |= _cells_of(model.encode(x[unresolved.to(x.device)]).mu, half_width, side)
-    column, cell = _with_neighbours(chosen, side, d).T.nonzero(as_tuple=True)
+    chosen = _with_neighbours(chosen, side, d)
+    column, cell = chosen.T.nonzero(as_tuple=True)
     image = unresolved[column]
     cells = _Cells(image, grid.z[cell], log_joint[cell, image])
+    # The integral over cells that are divided no further.
+    log_rest = log_p.clone()
+    others = log_joint[:, unresolved].masked_fill(chosen, -math.inf)
+    log_rest[unresolved] = others.logsumexp(0) + d * math.log(width)
     for _ in range(divisions):
         if len(cells.image) == 0:
             break
         children = _divide(model, x, cells, width)
         width /= 2
-        # Replace the parents' share by the children's.
-        removed = _sum_by_image(cells, log_p) * (2 * width) ** d
-        added = _sum_by_image(children, log_p) * width**d
-        finer = log_p + (1 - removed + added).clamp(min=1e-300).log()
+        finer = torch.logaddexp(log_rest, _log_integral(children, len(x), width))
         divided = cells.image.unique()
         change[divided] = (finer - log_p).abs()[divided]
         log_p = finer
-        largest = torch.full_like(log_p, -math.inf)
-        largest.scatter_reduce_(0, children.image, children.log_joint, "amax")
+        largest = _largest(children, len(x))
         # Once the mode is resolved, cells far below it need no division.
         matters = children.log_joint > largest[children.image] - DEPTH
         matters |= (change > RESOLVED)[children.image]
-        cells = children.where((change >= tolerance)[children.image] & matters)
+        matters &= (change >= tolerance)[children.image]
+        cells = children.where(matters)
+        others = children.where(~matters)
+        log_rest = torch.logaddexp(log_rest, _log_integral(others, len(x), width))
     return log_p, change, (change < tolerance) & ~cut_off
 
 
@@ -212,7 +218,15 @@ def _divide(model: LatentVariableModel, x: Tensor, cells: _Cells, width: float) 
     return _Cells(image, z, torch.cat(log_joint))
 
 
-def _sum_by_image(cells: _Cells, log_scale: Tensor) -> Tensor:
-    """Σ exp(log_joint − log_scale) of each image's cells, `[B]`."""
-    scaled = (cells.log_joint - log_scale[cells.image]).exp()
-    return torch.zeros_like(log_scale).index_add_(0, cells.image, scaled)
+def _log_integral(cells: _Cells, count: int, width: float) -> Tensor:
+    """The log of each image's integral over its cells of that width, `[count]`; −∞ without any."""
+    largest = _largest(cells, count)
+    scaled = (cells.log_joint - largest[cells.image]).exp()
+    total = torch.zeros_like(largest).index_add_(0, cells.image, scaled)
+    return largest + total.log() + cells.z.shape[1] * math.log(width)
+
+
+def _largest(cells: _Cells, count: int) -> Tensor:
+    """The largest `log_joint` of each image's cells, `[count]`; `LOWEST` without any."""
+    lowest = torch.full((count,), LOWEST, dtype=torch.float64)
+    return lowest.scatter_reduce_(0, cells.image, cells.log_joint, "amax")

@@ -88,6 +88,18 @@ def test_quadrature_reports_a_grid_that_is_too_coarse():
     torch.testing.assert_close(fine.log_p, oracle.log_p()[:20], rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("sigma", [1e-3, 1e-4])
+def test_quadrature_of_a_needle_is_finite_and_converged_only_where_it_is_exact(sigma):
+    """Its density is thousands of nats higher than at the points of the first grid."""
+    oracle = LinearGaussian(sigma=sigma)
+    estimate = quadrature_estimate(oracle.model(), oracle.x[:20])
+    error = (estimate.log_p - oracle.log_p()[:20]).abs()
+    assert estimate.log_p.isfinite().all()
+    assert torch.all(error < 1)
+    assert torch.all(error[estimate.converged] < 1e-3)
+    assert estimate.converged.sum() >= (15 if sigma == 1e-3 else 0)
+
+
 def test_quadrature_reports_codes_beyond_its_grid():
     oracle = LinearGaussian(d=1)
     far = (oracle.b + 9 * oracle.w[:, 0] * 10).reshape(1, 1, 3, 4)

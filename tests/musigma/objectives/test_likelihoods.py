@@ -107,6 +107,26 @@ def test_log_prob_of_pairs_equals_one_image_at_a_time(likelihood):
         torch.testing.assert_close(pairs[g], expected)
 
 
+@pytest.mark.parametrize("scale", [1e-3, 0.1, 1.0])
+def test_pairs_of_a_narrow_gaussian_are_exact_in_float32_where_outputs_hardly_differ(scale):
+    noise = torch.randn(3, 1, 28, 28)
+    steps = 2 * scale * torch.linspace(-1, 1, 9).reshape(-1, 1, 1, 1)
+    center = torch.randn(1, 28, 28)
+    x, output = center + scale * noise, center + steps * noise[0]
+    pairs = Gaussian(scale).log_prob_of_pairs(x, output)
+    expected = Gaussian(scale).double().log_prob(x.double(), output.double().unsqueeze(1))
+    torch.testing.assert_close(pairs.double(), expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("likelihood", [Bernoulli(), ContinuousBernoulli()])
+def test_pairs_of_saturated_pixels_are_exact_in_float32(likelihood):
+    output = 100 * torch.randn(9, 1, 28, 28)
+    x = (output > 0).float()
+    pairs = likelihood.log_prob_of_pairs(x, output).diagonal()
+    expected = likelihood.log_prob(x.double(), output.double())
+    torch.testing.assert_close(pairs.double(), expected, rtol=0, atol=1e-3)
+
+
 @pytest.mark.parametrize("likelihood", ALL, ids=_name)
 def test_samples_have_the_mean_of_the_likelihood(likelihood):
     torch.manual_seed(0)

@@ -32,7 +32,8 @@ class Bernoulli(Likelihood):
 
     def log_prob_of_pairs(self, x: Tensor, output: Tensor) -> Tensor:
         x, output = x.flatten(1), output.flatten(1)
-        return output @ x.T - F.softplus(output).sum(1, keepdim=True)
+        # Sums of terms of one sign, which for large logits do not cancel as x·l and log(1 + eˡ) do.
+        return -(F.softplus(-output) @ x.T + F.softplus(output) @ (1 - x).T)
 
     def mean(self, output: Tensor) -> Tensor:
         """The probability of a 1."""

@@ -26,8 +26,9 @@ class ContinuousBernoulli(Likelihood):
 
     def log_prob_of_pairs(self, x: Tensor, output: Tensor) -> Tensor:
         x, output = x.flatten(1), output.flatten(1)
-        log_scale = (_log_normalizer(output) - F.softplus(output)).sum(1, keepdim=True)
-        return output @ x.T + log_scale
+        # As for binary pixels: sums of terms of one sign, which do not cancel.
+        cross_entropy = F.softplus(-output) @ x.T + F.softplus(output) @ (1 - x).T
+        return _log_normalizer(output).sum(1, keepdim=True) - cross_entropy
 
     def mean(self, output: Tensor) -> Tensor:
         """1 / (1 − e⁻ˡ) − 1 / l, which is not λ."""

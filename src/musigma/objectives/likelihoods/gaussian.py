@@ -56,8 +56,12 @@ class Gaussian(Likelihood):
         return -0.5 * sum_over_pixels(squares) / (2 * log_scale).exp() - x[0].numel() * per_pixel
 
     def log_prob_of_pairs(self, x: Tensor, output: Tensor) -> Tensor:
-        """Log p(x_b|z_g), `[G, B]`, through |x − x̂|² = |x|² − 2 x·x̂ + |x̂|²."""
-        x, output = x.flatten(1), output.flatten(1)
+        """Log p(x_b|z_g), `[G, B]`, through |x − x̂|² = |x|² − 2 x·x̂ + |x̂|².
+
+        Both are centred at the mean output: where outputs hardly differ, it is exact for any σ.
+        """
+        center = output.mean(0)
+        x, output = (x - center).flatten(1), (output - center).flatten(1)
         products = output @ x.T
         squares = x.square().sum(1) - 2 * products + output.square().sum(1, keepdim=True)
         per_pixel = self.log_scale + 0.5 * math.log(2 * math.pi)
