@@ -38,5 +38,7 @@ class Capacity(Objective):
         loss = terms["distortion"].mean() + self.gamma * (rate - capacity).abs()
         if self.monitor == "target":
             distance = (rate - self.capacity.end).abs()
-            terms["target"] = terms["distortion"] + self.gamma * distance
+            # Of the batch, not of single images, whose values would compare as if R had no error.
+            target = terms["distortion"].mean() + self.gamma * distance
+            terms["target"] = target.expand_as(terms["rate"])
         return Loss(loss, terms, {"capacity": capacity})

@@ -1,6 +1,7 @@
 """The capacity objective against its definition."""
 
 import pytest
+import torch
 
 from musigma.objectives.capacity import Capacity
 from musigma.objectives.schedules import Linear
@@ -11,6 +12,7 @@ from objectives import (
     draw_of,
     rate_of,
 )
+from workbench.example_values import ExampleValues
 
 
 @pytest.fixture
@@ -32,6 +34,17 @@ def test_capacity_trains_a_learned_prior():
 def test_the_schedule_of_the_capacity_is_followed():
     assert Capacity(capacity=Linear(10)).capacity == Linear(10)
     check_schedule(Capacity(capacity=Linear(steps=10, end=2.0)), "capacity")
+
+
+def test_the_target_is_the_final_loss_of_the_batch_and_has_no_values_of_single_images(draw):
+    rising = Capacity(capacity=Linear(steps=10, end=2.0), samples=4)
+    _, terms, _ = rising(draw, 0)
+    final = rising(draw, 10).loss
+    torch.testing.assert_close(terms["target"], final.expand(len(terms["target"])))
+    values = ExampleValues()
+    values.add(terms)
+    assert "target" not in values.arrays()
+    assert "distortion" in values.arrays()
 
 
 def test_settings_out_of_range_are_refused():
