@@ -156,8 +156,8 @@ def _integrate(
         matters |= (change > RESOLVED)[children.image]
         matters &= (change >= tolerance)[children.image]
         cells = children.where(matters)
-        others = children.where(~matters)
-        log_rest = torch.logaddexp(log_rest, _log_integral(others, len(x), width))
+        finished = _log_integral(children.where(~matters), len(x), width)
+        log_rest = torch.logaddexp(log_rest, finished)
     return log_p, change, (change < tolerance) & ~cut_off
 
 
