@@ -121,11 +121,6 @@ def test_choices_of_an_override_are_numbers_or_override_texts():
     assert adapter.choices_of(adapter.parse_override("hydra/launcher=glob(bas*)")) == ["basic"]
 
 
-def test_folder_settings_keep_their_interpolations():
-    config = composed("hydra/sweeper=search", "sweep=mine", "log_dir=/x")
-    assert adapter.folder_settings(config.hydra) == ["${log_dir}/sweeps/${sweep}", "."]
-
-
 def test_unresolved_can_leave_out_hydras_settings():
     config = composed("name=${seed}", "logger.tensorboard=null")
     whole = adapter.unresolved(config)

@@ -19,23 +19,19 @@ def run_name(config: Mapping[str, Any]) -> str:
     return f"{started}_{config['name']}_seed{config['seed']}"
 
 
-def name_of_job(config: dict[str, Any], overrides: Sequence[str]) -> str:
-    """The readable part of the folder name of a sweep's job."""
-    name = job_name(overrides, config["varied"] or [])
-    if len(name.encode()) > LONGEST_NAME:
-        name = f"{cut(name, LONGEST_NAME)}_{identity(config)}"
-    return name.replace("/", "_")
-
-
-def job_name(overrides: Sequence[str], varied: Sequence[str]) -> str:
-    """The name of a job, made of the settings that vary: `model=vae,beta=4,seed=1`.
+def name_of_job(config: Mapping[str, Any], overrides: Sequence[str]) -> str:
+    """The name of a sweep's job, made of the settings that vary: `model=vae,beta=4,seed=1`.
 
     Two jobs may have the same name: `job_path` keeps their folders apart.
     """
+    varied = config["varied"] or []
     short = dict(zip(varied, short_names(varied), strict=True))
     parts = (override.lstrip("+").partition("=") for override in overrides)
     named = (f"{short[key]}={_rounded(value)}" for key, _, value in parts if key in short)
-    return ",".join(named) or "default"
+    name = ",".join(named) or "default"
+    if len(name.encode()) > LONGEST_NAME:
+        name = f"{cut(name, LONGEST_NAME)}_{identity(config)}"
+    return name.replace("/", "_")
 
 
 def short_names(settings: Sequence[str]) -> list[str]:

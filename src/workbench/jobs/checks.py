@@ -133,9 +133,10 @@ class Checks:
             return CheckedJob(composed.added, problems, composed=single)
         launch = launch_of(job, config.hydra)
         arguments = [text for text in composed.applied if not _is_of_hydra(text)]
-        folder = hydra_adapter.folder_settings(config.hydra)
+        folder: Any = OmegaConf.to_container(config.hydra.sweep)
+        texts = [*map(str, folder.values())]
         parsed = self.composer.parse(overrides)
-        self._template = JobTemplate(parsed, arguments, unresolved, folder, launch)
+        self._template = JobTemplate(parsed, arguments, unresolved, texts, launch)
         self._added = composed.added
         return CheckedJob(composed.added, [], launch, arguments, single)
 

@@ -119,12 +119,6 @@ def choices_of(override: Override) -> list[Any]:
     return [*override.sweep_iterator(transformer=plain)]
 
 
-def folder_settings(hydra: Any) -> list[str]:
-    """Hydra's settings that name the folder of a sweep's job, with their interpolations."""
-    unresolved = OmegaConf.to_container(hydra.sweep)
-    return [str(value) for value in unresolved.values()]  # type: ignore[union-attr]
-
-
 def groups_of(config_name: str, searchpath: Sequence[str]) -> Callable[[str], list[str]]:
     """A function that lists the files of a group; empty if there is no such group.
 

@@ -5,20 +5,19 @@ import pytest
 from script_server import python
 from small import SMALL
 from workbench.config.identity import identity
-from workbench.config.naming import job_name, short_names
+from workbench.config.naming import name_of_job, short_names
 from workbench.runs.folder import RunFolder
 
 
 def test_job_names_use_short_setting_names_if_they_are_unambiguous():
     varied = ["model", "model.objective.beta", "seed"]
-    assert job_name(["model=vae", "model.objective.beta=4", "x=1", "seed=2"], varied) == (
-        "model=vae,beta=4,seed=2"
-    )
+    overrides = ["model=vae", "model.objective.beta=4", "x=1", "seed=2"]
+    assert name_of_job({"varied": varied}, overrides) == "model=vae,beta=4,seed=2"
     assert short_names(["model.network.activation", "data.activation"]) == [
         "model.network.activation",
         "data.activation",
     ]
-    assert job_name(["x=1"], []) == "default"
+    assert name_of_job({"varied": None}, ["x=1"]) == "default"
 
 
 def test_a_jobs_identity_depends_only_on_settings_that_change_metrics(compose_launch):
