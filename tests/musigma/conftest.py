@@ -55,12 +55,12 @@ class _CachedFiles(ConfigFiles):
         return chosen
 
 
-def _cached_files(config_name, parse):
+def _cached_files(config_name):
     configs = the_project().configs
     stamps = sorted((path, path.stat().st_mtime_ns) for path in configs.rglob("*.yaml"))
     key = (config_name, *stamps)  # a test may add a file
     if key not in _files:
-        _files[key] = _CachedFiles(config_name, parse)
+        _files[key] = _CachedFiles(config_name)
     return _files[key]
 
 

@@ -23,7 +23,7 @@ def value_message(value: Any, hint: Any) -> str | None:
     """
     if value == MISSING:
         return "a value is missing"
-    if not _is_finite(value):
+    if not is_finite(value):
         return "should be a finite number"
     if value == "" and Path in members(hint):  # Path("") is the working directory
         return "is empty; write a value, or leave it out"
@@ -62,7 +62,8 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
     return _adapters[id(hint)][1]
 
 
-def _is_finite(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(map(_is_finite, value))
+def is_finite(value: Any) -> bool:
+    """False for an infinite number or NaN, and for a list that holds one."""
+    if isinstance(value, list | tuple):
+        return all(map(is_finite, value))
     return not isinstance(value, float) or math.isfinite(value)

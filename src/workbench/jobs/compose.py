@@ -41,7 +41,7 @@ class Composer:
 
     def __init__(self, config_name: str) -> None:
         self._parsed: dict[str, Any] = {}
-        self.files = ConfigFiles(config_name, self.parse)
+        self.files = ConfigFiles(config_name)
 
     def parse(self, overrides: Sequence[str]) -> list[Any]:
         """Parse overrides by Hydra's grammar.

@@ -43,9 +43,8 @@ class ConfigFiles:
     The argument `searchpath` of its methods is the override of `hydra.searchpath`, if there is one.
     """
 
-    def __init__(self, config_name: str, parse: Callable[[Sequence[str]], list[Any]]) -> None:
+    def __init__(self, config_name: str) -> None:
         self.config_name = config_name
-        self._parse = parse
         self._groups: dict[tuple[str, ...], Callable[[str], list[str]]] = {}
         self._composed: dict[tuple[str, ...], ComposedFiles] = {}
         self._defaults: dict[tuple[str, ...], list[tuple[str, str]]] = {}
@@ -105,7 +104,7 @@ class ConfigFiles:
 
     def _find_problem(self, choice: str, searchpath: tuple[str, ...]) -> str | None:
         """The problem of a choice that shows without composing: its group has no such file."""
-        (override,) = self._parse([choice])
+        override = hydra_adapter.parse_override(choice)
         group = override.key_or_group
         if override.is_sweep_override():
             return several_values(override)
@@ -154,7 +153,7 @@ class ConfigFiles:
     def _message_about_choice(
         self, choice: str, error: Exception, groups: Any, searchpath: tuple[str, ...]
     ) -> str:
-        (override,) = self._parse([choice])
+        override = hydra_adapter.parse_override(choice)
         group = override.key_or_group
         if override.is_add() and group in groups:
             return "leave out the +, as the config has this group already"

@@ -142,13 +142,9 @@ def _unknown_targets(settings: Mapping[str, Any]) -> Iterator[Problem]:
     """The problems of classes that Hydra or logging would build, and that are not allowed."""
     for path, name in leaves(settings):
         is_target = not {"_target_", "()", "class"}.isdisjoint(path)
-        if is_target and name not in CLASSES and not _is_trusted(str(name)):
+        if is_target and not (name in CLASSES or str(name).partition(".")[0] in trusted_packages()):
             yield Problem(
                 f"hydra.{dotted(path)}",
                 f"={name}: is not allowed; Hydra's settings may only name its launchers, "
                 "sweepers, samplers and callbacks, and classes of trusted packages",
             )
-
-
-def _is_trusted(name: str) -> bool:
-    return name.partition(".")[0] in trusted_packages()

@@ -1,11 +1,11 @@
 """The files that an evaluation writes."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.config.values import is_finite
 from workbench.runs.output import written_together
 
 PAGE, METRICS, FIGURES = "report.html", "evaluation/metrics.json", "figures"
@@ -55,19 +55,13 @@ def finite(metrics: Mapping[str, Any]) -> dict[str, Any]:
     def filtered(value: Any, place: str) -> Any:
         if not isinstance(value, Mapping):
             return value
-        broken = [name for name, part in value.items() if _is_not_finite(part)]
+        broken = [name for name, part in value.items() if not is_finite(part)]
         left_out.extend(f"{place}{name}" for name in broken)
         return {n: filtered(part, f"{place}{n}.") for n, part in value.items() if n not in broken}
 
     rest = filtered(metrics, "")
     reason = "it is not a finite number"
     return rest | ({"left_out": dict.fromkeys(left_out, reason)} if left_out else {})
-
-
-def _is_not_finite(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return any(map(_is_not_finite, value))
-    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _plots(place: Path) -> set[str]:
