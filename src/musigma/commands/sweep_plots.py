@@ -16,7 +16,7 @@ from musigma.plots.rate_distortion import Point, plot_rate_distortion
 from musigma.plots.sprites import png_of
 from musigma.plots.style import viewable
 from musigma.seeding import FIXED_SEED, normal_noise
-from workbench.pages.render import data_url, image_files, image_url
+from workbench.pages.render import data_url, figure_url
 from workbench.sweeps.compare import Comparison, Group
 from workbench.sweeps.plots import Plot, spot_at
 from workbench.sweeps.varied import label_of, text_of
@@ -65,7 +65,7 @@ def rate_distortion_plots(compared: Comparison) -> Iterator[Plot]:
             if g.scale(metric) == scale
         ]
         figure = plot_rate_distortion(points)
-        source = image_url(image_files(figure))
+        source = figure_url(figure)
         spots = [spot_at(figure.axes[0], p.rate, p.distortion, _words(p)) for p in points]
         caption = "Means over seeds, with standard errors if there are several; "
         caption += f"grey lines have equal ELBO. {', '.join(scale)}."

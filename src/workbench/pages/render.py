@@ -31,6 +31,11 @@ def render(template: str, package: str = "workbench", **values: Any) -> str:
     return _environment(package).get_template(template).render(**values)
 
 
+def figure_url(figure: Figure) -> str:
+    """A plot as a `data:` URL."""
+    return image_url(image_files(figure))
+
+
 MOST_SVG_BYTES = 500_000
 """An SVG below this size is embedded even if the PNG is smaller: it is sharp at every zoom."""
 
