@@ -39,8 +39,14 @@ class Gap(NamedTuple):
 
     @property
     def may_be_chance(self) -> bool:
-        """True if the gap is two standard errors or less; False if no standard error is known."""
-        return self.value <= 2 * self.error
+        """True if 0 is in the gap's 95% confidence interval; False if no error is known.
+
+        The half-widths of the intervals over examples and over seeds are added as the errors are,
+        each by Student's t distribution: a standard error over few seeds is itself uncertain.
+        """
+        parts = ((self.over_examples, self.examples), (self.over_seeds, self.seeds))
+        known = [error * t_quantile(n - 1) for error, n in parts if not math.isnan(error)]
+        return bool(known) and self.value <= math.hypot(*known)
 
 
 def gaps_to_best(compared: Comparison, metric: str) -> dict[int, Gap]:
@@ -109,6 +115,16 @@ def _by_seed(group: Group, metric: str) -> dict[tuple[str, ...], float] | None:
         for run in group.runs
     }
     return values if len(values) == len(group.runs) else None
+
+
+def t_quantile(freedom: int) -> float:
+    """The 97.5% quantile of Student's t distribution, within 1%.
+
+    Fisher's expansion around the normal distribution's in 1 / freedom, except for 1 and 2.
+    """
+    if freedom <= 2:
+        return (12.706, 4.303)[freedom - 1]
+    return 1.960 + 2.372 / freedom + 2.822 / freedom**2 + 2.556 / freedom**3
 
 
 def _error(differences: np.ndarray) -> float:

@@ -5,12 +5,13 @@ import zipfile
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from workbench.meaning import Meaning, Meanings
 from workbench.runs.values import FILE, read_values, write_values
 from workbench.sweeps.collect import SweepRun
 from workbench.sweeps.compare import compare
-from workbench.sweeps.paired import gaps_to_best
+from workbench.sweeps.paired import Gap, gaps_to_best, t_quantile
 
 MEANINGS = Meanings(
     {
@@ -68,6 +69,34 @@ def test_seeds_are_paired_if_both_settings_have_the_same_seeds(tmp_path):
     assert gap.over_seeds == pytest.approx(np.std(differences, ddof=1) / 3**0.5)
     assert math.isnan(gap.over_examples)
     assert not gap.may_be_chance
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("over_examples", [math.nan, 0.5])
+def test_a_difference_by_chance_is_taken_for_a_real_one_in_at_most_a_twentieth(
+    seeds, over_examples
+):
+    """Draws of settings that do not differ: the standard error over few seeds is often small."""
+    dice = np.random.default_rng(0)
+    draws = dice.standard_normal((4000, seeds))
+    means = draws.mean(1) + np.nan_to_num(over_examples) * dice.standard_normal(4000)
+    errors = draws.std(1, ddof=1) / seeds**0.5
+    taken = [
+        not Gap(abs(mean), over_examples, error, 1000, seeds, True).may_be_chance
+        for mean, error in zip(means, errors, strict=True)
+    ]
+    assert 0.01 < np.mean(taken) < 0.06
+
+
+@pytest.mark.parametrize("freedom", [*range(1, 12), 100, 10_000])
+def test_the_quantiles_of_students_t_are_those_of_scipy(freedom):
+    assert t_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=0.01)
+
+
+def test_with_test_examples_alone_two_standard_errors_are_no_chance():
+    assert Gap(1.95, 1.0, math.nan, 10_000, 1, False).may_be_chance
+    assert not Gap(1.97, 1.0, math.nan, 10_000, 1, False).may_be_chance
+    assert not Gap(1.0, math.nan, math.nan, 0, 1, False).may_be_chance
 
 
 def test_settings_with_equal_values_may_differ_by_chance(tmp_path):
