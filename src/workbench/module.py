@@ -81,6 +81,8 @@ class ReportingModule(EpochLog, OptimizedModule):
             settings: numbers reported with the values that they have in the last training batch.
         """
         if stage == "train":
+            if self.evaluations:
+                return  # the batch is evaluated again
             self.settings = {**self.settings, **settings}
         if stage == "test":
             self.test_values.add(terms)
@@ -132,7 +134,8 @@ class ReportingModule(EpochLog, OptimizedModule):
         self.test_values.reset()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        self.log_step(optimizer)
+        if self.evaluations <= 1:
+            self.log_step(optimizer)
 
     def report_epoch(self, stage: Stage) -> None:
         """Report the metrics of the epoch that ends, unless that was done already."""

@@ -67,8 +67,12 @@ class SeededDraws:
     def on_train_batch_start(self, *args: Any) -> None:
         """Seed the noise of a batch by its place, whatever was drawn before."""
         super().on_train_batch_start(*args)  # type: ignore[misc]
+        self.seed_batch(args[-1])
+
+    def seed_batch(self, batch_idx: int) -> None:
+        """Seed the draws of a training batch."""
         device: Any = self.device  # type: ignore[attr-defined]
-        seed_noise(device, self._seed_at(self._trainer.current_epoch, args[-1]))
+        seed_noise(device, self._seed_at(self._trainer.current_epoch, batch_idx))
 
     def on_load_checkpoint(self, *args: Any) -> None:
         """Note the first epoch that is trained."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from workbench.errors import ConfigError
 from workbench.optimizers.joint import JointOptimizer, parts_of
 from workbench.optimizers.numbers import numbers_of, set_numbers
 from workbench.optimizers.parameter_groups import (
@@ -57,6 +58,9 @@ class OptimizedModule(L.LightningModule):
     planned_length: Length | None = None
     """The length of the training, if it is known before the trainer has loaded the data."""
 
+    evaluations: int = 0
+    """How often an optimizer such as LBFGS has evaluated the present batch, within its step."""
+
     _numbers: list[dict[str, Any]] | None = None
     _reduced_at: int | None = None
 
@@ -103,6 +107,32 @@ class OptimizedModule(L.LightningModule):
             return {"optimizer": optimizer, "lr_scheduler": scheduler}
         timing["scheduler"] = scheduler
         return {"optimizer": optimizer, "lr_scheduler": timing}  # type: ignore[return-value]
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
+    ) -> None:
+        """Step; if the optimizer evaluates the batch more than once, then with the same draws.
+
+        Raises a ConfigError if it does, and gradients are accumulated.
+        """
+
+        def evaluate() -> Any:
+            if self.evaluations:
+                if (count := self.trainer.accumulate_grad_batches) > 1:
+                    raise ConfigError(
+                        f"trainer.accumulate_grad_batches={count}: set it to 1, as the optimizer "
+                        "evaluates a batch more than once, and adds its gradients each time"
+                    )
+                self.seed_batch(batch_idx)
+            loss = optimizer_closure()
+            self.evaluations += 1
+            return loss
+
+        super().optimizer_step(epoch, batch_idx, optimizer, evaluate)
+        self.evaluations = 0
+
+    def seed_batch(self, batch_idx: int) -> None:
+        """Seed the draws of a training batch; by default there are none."""
 
     def configure_gradient_clipping(
         self,
