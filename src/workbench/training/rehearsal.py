@@ -32,6 +32,7 @@ from workbench.processes import Processes
 from workbench.project import Config, the_project
 from workbench.runs.weights import load_checkpoint
 from workbench.training.machine import check_processes
+from workbench.training.resume_check import FirstSteps
 from workbench.training.trainer import build_trainer
 
 LEFT_OUT = (GracefulStop, StopWhenNotFinite)
@@ -101,17 +102,29 @@ def rehearse(
     Raises:
         ConfigError: if any of it fails, with the setting that caused the failure.
     """
-    with silenced(), isolate_rng(), blaming("trainer", _setting_finder(config)):
-        trainer = build_trainer(_rehearsal_config(config, planned), folder)
-        rehearsed = copy.deepcopy(module)
-        if not is_foreign(type(module)):
-            trainer.callbacks.append(_RehearsePanels(planned))  # type: ignore[attr-defined]
+    # Compiling twice would take long.
+    first = FirstSteps(None if config.get("compile") else folder / "first.ckpt")
+    panels = [] if is_foreign(type(module)) else [_RehearsePanels(planned)]
+
+    def fit(place: Path, *callbacks: L.Callback, path: Path | None = None) -> L.Trainer:
+        trainer = build_trainer(_rehearsal_config(config, planned), place)
+        trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
+        copied, shortened = copy.deepcopy(module), the_project().shorten(data)
         with stoppable(trainer):
-            trainer.fit(rehearsed, datamodule=the_project().shorten(data))
+            trainer.fit(copied, datamodule=shortened, ckpt_path=path, weights_only=True)
+        return trainer
+
+    with silenced(), isolate_rng(), blaming("trainer", _setting_finder(config)):
+        trainer = fit(folder, *panels, first)
         if (path := BestAndLast.path(trainer, "last")).is_file():
             load_checkpoint(path)
+        if first.is_saved():
+            fit(folder / "resumed", again := FirstSteps(None), path=first.path)
+    if first.is_saved():
+        first.compare(again)
     if is_foreign(type(module)):
-        _check_optimized_metric(config, module, reports_of(rehearsed).known())
+        known = reports_of(trainer.lightning_module).known()
+        _check_optimized_metric(config, module, known)
 
 
 class _RehearsePanels(L.Callback):
