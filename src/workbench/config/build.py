@@ -9,7 +9,7 @@ from torch.nn.parameter import is_lazy
 
 from workbench.callbacks.unsupported import refuse_unsupported
 from workbench.config.blame import blaming
-from workbench.config.identity import explicit_settings
+from workbench.config.identity import changes_metrics, explicit_settings
 from workbench.config.instantiate import instantiate
 from workbench.config.module_config import module_config
 from workbench.errors import ConfigError
@@ -90,8 +90,13 @@ def compared_settings(config: Config) -> dict[str, Any]:
     A class stands at the place of its `_target_`, by its name without the module:
     `{"model.width": 2, "model.activation": "ReLU", ...}`.
     """
-    recorded = ("callbacks", "logger", "log_dir", "resume", "sweep", "varied", "published")
-    settings = explicit_settings({k: value for k, value in config.items() if k not in recorded})
+    recorded = ("logger", "log_dir", "resume", "sweep", "varied", "published")
+    explicit = explicit_settings({k: value for k, value in config.items() if k not in recorded})
+    settings = {
+        name: value
+        for name, value in explicit.items()
+        if changes_metrics(name) or not name.startswith("callbacks.")
+    }
     classes = {
         name.removesuffix("._target_"): value.rpartition(".")[2]
         for name, value in settings.items()

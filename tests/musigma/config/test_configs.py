@@ -200,5 +200,5 @@ def test_compared_settings_leave_out_logging_and_paths(compose_launch):
     assert settings["model.likelihood"] == "Laplace"
     assert settings["optimizer"] == "Adam"
     assert settings["model.network.encoder_sizes"] == [300, 300]
-    words = ("callbacks", "logger", "log_dir", "_target_", "_partial_")
+    words = ("callbacks.progress", "panel", "logger", "log_dir", "_target_", "_partial_")
     assert not [name for name in settings for word in words if word in name]

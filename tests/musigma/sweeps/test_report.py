@@ -174,6 +174,18 @@ def test_paths_do_not_count_as_differences_between_runs(tmp_path):
     assert len(group.runs) == 2
 
 
+def test_runs_with_other_settings_of_a_callback_are_not_means_over_seeds(tmp_path):
+    for rate in (0.1, 0.2):
+        callbacks = {"anneal": {"_target_": "mine.Anneal", "rate": rate}, "progress": {"x": rate}}
+        varied = ["callbacks.anneal.rate", "seed"]
+        for seed in (0, 1):
+            name = f"{rate}_{seed}"
+            synthetic_run(tmp_path, name, varied=varied, seed=seed, callbacks=callbacks)
+    runs = collect(tmp_path)
+    assert varied_settings(runs) == {"callbacks.anneal.rate": "rate", "seed": "seed"}
+    assert [group.label for group in compare(runs).groups] == ["rate=0.1", "rate=0.2"]
+
+
 def test_every_difference_between_runs_collected_by_hand_is_shown(tmp_path):
     laplace = {"_target_": f"{LIKELIHOODS}.Laplace", "scale": 2.0}
     synthetic_run(tmp_path, "mine", varied=None, model__latent_dim=3, model__likelihood=laplace)
