@@ -26,8 +26,10 @@ from ideas.label_prior import LabelPriorVAE
 from ideas.latent_diffusion import LatentDiffusion
 from ideas.sphere import UniformSphere, VonMisesFisher, VonMisesFisherHead
 from ideas.two_numbers import TwoNumbers
+from musigma.commands.density import density_metrics
 from musigma.data import Batch, MNISTDataModule
 from musigma.evaluation import draws_from_decoder
+from musigma.evaluation.conditions import LabelledImages
 from musigma.evaluation.encoding import codes_at_once
 from musigma.metrics import meanings, on_common_scale
 from musigma.models import MLP, Autoencoder, NormalPosterior
@@ -384,6 +386,65 @@ def test_a_subclass_that_would_keep_gaussian_closed_forms_is_refused(base):
 def test_a_prior_that_registers_the_model_is_refused():
     with pytest.raises(ValueError, match="KeepsModel registers the model as a submodule"):
         _module(Autoencoder(SMALL_MLP, Laplace(), prior=KeepsModel))
+
+
+class Unseeded(SummedPrior):
+    """Mistake: samples ignore the seed."""
+
+    def log_prob(self, z):
+        return Normal(0.0, 1.0).log_prob(z).sum(-1)
+
+    def sample(self, count, *, seed):
+        return torch.randn(count, 2)
+
+
+class OfOneDimension(Unseeded):
+    """Mistake: samples have one number."""
+
+    def sample(self, count, *, seed):
+        return normal_noise(count, 1, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("prior", "fault"),
+    [
+        (Unseeded, "`sample` of Unseeded gives other draws when it is called again"),
+        (OfOneDimension, r"gives torch.float32 \[3, 1\] for 3 draws, and should .* \[3, 2\]"),
+    ],
+)
+def test_a_prior_whose_samples_do_not_follow_their_seed_is_refused(prior, fault):
+    module = _module(Autoencoder(SMALL_MLP, Laplace(), prior=prior))
+    with pytest.raises(ConfigError, match=fault):
+        try_batch(module, MNISTDataModule(source="sample"))
+
+
+class LabelHead(Autoencoder):
+    """A classifier of codes, whose cross-entropy is a penalty; the decoder ignores labels."""
+
+    penalty_names: ClassVar = ("classification",)
+    _y = None
+
+    def __init__(self, **settings):
+        super().__init__(SMALL_MLP, Laplace(), **settings)
+        self.classifier = nn.Linear(self.latent_dim, 10)
+
+    def given(self, images):
+        return self.conditioned(_y=images.y)
+
+    def draw(self, x, noise, dataset_size=None):
+        draw = super().draw(x, noise, dataset_size)
+        logits = self.classifier(draw.z.mean(0))
+        loss = nn.functional.cross_entropy(logits, self._y, reduction="none")
+        return replace(draw, penalties={"classification": loss})
+
+
+def test_a_model_whose_draws_need_labels_can_be_integrated():
+    data = MNISTDataModule(source="sample")
+    model = LabelHead().eval()
+    images = LabelledImages(torch.randn(3, 1, 28, 28), torch.arange(3))
+    run = SimpleNamespace(model=model, data=data)
+    metrics = density_metrics(run, ELBO(), images, samples=25, seed=0)
+    assert metrics["log_p_exact"]["mean"] >= metrics["elbo"]["mean"]
 
 
 class OfTheBatch(ELBO):

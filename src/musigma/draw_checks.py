@@ -1,4 +1,4 @@
-"""Checks of a model's draws for two images: shapes, gradients, and what they depend on."""
+"""Checks of a model's draws: shapes, gradients, and what they depend on."""
 
 import copy
 
@@ -117,6 +117,31 @@ def check_labels(model: LatentVariableModel, batch: Batch, noise: Tensor) -> Non
             f"model: the decoder or prior of {kind} depends on labels, so that its ELBO bounds no "
             f"log {model.evidence}, and would be compared with those that do: set in the class "
             'evidence = "p(x|y)"'
+        )
+
+
+def check_samples(model: LatentVariableModel) -> None:
+    """Raise a ConfigError if samples of the prior are no function of the seed, or not as expected.
+
+    Samples that are drawn without it differ in each command, and so do moments estimated from them.
+    """
+    prior = next(iter(model.views().values())).prior
+    if prior.is_standard_normal:
+        return
+    _need_values(model, "its prior")
+    kind, expected = type(prior).__name__, [DRAWS, model.latent_dim]
+    with torch.random.fork_rng([]):
+        one, other = (prior.sample(DRAWS, seed=FIXED_SEED) for _ in range(2))
+    if [*one.shape] != expected or one.dtype != torch.float32:
+        raise ConfigError(
+            f"model: `sample` of {kind} gives {one.dtype} {[*one.shape]} for {DRAWS} draws, and "
+            f"should give torch.float32 {expected}"
+        )
+    if not torch.equal(one, other):
+        raise ConfigError(
+            f"model: `sample` of {kind} gives other draws when it is called again with the same "
+            "seed: draw them with generator=torch.Generator().manual_seed(seed), or from "
+            "musigma.seeding.normal_noise(..., seed=seed)"
         )
 
 

@@ -3,7 +3,13 @@
 import torch
 
 from musigma.data import Batch, ForeignDataModule, ImageDataModule
-from musigma.draw_checks import check_density, check_differentiable, check_labels, check_shapes
+from musigma.draw_checks import (
+    check_density,
+    check_differentiable,
+    check_labels,
+    check_samples,
+    check_shapes,
+)
 from musigma.module import AutoencoderModule
 from musigma.objectives import Draw
 from workbench.config.blame import blaming
@@ -20,7 +26,8 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
     Raises:
         ConfigError: if it cannot be computed, draws have no gradient, gradients reach weights of
             other optimizers, the model uses labels or another density than its decoder's without
-            declaring it, or batches of one image give no finite terms.
+            declaring it, samples of the prior do not follow their seed, or batches of one image
+            give no finite terms.
     """
     generator = torch.Generator().manual_seed(0)
     sizes = {name: getattr(data, name, 2) for name in ("batch_size", "eval_batch_size")}
@@ -41,6 +48,7 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
         _check_gradients(module, draw)
         check_density(module.model, batch, noise.to(device))
         check_labels(module.model, batch, noise.to(device))
+        check_samples(module.model)
     if count == 1 and (undefined := [n for n, term in terms.items() if not term.isfinite().all()]):
         raise ConfigError(
             f"data.{smallest}=1: {undefined[0]} compares the images of a batch: set 2 or more"
