@@ -1,6 +1,5 @@
 """Read the images and codes that a trained model is applied to."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from musigma.data import ImageDataModule
 from musigma.data.batch import outside_unit
 from musigma.data.image_files import is_image_file, read_files
 from musigma.data.splits import NO_LABEL
-from musigma.data.tensor_file import READERS, read_arrays
+from musigma.data.tensor_file import READERS, open_npz, read_arrays
 from musigma.loading import Run
 from musigma.models import LatentVariableModel
 from musigma.seeding import FIXED_SEED
@@ -75,7 +74,8 @@ def _read_images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, 
     """Normalised images `[N, C, H, W]`, and their `label` or `name`, `[N]`, as far as known."""
     if source in ("test", "val"):
         return _own_images(data, source)
-    path, about = Path(source), dict[str, Any]()
+    path = Path(source)
+    about: dict[str, Any] = {}
     if source and path.is_dir():
         paths = sorted(filter(is_image_file, path.iterdir()))
         if not paths:
@@ -91,11 +91,11 @@ def _read_images(data: ImageDataModule, source: str) -> tuple[Tensor, dict[str, 
         arrays = read_arrays(path)
         pixels = _pixels(path, arrays, data.image_shape)
         labels = next((arrays[name] for name in LABELS if name in arrays), None)
-        y = _whole_numbers(labels, len(pixels))
-        about = {} if y is None else {"label": y.numpy()}
+        if (y := _whole_numbers(labels, len(pixels))) is not None:
+            about["label"] = y.numpy()
     else:
         pixels = read_files(paths, data.image_shape, resize=data.resizes)
-        about = {"name": [path.name for path in paths]}
+        about["name"] = [path.name for path in paths]
     generator = torch.Generator().manual_seed(FIXED_SEED)
     return data.normalization(data.normalization.prepare(pixels), generator), about
 
@@ -156,10 +156,7 @@ def codes_of(path: Path, model: LatentVariableModel) -> tuple[Tensor, Tensor | N
     try:
         if is_special(path):
             raise ValueError("it is neither a file nor a folder")
-        with path.open("rb") as file:
-            if not zipfile.is_zipfile(file):
-                raise ValueError("it is not an archive of arrays")
-        with np.load(path, allow_pickle=False) as arrays:
+        with open_npz(path) as arrays:
             if not {"z", "mu"} & {*arrays}:
                 raise ValueError(f"it holds {', '.join(arrays) or 'nothing'}")
             codes = np.asarray(arrays["z" if "z" in arrays else "mu"])

@@ -112,12 +112,9 @@ class DatasetDataModule(ImageDataModule):
 
 
 class DatasetSource:
-    """A data set whose items are converted to images and labels.
+    """The data set that `make` returns, with items converted to images and labels.
 
-    Args:
-        make: returns the data set.
-        image_shape: C, H and W.
-        place: its setting, for messages.
+    `place` is its setting, for messages.
 
     Raises:
         DataError: if it cannot be opened, or has no length and is no IterableDataset.

@@ -48,11 +48,8 @@ def archive_of(path: Path) -> Path:
 def check_raw_files(folder: Path, dataset: str = "") -> None:
     """Check each of the four files, or its `.gz`: header, size, labels in range, content.
 
-    A file that has not changed is not read again by the same process.
-
-    Args:
-        folder: the folder of the files.
-        dataset: the data set with whose published digests they are compared.
+    They are compared with the published digests of `dataset`. A file that has not changed is not
+    read again by the same process.
 
     Raises:
         DataError: names the first file that is truncated, swapped or damaged.

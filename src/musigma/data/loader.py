@@ -108,10 +108,8 @@ class TensorLoader(PixelLoader, StepLoader):
     Args:
         images: `[N, C, H, W]`.
         labels: `[N]`, on the same device.
-        normalization: as in `PixelLoader`.
-        is_training: likewise.
         device: the device of the batches; by default that of the images.
-        settings: further arguments of `ResumableLoader`.
+        settings: further arguments of `PixelLoader`, as are `normalization` and `is_training`.
 
     Raises:
         ValueError: if there are fewer images than ranks.

@@ -22,14 +22,9 @@ EVALUATED_OF_ITERABLE = 10_000
 
 
 class SetLoaders(L.LightningDataModule):
-    """The loaders of a data module that has read its sets.
+    """The loaders of a data module that has read its sets; its settings are `ImageDataModule`'s.
 
-    Attributes:
-        batch_size: training images per step on each device.
-        eval_batch_size: the same for validation and test.
-        num_workers: the number of processes that read streamed images.
-        seed: the seed of the order of training images and of their random pixels.
-        device: the device of the images if there is no trainer; the CPU by default.
+    Without a trainer, images are on `device`, the CPU by default.
     """
 
     batch_size: int

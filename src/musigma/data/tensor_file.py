@@ -110,11 +110,16 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
         raise DataError(f"{path} cannot be read as {suffix}: {one_line(error)}") from error
 
 
-def _npz(path: Path) -> dict[str, Tensor]:
+def open_npz(path: Path) -> Any:
+    """The arrays of an `.npz`, by name, to be closed; a ValueError if the file is none."""
     with path.open("rb") as file:
         if not zipfile.is_zipfile(file):
             raise ValueError("it is not an archive of arrays as numpy.savez writes it")
-    with np.load(path, allow_pickle=False) as arrays:
+    return np.load(path, allow_pickle=False)
+
+
+def _npz(path: Path) -> dict[str, Tensor]:
+    with open_npz(path) as arrays:
         used = [name for name in arrays.files if name in ARRAYS] or arrays.files
         return {name: _tensor(name, arrays[name]) for name in used}
 
