@@ -1,5 +1,6 @@
 """Draws of z with their distributions: the interface between models and objectives."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -14,47 +15,64 @@ T = TypeVar("T")
 class Posterior(Protocol):
     """q(z|x) of B images.
 
-    Methods that a family of posteriors cannot offer return None, or raise a ConfigError.
+    By default its dimensions depend on one another, and its rate has no closed form.
     """
 
     def __iter__(self) -> Iterator[Tensor]:
         """Unpack as `mu, std`."""
+        return iter((self.mu, self.std))
 
     @property
+    @abstractmethod
     def mu(self) -> Tensor:
         """The mean, exact or estimated, `[B, d]`."""
 
     @property
+    @abstractmethod
     def std(self) -> Tensor:
         """The standard deviation of each dimension, `[B, d]`; 0 for a point."""
 
     @property
+    @abstractmethod
     def has_density(self) -> bool:
         """True if log q(z|x) is defined, and so a rate."""
 
+    @abstractmethod
     def rsample(self, noise: Tensor | None = None) -> Tensor:
-        """Draws of z, `[..., B, d]`, from standard normal noise `[..., B, n]`, differentiable."""
+        """Draws of z, `[..., B, d]`, from standard normal noise `[..., B, n]`, differentiable.
 
+        By default one new draw, `[B, d]`.
+        """
+
+    @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log q(z|x) of codes `[..., B, d]`, `[..., B]`, in nats; a point has none."""
+        """Log q(z|x), `[..., B, d]` → `[..., B]`, in nats; a point raises a ConfigError."""
+
+    @abstractmethod
+    def detach(self) -> Self:
+        """The same distribution with detached parameters."""
 
     def log_prob_at(self, noise: Tensor) -> Tensor:
-        """Log q(z|x) of `rsample(noise)`, computed from the noise for less rounding error."""
+        """Log q(z|x) of `rsample(noise)`; some compute it from the noise for less rounding."""
+        return self.log_prob(self.rsample(noise))
 
     def log_prob_per_dimension(self, z: Tensor) -> Tensor:
         """Log q(z_j|x), `[..., B, d]`, in nats; ConfigError unless dimensions are independent.
 
         `z` may be `[..., 1, d]`, to evaluate every code under the posteriors of all B images.
         """
+        raise ConfigError(
+            f"the dimensions of {type(self).__name__} depend on one another, and the objective "
+            "needs the density of each alone: choose posterior=normal, or another objective"
+        )
 
     def rate_to_standard_normal(self) -> Tensor | None:
         """KL(q(z|x) ‖ N(0, I)), `[B]`, in nats; None if it has no closed form."""
+        return None
 
     def rate_per_dimension_to_standard_normal(self) -> Tensor | None:
         """KL(q(z_j|x) ‖ N(0, 1)), `[B, d]`, in nats; None unless dimensions are independent."""
-
-    def detach(self) -> Self:
-        """The same distribution with detached parameters."""
+        return None
 
 
 class Prior(Protocol):

@@ -1,10 +1,9 @@
 """The base class of posteriors q(z|x) with a density, and helpers for its families."""
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +11,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from musigma.models.posteriors.normal import NormalPosterior
+from musigma.objectives.draw import Posterior
 from musigma.seeding import FIXED_SEED, normal_noise
-from workbench.errors import ConfigError
 
 PAIRS = 32
 """Antithetic pairs of draws from which moments without a closed form are estimated."""
 
 
-class DensityPosterior(ABC):
+class DensityPosterior(Posterior):
     """A posterior with a density, of any family.
 
     A subclass defines `mu`, `std`, `rsample`, `log_prob` and `detach`. The other methods default to
@@ -27,54 +26,6 @@ class DensityPosterior(ABC):
     """
 
     has_density = True
-    """Log q(z|x) and the rate are defined."""
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter((self.mu, self.std))
-
-    @property
-    @abstractmethod
-    def mu(self) -> Tensor:
-        """The mean, `[B, d]`."""
-
-    @property
-    @abstractmethod
-    def std(self) -> Tensor:
-        """The standard deviation of each dimension, `[B, d]`."""
-
-    @abstractmethod
-    def rsample(self, noise: Tensor | None = None) -> Tensor:
-        """Draws of z, `[..., B, d]`, from standard normal noise `[..., B, n]`, differentiable.
-
-        By default one new draw, `[B, d]`.
-        """
-
-    @abstractmethod
-    def log_prob(self, z: Tensor) -> Tensor:
-        """Log q(z|x), `[..., B, d]` → `[..., B]`, in nats."""
-
-    @abstractmethod
-    def detach(self) -> Self:
-        """The same distribution with detached parameters."""
-
-    def log_prob_at(self, noise: Tensor) -> Tensor:
-        """Log q(z|x) of `rsample(noise)`."""
-        return self.log_prob(self.rsample(noise))
-
-    def log_prob_per_dimension(self, z: Tensor) -> Tensor:
-        """Raise a ConfigError, as dimensions depend on one another."""
-        raise ConfigError(
-            f"the dimensions of {type(self).__name__} depend on one another, and the objective "
-            "needs the density of each alone: choose posterior=normal, or another objective"
-        )
-
-    def rate_to_standard_normal(self) -> Tensor | None:
-        """None: the rate is estimated from draws."""
-        return None
-
-    def rate_per_dimension_to_standard_normal(self) -> Tensor | None:
-        """None, as dimensions depend on one another."""
-        return None
 
 
 class EstimatedMoments(DensityPosterior):
