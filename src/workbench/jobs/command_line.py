@@ -66,11 +66,11 @@ def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
     if is_sweep and script != "train":
         raise ConfigError("--multirun is for scripts/train.py only; leave it out")
     only_shows = any(getattr(options, option) for option in ONLY_SHOWS)
+    if options.shell_completion or options.hydra_help:
+        return CommandLine(name, options)
     if options.config_dir:
         folder = quoted(f"file://{Path(options.config_dir).absolute()}")
         options.overrides.append(f"hydra.searchpath=[{folder}]")
-    if options.shell_completion or (only_shows and not (typed or options.package)):
-        return CommandLine(name, options)
     with (
         hydra_adapter.opened(the_project().configs, script, options.config_dir),
         warnings.catch_warnings(),

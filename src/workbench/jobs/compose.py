@@ -127,10 +127,13 @@ def choose_none(argument: str) -> str:
     The groups in `PRESETS` take an empty list: `experiment=null` → `experiment=[]`.
     """
     group, _, value = argument.partition("=")
+    names = value.split(",")
     none = "[]" if group in PRESETS else "none"
-    if none == "none" and not (the_project().configs / group / "none.yaml").is_file():
+    if "null" not in names or (
+        none == "none" and not (the_project().configs / group / "none.yaml").is_file()
+    ):
         return argument
-    return f"{group}={','.join(none if name == 'null' else name for name in value.split(','))}"
+    return f"{group}={','.join(none if name == 'null' else name for name in names)}"
 
 
 def _set(config: DictConfig, override: Any) -> str | None:

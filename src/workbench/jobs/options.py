@@ -46,6 +46,8 @@ def read_options(script: str, arguments: Sequence[str]) -> Namespace:
         raise ConfigError(f"--package {options.package} is for --cfg: add --cfg job")
     if options.resolve and not (options.cfg or options.help):
         raise ConfigError("--resolve is for --cfg and --help: add --cfg job")
+    if options.hydra_help and options.overrides:
+        raise ConfigError("--hydra-help is about Hydra itself: leave out the settings")
     if options.shell_completion and [*options.overrides] not in [[shell] for shell in SHELLS]:
         raise ConfigError(f"--shell-completion: add one of {', '.join(SHELLS)}")
     if options.config_dir is not None and not Path(options.config_dir or "?").is_dir():

@@ -58,6 +58,9 @@ def test_every_option_of_hydra_is_obeyed_or_refused():
         (["--config-name", "nope"], "--config-name nope: there is no such file"),
         (["--config-name", "evaluate"], "--config-name evaluate: is the config of scripts/eval"),
         (["--config-dir", "/nope"], "--config-dir /nope: there is no such folder"),
+        (["--help", "--config-name", "nope"], "--config-name nope: there is no such file"),
+        (["--hydra-help", "seed=1"], "--hydra-help is about Hydra itself: leave out the settings"),
+        (["logger"], "logger: is not a setting: write name=value"),
         (["--nope"], "unrecognized arguments: --nope; see --help"),
         (["--cfg", "job", "model=vea"], "model=vea: there is no model of that name"),
         (["--cfg", "job", "--resolve", "name=${x}"], "name: Interpolation key 'x' not found"),
@@ -66,6 +69,11 @@ def test_every_option_of_hydra_is_obeyed_or_refused():
 def test_an_option_without_effect_is_refused(typed, fault):
     (line,) = faults_of(*typed)
     assert line.startswith(fault)
+
+
+def test_a_part_that_has_the_name_of_a_group_can_be_shown():
+    command = read_command_line("train", ["--cfg", "job", "--package", "logger"])
+    assert command.options.package == "logger"
 
 
 def test_info_accepts_arguments_that_no_config_file_lists():
