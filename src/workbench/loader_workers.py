@@ -6,12 +6,47 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from traceback import walk_tb
+
+from torch.multiprocessing import reductions
+
+from workbench.errors import DataError, one_line
 
 MOST_WORKERS = 8
 """More workers read data no faster."""
 
 PR_SET_PDEATHSIG = 1
 """Linux's option of `prctl` for a signal to a process whose parent ends."""
+
+
+@contextmanager
+def naming_lost_workers(
+    settings: str = "the number of workers or the size of batches",
+) -> Iterator[None]:
+    """Turn torch's errors about a worker process that has ended into a DataError.
+
+    Torch notices it, or fails to receive a tensor from it.
+
+    Args:
+        settings: that help if memory is short.
+
+    Raises:
+        DataError: if a worker has ended.
+    """
+    try:
+        yield
+    except (EOFError, OSError, RuntimeError) as error:
+        files = {frame.f_code.co_filename for frame, _ in walk_tb(error.__traceback__)}
+        is_refused = not isinstance(error, RuntimeError) and reductions.__file__ in files
+        if not (is_refused or str(error).startswith("DataLoader worker")):
+            raise
+        raise DataError(
+            f"a worker process that reads data has ended ({one_line(error)}).\n"
+            "Its code may have ended it: without workers, you see where. If it was killed for lack "
+            f"of memory, set {settings} lower."
+        ) from error
 
 
 def default_workers() -> int:

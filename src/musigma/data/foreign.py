@@ -20,6 +20,7 @@ from musigma.seeding import FIXED_SEED, seed_everything
 from musigma.shapes import ImageShape
 from workbench.errors import DataError
 from workbench.foreign_data import WrappedDataModule
+from workbench.loader_workers import naming_lost_workers
 from workbench.loaders import each_loader, has_batches
 
 
@@ -92,7 +93,8 @@ class ForeignDataModule(WrappedDataModule, ImageDataModule):
 
     def _raw_batches(self, name: SetName) -> Iterator[Any]:
         """The batches of all loaders of a set, as they are returned."""
-        yield from chain.from_iterable(each_loader(getattr(self, f"{name}_dataloader")()))
+        with naming_lost_workers():
+            yield from chain.from_iterable(each_loader(getattr(self, f"{name}_dataloader")()))
 
     def _batches(self, name: SetName) -> Iterator[Batch]:
         """The batches of a set, converted, on the data module's device, and the same each time."""

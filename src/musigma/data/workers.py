@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, default_collate
 from musigma.data.normalization import Normalization
 from musigma.seeding import FIXED_SEED, derive_seed
 from workbench.errors import DataError
-from workbench.loader_workers import init_worker
+from workbench.loader_workers import init_worker, naming_lost_workers
 
 NO_EPOCH = -1
 """The epoch of images that are evaluated, and so not augmented."""
@@ -80,17 +80,10 @@ def raise_errors(batches: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the batches of `collate`, and raise the errors among them.
 
     Raises:
-        DataError: if a worker returned one, or was killed.
+        DataError: if a worker returned one, or has ended.
     """
-    try:
+    with naming_lost_workers("data.num_workers or data.eval_batch_size"):
         for batch in batches:
             if isinstance(batch, DataError):
                 raise batch
             yield batch
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise DataError(
-            f"a worker that reads images was killed ({error}), perhaps for lack of memory: set "
-            "data.num_workers or data.eval_batch_size lower"
-        ) from error

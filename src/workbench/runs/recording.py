@@ -1,16 +1,22 @@
 """The log and the end of a run, recorded in its folder however it ends."""
 
+import errno
 import logging
+import os
 import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from workbench.errors import RunError, described
 from workbench.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
+
+FAULTS_OF_DISKS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE}
+"""Faults that have nothing to do with the file that is written."""
 
 
 @contextmanager
@@ -52,7 +58,7 @@ def recorded(folder: RunFolder, is_discarded: Callable[[], bool]) -> Iterator[No
             # Only into the file: the error itself is shown on the screen.
             text = f"Failed: {error}"
             log_file.handle(log.makeRecord(log.name, logging.ERROR, "", 0, text, (), None))
-            if isinstance(error, OSError):
+            if isinstance(error, OSError) and _is_about_writing(error, folder):
                 advice = f"Files written before are intact. Free some space, then: {resume}"
                 if is_discarded():
                     advice = "Free some space, or choose another place with log_dir=..."
@@ -63,6 +69,15 @@ def recorded(folder: RunFolder, is_discarded: Callable[[], bool]) -> Iterator[No
             with suppress(OSError):
                 folder.write_metrics(seconds=round(time.perf_counter() - start, 2))
             folder.release()
+
+
+def _is_about_writing(error: OSError, folder: RunFolder) -> bool:
+    """Whether an error is about the disk or a file of the folder, not about data or a network."""
+    file = error.filename
+    return error.errno in FAULTS_OF_DISKS or (
+        isinstance(file, str | os.PathLike)
+        and Path(file).absolute().is_relative_to(folder.path.absolute())
+    )
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from workbench.config.targets import find_class
 from workbench.config.trainer_rules import ONE_PROCESS
 from workbench.console import silenced
 from workbench.foreign import is_foreign
+from workbench.loader_workers import naming_lost_workers
 from workbench.loaders import has_batches
 from workbench.module import ReportingModule, reports_of
 from workbench.optimizers.schedules import length_of
@@ -110,7 +111,7 @@ def rehearse(
         trainer = build_trainer(_rehearsal_config(config, planned), place)
         trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
         copied, shortened = copy.deepcopy(module), the_project().shorten(data)
-        with stoppable(trainer):
+        with stoppable(trainer), naming_lost_workers():
             trainer.fit(copied, datamodule=shortened, ckpt_path=path, weights_only=True)
         return trainer
 

@@ -13,6 +13,7 @@ from workbench.child_processes import children_run_job, ending_silently, folder_
 from workbench.config.blame import blaming
 from workbench.console import set_up_logging
 from workbench.errors import ConfigError, UserError
+from workbench.loader_workers import naming_lost_workers
 from workbench.module import reports_of
 from workbench.processes import connected_processes, launcher, single_process
 from workbench.project import the_project
@@ -86,7 +87,10 @@ def _run(launch: Launch, prepared: PreparedRun, is_discarded: Callable[[], bool]
         if is_first:
             record_start(launch, prepared, meanings, tracked_runs)
         try:
-            with blaming("trainer", only_if=lambda: not trainer.global_step):
+            with (
+                blaming("trainer", only_if=lambda: not trainer.global_step),
+                naming_lost_workers(),
+            ):
                 metrics, weights = train(
                     module, data, trainer, resume_from=resume_from, test=config["test"]
                 )

@@ -109,7 +109,7 @@ def test_a_killed_worker_is_reported_with_what_to_do(kind, monkeypatch):
     monkeypatch.setattr(Shapes, "__getitem__", read)
     data = DatasetDataModule(dataset=kind, image_shape=SHAPE, num_workers=1)
     data.setup("fit")
-    with pytest.raises(DataError, match=r"was killed .*set data\.num_workers"):
+    with pytest.raises(DataError, match=r"has ended .*\n.*set data\.num_workers"):
         list(data.train_dataloader())
 
 
