@@ -26,7 +26,7 @@ def check_arrays(images: Tensor, labels: Tensor, image_shape: ImageShape, prefix
             f"{prefix}labels are {labels.dtype} {list(labels.shape)}, and should be whole numbers "
             f"[{len(images)}]; give −1 to images without a label"
         )
-    if (labels.long() < NO_LABEL).any():
+    if (labels := labels.long()).numel() and labels.min() < NO_LABEL:
         raise DataError(
             f"{prefix}labels hold {labels.min()}, and should count from 0 (−1: no label)"
         )
