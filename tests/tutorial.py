@@ -1,5 +1,7 @@
 """LightningModules and a data module as tutorials write them, independent of this project."""
 
+from collections.abc import Mapping
+
 import lightning as L
 import torch
 import torch.nn.functional as F
@@ -88,6 +90,13 @@ class Silent(Unoptimized):
 
     def validation_step(self, batch, batch_idx):
         self._loss(batch)
+
+
+class Mapped(LitAutoEncoder):
+    """Takes mappings."""
+
+    def __init__(self, a: dict | None = None, b: Mapping[str, float] | None = None):
+        super().__init__()
 
 
 class LitGAN(L.LightningModule):

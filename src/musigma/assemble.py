@@ -168,10 +168,11 @@ def rules(config: Config) -> None:
     """Check settings that depend on one another.
 
     Raises:
-        ConfigError: for weights of 16 bits, or for published values of unknown metrics.
+        ConfigError: for weights of 16 bits in a model of this project, or for published values of
+            unknown metrics.
     """
     precision = config["trainer"].get("precision")
-    if precision in ("16-true", "bf16-true"):
+    if precision in ("16-true", "bf16-true") and not foreign_class(config):
         raise ConfigError(
             f"trainer.precision: {precision} would keep weights in 16 bits, and codes and "
             "densities need 32; use bf16-mixed or 32-true"

@@ -221,6 +221,15 @@ def test_a_metric_that_cannot_be_monitored_is_reported_before_training(
     assert not [*tmp_path.glob("logs/runs/*/checkpoints/*")]
 
 
+def test_a_foreign_class_may_take_mappings():
+    module = ("module=own", "module._target_=tutorial.Mapped")
+    compose((*module, "++module.a={x: {y: 1}}", "++module.b={x: 0.5}"))
+    with pytest.raises(ConfigError, match=r"module\.b\.x='a': should be a number"):
+        compose((*module, "++module.b={x: a}"))
+    with pytest.raises(ConfigError, match="should be a plain value, without a _target_"):
+        compose((*module, "++module.a={x: {_target_: torch.nn.ReLU}}"))
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -236,6 +245,14 @@ def test_a_metric_that_cannot_be_monitored_is_reported_before_training(
 def test_mistakes_are_reported_when_jobs_are_checked(overrides, message):
     with pytest.raises(ConfigError, match=message):
         compose(overrides)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_weights_of_a_foreign_module_have_any_precision(precision, train):
+    folder = train(*MODULE, *DATA, f"trainer.precision={precision}")
+    weights = load_checkpoint(folder.checkpoint("last"))["state_dict"].values()
+    kind = torch.bfloat16 if precision == "bf16-true" else torch.float64
+    assert {weight.dtype for weight in weights} == {kind}
 
 
 def test_a_package_that_is_not_trusted_is_not_imported(monkeypatch):

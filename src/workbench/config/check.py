@@ -7,7 +7,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from workbench.config.hints import describe_hint, hint_of_items, is_recipe, members
+from workbench.config.hints import describe_hint, hint_of_items, is_mapping, is_recipe, members
 from workbench.config.problem import Problem, raise_all
 from workbench.config.settings import EXTRA_SETTINGS, EXTRAS, GIVEN_LATER, RANGES
 from workbench.config.signatures import Argument, arguments_of
@@ -106,8 +106,9 @@ def _check_value(value: Any, hint: Any, place: str) -> Iterator[Problem]:
     elif isinstance(value, Mapping):
         if "_target_" in value:
             yield from _check_description(value, hint, place)
-        elif any(typing.get_origin(kind) is dict for kind in members(hint)):
+        elif is_mapping(hint):
             inner = hint_of_items(hint, Mapping)
+            inner = Any | dict if inner is Any else inner  # a mapping of any depth
             for name, entry in value.items():
                 yield from _check_value(entry, inner, f"{place}.{name}")
         elif value or "." in place or type(None) not in members(hint):  # {} is null for a group

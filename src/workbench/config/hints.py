@@ -28,6 +28,12 @@ def is_recipe(hint: Any) -> bool:
     return any(typing.get_origin(kind) is Callable for kind in members(hint))
 
 
+def is_mapping(hint: Any) -> bool:
+    """Whether a hint allows a mapping of plain values."""
+    kinds = [typing.get_origin(kind) or kind for kind in members(hint)]
+    return any(inspect.isclass(kind) and issubclass(kind, Mapping) for kind in kinds)
+
+
 def hint_of_items(hint: Any, container: Any) -> Any:
     """The type of the items of a `Sequence` or of the values of a `Mapping`; Any if unknown."""
     for kind in members(hint):
@@ -47,7 +53,7 @@ def describe_hint(hint: Any) -> str:
         )
     names = [
         "a mapping"
-        if typing.get_origin(kind) is dict
+        if is_mapping(kind)
         else kind.__name__
         if inspect.isclass(kind)
         else str(kind).replace("typing.", "")
