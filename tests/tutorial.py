@@ -99,6 +99,20 @@ class Mapped(LitAutoEncoder):
         super().__init__()
 
 
+class Mistaken(LitAutoEncoder):
+    """Makes a mistake in its training step, or in what it saves."""
+
+    def __init__(self, where: str):
+        super().__init__()
+        self.where = where
+
+    def training_step(self, batch, batch_idx):
+        return {} if self.where == "step" else super().training_step(batch, batch_idx)
+
+    def on_save_checkpoint(self, checkpoint):
+        checkpoint["mine"] = F.mse_loss
+
+
 class LitGAN(L.LightningModule):
     """Manual optimization of two networks, a metric logged when validation ends, and no test."""
 

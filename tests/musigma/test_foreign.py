@@ -221,6 +221,16 @@ def test_a_metric_that_cannot_be_monitored_is_reported_before_training(
     assert not [*tmp_path.glob("logs/runs/*/checkpoints/*")]
 
 
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [("step", "^module: .* the 'loss' key"), ("save", "^a checkpoint of Mistaken cannot be read")],
+)
+def test_a_mistake_of_a_module_is_found_in_its_rehearsal(where, message, train):
+    module = ("module=own", "module._target_=tutorial.Mistaken", f"++module.where={where}")
+    with pytest.raises(ConfigError, match=message):
+        train(*module, *DATA)
+
+
 def test_a_foreign_class_may_take_mappings():
     module = ("module=own", "module._target_=tutorial.Mapped")
     compose((*module, "++module.a={x: {y: 1}}", "++module.b={x: 0.5}"))

@@ -1,4 +1,4 @@
-"""A check that training can resume from a checkpoint, before the run folder changes."""
+"""Checks that training can resume from a checkpoint, before a run starts or its folder changes."""
 
 import copy
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ import torch
 from lightning.pytorch.core.optimizer import _configure_optimizers
 
 from workbench.config.trainer_rules import WITHOUT_FILES
-from workbench.errors import RunError, described
+from workbench.errors import ConfigError, RunError, described, one_line
 from workbench.foreign import is_foreign
-from workbench.runs.weights import load_into
+from workbench.runs.weights import load_checkpoint, load_into
 from workbench.text import counted
 
 REQUIRED = {
@@ -88,3 +88,18 @@ def _check_structure(found: Any, expected: Any, place: str) -> None:
         if name not in found:
             raise ValueError(f"{place} lacks {name}")
         _check_structure(found[name], expected[name], f"{place}.{name}")
+
+
+def check_readable(path: Path, name: str) -> None:
+    """Check that the checkpoint of a rehearsal, of a module of that name, can be read again.
+
+    Raises:
+        ConfigError: if it cannot.
+    """
+    try:
+        load_checkpoint(path)
+    except RunError as error:
+        raise ConfigError(
+            f"a checkpoint of {name} cannot be read again: {one_line(error.__cause__ or error)}.\n"
+            "Modules and callbacks may save tensors, numbers, texts, lists and dicts."
+        ) from error

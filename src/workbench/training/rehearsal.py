@@ -31,7 +31,7 @@ from workbench.module import ReportingModule, reports_of
 from workbench.optimizers.schedules import length_of
 from workbench.processes import Processes
 from workbench.project import Config, the_project
-from workbench.runs.weights import load_checkpoint
+from workbench.runs.restorable import check_readable
 from workbench.training.machine import check_processes
 from workbench.training.resume_check import FirstSteps
 from workbench.training.trainer import build_trainer
@@ -105,7 +105,8 @@ def rehearse(
     """
     # Compiling twice would take long.
     first = FirstSteps(None if config.get("compile") else folder / "first.ckpt")
-    panels = [] if is_foreign(type(module)) else [_RehearsePanels(planned)]
+    own = "module" if is_foreign(type(module)) else None
+    panels = [] if own else [_RehearsePanels(planned)]
 
     def fit(place: Path, *callbacks: L.Callback, path: Path | None = None) -> L.Trainer:
         trainer = build_trainer(_rehearsal_config(config, planned), place)
@@ -115,15 +116,15 @@ def rehearse(
             trainer.fit(copied, datamodule=shortened, ckpt_path=path, weights_only=True)
         return trainer
 
-    with silenced(), isolate_rng(), blaming("trainer", _setting_finder(config)):
+    with silenced(), isolate_rng(), blaming("trainer", _setting_finder(config, own)):
         trainer = fit(folder, *panels, first)
         if (path := BestAndLast.path(trainer, "last")).is_file():
-            load_checkpoint(path)
+            check_readable(path, type(module).__name__)
         if first.is_saved():
             fit(folder / "resumed", again := FirstSteps(None), path=first.path)
     if first.is_saved():
         first.compare(again)
-    if is_foreign(type(module)):
+    if own:
         known = reports_of(trainer.lightning_module).known()
         _check_optimized_metric(config, module, known)
 
@@ -175,7 +176,7 @@ def _only_shows(callback: L.Callback | type) -> bool:
     return getattr(callback, "only_shows", False)
 
 
-def _setting_finder(config: Config) -> Callable[[FrameType], str | None]:
+def _setting_finder(config: Config, own: str | None) -> Callable[[FrameType], str | None]:
     """A function that maps a frame to the setting that made the object whose method runs in it."""
     settings = {
         find_class(node["_target_"], name): f"{group}.{name}"
@@ -186,9 +187,9 @@ def _setting_finder(config: Config) -> Callable[[FrameType], str | None]:
     def setting_of(frame: FrameType) -> str | None:
         owner = frame.f_locals.get("self")
         if isinstance(owner, Optimizer):
-            return "optimizer"
+            return own or "optimizer"  # a foreign module makes its own
         if isinstance(owner, LRScheduler):
-            return "scheduler"
+            return own or "scheduler"
         is_project_code = frame.f_code.co_filename.startswith(project_folders())
         if isinstance(owner, ReportingModule) and is_project_code:
             return "model"
