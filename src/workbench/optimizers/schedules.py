@@ -143,7 +143,7 @@ class WarmupCosine(LRScheduler):
         optimizer: the optimizer, whose step sizes are the highest.
         total_steps: the number of steps; after them the step size is constant.
         warmup: the fraction of the steps in which the step size rises.
-        final: the last step size, as a fraction of the highest.
+        final: the step size after them, as a fraction of the highest.
         last_epoch: the index of the last step; −1 to begin.
     """
 
