@@ -91,13 +91,14 @@ def meanings(config: Mapping[str, Any], module: Any, data: ImageDataModule) -> M
 def _foreign_meanings(config: Mapping[str, Any], module: Any, dataset: str) -> Meanings:
     """Metrics of a foreign module, which are comparable if data and class are the same.
 
-    Lower is better, except for the checkpoint callback's monitor if its `mode` is `max`.
+    Which values are better is known for the checkpoint callback's monitor alone, from its `mode`.
     """
     conditions = (dataset, f"as {type(module).__name__} logs it")
     checkpoint = (config.get("callbacks") or {}).get("checkpoint") or {}
     chosen = str(checkpoint.get("monitor") or reports_of(module).monitor).rpartition("/")[2]
     better: Literal["lower", "higher"] = "higher" if checkpoint.get("mode") == "max" else "lower"
-    metrics = {OTHERS: Meaning(UNSTATED, conditions), chosen: Meaning(UNSTATED, conditions, better)}
+    others = Meaning(UNSTATED, conditions, "neither")
+    metrics = {OTHERS: others, chosen: replace(others, better=better)}
     return Meanings(metrics, dataset, (chosen,))
 
 

@@ -14,6 +14,8 @@ from torch.optim import Adam
 from musigma.objectives.draw import Draw
 from musigma.objectives.objective import Loss, Objective, common_terms
 from musigma.seeding import FIXED_SEED
+from musigma.words import NATS
+from workbench.meaning import Meaning
 from workbench.optimizers.parameter_groups import OptimizerRecipe
 from workbench.ranges import Count, Weight, checked
 
@@ -39,6 +41,9 @@ class FactorVAE(nn.Module, Objective):
     samples: int = 1
     monitor: ClassVar[str] = "loss"  # with the TC estimate of the same step
     estimators: ClassVar[Mapping[str, str]] = {"total_correlation": "a discriminator's estimate"}
+    meanings: ClassVar[Mapping[str, Meaning]] = {
+        "discriminator_loss": Meaning(NATS, better="neither")
+    }
 
     @checked
     def __init__(

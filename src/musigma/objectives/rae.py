@@ -28,7 +28,9 @@ class RAE(nn.Module, Objective):
     needs_rate: ClassVar[bool] = False
     uses_prior: ClassVar[bool] = False
     fits_prior: ClassVar[bool] = True
-    meanings: ClassVar[Mapping[str, Meaning]] = {"squared_norm": Meaning("‖z‖², without a unit")}
+    meanings: ClassVar[Mapping[str, Meaning]] = {
+        "squared_norm": Meaning("‖z‖², without a unit", better="neither")
+    }
 
     @checked
     def __init__(self, beta: Weight = 1e-2, decay: Weight = 1e-4, samples: Count = 1) -> None:

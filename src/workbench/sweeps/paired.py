@@ -52,10 +52,13 @@ class Gap(NamedTuple):
 def gaps_to_best(compared: Comparison, metric: str) -> dict[int, Gap]:
     """The gap of each group that has the metric, by its index in `compared.groups`.
 
-    The best group of each scale is the one with the best mean; a group that is alone on its scale
-    has no gap. Values of single examples are read one group at a time, to save memory.
+    There is none if neither a higher nor a lower value is better. The best group of each scale is
+    the one with the best mean; a group that is alone on its scale has no gap. Values of single
+    examples are read one group at a time, to save memory.
     """
     gaps: dict[int, Gap] = {}
+    if compared.meaning(metric).better == "neither":
+        return gaps
     numbers = {id(group): n for n, group in enumerate(compared.groups)}
     for ranking in rank(compared.groups, metric):
         if len(ranking.groups) > 1:

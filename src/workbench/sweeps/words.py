@@ -16,15 +16,20 @@ HUGE = 1e9
 
 
 def find_verdicts(compared: Comparison, gaps: Mapping[int, Gap]) -> Iterator[str]:
-    """A sentence for each ranking: the winner, its margin, and whether that may be chance."""
+    """A sentence for each ranking: the winner, its margin, and whether that may be chance.
+
+    There is none by a metric of which neither higher nor lower values are better.
+    """
     metric = compared.metric or ""
     meaning = compared.meaning(metric)
+    if meaning.better == "neither":
+        return
     places = meaning.places
     scopes = describe_differences([ranking.scale for ranking in compared.rankings])
     for ranking in compared.contested():
         best, *others = ranking.groups
         text = f"{best.label}: {metric} {number(best.means[metric], places, best.errors[metric])}"
-        text += f" ({meaning.better} is better)" if meaning.better != "neither" else ""
+        text += f" ({meaning.better} is better)"
         if len(best.runs) > 1:
             text += f", mean ± standard error of {len(best.runs)} runs"
         if others:
@@ -51,7 +56,9 @@ def find_notes(compared: Comparison) -> Iterator[str]:
             "may have measured differently."
         )
     mixed = [name for name in compared.metrics if compared.mixed(name)]
-    if metric in mixed:
+    if compared.rankings and compared.meaning(metric).better == "neither":
+        yield f"{metric} has no winner: neither a higher nor a lower value is known to be better."
+    elif metric in mixed:
         unmixed = [
             m for m in compared.metrics if m not in mixed and all(m in r.metrics for r in runs)
         ]

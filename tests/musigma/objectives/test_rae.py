@@ -27,6 +27,7 @@ def test_the_loss_penalises_codes_and_the_decoders_weights():
     assert loss.item() == pytest.approx(distortion + 0.25 * norm + 0.1 * weights, rel=1e-5)
     assert set(terms) == {"distortion", "squared_norm"}
     assert "nats" not in objective.meanings["squared_norm"].unit
+    assert objective.meanings["squared_norm"].better == "neither"
 
 
 def test_the_fitted_mixture_recovers_the_mixture_of_the_codes():

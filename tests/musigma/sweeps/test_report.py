@@ -24,6 +24,7 @@ from workbench.runs.folder import RunFolder
 from workbench.sweeps.collect import collect, find_sweep
 from workbench.sweeps.compare import compare
 from workbench.sweeps.job import run_job
+from workbench.sweeps.paired import gaps_to_best
 from workbench.sweeps.report import report
 from workbench.sweeps.scales import deciding_metric
 from workbench.sweeps.varied import common_settings, varied_settings
@@ -248,6 +249,17 @@ def test_settings_are_sorted_from_best_to_worst(tmp_path):
     assert verdict.startswith("beta=1: test/elbo −800.50 ± 0.50 (higher is better)")
     assert "next is beta=4, 1.00 behind, which may be chance" in verdict
     assert "Best single run: beta=4,seed=1." in verdict
+
+
+def test_a_metric_without_a_better_direction_has_no_winner_and_no_distance(tmp_path, capsys):
+    beta_sweep(tmp_path, beta_1=[-801, -800], beta_4=[-805, -798])
+    page = page_of(tmp_path, metric="test/rate")
+    assert verdicts_of(page) == []
+    assert "test/rate has no winner: neither a higher nor a lower value" in notes_of(page)
+    assert "best" not in capsys.readouterr().out
+    compared = compare(collect(tmp_path), "test/rate")
+    assert gaps_to_best(compared, "test/rate") == {}
+    assert gaps_to_best(compared, "test/elbo") != {}
 
 
 def test_losses_of_different_objectives_do_not_rank_runs_and_are_marked(tmp_path):
