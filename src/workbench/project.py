@@ -40,10 +40,6 @@ def _same_data(*arguments: Any) -> Any:
     return arguments[-1]
 
 
-def _yes(*_: Any) -> bool:
-    return True
-
-
 def _no_entries(*_: Any) -> Any:
     return {}
 
@@ -116,7 +112,7 @@ class Project:
     rules: Callable[[Config], Any] = _no_entries
     describe: Callable[[Config, Any, Any], Mapping[str, str]] = _no_entries
     adopt: Callable[[Config, Any], Any] = _same_data
-    can_assemble: Callable[[Any], bool] = _yes
+    can_assemble: Callable[[Any], bool] = lambda data: True
     unused: Callable[[Config], Mapping[str, str]] = _no_entries
     derive: Callable[[Mapping[str, float], Any, Any], Mapping[str, float]] = _no_entries
     older_meanings: (

@@ -11,9 +11,6 @@ from workbench.fewer_imports import import_torchmetrics
 from workbench.project import Project, hand_over
 from workbench.terminal import outlive_terminal
 
-HERE = "."
-"""Hydra's run folder for a script that makes its own folder or needs none."""
-
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -42,6 +39,7 @@ def script(
             with plain_errors():
                 from workbench.jobs import hydra_adapter
                 from workbench.jobs.command_line import read_command_line
+                from workbench.jobs.launch import AUTOMATIC
                 from workbench.jobs.options import Parser
 
                 command = read_command_line(name, sys.argv[1:])
@@ -49,7 +47,7 @@ def script(
             vars(plain_task)["command"] = command  # for the sweeper
             folder = command.options.config_dir
             with plain_errors(), hydra_adapter.opened(project.configs, name, folder):
-                if command.composed and command.composed.hydra.run.dir != HERE:
+                if command.composed and command.composed.hydra.run.dir != AUTOMATIC:
                     from workbench.runs.output import check_writable
 
                     path = Path(command.composed.hydra.run.dir, "config.yaml")

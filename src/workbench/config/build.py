@@ -1,7 +1,7 @@
 """Build the objects of a run from its config."""
 
 import typing
-from typing import Any
+from typing import Any, TypedDict
 
 import lightning as L
 from lightning.pytorch.utilities.model_helpers import is_overridden
@@ -9,14 +9,19 @@ from torch.nn.parameter import is_lazy
 
 from workbench.callbacks.unsupported import refuse_unsupported
 from workbench.config.blame import blaming
+from workbench.config.check import check_config
 from workbench.config.identity import changes_metrics, explicit_settings
 from workbench.config.instantiate import instantiate
-from workbench.config.module_config import module_config
+from workbench.config.places import path_arguments
+from workbench.config.settings import RunSettings
 from workbench.errors import ConfigError
 from workbench.foreign import is_foreign
 from workbench.module import reports_of
 from workbench.optimizers.parts import find_part, freeze
 from workbench.project import Config, the_project
+
+MODULE_SETTINGS = ("seed", "optimizer", "scheduler", "parameter_groups", "freeze", "monitor")
+"""The workbench's settings that belong to the module; all settings of a project do."""
 
 
 def build_data(config: Config) -> L.LightningDataModule:
@@ -62,6 +67,30 @@ def build_module(config: Config, data: L.LightningDataModule) -> L.LightningModu
     except TypeError as error:  # wrong arguments
         raise ConfigError(f"optimizer or scheduler: {error}") from error
     return module
+
+
+def module_config(config: Config) -> Config:
+    """The settings that building the module needs, which its checkpoints keep, wherever a run lies.
+
+    The paths of the data, which no module needs, are replaced by `.`.
+    """
+    found = {name: config[name] for name in _module_entries() if name in config}
+    if not isinstance(data := found.get("data"), dict):
+        return found
+    paths = {name: "." for name in path_arguments(data) if data.get(name) is not None}
+    return {**found, "data": {**data, **paths}}
+
+
+def check_module_config(config: Config) -> None:
+    """Raise a ConfigError for all faults in a checkpoint's config, which may be a stranger's."""
+    settings: Any = TypedDict("ModuleConfig", _module_entries())  # type: ignore[misc]
+    check_config(config, settings)
+
+
+def _module_entries() -> dict[str, Any]:
+    entries = the_project().settings()["train"].__annotations__
+    left_out = RunSettings.__annotations__.keys() - {*MODULE_SETTINGS}
+    return {name: hint for name, hint in entries.items() if name not in left_out}
 
 
 def nodes_in(config: Config, group: str) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from workbench.config.build import build_data, build_module
-from workbench.config.module_config import check_module_config, module_config
+from workbench.config.build import build_data, build_module, check_module_config, module_config
 from workbench.config.targets import find_class
 from workbench.errors import ConfigError, RunError
 from workbench.foreign import is_foreign
