@@ -42,14 +42,8 @@ def measure(run: Run, test: Encoded, *, images: int | None, samples: int, seed: 
     """All metrics that mean something for a run's model.
 
     A metric over images is `{"mean": ..., "error": ..., "images": ...}`, with the standard error of
-    the mean and the number of images.
-
-    Args:
-        run: an opened run, its data prepared and set up.
-        test: its encoded test images.
-        images: the number of test images for log p(x), chosen by a fixed seed; None for all.
-        samples: K, the importance samples for each image.
-        seed: the seed of the importance samples.
+    the mean and the number of images. The run's data are set up; for `images`, `samples` and `seed`
+    see `evaluate`.
     """
     objective = run.objective()
     metrics: Metrics = {

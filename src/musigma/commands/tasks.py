@@ -1,4 +1,4 @@
-"""The tasks of `predict`: each returns arrays, a picture, or both."""
+"""The tasks of `predict`, whose docstring describes the arrays and the pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ class TaskResult(NamedTuple):
 
 @torch.no_grad()
 def encode(run: Run, input: str, label: int | None = None) -> TaskResult:
-    """Encode images: `mu` and `std`, `[N, d]` each, and labels or file names."""
+    """Encode images."""
     x, y, about = images_of(run, input, label)
     model = run.model
 
@@ -47,20 +47,14 @@ def encode(run: Run, input: str, label: int | None = None) -> TaskResult:
 
 
 def decode(run: Run, input: str, label: int | None = None) -> TaskResult:
-    """Decode the codes in a file: mean images `x` `[N, C, H, W]`, and a picture of the first.
-
-    A model conditioned on labels takes the labels in the file, or `label` for all codes.
-    """
+    """Decode the codes in a file, with the labels in the file or `label`."""
     codes, labels = codes_of(Path(input), run.model)
     x = _decoded(run, codes, labels_for(run, len(codes), labels, label, f"{input} holds"))
     return TaskResult({"x": x.numpy()}, grid_of(x[: most_in_a_grid(run.model.image_shape)]))
 
 
 def sample(run: Run, count: int, seed: int, label: int | None = None) -> TaskResult:
-    """Decode draws from the prior: a picture of mean images.
-
-    A model conditioned on labels takes `label`, or each label in turn, with a column for each.
-    """
+    """Decode draws from the prior; if labels take turns, with a column for each."""
     check_fits(run.model.image_shape, count, f"count={count:,}")
     views = [*run.views().values()]
     y = labels_for(run, count, torch.arange(count) % len(views), label)
@@ -71,7 +65,7 @@ def sample(run: Run, count: int, seed: int, label: int | None = None) -> TaskRes
 
 @torch.no_grad()
 def reconstruct(run: Run, input: str, z: Code, seed: int, label: int | None = None) -> TaskResult:
-    """Reconstruct images: `x`, `x_hat`, codes, errors, and a picture of the first."""
+    """Reconstruct images from a draw of z or from mu."""
     x, y, about = images_of(run, input, label)
     model, normalization = run.model, run.data.normalization
 
@@ -99,11 +93,9 @@ def reconstruct(run: Run, input: str, z: Code, seed: int, label: int | None = No
 def traverse(
     run: Run, input: str, image: int, offsets: Sequence[float], label: int | None = None
 ) -> TaskResult:
-    """Move a code along one dimension at a time: images `x` `[d, K, C, H, W]`, and a picture.
+    """Move a code along one dimension at a time, with the image's label or `label`.
 
-    With several stochastic layers only the dimensions of the decoded one are moved. Offsets are in
-    standard deviations of the prior, or without a prior in units of the codes. A model conditioned
-    on labels takes the image's label, or `label`.
+    Offsets are in standard deviations of the prior, or without a prior in units of the codes.
     """
     moved = run.model.latent_dims[0]
     setting = f"offsets: {len(offsets)} for each of {moved} dimensions"
