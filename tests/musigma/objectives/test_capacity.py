@@ -9,15 +9,9 @@ from objectives import (
     check_it_trains_a_prior,
     check_refusals,
     check_schedule,
-    draw_of,
     rate_of,
 )
 from workbench.example_values import ExampleValues
-
-
-@pytest.fixture
-def draw():
-    return draw_of()
 
 
 @pytest.mark.parametrize("capacity", [0.0, 3.0, 50.0])

@@ -5,17 +5,12 @@ import torch
 
 from musigma.objectives import ELBO, objective
 from musigma.objectives.free_bits import FreeBits
-from objectives import check_refusals, draw_of, draw_under_a_learned_prior, rate_of
+from objectives import check_refusals, draw_under_a_learned_prior, rate_of
 from oracles import normal_draw
 from traps import trap_tests
 from workbench.errors import ConfigError, RunError
 from workbench.jobs.quoting import quote
 from workbench.training.run import run
-
-
-@pytest.fixture
-def draw():
-    return draw_of()
 
 
 def test_the_rate_of_each_dimension_counts_as_at_least_the_floor(draw):

@@ -31,11 +31,6 @@ from workbench.errors import ConfigError
 DOUBLY = IWAE(gradient="doubly_reparameterized")
 
 
-@pytest.fixture
-def draw():
-    return draw_of()
-
-
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
 def test_the_doubly_reparameterized_gradient_passes_the_checks_of_every_objective(check):
     check(DOUBLY)

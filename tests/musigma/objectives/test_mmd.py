@@ -12,17 +12,11 @@ from objectives import (
     CHECKS,
     check_a_point_has_no_rate,
     check_refusals,
-    draw_of,
     draw_under_a_learned_prior,
     rate_of,
 )
 from posteriors import fault_of
 from workbench.errors import ConfigError
-
-
-@pytest.fixture
-def draw():
-    return draw_of()
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)

@@ -21,14 +21,8 @@ from objectives import (
     check_a_point_has_no_rate,
     check_refusals,
     check_schedule,
-    draw_of,
     rate_of,
 )
-
-
-@pytest.fixture
-def draw():
-    return draw_of()
 
 
 def test_kl_equals_torch_distributions(draw):

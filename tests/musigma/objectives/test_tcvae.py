@@ -20,16 +20,10 @@ from objectives import (
     check_it_trains_a_prior,
     check_refusals,
     check_schedule,
-    draw_of,
     draw_under_a_learned_prior,
 )
 from oracles import normal_draw
 from stacking import SMOOTH, check_stacked
-
-
-@pytest.fixture
-def draw():
-    return draw_of()
 
 
 def test_tcvae_with_beta_one_is_the_elbo_with_its_rate_from_z(draw):
