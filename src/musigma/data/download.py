@@ -33,7 +33,7 @@ def missing_files(folder: Path) -> list[str]:
     return [name for name in FILES if not (folder / name).is_file()]
 
 
-def download(dataset: type[MNIST], root: Path, mirrors: Sequence[str] | None = None) -> None:
+def download(dataset: type[MNIST], root: Path, mirrors: Sequence[str] | None) -> None:
     """Download the missing raw files into `root/<name of the data set>/raw`.
 
     torchvision downloads missing archives and verifies their checksums; the content of an archive

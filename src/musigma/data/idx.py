@@ -60,7 +60,7 @@ def check_raw_files(folder: Path, dataset: str = "") -> None:
             read_raw(path, dataset)
 
 
-def read_set(folder: Path, split: str, dataset: str = "") -> tuple[Tensor, Tensor]:
+def read_set(folder: Path, split: str, dataset: str) -> tuple[Tensor, Tensor]:
     """Images `[N, 28, 28]` uint8 and labels `[N]` of `train` or `t10k`.
 
     Raises:
@@ -75,7 +75,7 @@ def read_set(folder: Path, split: str, dataset: str = "") -> tuple[Tensor, Tenso
     return images, labels.long()
 
 
-def read_raw(path: Path, dataset: str = "") -> memoryview:
+def read_raw(path: Path, dataset: str) -> memoryview:
     """The checked bytes of a raw file or its `.gz`; digests of unchanged files are checked once.
 
     Raises:

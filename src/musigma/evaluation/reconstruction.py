@@ -60,7 +60,7 @@ def reconstruction_errors(
     )
 
 
-def pixel_errors(x: Tensor, x_hat: Tensor, observed: Tensor | None = None) -> dict[str, Tensor]:
+def pixel_errors(x: Tensor, x_hat: Tensor, observed: Tensor | None) -> dict[str, Tensor]:
     """`l1` and `mse` of each image, `[B]` each, averaged over K reconstructions and pixels.
 
     Args:
