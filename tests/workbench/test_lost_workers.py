@@ -27,6 +27,8 @@ class _Ends(list):
         return super().__getitem__(index)
 
 
+# Torch may notice the end again while it deletes the loader.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
 @pytest.mark.parametrize("end", [sys.exit, lambda: os.kill(os.getpid(), signal.SIGKILL)])
 def test_a_worker_that_has_ended_is_reported_with_what_to_do(end):
@@ -47,6 +49,7 @@ def test_other_errors_are_not_taken_for_a_worker_that_has_ended():
     [
         (OSError(errno.ENOSPC, "No space left"), True),
         (FileNotFoundError(errno.ENOENT, "No such file", "{folder}/checkpoints/last.ckpt"), True),
+        (FileNotFoundError(errno.ENOENT, "No such file", b"{folder}/events"), True),
         (FileNotFoundError(errno.ENOENT, "No such file", "/data/images.bin"), False),
         (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), False),
     ],
@@ -55,9 +58,23 @@ def test_only_an_error_of_writing_the_run_is_said_to_be_one(error, is_of_disk, t
     folder = RunFolder.create(tmp_path, "run")
     folder.claim()
     if error.filename:
-        error.filename = error.filename.format(folder=folder.path)
+        path = os.fsdecode(error.filename).format(folder=folder.path)
+        error.filename = os.fsencode(path) if isinstance(error.filename, bytes) else path
     kind = RunError if is_of_disk else type(error)
     with pytest.raises(kind) as raised, recorded(folder, lambda: False):
         raise error
     assert ("could not be written" in str(raised.value)) == is_of_disk
     assert folder.read_metrics()["status"] == "failed"
+
+
+def test_a_run_whose_folder_was_moved_says_where_it_can_be_resumed(tmp_path):
+    folder = RunFolder.create(tmp_path, "run")
+    folder.claim()
+    file = folder.path / "events"
+    with (
+        pytest.raises(RunError, match="is gone; if you have moved it, resume it there"),
+        recorded(folder, lambda: False),
+    ):
+        folder.path.rename(tmp_path / "moved")
+        file.open("rb")
+    assert [path.name for path in tmp_path.iterdir()] == ["moved"]

@@ -62,6 +62,8 @@ def recorded(folder: RunFolder, is_discarded: Callable[[], bool]) -> Iterator[No
                 advice = f"Files written before are intact. Free some space, then: {resume}"
                 if is_discarded():
                     advice = "Free some space, or choose another place with log_dir=..."
+                if not folder.path.is_dir():
+                    advice = "It is gone; if you have moved it, resume it there with resume=..."
                 message = f"{folder.path} could not be written: {error}\n{advice}"
                 raise RunError(message) from error
             raise
@@ -75,8 +77,8 @@ def _is_about_writing(error: OSError, folder: RunFolder) -> bool:
     """Whether an error is about the disk or a file of the folder, not about data or a network."""
     file = error.filename
     return error.errno in FAULTS_OF_DISKS or (
-        isinstance(file, str | os.PathLike)
-        and Path(file).absolute().is_relative_to(folder.path.absolute())
+        isinstance(file, str | bytes | os.PathLike)  # TensorBoard's are bytes
+        and Path(os.fsdecode(file)).absolute().is_relative_to(folder.path.absolute())
     )
 
 

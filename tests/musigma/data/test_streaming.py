@@ -99,6 +99,8 @@ def test_mistakes_in_a_dataset_are_reported_in_one_line_before_training(settings
     assert "\n" not in str(error.value)
 
 
+# Torch may notice the end again while it deletes the loader.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", [pytest.param(Shapes, marks=pytest.mark.exhaustive), ShapeStream])
 def test_a_killed_worker_is_reported_with_what_to_do(kind, monkeypatch):
     def read(self, index):
