@@ -35,9 +35,9 @@ from musigma.metrics import meanings, on_common_scale
 from musigma.models import MLP, Autoencoder, NormalPosterior
 from musigma.models.priors import Prior, StandardNormal
 from musigma.module import AutoencoderModule
-from musigma.objectives import ELBO, Draw, Objective
+from musigma.objectives import ELBO, Draw, Loss, Objective
 from musigma.objectives.likelihoods import Laplace
-from musigma.objectives.objective import learns
+from musigma.objectives.objective import common_terms, learns
 from musigma.paths import PROJECT_ROOT
 from musigma.seeding import normal_noise
 from musigma.trial_batch import try_batch
@@ -398,6 +398,11 @@ class Unseeded(SummedPrior):
         return torch.randn(count, 2)
 
 
+class Seeded(Unseeded):
+    def sample(self, count, *, seed):
+        return normal_noise(count, 2, seed=seed)
+
+
 class OfOneDimension(Unseeded):
     """Mistake: samples have one number."""
 
@@ -416,6 +421,39 @@ def test_a_prior_whose_samples_do_not_follow_their_seed_is_refused(prior, fault)
     module = _module(Autoencoder(SMALL_MLP, Laplace(), prior=prior))
     with pytest.raises(ConfigError, match=fault):
         try_batch(module, MNISTDataModule(source="sample"))
+
+
+@dataclass(frozen=True)
+class CodeSize(Objective):
+    """Mistake: its penalty on codes does not use the prior, and it does not say so."""
+
+    def __call__(self, draw, step):
+        terms = common_terms(draw)
+        return Loss((terms["distortion"] + draw.z.square().sum(-1).mean(0)).mean(), terms, {})
+
+
+class WithoutPrior(CodeSize):
+    uses_prior: ClassVar = False
+
+
+def _controlled(draw, step):
+    terms = common_terms(draw)
+    return Loss((terms["distortion"] + 0.0 * terms["rate"]).mean(), terms, {})
+
+
+@pytest.mark.parametrize("prior", [StandardNormal, Seeded])
+def test_a_loss_without_the_prior_must_say_so(prior):
+    model = Autoencoder(SMALL_MLP, Laplace(), prior=prior)
+    data = MNISTDataModule(source="sample")
+    with pytest.raises(
+        ConfigError, match=r"the loss of CodeSize does not use .* uses_prior = False"
+    ):
+        try_batch(_module(model, CodeSize()), data)
+    for objective in (
+        WithoutPrior(),
+        type("Controlled", (CodeSize,), {"__call__": lambda _, *a: _controlled(*a)})(),
+    ):
+        try_batch(_module(model, objective), data)
 
 
 class LabelHead(Autoencoder):
@@ -622,7 +660,7 @@ class SkipConnection(Autoencoder):
     """Mistake: the decoder gets features of the image beside z."""
 
     def encode(self, x):
-        self.features = x.mean((1, 2, 3))
+        self.features = x[:, 0, 0, 0]
         return super().encode(x)
 
     def decode(self, z):

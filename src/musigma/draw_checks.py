@@ -1,6 +1,10 @@
 """Checks of a model's draws: shapes, gradients, and what they depend on."""
 
 import copy
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +13,7 @@ from musigma.data import Batch
 from musigma.evaluation import draws_from_decoder
 from musigma.models import LatentVariableModel
 from musigma.objectives import Draw, Objective
+from musigma.objectives.draw import Prior
 from musigma.seeding import FIXED_SEED
 from workbench.errors import ConfigError
 
@@ -60,6 +65,39 @@ def check_differentiable(objective: Objective, draw: Draw) -> None:
             "objectives: `detach` must detach all parameters, and the weights of networks that "
             "log_prob calls, with with_detached_weights of musigma.models.posteriors.posterior"
         )
+
+
+def check_uses_prior(objective: Objective, draw: Draw) -> None:
+    """Raise a ConfigError if a loss does not depend on the prior, and its class does not say so.
+
+    Without a prior, log p(x) and samples would mean nothing, and would be reported.
+    """
+    if type(objective).uses_prior is not Objective.uses_prior:
+        return
+    mark = draw.z.new_zeros((), requires_grad=True)
+    loss = objective(replace(draw, prior=_marked(draw.prior, mark)), 0).loss
+    if not loss.requires_grad or torch.autograd.grad(loss, mark, allow_unused=True)[0] is None:
+        raise ConfigError(
+            f"model: the loss of {type(objective).__name__} does not use the prior of the draw: "
+            "set uses_prior = False in the class, so that log p(x) and samples are left out, or "
+            "True if the loss pulls codes towards the prior in another way"
+        )
+
+
+def _marked(prior: Prior, mark: Tensor) -> Prior:
+    """The same prior, on whose results a gradient shows that they were used."""
+    marked = object.__new__(type(prior))
+    marked.__dict__.update(prior.__dict__)
+    for name in ("log_prob", "rate", "rate_per_dimension", "sample"):
+        object.__setattr__(marked, name, partial(_add, getattr(type(prior), name), marked, mark))
+    return marked
+
+
+def _add(
+    method: Callable[..., Tensor | None], prior: Prior, mark: Tensor, *args: Any, **settings: Any
+) -> Tensor | None:
+    result = method(prior, *args, **settings)
+    return None if result is None else result + mark.to(result)
 
 
 def check_density(model: LatentVariableModel, batch: Batch, noise: Tensor) -> None:

@@ -9,6 +9,7 @@ from musigma.draw_checks import (
     check_labels,
     check_samples,
     check_shapes,
+    check_uses_prior,
 )
 from musigma.module import AutoencoderModule
 from musigma.objectives import Draw
@@ -45,6 +46,7 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
         _, terms, settings = module.terms(batch, noise.to(device), count, 0)
         draw = model.draw(batch.x, noise.to(device), count)
         check_differentiable(module.objective, draw)
+        check_uses_prior(module.objective, draw)
         _check_gradients(module, draw)
         check_density(module.model, batch, noise.to(device))
         check_labels(module.model, batch, noise.to(device))

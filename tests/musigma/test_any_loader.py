@@ -139,7 +139,7 @@ def test_an_objective_that_needs_the_dataset_size_refuses_a_stream_before_traini
     tmp_path,
 ):
     trainer = _trainer(tmp_path)
-    with pytest.raises(DataError, match="data set has no length"):
+    with pytest.raises(DataError, match="data set is needed, and unknown: give"):
         trainer.fit(_module(_NeedsDatasetSize()), DataLoader(Stream(), batch_size=20))
     assert trainer.global_step == 0
     _trainer(tmp_path).fit(_module(_NeedsDatasetSize()), DataLoader(Items(), batch_size=20))

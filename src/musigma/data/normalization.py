@@ -15,6 +15,7 @@ from musigma.objectives.likelihoods import Pixels
 from musigma.seeding import FIXED_SEED, derive_seed
 from musigma.shapes import ImageShape
 from workbench.ranges import Finite, Positive
+from workbench.text import counted
 
 Means = Finite | Annotated[list[Finite], Field(min_length=1)]
 Stds = Positive | Annotated[list[Positive], Field(min_length=1)]
@@ -153,8 +154,9 @@ def normalization_called(
     for argument, value in (("mean", mean), ("std", std)):
         if isinstance(value, list) and len(value) != image_shape[0]:
             raise ValueError(
-                f"{argument} has {len(value)} numbers, and an image of image_shape "
-                f"{list(image_shape)} {image_shape[0]} channels: give one number for each"
+                f"{argument} has {counted(len(value), 'number')}, and an image of image_shape "
+                f"{list(image_shape)} has {counted(image_shape[0], 'channel')}: give a number for "
+                "each"
             )
     if name != "standardize":
         return WITHOUT_SETTINGS[name]()

@@ -193,7 +193,8 @@ class Draw:
         """
         if self.dataset_size is None:
             raise DataError(
-                "the objective needs the size of the data set, and the loader's data set has no "
-                "length: give it a __len__, or choose another objective"
+                "the size of the data set is needed, and unknown: give the loader's data set a "
+                "__len__, or choose another objective; a model's `draw`, which evaluation calls "
+                "without it, has to do without it too"
             )
         return self.dataset_size

@@ -34,10 +34,8 @@ class Objective(Protocol):
     A subclass defines `__call__` and overrides the properties whose defaults do not hold.
     """
 
-    @property
-    def samples(self) -> int:
-        """K, the number of draws of z for each image."""
-        return 1
+    samples: int = 1
+    """K, the number of draws of z for each image."""
 
     @property
     def needs_rate(self) -> bool:
