@@ -131,8 +131,10 @@ def _trace(path: Path, part: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     """Write a module as a program, without weights that it does not use."""
     part = copy.deepcopy(part)
     for name in _unused(part, _traced(part, inputs)):  # such as the decoder's in the encoder
-        owner, _, attribute = name.rpartition(".")
-        delattr(part.get_submodule(owner), attribute)
+        place, _, attribute = name.rpartition(".")
+        owner = part.get_submodule(place)
+        if hasattr(owner, attribute):  # a module with two names has it once
+            delattr(owner, attribute)
     torch.export.save(_traced(part, inputs), path)
 
 

@@ -127,6 +127,23 @@ def test_tied_weights_are_exported(tmp_path):
     _assert_same_bits(load_weights(tmp_path / "model.safetensors"), model)
 
 
+class OwnLayer(Autoencoder):
+    """Decodes with the transposed weights of the encoder's layer, which has a second name."""
+
+    def __init__(self):
+        super().__init__(MLP([16], [16]), Laplace(), latent_dim=16)
+        self.tied, self.decoder = self.encoder[1], nn.Identity()
+
+    def decode(self, z):
+        return nn.functional.linear(z, self.tied.weight.T).unflatten(-1, self.image_shape)
+
+
+def test_a_layer_of_both_encoder_and_decoder_is_exported(tmp_path):
+    model = OwnLayer().eval()
+    export_run(_run(model), tmp_path)
+    _assert_opens_as(model, tmp_path)
+
+
 def test_torch_alone_opens_the_encoder_and_the_decoder(tmp_path):
     model = Autoencoder(SMALL, Laplace()).eval()
     export_run(_run(model), tmp_path)
