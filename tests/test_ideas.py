@@ -694,6 +694,12 @@ def test_an_elbo_of_another_density_than_the_decoders_must_be_declared():
     assert not draws_from_decoder(Declared(SMALL_MLP, Laplace()).eval(), x, noise)
 
 
+def test_a_model_that_is_conditioned_on_more_than_labels_is_refused():
+    kind = type("Blurred", (Autoencoder,), {"conditioned_on": frozenset({"x", "y"})})
+    with pytest.raises(ValueError, match="Blurred has conditioned_on with x, and evaluation knows"):
+        _module(kind(SMALL_MLP, Laplace()))
+
+
 class WithoutGradient(Autoencoder):
     """Codes that no gradient passes, as discrete ones are."""
 

@@ -18,7 +18,8 @@ def pair(model: LatentVariableModel, objective: Objective) -> None:
 
     Raises:
         ValueError: if the objective needs a rate and the posterior is a point, the prior is learned
-            and the objective does not use it, posterior and prior have different supports, prior
+            and the objective does not use it, the model is conditioned on more than labels,
+            posterior and prior have different supports, prior
             or objective registers the model as a submodule, or the objective has weights or buffers
             of its own and its class does not set `monitor`.
     """
@@ -32,6 +33,12 @@ def pair(model: LatentVariableModel, objective: Objective) -> None:
             f"the prior {type(model.prior).__name__} is learned, and the objective "
             f"{type(objective).__name__} does not use it, so nothing would train it: "
             "choose prior standard_normal, or an objective with a rate, such as elbo"
+        )
+    if others := sorted(model.conditioned_on - {"y"}):
+        raise ValueError(
+            f"{type(model).__name__} has conditioned_on with {', '.join(others)}, and evaluation "
+            'knows labels only, {"y"}: leave it out, and name what the ELBO is conditioned on in '
+            "evidence"
         )
     if model.has_density and model.code_space != model.prior.code_space:
         raise ValueError(

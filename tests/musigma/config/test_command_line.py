@@ -293,7 +293,7 @@ def test_a_plugins_config_is_valid_or_the_missing_extra_is_named(argument, plugi
 def test_a_fault_of_a_whole_group_is_blamed_on_the_setting_inside_it_that_it_names():
     fake = ["data=dataset", "data.dataset._target_=torchvision.datasets.FakeData", "data.std=0.5"]
     (line,) = faults_of(*fake, "data.mean=[0.5]", "data.batch_size=64")
-    assert line.startswith("data: mean has 1 number, and an image of image_shape [3, 64, 64] has 3 ")
+    assert line.startswith("data: mean has 1 number, and an image of image_shape [3, 64, 64] has 3")
     assert line.endswith("(from data.mean=[0.5])")
     (line,) = faults_of(*fake, "data.normalization=standardize", "data.val_size=0.2")
     assert line.endswith("(from data.normalization=standardize)")
