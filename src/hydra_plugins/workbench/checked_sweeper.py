@@ -21,12 +21,7 @@ OmegaConf.register_new_resolver(
 
 @dataclass
 class CheckedSweeperConf:
-    """`hydra/sweeper=checked`.
-
-    Args:
-        max_batch_size: the most jobs that the launcher gets at once; by default all.
-        params: the settings that are varied, as `key: values`.
-    """
+    """`hydra/sweeper=checked`: the arguments of `CheckedSweeper`."""
 
     _target_: str = "hydra_plugins.workbench.checked_sweeper.CheckedSweeper"
     max_batch_size: int | None = None
@@ -43,7 +38,8 @@ class CheckedSweeper(Sweeper):
 
     Args:
         max_batch_size: the most jobs that the launcher gets at once; None for all.
-        params: the settings that a config file varies, which read_command_line has read already.
+        params: the settings that a config file varies, as `key: values`; `read_command_line` has
+            read them already.
     """
 
     def __init__(self, max_batch_size: int | None, params: Any = None) -> None:

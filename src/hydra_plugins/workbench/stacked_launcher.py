@@ -12,11 +12,7 @@ from workbench.errors import ConfigError
 
 @dataclass
 class StackedLauncherConf:
-    """`hydra/launcher=stacked`.
-
-    Args:
-        at_once: the most runs in a stack; they share the device's memory.
-    """
+    """`hydra/launcher=stacked`: the arguments of `StackedLauncher`."""
 
     _target_: str = "hydra_plugins.workbench.stacked_launcher.StackedLauncher"
     at_once: int = 64
@@ -31,7 +27,7 @@ class StackedLauncher(Launcher):
     """Trains runs in stacks. The sweeper of grids calls `run_jobs` instead of `launch`.
 
     Args:
-        at_once: the most runs in a stack.
+        at_once: the most runs in a stack; they share the device's memory.
     """
 
     def __init__(self, at_once: int) -> None:

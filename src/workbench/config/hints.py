@@ -51,16 +51,15 @@ def describe_hint(hint: Any) -> str:
             "should be a plain value, without a _target_, as the argument has no type that says "
             "what to build: give it one where it is defined, as in `name: Class`"
         )
-    names = [
-        "a mapping"
-        if is_mapping(kind)
-        else kind.__name__
-        if inspect.isclass(kind)
-        else str(kind).replace("typing.", "")
-        for kind in kinds
-    ]
+    names = map(_name, kinds)
     how = ", described with a _target_" if classes_in(hint) else ""
     return f"should be {' or '.join(names)}{how}"
+
+
+def _name(kind: Any) -> str:
+    if is_mapping(kind):
+        return "a mapping"
+    return kind.__name__ if inspect.isclass(kind) else str(kind).replace("typing.", "")
 
 
 def _is_plain(kind: type) -> bool:

@@ -61,7 +61,7 @@ def _is_run(path: Path) -> bool:
 def find_runs(which: str, runs: Path) -> list[RunFolder]:
     """The run folder that `which` names, or all run folders in the folder that it names."""
     inside = sorted(path.parent for path in Path(which).glob("[!.]*/config.yaml"))
-    if not inside or Path(which, "config.yaml").is_file():  # a run may hold an export of itself
+    if not inside or _is_run(Path(which)):  # a run may hold an export of itself
         return [find_run(which, runs)]
     if links := [path for path in inside if leads_out(path, Path(which))]:
         raise RunError(f"{links[0]} is a link out of {which}: copy or name that run itself")
