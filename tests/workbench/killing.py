@@ -47,9 +47,9 @@ def _kill_at(root, operation, name, times):
 
 
 def _file_name(place, root):
-    """The name of a file that is given by its path or by a descriptor."""
+    """The name of a file below a folder, given by its path or by a descriptor; None for others."""
     if not isinstance(place, int):
-        return Path(place).name
+        return Path(place).name if Path(place).is_relative_to(root) else None
     opened = os.fstat(place)
     same = (p.name for p in root.rglob("*") if os.path.samestat(p.stat(), opened))
     return next(same, None)
