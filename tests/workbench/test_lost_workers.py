@@ -71,10 +71,12 @@ def test_a_run_whose_folder_was_moved_says_where_it_can_be_resumed(tmp_path):
     folder = RunFolder.create(tmp_path, "run")
     folder.claim()
     file = folder.path / "events"
-    with (
-        pytest.raises(RunError, match="is gone; if you have moved it, resume it there"),
-        recorded(folder, lambda: False),
-    ):
+
+    def move_it():
         folder.path.rename(tmp_path / "moved")
         file.open("rb")
+
+    gone = pytest.raises(RunError, match="is gone; if you have moved it, resume it there")
+    with gone, recorded(folder, lambda: False):
+        move_it()
     assert [path.name for path in tmp_path.iterdir()] == ["moved"]
