@@ -62,7 +62,7 @@ def plot_latent_pca(mu: Tensor, y: Tensor) -> Figure:
     centred = codes - codes.mean(0)
     _, values, vectors = torch.linalg.svd(centred, full_matrices=False)
     largest = vectors[:2].gather(1, vectors[:2].abs().argmax(1, keepdim=True))
-    shares = values.square() / values.square().sum()
+    shares = values.square() / values.square().sum().clamp(min=1e-300)  # 0 for equal codes
     figure = new_figure(6.5, 6)
     axes = figure.subplots()
     _scatter(axes, centred @ (vectors[:2] * largest.sign()).T, y.cpu())

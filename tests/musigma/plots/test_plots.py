@@ -170,6 +170,11 @@ def test_classes_are_labelled_if_there_are_several_and_not_too_many(labels, titl
         )
 
 
+def test_pca_of_equal_codes_explains_no_variance():
+    (axes,) = plot_latent_pca(torch.full((20, 3), 0.5), torch.zeros(20, dtype=torch.long)).axes
+    assert axes.get_xlabel() == "principal component 1 (0% of the variance)"
+
+
 def test_pca_shows_the_plane_of_largest_variance():
     generator = torch.Generator().manual_seed(0)
     turn, _ = torch.linalg.qr(torch.randn(5, 5, generator=generator))
