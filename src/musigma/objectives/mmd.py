@@ -1,5 +1,7 @@
 """MMD: a penalty on the distance of the aggregate posterior q(z) from the prior."""
 
+import functools
+import logging
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
@@ -13,6 +15,8 @@ from musigma.objectives.objective import Loss, Objective, common_terms
 from workbench.errors import ConfigError
 from workbench.meaning import Meaning
 from workbench.ranges import CHECKED, Count, Finite, Positive
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, config=CHECKED)
@@ -62,15 +66,26 @@ class MMD(Objective):
                 "use prior=standard_normal, or another objective"
             )
         terms = common_terms(draw)
-        d = draw.z.shape[-1]
+        _, count, d = draw.z.shape
+        if count == 1:
+            _warn_of_one_image()
         # For each k alone: the K draws of an image are not independent of one another.
         estimates = [mmd_to_standard_normal(z, self.squared_width * d) for z in draw.z]
         discrepancy = torch.stack(estimates).mean()
         loss = terms["distortion"].mean() + (self.alpha + self.weight - 1) * discrepancy
         if self.needs_rate:
             loss = loss + (1 - self.alpha) * terms["rate"].mean()
-        terms["mmd"] = discrepancy.expand(draw.z.shape[1])
+        terms["mmd"] = discrepancy.expand(count)
         return Loss(loss, terms, {})
+
+
+@functools.cache
+def _warn_of_one_image() -> None:
+    """Say once why the mean of an epoch is missing, such as that of a DataLoader's last batch."""
+    log.warning(
+        "a batch has a single image: MMD compares the images of a batch, so loss and mmd of the\n"
+        "epoch cannot be measured. Set another batch size, or drop_last=True in a DataLoader"
+    )
 
 
 def mmd_to_standard_normal(z: Tensor, squared_width: float) -> Tensor:

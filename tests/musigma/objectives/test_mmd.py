@@ -7,11 +7,12 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from musigma.objectives.mmd import MMD, mmd_to_standard_normal
+from musigma.objectives.mmd import MMD, _warn_of_one_image, mmd_to_standard_normal
 from objectives import (
     CHECKS,
     check_a_point_has_no_rate,
     check_refusals,
+    draw_of,
     draw_under_a_learned_prior,
     rate_of,
 )
@@ -73,6 +74,15 @@ def test_another_prior_is_refused(alpha):
 def test_a_batch_of_one_is_refused():
     fault = fault_of("model=info_vae", "data.batch_size=1")
     assert "compares the images of a batch: set 2 or more" in fault
+
+
+def test_a_last_batch_of_one_image_is_said_to_leave_the_epoch_without_a_loss(caplog):
+    _warn_of_one_image.cache_clear()
+    for _ in range(2):
+        loss, _, _ = MMD()(draw_of(batch=1), 0)
+        assert loss.isnan()
+    assert caplog.text.count("MMD compares the images of a batch") == 1
+    assert "drop_last=True" in caplog.text
 
 
 def test_settings_out_of_range_are_refused():
