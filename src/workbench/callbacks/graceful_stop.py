@@ -139,11 +139,8 @@ def interruptible() -> Iterator[None]:
 def stoppable(trainer: L.Trainer, at_once: bool = False) -> Iterator[None]:
     """Make Ctrl-C raise KeyboardInterrupt, and restore the signal handlers at the end.
 
-    Lightning would raise SystemExit, and leave handlers of its own behind.
-
-    Args:
-        trainer: the trainer that works meanwhile.
-        at_once: make SIGTERM, SIGUSR1 and SIGHUP raise KeyboardInterrupt too.
+    Lightning would raise SystemExit, and leave handlers of its own behind. With `at_once`, SIGTERM,
+    SIGUSR1 and SIGHUP raise KeyboardInterrupt too.
     """
     before = current_handlers((*SIGNALS, REQUEUE))
     if at_once:

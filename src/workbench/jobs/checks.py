@@ -96,12 +96,7 @@ class Checks:
         raise_all(self._with_source(problem, composed) for problem in found)
 
     def check(self, overrides: Sequence[str], number: int | None = None) -> CheckedJob:
-        """Check one job.
-
-        Args:
-            overrides: the job's.
-            number: the job's number in its sweep; None for a single job.
-        """
+        """Check one job, with its number if it is one of a sweep."""
         if number is not None and (checked := self._check_derived(overrides)):
             return checked
         composed = self.composer.compose(overrides, number)

@@ -50,11 +50,7 @@ class CommandLine(NamedTuple):
 
 
 def read_command_line(script: str, arguments: Sequence[str]) -> CommandLine:
-    """Compose and check every job that the arguments of a script ask for.
-
-    Args:
-        script: the name of the script, and of its config.
-        arguments: of the script, without its own name.
+    """Compose and check every job that the arguments of a script, without its name, ask for.
 
     Raises:
         ConfigError: lists all problems of all jobs, each with the setting and with the override or

@@ -91,8 +91,7 @@ def unreadable_file(error: yaml.YAMLError | UnicodeDecodeError, roots: list[Path
 def resolving(setting: str = "") -> Iterator[None]:
     """Turn the error of an interpolation that cannot be resolved into a ConfigError.
 
-    Args:
-        setting: its name; by default the one that OmegaConf gives it.
+    It names this setting, or the one that OmegaConf names.
     """
     try:
         yield

@@ -37,11 +37,9 @@ def is_within(name: str, part: str) -> bool:
 
 
 def freeze(module: nn.Module, names: Iterable[str]) -> None:
-    """Freeze parts: no gradients, and evaluation mode, in which buffers do not change.
+    """Freeze parts, named as for `find_part`: no gradients, and evaluation mode.
 
-    Args:
-        module: the module; an `OptimizedModule` keeps its parts frozen in training.
-        names: the names of the parts, as for `find_part`.
+    In that mode buffers do not change; an `OptimizedModule` keeps it in training.
 
     Raises:
         ConfigError: if there is no such part, or nothing is left to train.

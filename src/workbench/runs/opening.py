@@ -17,13 +17,9 @@ PARENTS = 4
 
 
 def load_module(kind: type[ReportingModule], path: Path) -> ReportingModule:
-    """Load a module with its weights, on the CPU, without running code from the file.
+    """Load a module of a class with its weights, on the CPU, without running code from the file.
 
     It is built from the config in the checkpoint, or from that of the run folder around it.
-
-    Args:
-        kind: the class that the module should have.
-        path: the checkpoint.
 
     Raises:
         RunError: if the file is not a checkpoint, no config is found, or the module has another
