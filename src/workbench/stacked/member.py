@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
+from torch.optim import LBFGS
 from torch.utils._pytree import tree_map
 
 from workbench.callbacks.checkpoints import BestAndLast, Name
 from workbench.config.build import build_module
 from workbench.errors import ConfigError
+from workbench.optimizers.joint import parts_of
 from workbench.processes import Processes
 from workbench.runs.folder import RunFolder
 from workbench.runs.restorable import check_restorable
@@ -131,6 +133,9 @@ class Member:
         module.to(trainer.strategy.root_device)
         trainer.strategy.setup_optimizers(trainer)
         (self.optimizer,) = trainer.optimizers
+        for kind in map(type, parts_of(self.optimizer)):
+            if not kind.__module__.startswith("torch.optim.") or kind is LBFGS:
+                raise ConfigError(f"a stack does not evaluate a batch again for {kind.__name__}")
         (self._checkpoints,) = [c for c in trainer.callbacks if isinstance(c, BestAndLast)]
         self._checkpoints.setup(trainer, module, "fit")
         self.loader = data.train_dataloader()

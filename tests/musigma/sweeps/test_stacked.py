@@ -83,6 +83,9 @@ def test_a_run_of_a_stack_can_be_resumed_alone(jobs, compose_launch):
     check_same_run(stacked[0], longer, 1e-3)
 
 
+LBFGS = ("optimizer=sgd", "optimizer._target_=torch.optim.LBFGS", "~optimizer.momentum")
+
+
 @pytest.mark.slow
 def test_a_diverging_run_fails_alone_and_the_others_complete(jobs):
     overrides = [(*SMOOTH, f"optimizer.lr={lr}") for lr in ("1e-3", "1e30", "1e-2")]
@@ -98,6 +101,7 @@ def test_a_diverging_run_fails_alone_and_the_others_complete(jobs):
     ("overrides", "reason"),
     [
         (("scheduler=cosine",), "scheduler is set"),
+        ((*LBFGS, "optimizer.lr=0.01"), "a stack does not evaluate a batch again for LBFGS"),
         (("model=vae", RISING), "depends on the number of the step"),
         (("data.normalization=dequantize",), "pixels are drawn anew"),
         pytest.param(
