@@ -33,6 +33,7 @@ from musigma.evaluation.conditions import LabelledImages
 from musigma.evaluation.encoding import codes_at_once
 from musigma.metrics import meanings, on_common_scale
 from musigma.models import MLP, Autoencoder, NormalPosterior
+from musigma.models.conditional import ConditionalVAE
 from musigma.models.priors import Prior, StandardNormal
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO, Draw, Loss, Objective
@@ -476,13 +477,14 @@ class LabelHead(Autoencoder):
         return replace(draw, penalties={"classification": loss})
 
 
-def test_a_model_whose_draws_need_labels_can_be_integrated():
+def test_models_whose_draws_need_labels_are_integrated():
     data = MNISTDataModule(source="sample")
-    model = LabelHead().eval()
     images = LabelledImages(torch.randn(3, 1, 28, 28), torch.arange(3))
-    run = SimpleNamespace(model=model, data=data)
-    metrics = density_metrics(run, ELBO(), images, samples=25, seed=0)
-    assert metrics["log_p_exact"]["mean"] >= metrics["elbo"]["mean"]
+    conditional = ConditionalVAE(SMALL_MLP, Laplace(), classes=10)
+    for model in (LabelHead(), conditional):
+        run = SimpleNamespace(model=model.eval(), data=data)
+        metrics = density_metrics(run, ELBO(), images, samples=25, seed=0)
+        assert metrics["log_p_exact"]["mean"] >= metrics["elbo"]["mean"]
 
 
 class OfTheBatch(ELBO):
