@@ -65,7 +65,8 @@ def test_two_nodes_share_one_run_and_match_a_single_process(start_nodes, run_her
     first, second = start_nodes(*SMALL, *RUN, *TWO, f"log_dir={tmp_path}/two")
     done, other = first.finish(), second.finish()
     assert done.returncode == other.returncode == 0, done.stderr + other.stderr
-    assert (other.stdout, other.stderr) == ("", "")
+    printed = [line for line in other.stdout.splitlines() if not line.startswith("[Gloo]")]
+    assert (printed, other.stderr) == ([], "")  # torch 2.8 announces connections
     shared = _only_run(tmp_path / "two")
     alone = run_here(*RUN, "data.batch_size=200")
     metrics, expected = shared.read_metrics(), alone.read_metrics()

@@ -6,7 +6,13 @@ import io
 import pytest
 import torch
 
-from compiling import check_gradients, module_of, traced, trained_on_a_batch  # noqa: F401
+from compiling import (
+    check_gradients,
+    module_of,
+    one_graph,
+    traced,  # noqa: F401
+    trained_on_a_batch,
+)
 from musigma.objectives import ELBO
 from musigma.objectives.likelihoods import Gaussian
 from workbench.errors import ConfigError
@@ -33,6 +39,7 @@ def test_a_copy_of_a_compiled_module_trains_its_own_weights_and_can_be_saved(mon
     torch.save(module, io.BytesIO())
 
 
+@one_graph
 @pytest.mark.slow
 def test_models_of_several_sizes_are_each_compiled_to_one_graph(monkeypatch):
     settings = {"recompile_limit": 1, "fail_on_recompile_limit_hit": True}

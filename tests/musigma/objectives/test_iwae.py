@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from compiling import check_gradients, traced  # noqa: F401
+from compiling import check_gradients, one_graph, traced  # noqa: F401
 from musigma.data import MNISTDataModule
 from musigma.metrics import meanings
 from musigma.models import MLP, Autoencoder
@@ -231,6 +231,7 @@ def test_bounds_compare_only_for_the_same_number_of_samples():
     assert {name for name in one if one[name] != five[name]} == {"iwae", "iwae_unit"}
 
 
+@one_graph
 @pytest.mark.slow
 @pytest.mark.usefixtures("traced")
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # by torch
