@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -20,6 +21,7 @@ from workbench.config.batch_limits import read_data
 from workbench.config.blame import blaming, project_folders
 from workbench.config.build import nodes_in
 from workbench.config.metric_rules import check_optimized, check_unvalidated
+from workbench.config.nested import flatten
 from workbench.config.schedule_rules import check_schedule
 from workbench.config.targets import find_class
 from workbench.config.trainer_rules import ONE_PROCESS
@@ -55,6 +57,9 @@ TWO_STEPS = {
     "enable_progress_bar": False,
     "profiler": None,
 }
+
+_resumed: set[frozenset[Any]] = set()
+"""The classes of runs of which this process has resumed one: the jobs of a sweep share them."""
 
 
 def check_and_rehearse(
@@ -103,8 +108,9 @@ def rehearse(
     Raises:
         ConfigError: if any of it fails, with the setting that caused the failure.
     """
-    # Compiling twice would take long.
-    first = FirstSteps(None if config.get("compile") else folder / "first.ckpt")
+    kinds = frozenset(v for k, v in flatten(config).items() if k.endswith("_target_"))
+    is_known = kinds in _resumed or config.get("compile")  # compiling twice would take long
+    first = FirstSteps(None if is_known else folder / "first.ckpt")
     own = "module" if is_foreign(type(module)) else None
     panels = [] if own else [_RehearsePanels(planned)]
 
@@ -124,6 +130,7 @@ def rehearse(
             fit(folder / "resumed", again := FirstSteps(None), path=first.path)
     if first.is_saved():
         first.compare(again)
+        _resumed.add(kinds)
     if own:
         known = reports_of(trainer.lightning_module).known()
         _check_optimized_metric(config, module, known)
