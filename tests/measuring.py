@@ -4,8 +4,12 @@ from types import SimpleNamespace
 
 import torch
 
+from musigma.commands.density import density_metrics
 from musigma.commands.measure import measure
+from musigma.data import MNISTDataModule
+from musigma.evaluation.conditions import LabelledImages
 from musigma.evaluation.encoding import encoded
+from musigma.objectives import ELBO
 
 
 class _Images:
@@ -30,3 +34,11 @@ def measured(model, x, objective):
     run = SimpleNamespace(model=model, objective=lambda: objective, codes=lambda name: none)
     test = encoded(model, _Images(x), lambda x: x)
     return measure(run, test, images=4, samples=25, seed=0)
+
+
+def check_integrated(model):
+    """The integral of log p(x) of images with labels is no less than their ELBO."""
+    images = LabelledImages(torch.randn(3, 1, 28, 28), torch.arange(3))
+    run = SimpleNamespace(model=model.eval(), data=MNISTDataModule(source="sample"))
+    metrics = density_metrics(run, ELBO(), images, samples=25, seed=0)
+    assert metrics["log_p_exact"]["mean"] >= metrics["elbo"]["mean"]

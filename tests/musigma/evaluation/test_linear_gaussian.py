@@ -88,7 +88,7 @@ def test_quadrature_reports_a_grid_that_is_too_coarse():
     torch.testing.assert_close(fine.log_p, oracle.log_p()[:20], rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("sigma", [1e-3, 1e-4])
+@pytest.mark.parametrize("sigma", [1e-3, pytest.param(1e-4, marks=pytest.mark.exhaustive)])
 def test_quadrature_of_a_needle_is_finite_and_converged_only_where_it_is_exact(sigma):
     """Its density is thousands of nats higher than at the points of the first grid."""
     oracle = LinearGaussian(sigma=sigma)

@@ -10,6 +10,7 @@ from torch.distributions import Categorical, MixtureSameFamily, MultivariateNorm
 from torch.utils.data import DataLoader, TensorDataset
 
 from extras import needs
+from measuring import check_integrated
 from musigma.commands.density import _integrals
 from musigma.commands.evaluate import evaluate
 from musigma.commands.export import DECODE as DECODE_FILE
@@ -24,7 +25,7 @@ from musigma.models import MLP
 from musigma.models.conditional import ConditionalVAE
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO, IWAE
-from musigma.objectives.likelihoods import Gaussian
+from musigma.objectives.likelihoods import Gaussian, Laplace
 from oracles import PIXELS, SHAPE, LinearGaussian, quiet_trainer
 from stacking import SMOOTH, check_stacked
 from workbench.config.build import build_data, build_module
@@ -165,6 +166,10 @@ def test_missing_or_wrong_labels_are_caught_by_the_oracles(trap, oracle, monkeyp
     trap(monkeypatch)
     with pytest.raises(AssertionError):
         oracle()
+
+
+def test_the_integral_is_given_the_labels():
+    check_integrated(ConditionalVAE(MLP((16,), (16,)), Laplace(), classes=10))
 
 
 def test_images_are_grouped_by_label_and_keep_their_rows(monkeypatch):
