@@ -109,7 +109,7 @@ def check_density(model: LatentVariableModel, batch: Batch, noise: Tensor) -> No
     overrides_draw = type(model).draw is not LatentVariableModel.draw
     if not overrides_draw or model.evidence not in ("p(x)", "p(x|y)"):
         return
-    _need_values(model, "its density")
+    need_values(model, "its density")
     view = copy.deepcopy(model).eval().given(batch)
     if not draws_from_decoder(view, batch.x, noise):
         raise ConfigError(
@@ -131,7 +131,7 @@ def check_labels(model: LatentVariableModel, batch: Batch, noise: Tensor) -> Non
     is_declared = "y" in model.conditioned_on and model.evidence != LatentVariableModel.evidence
     if not overrides_given or is_declared:
         return
-    _need_values(model, "its use of labels")
+    need_values(model, "its use of labels")
     kind, trial = type(model).__name__, copy.deepcopy(model).eval()
     draws: list[Draw] = []
     joint = []
@@ -166,7 +166,7 @@ def check_samples(model: LatentVariableModel) -> None:
     prior = next(iter(model.views().values())).prior
     if prior.is_standard_normal:
         return
-    _need_values(model, "its prior")
+    need_values(model, "its prior")
     kind, expected = type(prior).__name__, [DRAWS, model.latent_dim]
     with torch.random.fork_rng([]):
         one, other = (prior.sample(DRAWS, seed=FIXED_SEED) for _ in range(2))
@@ -183,7 +183,7 @@ def check_samples(model: LatentVariableModel) -> None:
         )
 
 
-def _need_values(model: LatentVariableModel, name: str) -> None:
+def need_values(model: LatentVariableModel, name: str) -> None:
     """Raise an error on the device "meta", which makes the caller try the CPU."""
     if model.device.type == "meta":
         raise ConfigError(f"model: {name} cannot be checked without values")

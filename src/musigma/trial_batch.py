@@ -10,15 +10,25 @@ from musigma.draw_checks import (
     check_samples,
     check_shapes,
     check_uses_prior,
+    need_values,
 )
+from musigma.evaluation import pixel_integral
+from musigma.models import LatentVariableModel
 from musigma.module import AutoencoderModule
 from musigma.objectives import Draw
+from musigma.objectives.likelihoods import Likelihood
 from workbench.config.blame import blaming
 from workbench.errors import ConfigError
 from workbench.optimizers.parts import is_within
 
 MOST_SAMPLES = 2
 """The largest number of samples per image to try; more could take a lot of memory."""
+
+POINTS = (2**13, 2**18)
+"""The numbers of points at which to integrate a density; the second if the first seem too few."""
+
+_normalised: set[type] = set()
+"""Likelihoods that this process has found to be normalised."""
 
 
 def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[str], list[str]]:
@@ -27,8 +37,8 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
     Raises:
         ConfigError: if it cannot be computed, draws have no gradient, gradients reach weights of
             other optimizers, the model uses labels or another density than its decoder's without
-            declaring it, samples of the prior do not follow their seed, or batches of one image
-            give no finite terms.
+            declaring it, samples of the prior do not follow their seed, the likelihood is not
+            normalised, or batches of one image give no finite terms.
     """
     generator = torch.Generator().manual_seed(0)
     sizes = {name: getattr(data, name, 2) for name in ("batch_size", "eval_batch_size")}
@@ -51,6 +61,7 @@ def try_batch(module: AutoencoderModule, data: ImageDataModule) -> tuple[list[st
         check_density(module.model, batch, noise.to(device))
         check_labels(module.model, batch, noise.to(device))
         check_samples(module.model)
+        _check_normalised(module.model)
     if count == 1 and (undefined := [n for n, term in terms.items() if not term.isfinite().all()]):
         raise ConfigError(
             f"data.{smallest}=1: {undefined[0]} compares the images of a batch: set 2 or more"
@@ -63,6 +74,38 @@ def _random_images(data: ImageDataModule, count: int, generator: torch.Generator
         return torch.rand(count, *data.image_shape, generator=generator).round()
     grey = torch.randint(0, 256, (count, *data.image_shape), generator=generator)
     return data.normalization(data.normalization.prepare(grey.to(torch.uint8)), generator)
+
+
+def _check_normalised(model: LatentVariableModel) -> None:
+    """Raise a ConfigError if p(x|z) does not integrate to 1, and its class does not say so.
+
+    Its ELBO would be compared with those of densities. It is tried on an image of one pixel; what
+    takes no such images is not tried.
+    """
+    likelihood = model.likelihood
+    kind = type(likelihood)
+    is_of_grey_levels = likelihood.is_probability and set(likelihood.pixels) != {"binary"}
+    may_lack_pixels = kind.observed is not Likelihood.observed
+    if _states_density(likelihood) or is_of_grey_levels or may_lack_pixels or kind in _normalised:
+        return
+    need_values(model, "its likelihood")
+    integrals = (pixel_integral(likelihood, points) for points in POINTS)
+    for total in integrals:
+        if total is None or abs(total - 1) < 0.05:
+            _normalised.add(kind)
+            return
+    raise ConfigError(
+        f"model: exp(log_prob) of {kind.__name__} integrates to {total:.3g} over a pixel, not to "
+        "1, and its ELBO would be compared with those of densities: add the constant that log_prob "
+        "lacks, or set in the class is_density = False, or True if it is a density all the same"
+    )
+
+
+def _states_density(likelihood: Likelihood) -> bool:
+    """Whether `is_density` is set by the instance, or by the class that defines `log_prob`."""
+    kinds = type(likelihood).__mro__
+    last = next(i for i, kind in enumerate(kinds) if "log_prob" in vars(kind))
+    return any("is_density" in vars(each) for each in (likelihood, *kinds[: last + 1]))
 
 
 def _check_gradients(module: AutoencoderModule, draw: Draw) -> None:

@@ -20,6 +20,7 @@ class ContinuousBernoulli(Likelihood):
     """
 
     pixels = ("unit",)
+    is_density = True
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         return sum_over_pixels(x * output - F.softplus(output) + _log_normalizer(output))

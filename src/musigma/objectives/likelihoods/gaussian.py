@@ -27,6 +27,7 @@ class Gaussian(Likelihood):
     """
 
     pixels = ("real", "unit")
+    is_density = True
 
     @checked
     def __init__(

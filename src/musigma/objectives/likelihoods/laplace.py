@@ -22,6 +22,7 @@ class Laplace(Likelihood):
     """
 
     pixels = ("real", "unit")
+    is_density = True
 
     @checked
     def __init__(
