@@ -22,7 +22,7 @@ class VQVAE(LatentVariableModel):
     """Encodes an image as M entries of a code book of K vectors (van den Oord et al. 2017).
 
     A code `z` `[B, d]` concatenates its entries, d = M · `code_size`. The encoder's vectors v are
-    replaced by the nearest entries e, and v gets the gradient of e unchanged (section 3.1). The
+    replaced by the nearest entries e, and v gets the gradient of e unchanged (section 3.2). The
     model adds ‖sg[v] − e‖² + β‖v − sg[e]‖², summed over the code, to the objective (equation 3; sg
     stops the gradient). The prior over entries is uniform, so the rate is M log K nats.
 

@@ -54,7 +54,7 @@ class UniformCodes(Prior):
 class CodeChain(UniformCodes):
     """A Markov chain over the M entries of a code, its transitions counted in codes of images.
 
-    The simplest of the autoregressive priors that the paper fits to the codes (section 3.2), with
+    The simplest of the autoregressive priors that the paper fits to the codes (section 3.3), with
     transition probabilities of its own at each position.
 
     Args:
