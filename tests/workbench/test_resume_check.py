@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer
+from torchmetrics import MeanMetric
 
 from workbench.module import ReportingModule
 from workbench.resumable_loaders import StepLoader
@@ -40,14 +41,42 @@ class Part(nn.Module):
 
 
 class Trained(SeededDraws, ReportingModule):
-    def __init__(self, where=None, optimizer=Adam):
+    def __init__(self, where=None, optimizer=Adam, part=None):
         super().__init__()
-        self.part, self.optimizer = Part(where), optimizer
+        self.part, self.optimizer = part or Part(where), optimizer
 
     def training_step(self, rows, batch_idx):
         loss = self.part(rows)
         self.add("train", {"loss": loss.detach()})
         return loss.mean()
+
+
+class Growing(nn.Module):
+    """A weight, with the losses of all batches in an attribute, as in a queue of codes."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(1))
+        self.losses = torch.zeros(0)
+
+    def forward(self, rows):
+        loss = self.w * rows
+        self.losses = torch.cat([self.losses, loss.detach()])
+        return loss
+
+
+class Measured(Part):
+    """A weight, with a metric that checkpoints keep."""
+
+    def __init__(self):
+        super().__init__(None)
+        self.mean = MeanMetric()
+        self.mean.persistent(True)
+
+    def forward(self, rows):
+        loss = super().forward(rows)
+        self.mean.update(loss.detach())
+        return loss
 
 
 class Wrapped(Optimizer):
@@ -71,6 +100,19 @@ class Decay(L.Callback):
     def on_train_batch_start(self, trainer, pl_module, *_):
         self.count += 1
         trainer.optimizers[0].param_groups[0]["lr"] = 1 / self.count
+
+
+class StopsOnResume(L.Callback):
+    """Stops a training that is resumed before its first step."""
+
+    def state_dict(self):
+        return {"is_saved": True}
+
+    def load_state_dict(self, state_dict):
+        self.is_saved = state_dict["is_saved"]
+
+    def on_train_start(self, trainer, pl_module):
+        trainer.should_stop = hasattr(self, "is_saved")
 
 
 class SavedDecay(Decay):
@@ -99,9 +141,12 @@ def _compare(module, folder, callback=None):
         (Trained(), None, None),
         (Trained("buffer"), None, None),
         (Trained("attribute"), None, "part.calls"),
+        (Trained(part=Growing()), None, "part.losses"),
+        (Trained(part=Measured()), None, None),
         (Trained(optimizer=Wrapped), None, "part.w"),
         (Trained(optimizer=lambda p: SGD(p, lr=0.1)), Decay(), "part.w"),
         (Trained(optimizer=lambda p: SGD(p, lr=0.1)), SavedDecay(), None),
+        (Trained("attribute"), StopsOnResume(), None),
     ],
 )
 def test_state_that_a_checkpoint_lacks_is_named(module, callback, lost, tmp_path, caplog):

@@ -110,9 +110,10 @@ def rehearse(
     """
     kinds = frozenset(v for k, v in flatten(config).items() if k.endswith("_target_"))
     is_known = kinds in _resumed or config.get("compile")  # compiling twice would take long
-    first = FirstSteps(None if is_known else folder / "first.ckpt")
+    first = FirstSteps(folder / "first.ckpt")
     own = "module" if is_foreign(type(module)) else None
-    panels = [] if own else [_RehearsePanels(planned)]
+    callbacks: list[L.Callback] = [] if own else [_RehearsePanels(planned)]
+    callbacks += [] if is_known else [first]
 
     def fit(place: Path, *callbacks: L.Callback, path: Path | None = None) -> L.Trainer:
         trainer = build_trainer(_rehearsal_config(config, planned), place)
@@ -123,12 +124,13 @@ def rehearse(
         return trainer
 
     with silenced(), isolate_rng(), blaming("trainer", _setting_finder(config, own)):
-        trainer = fit(folder, *panels, first)
+        trainer = fit(folder, *callbacks)
+        again = FirstSteps(None)
         if (path := BestAndLast.path(trainer, "last")).is_file():
             check_readable(path, type(module).__name__)
-        if first.is_saved():
-            fit(folder / "resumed", again := FirstSteps(None), path=first.path)
-    if first.is_saved():
+            if first.is_saved():
+                fit(folder / "resumed", again, path=first.path)
+    if again.states:
         first.compare(again)
         _resumed.add(kinds)
     if own:

@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor, nn
+from torchmetrics import Metric
 
 log = logging.getLogger(__name__)
 
@@ -46,18 +47,26 @@ class FirstSteps(L.Callback):
     def compare(self, resumed: "FirstSteps") -> None:
         """Warn if the second step after a resume was another one than without."""
         before, expected = self.states
-        (found,) = resumed.states
-        for name, value in expected.items():
-            error = (value - found[name]).norm()
-            step = (value - before[name]).norm() if torch.cuda.is_available() else 0
-            if error > TOLERANCE * step:
+        for found in resumed.states:  # none if a callback has stopped the training
+            different = (n for n in expected if _differs(expected[n], found.get(n), before.get(n)))
+            if name := next(different, None):
                 log.warning(
                     "a resumed run would not be exact: the step after a resume gives another\n"
                     "%s. Keep what changes in training where checkpoints save it: in buffers of\n"
                     "modules, in the state_dict of a callback, in the state of an optimizer",
                     name,
                 )
-                return
+
+
+def _differs(value: Tensor, found: Tensor | None, before: Tensor | None) -> bool:
+    """Whether two values differ, on a GPU compared with the step from the value before it."""
+    if found is None or found.shape != value.shape:
+        return True
+    exact = value.to(torch.complex128)
+    error, step = (exact - found).norm(), torch.zeros(())
+    if torch.cuda.is_available() and before is not None and before.shape == value.shape:
+        step = (exact - before).norm()
+    return bool(error > TOLERANCE * step)
 
 
 def _state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -68,8 +77,16 @@ def _state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
             parts[name] = value  # such as an objective
     for name, part in parts.items():
         for key, value in getattr(part, "__dict__", {}).items():
-            if isinstance(value, int | float | Tensor):
-                yield f"{name}.{key}", torch.as_tensor(value, dtype=torch.float64).cpu().clone()
+            if isinstance(part, Metric) and key.startswith("_"):
+                continue  # its cache, and a count of its updates
+            if isinstance(value, Tensor):
+                yield f"{name}.{key}", _copied(value)
+            elif isinstance(value, int | float):
+                yield f"{name}.{key}", torch.tensor(value, dtype=torch.float64)
     for name, value in module.state_dict().items():
         if isinstance(value, Tensor):
-            yield name, value.double().cpu().clone()
+            yield name, _copied(value)
+
+
+def _copied(value: Tensor) -> Tensor:
+    return value.detach().to("cpu", copy=True)
