@@ -12,6 +12,7 @@ from workbench.config.blame import blaming
 from workbench.config.check import check_config
 from workbench.config.identity import changes_metrics, explicit_settings
 from workbench.config.instantiate import instantiate
+from workbench.config.nested import matches
 from workbench.config.places import path_arguments
 from workbench.config.settings import RunSettings
 from workbench.errors import ConfigError
@@ -22,6 +23,18 @@ from workbench.project import Config, the_project
 
 MODULE_SETTINGS = ("seed", "optimizer", "scheduler", "parameter_groups", "freeze", "monitor")
 """The workbench's settings that belong to the module; all settings of a project do."""
+
+NOT_COMPARED = (
+    "logger*",
+    "log_dir",
+    "resume",
+    "sweep",
+    "varied",
+    "published*",
+    "callbacks.checkpoint._target_",
+    "callbacks.stop_when_not_finite*",
+)
+"""Settings, as patterns of dotted names, by which runs with metrics do not differ."""
 
 
 def build_data(config: Config) -> L.LightningDataModule:
@@ -119,12 +132,11 @@ def compared_settings(config: Config) -> dict[str, Any]:
     A class stands at the place of its `_target_`, by its name without the module:
     `{"model.width": 2, "model.activation": "ReLU", ...}`.
     """
-    recorded = ("logger", "log_dir", "resume", "sweep", "varied", "published")
-    explicit = explicit_settings({k: value for k, value in config.items() if k not in recorded})
     settings = {
         name: value
-        for name, value in explicit.items()
-        if changes_metrics(name) or not name.startswith("callbacks.")
+        for name, value in explicit_settings(config).items()
+        if not matches(name, NOT_COMPARED)
+        and (changes_metrics(name) or not name.startswith("callbacks."))
     }
     classes = {
         name.removesuffix("._target_"): value.rpartition(".")[2]

@@ -200,5 +200,16 @@ def test_compared_settings_leave_out_logging_and_paths(compose_launch):
     assert settings["model.likelihood"] == "Laplace"
     assert settings["optimizer"] == "Adam"
     assert settings["model.network.encoder_sizes"] == [300, 300]
-    words = ("callbacks.progress", "panel", "logger", "log_dir", "_target_", "_partial_")
+    words = ("callbacks", "logger", "log_dir", "_target_", "_partial_")
     assert not [name for name in settings for word in words if word in name]
+
+
+def test_compared_settings_include_callbacks_that_may_change_metrics(compose_launch):
+    early = "{_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: val/l1}"
+    changes = ("++callbacks.checkpoint.monitor=l1", f"+callbacks.early_stopping={early}")
+    settings = compared_settings(compose_launch(*changes).config)
+    assert {name: value for name, value in settings.items() if "callbacks" in name} == {
+        "callbacks.checkpoint.monitor": "l1",
+        "callbacks.early_stopping": "EarlyStopping",
+        "callbacks.early_stopping.monitor": "val/l1",
+    }
