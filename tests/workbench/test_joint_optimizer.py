@@ -6,7 +6,7 @@ import lightning as L
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD, Adam
+from torch.optim import LBFGS, SGD, Adam
 from torch.optim.lr_scheduler import OneCycleLR
 
 from workbench.errors import ConfigError
@@ -39,6 +39,12 @@ def test_a_joint_step_equals_the_steps_of_its_parts():
     a, b, parts = _parts()
     together = _steps(a, b, JointOptimizer(parts).step, 5)
     assert all(torch.equal(*pair) for pair in zip(apart, together, strict=True))
+
+
+def test_an_optimizer_that_evaluates_a_batch_again_is_refused_beside_others():
+    a, b, _ = _parts()
+    with pytest.raises(ConfigError, match="optimizer: LBFGS evaluates a batch more than once"):
+        JointOptimizer([LBFGS(a.parameters()), Adam(b.parameters())])
 
 
 @pytest.mark.parametrize(("betas", "is_cycled"), [((0.9, 0.999), True), ((0.5, 0.9), False)])

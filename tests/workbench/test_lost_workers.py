@@ -29,7 +29,6 @@ class _Ends(list):
 
 # Torch may notice the end again while it deletes the loader.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.skipif(sys.platform == "win32", reason="workers are forked")
 @pytest.mark.parametrize("end", [sys.exit, lambda: os.kill(os.getpid(), signal.SIGKILL)])
 def test_a_worker_that_has_ended_is_reported_with_what_to_do(end):
     with (

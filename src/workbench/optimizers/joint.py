@@ -1,9 +1,12 @@
 """Several optimizers as one."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch.optim import Optimizer
+
+from workbench.errors import ConfigError
 
 
 class JointOptimizer(Optimizer):
@@ -16,6 +19,7 @@ class JointOptimizer(Optimizer):
         parts: the optimizers.
 
     Raises:
+        ConfigError: if one of them steps only if it may evaluate the batch again.
         ValueError: if a parameter is in two of them.
     """
 
@@ -25,6 +29,13 @@ class JointOptimizer(Optimizer):
         shared = {k: v for k, v in first.items() if all(o.get(k) == v for o in others)}
         super().__init__([group for part in parts for group in part.param_groups], shared)
         self.parts = [*parts]
+        for part in parts:
+            closure = inspect.signature(part.step).parameters.get("closure")
+            if closure and closure.default is closure.empty:
+                raise ConfigError(
+                    f"optimizer: {type(part).__name__} evaluates a batch more than once, which is "
+                    "not possible beside parts with optimizers of their own: choose another one"
+                )
         self._share()
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

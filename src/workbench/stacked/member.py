@@ -135,7 +135,7 @@ class Member:
         (self.optimizer,) = trainer.optimizers
         for kind in map(type, parts_of(self.optimizer)):
             if not kind.__module__.startswith("torch.optim.") or kind is LBFGS:
-                raise ConfigError(f"a stack does not evaluate a batch again for {kind.__name__}")
+                raise ConfigError(f"stacks evaluate a batch once, {kind.__name__} perhaps again")
         (self._checkpoints,) = [c for c in trainer.callbacks if isinstance(c, BestAndLast)]
         self._checkpoints.setup(trainer, module, "fit")
         self.loader = data.train_dataloader()

@@ -101,7 +101,7 @@ def test_a_diverging_run_fails_alone_and_the_others_complete(jobs):
     ("overrides", "reason"),
     [
         (("scheduler=cosine",), "scheduler is set"),
-        ((*LBFGS, "optimizer.lr=0.01"), "a stack does not evaluate a batch again for LBFGS"),
+        ((*LBFGS, "optimizer.lr=0.01"), "stacks evaluate a batch once, LBFGS perhaps again"),
         (("model=vae", RISING), "depends on the number of the step"),
         (("data.normalization=dequantize",), "pixels are drawn anew"),
         pytest.param(
