@@ -27,7 +27,7 @@ from workbench.jobs.quoting import quote
 from workbench.runs.folder import RunFolder
 from workbench.runs.weights import load_checkpoint
 from workbench.stages import without_stage
-from workbench.sweeps.job import run_job
+from workbench.sweeps.job import mark_running, run_job
 from workbench.sweeps.report import report
 from workbench.training.run import run
 
@@ -190,6 +190,18 @@ def test_a_gan_without_a_test_is_monitored_by_a_metric_to_maximise(train):
     assert "no test: LitGAN has no test_step" in (done.path / "train.log").read_text()
     scores = [value for _, value in scalars_of(done.path)["val/score"]]
     assert metrics["metrics"]["val/score"] == pytest.approx(max(scores))
+
+
+def test_a_trial_of_a_foreign_module_is_judged_by_its_metric_and_pruned(compose_launch, tmp_path):
+    launch = compose_launch(*SHORT, *MODULE, *OURS, "optimized_metric=val/loss")
+    folder = RunFolder.at(tmp_path / "trial")
+    folder.claim()
+    mark_running(folder, launch, trial=0)
+    values = []
+    run(launch, folder, lambda value, epoch: values.append(value) or epoch == 0)
+    known = folder.read_metrics()
+    assert known["status"] == "pruned"
+    assert values == [known["metrics"]["val/loss"]]
 
 
 def test_a_test_of_no_batches_is_not_announced(train):

@@ -15,7 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from workbench.errors import ConfigError
 from workbench.loaders import has_batches
 from workbench.loggers import summary_writers
-from workbench.module import ReportingModule, reports_of
+from workbench.module import reports_of
 from workbench.ranges import checked
 
 Name = Literal["best", "last"]
@@ -51,11 +51,11 @@ class BestAndLast(ModelCheckpoint):
         """The same for every monitor, which is part of the state."""
         return type(self).__qualname__
 
-    def setup(self, trainer: L.Trainer, pl_module: ReportingModule, stage: str) -> None:
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self.metric = self.monitor or f"val/{reports_of(pl_module).monitor}"
         self.dirpath = str(self.path(trainer, "last").parent)
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.state.fn != TrainerFn.FITTING:
             return
         if trainer.sanity_checking and len(trainer.num_sanity_val_batches) > 1:
@@ -64,7 +64,7 @@ class BestAndLast(ModelCheckpoint):
         if not trainer.sanity_checking and self.judge(score):
             self.save(trainer, "best")
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.save(trainer, "last")
         # While there is no value to compare, the last is also the best.
         if self.best is None and (

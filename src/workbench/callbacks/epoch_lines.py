@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 
-from workbench.module import ReportingModule, reports_of
+from workbench.module import reports_of
 from workbench.text import WIDTH
 
 log = logging.getLogger(__name__)
@@ -21,19 +21,19 @@ class EpochLines(L.Callback):
     means. A validation within an epoch has a line of its own.
     """
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
-        pl_module = reports_of(pl_module)
-        train, val = pl_module.metrics("train"), pl_module.validation()
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        reports = reports_of(pl_module)
+        train, val = reports.metrics("train"), reports.validation()
         if trainer.is_global_zero:
-            names = pl_module.shown
+            names = reports.shown
             trained = _words("train", train, names[:1] if val else names)
             log.info("%s", _line(epoch_name(trainer), trained + _words("val", val, names)))
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         in_training = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
-        pl_module = reports_of(pl_module)
+        reports = reports_of(pl_module)
         if in_training and not trainer.is_last_batch and trainer.is_global_zero:
-            validated = _words("val", pl_module.validation(), pl_module.shown)
+            validated = _words("val", reports.validation(), reports.shown)
             log.info("%s", _line(f"step {trainer.global_step}", validated))
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from workbench.callbacks.epoch_lines import epoch_name, four_digits
-from workbench.module import ReportingModule, reports_of
+from workbench.module import reports_of
 from workbench.ranges import Count, checked
 
 
@@ -34,12 +34,12 @@ class Progress(RichProgressBar):
         """Do nothing: Lightning calls this in the first process, even outside a terminal."""
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: ReportingModule, outputs: Any, batch: Any, index: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         if index % self.every_n_batches == 0 or index + 1 == trainer.num_training_batches:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, index)
 
-    def get_metrics(self, trainer: L.Trainer, pl_module: ReportingModule) -> dict[str, Any]:
+    def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         reports = reports_of(pl_module)
         means = reports.means["train"].of_last_batch()
         return {name: four_digits(means[name]) for name in reports.shown if name in means}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import lightning as L
 
-from workbench.module import ReportingModule
+from workbench.module import reports_of
 
 Judge = Callable[[float, int], bool]
 """(value, epoch) → whether the trial is hopeless; epochs count from 0, as Optuna's steps do."""
@@ -26,9 +26,10 @@ class Pruning(L.Callback):
         self.judge = judge
         self.has_pruned = False
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
-        name = self.metric or f"val/{pl_module.monitor}"
-        value = pl_module.validation().get(name.removeprefix("val/"))
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        reports = reports_of(pl_module)
+        name = self.metric or f"val/{reports.monitor}"
+        value = reports.validation().get(name.removeprefix("val/"))
         is_hopeless = False
         if value is not None and self.judge:
             is_hopeless = self.judge(value, trainer.current_epoch)

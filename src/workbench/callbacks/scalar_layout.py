@@ -3,7 +3,7 @@
 import lightning as L
 
 from workbench.loggers import summary_writers
-from workbench.module import ReportingModule, reports_of
+from workbench.module import reports_of
 
 
 class ScalarLayout(L.Callback):
@@ -17,7 +17,7 @@ class ScalarLayout(L.Callback):
     def __init__(self) -> None:
         self._is_written = False
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._is_written:
             return
         reports = reports_of(pl_module)
@@ -31,7 +31,7 @@ class ScalarLayout(L.Callback):
             writer.add_custom_scalars({"training and validation": charts})
         self._is_written = True
 
-    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         metrics = reports_of(pl_module).metrics("test")
         for writer in summary_writers(trainer):
             for name, value in metrics.items():

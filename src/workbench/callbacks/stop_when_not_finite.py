@@ -6,7 +6,7 @@ from typing import Any
 import lightning as L
 
 from workbench.errors import RunError
-from workbench.module import ReportingModule, reports_of
+from workbench.module import reports_of
 from workbench.ranges import Count, checked
 
 
@@ -25,13 +25,13 @@ class StopWhenNotFinite(L.Callback):
         self.every_n_batches = every_n_batches
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: ReportingModule, outputs: Any, batch: Any, index: int
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
         done = index + 1
         if done % self.every_n_batches == 0 or done >= trainer.num_training_batches:
             self.on_train_epoch_end(trainer, pl_module)
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         means = reports_of(pl_module).means["train"].of_last_batch()
         broken = [f"{name} = {value}" for name, value in means.items() if not math.isfinite(value)]
         if broken:

@@ -5,7 +5,7 @@ import time
 import lightning as L
 import torch
 
-from workbench.module import ReportingModule, reports_of
+from workbench.module import reports_of
 
 
 class Throughput(L.Callback):
@@ -25,7 +25,7 @@ class Throughput(L.Callback):
         self.on_train_start()
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: ReportingModule, *_: object
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object
     ) -> None:
         self._count += reports_of(pl_module).means["train"].last_size
 
@@ -36,7 +36,7 @@ class Throughput(L.Callback):
         if not trainer.sanity_checking:
             self._validating += time.perf_counter() - self._validation_start
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: ReportingModule) -> None:
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not self._count:  # the run was resumed after the last batch of this epoch
             return
         seconds = time.perf_counter() - self._start - self._validating
