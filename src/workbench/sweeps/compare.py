@@ -15,19 +15,22 @@ from workbench.sweeps.scales import (
     scale_of,
     scales_of,
 )
-from workbench.sweeps.varied import SEEDS, label_of, table_of, text_of, varied_settings
+from workbench.sweeps.varied import SEEDS, label_of, seeds_of, table_of, text_of, varied_settings
 
 
 class Group(NamedTuple):
     """Completed runs that differ in their seeds only.
+
+    Runs of the same seeds, such as one that was repeated by a later version, count as one: they say
+    nothing of how a metric varies over seeds.
 
     Args:
         label: the varied settings in one line: `beta=4`.
         settings: the varied settings without seeds, by dotted name.
         runs: the completed runs.
         started: the number of runs, including those that are not completed.
-        means: the mean of each metric over the runs; NaN if one of them lacks it.
-        errors: the standard errors of the means, s / √n; NaN for a single run.
+        means: the mean of each metric over the seeds; NaN if a run lacks it.
+        errors: the standard errors of the means over n seeds, s / √n; NaN for a single seed.
     """
 
     label: str
@@ -36,6 +39,11 @@ class Group(NamedTuple):
     started: int
     means: dict[str, float]
     errors: dict[str, float]
+
+    @property
+    def seeds(self) -> int:
+        """The number of different seeds."""
+        return len(set(map(seeds_of, self.runs)))
 
     def has(self, metric: str) -> bool:
         """True if every run has the metric, and it is not NaN."""
@@ -128,6 +136,9 @@ def group_over_seeds(runs: Sequence[SweepRun], varied: dict[str, str]) -> list[G
         if not completed:
             continue
         values = rows.loc[rows["status"] == "completed", metrics]
+        seeds = [str(seeds_of(run)) for run in completed]
+        if len(set(seeds)) < len(seeds):
+            values = values.groupby(seeds).agg(lambda column: column.mean(skipna=False))
         settings = {name: completed[0].settings.get(name) for name in names}
         label = label_of({varied[n]: v for n, v in settings.items()}) or "all runs"
         means, errors = values.mean(skipna=False).to_dict(), values.sem(skipna=False).to_dict()

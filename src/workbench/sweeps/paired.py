@@ -7,7 +7,7 @@ import numpy as np
 
 from workbench.runs.values import read_values
 from workbench.sweeps.compare import Comparison, Group, rank
-from workbench.sweeps.varied import SEEDS
+from workbench.sweeps.varied import seeds_of
 
 
 class Gap(NamedTuple):
@@ -20,7 +20,7 @@ class Gap(NamedTuple):
         over_seeds: its standard error over seeds, from the differences of runs of the same seed if
             both groups have the same seeds; NaN for single runs.
         examples: the number of test examples; 0 if their values were not kept.
-        seeds: the number of runs, in the smaller of the two groups.
+        seeds: the number of seeds, in the smaller of the two groups.
         same_seeds: whether both groups have the same seeds.
     """
 
@@ -72,16 +72,16 @@ def gaps_to_best(compared: Comparison, metric: str) -> dict[int, Gap]:
 def gap(best: Group, values: np.ndarray | None, other: Group, metric: str) -> Gap:
     """The gap of a group to the best one on its scale, which has these `mean_values`."""
     value = abs(best.means[metric] - other.means[metric])
-    seeds = min(len(best.runs), len(other.runs))
+    seeds = min(best.seeds, other.seeds)
     over_examples, over_seeds, examples = math.nan, math.nan, 0
     of_best, of_other = _by_seed(best, metric), _by_seed(other, metric)
-    same = of_best is not None and of_other is not None and of_best.keys() == of_other.keys()
+    same = of_best.keys() == of_other.keys()
     if other is best:
         return Gap(0.0, math.nan, math.nan, 0, seeds, same)
     others = None if values is None else mean_values(other, metric)
     if values is not None and others is not None and 1 < len(values) == len(others):
         over_examples, examples = _error(values - others), len(values)
-    if same and of_best and of_other and len(of_best) > 1:
+    if same and seeds > 1:
         over_seeds = _error(np.array([of_best[seed] - of_other[seed] for seed in of_best]))
     elif seeds > 1:
         over_seeds = math.hypot(best.errors[metric], other.errors[metric])
@@ -111,13 +111,12 @@ def mean_values(group: Group, metric: str) -> np.ndarray | None:
     return None if total is None else total / len(group.runs)
 
 
-def _by_seed(group: Group, metric: str) -> dict[tuple[str, ...], float] | None:
-    """The metric of each run, by its seeds; None if two runs have the same seeds."""
-    values = {
-        tuple(str(run.settings.get(name)) for name in SEEDS): run.metrics[metric]
-        for run in group.runs
-    }
-    return values if len(values) == len(group.runs) else None
+def _by_seed(group: Group, metric: str) -> dict[tuple[str, ...], float]:
+    """The metric by seeds, averaged over runs of the same seeds."""
+    values: dict[tuple[str, ...], list[float]] = {}
+    for run in group.runs:
+        values.setdefault(seeds_of(run), []).append(run.metrics[metric])
+    return {seeds: float(np.mean(found)) for seeds, found in values.items()}
 
 
 def t_quantile(freedom: int) -> float:

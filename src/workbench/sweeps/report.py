@@ -170,7 +170,7 @@ def _show(
         rows.append(cells)
     if rows:
         columns = [*(compared.varied[name] for name in names), "runs", *marked]
-        has_errors = any(len(group.runs) > 1 for group in compared.groups)
+        has_errors = any(group.seeds > 1 for group in compared.groups)
         title = "mean ± standard error over seeds" if has_errors else ""
         shown, others = leading_table(title, columns, rows, at_least=len(names) + 2)
         print(shown)

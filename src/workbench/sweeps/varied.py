@@ -13,6 +13,11 @@ SEEDS = ("seed", "data.seed")
 ABSENT = "–"
 
 
+def seeds_of(run: SweepRun) -> tuple[str, ...]:
+    """The seeds of a run, in the order of `SEEDS`."""
+    return tuple(str(run.settings.get(name)) for name in SEEDS)
+
+
 def varied_settings(runs: Sequence[SweepRun]) -> dict[str, str]:
     """The settings in which runs differ: dotted names → short names, seeds last.
 

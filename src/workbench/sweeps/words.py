@@ -30,8 +30,8 @@ def find_verdicts(compared: Comparison, gaps: Mapping[int, Gap]) -> Iterator[str
         best, *others = ranking.groups
         text = f"{best.label}: {metric} {number(best.means[metric], places, best.errors[metric])}"
         text += f" ({meaning.better} is better)"
-        if len(best.runs) > 1:
-            text += f", mean ± standard error of {len(best.runs)} runs"
+        if best.seeds > 1:
+            text += f", mean ± standard error over {best.seeds} seeds"
         if others:
             gap = gaps[compared.groups.index(others[0])]
             text += f"; next is {others[0].label}, {number(gap.value, places)} behind"

@@ -117,6 +117,26 @@ def test_different_seeds_are_not_paired(tmp_path):
     assert gap.may_be_chance
 
 
+def test_runs_of_the_same_seed_count_as_one(tmp_path):
+    losses = {1: (1.0, 3.0), 2: (4.0, 8.0)}
+    runs, repeated = (
+        [
+            run_of(folder, "loss", [loss] * 2, width=width, seed=seed, kept=False)
+            for width, of_width in losses.items()
+            for seed, loss in enumerate(of_width)
+        ]
+        for folder in (tmp_path / "first", tmp_path / "again")
+        if not folder.mkdir()
+    )
+    once, twice = (compare(some, "test/loss") for some in (runs, runs + repeated))
+    assert [len(group.runs) for group in twice.groups] == [4, 4]
+    for first, again in zip(once.groups, twice.groups, strict=True):
+        assert (first.means, first.errors) == (again.means, again.errors)
+    _, gap = gaps_to_best(twice, "test/loss").values()
+    assert gap == gaps_to_best(once, "test/loss")[1]
+    assert (gap.seeds, gap.same_seeds) == (2, True)
+
+
 def test_the_best_has_the_largest_mean_if_higher_is_better(tmp_path):
     runs = [run_of(tmp_path, "gain", [1, 2]), run_of(tmp_path, "gain", [3, 5], width=2)]
     gaps = gaps_to_best(compare(runs, "test/gain"), "test/gain")
