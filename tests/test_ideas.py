@@ -690,7 +690,7 @@ def test_an_elbo_of_another_density_than_the_decoders_must_be_declared():
 
 def test_a_model_that_is_conditioned_on_more_than_labels_is_refused():
     kind = type("Blurred", (Autoencoder,), {"conditioned_on": frozenset({"x", "y"})})
-    with pytest.raises(ValueError, match="Blurred has conditioned_on with x, and evaluation knows"):
+    with pytest.raises(ValueError, match="conditioned_on of Blurred names x, and evaluation can"):
         _module(kind(SMALL_MLP, Laplace()))
 
 

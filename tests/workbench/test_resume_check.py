@@ -66,12 +66,11 @@ class Growing(nn.Module):
 
 
 class Measured(Part):
-    """A weight, with a metric that checkpoints keep."""
+    """A weight, with a metric of an epoch."""
 
     def __init__(self):
         super().__init__(None)
         self.mean = MeanMetric()
-        self.mean.persistent(True)
 
     def forward(self, rows):
         loss = super().forward(rows)

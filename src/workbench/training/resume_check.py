@@ -70,15 +70,18 @@ def _differs(value: Tensor, found: Tensor | None, before: Tensor | None) -> bool
 
 
 def _state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """The weights and buffers of a module, and the numbers in attributes of its parts."""
-    parts: dict[str, Any] = {name: part for name, part in module.named_modules() if name}
+    """The weights and buffers of a module, and the numbers in attributes of its parts.
+
+    Attributes of metrics are left out: they change no step, and their count of updates is not kept.
+    """
+    parts: dict[str, Any] = {
+        name: part for name, part in module.named_modules() if name and not isinstance(part, Metric)
+    }
     for name, value in vars(module).items():
         if type(value).__module__.partition(".")[0] not in LIBRARIES:
             parts[name] = value  # such as an objective
     for name, part in parts.items():
         for key, value in getattr(part, "__dict__", {}).items():
-            if isinstance(part, Metric) and key.startswith("_"):
-                continue  # its cache, and a count of its updates
             if isinstance(value, Tensor):
                 yield f"{name}.{key}", _copied(value)
             elif isinstance(value, int | float):
