@@ -36,9 +36,9 @@ def pair(model: LatentVariableModel, objective: Objective) -> None:
         )
     if others := sorted(model.conditioned_on - {"y"}):
         raise ValueError(
-            f"conditioned_on of {type(model).__name__} names {', '.join(others)}, and evaluation can "
-            'condition a model on labels only: leave out all but "y", and name in evidence what '
-            "the ELBO is conditioned on"
+            f"conditioned_on of {type(model).__name__} names {', '.join(others)}, and evaluation "
+            'can condition a model on labels only: leave out all but "y", and name in evidence '
+            "what the ELBO is conditioned on"
         )
     if model.has_density and model.code_space != model.prior.code_space:
         raise ValueError(
