@@ -435,9 +435,21 @@ class WithoutPrior(CodeSize):
     uses_prior: ClassVar = False
 
 
-def _controlled(draw, step):
-    terms = common_terms(draw)
-    return Loss((terms["distortion"] + 0.0 * terms["rate"]).mean(), terms, {})
+class Controlled(CodeSize):
+    """The weight of its rate is 0 at first."""
+
+    def __call__(self, draw, step):
+        terms = common_terms(draw)
+        return Loss((terms["distortion"] + 0.0 * terms["rate"]).mean(), terms, {})
+
+
+class Standardised(CodeSize):
+    """Its penalty is on codes in units of the prior."""
+
+    def __call__(self, draw, step):
+        terms = common_terms(draw)
+        z = (draw.z - draw.prior.mean()) / draw.prior.std()
+        return Loss((terms["distortion"] + z.square().sum(-1).mean(0)).mean(), terms, {})
 
 
 @pytest.mark.parametrize("prior", [StandardNormal, Seeded])
@@ -448,11 +460,8 @@ def test_a_loss_without_the_prior_must_say_so(prior):
         ConfigError, match=r"the loss of CodeSize does not use .* uses_prior = False"
     ):
         try_batch(_module(model, CodeSize()), data)
-    for objective in (
-        WithoutPrior(),
-        type("Controlled", (CodeSize,), {"__call__": lambda _, *a: _controlled(*a)})(),
-    ):
-        try_batch(_module(model, objective), data)
+    for kind in (WithoutPrior, Controlled, Standardised):
+        try_batch(_module(model, kind()), data)
 
 
 class LabelHead(Autoencoder):

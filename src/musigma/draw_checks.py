@@ -88,7 +88,7 @@ def _marked(prior: Prior, mark: Tensor) -> Prior:
     """The same prior, on whose results a gradient shows that they were used."""
     marked = object.__new__(type(prior))
     marked.__dict__.update(prior.__dict__)
-    for name in ("log_prob", "rate", "rate_per_dimension", "sample"):
+    for name in ("log_prob", "rate", "rate_per_dimension", "sample", "mean", "std"):
         object.__setattr__(marked, name, partial(_add, getattr(type(prior), name), marked, mark))
     return marked
 
