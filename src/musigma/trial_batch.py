@@ -97,7 +97,8 @@ def _check_normalised(model: LatentVariableModel) -> None:
     raise ConfigError(
         f"model: exp(log_prob) of {kind.__name__} integrates to {total:.3g} over a pixel, not to "
         "1, and its ELBO would be compared with those of densities: add the constant that log_prob "
-        "lacks, or set in the class is_density = False, or True if it is a density all the same"
+        "lacks, or set in the class is_density = False, is_probability = True if it is one of grey "
+        "levels, or is_density = True if it is a density all the same"
     )
 
 

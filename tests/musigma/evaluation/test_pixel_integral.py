@@ -113,7 +113,8 @@ def _try(likelihood):
 )
 def test_a_likelihood_that_is_no_density_is_refused_before_training(likelihood, total):
     name = type(likelihood).__name__
-    with pytest.raises(ConfigError, match=f"of {name} integrates to {total} over a pixel"):
+    advice = "is_density = False, is_probability = True if"
+    with pytest.raises(ConfigError, match=f"of {name} integrates to {total} over .*{advice}"):
         _try(likelihood)
 
 
