@@ -112,7 +112,7 @@ class AutoencoderModule(SeededDraws, CompiledTraining, ReportingModule):
         }
 
     def forward(self, x: Tensor) -> Posterior:
-        """The codes of images: `mu, std = module(x)`."""
+        """The codes of images, `[B, C, H, W]` → `[B, d]` each: `mu, std = module(x)`."""
         return self.model.encode(x)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
