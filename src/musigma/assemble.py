@@ -110,15 +110,18 @@ def unused(config: Config) -> dict[str, str]:
 def build_model(config: Config, data: ImageDataModule) -> LatentVariableModel:
     """The model of a run, for images of the data's shape.
 
-    The argument `classes` of a model is the data's number of classes unless the config sets it.
+    The argument `classes` of a model is the data's number of classes, if that is known, unless the
+    config sets it.
 
     Raises:
         ConfigError: if the likelihood is not for the data's pixels, or the data have labels that
             the model does not take.
     """
     settings = {key: value for key, value in config["model"].items() if key != "objective"}
-    if "classes" in arguments_of(target_of(settings, LatentVariableModel, "model"))[0]:
-        settings["classes"] = settings.get("classes") or data.classes
+    takes = arguments_of(target_of(settings, LatentVariableModel, "model"))[0]
+    if "classes" in takes and settings.get("classes") is None:
+        settings.pop("classes", None)  # null, for which the class may have a better default
+        settings |= {"classes": data.classes} if data.classes else {}
     model: LatentVariableModel = instantiate(
         settings, LatentVariableModel, "model", image_shape=data.image_shape
     )

@@ -1,6 +1,7 @@
 """The conditional VAE against closed forms for each label, and in every command."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,11 +22,11 @@ from musigma.evaluation import importance_estimate, quadrature_estimate
 from musigma.evaluation.conditions import LabelledImages
 from musigma.evaluation.encoding import encoded
 from musigma.loading import load_run
-from musigma.models import MLP
+from musigma.models import MLP, Network
 from musigma.models.conditional import ConditionalVAE
 from musigma.module import AutoencoderModule
 from musigma.objectives import ELBO, IWAE
-from musigma.objectives.likelihoods import Gaussian, Laplace
+from musigma.objectives.likelihoods import Gaussian, Laplace, Likelihood
 from oracles import PIXELS, SHAPE, LinearGaussian, quiet_trainer
 from stacking import SMOOTH, check_stacked
 from workbench.config.build import build_data, build_module
@@ -275,6 +276,24 @@ def test_settings_that_do_not_fit_the_data_are_refused(settings, message, compos
 def test_the_number_of_classes_is_that_of_the_data(compose_launch):
     config = compose_launch(CONDITIONAL).config
     assert build_module(config, build_data(config)).model.classes == 10
+
+
+class Binary(ConditionalVAE):
+    """A model with a default number of classes."""
+
+    def __init__(
+        self, network: Network, likelihood: Likelihood, *, classes: int = 2, **settings: Any
+    ) -> None:
+        super().__init__(network, likelihood, classes=classes, **settings)
+
+
+def test_unknown_classes_of_the_data_leave_a_model_its_default(compose_launch, monkeypatch):
+    monkeypatch.setenv("MUSIGMA_TRUSTED", __name__)
+    mine = f"model._target_={__name__}.Binary"
+    unknown = compose_launch(CONDITIONAL, mine, "data=tensor_file", "data.path=x.npz").config
+    assert build_module(unknown, build_data(unknown)).model.classes == 2
+    known = compose_launch(CONDITIONAL, mine).config
+    assert build_module(known, build_data(known)).model.classes == 10
 
 
 @pytest.mark.parametrize(
