@@ -42,9 +42,17 @@ def test_a_joint_step_equals_the_steps_of_its_parts():
 
 
 def test_an_optimizer_that_evaluates_a_batch_again_is_refused_beside_others():
-    a, b, _ = _parts()
+    a, b, (_, sgd) = _parts()
+    joint = JointOptimizer([LBFGS(a.parameters()), sgd])
     with pytest.raises(ConfigError, match="optimizer: LBFGS evaluates a batch more than once"):
-        JointOptimizer([LBFGS(a.parameters()), Adam(b.parameters())])
+        _steps(a, b, lambda: joint.step(lambda: b(a(torch.ones(1, 3))).sum()), 2)
+
+
+def test_a_joint_step_evaluates_the_batch_once():
+    a, b, parts = _parts()
+    calls = []
+    _steps(a, b, lambda: JointOptimizer(parts).step(lambda: calls.append(1)), 3)
+    assert len(calls) == 3
 
 
 @pytest.mark.parametrize(("betas", "is_cycled"), [((0.9, 0.999), True), ((0.5, 0.9), False)])

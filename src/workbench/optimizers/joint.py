@@ -1,6 +1,6 @@
 """Several optimizers as one."""
 
-import inspect
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +19,6 @@ class JointOptimizer(Optimizer):
         parts: the optimizers.
 
     Raises:
-        ConfigError: if one of them steps only if it may evaluate the batch again.
         ValueError: if a parameter is in two of them.
     """
 
@@ -29,20 +28,17 @@ class JointOptimizer(Optimizer):
         shared = {k: v for k, v in first.items() if all(o.get(k) == v for o in others)}
         super().__init__([group for part in parts for group in part.param_groups], shared)
         self.parts = [*parts]
-        for part in parts:
-            closure = inspect.signature(part.step).parameters.get("closure")
-            if closure and closure.default is closure.empty:
-                raise ConfigError(
-                    f"optimizer: {type(part).__name__} evaluates a batch more than once, which is "
-                    "not possible beside parts with optimizers of their own: choose another one"
-                )
         self._share()
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Compute the gradients once, and step each part."""
+        """Compute the gradients once, and step each part.
+
+        Raises:
+            ConfigError: if a part evaluates the batch again.
+        """
         loss = None if closure is None else closure()
         for part in self.parts:
-            part.step()
+            part.step(None if closure is None else _once(part, loss))
         return loss
 
     def __getstate__(self) -> dict[str, Any]:
@@ -60,6 +56,21 @@ class JointOptimizer(Optimizer):
             groups = self.param_groups[first:last]
             part.__setstate__({"state": self.state, "param_groups": groups})
             first = last
+
+
+def _once(part: Optimizer, loss: Any) -> Callable[[], Any]:
+    """A closure that returns the loss, whose gradients are there, and refuses a second call."""
+    calls = itertools.count()
+
+    def evaluate() -> Any:
+        if next(calls):
+            raise ConfigError(
+                f"optimizer: {type(part).__name__} evaluates a batch more than once, which is not "
+                "possible beside parts with optimizers of their own: choose another one"
+            )
+        return loss
+
+    return evaluate
 
 
 def parts_of(optimizer: Any) -> list[Any]:
