@@ -8,6 +8,7 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 from curves import scalars_of
 from workbench.callbacks import BestAndLast
+from workbench.config import schedule_rules
 from workbench.config.misfits import find_misfits
 from workbench.errors import ConfigError
 from workbench.jobs.quoting import quote
@@ -187,6 +188,26 @@ def test_a_new_learning_rate_ends_where_a_run_started_with_it_ends(name, run_her
     found = end_of(folder)[2]["param_groups"][0]
     for number in ("lr", "betas", "initial_lr"):
         assert found[number] == pytest.approx(expected.param_groups[0][number]), number
+
+
+class NeedsGradients(torch.optim.SGD):
+    """As SAM, which divides by the norm of the gradients."""
+
+    def step(self, closure):
+        loss = closure()
+        assert all(w.grad is not None for group in self.param_groups for w in group["params"])
+        super().step()
+        return loss
+
+
+def test_a_schedule_of_an_optimizer_that_needs_gradients_is_checked(compose_small, monkeypatch):
+    config = compose_small(*scheduler("CosineAnnealingLR", T_max=2)).config
+    recipes = {"optimizer": functools.partial(NeedsGradients, lr=0.1)}
+    made = schedule_rules.instantiate
+    monkeypatch.setattr(
+        schedule_rules, "instantiate", lambda node, *a: recipes.get(a[-1]) or made(node, *a)
+    )
+    schedule_rules.check_schedule(config)
 
 
 def test_a_schedule_too_short_for_a_longer_run_is_refused(run_here, compose_launch):

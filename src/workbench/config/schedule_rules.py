@@ -39,7 +39,8 @@ def check_schedule(config: Config, length: Length | None = None) -> None:
     # As many parameter groups as its lists have numbers: build_module checked that they fit.
     keywords = getattr(schedule.recipe, "keywords", {}).values()
     count = max([1, *(len(value) for value in keywords if isinstance(value, list))])
-    groups: Any = [{"params": [nn.Parameter(torch.zeros(1))]} for _ in range(count)]
+    weights = [nn.Parameter(torch.zeros(1)) for _ in range(count)]
+    groups: Any = [{"params": [weight]} for weight in weights]
     optimizer = instantiate(config["optimizer"], OptimizerRecipe, "optimizer")(groups)
     scheduler: Any = schedule.make(optimizer, assumed)
     # A scheduler with a length of its own may end before `limit` steps: until the number of steps
@@ -51,10 +52,12 @@ def check_schedule(config: Config, length: Length | None = None) -> None:
         raise ConfigError(
             f"scheduler.total_steps={total}: the run has {steps}; leave it out to follow the run"
         )
+    for weight in weights:
+        weight.grad = torch.zeros(1)
+    optimizer.step(lambda: torch.zeros(()))  # or torch would warn of a scheduler that steps first
     for number in range(1, int(min(steps, MOST_STEPS)) + 1):
         after = f"after {schedule.interval} {number * schedule.frequency}"
         with blaming(f"scheduler: cannot be stepped {after}"):
-            optimizer.step(lambda: torch.zeros(()))
             scheduler.step(*[1.0] * schedule.by_metric)
         for lr in (group["lr"] for group in optimizer.param_groups):
             if not (math.isfinite(lr) and lr >= 0):
