@@ -53,10 +53,7 @@ class Posterior(Protocol):
         """The same distribution with detached parameters."""
 
     def log_prob_at(self, noise: Tensor) -> Tensor:
-        """Log q(z|x) of `rsample(noise)`, `[..., B, n]` → `[..., B]`, in nats.
-
-        Some compute it from the noise, for less rounding.
-        """
+        """Log q(z|x) of `rsample(noise)`, `[..., B]`; some avoid rounding by using the noise."""
         return self.log_prob(self.rsample(noise))
 
     def log_prob_per_dimension(self, z: Tensor) -> Tensor:
