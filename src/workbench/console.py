@@ -21,6 +21,7 @@ KNOWN_NOISE = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
     r"`.fit\(ckpt_path=None\)` was called without a model",  # a false alarm: OnExceptionCheckpoint
     r".fit\(ckpt_path=\"last\"\) is set, but there is no last",  # likewise
+    r"GPU available but not used",  # trainer=cpu means just that
     r"When using `Trainer\(accumulate_grad_batches != 1\)`",  # our hook is for each step
     r"Total length of `list` across ranks is zero",  # data.val_size=0 means just that
     r"The number of training batches .* is smaller than the logging",  # epochs are logged too

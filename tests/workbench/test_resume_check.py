@@ -29,6 +29,7 @@ class Part(nn.Module):
     def __init__(self, where):
         super().__init__()
         self.w = nn.Parameter(torch.ones(1))
+        self.register_buffer("mask", torch.tensor([True, False]))
         if where == "buffer":
             self.register_buffer("calls", torch.zeros(()))
         elif where == "attribute":

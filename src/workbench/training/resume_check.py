@@ -31,6 +31,7 @@ class FirstSteps(L.Callback):
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.states: list[dict[str, Tensor]] = []
+        self.tolerance = 0.0
 
     def is_saved(self) -> bool:
         """Whether there is a checkpoint, and a second step to repeat from it."""
@@ -41,6 +42,7 @@ class FirstSteps(L.Callback):
         is_exact = hasattr(trainer.train_dataloader, "state_dict")
         if is_exact and trainer.global_step == rest[-1] + 1:
             self.states.append(dict(_state(pl_module)))
+            self.tolerance = 0.0 if pl_module.device.type == "cpu" else TOLERANCE
             if self.path is not None and rest[-1] == 0:
                 trainer.save_checkpoint(self.path)
 
@@ -48,7 +50,11 @@ class FirstSteps(L.Callback):
         """Warn if the second step after a resume was another one than without."""
         before, expected = self.states
         for found in resumed.states:  # none if a callback has stopped the training
-            different = (n for n in expected if _differs(expected[n], found.get(n), before.get(n)))
+            different = (
+                name
+                for name, value in expected.items()
+                if _differs(value, found.get(name), before.get(name), self.tolerance)
+            )
             if name := next(different, None):
                 log.warning(
                     "a resumed run would not be exact: the step after a resume gives another\n"
@@ -58,15 +64,18 @@ class FirstSteps(L.Callback):
                 )
 
 
-def _differs(value: Tensor, found: Tensor | None, before: Tensor | None) -> bool:
-    """Whether two values differ, on a GPU compared with the step from the value before it."""
+def _differs(value: Tensor, found: Tensor | None, before: Tensor | None, tolerance: float) -> bool:
+    """Whether two values differ by more than a part of the step from the value before them."""
     if found is None or found.shape != value.shape:
         return True
-    exact = value.to(torch.complex128)
-    error, step = (exact - found).norm(), torch.zeros(())
-    if torch.cuda.is_available() and before is not None and before.shape == value.shape:
-        step = (exact - before).norm()
-    return bool(error > TOLERANCE * step)
+    step = 0.0
+    if tolerance and before is not None and before.shape == value.shape:
+        step = _distance(value, before)
+    return _distance(value, found) > tolerance * step
+
+
+def _distance(value: Tensor, other: Tensor) -> float:
+    return (value.to(torch.complex128) - other.to(torch.complex128)).norm().item()
 
 
 def _state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
